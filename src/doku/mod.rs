@@ -1,0 +1,1 @@
+//! The only HTTP client: asks DOKU, verifies and classifies what it answers.

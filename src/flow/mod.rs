@@ -1,0 +1,1 @@
+//! The story of a command: each file reads top to bottom.

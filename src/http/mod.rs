@@ -1,0 +1,1 @@
+//! The only HTTP server: for operators, and for notifications.

@@ -1,0 +1,15 @@
+//! jenius-pay.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod doku;
+pub mod domain;
+pub mod flow;
+pub mod http;
+pub mod metric;
+pub mod postgres;
+pub mod rabbit;
+pub mod sandbox;
+pub mod shutdown;
+pub mod telemetry;

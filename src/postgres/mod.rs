@@ -1,0 +1,1 @@
+//! The only SQL: claims, records, due times, the outbox.

@@ -1,0 +1,1 @@
+//! The only AMQP: topology, connections, consumers, the publisher.
