@@ -1,1 +1,86 @@
-//! Configuration.
+//! What is configured: `--config FILE`, then the environment. Every fault is reported at once, with the
+//! key and what is allowed, before anything connects.
+
+use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
+use secrecy::SecretString;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+/// The whole configuration, checked. The key of each value is its path here (`doku.timeout_ms`).
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: Database,
+    pub amqp: Amqp,
+    pub doku: Doku,
+    /// Every account, `default` among them where `doku.client_id` is configured.
+    pub merchants: BTreeMap<MerchantName, Merchant>,
+    pub retry: RetryPolicy,
+    /// From the claim of a payment / a refund; no send starts later.
+    pub payment_budget: Duration,
+    pub refund_budget: Duration,
+    pub check: CheckPlan,
+    pub breaker: Breaker,
+    pub ingress_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// How long a stop waits for what is in hand.
+    pub shutdown_drain: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub url: SecretString,
+    pub max_connections: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Amqp {
+    pub url: SecretString,
+    pub prefix: String,
+    pub prefetch: u16,
+}
+
+#[derive(Debug, Clone)]
+pub struct Doku {
+    pub environment: Environment,
+    /// Without a trailing slash.
+    pub base_url: String,
+    pub connect_timeout: Duration,
+    pub timeout: Duration,
+    pub notification_path: String,
+    pub previous_notification_paths: Vec<String>,
+    pub trust_response: bool,
+    pub response_signature: ResponseSignature,
+    /// Per merchant; 0: no limit.
+    pub requests_per_second: u32,
+    /// Per merchant.
+    pub concurrency: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    Sandbox,
+    Production,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseSignature {
+    /// An answer without a signature is never believed.
+    Required,
+    /// A payment's or refund's answer that carries none is believed. A wrong one never is.
+    TlsOnly,
+}
+
+/// One account at DOKU.
+#[derive(Debug, Clone)]
+pub struct Merchant {
+    pub client_id: String,
+    pub secret_key: SecretString,
+    /// They verify, and never sign.
+    pub previous_secret_keys: Vec<SecretString>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    /// Consecutive failures of DOKU that stop sends.
+    pub failures: u32,
+    pub open: Duration,
+}

@@ -1,1 +1,22 @@
-//! Pure decisions: no async, no clock, no dice, no I/O, no serde.
+//! Pure decisions: no async, no clock, no dice, no I/O, no serde. Time, chance and what the outside
+//! said come in as arguments; what to store and announce goes out as values.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+pub mod breaker;
+pub mod command;
+pub mod document;
+pub mod event;
+pub mod ids;
+pub mod learned;
+pub mod money;
+pub mod notification;
+pub mod order;
+pub mod plan;
+pub mod rate;
+pub mod reconcile;
+pub mod record;
+pub mod retry;
+pub mod validate;
+
+/// A point in time by the database's clock (DESIGN: one clock judges leases, due times and budgets).
+pub type Time = chrono::DateTime<chrono::Utc>;

@@ -1,0 +1,132 @@
+//! A command: what an upstream service asks of us, and what became of it.
+
+use super::{
+    Time,
+    ids::{Identity, InvoiceNumber, MerchantName, RequestId},
+    money::Rupiah,
+    validate::Violation,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommandKind {
+    Payment,
+    Refund,
+}
+
+impl CommandKind {
+    pub const ALL: [Self; 2] = [Self::Payment, Self::Refund];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Refund => "refund",
+        }
+    }
+
+    /// The CloudEvents type of the command.
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::Payment => "jenius.payment.request.v1",
+            Self::Refund => "jenius.refund.request.v1",
+        }
+    }
+}
+
+/// What became of a command. Each has exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// DOKU took it.
+    Accepted,
+    /// DOKU said no.
+    Declined,
+    /// The sends have ended and nobody knows what DOKU did.
+    Unresolved,
+    /// The sends have ended and DOKU certainly did nothing.
+    Abandoned,
+    /// It broke a rule; nothing reached DOKU.
+    Rejected,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Declined, Self::Unresolved, Self::Abandoned, Self::Rejected];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Unresolved => "unresolved",
+            Self::Abandoned => "abandoned",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// The command an event speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandRef {
+    pub identity: Identity,
+    pub request_id: RequestId,
+}
+
+/// W3C trace context of the command, carried on to its events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+}
+
+/// A command as it came, its identity readable, its data not judged yet.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub identity: Identity,
+    pub kind: CommandKind,
+    /// The configured account that is to act, as it was written.
+    pub merchant: String,
+    /// The invoice number as it was written, where there is one of bounded length.
+    pub invoice_number: Option<String>,
+    /// SHA-256 of the RFC 8785 canonical form of `data`: what "the same data" means.
+    pub digest: [u8; 32],
+    /// No send starts after it.
+    pub expires_at: Option<Time>,
+    pub trace: TraceContext,
+}
+
+/// What is right about a command whose fields keep every rule.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub merchant: MerchantName,
+    pub invoice_number: InvoiceNumber,
+    pub amount: Rupiah,
+}
+
+/// The exact request of a command, stored before the first send; every resend uses these bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRequest {
+    pub merchant: MerchantName,
+    pub kind: CommandKind,
+    pub invoice_number: InvoiceNumber,
+    pub amount: Rupiah,
+    pub request_id: RequestId,
+    /// The account and host it was made for. It is never sent under another.
+    pub client_id: String,
+    pub base_url: String,
+    pub body: Vec<u8>,
+}
+
+/// Why a refund cannot start, judged in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefundRefusal {
+    OrderUnknown,
+    RefundInProgress,
+    AlreadyRefunded,
+    OrderNotPaid,
+    AmountMismatch,
+}
+
+/// A rejection: the command broke a rule, nothing reached DOKU.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    pub command: Command,
+    pub violations: Vec<Violation>,
+}

@@ -1,0 +1,188 @@
+//! What we tell the world: the types of events, and what one says before its bytes are written.
+
+use super::{
+    command::{CommandKind, CommandRef, Outcome},
+    learned::DokuError,
+    order::OrderState,
+};
+
+/// Every type of event. `CommandRejected` is about a command, the others are about an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    PaymentAccepted,
+    PaymentDeclined,
+    PaymentUnresolved,
+    PaymentAbandoned,
+    RefundAccepted,
+    RefundDeclined,
+    RefundUnresolved,
+    RefundAbandoned,
+    OrderPaid,
+    OrderFailed,
+    OrderExpired,
+    OrderRefunded,
+    OrderReview,
+    OrderResolved,
+    CommandRejected,
+}
+
+impl EventType {
+    pub const ALL: [Self; 15] = [
+        Self::PaymentAccepted,
+        Self::PaymentDeclined,
+        Self::PaymentUnresolved,
+        Self::PaymentAbandoned,
+        Self::RefundAccepted,
+        Self::RefundDeclined,
+        Self::RefundUnresolved,
+        Self::RefundAbandoned,
+        Self::OrderPaid,
+        Self::OrderFailed,
+        Self::OrderExpired,
+        Self::OrderRefunded,
+        Self::OrderReview,
+        Self::OrderResolved,
+        Self::CommandRejected,
+    ];
+
+    /// The AMQP routing key: the type without `jenius.` and `.v1`.
+    pub fn routing_key(self) -> &'static str {
+        match self {
+            Self::PaymentAccepted => "payment.accepted",
+            Self::PaymentDeclined => "payment.declined",
+            Self::PaymentUnresolved => "payment.unresolved",
+            Self::PaymentAbandoned => "payment.abandoned",
+            Self::RefundAccepted => "refund.accepted",
+            Self::RefundDeclined => "refund.declined",
+            Self::RefundUnresolved => "refund.unresolved",
+            Self::RefundAbandoned => "refund.abandoned",
+            Self::OrderPaid => "order.paid",
+            Self::OrderFailed => "order.failed",
+            Self::OrderExpired => "order.expired",
+            Self::OrderRefunded => "order.refunded",
+            Self::OrderReview => "order.review",
+            Self::OrderResolved => "order.resolved",
+            Self::CommandRejected => "command.rejected",
+        }
+    }
+
+    /// The CloudEvents type.
+    pub fn name(self) -> String {
+        format!("jenius.{}.v1", self.routing_key())
+    }
+
+    pub fn from_routing_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.routing_key() == key)
+    }
+
+    /// The command this event settles, and how. A command is settled by exactly one event.
+    pub fn settles(self) -> Option<(CommandKind, Outcome)> {
+        match self {
+            Self::PaymentAccepted => Some((CommandKind::Payment, Outcome::Accepted)),
+            Self::PaymentDeclined => Some((CommandKind::Payment, Outcome::Declined)),
+            Self::PaymentUnresolved => Some((CommandKind::Payment, Outcome::Unresolved)),
+            Self::PaymentAbandoned => Some((CommandKind::Payment, Outcome::Abandoned)),
+            Self::RefundAccepted => Some((CommandKind::Refund, Outcome::Accepted)),
+            Self::RefundDeclined => Some((CommandKind::Refund, Outcome::Declined)),
+            Self::RefundUnresolved => Some((CommandKind::Refund, Outcome::Unresolved)),
+            Self::RefundAbandoned => Some((CommandKind::Refund, Outcome::Abandoned)),
+            Self::OrderPaid
+            | Self::OrderFailed
+            | Self::OrderExpired
+            | Self::OrderRefunded
+            | Self::OrderReview
+            | Self::OrderResolved
+            | Self::CommandRejected => None,
+        }
+    }
+
+    /// Whether the event speaks of the refund's command rather than the payment's.
+    pub fn is_about_refund(self) -> bool {
+        match self {
+            Self::RefundAccepted
+            | Self::RefundDeclined
+            | Self::RefundUnresolved
+            | Self::RefundAbandoned
+            | Self::OrderRefunded => true,
+            Self::PaymentAccepted
+            | Self::PaymentDeclined
+            | Self::PaymentUnresolved
+            | Self::PaymentAbandoned
+            | Self::OrderPaid
+            | Self::OrderFailed
+            | Self::OrderExpired
+            | Self::OrderReview
+            | Self::OrderResolved
+            | Self::CommandRejected => false,
+        }
+    }
+}
+
+/// Who brought the evidence that changed an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EvidenceSource {
+    Response,
+    Notification,
+    Check,
+    Operator,
+}
+
+impl EvidenceSource {
+    pub const ALL: [Self; 4] = [Self::Response, Self::Notification, Self::Check, Self::Operator];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Notification => "notification",
+            Self::Check => "check",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// One event of an order, before it has an id and a time. It says what was true at its version,
+/// whenever it is published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderEvent {
+    pub event_type: EventType,
+    /// The order's version with this event: contiguous from 1.
+    pub version: u32,
+    pub previous_state: OrderState,
+    /// The state after this event, also when the next follows at once.
+    pub state: OrderState,
+    pub evidence: EvidenceSource,
+    pub doku_status: Option<String>,
+    /// The payment's command, or the refund's in an event about a refund; `None` for a refund that
+    /// nobody here commanded.
+    pub command: Option<CommandRef>,
+    pub error: Option<EventError>,
+    /// Confirmed or refunded after the order was `failed`, `expired` or `abandoned`.
+    pub late: bool,
+}
+
+/// The `error` of an event: DOKU's own code and message, or ours where nobody could find out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventError {
+    pub code: String,
+    pub message: String,
+    pub http_status: Option<u16>,
+}
+
+impl EventError {
+    pub fn of_doku(error: &DokuError, http_status: Option<u16>) -> Self {
+        Self { code: error.code.clone(), message: error.message.clone(), http_status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routing_keys_are_the_names_without_prefix_and_version() {
+        for t in EventType::ALL {
+            assert_eq!(t.name(), format!("jenius.{}.v1", t.routing_key()));
+            assert_eq!(EventType::from_routing_key(t.routing_key()), Some(t));
+        }
+    }
+}

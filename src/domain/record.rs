@@ -1,0 +1,311 @@
+//! What follows from one thing that was learned about one order: its new state, its events, and what it
+//! waits for next. Every change of an order goes through `OrderRecord::advance`; whoever writes to the
+//! store locks the order's row, asks here, and writes the `Change` that comes back.
+
+use super::{
+    Time,
+    command::{CommandKind, CommandRef, Outcome, RefundRefusal},
+    event::{EventError, EventType, EvidenceSource, OrderEvent},
+    ids::{InvoiceNumber, MerchantName},
+    learned::{
+        AttemptKind, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding, SendLearned,
+    },
+    money::Rupiah,
+    order::{OrderState, ReviewCause, Verdict},
+    plan::{Due, Plan},
+    reconcile::{Evidence, Step, reconcile},
+};
+use std::time::Duration;
+
+/// An order as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OrderRecord {
+    pub merchant: MerchantName,
+    pub invoice_number: InvoiceNumber,
+    pub amount: Rupiah,
+    pub state: OrderState,
+    /// When it became that state.
+    pub state_since: Time,
+    /// How many events of it there are.
+    pub version: u32,
+    /// Which states its `order.*` events have told of: none is announced twice.
+    pub announced: Announced,
+    pub doku_status: Option<String>,
+    pub evidence: Option<EvidenceSource>,
+    /// Inquiries made since it became this state, while no command was open.
+    pub checks_made: u32,
+    pub payment: Progress,
+    /// The latest refund.
+    pub refund: Option<Progress>,
+}
+
+/// States that were announced by an `order.paid`, `order.failed`, `order.refunded`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Announced {
+    pub paid: bool,
+    pub failed: bool,
+    pub refunded: bool,
+}
+
+/// How far a command has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    pub kind: CommandKind,
+    pub command: CommandRef,
+    pub outcome: Option<Outcome>,
+    pub claimed_at: Time,
+    /// No send starts after it: its `expirytime`, or the end of its budget.
+    pub sends_end_at: Time,
+    pub attempts: u32,
+    pub sends: u32,
+    pub last_send_at: Option<Time>,
+    /// The last send that may have acted. Sticky: only authority clears it.
+    pub maybe_acted_at: Option<Time>,
+    /// An inquiry was answered since the last send: it may be sent again.
+    pub inquired: bool,
+    /// Inquiries in a row from which nothing was learned.
+    pub failed_inquiries: u32,
+    /// Answers that named another invoice or amount.
+    pub contradictions: u32,
+}
+
+/// What follows; the store writes all of it in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub order: OrderRecord,
+    pub events: Vec<OrderEvent>,
+    pub settled: Option<(CommandKind, Outcome)>,
+    pub due: DueChange,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum DueChange {
+    /// Somebody else's attempt is under way, or nothing changed: what is due stays due.
+    Keep,
+    /// In place of whatever was due; a running attempt loses its claim.
+    Replace(Option<Due>),
+}
+
+/// One attempt that was made, as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptMade {
+    pub number: u32,
+    pub kind: AttemptKind,
+    pub result: String,
+    pub http_status: Option<u16>,
+    /// Why, where the result does not say it: for the person on call. No customer data.
+    pub detail: Option<String>,
+}
+
+/// Who made the attempt, and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttemptTime {
+    pub started_at: Time,
+    pub now: Time,
+    /// Whether the claim still held: a late worker brings evidence, but schedules nothing and clears no
+    /// doubt.
+    pub claim_held: bool,
+    /// In [0, 1), for the jitter.
+    pub chance: f64,
+}
+
+/// So many inquiries in a row that failed, after the sends have ended, are the end.
+const FAILED_INQUIRIES_MAX: u32 = 3;
+/// So many answers that contradict the request are no accident.
+const CONTRADICTIONS_MAX: u32 = 2;
+
+/// Evidence with what DOKU said beside it.
+struct Brought {
+    source: EvidenceSource,
+    doku_status: Option<String>,
+    error: Option<EventError>,
+}
+
+impl Brought {
+    fn by(source: EvidenceSource) -> Self {
+        Self { source, doku_status: None, error: None }
+    }
+
+    fn with_status(self, word: &str) -> Self {
+        Self { doku_status: Some(word.to_owned()), ..self }
+    }
+
+    fn with_error(self, code: &str, message: impl Into<String>) -> Self {
+        let error = EventError { code: code.to_owned(), message: message.into(), http_status: None };
+        Self { error: Some(error), ..self }
+    }
+}
+
+impl OrderRecord {
+    /// The command whose outcome is not known yet.
+    pub fn open_command(&self) -> Option<&Progress> {
+        match self.state {
+            OrderState::Submitting => Some(&self.payment),
+            OrderState::Refunding => self.refund.as_ref(),
+            OrderState::AwaitingPayment
+            | OrderState::Paid
+            | OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Refunded
+            | OrderState::Review(_) => None,
+        }
+    }
+
+    /// When DOKU was last sent this order; its claim, where evidence came before any send.
+    pub fn sent_at(&self) -> Time {
+        self.payment.last_send_at.unwrap_or(self.payment.claimed_at)
+    }
+
+    /// Whether a refund may start, judged in the contract's order.
+    pub fn refuses_refund(&self, amount: Rupiah) -> Option<RefundRefusal> {
+        let unresolved = self.refund.as_ref().is_some_and(|r| r.outcome == Some(Outcome::Unresolved));
+        match self.state {
+            OrderState::Refunding => Some(RefundRefusal::RefundInProgress),
+            OrderState::Review(_) if unresolved => Some(RefundRefusal::RefundInProgress),
+            OrderState::Refunded => Some(RefundRefusal::AlreadyRefunded),
+            OrderState::Paid if amount != self.amount => Some(RefundRefusal::AmountMismatch),
+            OrderState::Paid => None,
+            OrderState::Submitting
+            | OrderState::AwaitingPayment
+            | OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Review(_) => Some(RefundRefusal::OrderNotPaid),
+        }
+    }
+
+    /// What a verified notification changes.
+    pub fn after_notification(self, report: &Report, plan: &Plan, now: Time) -> Change {
+        Change::none(self).with_report(report, EvidenceSource::Notification, plan, now)
+    }
+
+    /// What an operator's decision changes; nothing outside of review.
+    pub fn after_verdict(self, verdict: Verdict, plan: &Plan, now: Time) -> Change {
+        let brought = Brought::by(EvidenceSource::Operator);
+        Change::none(self).with(Evidence::Operator(verdict), brought, plan, now)
+    }
+
+    /// The open command's sends have ended, and none of them can have acted.
+    pub fn after_end_without_act(self, plan: &Plan, now: Time) -> Change {
+        let brought = Brought::by(EvidenceSource::Response);
+        Change::none(self).with(Evidence::EndedWithoutAct, brought, plan, now)
+    }
+}
+
+impl Change {
+    /// Nothing changes.
+    pub fn none(order: OrderRecord) -> Self {
+        Self { order, events: Vec::new(), settled: None, due: DueChange::Keep }
+    }
+
+    /// Brings one piece of evidence to the order: the table decides, and this writes down what follows.
+    fn with(mut self, evidence: Evidence, brought: Brought, plan: &Plan, now: Time) -> Self {
+        let Step::Move(to, events) = reconcile(self.order.state, evidence) else {
+            return self;
+        };
+        let late =
+            matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
+        let command_was_open = self.order.open_command().is_some();
+        for event_type in events {
+            self.announce(*event_type, to, &brought, late);
+        }
+        self.order.state = to;
+        self.order.state_since = now;
+        self.order.checks_made = 0;
+        self.order.evidence = Some(brought.source);
+        if brought.doku_status.is_some() {
+            self.order.doku_status = brought.doku_status;
+        }
+        let by_status = matches!(evidence, Evidence::AnswerFailed | Evidence::Reported(_));
+        let decided_here = matches!(evidence, Evidence::Operator(_));
+        let spent = command_was_open || !matches!(to, OrderState::Review(_));
+        let due = if decided_here || !spent { None } else { plan.on_entry(&self.order, now, by_status) };
+        self.due = DueChange::Replace(due);
+        self
+    }
+
+    fn announce(&mut self, told: EventType, to: OrderState, brought: &Brought, late: bool) {
+        let event_type = self.once(told);
+        let previous_state = self.events.last().map_or(self.order.state, |e: &OrderEvent| e.state);
+        let state = match told {
+            EventType::PaymentAccepted => OrderState::AwaitingPayment,
+            EventType::RefundAccepted => OrderState::Refunding,
+            EventType::PaymentUnresolved => OrderState::Review(ReviewCause::PaymentUnresolved),
+            EventType::RefundUnresolved => OrderState::Review(ReviewCause::RefundUnresolved),
+            EventType::PaymentDeclined
+            | EventType::PaymentAbandoned
+            | EventType::RefundDeclined
+            | EventType::RefundAbandoned
+            | EventType::OrderPaid
+            | EventType::OrderFailed
+            | EventType::OrderExpired
+            | EventType::OrderRefunded
+            | EventType::OrderReview
+            | EventType::OrderResolved
+            | EventType::CommandRejected => to,
+        };
+        if let Some((kind, outcome)) = told.settles() {
+            self.settle(kind, outcome);
+        }
+        let refund = self.order.refund.as_ref().map(|r| r.command.clone());
+        let command = if told.is_about_refund() { refund } else { Some(self.order.payment.command.clone()) };
+        self.order.version += 1;
+        self.events.push(OrderEvent {
+            event_type,
+            version: self.order.version,
+            previous_state,
+            state,
+            evidence: brought.source,
+            doku_status: brought.doku_status.clone().or_else(|| self.order.doku_status.clone()),
+            command,
+            error: brought.error.clone(),
+            late: late && matches!(told, EventType::OrderPaid | EventType::OrderRefunded),
+        });
+    }
+
+    /// A state that was announced before is announced as `order.resolved`.
+    fn once(&mut self, told: EventType) -> EventType {
+        let announced = &mut self.order.announced;
+        let before = match told {
+            EventType::OrderPaid => std::mem::replace(&mut announced.paid, true),
+            EventType::OrderRefunded => std::mem::replace(&mut announced.refunded, true),
+            EventType::OrderFailed | EventType::PaymentDeclined => {
+                std::mem::replace(&mut announced.failed, true)
+            }
+            EventType::PaymentAccepted
+            | EventType::PaymentUnresolved
+            | EventType::PaymentAbandoned
+            | EventType::RefundAccepted
+            | EventType::RefundDeclined
+            | EventType::RefundUnresolved
+            | EventType::RefundAbandoned
+            | EventType::OrderExpired
+            | EventType::OrderReview
+            | EventType::OrderResolved
+            | EventType::CommandRejected => false,
+        };
+        if before { EventType::OrderResolved } else { told }
+    }
+
+    fn settle(&mut self, kind: CommandKind, outcome: Outcome) {
+        let progress = match kind {
+            CommandKind::Payment => Some(&mut self.order.payment),
+            CommandKind::Refund => self.order.refund.as_mut(),
+        };
+        if let Some(progress) = progress {
+            progress.outcome = Some(outcome);
+            self.settled = Some((kind, outcome));
+        }
+    }
+
+    /// Brings what a notification or Check Status says.
+    fn with_report(self, report: &Report, source: EvidenceSource, plan: &Plan, now: Time) -> Self {
+        let brought = Brought::by(source).with_status(&report.word);
+        if report.amount.is(self.order.amount) {
+            return self.with(Evidence::Reported(report.status), brought, plan, now);
+        }
+        let message = format!("DOKU named another amount than the order's {}", self.order.amount);
+        self.with(Evidence::OtherAmount, brought.with_error("amount_mismatch", message), plan, now)
+    }
+}

@@ -1,0 +1,218 @@
+//! What the flow needs from the outside: a trait for each edge, in the flow's words.
+
+use crate::domain::{
+    Time,
+    command::{Command, Order, Rejection, StoredRequest},
+    ids::{InvoiceNumber, MerchantName},
+    learned::{AttemptKind, InquiryLearned, SendLearned},
+};
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or cannot work now. Whether the change was committed is not known: asking
+    /// again with the same key finds out.
+    #[error("the database is away: {0}")]
+    Away(String),
+    /// It answered, and the answer is that this cannot be: a bug of ours.
+    #[error("the database refused: {0}")]
+    Refused(String),
+}
+
+/// An account at DOKU that is configured here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub merchant: MerchantName,
+    pub client_id: String,
+    pub base_url: String,
+}
+
+/// A command that keeps every rule, and the request it makes.
+#[derive(Debug, Clone)]
+pub struct NewCommand {
+    pub command: Command,
+    pub order: Order,
+    pub request: StoredRequest,
+    /// From the claim; no send starts later, nor after `command.expires_at`.
+    pub budget: Duration,
+    /// The claim's lease; `None`: due at once, for whoever has a permit.
+    pub lease: Option<Duration>,
+}
+
+/// The exclusive right to make one attempt for an order. It is given away by value: to be recorded or
+/// given back.
+#[derive(Debug)]
+#[must_use]
+pub struct Claim {
+    pub order_key: i64,
+    pub command_key: i64,
+    pub kind: AttemptKind,
+    pub token: Uuid,
+    pub request: StoredRequest,
+    /// Measured here, from before the claim was asked for: shorter than what the store gives.
+    pub lease_ends: Instant,
+    /// No send starts after it; measured like the lease.
+    pub sends_end: Instant,
+}
+
+/// What became of a delivery's command at the store.
+#[derive(Debug)]
+#[must_use]
+pub enum Claimed {
+    /// First seen and ours to send.
+    Ours(Box<Claim>),
+    /// First seen, and due for whoever has a permit.
+    Deferred,
+    /// Seen before: its outcome, where known, is published again.
+    Duplicate,
+    /// Not to be sent; an event says why.
+    Rejected,
+}
+
+/// An order whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueOrder {
+    pub order_key: i64,
+    pub merchant: MerchantName,
+    pub kind: AttemptKind,
+}
+
+/// What was taken on for a due order.
+#[derive(Debug)]
+#[must_use]
+pub enum Taken {
+    Attempt(Box<Claim>),
+    /// Its sends had ended and DOKU did nothing: concluded, nobody was asked.
+    Concluded,
+    /// Another took it, or it is not due any more.
+    Gone,
+}
+
+/// One attempt's result, on its way into the store.
+#[derive(Debug, Clone)]
+pub enum Learned {
+    Send(SendLearned),
+    Inquiry(InquiryLearned),
+}
+
+/// Which due orders are wanted now.
+#[derive(Debug, Clone)]
+pub struct DueFilter {
+    /// Merchants whose sends are stopped; their inquiries and ended sends are wanted.
+    pub no_sends_for: Vec<MerchantName>,
+    /// No sends at all, for anybody.
+    pub no_sends: bool,
+    /// Accounts as configured now: an order made for another account or host is stranded.
+    pub accounts: Vec<Account>,
+    pub limit: u32,
+}
+
+/// Time and truth. Every method is one committed transaction, or nothing.
+pub trait Store: Send + Sync + 'static {
+    /// Claims a command, or finds out why not.
+    fn claim(&self, new: NewCommand) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Stores a rejection with its event, unless the command's identity is known already.
+    fn reject(&self, rejection: Rejection) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
+
+    /// Whether an order still waits for its first answer: parked evidence may have decided it between
+    /// the claim and the send.
+    fn apply_parked(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Records what one attempt taught us, with all that follows from it.
+    fn record(
+        &self,
+        claim: &Claim,
+        learned: &Learned,
+        took: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives a claim back whose attempt was not started: due again now.
+    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Orders whose time has come, oldest first.
+    fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;
+
+    /// Takes on what a due order needs, unless another did.
+    fn take(&self, due: &DueOrder, lease: Duration)
+    -> impl Future<Output = Result<Taken, StoreError>> + Send;
+
+    /// How long until the next order is due; `None` where nothing is.
+    fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+}
+
+/// An order to inquire at DOKU.
+#[derive(Debug, Clone)]
+pub struct Inquiry<'a> {
+    pub merchant: &'a MerchantName,
+    pub invoice_number: &'a InvoiceNumber,
+}
+
+/// DOKU, asked once. It never retries, never follows a redirect, never fails: whatever happens is
+/// something learned.
+pub trait Gateway: Send + Sync + 'static {
+    /// The configured account of a merchant.
+    fn account(&self, merchant: &MerchantName) -> Option<Account>;
+
+    /// Every configured account.
+    fn accounts(&self) -> Vec<Account>;
+
+    /// Sends a stored request once, its bytes unchanged, signed anew.
+    fn send(&self, request: &StoredRequest) -> impl Future<Output = SendLearned> + Send;
+
+    /// Asks Check Status once.
+    fn inquire(&self, inquiry: Inquiry<'_>) -> impl Future<Output = InquiryLearned> + Send;
+}
+
+/// An event on its way out, its bytes as they were committed.
+#[derive(Debug, Clone)]
+pub struct OutboxEvent {
+    /// The outbox row, in the order of commits for each order.
+    pub sequence: i64,
+    pub event_id: Uuid,
+    /// `None` for an event that waits for no other: a rejection, a re-publication.
+    pub order_key: Option<i64>,
+    pub routing_key: String,
+    /// The CloudEvents type.
+    pub event_type: String,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub body: bytes::Bytes,
+    /// When the change was committed, and how old that is now.
+    pub age: Duration,
+}
+
+/// What became of one publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    Confirmed,
+    /// Refused, or not known: it is published again, with the same id.
+    Unconfirmed,
+}
+
+/// The broker, as the relay sees it.
+pub trait EventPublisher: Send + Sync + 'static {
+    /// Publishes all, pipelined, and waits for every publish confirm, a bounded time. One answer an
+    /// event, in the same order.
+    fn publish(&self, events: &[OutboxEvent]) -> impl Future<Output = Vec<Published>> + Send;
+}
+
+/// The outbox, as its one active relay sees it.
+pub trait Outbox: Send + 'static {
+    /// The oldest unpublished events. Fails when this relay is not the active one any more.
+    fn unpublished(
+        &mut self,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<OutboxEvent>, StoreError>> + Send;
+
+    /// Marks events as published and takes them out of the outbox.
+    fn mark_published(&mut self, sequences: &[i64]) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// This machine's clock: it signs, and measures drift. Nothing that is decided depends on it.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Time;
+}
