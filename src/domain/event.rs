@@ -169,6 +169,11 @@ pub struct EventError {
 }
 
 impl EventError {
+    /// Where it is we who could not find out.
+    pub fn ours(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), http_status: None }
+    }
+
     pub fn of_doku(error: &DokuError, http_status: Option<u16>) -> Self {
         Self { code: error.code.clone(), message: error.message.clone(), http_status }
     }

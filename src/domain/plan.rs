@@ -6,6 +6,7 @@ use super::{
     Time,
     learned::AttemptKind,
     order::{OrderState, ReviewCause},
+    reconcile::Evidence,
     record::{OrderRecord, Progress},
     retry::RetryPolicy,
 };
@@ -127,16 +128,27 @@ impl Plan {
         order.state == OrderState::AwaitingPayment && asked_at >= order.sent_at() + self.check.give_up_after
     }
 
-    /// What an order waits for on entering a state. `by_status`: DOKU's status word moved it there.
-    pub fn on_entry(&self, order: &OrderRecord, now: Time, by_status: bool) -> Option<Due> {
+    /// What an order waits for when `evidence` has moved it to its state: an operator's decision and an
+    /// error answer are not asked about again, DOKU's status words and a spent budget are.
+    pub fn on_entry(&self, order: &OrderRecord, now: Time, evidence: Evidence) -> Option<Due> {
         match order.state {
             OrderState::AwaitingPayment => {
                 Some(Due::inquiry((order.sent_at() + self.check.first_after).max(now)))
             }
-            OrderState::Failed if !by_status => None,
-            OrderState::Failed
-            | OrderState::Expired
-            | OrderState::Review(ReviewCause::PaymentUnresolved | ReviewCause::RefundUnresolved) => {
+            OrderState::Failed | OrderState::Expired => match evidence {
+                Evidence::AnswerFailed | Evidence::Reported(_) => self.afterwards(order),
+                Evidence::AnswerTaken
+                | Evidence::AnswerDeclined
+                | Evidence::RefundAnswerSuccess
+                | Evidence::RefundAnswerFailed
+                | Evidence::RefundAnswerDeclined
+                | Evidence::OtherAmount
+                | Evidence::EndedWithoutAct
+                | Evidence::EndedInDoubt
+                | Evidence::CheckGaveUp
+                | Evidence::Operator(_) => None,
+            },
+            OrderState::Review(ReviewCause::PaymentUnresolved | ReviewCause::RefundUnresolved) => {
                 self.afterwards(order)
             }
             OrderState::Submitting

@@ -7,15 +7,12 @@ use super::{
     command::{CommandKind, CommandRef, Outcome, RefundRefusal},
     event::{EventError, EventType, EvidenceSource, OrderEvent},
     ids::{InvoiceNumber, MerchantName},
-    learned::{
-        AttemptKind, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding, SendLearned,
-    },
+    learned::Report,
     money::Rupiah,
     order::{OrderState, ReviewCause, Verdict},
     plan::{Due, Plan},
     reconcile::{Evidence, Step, reconcile},
 };
-use std::time::Duration;
 
 /// An order as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,14 +53,14 @@ pub struct Progress {
     pub claimed_at: Time,
     /// No send starts after it: its `expirytime`, or the end of its budget.
     pub sends_end_at: Time,
-    pub attempts: u32,
     pub sends: u32,
     pub last_send_at: Option<Time>,
     /// The last send that may have acted. Sticky: only authority clears it.
     pub maybe_acted_at: Option<Time>,
     /// An inquiry was answered since the last send: it may be sent again.
     pub inquired: bool,
-    /// Inquiries in a row from which nothing was learned.
+    /// Inquiries in a row from which nothing was learned, made after asking on was of no use: after the
+    /// sends had ended, or after `check.give_up_after_ms`.
     pub failed_inquiries: u32,
     /// Answers that named another invoice or amount.
     pub contradictions: u32,
@@ -86,52 +83,23 @@ pub enum DueChange {
     Replace(Option<Due>),
 }
 
-/// One attempt that was made, as the store keeps it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AttemptMade {
-    pub number: u32,
-    pub kind: AttemptKind,
-    pub result: String,
-    pub http_status: Option<u16>,
-    /// Why, where the result does not say it: for the person on call. No customer data.
-    pub detail: Option<String>,
-}
-
-/// Who made the attempt, and when.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttemptTime {
-    pub started_at: Time,
-    pub now: Time,
-    /// Whether the claim still held: a late worker brings evidence, but schedules nothing and clears no
-    /// doubt.
-    pub claim_held: bool,
-    /// In [0, 1), for the jitter.
-    pub chance: f64,
-}
-
-/// So many inquiries in a row that failed, after the sends have ended, are the end.
-const FAILED_INQUIRIES_MAX: u32 = 3;
-/// So many answers that contradict the request are no accident.
-const CONTRADICTIONS_MAX: u32 = 2;
-
 /// Evidence with what DOKU said beside it.
-struct Brought {
+pub(super) struct Brought {
     source: EvidenceSource,
     doku_status: Option<String>,
     error: Option<EventError>,
 }
 
 impl Brought {
-    fn by(source: EvidenceSource) -> Self {
+    pub(super) fn by(source: EvidenceSource) -> Self {
         Self { source, doku_status: None, error: None }
     }
 
-    fn with_status(self, word: &str) -> Self {
+    pub(super) fn with_status(self, word: &str) -> Self {
         Self { doku_status: Some(word.to_owned()), ..self }
     }
 
-    fn with_error(self, code: &str, message: impl Into<String>) -> Self {
-        let error = EventError { code: code.to_owned(), message: message.into(), http_status: None };
+    pub(super) fn with_error(self, error: EventError) -> Self {
         Self { error: Some(error), ..self }
     }
 }
@@ -142,6 +110,20 @@ impl OrderRecord {
         match self.state {
             OrderState::Submitting => Some(&self.payment),
             OrderState::Refunding => self.refund.as_ref(),
+            OrderState::AwaitingPayment
+            | OrderState::Paid
+            | OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Refunded
+            | OrderState::Review(_) => None,
+        }
+    }
+
+    pub(super) fn open_command_mut(&mut self) -> Option<&mut Progress> {
+        match self.state {
+            OrderState::Submitting => Some(&mut self.payment),
+            OrderState::Refunding => self.refund.as_mut(),
             OrderState::AwaitingPayment
             | OrderState::Paid
             | OrderState::Failed
@@ -200,13 +182,12 @@ impl Change {
     }
 
     /// Brings one piece of evidence to the order: the table decides, and this writes down what follows.
-    fn with(mut self, evidence: Evidence, brought: Brought, plan: &Plan, now: Time) -> Self {
+    pub(super) fn with(mut self, evidence: Evidence, brought: Brought, plan: &Plan, now: Time) -> Self {
         let Step::Move(to, events) = reconcile(self.order.state, evidence) else {
             return self;
         };
         let late =
             matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
-        let command_was_open = self.order.open_command().is_some();
         for event_type in events {
             self.announce(*event_type, to, &brought, late);
         }
@@ -217,11 +198,7 @@ impl Change {
         if brought.doku_status.is_some() {
             self.order.doku_status = brought.doku_status;
         }
-        let by_status = matches!(evidence, Evidence::AnswerFailed | Evidence::Reported(_));
-        let decided_here = matches!(evidence, Evidence::Operator(_));
-        let spent = command_was_open || !matches!(to, OrderState::Review(_));
-        let due = if decided_here || !spent { None } else { plan.on_entry(&self.order, now, by_status) };
-        self.due = DueChange::Replace(due);
+        self.due = DueChange::Replace(plan.on_entry(&self.order, now, evidence));
         self
     }
 
@@ -300,12 +277,17 @@ impl Change {
     }
 
     /// Brings what a notification or Check Status says.
-    fn with_report(self, report: &Report, source: EvidenceSource, plan: &Plan, now: Time) -> Self {
+    pub(super) fn with_report(self, report: &Report, source: EvidenceSource, plan: &Plan, now: Time) -> Self {
         let brought = Brought::by(source).with_status(&report.word);
         if report.amount.is(self.order.amount) {
             return self.with(Evidence::Reported(report.status), brought, plan, now);
         }
         let message = format!("DOKU named another amount than the order's {}", self.order.amount);
-        self.with(Evidence::OtherAmount, brought.with_error("amount_mismatch", message), plan, now)
+        self.with(
+            Evidence::OtherAmount,
+            brought.with_error(EventError::ours("amount_mismatch", message)),
+            plan,
+            now,
+        )
     }
 }
