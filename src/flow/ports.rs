@@ -40,6 +40,8 @@ pub struct NewCommand {
     pub budget: Duration,
     /// The claim's lease; `None`: due at once, for whoever has a permit.
     pub lease: Option<Duration>,
+    /// Made once for a delivery: a claim whose commit was not answered is recognised by it.
+    pub token: Uuid,
 }
 
 /// The exclusive right to make one attempt for an order. It is given away by value: to be recorded or
@@ -118,8 +120,8 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a rejection with its event, unless the command's identity is known already.
     fn reject(&self, rejection: Rejection) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
-    /// Whether an order still waits for its first answer: parked evidence may have decided it between
-    /// the claim and the send.
+    /// Applies notifications that came before the order was known. True where they decided it: then DOKU
+    /// is not asked.
     fn apply_parked(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Records what one attempt taught us, with all that follows from it.
@@ -140,7 +142,8 @@ pub trait Store: Send + Sync + 'static {
     fn take(&self, due: &DueOrder, lease: Duration)
     -> impl Future<Output = Result<Taken, StoreError>> + Send;
 
-    /// How long until the next order is due; `None` where nothing is.
+    /// How long until another order becomes due, those that are due already not counted; `None` where
+    /// nothing else waits.
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 }
 
@@ -198,6 +201,14 @@ pub trait EventPublisher: Send + Sync + 'static {
     /// Publishes all, pipelined, and waits for every publish confirm, a bounded time. One answer an
     /// event, in the same order.
     fn publish(&self, events: &[OutboxEvent]) -> impl Future<Output = Vec<Published>> + Send;
+}
+
+/// The seat of the one active relay.
+pub trait RelaySeat: Send + Sync + 'static {
+    type Outbox: Outbox;
+
+    /// The outbox, if no other relay has it.
+    fn take(&self) -> impl Future<Output = Result<Option<Self::Outbox>, StoreError>> + Send;
 }
 
 /// The outbox, as its one active relay sees it.
