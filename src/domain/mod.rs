@@ -3,6 +3,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod attempt;
+#[cfg(test)]
+mod attempt_tests;
 pub mod breaker;
 pub mod command;
 pub mod document;
@@ -15,6 +17,8 @@ pub mod order;
 pub mod plan;
 pub mod rate;
 pub mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 pub mod record;
 pub mod retry;
 pub mod validate;

@@ -1,0 +1,303 @@
+//! What attempts lead to, played against a small model of DOKU that knows the truth.
+
+use super::{
+    Time,
+    attempt::{AttemptOf, AttemptTime},
+    command::{CommandKind, CommandRef, Outcome},
+    ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
+    learned::*,
+    money::{ReportedAmount, Rupiah},
+    order::{OrderState, ReviewCause},
+    plan::{CheckPlan, Next, Plan},
+    record::{Announced, Change, DueChange, OrderRecord, Progress},
+    retry::RetryPolicy,
+};
+use chrono::DateTime;
+use std::time::Duration;
+
+fn seconds(n: i64) -> Time {
+    DateTime::from_timestamp(1_700_000_000 + n, 0).unwrap()
+}
+
+fn plan() -> Plan {
+    Plan {
+        retry: RetryPolicy {
+            initial: Duration::from_millis(500),
+            multiplier: 2.0,
+            jitter: 0.0,
+            max_interval: Duration::from_secs(300),
+        },
+        check: CheckPlan {
+            first_after: Duration::from_secs(60),
+            max_interval: Duration::from_secs(3600),
+            not_found_grace: Duration::from_secs(3900),
+            give_up_after: Duration::from_secs(259_200),
+            afterwards: vec![Duration::from_secs(3600)],
+        },
+        trust_response: false,
+    }
+}
+
+fn progress(kind: CommandKind, id: &str) -> Progress {
+    let identity =
+        Identity { source: CommandSource::parse("/shop").unwrap(), id: CommandId::parse(id).unwrap() };
+    let request_id = payment_request_id(&InvoiceNumber::parse("INV-1").unwrap());
+    Progress {
+        kind,
+        command: CommandRef { identity, request_id },
+        outcome: None,
+        claimed_at: seconds(0),
+        sends_end_at: seconds(900),
+        sends: 0,
+        last_send_at: None,
+        maybe_acted_at: None,
+        inquired: false,
+        failed_inquiries: 0,
+        contradictions: 0,
+    }
+}
+
+fn order(kind: CommandKind) -> OrderRecord {
+    let (state, refund) = match kind {
+        CommandKind::Payment => (OrderState::Submitting, None),
+        CommandKind::Refund => (OrderState::Refunding, Some(progress(CommandKind::Refund, "r"))),
+    };
+    OrderRecord {
+        merchant: MerchantName::default_account(),
+        invoice_number: InvoiceNumber::parse("INV-1").unwrap(),
+        amount: Rupiah::new(50_000).unwrap(),
+        state,
+        state_since: seconds(0),
+        version: 0,
+        announced: Announced { paid: refund.is_some(), ..Announced::default() },
+        doku_status: None,
+        evidence: None,
+        checks_made: 0,
+        payment: progress(CommandKind::Payment, "p"),
+        refund,
+    }
+}
+
+/// What happens to one send.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    RefusedConnection,
+    TimeoutThatActed,
+    TimeoutThatDidNot,
+    /// An error of DOKU's own. If DOKU had acted before it reads "already refunded", "duplicate".
+    ErrorAnswer,
+    StatusFailed,
+    Accepted,
+    /// The process dies after the send; its lease runs out.
+    LostAfterActing,
+}
+const FATES: [Fate; 7] = [
+    Fate::RefusedConnection,
+    Fate::TimeoutThatActed,
+    Fate::TimeoutThatDidNot,
+    Fate::ErrorAnswer,
+    Fate::StatusFailed,
+    Fate::Accepted,
+    Fate::LostAfterActing,
+];
+
+struct Played {
+    order: OrderRecord,
+    acted: bool,
+    outcomes: Vec<Outcome>,
+    now: i64,
+}
+
+impl Played {
+    fn take(&mut self, change: Change) {
+        self.outcomes.extend(change.settled.map(|(_, outcome)| outcome));
+        let open = change.order.state.is_open();
+        if let DueChange::Replace(due) = &change.due {
+            assert!(!open || due.is_some(), "an open order has nothing due: {:?}", change.order.state);
+        }
+        self.order = change.order;
+    }
+
+    fn time(&self) -> AttemptTime {
+        AttemptTime {
+            started_at: seconds(self.now),
+            now: seconds(self.now + 1),
+            claim_held: true,
+            chance: 0.5,
+        }
+    }
+
+    fn send(&mut self, kind: CommandKind, fate: Fate) {
+        let error = DokuError { code: "duplicate".to_owned(), message: "seen before".to_owned() };
+        let why = String::new();
+        let finding = match fate {
+            Fate::RefusedConnection => SendFinding::NotActed { why },
+            Fate::TimeoutThatDidNot => SendFinding::InDoubt { why },
+            Fate::ErrorAnswer => SendFinding::Declined(error),
+            // The same Request-Id gets the same answer: DOKU cannot fail what it did.
+            Fate::StatusFailed if self.acted => SendFinding::Accepted { status: "SUCCESS".to_owned() },
+            Fate::StatusFailed => SendFinding::Failed { status: "FAILED".to_owned() },
+            Fate::Accepted => {
+                self.acted = true;
+                SendFinding::Accepted { status: "SUCCESS".to_owned() }
+            }
+            Fate::TimeoutThatActed => {
+                self.acted = true;
+                SendFinding::InDoubt { why }
+            }
+            Fate::LostAfterActing => {
+                self.acted = true;
+                let (order, made) = self.order.clone().after_lost(AttemptKind::Send, seconds(self.now + 45));
+                assert_eq!(made.class, AttemptClass::Lost);
+                self.order = order;
+                return;
+            }
+        };
+        let of = match kind {
+            CommandKind::Payment => AttemptOf::Payment,
+            CommandKind::Refund => AttemptOf::Refund,
+        };
+        let learned = SendLearned { finding, http_status: None, retry_after: None, health: Health::Well };
+        let (change, _) = self.order.clone().after_send(of, &learned, self.time(), &plan());
+        self.take(change);
+    }
+
+    fn inquire(&mut self, kind: CommandKind, answers: bool) {
+        let report = |status, word: &str| {
+            InquiryFinding::Reported(Report {
+                status,
+                word: word.to_owned(),
+                amount: ReportedAmount::read("50000"),
+            })
+        };
+        let finding = match (answers, kind, self.acted) {
+            (false, _, _) => InquiryFinding::Failed { why: String::new() },
+            (true, CommandKind::Payment, true) => report(ReportedStatus::NotFinal, "PENDING"),
+            (true, CommandKind::Payment, false) => InquiryFinding::NotFound { proves: true },
+            (true, CommandKind::Refund, true) => report(ReportedStatus::Refunded, "REFUNDED"),
+            (true, CommandKind::Refund, false) => report(ReportedStatus::Success, "SUCCESS"),
+        };
+        let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
+        let (change, _) = self.order.clone().after_inquiry(&learned, self.time(), &plan());
+        self.take(change);
+    }
+}
+
+/// Plays the fates, one send each, then time until the command is settled.
+fn play(kind: CommandKind, fates: &[Fate], check_status_answers: bool) -> Played {
+    let mut played = Played { order: order(kind), acted: false, outcomes: Vec::new(), now: 0 };
+    let mut fates = fates.iter();
+    for _ in 0..40 {
+        if played.order.open_command().is_none() {
+            break;
+        }
+        match plan().next(&played.order, seconds(played.now)) {
+            Next::Send => {
+                let fate = fates.next().copied().unwrap_or(Fate::RefusedConnection);
+                played.send(kind, fate);
+            }
+            Next::Inquire => played.inquire(kind, check_status_answers),
+            Next::Abandon => {
+                let change = played.order.clone().after_end_without_act(&plan(), seconds(played.now));
+                played.take(change);
+            }
+        }
+        played.now += if fates.len() > 0 { 1 } else { 1000 };
+    }
+    played
+}
+
+/// Every sequence of fates of a length up to four.
+fn sequences() -> Vec<Vec<Fate>> {
+    let mut all: Vec<Vec<Fate>> = vec![vec![]];
+    let mut longest = all.clone();
+    for _ in 0..4 {
+        longest = longest
+            .iter()
+            .flat_map(|s| FATES.map(|fate| s.iter().copied().chain([fate]).collect()))
+            .collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
+}
+
+#[test]
+fn whatever_happens_to_its_sends_what_doku_did_is_never_told_as_not_done() {
+    for kind in CommandKind::ALL {
+        for check_status_answers in [true, false] {
+            for fates in sequences() {
+                let played = play(kind, &fates, check_status_answers);
+                let told = format!("{kind:?} {fates:?} {check_status_answers} {:?}", played.order.state);
+                let [outcome] = played.outcomes[..] else { panic!("{told}: {:?}", played.outcomes) };
+                match outcome {
+                    Outcome::Accepted => assert!(played.acted, "{told}"),
+                    Outcome::Abandoned | Outcome::Declined => assert!(!played.acted, "{told}"),
+                    Outcome::Unresolved => {}
+                    Outcome::Rejected => panic!("{told}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lone_refused_connection_is_abandoned_without_asking_anybody() {
+    let played = play(CommandKind::Payment, &[Fate::RefusedConnection], false);
+    assert_eq!(played.order.state, OrderState::Abandoned);
+}
+
+#[test]
+fn failing_inquiries_never_make_a_payment_failed() {
+    let played = play(CommandKind::Payment, &[Fate::TimeoutThatActed], false);
+    assert_eq!(played.order.state, OrderState::Review(ReviewCause::PaymentUnresolved));
+}
+
+#[test]
+fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
+    let late = AttemptTime { started_at: seconds(0), now: seconds(60), claim_held: false, chance: 0.5 };
+    let (lost, _) = order(CommandKind::Payment).after_lost(AttemptKind::Send, seconds(45));
+    let send = |finding| SendLearned { finding, http_status: None, retry_after: None, health: Health::Well };
+    let not_acted = send(SendFinding::NotActed { why: String::new() });
+    let (change, _) = lost.clone().after_send(AttemptOf::Payment, &not_acted, late, &plan());
+    assert_eq!(change.due, DueChange::Keep);
+    assert_eq!(change.order.payment.maybe_acted_at, Some(seconds(45)));
+    let answer = send(SendFinding::Accepted { status: "PENDING".to_owned() });
+    let (change, _) = lost.after_send(AttemptOf::Payment, &answer, late, &plan());
+    assert_eq!(change.order.state, OrderState::AwaitingPayment);
+}
+
+#[test]
+fn an_earlier_refunds_late_refusal_does_not_touch_the_refund_after_it() {
+    let late = AttemptTime { started_at: seconds(0), now: seconds(60), claim_held: false, chance: 0.5 };
+    let refused = SendLearned {
+        finding: SendFinding::Failed { status: "FAILED".to_owned() },
+        http_status: Some(200),
+        retry_after: None,
+        health: Health::Well,
+    };
+    let before = order(CommandKind::Refund);
+    let (change, _) = before.clone().after_send(AttemptOf::EarlierRefund, &refused, late, &plan());
+    assert_eq!((change.order, change.events.len()), (before, 0));
+}
+
+#[test]
+fn an_order_nobody_pays_goes_to_review_after_its_time() {
+    let waiting = OrderRecord { state: OrderState::AwaitingPayment, ..order(CommandKind::Payment) };
+    let ask = |started: i64, finding| {
+        let time = AttemptTime {
+            started_at: seconds(started),
+            now: seconds(started + 1),
+            claim_held: true,
+            chance: 0.5,
+        };
+        let learned = InquiryLearned { finding, http_status: None, retry_after: None };
+        waiting.clone().after_inquiry(&learned, time, &plan()).0
+    };
+    let before = ask(259_199, InquiryFinding::NotFound { proves: true });
+    assert_eq!(before.order.state, OrderState::AwaitingPayment);
+    let after = ask(259_200, InquiryFinding::NotFound { proves: true });
+    assert_eq!(after.order.state, OrderState::Review(ReviewCause::CheckGaveUp));
+    assert_eq!(after.events[0].error.as_ref().unwrap().code, "check_gave_up");
+    let failed = ask(259_200, InquiryFinding::Failed { why: String::new() });
+    assert_eq!(failed.order.state, OrderState::AwaitingPayment);
+}
