@@ -1,0 +1,118 @@
+//! The rules of a command's `data`, checked in the order of the contract's table, every violation
+//! reported at once. What it reports names fields and what is allowed, never a value that came.
+
+mod payment;
+mod reader;
+mod refund;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use super::{ids::InvoiceNumber, money::Rupiah};
+
+pub use payment::payment;
+pub use refund::refund;
+
+/// No more violations than these are reported of one command: enough to mend it, too few to flood.
+pub const VIOLATIONS_MAX: usize = 100;
+
+/// A rule that a command breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub code: Code,
+    /// The path from `data` (`order.line_items[0].price`), or the attribute's name.
+    pub field: String,
+    /// What is allowed.
+    pub message: String,
+}
+
+/// What the rules depend on besides the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The path that an override of the notification URL must have (`doku.notification_path`).
+    pub notification_path: String,
+    /// The override must be https.
+    pub production: bool,
+}
+
+/// What we need of data that keeps every rule, as far as it can be judged without the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidData {
+    pub invoice_number: InvoiceNumber,
+    pub amount: Rupiah,
+    /// A refund's reason; a payment has none.
+    pub reason: Option<String>,
+}
+
+/// The kind of a violation: the `code` of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    Missing,
+    WrongType,
+    TooShort,
+    TooLong,
+    InvalidCharacters,
+    InvalidFormat,
+    OutOfRange,
+    NotAllowed,
+    SumMismatch,
+    AmountMismatch,
+    UnknownField,
+    IdentityConflict,
+    InvoiceExists,
+    OrderUnknown,
+    RefundInProgress,
+    AlreadyRefunded,
+    OrderNotPaid,
+    MerchantUnknown,
+    CommandExpired,
+}
+
+impl Code {
+    pub const ALL: [Self; 19] = [
+        Self::Missing,
+        Self::WrongType,
+        Self::TooShort,
+        Self::TooLong,
+        Self::InvalidCharacters,
+        Self::InvalidFormat,
+        Self::OutOfRange,
+        Self::NotAllowed,
+        Self::SumMismatch,
+        Self::AmountMismatch,
+        Self::UnknownField,
+        Self::IdentityConflict,
+        Self::InvoiceExists,
+        Self::OrderUnknown,
+        Self::RefundInProgress,
+        Self::AlreadyRefunded,
+        Self::OrderNotPaid,
+        Self::MerchantUnknown,
+        Self::CommandExpired,
+    ];
+
+    /// The name it has in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::WrongType => "wrong_type",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::InvalidCharacters => "invalid_characters",
+            Self::InvalidFormat => "invalid_format",
+            Self::OutOfRange => "out_of_range",
+            Self::NotAllowed => "not_allowed",
+            Self::SumMismatch => "sum_mismatch",
+            Self::AmountMismatch => "amount_mismatch",
+            Self::UnknownField => "unknown_field",
+            Self::IdentityConflict => "identity_conflict",
+            Self::InvoiceExists => "invoice_exists",
+            Self::OrderUnknown => "order_unknown",
+            Self::RefundInProgress => "refund_in_progress",
+            Self::AlreadyRefunded => "already_refunded",
+            Self::OrderNotPaid => "order_not_paid",
+            Self::MerchantUnknown => "merchant_unknown",
+            Self::CommandExpired => "command_expired",
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The rule of each field, with the words that say what it allows. A field may be as long as the
+//! contract says, and where it says nothing as long as a body can be.
+
+use super::{
+    Code, Rules,
+    reader::{Fields, Violations},
+};
+use crate::domain::{ids::InvoiceNumber, money::Rupiah};
+use std::ops::RangeInclusive;
+use url::Url;
+
+/// A text of one character or more.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// Counts characters, not bytes.
+    length_max: usize,
+    pub(super) allowed: &'static str,
+    /// What is wrong with a text of an allowed length.
+    fault: fn(&str) -> Option<Code>,
+}
+
+impl Text {
+    const fn of(length_max: usize, allowed: &'static str) -> Self {
+        Self { length_max, allowed, fault: |_| None }
+    }
+
+    /// The first rule that a text breaks: empty, too long, U+0000, then the field's own.
+    pub(super) fn broken_by(&self, text: &str) -> Option<Code> {
+        if text.is_empty() {
+            Some(Code::TooShort)
+        } else if text.chars().nth(self.length_max).is_some() {
+            Some(Code::TooLong)
+        } else if text.contains('\0') {
+            Some(Code::InvalidCharacters)
+        } else {
+            (self.fault)(text)
+        }
+    }
+}
+
+/// A whole number.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) range: RangeInclusive<u64>,
+    pub(super) allowed: &'static str,
+}
+
+const INVOICE_NUMBER: Text = Text {
+    length_max: 64,
+    allowed: InvoiceNumber::ALLOWED,
+    fault: |text| {
+        if matches!(text, "." | "..") {
+            return Some(Code::NotAllowed);
+        }
+        (!text.bytes().all(|b| b.is_ascii_graphic())).then_some(Code::InvalidCharacters)
+    },
+};
+
+const AMOUNT: Text = Text {
+    length_max: 12,
+    allowed: "a string of 1–12 digits without a leading zero, at least 1 (whole rupiah)",
+    fault: |text| {
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            Some(Code::InvalidCharacters)
+        } else if text == "0" {
+            Some(Code::OutOfRange)
+        } else {
+            text.starts_with('0').then_some(Code::InvalidFormat)
+        }
+    },
+};
+
+pub(super) const ITEM_NAME: Text = Text::of(255, "1–255 characters");
+pub(super) const ITEM_PRICE: Whole =
+    Whole { range: 0..=999_999_999_999, allowed: "an integer from 0 to 999999999999" };
+pub(super) const ITEM_QUANTITY: Whole = Whole { range: 1..=9999, allowed: "an integer from 1 to 9999" };
+
+pub(super) const SETTLEMENT_ACCOUNT: Text = Text::of(64, "1–64 characters");
+pub(super) const SETTLEMENT_FIX: Whole = Whole { range: 1..=u64::MAX, allowed: "an integer above 0" };
+pub(super) const PERCENTAGE: &str = "PERCENTAGE";
+pub(super) const FIX: &str = "FIX";
+pub(super) const SETTLEMENT_TYPE: Text = Text {
+    length_max: usize::MAX,
+    allowed: "PERCENTAGE or FIX",
+    fault: |text| (![PERCENTAGE, FIX].contains(&text)).then_some(Code::NotAllowed),
+};
+
+pub(super) const CUSTOMER_NAME: Text = Text::of(64, "1–64 characters");
+pub(super) const CUSTOMER_PHONE: Text = Text {
+    length_max: 16,
+    allowed: "a string of 1–16 digits",
+    fault: |text| (!text.bytes().all(|b| b.is_ascii_digit())).then_some(Code::InvalidCharacters),
+};
+pub(super) const CUSTOMER_EMAIL: Text = Text {
+    length_max: 400,
+    allowed: "at most 400 characters with one @ and something on both sides of it",
+    fault: |text| {
+        let sides = text.split_once('@');
+        let good = sides.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty() && !b.contains('@'));
+        (!good).then_some(Code::InvalidFormat)
+    },
+};
+pub(super) const REDIRECT_URL: Text = Text {
+    length_max: 512,
+    allowed: "an absolute http or https URL of 1–512 characters",
+    fault: |text| http_url(text).is_none().then_some(Code::InvalidFormat),
+};
+pub(super) const CASH_TAG: Text = Text::of(30, "1–30 characters");
+pub(super) const REASON: Text = Text::of(255, "1–255 characters");
+
+/// Any text: the rule of an override depends on the configuration, see `override_fault`.
+pub(super) const OVERRIDE_URL: Text = Text::of(usize::MAX, "an absolute URL");
+
+/// What is wrong with an override of the notification URL, and what is allowed. Only its host may differ
+/// from the registered one: the path is signed, and compared as it was written.
+pub(super) fn override_fault(text: &str, rules: &Rules) -> Option<(Code, String)> {
+    let scheme = if rules.production { "https" } else { "http or https" };
+    let code = match http_url(text) {
+        None => Code::InvalidFormat,
+        Some(parts) if rules.production && !parts.https => Code::InvalidFormat,
+        Some(parts) if parts.path != rules.notification_path => Code::NotAllowed,
+        Some(_) => return None,
+    };
+    Some((code, format!("an absolute {scheme} URL with the path {}", rules.notification_path)))
+}
+
+struct HttpUrl<'t> {
+    https: bool,
+    /// As it was written: neither decoded nor with `..` resolved.
+    path: &'t str,
+}
+
+/// Reads an absolute http(s) URL. A browser's leniency (which the parser has) is not for us: it drops
+/// spaces and tabs, and takes `https:host` and backslashes.
+fn http_url(text: &str) -> Option<HttpUrl<'_>> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return None;
+    }
+    let (_, rest) = text.split_once("://")?;
+    let https = match Url::parse(text).ok()?.scheme() {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    // `https:/host://x` and `https:////host` parse, with another host than the eye sees.
+    if rest.starts_with('/') || !text.get(..if https { 8 } else { 7 })?.ends_with("://") {
+        return None;
+    }
+    let before_query = rest.split(['?', '#']).next()?;
+    let path = before_query.find('/').map_or("", |start| &before_query[start..]);
+    Some(HttpUrl { https, path })
+}
+
+pub(super) fn invoice_number(
+    order: &mut Fields<'_, '_>,
+    violations: &mut Violations,
+) -> Option<InvoiceNumber> {
+    InvoiceNumber::parse(order.text("invoice_number", &INVOICE_NUMBER, violations)?).ok()
+}
+
+pub(super) fn amount(order: &mut Fields<'_, '_>, violations: &mut Violations) -> Option<Rupiah> {
+    Rupiah::new(order.text("amount", &AMOUNT, violations)?.parse().ok()?)
+}
