@@ -1,1 +1,3 @@
 //! The only AMQP: topology, connections, consumers, the publisher.
+
+pub mod wire;
