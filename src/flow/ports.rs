@@ -3,8 +3,10 @@
 use crate::domain::{
     Time,
     command::{Command, Order, Rejection, StoredRequest},
+    document::Document,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
+    validate::Violation,
 };
 use std::{future::Future, time::Duration};
 use tokio::time::Instant;
@@ -28,6 +30,18 @@ pub struct Account {
     pub merchant: MerchantName,
     pub client_id: String,
     pub base_url: String,
+}
+
+/// A command as it was read from its delivery.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    pub command: Command,
+    /// `Null` where it is missing.
+    pub data: Document,
+    /// The request body for DOKU: the bytes of `data`.
+    pub body: Vec<u8>,
+    /// What is wrong with the attributes; what is wrong with `data` is judged in the flow.
+    pub violations: Vec<Violation>,
 }
 
 /// A command that keeps every rule, and the request it makes.

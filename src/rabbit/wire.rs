@@ -36,18 +36,6 @@ impl Malformed {
     }
 }
 
-/// A command as it was read from its delivery.
-#[derive(Debug, Clone)]
-pub struct Incoming {
-    pub command: Command,
-    /// `Null` where there is none.
-    pub data: Document,
-    /// The request body for DOKU: the bytes of `data`.
-    pub body: Vec<u8>,
-    /// What is wrong with the attributes. What is wrong with `data` is not judged yet.
-    pub violations: Vec<Violation>,
-}
-
 /// Reads the body of a delivery from the queue of commands of this kind.
 pub fn read_command(
     kind: CommandKind,
