@@ -1,4 +1,10 @@
 //! The story of a command: each file reads top to bottom, its steps numbered.
 
+pub mod attempt;
 pub mod disposition;
+pub mod follow_up;
+pub mod gate;
+pub mod patience;
 pub mod ports;
+pub mod process_command;
+pub mod relay_outbox;

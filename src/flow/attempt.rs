@@ -1,0 +1,136 @@
+//! One attempt: DOKU is asked once, and what it taught us is recorded. First sends, resends and inquiries
+//! all come through here.
+//!
+//! Never: an attempt is made under a claim that may run out while DOKU is asked.
+
+use super::{
+    gate::Permit,
+    patience::Patience,
+    ports::{Claim, Gateway, Inquiry, Learned, Store, StoreError},
+};
+use crate::domain::learned::{AttemptKind, Health};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What the lease has beyond the time DOKU is given: for the record, and for a clock that runs unevenly.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);
+/// With less than this beyond DOKU's time, an attempt is not started any more.
+const START_MARGIN: Duration = Duration::from_secs(5);
+
+/// Makes attempts.
+pub struct Attempts<S, G> {
+    pub store: Arc<S>,
+    pub gateway: Arc<G>,
+    /// How long DOKU is given for an answer: `doku.timeout_ms`.
+    pub timeout: Duration,
+    /// Nothing new is started after it.
+    pub stop: CancellationToken,
+}
+
+impl<S: Store, G: Gateway> Attempts<S, G> {
+    /// How long a claim holds.
+    pub fn lease(&self) -> Duration {
+        self.timeout + LEASE_MARGIN
+    }
+
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// A new command's first attempt: a notification may have come before the command was known, and
+    /// decided it.
+    pub async fn make_first(&self, claim: Claim, permit: Permit) {
+        let mut patience = Patience::for_the_store();
+        loop {
+            match self.store.apply_parked(&claim).await {
+                Ok(true) => return,
+                Ok(false) => return self.make(claim, permit).await,
+                Err(error) => {
+                    if !keep_trying(&mut patience, &error, &self.stop, "parked notifications").await {
+                        return self.give_back(&claim).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the attempt a claim is for.
+    pub async fn make(&self, claim: Claim, permit: Permit) {
+        // 1 Is there time enough? Decided here, by the task that sends, before the first byte.
+        if !self.may_start(&claim) {
+            drop(permit);
+            return self.give_back(&claim).await;
+        }
+        // 2 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
+        let started = Instant::now();
+        let learned = match claim.kind {
+            AttemptKind::Send => Learned::Send(self.gateway.send(&claim.request).await),
+            AttemptKind::Inquiry => {
+                let inquiry = Inquiry {
+                    merchant: &claim.request.merchant,
+                    invoice_number: &claim.request.invoice_number,
+                };
+                Learned::Inquiry(self.gateway.inquire(inquiry).await)
+            }
+        };
+        let took = started.elapsed();
+        if let Learned::Send(send) = &learned {
+            permit.learned(send.health);
+            shout_if_refused(&claim, send.health);
+        }
+        // 3 Record it, with all that follows.
+        self.record(&claim, &learned, took).await;
+    }
+
+    fn may_start(&self, claim: &Claim) -> bool {
+        let now = Instant::now();
+        let lease_holds = claim.lease_ends.saturating_duration_since(now) >= self.timeout + START_MARGIN;
+        let send_allowed = claim.kind == AttemptKind::Inquiry || now < claim.sends_end;
+        lease_holds && send_allowed && !self.stop.is_cancelled()
+    }
+
+    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) {
+        let mut patience = Patience::for_the_store();
+        // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
+        let never = CancellationToken::new();
+        while let Err(error) = self.store.record(claim, learned, took).await {
+            if !keep_trying(&mut patience, &error, &never, "an attempt").await {
+                return;
+            }
+        }
+    }
+
+    /// Due again at once; should even that fail, its lease runs out.
+    pub async fn give_back(&self, claim: &Claim) {
+        if let Err(error) = self.store.give_back(claim).await {
+            tracing::warn!(%error, order = claim.order_key, "a claim could not be given back: its lease runs out");
+        }
+    }
+}
+
+async fn keep_trying(
+    patience: &mut Patience,
+    error: &StoreError,
+    stop: &CancellationToken,
+    what: &str,
+) -> bool {
+    match error {
+        StoreError::Away(_) if patience.wait(stop).await => true,
+        StoreError::Away(_) | StoreError::Refused(_) => {
+            tracing::error!(%error, what, "not recorded: its lease runs out and it counts as in doubt");
+            false
+        }
+    }
+}
+
+fn shout_if_refused(claim: &Claim, health: Health) {
+    match health {
+        Health::KeyRefused => tracing::error!(
+            merchant = %claim.request.merchant,
+            invoice = %claim.request.invoice_number,
+            "DOKU refuses this merchant's key, clock or route: its sends stop, its commands are kept"
+        ),
+        Health::Well | Health::Unwell => {}
+    }
+}

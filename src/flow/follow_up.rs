@@ -1,0 +1,138 @@
+//! Everything that has a due time: resends, inquiries, and the end of a command's sends. Nobody sleeps
+//! while holding a delivery; what waits, waits in a row, and this role picks it up.
+
+use super::{
+    attempt::Attempts,
+    gate::Gate,
+    ports::{DueFilter, DueOrder, Gateway, Store, StoreError, Taken},
+};
+use crate::domain::learned::AttemptKind;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+/// The longest sleep: other processes make orders due without waking this one.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// So many due orders are in hand at most; more wait in the table.
+const IN_HAND_MAX: u32 = 256;
+/// So long a due order waits for its permit before others have their turn.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Follows up what is due, until it is told to stop.
+pub struct FollowUp<S, G> {
+    pub attempts: Arc<Attempts<S, G>>,
+    pub gate: Arc<Gate>,
+    /// Woken when something in this process became due.
+    pub due_changed: Arc<Notify>,
+}
+
+impl<S: Store, G: Gateway> FollowUp<S, G> {
+    /// Runs until the stop, then until what is in hand is recorded.
+    pub async fn run(self) {
+        let tracker = TaskTracker::new();
+        let hand = Arc::new(Hand::new());
+        while !self.attempts.stop.is_cancelled() {
+            let sleep = match self.pick_up(&tracker, &hand).await {
+                Ok(sleep) => sleep,
+                Err(error) => {
+                    tracing::warn!(%error, "follow-up waits for the database");
+                    SLEEP_MAX
+                }
+            };
+            tokio::select! {
+                () = self.attempts.stop.cancelled() => {}
+                _ = timeout(sleep, self.due_changed.notified()) => {}
+            }
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+
+    /// Starts what is due and has room; says how long there is nothing to do.
+    async fn pick_up(&self, tracker: &TaskTracker, hand: &Arc<Hand>) -> Result<Duration, StoreError> {
+        let stopped = self.gate.sends_stopped();
+        let filter = DueFilter {
+            no_sends_for: stopped.merchants,
+            no_sends: stopped.all,
+            accounts: self.attempts.gateway.accounts(),
+            limit: IN_HAND_MAX,
+        };
+        let due = self.attempts.store.due(&filter).await?;
+        self.gate.set_inquiries_due(due.iter().any(|d| d.kind == AttemptKind::Inquiry));
+        let mut started = false;
+        for order in due {
+            let Some(held) = hand.take(order.order_key).await else { continue };
+            started = true;
+            let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
+            let changed = Arc::clone(&self.due_changed);
+            tracker.spawn(async move {
+                follow_one(&attempts, &gate, &order).await;
+                drop(held);
+                changed.notify_one();
+            });
+        }
+        if started || hand.is_full() {
+            return Ok(SLEEP_MAX);
+        }
+        Ok(self.attempts.store.next_due_in().await?.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
+    }
+}
+
+async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Gate, due: &DueOrder) {
+    // 1 Permit first, as for every attempt.
+    let Ok(permit) = gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await else { return };
+    // 2 Claim, unless another process was faster.
+    match attempts.store.take(due, attempts.lease()).await {
+        // 3 Ask and record.
+        Ok(Taken::Attempt(claim)) => attempts.make(*claim, permit).await,
+        Ok(Taken::Concluded | Taken::Gone) => {}
+        Err(error) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
+    }
+}
+
+/// The orders this process has in hand: none of them is picked up twice, and there are not too many.
+struct Hand {
+    room: Arc<Semaphore>,
+    orders: Mutex<HashSet<i64>>,
+}
+
+impl Hand {
+    fn new() -> Self {
+        Self { room: Arc::new(Semaphore::new(IN_HAND_MAX as usize)), orders: Mutex::default() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.room.available_permits() == 0
+    }
+
+    /// `None` where the order is in hand already.
+    async fn take(self: &Arc<Self>, order_key: i64) -> Option<Held> {
+        let new = self.orders.lock().unwrap_or_else(PoisonError::into_inner).insert(order_key);
+        if !new {
+            return None;
+        }
+        let held = Held { hand: Arc::clone(self), order_key, room: None };
+        let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
+        Some(Held { room: Some(room), ..held })
+    }
+}
+
+struct Held {
+    hand: Arc<Hand>,
+    order_key: i64,
+    #[expect(dead_code, reason = "held for its drop")]
+    room: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.hand.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.order_key);
+    }
+}

@@ -1,0 +1,36 @@
+//! How long work in hand is held while the store is away: growing waits, jittered, up to a limit.
+
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Work is held so long; then the broker, or the lease, takes it over. Under the broker's default ack
+/// timeout of 30 minutes.
+const HOLD_MAX: Duration = Duration::from_secs(600);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// One piece of work's patience.
+pub struct Patience {
+    since: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    pub fn for_the_store() -> Self {
+        Self { since: Instant::now(), wait: FIRST_WAIT }
+    }
+
+    /// Waits before the next try; false when it has lasted long enough, or the process stops.
+    pub async fn wait(&mut self, stopping: &CancellationToken) -> bool {
+        if self.since.elapsed() >= HOLD_MAX {
+            return false;
+        }
+        let jittered = self.wait.mul_f64(0.5 + fastrand::f64());
+        self.wait = (self.wait * 2).min(WAIT_MAX);
+        tokio::select! {
+            () = stopping.cancelled() => false,
+            () = sleep(jittered) => true,
+        }
+    }
+}

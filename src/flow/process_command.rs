@@ -1,0 +1,193 @@
+//! The story of a command: judged, permitted, claimed, asked, recorded, acked, in that order.
+//!
+//! Never: DOKU is called before the claim is committed; a delivery is acked before its claim or its
+//! rejection is.
+
+use super::{
+    attempt::Attempts,
+    disposition::Disposition,
+    gate::{Gate, NoPermit},
+    ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store, StoreError},
+    patience::Patience,
+};
+use crate::domain::{
+    command::{Command, CommandKind, Order, Rejection, StoredRequest},
+    document::Document,
+    ids::{MerchantName, payment_request_id, refund_request_id},
+    learned::AttemptKind,
+    validate::{self, Code, Rules, Violation},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// So long a command waits for its permit while it holds its delivery; then follow-up sends it.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// From the claim; no send starts later.
+#[derive(Debug, Clone, Copy)]
+pub struct Budgets {
+    pub payment: Duration,
+    pub refund: Duration,
+}
+
+/// Processes commands, many at a time.
+pub struct Worker<S, G> {
+    pub attempts: Arc<Attempts<S, G>>,
+    pub gate: Arc<Gate>,
+    pub rules: Rules,
+    pub budgets: Budgets,
+    /// True from the moment a delivery was given back because the store was away until a claim commits.
+    pub store_away: watch::Sender<bool>,
+}
+
+impl<S: Store, G: Gateway> Worker<S, G> {
+    /// Brings one command as far as one attempt can.
+    pub async fn process(&self, incoming: Incoming) -> Disposition {
+        // 1 Judge: nothing that breaks a rule goes further.
+        let new = match self.judge(incoming) {
+            Ok(new) => new,
+            Err(rejection) => return self.reject(rejection).await,
+        };
+        let mut patience = Patience::for_the_store();
+        loop {
+            // 2 Permit, before the claim, so that no lease runs out in our own queue.
+            let permit = match self.gate.permit(&new.order.merchant, AttemptKind::Send, PERMIT_WAIT_MAX).await
+            {
+                Ok(permit) => Some(permit),
+                Err(NoPermit::Busy | NoPermit::Stopped) => None,
+            };
+            // 3 Claim: from here on the command is ours or due, whatever happens to this process.
+            let lease = permit.is_some().then(|| self.attempts.lease());
+            let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
+            match (claimed, permit) {
+                // 4 Ask and record.
+                (Ok(Claimed::Ours(claim)), Some(permit)) => {
+                    self.store_is_back();
+                    self.attempts.make_first(*claim, permit).await;
+                    return Disposition::Ack;
+                }
+                (Ok(Claimed::Ours(claim)), None) => {
+                    self.store_is_back();
+                    self.attempts.give_back(&claim).await;
+                    return Disposition::Ack;
+                }
+                (Ok(Claimed::Deferred | Claimed::Duplicate | Claimed::Rejected), _) => {
+                    self.store_is_back();
+                    return Disposition::Ack;
+                }
+                (Err(error), permit) => {
+                    drop(permit);
+                    if let Some(given_up) = self.hold(&mut patience, &error).await {
+                        return given_up;
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&self, incoming: Incoming) -> Result<NewCommand, Rejection> {
+        let Incoming { command, data, body, violations } = incoming;
+        let account = MerchantName::parse(command.merchant.as_str())
+            .ok()
+            .and_then(|merchant| self.attempts.gateway.account(&merchant));
+        let Some(account) = account else {
+            let unknown = Violation {
+                code: Code::MerchantUnknown,
+                field: "merchant".to_owned(),
+                message: "a configured merchant".to_owned(),
+            };
+            return Err(Rejection { command, violations: vec![unknown] });
+        };
+        match self.judge_data(&command, &account, &data, violations) {
+            Ok(order) => {
+                let request = stored_request(&command, &order, account, body);
+                let budget = match command.kind {
+                    CommandKind::Payment => self.budgets.payment,
+                    CommandKind::Refund => self.budgets.refund,
+                };
+                Ok(NewCommand { command, order, request, budget, lease: None, token: Uuid::new_v4() })
+            }
+            Err(violations) => Err(Rejection { command, violations }),
+        }
+    }
+
+    fn judge_data(
+        &self,
+        command: &Command,
+        account: &Account,
+        data: &Document,
+        mut violations: Vec<Violation>,
+    ) -> Result<Order, Vec<Violation>> {
+        let judged = match command.kind {
+            CommandKind::Payment => validate::payment(data, &self.rules),
+            CommandKind::Refund => validate::refund(data),
+        };
+        match judged {
+            Ok(valid) if violations.is_empty() => Ok(Order {
+                merchant: account.merchant.clone(),
+                invoice_number: valid.invoice_number,
+                amount: valid.amount,
+            }),
+            Ok(_) => Err(violations),
+            Err(more) => {
+                violations.extend(more);
+                Err(violations)
+            }
+        }
+    }
+
+    async fn reject(&self, rejection: Rejection) -> Disposition {
+        let mut patience = Patience::for_the_store();
+        loop {
+            match self.attempts.store.reject(rejection.clone()).await {
+                Ok(_) => {
+                    self.store_is_back();
+                    return Disposition::Ack;
+                }
+                Err(error) => {
+                    if let Some(given_up) = self.hold(&mut patience, &error).await {
+                        return given_up;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Holds the delivery while the store is away; after too long the broker keeps it instead.
+    async fn hold(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
+        match error {
+            StoreError::Away(_) if patience.wait(self.attempts.stopping()).await => None,
+            StoreError::Away(detail) => {
+                tracing::warn!(detail, "the database is away: a delivery goes back to the broker");
+                self.store_away.send_replace(true);
+                Some(Disposition::Requeue)
+            }
+            StoreError::Refused(detail) => {
+                tracing::error!(detail, "the database refused a command: a fault of this program");
+                Some(Disposition::Requeue)
+            }
+        }
+    }
+
+    fn store_is_back(&self) {
+        self.store_away.send_if_modified(|away| std::mem::replace(away, false));
+    }
+}
+
+fn stored_request(command: &Command, order: &Order, account: Account, body: Vec<u8>) -> StoredRequest {
+    let request_id = match command.kind {
+        CommandKind::Payment => payment_request_id(&order.invoice_number),
+        CommandKind::Refund => refund_request_id(&order.merchant, &command.identity),
+    };
+    StoredRequest {
+        merchant: order.merchant.clone(),
+        kind: command.kind,
+        invoice_number: order.invoice_number.clone(),
+        amount: order.amount,
+        request_id,
+        client_id: account.client_id,
+        base_url: account.base_url,
+        body,
+    }
+}

@@ -1,0 +1,202 @@
+//! The relay: publishes what was committed, in order for each order, and takes a row out of the outbox
+//! only after the broker has confirmed it. At least once: a relay that dies between the confirm and the
+//! delete publishes again, with the same event id.
+//!
+//! Never: a row is dropped; an order's second event is first published before its first is confirmed.
+
+use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelaySeat, StoreError};
+use crate::{domain::event::EventType, metric};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Events of one batch: enough to keep the broker busy, few enough to lose little time to one refusal.
+const BATCH_MAX: u32 = 500;
+/// The longest sleep: other processes commit without waking this one.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Relays the outbox while it holds the seat; waits for the seat otherwise.
+pub struct Relay<S, P> {
+    pub seat: S,
+    pub publisher: Arc<P>,
+    /// Woken when this process committed an event.
+    pub outbox_changed: Arc<Notify>,
+    pub stop: CancellationToken,
+    /// Whether this is the active relay, for `/readyz`.
+    pub active: watch::Sender<bool>,
+}
+
+impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
+    /// Runs until the stop, and then until the outbox is empty or cannot be emptied.
+    pub async fn run(self) {
+        while !self.stop.is_cancelled() {
+            match self.seat.take().await {
+                Ok(Some(outbox)) => {
+                    self.active.send_replace(true);
+                    if let Err(error) = self.relay(outbox).await {
+                        tracing::warn!(%error, "this relay lost its seat");
+                    }
+                    self.active.send_replace(false);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the relay waits for the database"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(SLEEP_MAX) => {}
+            }
+        }
+    }
+
+    async fn relay(&self, mut outbox: S::Outbox) -> Result<(), StoreError> {
+        loop {
+            // 1 Read the oldest; this fails if the seat is lost.
+            let events = outbox.unpublished(BATCH_MAX).await?;
+            let full = events.len() >= BATCH_MAX as usize;
+            // 2 Publish in waves, and wait for the confirms.
+            let confirmed = self.publish_in_waves(events).await;
+            let progress = !confirmed.is_empty();
+            // 3 Take out what is confirmed.
+            outbox.mark_published(&confirmed).await?;
+            if full && progress {
+                continue;
+            }
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                _ = timeout(SLEEP_MAX, self.outbox_changed.notified()) => {}
+            }
+        }
+    }
+
+    /// The first unpublished event of each order goes in one wave, the second in the next. An order whose
+    /// event is not confirmed waits; the others do not.
+    async fn publish_in_waves(&self, events: Vec<OutboxEvent>) -> Vec<i64> {
+        let mut confirmed = Vec::with_capacity(events.len());
+        let mut held_back: HashSet<i64> = HashSet::new();
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (wave, later) = next_wave(rest);
+            rest = later;
+            let wave: Vec<_> =
+                wave.into_iter().filter(|e| e.order_key.is_none_or(|key| !held_back.contains(&key))).collect();
+            let answers = self.publisher.publish(&wave).await;
+            for (event, answer) in wave.iter().zip(answers) {
+                match answer {
+                    Published::Confirmed => {
+                        confirmed.push(event.sequence);
+                        note_published(event);
+                    }
+                    Published::Unconfirmed => held_back.extend(event.order_key),
+                }
+            }
+        }
+        confirmed
+    }
+}
+
+fn next_wave(events: Vec<OutboxEvent>) -> (Vec<OutboxEvent>, Vec<OutboxEvent>) {
+    let mut seen = HashSet::new();
+    events.into_iter().partition(|event| event.order_key.is_none_or(|key| seen.insert(key)))
+}
+
+fn note_published(event: &OutboxEvent) {
+    if let Some(event_type) = EventType::from_routing_key(&event.routing_key) {
+        metric::event_published(event_type, event.age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::VecDeque, sync::Mutex};
+    use uuid::Uuid;
+
+    fn event(sequence: i64, order_key: Option<i64>) -> OutboxEvent {
+        OutboxEvent {
+            sequence,
+            event_id: Uuid::nil(),
+            order_key,
+            routing_key: "order.paid".to_owned(),
+            event_type: "jenius.order.paid.v1".to_owned(),
+            correlation_id: None,
+            traceparent: None,
+            body: bytes::Bytes::new(),
+            age: Duration::ZERO,
+        }
+    }
+
+    /// A broker that refuses the sequences it is told to, once each, and remembers the order of confirms.
+    #[derive(Default)]
+    struct Broker {
+        refuse: Mutex<VecDeque<i64>>,
+        confirmed: Mutex<Vec<i64>>,
+    }
+
+    impl EventPublisher for Broker {
+        async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+            let mut refuse = self.refuse.lock().unwrap();
+            let mut confirmed = self.confirmed.lock().unwrap();
+            let mut judge = |sequence: i64| match refuse.iter().position(|s| *s == sequence) {
+                Some(at) => {
+                    refuse.remove(at);
+                    Published::Unconfirmed
+                }
+                None => {
+                    confirmed.push(sequence);
+                    Published::Confirmed
+                }
+            };
+            events.iter().map(|e| judge(e.sequence)).collect()
+        }
+    }
+
+    /// A seat over a table in memory.
+    struct Table(Arc<Mutex<Vec<OutboxEvent>>>);
+
+    impl RelaySeat for Table {
+        type Outbox = Self;
+        async fn take(&self) -> Result<Option<Self>, StoreError> {
+            Ok(Some(Self(Arc::clone(&self.0))))
+        }
+    }
+
+    impl Outbox for Table {
+        async fn unpublished(&mut self, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+            Ok(self.0.lock().unwrap().iter().take(limit as usize).cloned().collect())
+        }
+        async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+            self.0.lock().unwrap().retain(|e| !sequences.contains(&e.sequence));
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_event_holds_back_its_order_and_no_other() {
+        let rows = [event(1, Some(7)), event(2, Some(8)), event(3, Some(7)), event(4, None), event(5, Some(7))];
+        let table = Arc::new(Mutex::new(rows.to_vec()));
+        let broker = Arc::new(Broker { refuse: Mutex::new(VecDeque::from([1, 3])), ..Broker::default() });
+        let stop = CancellationToken::new();
+        let changed = Arc::new(Notify::new());
+        let relay = Relay {
+            seat: Table(Arc::clone(&table)),
+            publisher: Arc::clone(&broker),
+            outbox_changed: Arc::clone(&changed),
+            stop: stop.clone(),
+            active: watch::Sender::new(false),
+        };
+        let running = tokio::spawn(relay.run());
+        while !table.lock().unwrap().is_empty() {
+            changed.notify_one();
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(*broker.confirmed.lock().unwrap(), [2, 4, 1, 3, 5]);
+    }
+}
