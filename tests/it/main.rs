@@ -1,1 +1,7 @@
-//! it
+//! Stories through the front door: the real service, a real PostgreSQL, a real RabbitMQ, and DOKU's
+//! sandbox, which checks every signature and keeps the ledger that the stories are held against.
+//!
+//! `./deploy/local/test` starts the servers and runs them all.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
+
+mod harness;

@@ -1,0 +1,173 @@
+//! The broker as upstream and downstream services see it, through a client of the test's own.
+
+use super::{commands::Message, eventually};
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::FieldTable,
+};
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+
+/// Upstream and downstream of one prefix.
+pub struct Broker {
+    pub prefix: String,
+    connection: Connection,
+    channel: Channel,
+    pub events: Arc<Mutex<Vec<Event>>>,
+}
+
+/// An event as a subscriber gets it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub routing_key: String,
+    pub message_id: Option<String>,
+    pub correlation_id: Option<String>,
+    pub message_type: Option<String>,
+    pub content_type: Option<String>,
+    pub traceparent: Option<String>,
+    pub body: Value,
+}
+
+impl Event {
+    pub fn invoice(&self) -> Option<&str> {
+        self.body["subject"].as_str()
+    }
+
+    pub fn data(&self, member: &str) -> &Value {
+        &self.body["data"][member]
+    }
+
+    pub fn sequence(&self) -> Option<u32> {
+        self.body["sequence"].as_str()?.parse().ok()
+    }
+}
+
+/// A dead-lettered message.
+#[derive(Debug, Clone)]
+pub struct Dead {
+    pub body: Vec<u8>,
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+}
+
+pub fn url() -> String {
+    std::env::var("AMQP_URL").expect("AMQP_URL is not set: run ./deploy/local/test")
+}
+
+impl Broker {
+    /// Connects, declares the events' exchange as the service does, and subscribes to everything.
+    pub async fn connect(url: &str, prefix: &str) -> Self {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        let broker =
+            Self { prefix: prefix.to_owned(), connection, channel, events: Arc::default() };
+        broker.subscribe().await;
+        broker
+    }
+
+    async fn subscribe(&self) {
+        let channel = self.connection.create_channel().await.unwrap();
+        let exchange = format!("{}.events", self.prefix);
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel
+            .exchange_declare(exchange.as_str().into(), lapin::ExchangeKind::Topic, durable, FieldTable::default())
+            .await
+            .unwrap();
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
+        let name = queue.name().clone();
+        channel
+            .queue_bind(name.clone(), exchange.as_str().into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+            .await
+            .unwrap();
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let mut consumer =
+            channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap();
+        let events = Arc::clone(&self.events);
+        tokio::spawn(async move {
+            let _open = channel;
+            while let Some(Ok(delivery)) = consumer.next().await {
+                let text = |t: &Option<lapin::types::ShortString>| t.as_ref().map(ToString::to_string);
+                let properties = &delivery.properties;
+                let event = Event {
+                    routing_key: delivery.routing_key.to_string(),
+                    message_id: text(properties.message_id()),
+                    correlation_id: text(properties.correlation_id()),
+                    message_type: text(properties.kind()),
+                    content_type: text(properties.content_type()),
+                    traceparent: header(properties, "traceparent"),
+                    body: serde_json::from_slice(&delivery.data).unwrap(),
+                };
+                events.lock().unwrap().push(event);
+            }
+        });
+    }
+
+    /// Publishes a command with a confirm, as an upstream service has to.
+    pub async fn publish(&self, message: &Message) {
+        self.publish_bytes(message.routing_key, message.content_type, &message.bytes()).await;
+    }
+
+    pub async fn publish_bytes(&self, routing_key: &str, content_type: &str, body: &[u8]) {
+        let exchange = format!("{}.commands", self.prefix);
+        let properties = BasicProperties::default().with_content_type(content_type.into()).with_delivery_mode(2);
+        let confirm = self
+            .channel
+            .basic_publish(exchange.as_str().into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+        assert!(matches!(confirm, Confirmation::Ack(_)), "not confirmed: {confirm:?}");
+    }
+
+    /// Takes one message off a queue, if there is one.
+    pub async fn get(&self, queue: &str) -> Option<Dead> {
+        let queue = format!("{}.{queue}", self.prefix);
+        let options = BasicGetOptions { no_ack: false };
+        let message = self.channel.basic_get(queue.as_str().into(), options).await.unwrap()?;
+        message.delivery.ack(BasicAckOptions::default()).await.unwrap();
+        Some(Dead {
+            reason: header(&message.properties, "x-jenius-reason"),
+            detail: header(&message.properties, "x-jenius-detail"),
+            body: message.delivery.data,
+        })
+    }
+
+    /// Waits for one dead-lettered message.
+    pub async fn dead(&self) -> Dead {
+        eventually("a dead-lettered message", async || self.get("dead").await).await
+    }
+
+    /// Messages that are ready in a queue.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let queue = format!("{}.{queue}", self.prefix);
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let channel = self.connection.create_channel().await.unwrap();
+        channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.unwrap().message_count()
+    }
+
+    /// Deletes what the service declared under this prefix.
+    pub async fn clean(&self) {
+        for queue in ["payments", "refunds", "notifications", "dead", "unrouted"] {
+            let name = format!("{}.{queue}", self.prefix);
+            let _ = self.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await;
+        }
+        for exchange in ["commands", "notifications", "events", "dead", "unrouted"] {
+            let name = format!("{}.{exchange}", self.prefix);
+            let _ = self.channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await;
+        }
+        let _ = self.connection.close(200, "done".into()).await;
+    }
+}
+
+fn header(properties: &BasicProperties, name: &str) -> Option<String> {
+    let value = properties.headers().as_ref()?.inner().get(name)?;
+    Some(value.as_long_string()?.to_string())
+}

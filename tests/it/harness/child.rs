@@ -1,0 +1,98 @@
+//! The service as a process of its own, for stories that kill it.
+
+use super::{World, eventually};
+use std::{
+    io::Read,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_jenius-pay");
+
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+    pub admin: String,
+}
+
+impl Service {
+    /// `jenius-pay run` in this world, ready.
+    pub async fn start(world: &World) -> Self {
+        let service = Self::start_unready(world, &[]);
+        let ready = async || {
+            let answer = reqwest::get(format!("http://{}/readyz", service.admin)).await.ok()?;
+            answer.status().is_success().then_some(())
+        };
+        eventually("the service to be ready", ready).await;
+        service
+    }
+
+    pub fn start_unready(world: &World, extra: &[(&str, &str)]) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let admin = format!("127.0.0.1:{port}");
+        let log = std::env::temp_dir().join(format!("jenius-pay-{}-{port}.log", world.unique()));
+        let child = Command::new(BINARY)
+            .arg("run")
+            .env_clear()
+            .envs(&world.settings)
+            .env("JENIUS_PAY__ADMIN__LISTEN", &admin)
+            .envs(extra.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log, admin }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// As the kernel does it: nothing is finished, nothing is said.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end by itself.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let end = tokio::time::Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < end, "still running after {within:?}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn log(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = std::fs::File::open(&self.log) {
+            let _ = file.read_to_string(&mut text);
+        }
+        text
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        for canary in ["SK-canary", "Astari", "081288910205"] {
+            assert!(std::thread::panicking() || !log.contains(canary), "{canary} in the log");
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the service's log\n{log}");
+        }
+        let _ = std::fs::remove_file(&self.log);
+    }
+}

@@ -1,0 +1,52 @@
+//! A test's own database, and the jumps of its clock.
+
+use sqlx::{Connection, Executor, PgConnection, PgPool, Row, postgres::PgPoolOptions};
+use std::time::Duration;
+use url::Url;
+
+pub struct Database {
+    pub url: Url,
+    pub pool: PgPool,
+    server: Url,
+    name: String,
+}
+
+impl Database {
+    /// A new, empty database on the server of `DATABASE_URL`.
+    pub async fn create(unique: &str) -> Self {
+        let server: Url = std::env::var("DATABASE_URL")
+            .expect("DATABASE_URL is not set: run ./deploy/local/test")
+            .parse()
+            .unwrap();
+        let name = format!("jp_{unique}");
+        let mut admin = PgConnection::connect(server.as_str()).await.unwrap();
+        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin.close().await.unwrap();
+        let mut url = server.clone();
+        url.set_path(&name);
+        let pool = PgPoolOptions::new().max_connections(3).connect_lazy(url.as_str()).unwrap();
+        Self { url, pool, server, name }
+    }
+
+    /// Moves the one clock that judges leases, due times and budgets to `ahead` of the real time.
+    pub async fn jump(&self, ahead: Duration) {
+        let sql = format!(
+            "CREATE OR REPLACE FUNCTION jenius_now() RETURNS timestamptz LANGUAGE sql VOLATILE \
+             AS $$ SELECT clock_timestamp() + interval '{} milliseconds' $$",
+            ahead.as_millis()
+        );
+        self.pool.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+
+    /// One number from the tables.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query(sql).fetch_one(&self.pool).await.unwrap().get(0)
+    }
+
+    pub async fn drop(self) {
+        self.pool.close().await;
+        let mut admin = PgConnection::connect(self.server.as_str()).await.unwrap();
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        admin.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+}

@@ -1,0 +1,30 @@
+//! One harness on the production wiring: a world is a database, a prefix on the broker, a sandbox and
+//! the service itself, each the test's own.
+
+pub mod broker;
+pub mod child;
+pub mod commands;
+pub mod database;
+pub mod proxy;
+pub mod world;
+
+pub use commands::{payment, refund};
+pub use world::World;
+
+use std::{future::Future, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// Stories wait for facts, never for time; this is when they give up.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits until `fact` gives something, asking again every few milliseconds.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut fact: impl FnMut() -> F) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = fact().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,299 @@
+//! A world: everything one story needs, its own. It ends with the invariants that hold whatever the story
+//! was: what DOKU's ledger says agrees with what was told.
+
+use super::{
+    broker::{self, Broker, Event},
+    commands::Message,
+    database::Database,
+    eventually,
+};
+use jenius_pay::{
+    app::{App, Role},
+    config::{Config, Source},
+    sandbox::{Merchant, Sandbox, SandboxConfig},
+    shutdown::Shutdown,
+};
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+use uuid::Uuid;
+
+pub const CLIENT_ID: &str = "MCH-0001-10791114622547";
+pub const SECRET_KEY: &str = "SK-canary-default-key";
+pub const OTHER_CLIENT_ID: &str = "MCH-0002-2002";
+pub const OTHER_SECRET_KEY: &str = "SK-canary-other-key";
+
+pub struct World {
+    pub database: Database,
+    pub broker: Broker,
+    pub sandbox: Sandbox,
+    /// The configuration, as environment variables.
+    pub settings: BTreeMap<String, String>,
+    app: Option<App>,
+    unique: String,
+}
+
+/// How a world differs from the usual one.
+pub struct Setting {
+    settings: BTreeMap<String, String>,
+    sandbox: SandboxConfig,
+    roles: Vec<Role>,
+    started: bool,
+}
+
+impl Setting {
+    /// One more variable, `doku.timeout_ms` written as `DOKU__TIMEOUT_MS`.
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.insert(format!("JENIUS_PAY__{key}"), value.to_string());
+        self
+    }
+
+    pub fn sandbox(mut self, change: impl FnOnce(&mut SandboxConfig)) -> Self {
+        change(&mut self.sandbox);
+        self
+    }
+
+    pub fn roles(mut self, roles: &[Role]) -> Self {
+        self.roles = roles.to_vec();
+        self
+    }
+
+    /// The service is not started with the world.
+    pub fn without_service(mut self) -> Self {
+        self.started = false;
+        self
+    }
+
+    pub async fn build(self) -> World {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "error,lapin=off".to_owned()))
+            .with_test_writer()
+            .try_init();
+        let unique = Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let database = Database::create(&unique).await;
+        let prefix = format!("t{unique}");
+        let broker = Broker::connect(&broker::url(), &prefix).await;
+        let sandbox = Sandbox::start(self.sandbox).await.unwrap();
+        let mut settings = self.settings;
+        let mut default = |key: &str, value: &str| {
+            settings.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        };
+        default("DATABASE_URL", database.url.as_str());
+        default("AMQP_URL", &broker::url());
+        default("DOKU_BASE_URL", &sandbox.base_url());
+        default("JENIUS_PAY__AMQP__PREFIX", &prefix);
+        let mut world = World { database, broker, sandbox, settings, app: None, unique };
+        world.migrate().await;
+        if self.started {
+            world.start(&self.roles).await;
+        }
+        world
+    }
+}
+
+impl World {
+    /// The usual world: two merchants, short waits, every role in one process.
+    pub fn with() -> Setting {
+        let settings = [
+            ("DOKU_CLIENT_ID", CLIENT_ID),
+            ("DOKU_SECRET_KEY", SECRET_KEY),
+            ("JENIUS_PAY__MERCHANTS__OTHER__CLIENT_ID", OTHER_CLIENT_ID),
+            ("JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY", OTHER_SECRET_KEY),
+            ("JENIUS_PAY__ADMIN__LISTEN", "127.0.0.1:0"),
+            ("JENIUS_PAY__INGRESS__LISTEN", "127.0.0.1:0"),
+            ("JENIUS_PAY__DATABASE__MAX_CONNECTIONS", "6"),
+            ("JENIUS_PAY__DOKU__TIMEOUT_MS", "2000"),
+            ("JENIUS_PAY__DOKU__CONNECT_TIMEOUT_MS", "500"),
+            ("JENIUS_PAY__RETRY__INITIAL_MS", "50"),
+            ("JENIUS_PAY__RETRY__MAX_INTERVAL_MS", "400"),
+            ("JENIUS_PAY__BREAKER__OPEN_MS", "300"),
+        ];
+        Setting {
+            settings: settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            sandbox: SandboxConfig {
+                merchants: vec![
+                    Merchant::new(CLIENT_ID, SECRET_KEY),
+                    Merchant::new(OTHER_CLIENT_ID, OTHER_SECRET_KEY),
+                ],
+                pay_after_ms: 100,
+                ..SandboxConfig::default()
+            },
+            roles: Role::ALL.to_vec(),
+            started: true,
+        }
+    }
+
+    pub async fn new() -> Self {
+        Self::with().build().await
+    }
+
+    pub fn config(&self) -> Config {
+        Config::load(&Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path))).unwrap()
+    }
+
+    async fn migrate(&self) {
+        let config = self.config();
+        jenius_pay::postgres::migrate(&config.database).await.unwrap();
+    }
+
+    /// Starts the service; a second call after `stop` or `crash` is a restart.
+    pub async fn start(&mut self, roles: &[Role]) {
+        assert!(self.app.is_none(), "the service runs already");
+        let app = App::start(self.config(), roles, Shutdown::new()).await.unwrap();
+        self.app = Some(app);
+    }
+
+    pub fn app(&self) -> &App {
+        self.app.as_ref().expect("the service is not running")
+    }
+
+    /// Stops the service as SIGTERM does.
+    pub async fn stop(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.stop().await;
+        }
+    }
+
+    /// A fresh invoice number.
+    pub fn invoice(&self) -> String {
+        format!("INV-{}", Uuid::new_v4().simple())
+    }
+
+    pub async fn publish(&self, message: &Message) {
+        self.broker.publish(message).await;
+    }
+
+    /// All events so far that satisfy `wanted`.
+    pub fn events(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        self.broker.events.lock().unwrap().iter().filter(|e| wanted(e)).cloned().collect()
+    }
+
+    /// The routing keys of an order's events, by version, each once.
+    pub fn told(&self, invoice: &str) -> Vec<String> {
+        let events = self.events(|e| e.invoice() == Some(invoice) && e.sequence().is_some());
+        let by_version: BTreeMap<_, _> =
+            events.iter().map(|e| (e.sequence().unwrap(), e.routing_key.clone())).collect();
+        by_version.into_values().collect()
+    }
+
+    /// Waits for an order's event of a type.
+    pub async fn event(&self, invoice: &str, routing_key: &str) -> Event {
+        let what = format!("{routing_key} of {invoice}; told so far: {:?}", self.told(invoice));
+        eventually(&what, async || {
+            self.events(|e| e.invoice() == Some(invoice) && e.routing_key == routing_key).pop()
+        })
+        .await
+    }
+
+    /// Waits for the event that is about a command, whatever its order.
+    pub async fn rejected(&self, command_id: &str) -> Event {
+        eventually(&format!("command.rejected of {command_id}"), async || {
+            self.events(|e| {
+                e.routing_key == "command.rejected" && e.data("command_id").as_str() == Some(command_id)
+            })
+            .pop()
+        })
+        .await
+    }
+
+    /// The codes and fields of a rejection.
+    pub async fn errors(&self, command_id: &str) -> Vec<(String, String)> {
+        let event = self.rejected(command_id).await;
+        let text = |e: &Value, m: &str| e[m].as_str().unwrap().to_owned();
+        event.data("errors").as_array().unwrap().iter().map(|e| (text(e, "code"), text(e, "field"))).collect()
+    }
+
+    /// Pays an invoice, as far as `paid`, by Check Status.
+    pub async fn paid(&self, invoice: &str) {
+        self.publish(&super::payment(invoice)).await;
+        self.event(invoice, "payment.accepted").await;
+        self.event(invoice, "order.paid").await;
+    }
+
+    /// One order, as `orders show --json` has it.
+    pub async fn order(&self, invoice: &str) -> Value {
+        let view = self.app().order(None, invoice).await.unwrap().expect("no such order");
+        serde_json::to_value(view).unwrap()
+    }
+
+    /// Where notifications go.
+    pub fn ingress(&self) -> String {
+        self.app().ingress_address().map_or_else(|| "http://127.0.0.1:9".to_owned(), |a| format!("http://{a}"))
+    }
+
+    /// What the admin listener answers.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.app().admin_address());
+        let answer = reqwest::get(url).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Ends the world: the service stops, and what must always hold is checked.
+    pub async fn end(mut self) {
+        self.stop().await;
+        self.check_invariants().await;
+        self.broker.clean().await;
+        self.sandbox.stop().await;
+        self.database.drop().await;
+    }
+
+    async fn check_invariants(&self) {
+        let ledger = self.sandbox.ledger();
+        for charge in &ledger.charges {
+            let same = ledger.charges.iter().filter(|c| {
+                c.invoice_number == charge.invoice_number && c.client_id == charge.client_id
+            });
+            assert_eq!(same.count(), 1, "charged twice: {}", charge.invoice_number);
+            assert!(ledger.distinct_bodies_of(&charge.request_id) <= 1, "{}", charge.request_id);
+        }
+        for refund in &ledger.refunds {
+            let count = ledger.refunds_of(&refund.invoice_number).count();
+            assert!(count <= 1, "refunded twice: {}", refund.invoice_number);
+            assert!(ledger.distinct_bodies_of(&refund.request_id) <= 1, "{}", refund.request_id);
+        }
+        let waiting = "SELECT count(*) FROM orders o WHERE state IN ('submitting','awaiting_payment','refunding') \
+                       AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = o.order_key)";
+        assert_eq!(self.database.count(waiting).await, 0, "open orders with nothing due");
+        let gaps = "SELECT count(*) FROM orders o WHERE version <> (SELECT count(*) FROM events e \
+                    WHERE e.order_key = o.order_key AND e.version BETWEEN 1 AND o.version)";
+        assert_eq!(self.database.count(gaps).await, 0, "versions are not contiguous");
+        let paid_twice = "SELECT count(*) FROM (SELECT order_key FROM events WHERE type = 'order.paid' \
+                          GROUP BY order_key HAVING count(*) > 1) twice";
+        assert_eq!(self.database.count(paid_twice).await, 0, "order.paid told twice");
+        self.check_order_of_events();
+        self.check_canaries();
+    }
+
+    /// First publications come in the order of versions.
+    fn check_order_of_events(&self) {
+        let mut last: BTreeMap<String, u32> = BTreeMap::new();
+        for event in self.events(|e| e.sequence().is_some()) {
+            let (order, version) =
+                (format!("{} {}", event.body["source"], event.body["subject"]), event.sequence().unwrap());
+            let before = last.entry(order.clone()).or_default();
+            assert!(version <= *before + 1, "{order}: version {version} came after {before}");
+            *before = version.max(*before);
+        }
+    }
+
+    /// No secret and no customer data in any event.
+    fn check_canaries(&self) {
+        for event in self.events(|_| true) {
+            let text = event.body.to_string();
+            for canary in ["SK-canary", "Astari", "081288910205"] {
+                assert!(!text.contains(canary), "{canary} in {text}");
+            }
+        }
+    }
+}
+
+/// Time enough for something that must not happen to happen.
+pub async fn a_while() {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+}
+
+impl World {
+    /// What makes this world's names its own.
+    pub fn unique(&self) -> &str {
+        &self.unique
+    }
+}
