@@ -1,9 +1,74 @@
 //! What is configured: `--config FILE`, then the environment. Every fault is reported at once, with the
 //! key and what is allowed, before anything connects.
 
+mod fault;
+mod file;
+mod keys;
+mod merchants;
+mod parse;
+mod reader;
+mod sections;
+mod source;
+mod values;
+
+pub use fault::{Fault, Faults};
+pub use keys::{Key, keys};
+pub use sections::Parts;
+pub use source::Source;
+
 use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
 use secrecy::SecretString;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+/// Which parts a command cannot do without. A missing value of a part nobody needs is no fault; a bad
+/// one always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    pub database: bool,
+    pub amqp: bool,
+    /// At least one merchant, each with its key.
+    pub merchants: bool,
+}
+
+impl Needs {
+    pub const EVERYTHING: Self = Self { database: true, amqp: true, merchants: true };
+    /// `migrate`, `orders`.
+    pub const DATABASE: Self = Self { database: true, amqp: false, merchants: false };
+    /// `send`, `watch`.
+    pub const BROKER: Self = Self { database: false, amqp: true, merchants: false };
+    /// `run --role ingress`: it works while Postgres is away, and where there is none.
+    pub const INGRESS: Self = Self { database: false, amqp: true, merchants: true };
+}
+
+impl Config {
+    /// Everything, for `run`.
+    ///
+    /// # Errors
+    /// Every fault of every key, at once.
+    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
+        Parts::load(source, Needs::EVERYTHING)?.complete()
+    }
+}
+
+impl Database {
+    /// What `migrate` and `orders` need; the rest may be missing, but not wrong.
+    ///
+    /// # Errors
+    /// Every fault of every key, at once.
+    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
+        Parts::load(source, Needs::DATABASE)?.need_database()
+    }
+}
+
+impl Amqp {
+    /// What `send` and `watch` need; the rest may be missing, but not wrong.
+    ///
+    /// # Errors
+    /// Every fault of every key, at once.
+    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
+        Parts::load(source, Needs::BROKER)?.need_amqp()
+    }
+}
 
 /// The whole configuration, checked. The key of each value is its path here (`doku.timeout_ms`).
 #[derive(Debug, Clone)]
@@ -84,3 +149,6 @@ pub struct Breaker {
     pub failures: u32,
     pub open: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The file: TOML, a table for each section. Its form is judged here, because only here a number and a
+//! text differ.
+
+use super::{
+    fault::{Fault, Faults},
+    keys::{Form, Key, keys},
+    source::Source,
+    values::{Rank, Value, Values},
+};
+use crate::domain::ids::MerchantName;
+use toml::{Table, Value as Toml};
+
+pub fn gather(source: &Source<'_>, values: &mut Values, faults: &mut Faults) {
+    let Some((path, named_by)) = source.file() else { return };
+    let origin = path.display().to_string();
+    let text = match source.read(path) {
+        Ok(text) => text,
+        Err(e) => {
+            return faults.add(Fault::new(named_by, format!("the file {origin} cannot be read: {e}")));
+        }
+    };
+    match text.parse::<Table>() {
+        Ok(table) => File { origin, values, faults }.sections(table),
+        Err(e) => faults.add(Fault::new(named_by, syntax_problem(&e, &text)).from(origin)),
+    }
+}
+
+/// `toml` prints the line that is wrong, and that line may hold a secret.
+fn syntax_problem(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("not TOML, line {}", before.matches('\n').count() + 1),
+        None => "not TOML".to_owned(),
+    }
+}
+
+struct File<'a> {
+    origin: String,
+    values: &'a mut Values,
+    faults: &'a mut Faults,
+}
+
+impl File<'_> {
+    fn sections(&mut self, table: Table) {
+        for (section, value) in table {
+            let known = keys().iter().any(|key| section_of(key) == section);
+            match value {
+                Toml::Table(merchants) if section == "merchants" => self.merchants(merchants),
+                Toml::Table(members) if known => self.members(&section, &section, members),
+                _ if known => self.fault(&section, "not a section; allowed: a table"),
+                _ => self.fault(&section, &format!("unknown section; allowed: {}", sections())),
+            }
+        }
+    }
+
+    fn merchants(&mut self, merchants: Table) {
+        for (name, value) in merchants {
+            let path = format!("merchants.{name}");
+            match (MerchantName::parse(name.as_str()), value) {
+                (Ok(merchant), Toml::Table(members)) => {
+                    self.values.merchants.insert(merchant);
+                    self.members(&path, "merchants.<name>", members);
+                }
+                (Ok(_), _) => self.fault(&path, "not a merchant; allowed: a table"),
+                (Err(e), _) => self.fault(&path, &format!("not a merchant's name; allowed: {}", e.allowed)),
+            }
+        }
+    }
+
+    /// `path` is the section as written, `template` as the table of keys has it.
+    fn members(&mut self, path: &str, template: &str, members: Table) {
+        for (member, value) in members {
+            let name = format!("{path}.{member}");
+            let wanted = format!("{template}.{member}");
+            let Some(key) = keys().iter().find(|key| key.name == wanted) else {
+                self.fault(&name, &format!("unknown key; allowed: {}", members_of(template)));
+                continue;
+            };
+            match texts(key.form, &value) {
+                Some(texts) => {
+                    let value = Value { rank: Rank::File, origin: self.origin.clone(), texts };
+                    self.values.put(name, value, self.faults);
+                }
+                None => self.fault(&name, &format!("wrong type; allowed: {}", key.form.allowed())),
+            }
+        }
+    }
+
+    fn fault(&mut self, key: &str, problem: &str) {
+        self.faults.add(Fault::new(key, problem).from(self.origin.clone()));
+    }
+}
+
+fn section_of(key: &Key) -> &'static str {
+    key.name.split('.').next().unwrap_or_default()
+}
+
+fn sections() -> String {
+    let mut sections: Vec<_> = keys().iter().map(section_of).collect();
+    sections.dedup();
+    sections.join(", ")
+}
+
+fn members_of(template: &str) -> String {
+    let members: Vec<_> =
+        keys().iter().filter_map(|key| key.name.strip_prefix(template)?.strip_prefix('.')).collect();
+    members.join(", ")
+}
+
+/// The value as the environment would write it; `None` where it has another form.
+fn texts(form: Form, value: &Toml) -> Option<Vec<String>> {
+    match (form, value) {
+        (Form::Text, Toml::String(text)) => Some(vec![text.clone()]),
+        (Form::Integer, Toml::Integer(number)) => Some(vec![number.to_string()]),
+        (Form::Number, Toml::Integer(number)) => Some(vec![number.to_string()]),
+        (Form::Number, Toml::Float(number)) => Some(vec![number.to_string()]),
+        (Form::Flag, Toml::Boolean(flag)) => Some(vec![flag.to_string()]),
+        (Form::Texts, Toml::Array(entries)) => list(Form::Text, entries),
+        (Form::Integers, Toml::Array(entries)) => list(Form::Integer, entries),
+        (
+            Form::Text | Form::Integer | Form::Number | Form::Flag | Form::Texts | Form::Integers,
+            Toml::String(_)
+            | Toml::Integer(_)
+            | Toml::Float(_)
+            | Toml::Boolean(_)
+            | Toml::Datetime(_)
+            | Toml::Array(_)
+            | Toml::Table(_),
+        ) => None,
+    }
+}
+
+fn list(form: Form, entries: &[Toml]) -> Option<Vec<String>> {
+    entries.iter().map(|entry| texts(form, entry)?.pop()).collect()
+}

@@ -1,0 +1,131 @@
+//! The table of keys: what can be configured, with its default as it would be written. README's table is
+//! compared with it, and reading starts from its defaults, so that neither can tell a different story.
+
+/// How a value is written in the file. In the environment everything is text, and a list has commas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    Integer,
+    Number,
+    Flag,
+    Texts,
+    Integers,
+}
+
+impl Form {
+    pub fn is_list(self) -> bool {
+        match self {
+            Self::Texts | Self::Integers => true,
+            Self::Text | Self::Integer | Self::Number | Self::Flag => false,
+        }
+    }
+
+    /// What is allowed in the file, in words.
+    pub fn allowed(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Integer => "a whole number",
+            Self::Number => "a number",
+            Self::Flag => "true or false",
+            Self::Texts => "an array of strings",
+            Self::Integers => "an array of whole numbers",
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// `<section>.<key>`; `<name>` stands for a merchant's name.
+    pub name: &'static str,
+    pub form: Form,
+    /// As it would be written in the environment; `None`: there is none.
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+    /// Never shown, and may be read from the file that `<VARIABLE>_FILE` names.
+    pub secret: bool,
+    /// The usual short name of its variable.
+    pub short: Option<&'static str>,
+}
+
+impl Key {
+    const fn new(name: &'static str, form: Form, default: Option<&'static str>, doc: &'static str) -> Self {
+        Self { name, form, default, doc, secret: false, short: None }
+    }
+
+    const fn secret(name: &'static str, form: Form, doc: &'static str) -> Self {
+        Self { name, form, default: None, doc, secret: true, short: None }
+    }
+
+    const fn short(mut self, variable: &'static str) -> Self {
+        self.short = Some(variable);
+        self
+    }
+
+    /// The long name of its variable: `JENIUS_PAY__<SECTION>__<KEY>`.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.replace('.', "__").to_ascii_uppercase())
+    }
+}
+
+/// Every variable that starts like this is ours.
+pub const PREFIX: &str = "JENIUS_PAY__";
+/// The file that a variable with this at its end names holds a secret.
+pub const FILE_SUFFIX: &str = "_FILE";
+
+/// Every key, in the order of the sections.
+pub fn keys() -> &'static [Key] {
+    KEYS
+}
+
+use Form::{Flag, Integer, Integers, Number, Text, Texts};
+
+const KEYS: &[Key] = &[
+    Key::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
+    Key::new("database.max_connections", Integer, Some("16"), "connections of one process"),
+    Key::secret("amqp.url", Text, "RabbitMQ, `amqp://…` or `amqps://…`").short("AMQP_URL"),
+    Key::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
+    Key::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
+    Key::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
+    Key::new("doku.base_url", Text, None, "by environment; `production` needs https").short("DOKU_BASE_URL"),
+    Key::new("doku.client_id", Text, None, "the `default` merchant's Client-Id").short("DOKU_CLIENT_ID"),
+    Key::secret("doku.secret_key", Text, "the `default` merchant's key").short("DOKU_SECRET_KEY"),
+    Key::secret("doku.previous_secret_keys", Texts, "they verify, and never sign"),
+    Key::new("doku.connect_timeout_ms", Integer, Some("3000"), "at most `doku.timeout_ms`"),
+    Key::new("doku.timeout_ms", Integer, Some("30000"), "one request, all of it"),
+    Key::new("doku.notification_path", Text, Some("/payments/notifications"), "as the outside sees it"),
+    Key::new("doku.previous_notification_paths", Texts, Some(""), "still accepted"),
+    Key::new("doku.trust_response", Flag, Some("false"), "a synchronous Success is a confirmed payment"),
+    Key::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
+    Key::new("doku.requests_per_second", Integer, Some("0"), "per merchant; 0: no limit"),
+    Key::new("doku.concurrency", Integer, Some("128"), "requests under way, per merchant"),
+    Key::new("merchants.<name>.client_id", Text, None, "a further account's Client-Id"),
+    Key::secret("merchants.<name>.secret_key", Text, "its key"),
+    Key::secret("merchants.<name>.previous_secret_keys", Texts, "they verify, and never sign"),
+    Key::new("retry.initial_ms", Integer, Some("500"), "the first wait between attempts"),
+    Key::new("retry.multiplier", Number, Some("2.0"), "each wait is this many times the one before"),
+    Key::new("retry.jitter", Number, Some("0.5"), "the share of a wait that chance adds or takes"),
+    Key::new("retry.max_interval_ms", Integer, Some("300000"), "no wait is longer"),
+    Key::new("retry.payment_max_elapsed_ms", Integer, Some("900000"), "no send starts later after the claim"),
+    Key::new(
+        "retry.refund_max_elapsed_ms",
+        Integer,
+        Some("86400000"),
+        "no send starts later after the claim",
+    ),
+    Key::new("check.first_after_ms", Integer, Some("60000"), "the first Check Status after the last send"),
+    Key::new("check.max_interval_ms", Integer, Some("3600000"), "intervals double up to this"),
+    Key::new("check.not_found_grace_ms", Integer, Some("3900000"), "before it a not-found proves nothing"),
+    Key::new("check.give_up_after_ms", Integer, Some("259200000"), "then a person must decide"),
+    Key::new(
+        "check.afterwards_ms",
+        Integers,
+        Some("3600000,21600000,86400000"),
+        "inquiries of orders that are done; empty: none",
+    ),
+    Key::new("breaker.failures", Integer, Some("20"), "consecutive failures of DOKU that stop sends"),
+    Key::new("breaker.open_ms", Integer, Some("15000"), "until one send probes"),
+    Key::new("ingress.listen", Text, Some("127.0.0.1:8080"), "notifications come here"),
+    Key::new("admin.listen", Text, Some("127.0.0.1:9464"), "`/metrics`, `/livez`, `/readyz`"),
+    Key::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
+];

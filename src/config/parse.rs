@@ -1,0 +1,162 @@
+//! What a value may be. A refusal says what is allowed and never repeats the value.
+
+use super::{Environment, ResponseSignature};
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use url::Url;
+
+/// What is wrong and what is allowed.
+pub type Parsed<T> = Result<T, String>;
+
+/// No duration is configured longer.
+pub const DURATION_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
+/// No text is longer, whatever its key.
+const TEXT_MAX: usize = 4096;
+
+pub fn whole<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    move |text| match text.trim().parse::<T>() {
+        Ok(number) if allowed.contains(&number) => Ok(number),
+        Ok(_) => Err(format!("out of range; allowed: {} to {}", allowed.start(), allowed.end())),
+        Err(_) => {
+            Err(format!("not a whole number in range; allowed: {} to {}", allowed.start(), allowed.end()))
+        }
+    }
+}
+
+pub fn millis(allowed: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Duration> {
+    let number = whole(allowed);
+    move |text| number(text).map(Duration::from_millis).map_err(|e| format!("{e} milliseconds"))
+}
+
+pub fn number(allowed: RangeInclusive<f64>) -> impl Fn(&str) -> Parsed<f64> {
+    move |text| match text.trim().parse::<f64>() {
+        // NaN is in no range.
+        Ok(number) if allowed.contains(&number) => Ok(number),
+        Ok(_) | Err(_) => Err(format!(
+            "not a number in range; allowed: {:.1} to {:.1}, with a point",
+            allowed.start(),
+            allowed.end()
+        )),
+    }
+}
+
+pub fn flag(text: &str) -> Parsed<bool> {
+    match text.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("neither true nor false; allowed: true, false".to_owned()),
+    }
+}
+
+pub fn environment(text: &str) -> Parsed<Environment> {
+    match text.trim() {
+        "sandbox" => Ok(Environment::Sandbox),
+        "production" => Ok(Environment::Production),
+        _ => Err("no such environment; allowed: sandbox, production".to_owned()),
+    }
+}
+
+pub fn response_signature(text: &str) -> Parsed<ResponseSignature> {
+    match text.trim() {
+        "required" => Ok(ResponseSignature::Required),
+        "tls_only" => Ok(ResponseSignature::TlsOnly),
+        _ => Err("no such rule; allowed: required, tls_only".to_owned()),
+    }
+}
+
+pub fn listen(text: &str) -> Parsed<SocketAddr> {
+    text.trim()
+        .parse()
+        .map_err(|_| "not an address; allowed: IP:port, as 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+/// The first word of exchanges and queues: AMQP names hold 255 bytes.
+pub fn prefix(text: &str) -> Parsed<String> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not a prefix; allowed: 1 to 64 of A-Z, a-z, 0-9, `.`, `-`, `_`".to_owned())
+    }
+}
+
+/// The path of a notification URL: it is signed, so it is compared byte by byte.
+pub fn path(text: &str) -> Parsed<String> {
+    let fits = text.starts_with('/')
+        && text.len() <= TEXT_MAX
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not a path; allowed: visible ASCII that starts with `/`, without query and fragment".to_owned())
+    }
+}
+
+/// It travels in a header.
+pub fn client_id(text: &str) -> Parsed<String> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a Client-Id; allowed: 1 to 128 visible ASCII characters".to_owned())
+    }
+}
+
+pub fn secret_key(text: &str) -> Parsed<String> {
+    let fits = (1..=TEXT_MAX).contains(&text.len())
+        && !text.chars().any(char::is_control)
+        && text.trim().len() == text.len();
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not a key; allowed: a text without control characters, without space at its ends".to_owned())
+    }
+}
+
+pub fn database_url(text: &str) -> Parsed<String> {
+    let fits = parse_url(text).is_some_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not a PostgreSQL URL; allowed: postgres://user:password@host:port/database".to_owned())
+    }
+}
+
+pub fn amqp_url(text: &str) -> Parsed<String> {
+    let fits = parse_url(text)
+        .is_some_and(|url| matches!(url.scheme(), "amqp" | "amqps") && url.host_str().is_some());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not an AMQP URL; allowed: amqp://user:password@host:port/vhost, or amqps".to_owned())
+    }
+}
+
+/// Without its trailing slash. A path of its own would not be the one that is signed.
+pub fn base_url(text: &str) -> Parsed<String> {
+    let fits = parse_url(text).is_some_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    if fits {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("not a base URL; allowed: https://host:port (http outside production), nothing after it"
+            .to_owned())
+    }
+}
+
+fn parse_url(text: &str) -> Option<Url> {
+    // `url` drops spaces and line breaks in silence; who uses the text later would not.
+    if text.len() > TEXT_MAX || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return None;
+    }
+    Url::parse(text).ok()
+}

@@ -1,0 +1,127 @@
+//! Reads one key after another, and keeps every fault instead of stopping at the first.
+
+use super::{
+    Fault, Faults, Source,
+    keys::{Key, PREFIX, keys},
+    parse::Parsed,
+    values::Values,
+};
+use crate::domain::ids::MerchantName;
+use secrecy::SecretString;
+use std::collections::BTreeSet;
+
+pub fn missing(name: &str) -> Faults {
+    Faults(vec![missing_fault(name)])
+}
+
+fn missing_fault(name: &str) -> Fault {
+    let template = key(name);
+    let file = template.is_some_and(|key| key.secret).then_some(", or in a file that …_FILE names");
+    let mut places = vec!["the file".to_owned()];
+    places.extend(template.and_then(|key| key.short).map(str::to_owned));
+    places.push(variable_of(name));
+    Fault::new(name, format!("missing; set it in {}{}", places.join(" or "), file.unwrap_or_default()))
+}
+
+fn variable_of(name: &str) -> String {
+    format!("{}{}", PREFIX, name.replace('.', "__").to_ascii_uppercase())
+}
+
+/// The row of the table for a full name; a merchant's key is found by its template.
+fn key(name: &str) -> Option<&'static Key> {
+    let wanted = match name.strip_prefix("merchants.").and_then(|rest| rest.split_once('.')) {
+        Some((_, member)) => format!("merchants.<name>.{member}"),
+        None => name.to_owned(),
+    };
+    keys().iter().find(|key| key.name == wanted)
+}
+
+/// The values, and the faults found so far.
+pub struct Reader {
+    values: Values,
+    faults: Faults,
+}
+
+impl Reader {
+    pub fn new(source: &Source<'_>) -> Self {
+        let mut faults = Faults::default();
+        let values = Values::gather(source, &mut faults);
+        Self { values, faults }
+    }
+
+    /// What was read, unless anything is wrong.
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, Faults> {
+        match read {
+            Some(read) if self.faults.0.is_empty() => Ok(read),
+            Some(_) | None => Err(self.faults),
+        }
+    }
+
+    /// Merchants of `merchants.<name>`.
+    pub fn merchants(&self) -> BTreeSet<MerchantName> {
+        self.values.merchants.clone()
+    }
+
+    /// The value, or its default; `None` where there is neither, or (then it is a fault) it is bad.
+    pub fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        let (text, origin) = match self.values.get(name) {
+            Some(value) => (value.texts.first().map_or("", String::as_str), Some(value.origin.clone())),
+            None => (key(name)?.default?, None),
+        };
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.faults.add(Fault { key: name.to_owned(), origin, problem });
+                None
+            }
+        }
+    }
+
+    pub fn list<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
+        let (texts, origin) = match self.values.get(name) {
+            Some(value) => (value.texts.clone(), Some(value.origin.clone())),
+            None => {
+                let default = key(name).and_then(|key| key.default).unwrap_or_default();
+                (default.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect(), None)
+            }
+        };
+        let entries: Parsed<Vec<T>> = if texts.len() <= max {
+            texts.iter().map(|text| parse(text)).collect()
+        } else {
+            Err(format!("too many entries; allowed: at most {max}"))
+        };
+        match entries {
+            Ok(entries) => Some(entries),
+            Err(problem) => {
+                self.faults.add(Fault { key: name.to_owned(), origin, problem });
+                None
+            }
+        }
+    }
+
+    pub fn says(&self, name: &str) -> bool {
+        self.values.get(name).is_some()
+    }
+
+    pub fn missing(&mut self, name: &str) {
+        self.faults.add(missing_fault(name));
+    }
+
+    pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
+        let origin = self.values.get(name).map(|value| value.origin.clone());
+        self.faults.add(Fault { key: name.to_owned(), origin, problem: problem.into() });
+    }
+
+    /// A secret that is a fault where it is needed and missing.
+    pub fn secret(
+        &mut self,
+        name: &str,
+        needed: bool,
+        parse: impl Fn(&str) -> Parsed<String>,
+    ) -> Option<SecretString> {
+        if needed && !self.says(name) {
+            self.missing(name);
+        }
+        self.get(name, parse).map(SecretString::from)
+    }
+}

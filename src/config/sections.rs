@@ -1,0 +1,197 @@
+//! From texts to checked values, a section at a time. Each section reads all its keys before it gives up,
+//! so that every fault is found in one go.
+
+use super::{
+    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Source, merchants,
+    parse::{self, DURATION_MAX_MS, millis, number, whole},
+    reader::{Reader, missing},
+};
+use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+/// A checked configuration, of which a part may be missing that the command does not need.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub database: Option<Database>,
+    pub amqp: Option<Amqp>,
+    pub doku: Doku,
+    /// Every complete account; empty only where none was needed.
+    pub merchants: BTreeMap<MerchantName, Merchant>,
+    pub retry: RetryPolicy,
+    pub payment_budget: Duration,
+    pub refund_budget: Duration,
+    pub check: CheckPlan,
+    pub breaker: Breaker,
+    pub ingress_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub shutdown_drain: Duration,
+}
+
+/// One HTTP exchange takes no longer, whoever configures it.
+const TIMEOUT_MAX_MS: u64 = 600_000;
+/// More inquiries afterwards would be a poll.
+const AFTERWARDS_MAX: usize = 16;
+/// Paths that were in use before.
+const PATHS_MAX: usize = 16;
+
+impl Parts {
+    /// Reads everything that is configured; `needs` says which parts must be there.
+    ///
+    /// # Errors
+    /// Every fault of every key, at once.
+    pub fn load(source: &Source<'_>, needs: Needs) -> Result<Self, Faults> {
+        let mut reader = Reader::new(source);
+        let parts = read_parts(&mut reader, needs);
+        reader.finish(parts)
+    }
+
+    /// # Errors
+    /// A part is missing.
+    pub fn complete(self) -> Result<Config, Faults> {
+        Ok(Config {
+            database: self.database.ok_or_else(|| missing("database.url"))?,
+            amqp: self.amqp.ok_or_else(|| missing("amqp.url"))?,
+            doku: self.doku,
+            merchants: self.merchants,
+            retry: self.retry,
+            payment_budget: self.payment_budget,
+            refund_budget: self.refund_budget,
+            check: self.check,
+            breaker: self.breaker,
+            ingress_listen: self.ingress_listen,
+            admin_listen: self.admin_listen,
+            shutdown_drain: self.shutdown_drain,
+        })
+    }
+
+    pub(super) fn need_database(self) -> Result<Database, Faults> {
+        self.database.ok_or_else(|| missing("database.url"))
+    }
+
+    pub(super) fn need_amqp(self) -> Result<Amqp, Faults> {
+        self.amqp.ok_or_else(|| missing("amqp.url"))
+    }
+}
+
+fn read_parts(r: &mut Reader, needs: Needs) -> Option<Parts> {
+    let database = read_database(r, needs.database);
+    let amqp = read_amqp(r, needs.amqp);
+    let doku = read_doku(r);
+    let merchants = merchants::read(r, needs.merchants);
+    let retry = read_retry(r);
+    let payment_budget = r.get("retry.payment_max_elapsed_ms", millis(1..=DURATION_MAX_MS));
+    let refund_budget = r.get("retry.refund_max_elapsed_ms", millis(1..=DURATION_MAX_MS));
+    let check = read_check(r);
+    let failures = r.get("breaker.failures", whole(1..=1_000_000));
+    let open = r.get("breaker.open_ms", millis(1..=DURATION_MAX_MS));
+    let ingress_listen = r.get("ingress.listen", parse::listen);
+    let admin_listen = r.get("admin.listen", parse::listen);
+    let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
+    Some(Parts {
+        database,
+        amqp,
+        doku: doku?,
+        merchants,
+        retry: retry?,
+        payment_budget: payment_budget?,
+        refund_budget: refund_budget?,
+        check: check?,
+        breaker: Breaker { failures: failures?, open: open? },
+        ingress_listen: ingress_listen?,
+        admin_listen: admin_listen?,
+        shutdown_drain: shutdown_drain?,
+    })
+}
+
+fn read_database(r: &mut Reader, needed: bool) -> Option<Database> {
+    let url = r.secret("database.url", needed, parse::database_url);
+    let max_connections = r.get("database.max_connections", whole(1..=1_000));
+    Some(Database { url: url?, max_connections: max_connections? })
+}
+
+fn read_amqp(r: &mut Reader, needed: bool) -> Option<Amqp> {
+    let url = r.secret("amqp.url", needed, parse::amqp_url);
+    let prefix = r.get("amqp.prefix", parse::prefix);
+    let prefetch = r.get("amqp.prefetch", whole(1..=u16::MAX));
+    Some(Amqp { url: url?, prefix: prefix?, prefetch: prefetch? })
+}
+
+fn read_doku(r: &mut Reader) -> Option<Doku> {
+    let environment = r.get("doku.environment", parse::environment);
+    let base_url = if r.says("doku.base_url") {
+        r.get("doku.base_url", parse::base_url)
+    } else {
+        environment.map(|environment| environment.base_url().to_owned())
+    };
+    let https = base_url.as_deref().is_none_or(|url| url.starts_with("https://"));
+    if environment == Some(Environment::Production) && !https {
+        r.fault("doku.base_url", "not https; allowed with `production`: https only");
+    }
+    let connect_timeout = r.get("doku.connect_timeout_ms", millis(1..=TIMEOUT_MAX_MS));
+    let timeout = r.get("doku.timeout_ms", millis(1..=TIMEOUT_MAX_MS));
+    if connect_timeout.zip(timeout).is_some_and(|(connect, whole)| connect > whole) {
+        r.fault("doku.connect_timeout_ms", "too long; allowed: at most doku.timeout_ms");
+    }
+    let notification_path = r.get("doku.notification_path", parse::path);
+    let previous_notification_paths = r.list("doku.previous_notification_paths", PATHS_MAX, parse::path);
+    let trust_response = r.get("doku.trust_response", parse::flag);
+    let response_signature = r.get("doku.response_signature", parse::response_signature);
+    let requests_per_second = r.get("doku.requests_per_second", whole(0..=100_000));
+    let concurrency = r.get("doku.concurrency", whole(1..=10_000));
+    Some(Doku {
+        environment: environment?,
+        base_url: base_url?,
+        connect_timeout: connect_timeout?,
+        timeout: timeout?,
+        notification_path: notification_path?,
+        previous_notification_paths: previous_notification_paths?,
+        trust_response: trust_response?,
+        response_signature: response_signature?,
+        requests_per_second: requests_per_second?,
+        concurrency: concurrency?,
+    })
+}
+
+fn read_retry(r: &mut Reader) -> Option<RetryPolicy> {
+    let initial = r.get("retry.initial_ms", millis(1..=DURATION_MAX_MS));
+    let multiplier = r.get("retry.multiplier", number(1.0..=100.0));
+    let jitter = r.get("retry.jitter", number(0.0..=1.0));
+    let max_interval = r.get("retry.max_interval_ms", millis(1..=DURATION_MAX_MS));
+    if initial.zip(max_interval).is_some_and(|(initial, max)| initial > max) {
+        r.fault("retry.initial_ms", "too long; allowed: at most retry.max_interval_ms");
+    }
+    Some(RetryPolicy {
+        initial: initial?,
+        multiplier: multiplier?,
+        jitter: jitter?,
+        max_interval: max_interval?,
+    })
+}
+
+fn read_check(r: &mut Reader) -> Option<CheckPlan> {
+    let first_after = r.get("check.first_after_ms", millis(1..=DURATION_MAX_MS));
+    let max_interval = r.get("check.max_interval_ms", millis(1..=DURATION_MAX_MS));
+    let not_found_grace = r.get("check.not_found_grace_ms", millis(0..=DURATION_MAX_MS));
+    let give_up_after = r.get("check.give_up_after_ms", millis(1..=DURATION_MAX_MS));
+    let afterwards = r.list("check.afterwards_ms", AFTERWARDS_MAX, millis(1..=DURATION_MAX_MS));
+    if afterwards.as_deref().is_some_and(|waits| !waits.is_sorted()) {
+        r.fault("check.afterwards_ms", "not in order; allowed: each at least as long as the one before");
+    }
+    Some(CheckPlan {
+        first_after: first_after?,
+        max_interval: max_interval?,
+        not_found_grace: not_found_grace?,
+        give_up_after: give_up_after?,
+        afterwards: afterwards?,
+    })
+}
+
+impl Environment {
+    /// DOKU's own hosts (specification, API endpoints).
+    fn base_url(self) -> &'static str {
+        match self {
+            Self::Sandbox => "https://api-sandbox.doku.com",
+            Self::Production => "https://api.doku.com",
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Faults first: what is refused, what the refusal names, and that it never shows a secret.
+
+use super::*;
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use std::{io, path::PathBuf};
+
+const COMPLETE: [(&str, &str); 4] = [
+    ("DATABASE_URL", "postgres://u:p@localhost/jenius"),
+    ("AMQP_URL", "amqp://u:p@localhost:5672/%2f"),
+    ("DOKU_CLIENT_ID", "MCH-1"),
+    ("DOKU_SECRET_KEY", "SK-1"),
+];
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
+    let source = source(file, environment);
+    Config::load(&source)
+}
+
+fn source(file: &str, environment: &[(&str, &str)]) -> Source<'static> {
+    let file = file.to_owned();
+    let environment: Vec<_> = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    Source::new(Some(PathBuf::from("pay.toml")), environment, move |path| match path.to_str() {
+        Some("pay.toml") => Ok(file.clone()),
+        Some("/run/secret") => Ok("from-a-file\n".to_owned()),
+        _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+    })
+}
+
+/// With everything that is needed, and `more`.
+fn with(more: &[(&str, &str)]) -> Result<Config, Faults> {
+    let kept = COMPLETE.iter().filter(|(name, _)| !more.iter().any(|(other, _)| other == name));
+    let all: Vec<_> = kept.chain(more).copied().collect();
+    load("", &all)
+}
+
+fn faults(result: Result<Config, Faults>) -> Vec<String> {
+    result.unwrap_err().0.iter().map(Fault::to_string).collect()
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_key_its_variable_and_what_is_allowed() {
+    for (key, bad, allowed) in [
+        ("database.url", "mysql://h/d", "postgres://"),
+        ("database.url", "", "postgres://"),
+        ("database.max_connections", "0", "1 to 1000"),
+        ("amqp.url", "localhost:5672", "amqp://"),
+        ("amqp.url", "http://h", "amqp://"),
+        ("amqp.prefix", "a b", "A-Z"),
+        ("amqp.prefetch", "0", "1 to 65535"),
+        ("amqp.prefetch", "65536", "1 to 65535"),
+        ("doku.environment", "prod", "sandbox, production"),
+        ("doku.base_url", "api.doku.com", "https://host:port"),
+        ("doku.base_url", "https://api.doku.com/v2", "nothing after it"),
+        ("doku.base_url", "https://u:p@api.doku.com", "nothing after it"),
+        ("doku.base_url", "ftp://api.doku.com", "https://host:port"),
+        ("doku.client_id", "a b", "visible ASCII"),
+        ("doku.secret_key", "", "a text"),
+        ("doku.secret_key", "k\n", "without space at its ends"),
+        ("doku.connect_timeout_ms", "30001", "at most doku.timeout_ms"),
+        ("doku.timeout_ms", "0", "1 to 600000 milliseconds"),
+        ("doku.timeout_ms", "30s", "1 to 600000 milliseconds"),
+        ("doku.notification_path", "payments", "starts with `/`"),
+        ("doku.notification_path", "/p?x=1", "without query"),
+        ("doku.previous_notification_paths", "/a,b", "starts with `/`"),
+        ("doku.trust_response", "yes", "true, false"),
+        ("doku.response_signature", "none", "required, tls_only"),
+        ("doku.requests_per_second", "-1", "0 to 100000"),
+        ("doku.concurrency", "0", "1 to 10000"),
+        ("retry.initial_ms", "300001", "at most retry.max_interval_ms"),
+        ("retry.multiplier", "0.99", "1.0 to 100.0"),
+        ("retry.multiplier", "NaN", "1.0 to 100.0"),
+        ("retry.multiplier", "inf", "1.0 to 100.0"),
+        ("retry.jitter", "1.01", "0.0 to 1.0"),
+        ("retry.jitter", "-0.1", "0.0 to 1.0"),
+        ("retry.payment_max_elapsed_ms", "18446744073709551616", "milliseconds"),
+        ("check.first_after_ms", "0", "milliseconds"),
+        ("check.afterwards_ms", "1000,soon", "milliseconds"),
+        ("check.afterwards_ms", "2000,1000", "each at least as long"),
+        ("breaker.failures", "0", "1 to 1000000"),
+        ("ingress.listen", "localhost:8080", "IP:port"),
+        ("admin.listen", "9464", "IP:port"),
+        ("shutdown.drain_ms", "-5", "milliseconds"),
+    ] {
+        let variable = format!("JENIUS_PAY__{}", key.replace('.', "__").to_uppercase());
+        let faults = faults(with(&[(&variable, bad)]));
+        let start = format!("{key} (from {variable}): ");
+        assert_eq!(faults.len(), 1, "{key}={bad}: {faults:?}");
+        assert!(faults[0].starts_with(&start) && faults[0].contains(allowed), "{key}={bad}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_name_nobody_knows_is_refused() {
+    for (file, variable, named) in [
+        ("", "JENIUS_PAY__DOKU__TIMEOUT", "JENIUS_PAY__DOKU__TIMEOUT: unknown variable"),
+        ("", "JENIUS_PAY__doku__timeout_ms", "JENIUS_PAY__doku__timeout_ms: unknown variable"),
+        ("", "JENIUS_PAY__DOKU__TIMEOUT_MS_FILE", "JENIUS_PAY__DOKU__TIMEOUT_MS_FILE: no secret"),
+        ("", "JENIUS_PAY__MERCHANTS__A-B__CLIENT_ID", "JENIUS_PAY__MERCHANTS__A-B__CLIENT_ID: unknown"),
+        ("", "JENIUS_PAY__MERCHANTS__A__KEY", "JENIUS_PAY__MERCHANTS__A__KEY: unknown variable"),
+        ("[doku]\ntimeout = 1", "X", "doku.timeout (from pay.toml): unknown key; allowed: environment"),
+        ("[redis]\nurl = 'x'", "X", "redis (from pay.toml): unknown section; allowed: database, amqp"),
+        ("doku = 1", "X", "doku (from pay.toml): not a section"),
+        ("[merchants.Shop]\nclient_id = 'x'", "X", "merchants.Shop (from pay.toml): not a merchant's name"),
+        ("[doku]\ntimeout_ms = '1'", "X", "doku.timeout_ms (from pay.toml): wrong type; allowed: a whole"),
+        ("[check]\nafterwards_ms = ['1']", "X", "check.afterwards_ms (from pay.toml): wrong type"),
+        ("[doku]\nclient_id = 2021-01-01", "X", "doku.client_id (from pay.toml): wrong type"),
+        ("[doku\n", "X", "--config (from pay.toml): not TOML, line 1"),
+    ] {
+        let environment: Vec<_> = COMPLETE.into_iter().chain([(variable, "1")]).collect();
+        let faults = faults(load(file, &environment));
+        assert!(faults.len() == 1 && faults[0].starts_with(named), "{named}: {faults:?}");
+    }
+}
+
+#[test]
+fn every_fault_is_reported_at_once() {
+    let faults = faults(load(
+        "[doku]\ntimeout_ms = 0\nnope = 1\n[retry]\njitter = 7.0",
+        &[("JENIUS_PAY__AMQP__PREFETCH", "none"), ("JENIUS_PAY__WHAT", "1")],
+    ));
+    let keys: Vec<_> = faults.iter().map(|f| f.split([' ', ':']).next().unwrap()).collect();
+    for key in [
+        "doku.timeout_ms",
+        "doku.nope",
+        "retry.jitter",
+        "amqp.prefetch",
+        "JENIUS_PAY__WHAT",
+        "database.url",
+        "amqp.url",
+        "doku.client_id",
+        "doku.secret_key",
+    ] {
+        assert!(keys.contains(&key), "{key} is not in {keys:?}");
+    }
+    assert_eq!(keys.len(), 9, "{keys:?}");
+}
+
+#[test]
+fn accounts_are_refused_where_they_are_half_twice_or_none() {
+    let base = [COMPLETE[0], COMPLETE[1]];
+    for (file, named) in [
+        ("", "doku.client_id: missing; set it in the file or DOKU_CLIENT_ID or JENIUS_PAY__DOKU__CLIENT_ID"),
+        ("[doku]\nclient_id = 'A'", "doku.secret_key: missing"),
+        ("[doku]\nsecret_key = 'A'", "doku.client_id: missing"),
+        ("[merchants.shop]\nclient_id = 'A'", "merchants.shop.secret_key: missing"),
+        ("[merchants.shop]", "merchants.shop.client_id: missing"),
+        (
+            "[doku]\nclient_id='A'\nsecret_key='k'\n[merchants.default]\nclient_id='B'\nsecret_key='k'",
+            "doku.client_id (from pay.toml): said twice",
+        ),
+        (
+            "[merchants.a]\nclient_id='A'\nsecret_key='k'\n[merchants.b]\nclient_id='A'\nsecret_key='k'",
+            "merchants.b.client_id (from pay.toml): another merchant has this Client-Id",
+        ),
+    ] {
+        let faults = faults(load(file, &base));
+        assert!(faults[0].starts_with(named), "{named}: {faults:?}");
+    }
+}
+
+#[test]
+fn production_speaks_https_only() {
+    let production = ("JENIUS_PAY__DOKU__ENVIRONMENT", "production");
+    let faults = faults(with(&[production, ("DOKU_BASE_URL", "http://127.0.0.1:1")]));
+    assert!(faults[0].contains("doku.base_url (from DOKU_BASE_URL): not https"), "{faults:?}");
+    assert_eq!(with(&[production]).unwrap().doku.base_url, "https://api.doku.com");
+    assert_eq!(with(&[]).unwrap().doku.base_url, "https://api-sandbox.doku.com");
+    let trimmed = with(&[("DOKU_BASE_URL", "http://127.0.0.1:1/")]).unwrap();
+    assert_eq!(trimmed.doku.base_url, "http://127.0.0.1:1");
+}
+
+#[test]
+fn long_beats_short_and_the_environment_beats_the_file() {
+    let file = "[doku]\nbase_url = 'http://file'\n[amqp]\nprefix = 'file'";
+    let of = |more: &[(&str, &str)]| {
+        let all: Vec<_> = COMPLETE.iter().chain(more).copied().collect();
+        load(file, &all).unwrap()
+    };
+    assert_eq!(of(&[]).doku.base_url, "http://file");
+    assert_eq!(of(&[("DOKU_BASE_URL", "http://short")]).doku.base_url, "http://short");
+    let long = ("JENIUS_PAY__DOKU__BASE_URL", "http://long");
+    assert_eq!(of(&[long, ("DOKU_BASE_URL", "http://short")]).doku.base_url, "http://long");
+    assert_eq!(of(&[("DOKU_BASE_URL", "http://short"), long]).doku.base_url, "http://long");
+    assert_eq!(of(&[]).amqp.prefix, "file");
+}
+
+#[test]
+fn a_secret_is_read_from_the_file_its_variable_names() {
+    let key = |name| {
+        let environment = [COMPLETE[0], COMPLETE[1], COMPLETE[2], (name, "/run/secret")];
+        let config = load("", &environment).unwrap();
+        config.merchants[&MerchantName::default_account()].secret_key.expose_secret().to_owned()
+    };
+    assert_eq!(key("DOKU_SECRET_KEY_FILE"), "from-a-file");
+    assert_eq!(key("JENIUS_PAY__DOKU__SECRET_KEY_FILE"), "from-a-file");
+
+    let twice = faults(with(&[("DOKU_SECRET_KEY_FILE", "/run/secret")]));
+    assert!(twice[0].contains("said twice"), "{twice:?}");
+    let lost = faults(with(&[("JENIUS_PAY__DATABASE__URL_FILE", "/nowhere")]));
+    let named = "database.url (from JENIUS_PAY__DATABASE__URL_FILE): its file cannot be read";
+    assert!(lost[0].starts_with(named), "{lost:?}");
+}
+
+#[test]
+fn lists_and_further_merchants_come_from_the_environment_too() {
+    let config = with(&[
+        ("JENIUS_PAY__CHECK__AFTERWARDS_MS", ""),
+        ("JENIUS_PAY__DOKU__PREVIOUS_NOTIFICATION_PATHS", "/a, /b"),
+        ("JENIUS_PAY__MERCHANTS__SHOP__TWO__CLIENT_ID", "MCH-2"),
+        ("JENIUS_PAY__MERCHANTS__SHOP__TWO__SECRET_KEY", "SK-2"),
+        ("JENIUS_PAY__MERCHANTS__SHOP__TWO__PREVIOUS_SECRET_KEYS", "old,older"),
+    ])
+    .unwrap();
+    assert!(config.check.afterwards.is_empty());
+    assert_eq!(config.doku.previous_notification_paths, ["/a", "/b"]);
+    let shop = &config.merchants[&MerchantName::parse("shop__two").unwrap()];
+    assert_eq!((shop.client_id.as_str(), shop.previous_secret_keys.len()), ("MCH-2", 2));
+    assert_eq!(config.merchants.len(), 2);
+}
+
+#[test]
+fn a_command_asks_only_for_what_it_needs() {
+    assert!(Database::load(&source("", &COMPLETE[..1])).is_ok());
+    assert!(Amqp::load(&source("", &COMPLETE[1..2])).is_ok());
+    let ingress = Parts::load(&source("", &COMPLETE[1..]), Needs::INGRESS).unwrap();
+    assert!(ingress.database.is_none() && ingress.amqp.is_some());
+    // What is not needed may be missing, but not wrong.
+    let bad = Database::load(&source("", &[COMPLETE[0], ("AMQP_URL", "nonsense")])).unwrap_err();
+    assert_eq!(bad.0[0].key, "amqp.url");
+}
+
+#[test]
+fn every_default_of_the_table_is_what_is_read() {
+    let defaults: Vec<_> = keys().iter().filter_map(|key| Some((key.variable(), key.default?))).collect();
+    let written: Vec<_> = defaults.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    assert_eq!(format!("{:?}", with(&[]).unwrap()), format!("{:?}", with(&written).unwrap()));
+    let config = with(&[]).unwrap();
+    assert_eq!(config.doku.timeout, Duration::from_secs(30));
+    assert_eq!(config.check.afterwards.len(), 3);
+    assert_eq!(config.amqp.prefetch, 256);
+}
+
+#[test]
+fn every_key_of_the_table_is_read() {
+    for key in keys() {
+        let variable = key.variable().replace("<NAME>", "SHOP");
+        let name = key.name.replace("<name>", "shop");
+        // U+0001 is in no value, whatever its key.
+        let faults = faults(with(&[(&variable, "\u{1}")]));
+        let named = faults.iter().any(|fault| fault.starts_with(&format!("{name} (from")));
+        assert!(named, "{name} is in the table, and nobody reads it: {faults:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    const CANARY: &str = "c4n4ry";
+    let url = |scheme: &str| format!("{scheme}://u:{CANARY}@h:x y/");
+    let (good, bad) = (format!("postgres://u:{CANARY}@h/d"), url("postgres"));
+    let bad_key = format!("{CANARY}\u{1}x");
+    let shown = [
+        format!("{:?}", with(&[("DATABASE_URL", &good), ("DOKU_SECRET_KEY", CANARY)]).unwrap()),
+        format!("{:?}", with(&[("DATABASE_URL", &bad), ("AMQP_URL", &url("amqp"))]).unwrap_err()),
+        with(&[("DATABASE_URL", &bad), ("DOKU_SECRET_KEY", &bad_key)]).unwrap_err().to_string(),
+        with(&[("JENIUS_PAY__DOKU__PREVIOUS_SECRET_KEYS", &bad_key)]).unwrap_err().to_string(),
+        // Under the wrong key, and in a file that cannot be read.
+        with(&[("JENIUS_PAY__DOKU__TIMEOUT_MS", CANARY)]).unwrap_err().to_string(),
+        load(&format!("[doku]\nsecret_key = '{CANARY}"), &COMPLETE).unwrap_err().to_string(),
+        load(&format!("[doku]\nsecret_key = {CANARY}"), &COMPLETE).unwrap_err().to_string(),
+        load(&format!("[doku]\nsecret_key = ['{CANARY}']"), &COMPLETE).unwrap_err().to_string(),
+        load(&format!("doku = '{CANARY}'"), &COMPLETE).unwrap_err().to_string(),
+    ];
+    for text in shown {
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_input_panics(
+        file in "(\\[(doku|amqp|merchants\\.a|x)\\]\n([a-z_]{1,8} = [-0-9a-z\"'\\[\\]., ]{0,9}\n){0,3}){0,3}|\\PC*",
+        names in prop::collection::vec("[A-Z_]{1,12}|DATABASE_URL(_FILE)?|DOKU__TIMEOUT_MS|MERCHANTS__\\PC{0,9}", 0..6),
+        value in "\\PC*",
+    ) {
+        let environment: Vec<_> = names.iter().map(|n| (format!("JENIUS_PAY__{n}"), value.clone())).collect();
+        let read = |_: &std::path::Path| Ok(file.clone());
+        let source = Source::new(Some(PathBuf::from("f")), environment, read);
+        for needs in [Needs::EVERYTHING, Needs::DATABASE, Needs::BROKER] {
+            let _ = Parts::load(&source, needs).map_err(|faults| faults.to_string());
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_known_key_panics(index in 0..keys().len(), value in "\\PC*|-?[0-9.e]{1,30}") {
+        let key = &keys()[index];
+        let variable = key.variable().replace("<NAME>", "SHOP");
+        let _ = with(&[(&variable, &value)]).map_err(|faults| faults.to_string());
+    }
+}

@@ -1,0 +1,118 @@
+//! The table of metrics: README's is compared with it.
+
+/// The Prometheus type; a histogram's buckets are upper bounds in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// The names; fixed, dashboards and alerts use them.
+pub mod name {
+    pub const BUILD_INFO: &str = "jenius_build_info";
+    pub const DELIVERIES_FINISHED: &str = "jenius_deliveries_finished_total";
+    pub const COMMANDS_SETTLED: &str = "jenius_commands_settled_total";
+    pub const ATTEMPTS_MADE: &str = "jenius_attempts_made_total";
+    pub const DOKU_REQUEST: &str = "jenius_doku_request_seconds";
+    pub const COMMAND_OUTCOME: &str = "jenius_command_outcome_seconds";
+    pub const EVENT_PUBLISH: &str = "jenius_event_publish_seconds";
+    pub const EVENTS_PUBLISHED: &str = "jenius_events_published_total";
+    pub const NOTIFICATIONS_RECEIVED: &str = "jenius_notifications_received_total";
+    pub const OUTBOX_EVENTS: &str = "jenius_outbox_events";
+    pub const OUTBOX_OLDEST: &str = "jenius_outbox_oldest_seconds";
+    pub const OPEN_ORDERS: &str = "jenius_open_orders";
+    pub const OPEN_ORDERS_RUPIAH: &str = "jenius_open_orders_rupiah";
+    pub const OPEN_ORDERS_OLDEST: &str = "jenius_open_orders_oldest_seconds";
+    pub const PARKED_NOTIFICATIONS: &str = "jenius_parked_notifications";
+    pub const CLAIMS_LOST: &str = "jenius_claims_lost_total";
+    pub const BREAKER_OPEN: &str = "jenius_breaker_open";
+    pub const CONNECTION_UP: &str = "jenius_connection_up";
+    pub const RECONNECTS: &str = "jenius_reconnects_total";
+    pub const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
+    pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
+}
+
+/// One HTTP exchange: up to the longest timeout that makes sense.
+const REQUEST: Kind =
+    Kind::Histogram(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0]);
+/// From the claim on: most in a second, a refund in doubt after a day.
+const OUTCOME: Kind =
+    Kind::Histogram(&[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 86400.0]);
+/// From commit to confirm: milliseconds, unless the broker is away.
+const PUBLISH: Kind =
+    Kind::Histogram(&[0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0]);
+
+/// Every metric.
+pub fn all() -> &'static [Metric] {
+    ALL
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+use Kind::{Counter, Gauge};
+
+const ALL: &[Metric] = &[
+    metric(name::BUILD_INFO, Gauge, &["version", "revision"], "1; which build this is"),
+    metric(
+        name::DELIVERIES_FINISHED,
+        Counter,
+        &["queue", "disposition"],
+        "deliveries that were acked, dead-lettered or requeued",
+    ),
+    metric(name::COMMANDS_SETTLED, Counter, &["kind", "outcome"], "commands whose outcome is recorded"),
+    metric(name::ATTEMPTS_MADE, Counter, &["kind", "class"], "round trips to DOKU, by what they taught us"),
+    metric(name::DOKU_REQUEST, REQUEST, &["operation"], "one request to DOKU, until its answer is read"),
+    metric(name::COMMAND_OUTCOME, OUTCOME, &["kind"], "from the claim to the recorded outcome"),
+    metric(name::EVENT_PUBLISH, PUBLISH, &[], "from the commit of a change to the confirm of its event"),
+    metric(name::EVENTS_PUBLISHED, Counter, &["type"], "events the broker has confirmed"),
+    metric(
+        name::NOTIFICATIONS_RECEIVED,
+        Counter,
+        &["role", "result"],
+        "notifications, by who saw them and what became of them",
+    ),
+    metric(name::OUTBOX_EVENTS, Gauge, &[], "events committed and not published yet"),
+    metric(name::OUTBOX_OLDEST, Gauge, &[], "age of the oldest unpublished event; 0: none"),
+    metric(name::OPEN_ORDERS, Gauge, &["merchant", "state"], "orders somebody waits for"),
+    metric(name::OPEN_ORDERS_RUPIAH, Gauge, &["merchant", "state"], "their amounts"),
+    metric(name::OPEN_ORDERS_OLDEST, Gauge, &["merchant", "state"], "age of the oldest of them"),
+    metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
+    metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
+    metric(name::BREAKER_OPEN, Gauge, &["scope"], "1: sends are stopped, for all (doku) or for a merchant"),
+    metric(name::CONNECTION_UP, Gauge, &["dependency"], "1: connected"),
+    metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),
+    metric(name::CLOCK_DRIFT, Gauge, &[], "DOKU's clock minus ours"),
+    metric(
+        name::BALANCE_COMMANDS,
+        Gauge,
+        &[],
+        "claimed + rejected - settled - open; anything but 0 is a fault of ours",
+    ),
+];

@@ -1,0 +1,89 @@
+use super::*;
+use crate::domain::{
+    command::{CommandKind, Outcome},
+    event::EventType,
+    learned::{AttemptClass, AttemptKind},
+    order::OrderState,
+};
+use std::collections::BTreeSet;
+
+fn record_everything() {
+    let second = Duration::from_secs(1);
+    delivery_finished("jenius.payments", Finished::Acked);
+    command_settled(CommandKind::Payment, Outcome::Accepted, Some(second));
+    attempt_made(AttemptKind::Send, AttemptClass::Answered);
+    doku_request(Operation::Check, second);
+    event_published(EventType::OrderPaid, second);
+    notification_received_by_ingress(Received::Accepted);
+    notification_received_by_reconciler(Received::Applied);
+    outbox(3, second);
+    open_orders("default", OrderState::Submitting, 1, 50_000, second);
+    parked_notifications(1);
+    claims_lost(1);
+    doku_breaker(true);
+    merchant_breaker("default", false);
+    connection_up(Dependency::Postgres, true);
+    reconnected(Dependency::Broker);
+    clock_drift(-0.5);
+    balance(0);
+}
+
+#[test]
+fn every_metric_of_the_table_is_recorded_with_its_type_and_its_labels() {
+    install().unwrap();
+    record_everything();
+    let text = render();
+    for metric in all() {
+        let line = format!("# TYPE {} {}\n", metric.name, metric.kind.name());
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+        let written = text.lines().find(|l| l.starts_with(metric.name) && !l.starts_with('#')).unwrap();
+        let labels: BTreeSet<_> = written
+            .split_once('{')
+            .map_or("", |(_, rest)| rest.split_once('}').unwrap().0)
+            .split(',')
+            .filter_map(|pair| Some(pair.split_once('=')?.0))
+            .filter(|label| *label != "le")
+            .collect();
+        assert_eq!(labels, metric.labels.iter().copied().collect(), "{written}");
+    }
+    let table: BTreeSet<_> = all().iter().map(|metric| metric.name).collect();
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let recorded = line.split(' ').next().unwrap();
+        assert!(table.contains(recorded), "{recorded} is recorded, and not in the table");
+    }
+    assert_eq!(table.len(), all().len());
+}
+
+#[test]
+fn counters_exist_before_anything_happens() {
+    install().unwrap();
+    create_counters_of(&["other.refunds"]);
+    let text = render();
+    for line in [
+        r#"jenius_commands_settled_total{kind="refund",outcome="unresolved"} 0"#,
+        r#"jenius_attempts_made_total{kind="inquiry",class="lost"} 0"#,
+        r#"jenius_events_published_total{type="jenius.order.resolved.v1"} 0"#,
+        r#"jenius_notifications_received_total{role="ingress",result="unavailable"} 0"#,
+        r#"jenius_reconnects_total{dependency="postgres"} 0"#,
+        r#"jenius_deliveries_finished_total{queue="other.refunds",disposition="requeued"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains("jenius_build_info{version=\""), "{text}");
+}
+
+#[test]
+fn installing_again_keeps_the_first_recorder() {
+    let first: *const _ = install().unwrap();
+    assert_eq!(first, std::ptr::from_ref(install().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upkeep_ends_with_its_token() {
+    let stop = CancellationToken::new();
+    let upkeep = tokio::spawn(run_upkeep(stop.clone()));
+    tokio::time::sleep(UPKEEP_EVERY * 2).await;
+    assert!(!upkeep.is_finished());
+    stop.cancel();
+    upkeep.await.unwrap();
+}
