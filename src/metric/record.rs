@@ -220,15 +220,15 @@ pub fn balance(commands: i64) {
 /// A rate over a counter that appears with its first event misses that event.
 pub(super) fn create_counters() {
     for kind in CommandKind::ALL {
-        Outcome::ALL.map(|outcome| commands(kind, outcome).absolute(0));
+        Outcome::ALL.into_iter().for_each(|outcome| commands(kind, outcome).absolute(0));
     }
     for kind in AttemptKind::ALL {
-        AttemptClass::ALL.map(|class| attempts(kind, class).absolute(0));
+        AttemptClass::ALL.into_iter().for_each(|class| attempts(kind, class).absolute(0));
     }
-    EventType::ALL.map(|event_type| events(event_type).absolute(0));
-    Received::BY_INGRESS.map(|result| notifications("ingress", result).absolute(0));
-    Received::BY_RECONCILER.map(|result| notifications("reconciler", result).absolute(0));
-    Dependency::ALL.map(|dependency| reconnects(dependency).absolute(0));
+    EventType::ALL.into_iter().for_each(|event_type| events(event_type).absolute(0));
+    Received::BY_INGRESS.into_iter().for_each(|result| notifications("ingress", result).absolute(0));
+    Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
+    Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
     let revision = option_env!("JENIUS_PAY_REVISION").unwrap_or("unknown");
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
@@ -237,6 +237,6 @@ pub(super) fn create_counters() {
 /// The same for labels that configuration bounds. May be called again, for other queues.
 pub fn create_counters_of(queues: &[&str]) {
     for queue in queues {
-        Finished::ALL.map(|finished| deliveries(queue, finished).absolute(0));
+        Finished::ALL.into_iter().for_each(|finished| deliveries(queue, finished).absolute(0));
     }
 }
