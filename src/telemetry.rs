@@ -1,1 +1,108 @@
-//! Logs.
+//! Logs: to standard error, as text for a person at a terminal, as JSON for programs. Never a body, a key
+//! or a customer: who logs names the order and what is known about it.
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
+use tracing_subscriber::EnvFilter;
+
+/// lapin writes whole returned messages at WARN, sqlx every notice of the database at INFO.
+const FILTER_DEFAULT: &str = "info,lapin=error,sqlx=warn";
+const FILTER_VARIABLE: &str = "RUST_LOG";
+const FORMAT_VARIABLE: &str = "JENIUS_PAY_LOG";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// A variable says something that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct LogError {
+    variable: &'static str,
+    problem: String,
+}
+
+/// Starts logging as the environment says. Once in a process: later calls change nothing.
+///
+/// # Errors
+/// `RUST_LOG` or `JENIUS_PAY_LOG` says something that is not allowed.
+pub fn install() -> Result<(), LogError> {
+    let terminal = io::stderr().is_terminal();
+    let format = format(std::env::var_os(FORMAT_VARIABLE), terminal)?;
+    let filter = filter(std::env::var_os(FILTER_VARIABLE))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let installed = match format {
+        Format::Text => builder.with_ansi(terminal).try_init(),
+        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+    if installed.is_err() {
+        tracing::debug!("logging was installed before");
+    }
+    Ok(())
+}
+
+fn format(wanted: Option<OsString>, terminal: bool) -> Result<Format, LogError> {
+    let wanted = wanted.unwrap_or_default();
+    match wanted.to_str() {
+        Some("") if terminal => Ok(Format::Text),
+        Some("") | Some("json") => Ok(Format::Json),
+        Some("text") => Ok(Format::Text),
+        Some(_) | None => Err(LogError {
+            variable: FORMAT_VARIABLE,
+            problem: "no such format; allowed: text, json".to_owned(),
+        }),
+    }
+}
+
+fn filter(wanted: Option<OsString>) -> Result<EnvFilter, LogError> {
+    let problem = |problem: String| LogError { variable: FILTER_VARIABLE, problem };
+    let wanted = wanted.unwrap_or_default();
+    match wanted.to_str() {
+        Some("") => EnvFilter::try_new(FILTER_DEFAULT),
+        Some(directives) => EnvFilter::try_new(directives),
+        None => return Err(problem("not UTF-8; allowed: directives as info,lapin=error".to_owned())),
+    }
+    .map_err(|e| problem(format!("not a filter ({e}); allowed: directives as info,lapin=error")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_nobody_knows_is_refused() {
+        let refused = format(Some("yaml".into()), true).unwrap_err().to_string();
+        assert_eq!(refused, "JENIUS_PAY_LOG: no such format; allowed: text, json");
+        let refused = filter(Some("lapin=loud".into())).unwrap_err().to_string();
+        assert!(refused.starts_with("RUST_LOG: not a filter"), "{refused}");
+    }
+
+    #[test]
+    fn people_read_text_and_programs_json_unless_told_otherwise() {
+        for (wanted, terminal, expected) in [
+            (None, true, Format::Text),
+            (None, false, Format::Json),
+            (Some(""), false, Format::Json),
+            (Some("text"), false, Format::Text),
+            (Some("json"), true, Format::Json),
+        ] {
+            assert_eq!(format(wanted.map(OsString::from), terminal), Ok(expected), "{wanted:?} {terminal}");
+        }
+    }
+
+    #[test]
+    fn lapin_and_sqlx_are_quiet_unless_asked() {
+        let default = filter(None).unwrap().to_string();
+        assert!(default.contains("lapin=error") && default.contains("sqlx=warn"), "{default}");
+        assert_eq!(filter(Some("debug".into())).unwrap().to_string(), "debug");
+    }
+
+    #[test]
+    fn installing_twice_is_no_error() {
+        assert_eq!((install(), install()), (Ok(()), Ok(())));
+    }
+}
