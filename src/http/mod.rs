@@ -1,1 +1,61 @@
-//! The only HTTP server: for operators, and for notifications.
+//! The only HTTP server: for operators (`admin`), and for notifications. A bound server keeps its limits
+//! itself; a router only says what is answered.
+
+pub mod admin;
+mod listener;
+
+use axum::{Router, http::StatusCode};
+use listener::BoundedListener;
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+
+/// What one server puts up with.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Further connections wait to be accepted.
+    pub connections: usize,
+    pub body_bytes: usize,
+    /// From a request's first byte to its last, head and body.
+    pub request: Duration,
+    /// For the handler; then 503.
+    pub answer: Duration,
+    /// Between two requests of a connection.
+    pub idle: Duration,
+}
+
+/// A server whose port is taken already.
+pub struct Bound {
+    listener: BoundedListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+impl Bound {
+    /// Port 0 takes any free one.
+    ///
+    /// # Errors
+    /// The address is not ours, or in use.
+    pub async fn new(listen: SocketAddr, limits: Limits) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener: BoundedListener::new(listener, limits), address, limits })
+    }
+
+    /// Where it listens, the port that was taken included.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the token is cancelled, then finishes what is under way; the limits bound that too.
+    ///
+    /// # Errors
+    /// None that is known: a connection that fails ends alone.
+    pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
+        let router = router
+            .layer(RequestBodyLimitLayer::new(self.limits.body_bytes))
+            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.answer));
+        axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}

@@ -1,0 +1,112 @@
+//! The operators' listener: `/metrics`, `/livez`, `/readyz`. It answers while everything else is away.
+
+use super::Limits;
+use axum::{
+    Router,
+    extract::RawQuery,
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Probes and scrapes are few and small.
+pub const LIMITS: Limits = Limits {
+    connections: 64,
+    body_bytes: 16 * 1024,
+    request: Duration::from_secs(10),
+    answer: Duration::from_secs(5),
+    idle: Duration::from_secs(90),
+};
+
+/// What `/readyz` answers; the names of its members are the contract's, section 6.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// Sends are paused by an operator; that alone makes nobody unready.
+    pub paused: bool,
+    /// `postgres`, `broker`, `doku`.
+    pub dependencies: BTreeMap<&'static str, Health>,
+    /// The roles this process runs, by the names `run --role` has.
+    pub roles: BTreeMap<&'static str, Health>,
+    /// Orders made for an account or host that is not configured any more.
+    pub stranded_orders: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    pub ok: bool,
+    /// For a person: what is waited for. Never an address with a password.
+    pub detail: String,
+}
+
+impl Health {
+    pub fn ok(detail: impl Into<String>) -> Self {
+        Self { ok: true, detail: detail.into() }
+    }
+
+    pub fn bad(detail: impl Into<String>) -> Self {
+        Self { ok: false, detail: detail.into() }
+    }
+}
+
+/// What the application knows of itself, without asking anybody: a probe must not wait.
+pub trait Snapshot: Send + Sync + 'static {
+    fn readiness(&self) -> Readiness;
+}
+
+impl<F: Fn() -> Readiness + Send + Sync + 'static> Snapshot for F {
+    fn readiness(&self) -> Readiness {
+        self()
+    }
+}
+
+/// The operators' routes; another path is 404, another method 405.
+pub fn router(snapshot: impl Snapshot) -> Router {
+    let snapshot: Arc<dyn Snapshot> = Arc::new(snapshot);
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(async move |RawQuery(query)| readyz(&*snapshot, query.as_deref())))
+}
+
+type Answer = (StatusCode, [(HeaderName, &'static str); 1], String);
+
+const JSON: &str = "application/json";
+
+async fn metrics() -> Answer {
+    (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], crate::metric::render())
+}
+
+fn readyz(snapshot: &dyn Snapshot, query: Option<&str>) -> Answer {
+    let readiness = snapshot.readiness();
+    let asked = match role(query) {
+        None => readiness,
+        Some(role) => match of_role(readiness, role) {
+            Some(readiness) => readiness,
+            None => {
+                let error = serde_json::json!({ "error": "no such role here" });
+                return (StatusCode::NOT_FOUND, [(CONTENT_TYPE, JSON)], error.to_string());
+            }
+        },
+    };
+    let status = if asked.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match serde_json::to_string(&asked) {
+        Ok(body) => (status, [(CONTENT_TYPE, JSON)], body),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], e.to_string()),
+    }
+}
+
+fn role(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix("role="))
+}
+
+/// The same answer, ready where that one role is: the ingress needs the broker only.
+fn of_role(readiness: Readiness, role: &str) -> Option<Readiness> {
+    let (name, health) = readiness.roles.get_key_value(role)?;
+    let (name, health) = (*name, health.clone());
+    Some(Readiness { ready: health.ok, roles: BTreeMap::from([(name, health)]), ..readiness })
+}
+
+#[cfg(test)]
+mod tests;
