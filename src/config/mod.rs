@@ -7,18 +7,24 @@ mod keys;
 mod merchants;
 mod parse;
 mod reader;
+mod role;
 mod sections;
 mod source;
 mod values;
 
 pub use fault::{Fault, Faults};
 pub use keys::{Key, keys};
+pub use role::Role;
 pub use sections::Parts;
 pub use source::Source;
 
 use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
 use secrecy::SecretString;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 /// Which parts a command cannot do without. A missing value of a part nobody needs is no fault; a bad
 /// one always is.
@@ -38,6 +44,11 @@ impl Needs {
     pub const BROKER: Self = Self { database: false, amqp: true, merchants: false };
     /// `run --role ingress`: it works while Postgres is away, and where there is none.
     pub const INGRESS: Self = Self { database: false, amqp: true, merchants: true };
+
+    /// What these roles need together.
+    pub fn of(roles: &BTreeSet<Role>) -> Self {
+        if roles.iter().all(|role| *role == Role::Ingress) { Self::INGRESS } else { Self::EVERYTHING }
+    }
 }
 
 impl Config {

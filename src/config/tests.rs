@@ -225,6 +225,8 @@ fn a_command_asks_only_for_what_it_needs() {
     assert!(Amqp::load(&source("", &COMPLETE[1..2])).is_ok());
     let ingress = Parts::load(&source("", &COMPLETE[1..]), Needs::INGRESS).unwrap();
     assert!(ingress.database.is_none() && ingress.amqp.is_some());
+    assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress])), Needs::INGRESS);
+    assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress, Role::Relay])), Needs::EVERYTHING);
     // What is not needed may be missing, but not wrong.
     let bad = Database::load(&source("", &[COMPLETE[0], ("AMQP_URL", "nonsense")])).unwrap_err();
     assert_eq!(bad.0[0].key, "amqp.url");
