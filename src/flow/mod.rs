@@ -8,3 +8,4 @@ pub mod patience;
 pub mod ports;
 pub mod process_command;
 pub mod relay_outbox;
+pub mod view;

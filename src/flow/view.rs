@@ -1,0 +1,215 @@
+//! An order as people and programs are shown it: the objects of `orders list|show --json`. Plain words and
+//! times; reading these decides nothing.
+
+use crate::domain::Time;
+use serde::Serialize;
+
+/// An order without its lists: a row of `orders list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderSummary {
+    pub merchant: String,
+    pub invoice_number: String,
+    /// Whole rupiah, in digits.
+    pub amount: String,
+    pub state: String,
+    pub version: u32,
+    /// The payment's.
+    pub command: CommandView,
+    pub request_id: String,
+    /// DOKU's own word, the last one believed.
+    pub doku_status: Option<String>,
+    pub evidence: Option<String>,
+    pub due: Option<DueView>,
+    /// The latest refund, where one was asked for.
+    pub refund: Option<RefundView>,
+}
+
+/// All that is known of an order: `orders show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrderView {
+    #[serde(flatten)]
+    pub order: OrderSummary,
+    /// The payment's.
+    pub attempts: Vec<AttemptView>,
+    pub history: Vec<HistoryView>,
+    pub notifications: Vec<NotificationView>,
+}
+
+/// Which command it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommandView {
+    pub id: String,
+    pub source: String,
+}
+
+/// What an order waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DueView {
+    /// `send` or `inquiry`.
+    pub kind: String,
+    pub at: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefundView {
+    pub command: CommandView,
+    pub request_id: String,
+    pub reason: String,
+    /// `open`, or its outcome.
+    pub state: String,
+    /// Absent in a list of orders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView>>,
+}
+
+/// One round trip to DOKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttemptView {
+    /// Within its command, from 1.
+    pub number: u32,
+    /// `send` or `inquiry`.
+    pub kind: String,
+    pub started_at: Time,
+    /// `None`: nothing was recorded.
+    pub finished_at: Option<Time>,
+    pub http_status: Option<u16>,
+    pub result: String,
+}
+
+/// One published change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HistoryView {
+    pub version: u32,
+    pub state: String,
+    pub evidence: String,
+    pub at: Time,
+    pub event_id: String,
+    pub event_type: String,
+    /// `None`: it waits in the outbox.
+    pub published_at: Option<Time>,
+}
+
+/// One verified notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotificationView {
+    pub received_at: Time,
+    pub request_id: String,
+    pub status: Option<String>,
+    pub amount: Option<String>,
+    pub applied: bool,
+    /// Why it was not applied: `duplicate`, `no_change`, `amount_mismatch`, `incomplete`.
+    pub reason: Option<String>,
+}
+
+/// The order of `orders show` in the contract, for the tests of everything that shows one.
+#[cfg(test)]
+pub mod sample {
+    use super::*;
+
+    pub fn at(second: i64) -> Time {
+        Time::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default()
+    }
+
+    pub fn attempt(number: u32, second: i64, result: &str) -> AttemptView {
+        AttemptView {
+            number,
+            kind: "send".to_owned(),
+            started_at: at(second),
+            finished_at: Some(at(second + 1)),
+            http_status: Some(200),
+            result: result.to_owned(),
+        }
+    }
+
+    fn history(version: u32, state: &str, evidence: &str, second: i64, event: &str) -> HistoryView {
+        HistoryView {
+            version,
+            state: state.to_owned(),
+            evidence: evidence.to_owned(),
+            at: at(second),
+            event_id: format!("event-{version}"),
+            event_type: event.to_owned(),
+            published_at: Some(at(second)),
+        }
+    }
+
+    pub fn order() -> OrderView {
+        OrderView {
+            order: OrderSummary {
+                merchant: "default".to_owned(),
+                invoice_number: "INV-1".to_owned(),
+                amount: "50000".to_owned(),
+                state: "paid".to_owned(),
+                version: 2,
+                command: CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() },
+                request_id: "INV-1".to_owned(),
+                doku_status: Some("SUCCESS".to_owned()),
+                evidence: Some("notification".to_owned()),
+                due: None,
+                refund: None,
+            },
+            attempts: vec![attempt(1, 0, "accepted")],
+            history: vec![
+                history(1, "awaiting_payment", "response", 1, "jenius.payment.accepted.v1"),
+                history(2, "paid", "notification", 10, "jenius.order.paid.v1"),
+            ],
+            notifications: vec![NotificationView {
+                received_at: at(10),
+                request_id: "n-1".to_owned(),
+                status: Some("SUCCESS".to_owned()),
+                amount: Some("50000".to_owned()),
+                applied: true,
+                reason: None,
+            }],
+        }
+    }
+
+    pub fn refund() -> RefundView {
+        RefundView {
+            command: CommandView { id: "r-1".to_owned(), source: "/shop".to_owned() },
+            request_id: "r".to_owned(),
+            reason: "cancelled".to_owned(),
+            state: "open".to_owned(),
+            attempts: Some(vec![attempt(1, 20, "in_doubt")]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_order_is_written_as_the_contract_has_it() {
+        let expected = json!({"merchant":"default","invoice_number":"INV-1","amount":"50000","state":"paid",
+            "version":2,"command":{"id":"c-1","source":"/shop"},"request_id":"INV-1","doku_status":"SUCCESS",
+            "evidence":"notification","due":null,"refund":null,
+            "attempts":[{"number":1,"kind":"send","started_at":"2026-01-01T00:00:00Z",
+                "finished_at":"2026-01-01T00:00:01Z","http_status":200,"result":"accepted"}],
+            "history":[
+                {"version":1,"state":"awaiting_payment","evidence":"response","at":"2026-01-01T00:00:01Z",
+                 "event_id":"event-1","event_type":"jenius.payment.accepted.v1",
+                 "published_at":"2026-01-01T00:00:01Z"},
+                {"version":2,"state":"paid","evidence":"notification","at":"2026-01-01T00:00:10Z",
+                 "event_id":"event-2","event_type":"jenius.order.paid.v1",
+                 "published_at":"2026-01-01T00:00:10Z"}],
+            "notifications":[{"received_at":"2026-01-01T00:00:10Z","request_id":"n-1","status":"SUCCESS",
+                "amount":"50000","applied":true,"reason":null}]});
+        assert_eq!(serde_json::to_value(sample::order()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_list_has_no_lists_in_it() {
+        let mut order = sample::order().order;
+        order.due = Some(DueView { kind: "inquiry".to_owned(), at: sample::at(60) });
+        order.refund = Some(RefundView { attempts: None, ..sample::refund() });
+        let written = serde_json::to_value(order).unwrap();
+        assert_eq!(written["due"], json!({"kind":"inquiry","at":"2026-01-01T00:01:00Z"}));
+        let refund = json!({"command":{"id":"r-1","source":"/shop"},"request_id":"r","reason":"cancelled",
+            "state":"open"});
+        assert_eq!(written["refund"], refund);
+        assert!(written.as_object().unwrap().values().all(|member| !member.is_array()), "{written}");
+        assert!(serde_json::to_value(sample::refund()).unwrap()["attempts"].is_array());
+    }
+}
