@@ -1,1 +1,18 @@
-fn main() {}
+//! Parses, starts logging, runs, and tells the truth in its exit code.
+
+use clap::Parser;
+use jenius_pay::{cli, telemetry};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::exit_code(start(cli))
+}
+
+fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
+    telemetry::install()?;
+    // Fails only where a provider is installed already, and nothing else installs one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(cli.run())
+}

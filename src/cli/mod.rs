@@ -1,1 +1,92 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand. Exit codes: 0 done; 1 it failed at run time; 2 usage or
+//! configuration.
+
+mod event_line;
+mod migrate;
+mod orders;
+mod print;
+mod run;
+pub mod sandbox;
+mod send;
+mod timeline;
+mod wait;
+mod watch;
+
+use crate::config::{Faults, Source};
+use clap::{Parser, Subcommand};
+use print::PrintError;
+use std::{path::PathBuf, process::ExitCode};
+
+/// The same as for the usage errors that clap finds itself.
+const USAGE: u8 = 2;
+
+/// The asynchronous worker between a merchant's services and DOKU's Jenius Pay.
+#[derive(Debug, Parser)]
+#[command(name = "jenius-pay", version)]
+pub struct Cli {
+    /// Configuration, TOML; else the file JENIUS_PAY_CONFIG names. The environment beats it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Does the work: all roles in one process, or those that are named.
+    Run(run::Args),
+    /// Makes the database's schema what this version needs.
+    Migrate,
+    /// Sends a command, as an upstream service would.
+    Send(send::Args),
+    /// Prints events as they are published.
+    Watch(watch::Args),
+    /// Shows orders.
+    Orders(orders::Args),
+    /// Plays DOKU, for trying and testing.
+    Sandbox(sandbox::Args),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// Whatever stopped it; `exit_code` says what that means to the caller.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let source = Source::of_process(self.config);
+        match self.command {
+            Command::Run(args) => run::run(args, &source).await,
+            Command::Migrate => migrate::run(&source).await,
+            Command::Send(args) => send::run(args, &source).await,
+            Command::Watch(args) => watch::run(args, &source).await,
+            Command::Orders(args) => orders::run(args, &source).await,
+            Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// What was asked for makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Says what went wrong, and how the process ends.
+pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    if matches!(error.downcast_ref(), Some(PrintError::Closed)) {
+        return ExitCode::SUCCESS;
+    }
+    print::complain(&format!("error: {error:#}"));
+    ExitCode::from(code_of(&error))
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    let usage = error.is::<Faults>() || error.is::<UsageError>() || error.is::<crate::telemetry::LogError>();
+    if usage { USAGE } else { 1 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! An event as a line: for people a summary, for programs its JSON.
+
+use super::print;
+use serde_json::Value;
+
+/// One line for a person. What is not there is left out; nothing is invented.
+pub fn for_people(event: &Value) -> String {
+    let data = &event["data"];
+    let mut parts = vec![text(&event["time"]), text(&event["type"]), text(&event["subject"])];
+    parts.extend(["state", "evidence", "doku_status"].map(|name| labelled(name, &data[name])));
+    if data["late"] == Value::Bool(true) {
+        parts.push("late".to_owned());
+    }
+    parts.push(labelled("error", &data["error"]["code"]));
+    let errors = data["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.extend(errors.iter().map(|error| format!("{}: {}", text(&error["field"]), text(&error["code"]))));
+    parts.retain(|part| !part.is_empty());
+    parts.join("  ")
+}
+
+/// One CloudEvent a line: a line break inside JSON text can only be white space.
+///
+/// # Errors
+/// The body is no JSON.
+pub fn for_programs(body: &[u8]) -> Result<String, serde_json::Error> {
+    let value: &serde_json::value::RawValue = serde_json::from_slice(body)?;
+    Ok(value.get().replace(['\n', '\r'], " "))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map(print::clean).unwrap_or_default()
+}
+
+fn labelled(name: &str, value: &Value) -> String {
+    match text(value) {
+        empty if empty.is_empty() => empty,
+        text => format!("{name}={text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn people_read_what_happened_to_which_order() {
+        let paid = json!({"type": "jenius.order.paid.v1", "subject": "INV-1", "time": "T",
+            "data": {"state": "paid", "evidence": "notification", "doku_status": "SUCCESS",
+                     "error": null, "late": true}});
+        let line = "T  jenius.order.paid.v1  INV-1  state=paid  evidence=notification  \
+                    doku_status=SUCCESS  late";
+        assert_eq!(for_people(&paid), line);
+        let rejected = json!({"type": "jenius.command.rejected.v1", "data": {"errors": [
+            {"code": "missing", "field": "order.amount", "message": "m"},
+            {"code": "too_long", "field": "customer.name\u{1b}", "message": "m"}]}});
+        let line = "jenius.command.rejected.v1  order.amount: missing  customer.name\u{fffd}: too_long";
+        assert_eq!(for_people(&rejected), line);
+    }
+
+    #[test]
+    fn programs_read_one_event_a_line() {
+        assert_eq!(for_programs(b"{\n \"a\": 1.50\r\n}").unwrap(), "{  \"a\": 1.50  }");
+        assert!(for_programs(b"{").is_err());
+    }
+}

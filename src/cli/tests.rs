@@ -1,0 +1,70 @@
+use super::*;
+use clap::{CommandFactory, error::ErrorKind};
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_as_usage() {
+    for (line, kind) in [
+        ("jenius-pay", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("jenius-pay pay", ErrorKind::InvalidSubcommand),
+        ("jenius-pay run --role boss", ErrorKind::InvalidValue),
+        ("jenius-pay send payment", ErrorKind::MissingRequiredArgument),
+        ("jenius-pay send gift -", ErrorKind::InvalidValue),
+        ("jenius-pay send payment - --id ä", ErrorKind::ValueValidation),
+        ("jenius-pay send payment - --merchant A-B", ErrorKind::ValueValidation),
+        ("jenius-pay orders", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("jenius-pay orders list --state payed", ErrorKind::InvalidValue),
+        ("jenius-pay orders list --limit 0", ErrorKind::ValueValidation),
+        ("jenius-pay orders show ..", ErrorKind::ValueValidation),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
+    }
+}
+
+#[test]
+fn every_command_of_the_contract_is_understood() {
+    for line in [
+        "jenius-pay run",
+        "jenius-pay --config pay.toml run --role worker --role follow-up --role reconciler",
+        "jenius-pay run --role relay --role ingress --config pay.toml",
+        "jenius-pay migrate",
+        "jenius-pay send payment - --id c-1 --merchant shop --wait",
+        "jenius-pay send refund refund.json",
+        "jenius-pay watch --json",
+        "jenius-pay orders list --state awaiting_payment --limit 5 --json",
+        "jenius-pay orders show INV-1 --merchant shop --json",
+        "jenius-pay sandbox",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn usage_and_configuration_end_with_2_and_everything_else_with_1() {
+    let faults = crate::config::Config::load(&nothing()).unwrap_err();
+    assert_eq!(code_of(&faults.into()), 2);
+    assert_eq!(code_of(&UsageError("x".to_owned()).into()), 2);
+    assert_eq!(code_of(&anyhow::anyhow!("the broker is away")), 1);
+    let context = anyhow::Error::from(UsageError("x".to_owned())).context("while reading");
+    assert_eq!(code_of(&context), 2, "context does not hide what it was");
+}
+
+#[test]
+fn a_reader_that_left_is_no_failure() {
+    let closed = exit_code(Err(PrintError::Closed.into()));
+    assert_eq!(format!("{closed:?}"), format!("{:?}", ExitCode::SUCCESS));
+}
+
+fn nothing() -> Source<'static> {
+    let nothing: [(String, String); 0] = [];
+    Source::new(None, nothing, |_| Err(std::io::ErrorKind::NotFound.into()))
+}

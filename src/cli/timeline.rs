@@ -1,0 +1,200 @@
+//! Orders for people: a table of them, and one's timeline. On a terminal with lines and fitted to its
+//! width; in a pipe plain columns, a row a line.
+
+use super::print::clean;
+use crate::{
+    domain::Time,
+    flow::view::{AttemptView, DueView, HistoryView, NotificationView, OrderSummary, OrderView},
+};
+use chrono::SecondsFormat;
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// A table of orders.
+pub fn list(orders: &[OrderSummary], terminal: bool) -> String {
+    if orders.is_empty() {
+        return "no orders".to_owned();
+    }
+    let mut table = table(terminal, ["merchant", "invoice", "amount", "state", "status", "waits for"]);
+    for order in orders {
+        table.add_row([
+            clean(&order.merchant),
+            clean(&order.invoice_number),
+            rupiah(&order.amount),
+            clean(&order.state),
+            order.doku_status.as_deref().map(clean).unwrap_or_default(),
+            due(order.due.as_ref()),
+        ]);
+    }
+    printed(&table)
+}
+
+/// One order: what it is, what happened to it in the order of time, and what it waits for.
+pub fn show(view: &OrderView, terminal: bool) -> String {
+    let order = &view.order;
+    let mut facts = vec![
+        format!("order    {} of {}", clean(&order.invoice_number), clean(&order.merchant)),
+        format!("state    {} (version {})", clean(&order.state), order.version),
+        format!("amount   {}", rupiah(&order.amount)),
+        format!("command  {} from {}", clean(&order.command.id), clean(&order.command.source)),
+    ];
+    if let Some(status) = &order.doku_status {
+        let evidence = order.evidence.as_deref().unwrap_or("nobody");
+        facts.push(format!("status   {} (by {})", clean(status), clean(evidence)));
+    }
+    if let Some(refund) = &order.refund {
+        let [reason, state] = [&refund.reason, &refund.state].map(|text| clean(text));
+        facts.push(format!("refund   {state}: {reason} ({})", clean(&refund.command.id)));
+    }
+    if order.due.is_some() {
+        facts.push(format!("next     {}", due(order.due.as_ref())));
+    }
+    let mut table = table(terminal, ["time (UTC)", "what", "how it went"]);
+    for step in steps(view) {
+        table.add_row([time(step.at), step.what, step.detail]);
+    }
+    format!("{}\n\n{}", facts.join("\n"), printed(&table))
+}
+
+/// Something that happened.
+struct Step {
+    at: Time,
+    what: String,
+    detail: String,
+}
+
+/// Stable: what happened at one time stays in the order attempt, notification, event, which is cause
+/// before effect.
+fn steps(view: &OrderView) -> Vec<Step> {
+    let refund = view.order.refund.as_ref().and_then(|refund| refund.attempts.as_deref()).unwrap_or_default();
+    let mut steps: Vec<_> = view.attempts.iter().map(|attempt| attempt_step("payment", attempt)).collect();
+    steps.extend(refund.iter().map(|attempt| attempt_step("refund", attempt)));
+    steps.extend(view.notifications.iter().map(notification_step));
+    steps.extend(view.history.iter().map(event_step));
+    steps.sort_by_key(|step| step.at);
+    steps
+}
+
+fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
+    let mut detail = clean(&attempt.result);
+    if let Some(status) = attempt.http_status {
+        detail.push_str(&format!(", HTTP {status}"));
+    }
+    if let Some(finished) = attempt.finished_at {
+        detail.push_str(&format!(", {} ms", (finished - attempt.started_at).num_milliseconds()));
+    }
+    Step { at: attempt.started_at, what: format!("{command} {} {}", attempt.kind, attempt.number), detail }
+}
+
+fn notification_step(notification: &NotificationView) -> Step {
+    let status = notification.status.as_deref().map_or("no status".to_owned(), clean);
+    let reason = notification.reason.as_deref().map(clean).unwrap_or_default();
+    let detail = if notification.applied { status } else { format!("{status}, not applied: {reason}") };
+    Step { at: notification.received_at, what: "notification".to_owned(), detail }
+}
+
+fn event_step(event: &HistoryView) -> Step {
+    let published = if event.published_at.is_some() { "" } else { ", not published yet" };
+    let detail = format!("{} by {}{published}", clean(&event.state), clean(&event.evidence));
+    Step { at: event.at, what: format!("event {} {}", event.version, clean(&event.event_type)), detail }
+}
+
+fn due(due: Option<&DueView>) -> String {
+    due.map(|due| format!("{} at {}", due.kind, time(due.at))).unwrap_or_default()
+}
+
+fn time(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// `Rp50.000`, as Indonesia writes it.
+fn rupiah(digits: &str) -> String {
+    let digits = clean(digits);
+    let mut grouped = String::from("Rp");
+    let length = digits.chars().count();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (length - index).is_multiple_of(3) {
+            grouped.push('.');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn table<const N: usize>(terminal: bool, header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.set_header(header);
+    if terminal {
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.load_preset(presets::NOTHING).force_no_tty();
+    }
+    table
+}
+
+fn printed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::view::sample;
+
+    /// A line's words, whatever the widths of columns.
+    fn words(text: &str) -> Vec<String> {
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn a_timeline_tells_what_happened_in_the_order_of_time() {
+        let mut view = sample::order();
+        view.order.refund = Some(sample::refund());
+        view.order.due = Some(DueView { kind: "inquiry".to_owned(), at: sample::at(60) });
+        view.notifications[0].applied = false;
+        view.notifications[0].reason = Some("duplicate".to_owned());
+        view.history[1].published_at = None;
+        let expected = [
+            "order INV-1 of default",
+            "state paid (version 2)",
+            "amount Rp50.000",
+            "command c-1 from /shop",
+            "status SUCCESS (by notification)",
+            "refund open: cancelled (r-1)",
+            "next inquiry at 2026-01-01T00:01:00.000Z",
+            "",
+            "time (UTC) what how it went",
+            "2026-01-01T00:00:00.000Z payment send 1 accepted, HTTP 200, 1000 ms",
+            "2026-01-01T00:00:01.000Z event 1 jenius.payment.accepted.v1 awaiting_payment by response",
+            "2026-01-01T00:00:10.000Z notification SUCCESS, not applied: duplicate",
+            "2026-01-01T00:00:10.000Z event 2 jenius.order.paid.v1 paid by notification, not published yet",
+            "2026-01-01T00:00:20.000Z refund send 1 in_doubt, HTTP 200, 1000 ms",
+        ];
+        assert_eq!(words(&show(&view, false)), expected);
+    }
+
+    #[test]
+    fn a_pipe_gets_a_row_a_line_and_no_drawing() {
+        let orders = [sample::order().order, sample::order().order];
+        let plain = list(&orders, false);
+        assert_eq!(plain.lines().count(), 3);
+        assert!(plain.is_ascii(), "{plain}");
+        assert_eq!(words(&plain)[1], "default INV-1 Rp50.000 paid SUCCESS");
+        assert!(!list(&orders, true).is_ascii());
+        assert_eq!(list(&[], false), "no orders");
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_drive_the_terminal() {
+        let mut view = sample::order();
+        view.order.doku_status = Some("\u{1b}[2J".to_owned());
+        view.attempts[0].result = "\u{7}".to_owned();
+        assert!(!show(&view, false).contains(['\u{1b}', '\u{7}']));
+    }
+
+    #[test]
+    fn rupiah_are_grouped() {
+        let all = ["1", "999", "1000", "50000", "999999999999"].map(rupiah);
+        assert_eq!(all, ["Rp1", "Rp999", "Rp1.000", "Rp50.000", "Rp999.999.999.999"]);
+    }
+}
