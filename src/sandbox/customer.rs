@@ -1,0 +1,104 @@
+//! The customer: pays, lets it expire or changes his mind, each after `pay_after_ms`, and DOKU reports it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::book::{OrderIndex, Then};
+use super::clock;
+use super::faults::NotifyHabit;
+use super::ledger::TransactionStatus;
+use super::notify::{self, Notification};
+use super::plan::Plan;
+use super::world::World;
+
+/// Starts what follows from DOKU's having acted.
+pub(super) fn start(world: &Arc<World>, then: Then) {
+    let tasks = &world.tasks;
+    let world = world.clone();
+    match then {
+        Then::CustomerPays { order, plan } => drop(tasks.spawn(pay(world.clone(), order, plan))),
+        Then::RefundIsNotified { order } => drop(tasks.spawn(report_refund(world.clone(), order))),
+    }
+}
+
+async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<Plan>) {
+    let reordered = plan.notifies(NotifyHabit::Reordered);
+    let mut held = Vec::new();
+    if reordered {
+        held.push(notification(&world, order, TransactionStatus::Pending, &plan));
+    }
+    for status in plan.goes() {
+        if !world.sleep(Duration::from_millis(world.config.pay_after_ms)).await {
+            return;
+        }
+        if !step(&world, order, *status) {
+            break;
+        }
+        let notification = notification(&world, order, *status, &plan);
+        if reordered {
+            held.push(notification);
+        } else {
+            report(&world, notification, &plan);
+        }
+    }
+    if plan.notifies(NotifyHabit::Never) {
+        return;
+    }
+    while let Some(notification) = held.pop() {
+        notify::deliver(&world, notification).await;
+    }
+}
+
+/// False where the order was refunded meanwhile: nothing that the customer does changes it any more.
+fn step(world: &World, order: OrderIndex, status: TransactionStatus) -> bool {
+    let mut book = world.book();
+    let open = book.status(order) != TransactionStatus::Refunded;
+    if open {
+        book.change(order, status, clock::now());
+    }
+    open
+}
+
+fn report(world: &Arc<World>, notification: Notification, plan: &Plan) {
+    if plan.notifies(NotifyHabit::Never) {
+        return;
+    }
+    let late_ms = if plan.notifies(NotifyHabit::Late) { world.config.notify_late_ms } else { 0 };
+    let copies = if plan.notifies(NotifyHabit::Twice) { 2 } else { 1 };
+    let tasks = &world.tasks;
+    let world = world.clone();
+    tasks.spawn(async move {
+        if !world.sleep(Duration::from_millis(late_ms)).await {
+            return;
+        }
+        for _ in 0..copies {
+            notify::deliver(&world, notification.clone()).await;
+        }
+    });
+}
+
+async fn report_refund(world: Arc<World>, order: OrderIndex) {
+    let notification = notification(&world, order, TransactionStatus::Refunded, &Plan::default());
+    notify::deliver(&world, notification).await;
+}
+
+fn notification(world: &World, order: OrderIndex, status: TransactionStatus, plan: &Plan) -> Notification {
+    let facts = world.book().facts(order);
+    let amount = facts.amount.saturating_add(u64::from(plan.notifies(NotifyHabit::WrongAmount)));
+    let amount = if plan.notifies(NotifyHabit::Number) {
+        amount.to_string()
+    } else if plan.notifies(NotifyHabit::Decimal) {
+        format!("{amount}.00")
+    } else {
+        format!("\"{amount}\"")
+    };
+    Notification {
+        client_id: facts.client_id,
+        invoice_number: facts.invoice_number,
+        amount,
+        status: status.as_str().to_owned(),
+        original_request_id: facts.original_request_id,
+        date: clock::now(),
+        url: facts.notify_url,
+    }
+}

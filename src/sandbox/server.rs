@@ -1,0 +1,115 @@
+//! The routes: DOKU's three, and the sandbox's own. What a request meets is told in `request.rs`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Response, Uri};
+use axum::routing::{any, get, post};
+use bytes::Bytes;
+
+use super::answer::{self, JSON};
+use super::faults;
+use super::ledger::Operation;
+use super::play::REDIRECTED_PATH;
+use super::request;
+use super::switch::{Faults, Switch};
+use super::wire::Wire;
+use super::world::World;
+
+pub const PAYMENT_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestPayment";
+pub const REFUND_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestRefund";
+/// Followed by an invoice number or a Request-Id, percent-encoded.
+pub const CHECK_PATH: &str = "/orders/v1/status/";
+
+const BODY_BYTES_MAX: usize = 256 * 1024;
+const TEXT: &str = "text/plain; charset=utf-8";
+
+pub(super) fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route(PAYMENT_PATH, post(payment))
+        .route(REFUND_PATH, post(refund))
+        .route(&format!("{CHECK_PATH}{{*id}}"), get(inquiry))
+        .route("/", get(help))
+        .route("/help", get(help))
+        .route("/ledger", get(ledger))
+        .route("/faults", get(show_faults).post(set_faults))
+        .route(REDIRECTED_PATH, any(redirected))
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(world)
+}
+
+type Shared = State<Arc<World>>;
+
+async fn payment(
+    State(world): Shared,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    request::serve(world, Operation::Payment, wire, uri, headers, body).await
+}
+
+async fn refund(
+    State(world): Shared,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    request::serve(world, Operation::Refund, wire, uri, headers, body).await
+}
+
+async fn inquiry(
+    State(world): Shared,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    request::serve(world, Operation::Check, wire, uri, headers, Bytes::new()).await
+}
+
+async fn help() -> Response<Body> {
+    answer::unsigned(200, TEXT, faults::help())
+}
+
+async fn ledger(State(world): Shared) -> Response<Body> {
+    let ledger = world.book().snapshot();
+    json(&ledger)
+}
+
+async fn show_faults(State(world): Shared) -> Response<Body> {
+    json(&world.switch().faults)
+}
+
+async fn set_faults(State(world): Shared, body: Bytes) -> Response<Body> {
+    let read = serde_json::from_slice::<Faults>(&body).map_err(|error| error.to_string());
+    match read.and_then(|faults| Switch::parse(faults).map_err(|error| error.to_string())) {
+        Ok(switch) => {
+            world.set_switch(switch);
+            json(&world.switch().faults)
+        }
+        Err(message) => answer::unsigned(400, TEXT, message),
+    }
+}
+
+async fn redirected(State(world): Shared) -> Response<Body> {
+    world.book().note_refused("followed_redirect");
+    answer::unsigned(200, JSON, "{}")
+}
+
+/// A gateway's answer, not DOKU's.
+async fn no_route(uri: Uri) -> Response<Body> {
+    let body = serde_json::json!({"status": 404, "error": "Not Found", "path": uri.path()});
+    answer::unsigned(404, JSON, body.to_string())
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer::unsigned(200, JSON, body),
+        Err(error) => answer::unsigned(500, TEXT, error.to_string()),
+    }
+}

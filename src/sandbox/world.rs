@@ -1,0 +1,85 @@
+//! What every part of a running sandbox shares. Locks are held for a look or a change, never over an await.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use super::book::Book;
+use super::check::Merchants;
+use super::clock;
+use super::config::SandboxConfig;
+use super::faults::{FAULT_WORDS, FaultWord};
+use super::plan::Play;
+use super::switch::Switch;
+
+pub(super) struct World {
+    pub(super) config: SandboxConfig,
+    pub(super) merchants: Merchants,
+    pub(super) client: reqwest::Client,
+    pub(super) notify_permits: Semaphore,
+    pub(super) stopped: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) book: Mutex<Book>,
+    pub(super) switch: RwLock<Arc<Switch>>,
+    pub(super) notify_url: RwLock<Option<Url>>,
+}
+
+impl World {
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn switch(&self) -> Arc<Switch> {
+        self.switch.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_switch(&self, switch: Switch) {
+        *self.switch.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(switch);
+    }
+
+    pub(super) fn notify_url(&self) -> Option<Url> {
+        self.notify_url.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_notify_url(&self, url: Option<Url>) {
+        *self.notify_url.write().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
+    /// DOKU's clock, as far off as the switch says.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        clock::now() + TimeDelta::seconds(self.switch().faults.clock_offset_s)
+    }
+
+    /// False where the sandbox was stopped before the time was over.
+    pub(super) async fn sleep(&self, wait: Duration) -> bool {
+        if wait.is_zero() {
+            return !self.stopped.is_cancelled();
+        }
+        tokio::select! {
+            () = self.stopped.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    /// The random fault of the `nth` request about `id`, by the seed alone: neither order nor time matters.
+    pub(super) fn random(&self, id: &str, nth: u64) -> Option<Play> {
+        if self.config.fault_rate <= 0.0 {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        (self.config.seed, id, nth).hash(&mut hasher);
+        let mut dice = fastrand::Rng::with_seed(hasher.finish());
+        if dice.f64() >= self.config.fault_rate {
+            return None;
+        }
+        let words: Vec<&'static FaultWord> = FAULT_WORDS.iter().filter(|word| word.random).collect();
+        Some(Play::new(words[dice.usize(..words.len())], dice.bool()))
+    }
+}
