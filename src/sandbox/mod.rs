@@ -24,6 +24,8 @@ mod request;
 mod server;
 pub mod signature;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod world;
 
