@@ -1,3 +1,5 @@
+//! What every subcommand does with its arguments and its exit code.
+
 use super::*;
 use clap::{CommandFactory, error::ErrorKind};
 

@@ -8,4 +8,5 @@ pub mod patience;
 pub mod ports;
 pub mod process_command;
 pub mod relay_outbox;
+pub mod store_state;
 pub mod view;

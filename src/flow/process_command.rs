@@ -7,8 +7,9 @@ use super::{
     attempt::Attempts,
     disposition::Disposition,
     gate::{Gate, NoPermit},
-    ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store, StoreError},
     patience::Patience,
+    ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store, StoreError},
+    store_state::StoreState,
 };
 use crate::domain::{
     command::{Command, CommandKind, Order, Rejection, StoredRequest},
@@ -37,8 +38,8 @@ pub struct Worker<S, G> {
     pub gate: Arc<Gate>,
     pub rules: Rules,
     pub budgets: Budgets,
-    /// True from the moment a delivery was given back because the store was away until a claim commits.
-    pub store_away: watch::Sender<bool>,
+    /// What this worker sees of the store; while it is away nothing is taken from the broker.
+    pub store_state: watch::Sender<StoreState>,
 }
 
 impl<S: Store, G: Gateway> Worker<S, G> {
@@ -156,11 +157,13 @@ impl<S: Store, G: Gateway> Worker<S, G> {
 
     /// Holds the delivery while the store is away; after too long the broker keeps it instead.
     async fn hold(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
+        if matches!(error, StoreError::Away(_)) {
+            self.store_state.send_replace(StoreState::Away);
+        }
         match error {
             StoreError::Away(_) if patience.wait(self.attempts.stopping()).await => None,
             StoreError::Away(detail) => {
                 tracing::warn!(detail, "the database is away: a delivery goes back to the broker");
-                self.store_away.send_replace(true);
                 Some(Disposition::Requeue)
             }
             StoreError::Refused(detail) => {
@@ -171,7 +174,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     }
 
     fn store_is_back(&self) {
-        self.store_away.send_if_modified(|away| std::mem::replace(away, false));
+        self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
     }
 }
 

@@ -1,3 +1,5 @@
+//! Names, labels and buckets as they are scraped.
+
 use super::*;
 use crate::domain::{
     command::{CommandKind, Outcome},

@@ -1,0 +1,291 @@
+//! The composition root: configuration → edges → roles. The tests start the service through it, so what
+//! they prove is what runs.
+
+mod commands;
+mod readiness;
+mod watchers;
+
+pub use crate::config::Role;
+
+use crate::{
+    config::{Config, Needs, Parts},
+    doku::{account::Accounts, client::Client, clock::SystemClock},
+    domain::{command::CommandKind, ids::MerchantName, plan::Plan, validate::Rules},
+    flow::{
+        attempt::Attempts,
+        follow_up::FollowUp,
+        gate::{Gate, Limits},
+        ports::{Gateway, StoreError},
+        process_command::{Budgets, Worker},
+        relay_outbox::Relay,
+        store_state::StoreState,
+        view::OrderView,
+    },
+    http::{Bound, admin},
+    metric,
+    postgres::{self, PostgresSeat, PostgresStore},
+    rabbit::{Broker, Consume, Consumer, Names, Publisher},
+    shutdown::{Drained, Shutdown},
+};
+use anyhow::Context;
+use commands::CommandHandler;
+use readiness::{Seen, snapshot};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+type DokuClient = Client<SystemClock>;
+type CommandWorker = Worker<PostgresStore, DokuClient>;
+
+/// The service, running.
+pub struct App {
+    shutdown: Shutdown,
+    config: Parts,
+    admin: SocketAddr,
+    /// What takes in and works off; it ends by `shutdown.stop`.
+    intake: TaskTracker,
+    /// The relay ends after the intake, the rest after the relay.
+    relay: TaskTracker,
+    relay_stop: CancellationToken,
+    rest: TaskTracker,
+    rest_stop: CancellationToken,
+}
+
+/// What the roles share.
+struct Shared {
+    config: Config,
+    broker: Broker,
+    publisher: Publisher,
+    store: PostgresStore,
+    gateway: Arc<DokuClient>,
+    gate: Arc<Gate>,
+    attempts: Arc<Attempts<PostgresStore, DokuClient>>,
+    seen: Arc<Seen>,
+}
+
+impl App {
+    /// Starts the roles. Nothing that is away stops it: the process waits, and `/readyz` says for what.
+    ///
+    /// # Errors
+    /// An address that is in use, or a configuration that cannot work.
+    pub async fn start(config: Parts, roles: &BTreeSet<Role>, shutdown: Shutdown) -> anyhow::Result<Self> {
+        metric::install()?;
+        let seen = Arc::new(Seen::new(roles));
+        let listen = config.admin_listen;
+        let admin = Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
+        let mut app = Self {
+            shutdown,
+            admin: admin.address(),
+            intake: TaskTracker::new(),
+            relay: TaskTracker::new(),
+            relay_stop: CancellationToken::new(),
+            rest: TaskTracker::new(),
+            rest_stop: CancellationToken::new(),
+            config: config.clone(),
+        };
+        let broker = broker(&config)?;
+        metric::create_counters_of(&broker.names().work_queues());
+        let (publisher, task) = Publisher::new(&broker, "publisher");
+        app.rest.spawn(task.run(app.rest_stop.clone()));
+        app.rest.spawn(metric::run_upkeep(app.rest_stop.clone()));
+        let router = admin::router(snapshot(Arc::clone(&seen), broker.clone()));
+        let serving = admin.serve(router, app.rest_stop.clone());
+        app.rest.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
+        if Needs::of(roles).database {
+            app.start_with_database(config.complete()?, roles, broker, publisher, seen);
+        }
+        tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
+        Ok(app)
+    }
+
+    fn start_with_database(
+        &mut self,
+        config: Config,
+        roles: &BTreeSet<Role>,
+        broker: Broker,
+        publisher: Publisher,
+        seen: Arc<Seen>,
+    ) {
+        let shared = match Shared::new(config, broker, publisher, seen, &self.shutdown) {
+            Ok(shared) => shared,
+            Err(error) => {
+                tracing::error!(%error, "the configuration cannot work");
+                return self.shutdown.signal();
+            }
+        };
+        let rest_stop = self.rest_stop.clone();
+        self.rest.spawn(watchers::watch_database(
+            shared.store.clone(),
+            shared.config.doku.environment,
+            Arc::clone(&shared.seen),
+            rest_stop.clone(),
+        ));
+        self.rest.spawn(watchers::refresh_gauges(
+            shared.store.clone(),
+            shared.gateway.accounts(),
+            Arc::clone(&shared.seen),
+            rest_stop,
+        ));
+        for role in roles {
+            match role {
+                Role::Worker => self.start_worker(&shared),
+                Role::FollowUp => self.start_follow_up(&shared),
+                Role::Relay => self.start_relay(&shared),
+                Role::Reconciler | Role::Ingress => {}
+            }
+        }
+    }
+
+    fn start_worker(&self, shared: &Shared) {
+        let (consume, consuming) = watch::channel(Consume::Stopped);
+        let merged = watchers::merge_consume(shared.gate.flow(), shared.seen.store_state.subscribe(), consume);
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), merged));
+        let worker = Arc::new(shared.worker());
+        let names = shared.broker.names();
+        for (kind, queue) in
+            [(CommandKind::Payment, &names.payments), (CommandKind::Refund, &names.refunds)]
+        {
+            let consumer = Consumer {
+                broker: shared.broker.clone(),
+                queue: queue.clone(),
+                prefetch: shared.config.amqp.prefetch,
+                handler: CommandHandler { worker: Arc::clone(&worker), kind },
+                publisher: shared.publisher.clone(),
+                consume: consuming.clone(),
+            };
+            self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
+        }
+    }
+
+    fn start_follow_up(&self, shared: &Shared) {
+        let follow_up = FollowUp {
+            attempts: Arc::clone(&shared.attempts),
+            gate: Arc::clone(&shared.gate),
+            due_changed: shared.store.due_changed(),
+        };
+        let ready = shared.seen.database_ready();
+        let stop = self.shutdown.stop.clone();
+        self.intake.spawn(async move {
+            if stop.run_until_cancelled(ready).await.is_some() {
+                follow_up.run().await;
+            }
+        });
+    }
+
+    fn start_relay(&self, shared: &Shared) {
+        let relay = Relay {
+            seat: PostgresSeat::new(shared.store.connect_options()),
+            publisher: Arc::new(shared.publisher.clone()),
+            outbox_changed: shared.store.outbox_changed(),
+            stop: self.relay_stop.clone(),
+            active: shared.seen.relay_active.clone(),
+        };
+        let ready = shared.seen.database_ready();
+        let stop = self.relay_stop.clone();
+        self.relay.spawn(async move {
+            if stop.run_until_cancelled(ready).await.is_some() {
+                relay.run().await;
+            }
+        });
+    }
+
+    /// Where `/metrics`, `/livez` and `/readyz` are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where notifications come in, if this process takes them.
+    pub fn ingress_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// One order with all that is known of it; of the `default` merchant where none is named.
+    pub async fn order(&self, merchant: Option<&MerchantName>, invoice: &str) -> Result<Option<OrderView>, StoreError> {
+        let Some(database) = &self.config.database else { return Ok(None) };
+        let default = MerchantName::default_account();
+        postgres::order_view(database, merchant.unwrap_or(&default), invoice).await
+    }
+
+    /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the
+    /// drain limit or a second signal it leaves at once.
+    pub async fn finished(self) -> Drained {
+        self.shutdown.stop.cancelled().await;
+        let work = async {
+            self.intake.close();
+            self.intake.wait().await;
+            self.relay_stop.cancel();
+            self.relay.close();
+            self.relay.wait().await;
+        };
+        let drained = self.shutdown.drain(work, self.config.shutdown_drain).await;
+        self.relay_stop.cancel();
+        self.rest_stop.cancel();
+        self.rest.close();
+        // The links close in bounded time; after the limit nobody waits for them.
+        if drained == Drained::Finished {
+            self.rest.wait().await;
+        }
+        drained
+    }
+
+    /// Stops as a first signal does, and waits for the end.
+    pub async fn stop(self) -> Drained {
+        self.shutdown.signal();
+        self.finished().await
+    }
+}
+
+fn broker(config: &Parts) -> anyhow::Result<Broker> {
+    let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
+    Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
+}
+
+impl Shared {
+    fn new(
+        config: Config,
+        broker: Broker,
+        publisher: Publisher,
+        seen: Arc<Seen>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let plan = Plan {
+            retry: config.retry.clone(),
+            check: config.check.clone(),
+            trust_response: config.doku.trust_response,
+        };
+        let store = PostgresStore::connect(&config.database, plan, Arc::new(fastrand::f64))?;
+        let gateway = Arc::new(Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock)?);
+        let limits = Limits {
+            concurrency: config.doku.concurrency,
+            requests_per_second: config.doku.requests_per_second,
+            breaker_failures: config.breaker.failures,
+            breaker_open: config.breaker.open,
+        };
+        let gate = Gate::new(&limits, config.merchants.keys().cloned());
+        seen.watch_gate(&gate);
+        let attempts = Arc::new(Attempts {
+            store: store.clone().into(),
+            gateway: Arc::clone(&gateway),
+            timeout: config.doku.timeout,
+            stop: shutdown.stop.clone(),
+        });
+        Ok(Self { config, broker, publisher, store, gateway, gate, attempts, seen })
+    }
+
+    fn worker(&self) -> CommandWorker {
+        Worker {
+            attempts: Arc::clone(&self.attempts),
+            gate: Arc::clone(&self.gate),
+            rules: Rules {
+                notification_path: self.config.doku.notification_path.clone(),
+                production: self.config.doku.environment == crate::config::Environment::Production,
+            },
+            budgets: Budgets { payment: self.config.payment_budget, refund: self.config.refund_budget },
+            store_state: self.seen.store_state.clone(),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What this process sees of the world, and what `/readyz` says of it.
+
+use crate::{
+    config::Role,
+    flow::{gate::Gate, store_state::StoreState},
+    http::admin::{Health, Readiness},
+    rabbit::Broker,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// Written by the watchers and the roles, read by whoever asks.
+pub struct Seen {
+    roles: BTreeSet<Role>,
+    pub store_state: watch::Sender<StoreState>,
+    /// What is wrong with the database, for a person; empty where nothing is.
+    database: Mutex<String>,
+    pub relay_active: watch::Sender<bool>,
+    pub stranded: AtomicU64,
+    gate: OnceLock<Arc<Gate>>,
+}
+
+impl Seen {
+    pub fn new(roles: &BTreeSet<Role>) -> Self {
+        Self {
+            roles: roles.clone(),
+            store_state: watch::Sender::new(StoreState::Away),
+            database: Mutex::new("not reached yet".to_owned()),
+            relay_active: watch::Sender::new(false),
+            stranded: AtomicU64::new(0),
+            gate: OnceLock::new(),
+        }
+    }
+
+    pub fn watch_gate(&self, gate: &Arc<Gate>) {
+        // Set once, by the one start.
+        let _ = self.gate.set(Arc::clone(gate));
+    }
+
+    /// The database is reached and migrated, or not: `detail` says what a person should know.
+    pub fn database(&self, fault: Option<String>) {
+        let is_up = fault.is_none();
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = fault.unwrap_or_default();
+        self.store_state.send_if_modified(|state| {
+            let next = match (*state, is_up) {
+                (_, false) => StoreState::Away,
+                (StoreState::Away, true) => StoreState::Recovering,
+                (StoreState::Recovering | StoreState::Up, true) => *state,
+            };
+            std::mem::replace(state, next) != next
+        });
+    }
+
+    /// Ends once the database can be worked with.
+    pub fn database_ready(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut state = self.store_state.subscribe();
+        async move {
+            // An error means that the application is gone, and so is whoever waits.
+            let _ = state.wait_for(|state| *state != StoreState::Away).await;
+        }
+    }
+
+    fn postgres(&self) -> Health {
+        let fault = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if fault.is_empty() { Health::ok("up and migrated") } else { Health::bad(fault) }
+    }
+
+    fn doku(&self) -> Health {
+        let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
+        let stopped = gate.sends_stopped();
+        if stopped.all {
+            return Health::bad("sends are stopped: DOKU fails; one probe at a time finds out when it is back");
+        }
+        if stopped.merchants.is_empty() {
+            return Health::ok("sends go");
+        }
+        let merchants: Vec<&str> = stopped.merchants.iter().map(|m| m.as_str()).collect();
+        Health::bad(format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
+    }
+}
+
+/// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands wait.
+pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Send + Sync + 'static {
+    move || {
+        let link = broker.health();
+        let broker = Health { ok: link.ok, detail: link.detail };
+        let (postgres, doku) = (seen.postgres(), seen.doku());
+        let roles: BTreeMap<&'static str, Health> =
+            seen.roles.iter().map(|role| (role.name(), role_health(*role, &seen, &postgres, &broker))).collect();
+        let mut dependencies = BTreeMap::from([("broker", broker), ("doku", doku)]);
+        if seen.roles.iter().any(|role| needs_postgres(*role)) {
+            dependencies.insert("postgres", postgres);
+        }
+        Readiness {
+            ready: roles.values().all(|role| role.ok),
+            paused: false,
+            dependencies,
+            roles,
+            stranded_orders: seen.stranded.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn needs_postgres(role: Role) -> bool {
+    match role {
+        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay => true,
+        Role::Ingress => false,
+    }
+}
+
+fn role_health(role: Role, seen: &Seen, postgres: &Health, broker: &Health) -> Health {
+    if needs_postgres(role) && !postgres.ok {
+        return Health::bad(format!("postgres: {}", postgres.detail));
+    }
+    if role != Role::FollowUp && !broker.ok {
+        return Health::bad(format!("broker: {}", broker.detail));
+    }
+    match role {
+        Role::Relay if !*seen.relay_active.borrow() => Health::ok("another relay is active, this one stands by"),
+        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress => Health::ok("working"),
+    }
+}
