@@ -1,0 +1,244 @@
+//! The layers, held by reading the sources: who may import whom, which crate lives in which folder, how
+//! long a file and a function may be. The rules themselves are tested on planted faults at the end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const FILE_LINES_MAX: usize = 400;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// A folder (or file) of `src`, and what of this crate it may import besides itself.
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("domain", &[]),
+    ("flow", &["domain", "metric", "shutdown"]),
+    ("metric", &["domain"]),
+    ("config", &["domain"]),
+    ("shutdown", &[]),
+    ("telemetry", &[]),
+    ("doku", EDGE),
+    ("postgres", EDGE),
+    ("rabbit", EDGE),
+    ("http", EDGE),
+    ("sandbox", &[]),
+    ("app", ANYTHING),
+    ("cli", ANYTHING),
+    ("main", ANYTHING),
+];
+const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown"];
+const ANYTHING: &[&str] =
+    &["domain", "flow", "metric", "config", "shutdown", "telemetry", "doku", "postgres", "rabbit", "http", "sandbox", "app", "cli"];
+
+/// Of the flow, an edge may see its ports and dispositions, and what is shown of an order.
+const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
+
+/// A crate, and the only places that may use it.
+const HOMES: [(&str, &[&str]); 6] = [
+    ("reqwest", &["doku", "sandbox"]),
+    ("sqlx", &["postgres"]),
+    ("lapin", &["rabbit"]),
+    ("axum", &["http", "sandbox"]),
+    ("backoff", &["domain/retry.rs"]),
+    ("hmac", &["doku/signature.rs", "sandbox/signature.rs"]),
+];
+
+/// What a pure decision has no use for.
+const NOT_IN_DOMAIN: [&str; 6] = ["tokio", "serde", "serde_json", "tracing", "metrics", "fastrand"];
+
+struct Source {
+    /// From `src`, with slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn layer(&self) -> &str {
+        self.path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// The file without its tests: a test may use what its subject may not.
+    fn code(&self) -> String {
+        let is_test = self.path.ends_with("tests.rs") || self.path.contains("/tests/");
+        if is_test { String::new() } else { self.text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned() }
+    }
+
+    /// The paths that follow `root::` in the code, braces expanded: `a::b` for `use root::{a::b, c}`.
+    fn mentions(&self, root: &str) -> BTreeSet<String> {
+        let code: String =
+            self.code().lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join(" ");
+        let needle = format!("{root}::");
+        let mut found = BTreeSet::new();
+        for (at, _) in code.match_indices(&needle) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            expand(&code[at + needle.len()..], "", &mut found);
+        }
+        found
+    }
+}
+
+/// Reads one path, or one braced list of paths, and adds what it names.
+fn expand(text: &str, prefix: &str, found: &mut BTreeSet<String>) -> usize {
+    let text_start = text.trim_start();
+    let skipped = text.len() - text_start.len();
+    let Some(list) = text_start.strip_prefix('{') else {
+        let end = text_start.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text_start.len());
+        let path = &text_start[..end];
+        if text_start[end..].starts_with('{') && path.ends_with("::") {
+            return skipped + end + expand(&text_start[end..], &format!("{prefix}{path}"), found);
+        }
+        if !path.is_empty() {
+            found.insert(format!("{prefix}{path}"));
+        }
+        return skipped + end;
+    };
+    let mut at = 0;
+    loop {
+        at += expand(&list[at..], prefix, found);
+        let rest = list[at..].trim_start();
+        at = list.len() - rest.len();
+        match rest.chars().next() {
+            Some(',') => at += 1,
+            Some('}') | None => return skipped + 1 + at + 1,
+            Some(other) => at += other.len_utf8(),
+        }
+    }
+}
+
+fn faults(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    let path = &source.path;
+    let layer = source.layer();
+    if layer != "lib" {
+        let allowed = LAYERS.iter().find(|(name, _)| *name == layer);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{path}: `{layer}` is no known layer: add it to LAYERS"));
+        for import in source.mentions("crate") {
+            let other = import.split("::").next().unwrap();
+            if other != layer && !allowed.contains(&other) {
+                faults.push(format!("{path}: `{layer}` may not import `{other}`"));
+            }
+            let part = import.split("::").nth(1).unwrap_or("");
+            let edge = *allowed == EDGE;
+            if edge && other == "flow" && !EDGE_SEES_OF_FLOW.contains(&part) {
+                faults.push(format!("{path}: an edge may not import `flow::{part}`"));
+            }
+        }
+    }
+    for (name, homes) in HOMES {
+        let used = !source.mentions(name).is_empty();
+        if used && !homes.iter().any(|home| path == home || path.starts_with(&format!("{home}/")) || layer == *home) {
+            faults.push(format!("{path}: the crate `{name}` lives in {homes:?}"));
+        }
+    }
+    if layer == "domain" {
+        for name in NOT_IN_DOMAIN.iter().filter(|name| !source.mentions(name).is_empty()) {
+            faults.push(format!("{path}: a pure decision has no use for `{name}`"));
+        }
+    }
+    if !source.text.starts_with("//!") {
+        faults.push(format!("{path}: does not say at its top what it is for"));
+    }
+    let lines = source.text.lines().count();
+    if lines > FILE_LINES_MAX {
+        faults.push(format!("{path}: {lines} lines, at most {FILE_LINES_MAX}"));
+    }
+    faults.extend(long_functions(source));
+    faults
+}
+
+/// Formatted code: a function ends with the first `}` at the indentation of its `fn`.
+fn long_functions(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let starts = lines.iter().enumerate().filter(|(_, line)| {
+        let words = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "].iter().any(|s| words.starts_with(s))
+    });
+    starts
+        .filter_map(|(start, line)| {
+            let indent = line.len() - line.trim_start().len();
+            let end = (start..lines.len()).find(|at| {
+                lines[*at].ends_with('}') && lines[*at].len() - lines[*at].trim_start().len() == indent
+                    || lines[*at].ends_with(';') && lines[*at].len() - lines[*at].trim_start().len() == indent
+            })?;
+            let length = end - start + 1;
+            (length > FUNCTION_LINES_MAX)
+                .then(|| format!("{}: a function of {length} lines, at most {FUNCTION_LINES_MAX}: {}", source.path, line.trim()))
+        })
+        .collect()
+}
+
+fn read_all(folder: &Path, root: &Path, sources: &mut Vec<Source>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            read_all(&path, root, sources);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let relative = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+            sources.push(Source { path: relative, text: fs::read_to_string(&path).unwrap() });
+        }
+    }
+}
+
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_source_keeps_to_its_layer_and_its_size() {
+    let mut sources = Vec::new();
+    read_all(&project().join("src"), &project().join("src"), &mut sources);
+    assert!(sources.len() > 50, "only {} sources found", sources.len());
+    let faults: Vec<String> = sources.iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn tests_keep_to_their_size_and_share_no_code_with_doku() {
+    let mut sources = Vec::new();
+    read_all(&project().join("tests"), &project().join("tests"), &mut sources);
+    for source in &sources {
+        let lines = source.text.lines().count();
+        assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", source.path);
+        let borrowed = source.mentions("jenius_pay").into_iter().find(|m| m.starts_with("doku"));
+        assert!(borrowed.is_none() || source.path == "architecture.rs", "{}: {borrowed:?}", source.path);
+    }
+}
+
+#[test]
+fn the_top_level_holds_what_was_agreed_and_nothing_else() {
+    let visible: BTreeSet<String> = fs::read_dir(project())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    let agreed = ["Cargo.lock", "Cargo.toml", "README.md", "deploy", "migrations", "src", "tests"];
+    assert_eq!(visible, agreed.map(str::to_owned).into());
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let long_function = format!("//! x\nfn f() {{\n{}}}\n", "    x();\n".repeat(FUNCTION_LINES_MAX));
+    for (path, text, fault) in [
+        ("domain/money.rs", "//! x\nuse crate::flow::ports;", "`domain` may not import `flow`"),
+        ("domain/money.rs", "//! x\nuse serde::Serialize;", "no use for `serde`"),
+        ("flow/attempt.rs", "//! x\nuse crate::{\n    domain::ids,\n    postgres::PostgresStore,\n};", "may not import `postgres`"),
+        ("rabbit/wire.rs", "//! x\nfn f() { crate::doku::client(); }", "may not import `doku`"),
+        ("postgres/mod.rs", "//! x\nuse crate::flow::{gate::Gate, ports::Store};", "may not import `flow::gate`"),
+        ("flow/gate.rs", "//! x\nuse sqlx::PgPool;", "the crate `sqlx` lives in"),
+        ("sandbox/check.rs", "//! x\nuse crate::doku::signature;", "`sandbox` may not import `doku`"),
+        ("app/mod.rs", "// no header", "does not say at its top"),
+        ("app/mod.rs", &long_function, "a function of"),
+        ("cli/run.rs", &format!("//! x\n{}", "\n".repeat(FILE_LINES_MAX)), "401 lines"),
+    ] {
+        let found = faults(&Source { path: path.to_owned(), text: text.to_owned() });
+        assert!(found.iter().any(|f| f.contains(fault)), "{path}: {fault}: {found:?}");
+    }
+    let clean = Source { path: "domain/a.rs".to_owned(), text: "//! crate::flow\nuse super::ids;\n".to_owned() };
+    assert!(faults(&clean).is_empty(), "{:?}", faults(&clean));
+}
