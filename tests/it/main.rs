@@ -5,3 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
 
 mod harness;
+
+mod answers;
+mod budgets;
+mod claims;
+mod deliveries;
+mod events;
+mod outages;
+mod payments;
+mod process;
+mod rules;

@@ -11,13 +11,14 @@ pub struct Database {
     name: String,
 }
 
+pub fn url() -> String {
+    std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run ./deploy/local/test")
+}
+
 impl Database {
-    /// A new, empty database on the server of `DATABASE_URL`.
-    pub async fn create(unique: &str) -> Self {
-        let server: Url = std::env::var("DATABASE_URL")
-            .expect("DATABASE_URL is not set: run ./deploy/local/test")
-            .parse()
-            .unwrap();
+    /// A new, empty database on a server.
+    pub async fn create(server: &str, unique: &str) -> Self {
+        let server: Url = server.parse().unwrap();
         let name = format!("jp_{unique}");
         let mut admin = PgConnection::connect(server.as_str()).await.unwrap();
         admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();

@@ -4,17 +4,20 @@
 use super::{
     broker::{self, Broker, Event},
     commands::Message,
-    database::Database,
+    database::{self, Database},
     eventually,
 };
 use jenius_pay::{
     app::{App, Role},
-    config::{Config, Source},
+    config::{Needs, Parts, Source},
     sandbox::{Merchant, Sandbox, SandboxConfig},
     shutdown::Shutdown,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use uuid::Uuid;
 
 pub const CLIENT_ID: &str = "MCH-0001-10791114622547";
@@ -38,6 +41,8 @@ pub struct Setting {
     sandbox: SandboxConfig,
     roles: Vec<Role>,
     started: bool,
+    broker_url: String,
+    database_url: String,
 }
 
 impl Setting {
@@ -57,6 +62,18 @@ impl Setting {
         self
     }
 
+    /// On a broker of the story's own.
+    pub fn on_broker(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.broker_url);
+        self
+    }
+
+    /// On a database server of the story's own.
+    pub fn on_database(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.database_url);
+        self
+    }
+
     /// The service is not started with the world.
     pub fn without_service(mut self) -> Self {
         self.started = false;
@@ -69,16 +86,16 @@ impl Setting {
             .with_test_writer()
             .try_init();
         let unique = Uuid::new_v4().simple().to_string()[..12].to_owned();
-        let database = Database::create(&unique).await;
+        let database = Database::create(&self.database_url, &unique).await;
         let prefix = format!("t{unique}");
-        let broker = Broker::connect(&broker::url(), &prefix).await;
+        let broker = Broker::connect(&self.broker_url, &prefix).await;
         let sandbox = Sandbox::start(self.sandbox).await.unwrap();
         let mut settings = self.settings;
         let mut default = |key: &str, value: &str| {
             settings.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         };
         default("DATABASE_URL", database.url.as_str());
-        default("AMQP_URL", &broker::url());
+        default("AMQP_URL", &self.broker_url);
         default("DOKU_BASE_URL", &sandbox.base_url());
         default("JENIUS_PAY__AMQP__PREFIX", &prefix);
         let mut world = World { database, broker, sandbox, settings, app: None, unique };
@@ -119,6 +136,8 @@ impl World {
             },
             roles: Role::ALL.to_vec(),
             started: true,
+            broker_url: broker::url(),
+            database_url: database::url(),
         }
     }
 
@@ -126,19 +145,21 @@ impl World {
         Self::with().build().await
     }
 
-    pub fn config(&self) -> Config {
-        Config::load(&Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path))).unwrap()
+    fn config(&self, roles: &BTreeSet<Role>) -> Parts {
+        let source = Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path));
+        Parts::load(&source, Needs::of(roles)).unwrap()
     }
 
     async fn migrate(&self) {
-        let config = self.config();
-        jenius_pay::postgres::migrate(&config.database).await.unwrap();
+        let database = self.config(&Role::ALL.into()).database.unwrap();
+        jenius_pay::postgres::migrate(&database).await.unwrap();
     }
 
     /// Starts the service; a second call after `stop` or `crash` is a restart.
     pub async fn start(&mut self, roles: &[Role]) {
         assert!(self.app.is_none(), "the service runs already");
-        let app = App::start(self.config(), roles, Shutdown::new()).await.unwrap();
+        let roles = roles.iter().copied().collect();
+        let app = App::start(self.config(&roles), &roles, Shutdown::new()).await.unwrap();
         self.app = Some(app);
     }
 
@@ -149,7 +170,7 @@ impl World {
     /// Stops the service as SIGTERM does.
     pub async fn stop(&mut self) {
         if let Some(app) = self.app.take() {
-            app.stop().await;
+            let _ = app.stop().await;
         }
     }
 

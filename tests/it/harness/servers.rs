@@ -1,0 +1,58 @@
+//! Servers of a story's own, to kill.
+
+use std::{path::PathBuf, process::Command};
+use uuid::Uuid;
+
+pub struct Server {
+    kind: &'static str,
+    folder: PathBuf,
+    pid: String,
+    pub url: String,
+}
+
+fn script() -> String {
+    std::env::var("JENIUS_TEST_SERVERS").expect("JENIUS_TEST_SERVERS is not set: run ./deploy/local/test")
+}
+
+impl Server {
+    /// `rabbitmq` or `postgres`.
+    pub async fn start(kind: &'static str) -> Self {
+        let folder = std::env::temp_dir().join(format!("jenius-pay-{kind}-{}", Uuid::new_v4().simple()));
+        let mut server = Self { kind, folder, pid: String::new(), url: String::new() };
+        server.restart().await;
+        server
+    }
+
+    /// Starts it again, on its port and with its data.
+    pub async fn restart(&mut self) {
+        let (kind, folder) = (self.kind, self.folder.clone());
+        let run = move || Command::new(script()).args(["start", kind]).arg(folder).output().unwrap();
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        self.pid = value("PID=").unwrap();
+        self.url = value("AMQP_URL=").or_else(|| value("DATABASE_URL=")).unwrap();
+    }
+
+    pub fn kill(&self) {
+        assert!(Command::new("kill").args(["-9", &self.pid]).status().unwrap().success());
+    }
+
+    /// `rabbitmqctl`.
+    pub fn ctl(&self, arguments: &[&str]) {
+        let output = Command::new(script()).arg("ctl").arg(&self.folder).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new(script()).args(["stop", self.kind]).arg(&self.folder).output();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
