@@ -1,0 +1,162 @@
+//! Every breaker together: DOKU's, and one per merchant. What they say about sends is decided here and
+//! nowhere else; each change is shown as a metric and logged.
+
+use super::{Limits, Sends, Stopped};
+use crate::domain::{
+    breaker::{Admission, Breaker, Phase},
+    ids::MerchantName,
+    learned::Health,
+};
+use std::{collections::BTreeMap, time::Instant};
+
+const BREAKER_OPEN: &str = "jenius_breaker_open";
+const SCOPE_DOKU: &str = "doku";
+
+pub struct Breakers {
+    doku: Breaker,
+    merchants: BTreeMap<MerchantName, Breaker>,
+}
+
+/// Which breakers a permit is the probe of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Probes {
+    doku: bool,
+    merchant: bool,
+}
+
+impl Probes {
+    pub fn any(self) -> bool {
+        self.doku || self.merchant
+    }
+}
+
+/// What one send's health changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    Nothing,
+    Something,
+    /// A breaker opened: time alone will half-open it.
+    Opened,
+}
+
+impl Breakers {
+    pub fn new<'a>(limits: &Limits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
+        let own = || Breaker::of_merchant(limits.breaker_open);
+        let merchants: BTreeMap<_, _> = merchants.map(|merchant| (merchant.clone(), own())).collect();
+        for scope in std::iter::once(SCOPE_DOKU).chain(merchants.keys().map(MerchantName::as_str)) {
+            show(scope, Phase::Closed);
+        }
+        Self { doku: Breaker::of_doku(limits.breaker_failures, limits.breaker_open), merchants }
+    }
+
+    /// Asks for one send; `None`: it may not start.
+    pub fn admit(&mut self, merchant: &MerchantName, now: Instant) -> Option<Probes> {
+        let own = self.merchants.get_mut(merchant)?;
+        let doku = match self.doku.admit(now) {
+            Admission::Pass => false,
+            Admission::Probe => true,
+            Admission::Stopped => return None,
+        };
+        let merchant = match own.admit(now) {
+            Admission::Pass => false,
+            Admission::Probe => true,
+            Admission::Stopped => {
+                if doku {
+                    self.doku.release();
+                }
+                return None;
+            }
+        };
+        Some(Probes { doku, merchant })
+    }
+
+    /// A send that was admitted did not ask DOKU.
+    pub fn release(&mut self, merchant: &MerchantName, probes: Probes) {
+        if probes.doku {
+            self.doku.release();
+        }
+        if let Some(own) = self.merchants.get_mut(merchant).filter(|_| probes.merchant) {
+            own.release();
+        }
+    }
+
+    /// Takes in what a send says about DOKU and about the merchant's key.
+    pub fn learned(
+        &mut self,
+        merchant: &MerchantName,
+        probes: Probes,
+        health: Health,
+        now: Instant,
+    ) -> Changed {
+        let doku = learn(&mut self.doku, SCOPE_DOKU, probes.doku, health, now);
+        let own = self
+            .merchants
+            .get_mut(merchant)
+            .map_or(Changed::Nothing, |own| learn(own, merchant.as_str(), probes.merchant, health, now));
+        match (doku, own) {
+            (Changed::Opened, _) | (_, Changed::Opened) => Changed::Opened,
+            (Changed::Something, _) | (_, Changed::Something) => Changed::Something,
+            (Changed::Nothing, Changed::Nothing) => Changed::Nothing,
+        }
+    }
+
+    /// What the command consumers are to do.
+    pub fn sends(&self, now: Instant) -> Sends {
+        let mut own = self.merchants.values().map(|breaker| breaker.phase(now));
+        match self.doku.phase(now) {
+            Phase::Open => Sends::Stopped,
+            Phase::HalfOpen { .. } => Sends::Probe,
+            Phase::Closed if self.merchants.is_empty() => Sends::Open,
+            Phase::Closed if own.clone().any(|phase| phase == Phase::Closed) => Sends::Open,
+            Phase::Closed if own.all(|phase| phase == Phase::Open) => Sends::Stopped,
+            Phase::Closed => Sends::Probe,
+        }
+    }
+
+    pub fn stopped(&self, now: Instant) -> Stopped {
+        let own = self.merchants.iter().filter(|(_, breaker)| stops(breaker, now));
+        Stopped {
+            all: stops(&self.doku, now),
+            merchants: own.map(|(merchant, _)| merchant.clone()).collect(),
+        }
+    }
+
+    /// Whether a send of this merchant would be refused now.
+    pub fn stops(&self, merchant: &MerchantName, now: Instant) -> bool {
+        stops(&self.doku, now) || self.merchants.get(merchant).is_none_or(|own| stops(own, now))
+    }
+}
+
+fn stops(breaker: &Breaker, now: Instant) -> bool {
+    match breaker.phase(now) {
+        Phase::Closed | Phase::HalfOpen { probing: false } => false,
+        Phase::HalfOpen { probing: true } | Phase::Open => true,
+    }
+}
+
+fn learn(breaker: &mut Breaker, scope: &str, probe: bool, health: Health, now: Instant) -> Changed {
+    let before = breaker.phase(now);
+    breaker.learned(health, probe, now);
+    let after = breaker.phase(now);
+    if before == after {
+        return Changed::Nothing;
+    }
+    show(scope, after);
+    match after {
+        Phase::Open => {
+            tracing::warn!(scope, "sends are stopped: the breaker opened");
+            Changed::Opened
+        }
+        Phase::Closed => {
+            tracing::info!(scope, "sends go on: the breaker closed");
+            Changed::Something
+        }
+        Phase::HalfOpen { .. } => Changed::Something,
+    }
+}
+
+/// A half-open breaker counts as open: sends are not free yet.
+fn show(scope: &str, phase: Phase) {
+    let open = if phase == Phase::Closed { 0.0 } else { 1.0 };
+    metrics::gauge!(BREAKER_OPEN, "scope" => scope.to_owned()).set(open);
+}

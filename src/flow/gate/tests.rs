@@ -1,0 +1,173 @@
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const AT_ONCE: Duration = Duration::ZERO;
+
+fn merchant(name: &str) -> MerchantName {
+    MerchantName::parse(name).unwrap()
+}
+
+fn gate(limits: &Limits, merchants: &[&str]) -> Arc<Gate> {
+    Gate::new(limits, merchants.iter().map(|name| merchant(name)))
+}
+
+fn limits() -> Limits {
+    Limits { concurrency: 8, requests_per_second: 0, breaker_failures: 2, breaker_open: 60 * MS }
+}
+
+async fn send(gate: &Arc<Gate>, name: &str) -> Result<Permit, NoPermit> {
+    gate.permit(&merchant(name), AttemptKind::Send, AT_ONCE).await
+}
+
+async fn refused(gate: &Arc<Gate>, name: &str) -> NoPermit {
+    send(gate, name).await.err().expect("a permit was given")
+}
+
+async fn fail(gate: &Arc<Gate>, name: &str, health: Health, times: u32) {
+    for _ in 0..times {
+        send(gate, name).await.ok().expect("no permit").learned(health);
+    }
+}
+
+#[tokio::test]
+async fn a_send_is_stopped_at_once_and_an_inquiry_never() {
+    let gate = gate(&limits(), &["default"]);
+    fail(&gate, "default", Health::Unwell, 2).await;
+    let before = Instant::now();
+    let answer = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(60)).await;
+    assert_eq!(answer.err(), Some(NoPermit::Stopped));
+    assert!(before.elapsed() < Duration::from_secs(5));
+    let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
+    assert!(inquiry.is_ok());
+}
+
+#[tokio::test]
+async fn an_inquirys_health_neither_opens_nor_closes_a_breaker() {
+    let gate = gate(&limits(), &["default"]);
+    let inquire = async |health| {
+        let permit = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
+        permit.ok().unwrap().learned(health);
+    };
+    for health in [Health::Unwell, Health::Unwell, Health::KeyRefused] {
+        inquire(health).await;
+    }
+    assert_eq!(*gate.flow().borrow(), Sends::Open);
+    fail(&gate, "default", Health::Unwell, 2).await;
+    inquire(Health::Well).await;
+    assert_eq!(*gate.flow().borrow(), Sends::Stopped);
+}
+
+#[tokio::test]
+async fn the_consumers_hear_of_every_phase_without_any_traffic() {
+    let gate = gate(&limits(), &["default"]);
+    let mut flow = gate.flow();
+    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+    fail(&gate, "default", Health::Unwell, 2).await;
+    flow.changed().await.unwrap();
+    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
+    assert!(gate.sends_stopped().all);
+    flow.changed().await.unwrap();
+    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
+    assert!(!gate.sends_stopped().all);
+    let probe = send(&gate, "default").await.ok().unwrap();
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    assert!(gate.sends_stopped().all);
+    probe.learned(Health::Well);
+    flow.changed().await.unwrap();
+    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+    assert!(send(&gate, "default").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() {
+    let gate = gate(&limits(), &["default"]);
+    let mut flow = gate.flow();
+    fail(&gate, "default", Health::Unwell, 2).await;
+    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    drop(send(&gate, "default").await);
+    assert!(flow.has_changed().unwrap(), "a probe that became free is told");
+    send(&gate, "default").await.ok().unwrap().learned(Health::Unwell);
+    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
+    flow.changed().await.unwrap();
+    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
+}
+
+#[tokio::test]
+async fn a_refused_key_stops_its_merchant_only() {
+    let gate = gate(&limits(), &["default", "second"]);
+    fail(&gate, "default", Health::KeyRefused, 1).await;
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    assert!(send(&gate, "second").await.is_ok());
+    assert_eq!(*gate.flow().borrow(), Sends::Open);
+    assert_eq!(gate.sends_stopped(), Stopped { all: false, merchants: vec![merchant("default")] });
+    let mut flow = gate.flow();
+    fail(&gate, "second", Health::KeyRefused, 1).await;
+    assert_eq!(*flow.borrow_and_update(), Sends::Stopped, "nobody is left");
+    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    fail(&gate, "default", Health::Well, 1).await;
+    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+}
+
+#[tokio::test]
+async fn a_merchant_that_is_not_configured_gets_no_permit() {
+    let gate = gate(&limits(), &[]);
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    assert_eq!(*gate.flow().borrow(), Sends::Open);
+}
+
+#[tokio::test]
+async fn concurrency_is_limited_and_a_place_comes_back() {
+    let gate = gate(&Limits { concurrency: 2, ..limits() }, &["default", "second"]);
+    let first = send(&gate, "default").await;
+    let second = send(&gate, "default").await;
+    assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
+    assert!(send(&gate, "second").await.is_ok(), "places are per merchant");
+    drop(first);
+    assert!(send(&gate, "default").await.is_ok());
+    second.ok().unwrap().learned(Health::Well);
+    let both = (send(&gate, "default").await, send(&gate, "default").await);
+    assert!(both.0.is_ok() && both.1.is_ok());
+}
+
+#[tokio::test]
+async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
+    let gate = gate(&Limits { concurrency: 3, requests_per_second: 2, ..limits() }, &["default"]);
+    fail(&gate, "default", Health::Well, 2).await;
+    for _ in 0..10 {
+        assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
+    }
+    let before = Instant::now();
+    let later = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
+    assert!(later.is_ok());
+    assert!(before.elapsed() > 300 * MS, "{:?}", before.elapsed());
+}
+
+/// Attempts of one kind that get through until the time is over, asking all the time.
+async fn count(gate: Arc<Gate>, kind: AttemptKind, until: Instant) -> u32 {
+    let mut made = 0;
+    while Instant::now() < until {
+        if let Ok(permit) = gate.permit(&merchant("default"), kind, 20 * MS).await {
+            permit.learned(Health::Well);
+            made += 1;
+        }
+    }
+    made
+}
+
+#[tokio::test]
+async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
+    let limits = Limits { concurrency: 64, requests_per_second: 100, ..limits() };
+    let gate = gate(&limits, &["default"]);
+    gate.set_inquiries_due(true);
+    // What was saved up goes first, to whoever comes first.
+    while send(&gate, "default").await.is_ok() {}
+    let until = Instant::now() + 1000 * MS;
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        sends.spawn(count(Arc::clone(&gate), AttemptKind::Send, until));
+    }
+    let inquiries = count(gate, AttemptKind::Inquiry, until).await;
+    let sends: u32 = sends.join_all().await.into_iter().sum();
+    assert!((12..=30).contains(&inquiries), "{inquiries} inquiries, {sends} sends");
+    assert!((70..=125).contains(&(sends + inquiries)), "{inquiries} inquiries, {sends} sends");
+}
