@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn tokens_are_shared_four_to_one_and_nobody_starves() {
-        let table: &[(&str, u32, &[AttemptKind], bool, (u32, u32))] = &[
+        type Row = (&'static str, u32, &'static [AttemptKind], bool, (u32, u32));
+        let table: &[Row] = &[
             ("both wait, sends ask first", 50, &[Send, Inquiry], true, (400, 100)),
             ("both wait, inquiries ask first", 50, &[Inquiry, Send], true, (400, 100)),
             ("one a second", 1, &[Send, Inquiry], true, (8, 2)),

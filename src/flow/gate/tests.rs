@@ -25,7 +25,7 @@ async fn refused(gate: &Arc<Gate>, name: &str) -> NoPermit {
 
 async fn fail(gate: &Arc<Gate>, name: &str, health: Health, times: u32) {
     for _ in 0..times {
-        send(gate, name).await.ok().expect("no permit").learned(health);
+        send(gate, name).await.unwrap().learned(health);
     }
 }
 
@@ -46,7 +46,7 @@ async fn an_inquirys_health_neither_opens_nor_closes_a_breaker() {
     let gate = gate(&limits(), &["default"]);
     let inquire = async |health| {
         let permit = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
-        permit.ok().unwrap().learned(health);
+        permit.unwrap().learned(health);
     };
     for health in [Health::Unwell, Health::Unwell, Health::KeyRefused] {
         inquire(health).await;
@@ -69,7 +69,7 @@ async fn the_consumers_hear_of_every_phase_without_any_traffic() {
     flow.changed().await.unwrap();
     assert_eq!(*flow.borrow_and_update(), Sends::Probe);
     assert!(!gate.sends_stopped().all);
-    let probe = send(&gate, "default").await.ok().unwrap();
+    let probe = send(&gate, "default").await.unwrap();
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(gate.sends_stopped().all);
     probe.learned(Health::Well);
@@ -86,7 +86,7 @@ async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() 
     flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
     drop(send(&gate, "default").await);
     assert!(flow.has_changed().unwrap(), "a probe that became free is told");
-    send(&gate, "default").await.ok().unwrap().learned(Health::Unwell);
+    send(&gate, "default").await.unwrap().learned(Health::Unwell);
     assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
     flow.changed().await.unwrap();
     assert_eq!(*flow.borrow_and_update(), Sends::Probe);
@@ -124,7 +124,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
     assert!(send(&gate, "second").await.is_ok(), "places are per merchant");
     drop(first);
     assert!(send(&gate, "default").await.is_ok());
-    second.ok().unwrap().learned(Health::Well);
+    second.unwrap().learned(Health::Well);
     let both = (send(&gate, "default").await, send(&gate, "default").await);
     assert!(both.0.is_ok() && both.1.is_ok());
 }
@@ -140,6 +140,17 @@ async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
     let later = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
     assert!(later.is_ok());
     assert!(before.elapsed() > 300 * MS, "{:?}", before.elapsed());
+}
+
+#[tokio::test]
+async fn a_token_is_kept_for_an_inquiry_that_is_due() {
+    for due in [false, true] {
+        let gate = gate(&Limits { requests_per_second: 5, ..limits() }, &["default"]);
+        gate.set_inquiries_due(due);
+        while send(&gate, "default").await.is_ok() {}
+        let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
+        assert_eq!(inquiry.is_ok(), due);
+    }
 }
 
 /// Attempts of one kind that get through until the time is over, asking all the time.
