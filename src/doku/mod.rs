@@ -1,1 +1,6 @@
-//! The only HTTP client: asks DOKU, verifies and classifies what it answers.
+//! The only HTTP client: asks DOKU, verifies and classifies what it answers, verifies and reads what it
+//! reports. It must never retry, follow a redirect, or put a secret or a customer's data into a log.
+
+pub mod account;
+pub mod clock;
+pub mod signature;
