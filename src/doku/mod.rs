@@ -2,5 +2,9 @@
 //! reports. It must never retry, follow a redirect, or put a secret or a customer's data into a log.
 
 pub mod account;
+mod answer;
+mod classify;
 pub mod clock;
+mod mask;
 pub mod signature;
+mod wire;

@@ -1,0 +1,188 @@
+//! One answer of DOKU's, read from the wire and held against its signature. It judges nothing else.
+
+use super::signature::{Keys, Signed, Timestamp, digest};
+use crate::domain::Time;
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use reqwest::{Response, header::HeaderMap};
+use std::time::Duration;
+
+/// DOKU's answers are a few hundred bytes; what is longer is not read to its end.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// A longer `Retry-After` is cut: nobody waits for a payment for hours.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Whether an answer is DOKU's, by its signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authenticity {
+    Signed,
+    Unsigned,
+    /// It carries a signature that none of the account's keys made, or that cannot be checked.
+    Wrong,
+}
+
+/// An answer whose status line and headers arrived.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub authenticity: Authenticity,
+    pub retry_after: Option<Duration>,
+    /// `None`: cut off, too late or too long.
+    pub body: Option<Bytes>,
+}
+
+/// What an answer's signature is held against: our own request.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub keys: &'a Keys,
+    pub client_id: &'a str,
+    pub request_id: &'a str,
+    pub target: &'a str,
+    /// Whether an answer to a GET signs its body is not documented: both forms are accepted.
+    pub is_get: bool,
+}
+
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// DOKU's clock, by the answer.
+pub fn response_time(headers: &HeaderMap) -> Option<Time> {
+    let time = DateTime::parse_from_rfc3339(header(headers, "Response-Timestamp")?).ok()?;
+    Some(time.with_timezone(&Utc))
+}
+
+/// Reads the rest of an answer, at most `BODY_BYTES_MAX` of it.
+pub async fn read(mut response: Response, asked: Asked<'_>, now: Time) -> Answer {
+    let body = read_body(&mut response).await;
+    let headers = response.headers();
+    Answer {
+        status: response.status().as_u16(),
+        authenticity: authenticity(headers, body.as_deref(), asked),
+        retry_after: header(headers, "Retry-After").and_then(|value| retry_after(value, now)),
+        body,
+    }
+}
+
+async fn read_body(response: &mut Response) -> Option<Bytes> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body.freeze())
+}
+
+fn authenticity(headers: &HeaderMap, body: Option<&[u8]>, asked: Asked<'_>) -> Authenticity {
+    if !headers.contains_key("Signature") {
+        return Authenticity::Unsigned;
+    }
+    let (Some(signature), Some(timestamp), Some(body)) =
+        (header(headers, "Signature"), header(headers, "Response-Timestamp"), body)
+    else {
+        return Authenticity::Wrong;
+    };
+    let digest = digest(body);
+    let signed = Signed {
+        client_id: asked.client_id,
+        request_id: asked.request_id,
+        timestamp: Timestamp::Response(timestamp),
+        target: asked.target,
+        digest: Some(&digest),
+    };
+    let without_digest = Signed { digest: None, ..signed };
+    let verifies = |signed: &Signed<'_>| signed.verify(asked.keys, signature).is_some();
+    if verifies(&signed) || (asked.is_get && verifies(&without_digest)) {
+        Authenticity::Signed
+    } else {
+        Authenticity::Wrong
+    }
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(value: &str, now: Time) -> Option<Duration> {
+    let value = value.trim();
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    let wait = if digits {
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        let at = DateTime::parse_from_rfc2822(value).ok()?.with_timezone(&Utc);
+        (at - now).to_std().unwrap_or_default()
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        let now = DateTime::parse_from_rfc3339("1994-11-06T08:49:00Z").unwrap().with_timezone(&Utc);
+        let seconds = |n| Some(Duration::from_secs(n));
+        for (value, expected) in [
+            ("", None),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
+            ("0", seconds(0)),
+            (" 120 ", seconds(120)),
+            ("99999999999999999999999999", Some(RETRY_AFTER_MAX)),
+            ("86400", Some(RETRY_AFTER_MAX)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", seconds(37)),
+            ("Sun, 06 Nov 1994 08:40:00 GMT", seconds(0)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(RETRY_AFTER_MAX)),
+        ] {
+            assert_eq!(retry_after(value, now), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_answers_signature_covers_its_body_time_path_and_request() {
+        let keys = Keys { current: "new".into(), previous: vec!["old".into()] };
+        let asked = Asked { keys: &keys, client_id: "MCH-1", request_id: "R-1", target: "/x", is_get: false };
+        let body = br#"{"a":1}"#;
+        let body_digest = digest(body);
+        let good = Signed {
+            client_id: "MCH-1",
+            request_id: "R-1",
+            timestamp: Timestamp::Response("2026-01-02T03:04:05Z"),
+            target: "/x",
+            digest: Some(&body_digest),
+        };
+        let by = |key: &str, signed: Signed<'_>| signed.sign(&Keys { current: key.into(), previous: vec![] });
+        let get = Asked { is_get: true, ..asked };
+        let no_digest = Signed { digest: None, ..good };
+        let request_form = Signed { timestamp: Timestamp::Request("2026-01-02T03:04:05Z"), ..good };
+        use Authenticity::{Signed as Ours, Unsigned, Wrong};
+        let table: &[(&str, Option<String>, Asked<'_>, Authenticity)] = &[
+            ("no signature", None, asked, Unsigned),
+            ("an empty one", Some(String::new()), asked, Wrong),
+            ("another key", Some(by("other", good)), asked, Wrong),
+            ("another path", Some(by("new", Signed { target: "/y", ..good })), asked, Wrong),
+            ("another request", Some(by("new", Signed { request_id: "R-2", ..good })), asked, Wrong),
+            ("another body", Some(by("new", Signed { digest: Some("x"), ..good })), asked, Wrong),
+            ("our own request", Some(by("new", request_form)), asked, Wrong),
+            ("a POST without a digest", Some(by("new", no_digest)), asked, Wrong),
+            ("the current key", Some(by("new", good)), asked, Ours),
+            ("a previous key", Some(by("old", good)), asked, Ours),
+            ("a GET without a digest", Some(by("new", no_digest)), get, Ours),
+            ("a GET with a digest", Some(by("new", good)), get, Ours),
+        ];
+        for (name, signature, asked, expected) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("Response-Timestamp", HeaderValue::from_static("2026-01-02T03:04:05Z"));
+            if let Some(signature) = signature {
+                headers.insert("Signature", HeaderValue::from_str(signature).unwrap());
+            }
+            assert_eq!(authenticity(&headers, Some(body), *asked), *expected, "{name}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("Signature", HeaderValue::from_str(&by("new", good)).unwrap());
+        assert_eq!(authenticity(&headers, Some(body), asked), Wrong, "no timestamp");
+    }
+}

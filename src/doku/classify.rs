@@ -1,0 +1,214 @@
+//! What one answer of DOKU's teaches us. Pure; the default arm of every classification is *in doubt* (for
+//! an inquiry: nothing learned).
+
+use super::{
+    answer::{Answer, Authenticity},
+    mask::mask,
+    wire::{Envelope, Said, StatusIn, bounded, read_envelope, read_said},
+};
+use crate::{
+    config::ResponseSignature,
+    domain::{
+        command::{CommandKind, StoredRequest},
+        ids::InvoiceNumber,
+        learned::{
+            DokuError, Health, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding,
+            SendLearned,
+        },
+    },
+};
+
+/// DOKU refuses the key, the clock or the headers: so it would every order of this account.
+const KEY_REFUSED_CODES: [&str; 4] =
+    ["invalid_signature", "invalid_client_id", "invalid_header_request", "request_time_out_of_range"];
+
+/// DOKU knows the Request-Id or the invoice already: something acted.
+const REPLAY_CODES: [&str; 2] = ["idempotent_request", "duplicate_transaction"];
+
+/// Check Status says so where it does not say 404.
+const NOT_FOUND_CODES: [&str; 5] =
+    ["not_found", "data_not_found", "order_not_found", "transaction_not_found", "invoice_not_found"];
+
+/// What the answer to a send teaches. Whether an earlier send may have acted is not known here: a refusal
+/// is final only where the order's record has no doubt.
+pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> SendLearned {
+    let (finding, health) = match answer.status {
+        200 => success(request, answer, mode),
+        408 => in_doubt("HTTP 408: DOKU gave up waiting", Health::Unwell),
+        409 => replay(request, answer, mode),
+        429 => (SendFinding::NotActed { why: "HTTP 429: too many requests".to_owned() }, Health::Unwell),
+        401 | 403 | 405 | 413 => key_refused(format!("HTTP {}", answer.status)),
+        400..=499 => refusal(request, answer),
+        500..=599 => in_doubt(&format!("HTTP {}", answer.status), Health::Unwell),
+        other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), Health::Unwell),
+    };
+    SendLearned { finding, http_status: Some(answer.status), retry_after: answer.retry_after, health }
+}
+
+fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> (SendFinding, Health) {
+    let Some(said) = read(answer, StatusIn::Answer) else {
+        return in_doubt("HTTP 200 with a body nobody can read", Health::Unwell);
+    };
+    match (answer.authenticity, mode) {
+        (Authenticity::Signed, _) | (Authenticity::Unsigned, ResponseSignature::TlsOnly) => {}
+        (Authenticity::Unsigned, ResponseSignature::Required) => {
+            return in_doubt("HTTP 200 without a signature", Health::Unwell);
+        }
+        (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", Health::Unwell),
+    }
+    let Said { invoice_number: Some(invoice), amount: Some(amount), status: Some(status) } = said else {
+        return in_doubt("HTTP 200 without invoice number, amount or status", Health::Unwell);
+    };
+    if invoice != request.invoice_number.as_str() {
+        return contradiction("DOKU answered for another invoice number");
+    }
+    if !amount.is(request.amount) {
+        return contradiction("DOKU answered for another amount");
+    }
+    (by_status(request.kind, status), Health::Well)
+}
+
+/// The word of an answer for our invoice and amount.
+fn by_status(kind: CommandKind, status: String) -> SendFinding {
+    match (kind, status.to_ascii_lowercase().as_str()) {
+        (_, "success") | (CommandKind::Payment, "pending") | (CommandKind::Refund, "refund" | "refunded") => {
+            SendFinding::Accepted { status }
+        }
+        (_, "failed") => SendFinding::Failed { status },
+        (CommandKind::Payment, "refund" | "refunded") | (CommandKind::Refund, "pending") => {
+            SendFinding::InDoubt { why: format!("status {status} does not answer a {}", kind.name()) }
+        }
+        _ => SendFinding::InDoubt { why: format!("unknown status {status}") },
+    }
+}
+
+/// The status word of an answer, where it is none that DOKU documents there.
+pub fn unknown_word(answer: &Answer, status_in: StatusIn) -> Option<String> {
+    let known: &[&str] = match status_in {
+        StatusIn::Answer => &["pending", "success", "failed", "refund", "refunded"],
+        StatusIn::Report => {
+            &["pending", "success", "failed", "expired", "refund", "refunded", "timeout", "redirect"]
+        }
+    };
+    let word = read(answer, status_in)?.status?;
+    (!known.iter().any(|known| word.eq_ignore_ascii_case(known))).then_some(word)
+}
+
+/// The same Request-Id with the same body gets the first answer's body with a 409: then it is the answer.
+fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> (SendFinding, Health) {
+    match success(request, answer, mode).0 {
+        finding @ (SendFinding::Accepted { .. } | SendFinding::Failed { .. }) => (finding, Health::Well),
+        SendFinding::Declined(_)
+        | SendFinding::NotActed { .. }
+        | SendFinding::InDoubt { .. }
+        | SendFinding::Contradiction { .. } => {
+            in_doubt("HTTP 409 without the answer: DOKU knows the request", Health::Well)
+        }
+    }
+}
+
+fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
+    let status = answer.status;
+    let Some(body) = &answer.body else {
+        return in_doubt(&format!("HTTP {status}, its body cut off"), Health::Unwell);
+    };
+    let (code, message) = match read_envelope(body) {
+        Envelope::Error { code, message } => (code, message),
+        Envelope::Answer => return in_doubt(&format!("HTTP {status} with an answer"), Health::Unwell),
+        Envelope::Unreadable => {
+            return in_doubt(&format!("HTTP {status} with a body nobody can read"), Health::Unwell);
+        }
+        Envelope::Foreign => return key_refused(format!("HTTP {status}, not from DOKU itself")),
+    };
+    let named = code.as_deref().unwrap_or(&message);
+    if is_one_of(named, &KEY_REFUSED_CODES) {
+        return key_refused(format!("HTTP {status}: {}", snake(named)));
+    }
+    if is_one_of(named, &REPLAY_CODES) {
+        return in_doubt(&format!("HTTP {status}: DOKU knows the request"), Health::Well);
+    }
+    // A wrong key of ours makes every signature look wrong, so it is judged after the refusals above.
+    if answer.authenticity == Authenticity::Wrong {
+        return in_doubt(&format!("HTTP {status} with a wrong signature"), Health::Unwell);
+    }
+    let error = DokuError {
+        code: bounded(&mask(&code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
+        message: bounded(&mask(&message, &request.body)),
+    };
+    (SendFinding::Declined(error), Health::Well)
+}
+
+/// What the answer to an inquiry teaches. It may come unsigned; a wrong signature is never believed.
+pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryLearned {
+    let finding = match (answer.authenticity, answer.status) {
+        (Authenticity::Wrong, status) => failed(format!("HTTP {status} with a wrong signature")),
+        (_, 404) => not_found(invoice, answer),
+        (_, 200) => report(invoice, answer),
+        (_, 400 | 422) if names_not_found(answer) => not_found(invoice, answer),
+        (_, status) => failed(format!("HTTP {status}")),
+    };
+    InquiryLearned { finding, http_status: Some(answer.status), retry_after: answer.retry_after }
+}
+
+fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
+    let Some(said) = read(answer, StatusIn::Report) else {
+        return failed("HTTP 200 with a body nobody can read".to_owned());
+    };
+    match said {
+        Said { invoice_number: Some(named), .. } if named != invoice.as_str() => {
+            failed("DOKU answered for another invoice number".to_owned())
+        }
+        Said { invoice_number: Some(_), amount: Some(amount), status: Some(word) } => {
+            InquiryFinding::Reported(Report { status: ReportedStatus::read(&word), word, amount })
+        }
+        _ if names_not_found(answer) => not_found(invoice, answer),
+        _ => failed("HTTP 200 without invoice number, amount or status".to_owned()),
+    }
+}
+
+fn not_found(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
+    let signed = answer.authenticity == Authenticity::Signed;
+    InquiryFinding::NotFound { proves: signed && invoice.is_plain() }
+}
+
+fn names_not_found(answer: &Answer) -> bool {
+    match answer.body.as_deref().map(read_envelope) {
+        Some(Envelope::Error { code, message }) => {
+            is_one_of(code.as_deref().unwrap_or(&message), &NOT_FOUND_CODES)
+        }
+        Some(Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => false,
+    }
+}
+
+fn read(answer: &Answer, status_in: StatusIn) -> Option<Said> {
+    read_said(answer.body.as_deref()?, status_in)
+}
+
+/// Codes come as `invalid_signature`, `INVALID SIGNATURE` and `Invalid-Signature`.
+fn is_one_of(named: &str, codes: &[&str]) -> bool {
+    codes.contains(&snake(named).as_str())
+}
+
+fn snake(named: &str) -> String {
+    named.trim().to_ascii_lowercase().replace([' ', '-'], "_")
+}
+
+fn in_doubt(why: &str, health: Health) -> (SendFinding, Health) {
+    (SendFinding::InDoubt { why: why.to_owned() }, health)
+}
+
+fn contradiction(why: &str) -> (SendFinding, Health) {
+    (SendFinding::Contradiction { why: why.to_owned() }, Health::Well)
+}
+
+/// Our configuration, clock or route is wrong, for every order of the account.
+fn key_refused(why: String) -> (SendFinding, Health) {
+    (SendFinding::NotActed { why }, Health::KeyRefused)
+}
+
+fn failed(why: String) -> InquiryFinding {
+    InquiryFinding::Failed { why }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The shapes of DOKU's bodies, read leniently: unknown members are ignored, a member of another type than
+//! expected counts as missing, and no number becomes a float on the way.
+
+use crate::domain::money::ReportedAmount;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// No text of DOKU's is carried further than this.
+const TEXT_CHARS_MAX: usize = 512;
+
+/// Which member holds the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusIn {
+    /// A payment's or refund's answer: `internet_banking_payment.status`.
+    Answer,
+    /// A notification or a Check Status answer: `transaction.status`.
+    Report,
+}
+
+/// What a body says about an order, as far as it says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub invoice_number: Option<String>,
+    pub amount: Option<ReportedAmount>,
+    pub status: Option<String>,
+}
+
+/// What kind of error body came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Envelope {
+    /// DOKU's own, text as it came. The forms that are lists of messages have no code.
+    Error { code: Option<String>, message: String },
+    /// It speaks of an operation that was carried out: no error, whatever the HTTP status says.
+    Answer,
+    /// Begins as JSON and cannot be read: nobody knows whose it is.
+    Unreadable,
+    /// Not DOKU's: of something in between.
+    Foreign,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    order: Option<&'a RawValue>,
+    #[serde(borrow)]
+    internet_banking_payment: Option<&'a RawValue>,
+    #[serde(borrow)]
+    transaction: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error_messages: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Order<'a> {
+    #[serde(borrow)]
+    invoice_number: Option<&'a RawValue>,
+    #[serde(borrow)]
+    amount: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Status<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Error<'a> {
+    #[serde(borrow)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+}
+
+/// Reads what a body says about an order; `None` if it is no JSON object.
+pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
+    let body: Body<'_> = object(std::str::from_utf8(body).ok()?)?;
+    let order: Option<Order<'_>> = body.order.and_then(|raw| object(raw.get()));
+    let (invoice_number, amount) = order.map_or((None, None), |order| (order.invoice_number, order.amount));
+    let holder = match status_in {
+        StatusIn::Answer => body.internet_banking_payment,
+        StatusIn::Report => body.transaction,
+    };
+    let status: Option<Status<'_>> = holder.and_then(|raw| object(raw.get()));
+    let not_empty = |text: &String| !text.is_empty();
+    Some(Said {
+        invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
+        amount: amount.and_then(text).filter(not_empty).map(|text| ReportedAmount::read(&text)),
+        status: status.and_then(|s| s.status).and_then(text).map(|text| bounded(&text)).filter(not_empty),
+    })
+}
+
+/// Reads an error body in any of the forms that were seen.
+pub fn read_envelope(body: &[u8]) -> Envelope {
+    let Ok(body) = std::str::from_utf8(body) else { return Envelope::Foreign };
+    let Some(body) = object::<Body<'_>>(body) else {
+        let like_json = body.trim_start().starts_with('{');
+        return if like_json { Envelope::Unreadable } else { Envelope::Foreign };
+    };
+    let messages = body.message.and_then(texts).or_else(|| body.error_messages.and_then(texts));
+    let success =
+        messages.as_deref().is_some_and(|all| all.iter().any(|m| m.eq_ignore_ascii_case("success")));
+    if success || body.internet_banking_payment.is_some() || body.response.is_some() {
+        return Envelope::Answer;
+    }
+    let error: Option<Error<'_>> = body.error.and_then(|raw| object(raw.get()));
+    let code = error.as_ref().and_then(|error| error.code).and_then(text).filter(|code| !code.is_empty());
+    let message = error.and_then(|error| error.message).and_then(text);
+    match (code, messages) {
+        (Some(code), _) => Envelope::Error { code: Some(code), message: message.unwrap_or_default() },
+        (None, Some(messages)) => Envelope::Error { code: None, message: messages.join("; ") },
+        (None, None) => Envelope::Foreign,
+    }
+}
+
+/// Text as it may be stored and shown: without control characters, of bounded length.
+pub fn bounded(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(TEXT_CHARS_MAX).map(shown).collect()
+}
+
+/// An object, and nothing that serde would also take for one.
+pub fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+/// A string's text, or a number's digits as they were written.
+pub fn text(raw: &RawValue) -> Option<String> {
+    match raw.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(raw.get()).ok(),
+        b'-' | b'0'..=b'9' => Some(raw.get().to_owned()),
+        _ => None,
+    }
+}
+
+/// A list with at least one text in it.
+fn texts(raw: &RawValue) -> Option<Vec<String>> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let texts: Vec<String> = items.into_iter().filter_map(text).collect();
+    (!texts.is_empty()).then_some(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::Rupiah;
+
+    fn amount(json: &str) -> Option<ReportedAmount> {
+        let body = format!(r#"{{"order":{{"invoice_number":"I","amount":{json}}}}}"#);
+        read_said(body.as_bytes(), StatusIn::Report).unwrap().amount
+    }
+
+    #[test]
+    fn an_amount_is_read_as_it_was_written() {
+        let whole = Some(ReportedAmount::Whole(Rupiah::new(39_000).unwrap()));
+        let endless_zeros = format!("39000.{}1", "0".repeat(TEXT_CHARS_MAX));
+        let other = Some(ReportedAmount::Other);
+        for (json, expected) in [
+            ("null", None),
+            ("[39000]", None),
+            ("true", None),
+            ("\"\"", None),
+            ("\"many\"", other),
+            ("39000.5", other),
+            ("3.9e4", other),
+            ("39000.0000000000000000000000001", other),
+            (endless_zeros.as_str(), other),
+            ("-39000", other),
+            ("39000", whole),
+            ("\"39000\"", whole),
+            ("39000.00", whole),
+            (" 39000 ", whole),
+        ] {
+            assert_eq!(amount(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_another_shape_says_nothing() {
+        for body in ["", "[]", "null", "\"x\"", "<html>", "{", r#"{"order":{},"order":{}}"#] {
+            assert_eq!(read_said(body.as_bytes(), StatusIn::Answer), None, "{body}");
+        }
+        let nothing = Some(Said { invoice_number: None, amount: None, status: None });
+        for body in
+            ["{}", r#"{"order":["I","1"]}"#, r#"{"order":"I","internet_banking_payment":{"status":[]}}"#]
+        {
+            assert_eq!(read_said(body.as_bytes(), StatusIn::Answer), nothing, "{body}");
+        }
+    }
+
+    #[test]
+    fn each_operation_has_its_own_status() {
+        let body =
+            br#"{"internet_banking_payment":{"status":"PENDING","x":1},"transaction":{"status":"SUCCESS"}}"#;
+        let status = |status_in| read_said(body, status_in).unwrap().status;
+        assert_eq!(status(StatusIn::Answer).as_deref(), Some("PENDING"));
+        assert_eq!(status(StatusIn::Report).as_deref(), Some("SUCCESS"));
+    }
+
+    #[test]
+    fn every_error_envelope_is_known() {
+        let error = |code: Option<&str>, message: &str| Envelope::Error {
+            code: code.map(str::to_owned),
+            message: message.to_owned(),
+        };
+        for (body, expected) in [
+            ("", Envelope::Foreign),
+            ("<html>no</html>", Envelope::Foreign),
+            ("[]", Envelope::Foreign),
+            ("{}", Envelope::Foreign),
+            (r#"{"message":"no Route matched"}"#, Envelope::Foreign),
+            (r#"{"message":[]}"#, Envelope::Foreign),
+            (r#"{"error":{"message":"no code"}}"#, Envelope::Foreign),
+            (
+                r#"{"timestamp":"2026-01-02T03:04:05Z","status":404,"error":"Not Found","path":"/x"}"#,
+                Envelope::Foreign,
+            ),
+            (r#"{"error":{"code":"x"#, Envelope::Unreadable),
+            (r#"{"message":["SUCCESS"],"response":{"order":{}}}"#, Envelope::Answer),
+            (r#"{"message":["SUCCESS"]}"#, Envelope::Answer),
+            (r#"{"error":{"code":"x"},"internet_banking_payment":{"status":"SUCCESS"}}"#, Envelope::Answer),
+            (
+                r#"{"error":{"code":"invalid_amount","message":"wrong","type":"t"}}"#,
+                error(Some("invalid_amount"), "wrong"),
+            ),
+            (r#"{"error":{"code":4001}}"#, error(Some("4001"), "")),
+            (r#"{"message":["A","B"]}"#, error(None, "A; B")),
+            (r#"{"error_messages":["A",7]}"#, error(None, "A; 7")),
+        ] {
+            assert_eq!(read_envelope(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn text_is_bounded_and_can_be_stored() {
+        let body = format!(r#"{{"transaction":{{"status":"A\u0000{}"}}}}"#, "x".repeat(2000));
+        let status = read_said(body.as_bytes(), StatusIn::Report).unwrap().status.unwrap();
+        assert_eq!(status.chars().count(), TEXT_CHARS_MAX);
+        assert!(status.starts_with("A\u{FFFD}x"));
+    }
+}
