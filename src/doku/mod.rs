@@ -4,7 +4,9 @@
 pub mod account;
 mod answer;
 mod classify;
+pub mod client;
 pub mod clock;
+mod drift;
 mod mask;
 pub mod signature;
 mod wire;

@@ -1,0 +1,284 @@
+//! Asks DOKU, once per call. It must never retry, never follow a redirect, and never sign a request anew
+//! that it did not also time anew. Whatever happens is something learned.
+
+use super::{
+    account::{Accounts, KeyedAccount},
+    answer::{self, Answer, Asked, Authenticity},
+    classify::{classify_inquiry, classify_send, unknown_word},
+    drift::Drift,
+    signature::{Signed, Timestamp, digest},
+    wire::StatusIn,
+};
+use crate::{
+    config,
+    domain::{
+        command::{CommandKind, StoredRequest},
+        ids::{InvoiceNumber, MerchantName},
+        learned::{Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
+    },
+    flow::ports::{Account, Clock, Gateway, Inquiry},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, Request, Url, header::CONTENT_TYPE};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    time::{Duration, Instant},
+};
+
+const REQUEST_SECONDS: &str = "jenius_doku_request_seconds";
+/// Labels: `kind` (`unknown_status`, `unsigned_check`).
+const ODDITIES: &str = "jenius_doku_oddities_total";
+
+const PAYMENT_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestPayment";
+const REFUND_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestRefund";
+const CHECK_PATH: &str = "/orders/v1/status/";
+
+/// Everything but what `InvoiceNumber::is_plain` allows.
+const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Below the keep-alive of common gateways: a connection they close under a request would make a doubt.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// No description of an error is carried further than this.
+const WHY_CHARS_MAX: usize = 300;
+
+/// DOKU, through HTTP.
+pub struct Client<C> {
+    http: reqwest::Client,
+    accounts: Accounts,
+    base_url: String,
+    response_signature: config::ResponseSignature,
+    clock: C,
+    drift: Drift,
+}
+
+/// One request that is about to be made.
+struct Call<'a> {
+    operation: &'static str,
+    account: &'a KeyedAccount,
+    request_id: &'a str,
+    url: String,
+    /// `None`: a GET.
+    body: Option<&'a [u8]>,
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// Not a byte of the request left.
+    NotSent {
+        why: String,
+        health: Health,
+    },
+    Lost {
+        why: String,
+    },
+}
+
+impl<C: Clock> Client<C> {
+    /// Fails where TLS cannot be set up, for want of root certificates for example.
+    pub fn new(
+        doku: &config::Doku,
+        merchants: &BTreeMap<MerchantName, config::Merchant>,
+        clock: C,
+    ) -> Result<Self, reqwest::Error> {
+        // An error says that another part of the process installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let concurrency = usize::try_from(doku.concurrency).unwrap_or(usize::MAX);
+        let http = reqwest::Client::builder()
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            // As DOKU's pages spell them; HTTP does not care, a gateway might.
+            .http1_title_case_headers()
+            .connect_timeout(doku.connect_timeout)
+            .timeout(doku.timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(concurrency.saturating_mul(merchants.len()))
+            .user_agent(concat!("jenius-pay/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            http,
+            accounts: Accounts::new(merchants),
+            base_url: doku.base_url.clone(),
+            response_signature: doku.response_signature,
+            clock,
+            drift: Drift::default(),
+        })
+    }
+
+    /// Makes the call, and holds its answer against its signature.
+    async fn ask(&self, call: Call<'_>) -> Result<Answer, NoAnswer> {
+        let url = Url::parse(&call.url).map_err(|error| NoAnswer::misconfigured(error.to_string()))?;
+        let target = url.path().to_owned();
+        let request =
+            self.signed(&call, url, &target).map_err(|error| NoAnswer::misconfigured(describe(error)))?;
+        let started = Instant::now();
+        let answered = self.http.execute(request).await;
+        let answer = match answered {
+            Ok(response) => {
+                let now = self.clock.now();
+                if let Some(theirs) = answer::response_time(response.headers()) {
+                    self.drift.note(theirs, now);
+                }
+                let asked = Asked {
+                    keys: &call.account.keys,
+                    client_id: &call.account.client_id,
+                    request_id: call.request_id,
+                    target: &target,
+                    is_get: call.body.is_none(),
+                };
+                Ok(answer::read(response, asked, now).await)
+            }
+            Err(error) if error.is_builder() => Err(NoAnswer::misconfigured(describe(error))),
+            Err(error) if error.is_connect() => {
+                Err(NoAnswer::NotSent { why: describe(error), health: Health::Unwell })
+            }
+            Err(error) => Err(NoAnswer::Lost { why: describe(error) }),
+        };
+        let took = started.elapsed();
+        metrics::histogram!(REQUEST_SECONDS, "operation" => call.operation).record(took);
+        let http_status = answer.as_ref().ok().map(|answer| answer.status);
+        let merchant = call.account.merchant.as_str();
+        tracing::debug!(operation = call.operation, merchant, http_status, ?took, "DOKU was asked");
+        answer
+    }
+
+    /// Timed and signed for this one call; the body's bytes are those that were stored.
+    fn signed(&self, call: &Call<'_>, url: Url, target: &str) -> Result<Request, reqwest::Error> {
+        let timestamp = self.clock.now().format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let digest = call.body.map(digest);
+        let client_id = call.account.client_id.as_str();
+        let signed = Signed {
+            client_id,
+            request_id: call.request_id,
+            timestamp: Timestamp::Request(&timestamp),
+            target,
+            digest: digest.as_deref(),
+        };
+        let signature = signed.sign(&call.account.keys);
+        let method = if call.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = self
+            .http
+            .request(method, url)
+            .header("Client-Id", client_id)
+            .header("Request-Id", call.request_id)
+            .header("Request-Timestamp", timestamp)
+            .header("Signature", signature);
+        if let Some(body) = call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_vec());
+        }
+        request.build()
+    }
+
+    /// A stored request goes only to the account and host it was made for.
+    fn account_of(&self, request: &StoredRequest) -> Option<&KeyedAccount> {
+        self.accounts.of_client_id(&request.client_id).filter(|_| request.base_url == self.base_url)
+    }
+
+    fn public(&self, account: &KeyedAccount) -> Account {
+        Account {
+            merchant: account.merchant.clone(),
+            client_id: account.client_id.clone(),
+            base_url: self.base_url.clone(),
+        }
+    }
+}
+
+impl<C: Clock> Gateway for Client<C> {
+    fn account(&self, merchant: &MerchantName) -> Option<Account> {
+        self.accounts.of_merchant(merchant).map(|account| self.public(account))
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        self.accounts.iter().map(|account| self.public(account)).collect()
+    }
+
+    async fn send(&self, request: &StoredRequest) -> SendLearned {
+        let Some(account) = self.account_of(request) else {
+            let why = "no account is configured that this request was made for".to_owned();
+            return NoAnswer::NotSent { why, health: Health::Unwell }.of_send();
+        };
+        let path = match request.kind {
+            CommandKind::Payment => PAYMENT_PATH,
+            CommandKind::Refund => REFUND_PATH,
+        };
+        let call = Call {
+            operation: request.kind.name(),
+            account,
+            request_id: request.request_id.as_str(),
+            url: format!("{}{path}", request.base_url),
+            body: Some(&request.body),
+        };
+        let answer = match self.ask(call).await {
+            Ok(answer) => answer,
+            Err(no_answer) => return no_answer.of_send(),
+        };
+        note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number);
+        classify_send(request, &answer, self.response_signature)
+    }
+
+    async fn inquire(&self, inquiry: Inquiry<'_>) -> InquiryLearned {
+        let Some(account) = self.accounts.of_merchant(inquiry.merchant) else {
+            return NoAnswer::misconfigured("the merchant is not configured".to_owned()).of_inquiry();
+        };
+        let invoice = inquiry.invoice_number;
+        let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
+        let call = Call {
+            operation: "check",
+            account,
+            request_id: &uuid::Uuid::new_v4().to_string(),
+            url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
+            body: None,
+        };
+        let answer = match self.ask(call).await {
+            Ok(answer) => answer,
+            Err(no_answer) => return no_answer.of_inquiry(),
+        };
+        if answer.authenticity == Authenticity::Unsigned {
+            metrics::counter!(ODDITIES, "kind" => "unsigned_check").increment(1);
+        }
+        note_unknown_word(&answer, StatusIn::Report, invoice);
+        classify_inquiry(invoice, &answer)
+    }
+}
+
+impl NoAnswer {
+    /// The request could not even be built: so it would be for every order of the account.
+    fn misconfigured(why: String) -> Self {
+        Self::NotSent { why, health: Health::KeyRefused }
+    }
+
+    fn of_send(self) -> SendLearned {
+        let (finding, health) = match self {
+            Self::NotSent { why, health } => (SendFinding::NotActed { why }, health),
+            Self::Lost { why } => (SendFinding::InDoubt { why }, Health::Unwell),
+        };
+        SendLearned { finding, http_status: None, retry_after: None, health }
+    }
+
+    fn of_inquiry(self) -> InquiryLearned {
+        let (Self::NotSent { why, .. } | Self::Lost { why }) = self;
+        InquiryLearned { finding: InquiryFinding::Failed { why }, http_status: None, retry_after: None }
+    }
+}
+
+fn note_unknown_word(answer: &Answer, status_in: StatusIn, invoice: &InvoiceNumber) {
+    if let Some(word) = unknown_word(answer, status_in) {
+        metrics::counter!(ODDITIES, "kind" => "unknown_status").increment(1);
+        tracing::warn!(word, %invoice, "DOKU answered a status that it does not document");
+    }
+}
+
+/// An error with its causes, without the URL: a path may name an invoice.
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let all: Vec<String> =
+        std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
+    all.join(": ").chars().take(WHY_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;
