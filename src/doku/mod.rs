@@ -8,5 +8,6 @@ pub mod client;
 pub mod clock;
 mod drift;
 mod mask;
+pub mod notification;
 pub mod signature;
 mod wire;

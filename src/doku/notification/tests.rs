@@ -1,0 +1,148 @@
+use super::*;
+use crate::{
+    config,
+    domain::money::{ReportedAmount, Rupiah},
+};
+use std::collections::BTreeMap;
+
+fn accounts() -> Accounts {
+    let merchant = |client_id: &str, key: &str, previous: &[&str]| config::Merchant {
+        client_id: client_id.to_owned(),
+        secret_key: key.into(),
+        previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),
+    };
+    let name = |name: &str| MerchantName::parse(name).unwrap();
+    Accounts::new(&BTreeMap::from([
+        (name("default"), merchant("MCH-1", "SK-1", &["SK-old"])),
+        (name("second"), merchant("MCH-2", "SK-2", &[])),
+    ]))
+}
+
+fn verifier() -> Verifier {
+    Verifier::new(accounts(), vec!["/payments/notifications".to_owned(), "/old/path".to_owned()])
+}
+
+const BODY: &[u8] = br#"{"order":{"invoice_number":"INV-1","amount":"50000"}}"#;
+
+fn signature(client_id: &str, key: &str, path: &str, body: &[u8]) -> String {
+    let keys = super::super::signature::Keys { current: key.into(), previous: vec![] };
+    let timestamp = Timestamp::Request("2026-01-02T03:04:05Z");
+    Signed { client_id, request_id: "R-1", timestamp, target: path, digest: Some(&digest(body)) }.sign(&keys)
+}
+
+fn verify(client_id: &str, signature: &str) -> Result<(String, KeyAge), NotAuthentic> {
+    let headers =
+        SignedHeaders { client_id, request_id: "R-1", timestamp: "2026-01-02T03:04:05Z", signature };
+    verifier().verify(headers, BODY).map(|verified| (verified.merchant.to_string(), verified.key))
+}
+
+#[test]
+fn a_notification_is_its_accounts_own_or_nobodys() {
+    let path = "/payments/notifications";
+    let default = |key| Ok(("default".to_owned(), key));
+    for (name, client_id, signature, expected) in [
+        ("unknown account", "MCH-3", signature("MCH-3", "SK-1", path, BODY), Err(NotAuthentic)),
+        ("another account's key", "MCH-1", signature("MCH-1", "SK-2", path, BODY), Err(NotAuthentic)),
+        ("signed for another account", "MCH-2", signature("MCH-1", "SK-1", path, BODY), Err(NotAuthentic)),
+        ("another path", "MCH-1", signature("MCH-1", "SK-1", "/elsewhere", BODY), Err(NotAuthentic)),
+        ("another body", "MCH-1", signature("MCH-1", "SK-1", path, b"{}"), Err(NotAuthentic)),
+        ("the current key", "MCH-1", signature("MCH-1", "SK-1", path, BODY), default(KeyAge::Current)),
+        ("a previous key", "MCH-1", signature("MCH-1", "SK-old", path, BODY), default(KeyAge::Previous)),
+        ("a previous path", "MCH-1", signature("MCH-1", "SK-1", "/old/path", BODY), default(KeyAge::Current)),
+    ] {
+        assert_eq!(verify(client_id, &signature), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_published_notification_verifies_and_reads() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/signature.json")).unwrap();
+    let vector = vectors.as_array().unwrap().iter().find(|v| v["name"] == "notification").unwrap();
+    let of = |name: &str| vector[name].as_str().unwrap();
+    let merchant = config::Merchant {
+        client_id: of("client_id").to_owned(),
+        secret_key: of("secret").into(),
+        previous_secret_keys: vec![],
+    };
+    let accounts = Accounts::new(&BTreeMap::from([(MerchantName::default_account(), merchant)]));
+    let headers = SignedHeaders::read(|name| match name {
+        "Client-Id" => Some(of("client_id")),
+        "Request-Id" => Some(of("request_id")),
+        "Request-Timestamp" => Some(of("timestamp")),
+        "Signature" => Some(of("signature")),
+        _ => None,
+    });
+    let headers = headers.unwrap();
+    let verifier = Verifier::new(accounts, vec![of("target").to_owned()]);
+    assert!(verifier.verify(headers, of("body").as_bytes()).is_ok());
+    let report = read(headers.request_id, of("body").as_bytes()).unwrap().report.unwrap();
+    assert_eq!(report.status, ReportedStatus::Success);
+    assert!(report.amount.is(Rupiah::new(120_000).unwrap()));
+}
+
+#[test]
+fn every_signed_header_must_be_there_and_usable() {
+    let long = "x".repeat(HEADER_BYTES_MAX + 1);
+    for missing in HEADERS {
+        for bad in [None, Some(""), Some("a\nb"), Some("a\0"), Some(long.as_str())] {
+            let read = SignedHeaders::read(|name| if name == missing { bad } else { Some("x") });
+            assert_eq!(read, Err(MissingHeader(missing)), "{missing}: {bad:?}");
+        }
+    }
+    assert!(SignedHeaders::read(|_| Some("x")).is_ok());
+}
+
+#[test]
+fn a_notification_without_an_order_is_incomplete() {
+    let long = format!(r#"{{"order":{{"invoice_number":"{}"}}}}"#, "x".repeat(INVOICE_CHARS_MAX + 1));
+    for body in [
+        "",
+        "<xml/>",
+        "[]",
+        "{}",
+        r#"{"order":null}"#,
+        r#"{"order":{"invoice_number":null}}"#,
+        r#"{"order":{"invoice_number":""}}"#,
+        r#"{"order":{"invoice_number":["INV-1"]}}"#,
+        long.as_str(),
+    ] {
+        assert_eq!(read("R-1", body.as_bytes()), Err(Incomplete), "{body}");
+    }
+    assert_eq!(read("R-1", b"\xff\xfe"), Err(Incomplete));
+}
+
+#[test]
+fn a_notification_is_read_leniently() {
+    let fifty = ReportedAmount::Whole(Rupiah::new(50_000).unwrap());
+    let report = |status, word: &str, amount| Some(Report { status, word: word.to_owned(), amount });
+    for (order, transaction, expected) in [
+        (r#""amount":"50000""#, r"{}", None),
+        (r#""x":1"#, r#"{"status":"SUCCESS"}"#, None),
+        (r#""amount":null"#, r#"{"status":"SUCCESS"}"#, None),
+        (r#""amount":50000"#, r#"{"status":""}"#, None),
+        (r#""amount":50000"#, r#"["SUCCESS"]"#, None),
+        (
+            r#""amount":"50000.50""#,
+            r#"{"status":"SUCCESS"}"#,
+            report(ReportedStatus::Success, "SUCCESS", ReportedAmount::Other),
+        ),
+        (
+            r#""amount":50000.00"#,
+            r#"{"status":"Refunded","date":7}"#,
+            report(ReportedStatus::Refunded, "Refunded", fifty),
+        ),
+        (
+            r#""amount":50000,"new":{}"#,
+            r#"{"status":"BREWING","new":[]}"#,
+            report(ReportedStatus::NotFinal, "BREWING", fifty),
+        ),
+    ] {
+        let body = format!(
+            r#"{{"channel":7,"order":{{"invoice_number":"INV/1",{order}}},"transaction":{transaction}}}"#
+        );
+        let read = read("R-1", body.as_bytes()).unwrap();
+        assert_eq!((read.invoice_number.as_str(), read.request_id.as_str()), ("INV/1", "R-1"), "{body}");
+        assert_eq!(read.report, expected, "{body}");
+    }
+}
