@@ -1,0 +1,384 @@
+//! Links to the broker: opened, watched, rebuilt and closed, every wait bounded. A link is one AMQP
+//! connection with one purpose; consumers and publishers never share one, since a broker that is short
+//! of memory or disk stops everything that a publishing connection sends, acks and closes included.
+//!
+//! lapin's own recovery is never switched on: it hangs, or goes on with deliveries that were given away.
+
+use super::{
+    health::{Board, Health, LinkHealth},
+    topology::Names,
+};
+use crate::domain::retry::RetryPolicy;
+use futures_util::{StreamExt, stream::BoxStream};
+use lapin::{
+    ConnectionProperties, Event,
+    tcp::{AsyncTcpStream, OwnedTLSConfig},
+    uri::{AMQPScheme, AMQPUri},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    fmt,
+    future::Future,
+    net::{Shutdown, TcpStream},
+    os::fd::AsFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// No answer from the broker takes longer. Declaring a quorum queue in a busy cluster takes seconds.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// From the first packet to an open AMQP connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// A peer that says nothing for twice as long is gone.
+const HEARTBEAT_SECONDS: u16 = 10;
+/// A link that worked for so long starts the schedule of reconnects anew. A broker that was killed may
+/// let clients in and throw them out again and again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// Between two tries to connect; there is no limit on tries.
+const RECONNECT: RetryPolicy = RetryPolicy {
+    initial: Duration::from_millis(250),
+    multiplier: 2.0,
+    jitter: 0.5,
+    max_interval: Duration::from_secs(15),
+};
+
+/// Why the broker did not do what was asked. Always worth another try, on a new link.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    #[error("{doing}: no answer within {} s", .limit.as_secs())]
+    Silent { doing: &'static str, limit: Duration },
+    #[error("{doing}: {cause}")]
+    Failed { doing: &'static str, cause: String },
+}
+
+impl BrokerError {
+    pub(super) fn failed(doing: &'static str, cause: impl fmt::Display) -> Self {
+        Self::Failed { doing, cause: cause.to_string() }
+    }
+}
+
+/// Waits for one answer of the broker, no longer than [`ANSWER_LIMIT`].
+pub(super) async fn bounded<T>(
+    doing: &'static str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    bounded_by(ANSWER_LIMIT, doing, answer).await
+}
+
+pub(super) async fn bounded_by<T>(
+    limit: Duration,
+    doing: &'static str,
+    answer: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, BrokerError> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|e| BrokerError::failed(doing, e)),
+        Err(_) => Err(BrokerError::Silent { doing, limit }),
+    }
+}
+
+/// A URL that names no broker. The URL itself is not shown: it holds the password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("amqp.url: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://; the virtual host `/` is `%2f`")]
+pub struct BadUrl;
+
+/// The broker: where it is, what everything on it is called, and how the links to it are.
+#[derive(Clone)]
+pub struct Broker {
+    uri: AMQPUri,
+    names: Arc<Names>,
+    board: Board,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("names", &self.names)
+            .field("board", &self.board)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Connects to nothing yet.
+    pub fn new(url: &SecretString, names: Names) -> Result<Self, BadUrl> {
+        // lapin takes the process's provider; the first one installed stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let uri = parse_url(url.expose_secret())?;
+        let place = format!("{}:{}, virtual host {}", uri.authority.host, uri.authority.port, uri.vhost);
+        Ok(Self { uri, names: Arc::new(names), board: Board::new(&place) })
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Whether every link that somebody wants is up.
+    pub fn health(&self) -> Health {
+        self.board.health()
+    }
+
+    /// One link, by the name it was started with: a consumer's is its queue.
+    pub fn health_of(&self, link: &str) -> Health {
+        self.board.health_of(link)
+    }
+
+    pub(super) fn link_health(&self, name: &str) -> LinkHealth {
+        self.board.link(name)
+    }
+
+    pub(super) async fn open(
+        &self,
+        health: Arc<LinkHealth>,
+        name: &str,
+    ) -> Result<(Link, Events), BrokerError> {
+        let opening = Opening::default();
+        let socket = opening.socket.clone();
+        let runtime = lapin::runtime::default_runtime().map_err(|e| BrokerError::failed("connecting", e))?;
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("jenius-pay {name}").into());
+        let connecting = lapin::Connection::connector(
+            self.uri.clone(),
+            runtime,
+            async move |uri: AMQPUri, runtime| {
+                // lapin would wait for as long as the kernel tries, on a thread of its own.
+                let dialled = timeout(CONNECT_LIMIT, async {
+                    let place = (uri.authority.host.as_str(), uri.authority.port);
+                    let addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
+                    let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                    if let AsyncTcpStream::Plain(plain) = &stream {
+                        socket.put(TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?))?;
+                    }
+                    match uri.scheme {
+                        AMQPScheme::AMQP => Ok(stream),
+                        AMQPScheme::AMQPS => {
+                            let tls = OwnedTLSConfig::default();
+                            stream.into_tls(&uri.authority.host, tls.as_ref()).await
+                        }
+                    }
+                });
+                Ok(dialled.await.map_err(std::io::Error::from)??)
+            },
+            properties,
+        );
+        let connection = bounded_by(CONNECT_LIMIT, "connecting", connecting).await?;
+        let events = connection.events_listener().boxed();
+        if !connection.status().connected() {
+            return Err(BrokerError::failed("connecting", "closed again at once"));
+        }
+        let link = Link { connection, _socket: opening, health, blocked: watch::Sender::new(false) };
+        Ok((link, events))
+    }
+}
+
+/// lapin's own reading, except: the virtual host of a URL that ends in `/` is `/` and not the empty
+/// one; an IPv6 address is not taken for `localhost`; heartbeats and frames are ours to choose.
+fn parse_url(text: &str) -> Result<AMQPUri, BadUrl> {
+    const VHOST_BYTES_MAX: usize = 255;
+    let mut uri: AMQPUri = text.parse().map_err(|_| BadUrl)?;
+    let url: url::Url = text.parse().map_err(|_| BadUrl)?;
+    match url.host() {
+        Some(url::Host::Ipv6(address)) => uri.authority.host = address.to_string(),
+        Some(url::Host::Domain(_) | url::Host::Ipv4(_)) => {}
+        None => return Err(BadUrl),
+    }
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    if uri.vhost.len() > VHOST_BYTES_MAX {
+        return Err(BadUrl);
+    }
+    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
+    uri.query.connection_timeout = u64::try_from(CONNECT_LIMIT.as_millis()).ok();
+    uri.query.frame_max = None;
+    Ok(uri)
+}
+
+pub(super) type Events = BoxStream<'static, Event>;
+
+/// A second handle of the socket, to end a connection that will not end by itself: one that hangs in
+/// its handshake or is blocked by the broker would otherwise keep its thread and buffers for ever.
+#[derive(Default)]
+struct Opening {
+    socket: Arc<Socket>,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut state = self.socket.lock();
+        if let SocketState::Open(stream) = &*state {
+            // An error says that it is closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        *state = SocketState::GivenUp;
+    }
+}
+
+#[derive(Default)]
+struct Socket(Mutex<SocketState>);
+
+#[derive(Default)]
+enum SocketState {
+    #[default]
+    Unopened,
+    Open(TcpStream),
+    /// Nobody waits for it any more.
+    GivenUp,
+}
+
+impl Socket {
+    fn put(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut state = self.lock();
+        match *state {
+            SocketState::GivenUp => Err(std::io::ErrorKind::TimedOut.into()),
+            SocketState::Unopened | SocketState::Open(_) => {
+                *state = SocketState::Open(stream);
+                Ok(())
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SocketState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open connection. Dropping it cuts it.
+pub(super) struct Link {
+    connection: lapin::Connection,
+    _socket: Opening,
+    health: Arc<LinkHealth>,
+    blocked: watch::Sender<bool>,
+}
+
+impl Link {
+    pub async fn channel(&self) -> Result<lapin::Channel, BrokerError> {
+        bounded("opening a channel", self.connection.create_channel()).await
+    }
+
+    /// What the link is for works.
+    pub fn up(&self) {
+        self.health.up();
+    }
+
+    /// Follows whether the broker refuses what is published.
+    pub fn blocked(&self) -> watch::Receiver<bool> {
+        self.blocked.subscribe()
+    }
+
+    /// Ends when the connection is lost, and says why.
+    async fn lost(&self, mut events: Events) -> BrokerError {
+        const DOING: &str = "connected";
+        loop {
+            match events.next().await {
+                Some(Event::ConnectionBlocked(cause)) => {
+                    tracing::warn!(cause, "the broker blocks publishers");
+                    self.health.blocked(&cause);
+                    self.blocked.send_replace(true);
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    self.health.unblocked();
+                    self.blocked.send_replace(false);
+                }
+                Some(Event::Error(e)) => return BrokerError::failed(DOING, e),
+                None => return BrokerError::failed(DOING, "closed"),
+                Some(_) => {}
+            }
+        }
+    }
+
+    pub async fn close(self) {
+        let closing = self.connection.close(200, "OK".into());
+        if let Err(e) = bounded_by(CLOSE_LIMIT, "closing", closing).await {
+            tracing::debug!(error = %e, "cut instead of closed");
+        }
+    }
+}
+
+/// What is done on a link. It is started anew on every new link.
+pub(super) trait Session: Send {
+    /// `Ok`: done, the link is not wanted any more. `Err`: a fault, it must be rebuilt.
+    fn run(&mut self, link: &Link) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
+
+/// Runs a session, on one link after another, until it is done or `stop` is asked for while there is no
+/// link. A session sees `stop` itself.
+pub(super) async fn keep_connected(
+    broker: &Broker,
+    name: &str,
+    stop: &CancellationToken,
+    session: &mut impl Session,
+) {
+    let health = Arc::new(broker.link_health(name));
+    let mut faults = 0_u32;
+    loop {
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            opened = broker.open(health.clone(), name) => opened,
+        };
+        let started = Instant::now();
+        let fault = match opened {
+            Ok((link, events)) => {
+                let end = tokio::select! {
+                    end = session.run(&link) => end,
+                    lost = link.lost(events) => Err(lost),
+                };
+                link.close().await;
+                end
+            }
+            Err(e) => Err(e),
+        };
+        let Err(fault) = fault else { return };
+        health.away(&fault.to_string());
+        if started.elapsed() >= HEALTHY_AFTER {
+            faults = 0;
+        }
+        faults = faults.saturating_add(1);
+        let wait = RECONNECT.wait(faults, fastrand::f64(), None);
+        tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the broker is away");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_host_and_virtual_host() {
+        let of = |text: &str| parse_url(text).map(|u| (u.authority.host, u.authority.port, u.vhost));
+        let expect = |host: &str, port, vhost: &str| Ok((host.to_owned(), port, vhost.to_owned()));
+        assert_eq!(of("amqp://h"), expect("h", 5672, "/"));
+        assert_eq!(of("amqp://h/"), expect("h", 5672, "/"));
+        assert_eq!(of("amqp://h:1/%2f"), expect("h", 1, "/"));
+        assert_eq!(of("amqps://u:p%40@h/shop"), expect("h", 5671, "shop"));
+        assert_eq!(of("amqp://[::1]:5/x"), expect("::1", 5, "x"));
+        assert_eq!(of("amqp://10.0.0.7:5/x"), expect("10.0.0.7", 5, "x"));
+        for bad in ["", "h:5672", "http://h", "amqp:h", "amqp://", "amqp://h:99999"] {
+            assert_eq!(of(bad), Err(BadUrl), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_limits_are_ours_whatever_the_url_says() {
+        let uri = parse_url("amqp://h?heartbeat=0&frame_max=1&connection_timeout=0").unwrap();
+        assert_eq!(uri.query.heartbeat, Some(HEARTBEAT_SECONDS));
+        assert_eq!((uri.query.frame_max, uri.query.connection_timeout), (None, Some(10_000)));
+    }
+
+    #[test]
+    fn nobody_shows_the_password() {
+        let url = SecretString::from("amqp://user:hunter2@h:1/v");
+        let broker = Broker::new(&url, Names::new("p").unwrap()).unwrap();
+        assert!(!format!("{broker:?} {:?}", broker.health()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Whether the broker can be worked with now: what `/readyz` says of each link, and the two connection
+//! metrics. Never says a password: links are named by what they do, the broker by host and virtual host.
+
+use metrics::{counter, gauge};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+const CONNECTION_UP: &str = "jenius_connection_up";
+const RECONNECTS: &str = "jenius_reconnects_total";
+const DEPENDENCY: &str = "dependency";
+const BROKER: &str = "broker";
+
+/// Characters of a cause that are shown: a broker's reply can be long.
+const CAUSE_CHARS_MAX: usize = 200;
+
+/// What is said about the broker, or about one link to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub ok: bool,
+    /// For a person: what is wrong, or where it is connected to.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LinkState {
+    /// Not usable yet, or not any more, and why.
+    Away(String),
+    Up,
+    /// The broker takes nothing from us: a memory or disk alarm.
+    Blocked(String),
+}
+
+impl LinkState {
+    fn of(&self, place: &str) -> Health {
+        match self {
+            Self::Up => Health { ok: true, detail: format!("connected to {place}") },
+            Self::Away(cause) => Health { ok: false, detail: format!("{place}: {cause}") },
+            Self::Blocked(cause) => {
+                Health { ok: false, detail: format!("{place}: the broker blocks publishers: {cause}") }
+            }
+        }
+    }
+}
+
+/// Every link's state, shared by all of them.
+#[derive(Debug, Clone)]
+pub(super) struct Board {
+    place: Arc<str>,
+    links: Arc<Mutex<BTreeMap<String, LinkState>>>,
+}
+
+impl Board {
+    pub fn new(place: &str) -> Self {
+        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(0.0);
+        counter!(RECONNECTS, DEPENDENCY => BROKER).increment(0);
+        Self { place: place.into(), links: Arc::default() }
+    }
+
+    /// Puts a link on the board, away until it says otherwise; its entry goes with it.
+    pub fn link(&self, name: &str) -> LinkHealth {
+        let link = LinkHealth { name: name.to_owned(), board: self.clone(), was_up: Mutex::new(false) };
+        link.set(LinkState::Away("connecting".to_owned()));
+        link
+    }
+
+    /// Every link must be up, and there must be one.
+    pub fn health(&self) -> Health {
+        let links = self.lock();
+        let faults: Vec<String> = links
+            .iter()
+            .filter(|(_, state)| **state != LinkState::Up)
+            .map(|(name, state)| format!("{name}: {}", state.of(&self.place).detail))
+            .collect();
+        if links.is_empty() {
+            LinkState::Away("not connected".to_owned()).of(&self.place)
+        } else if faults.is_empty() {
+            LinkState::Up.of(&self.place)
+        } else {
+            Health { ok: false, detail: faults.join("; ") }
+        }
+    }
+
+    pub fn health_of(&self, name: &str) -> Health {
+        let away = LinkState::Away("not connected".to_owned());
+        self.lock().get(name).unwrap_or(&away).of(&self.place)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, LinkState>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One link's entry on the board.
+#[derive(Debug)]
+pub(super) struct LinkHealth {
+    name: String,
+    board: Board,
+    was_up: Mutex<bool>,
+}
+
+impl LinkHealth {
+    /// It works: declared, consuming or in confirm mode.
+    pub fn up(&self) {
+        let is_new = self.set(LinkState::Up) != Some(LinkState::Up);
+        let mut was_up = self.was_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_new && *was_up {
+            counter!(RECONNECTS, DEPENDENCY => BROKER).increment(1);
+        }
+        *was_up = true;
+    }
+
+    pub fn away(&self, cause: &str) {
+        self.set(LinkState::Away(cause.chars().take(CAUSE_CHARS_MAX).collect()));
+    }
+
+    pub fn blocked(&self, cause: &str) {
+        self.set(LinkState::Blocked(cause.chars().take(CAUSE_CHARS_MAX).collect()));
+    }
+
+    /// Not a reconnect: the link was there all the time.
+    pub fn unblocked(&self) {
+        self.set(LinkState::Up);
+    }
+
+    fn set(&self, state: LinkState) -> Option<LinkState> {
+        let mut links = self.board.lock();
+        let before = links.insert(self.name.clone(), state);
+        let all_up = links.values().all(|s| *s == LinkState::Up);
+        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(if all_up { 1.0 } else { 0.0 });
+        before
+    }
+}
+
+impl Drop for LinkHealth {
+    fn drop(&mut self) {
+        let mut links = self.board.lock();
+        links.remove(&self.name);
+        let all_up = !links.is_empty() && links.values().all(|s| *s == LinkState::Up);
+        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(if all_up { 1.0 } else { 0.0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_broker_is_ready_when_every_link_is_up() {
+        let board = Board::new("host/vhost");
+        assert!(!board.health().ok);
+        let (one, two) = (board.link("one"), board.link("two"));
+        one.up();
+        assert!(!board.health().ok);
+        two.up();
+        assert_eq!(board.health(), Health { ok: true, detail: "connected to host/vhost".to_owned() });
+        two.blocked("low on memory");
+        assert!(board.health().detail.contains("two: host/vhost: the broker blocks publishers"));
+        assert!(board.health_of("one").ok && !board.health_of("two").ok);
+        drop(two);
+        assert!(board.health().ok);
+    }
+}
