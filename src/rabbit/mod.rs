@@ -3,9 +3,15 @@
 
 pub mod connection;
 pub mod health;
+pub mod message;
+pub mod publisher;
 pub mod topology;
+pub mod watch;
 
 pub use connection::{Broker, BrokerError};
 pub use health::Health;
+pub use message::Message;
+pub use publisher::{PublishAnswer, Publisher, PublisherTask};
 pub use topology::Names;
+pub use watch::Watch;
 pub mod wire;

@@ -1,0 +1,251 @@
+//! The publisher: one task owns one link and one channel in confirm mode. It publishes one message after
+//! the other without waiting, then waits for every publish confirm, and only then judges: lapin may hand
+//! a returned message to the wrong publish of the same batch. What was not confirmed in time is *not
+//! known*, never *failed*: whoever needs it publishes again, with the same id.
+
+use super::{
+    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, Session, bounded, bounded_by, keep_connected},
+    message::Message,
+    topology,
+};
+use crate::flow::ports::{EventPublisher, OutboxEvent, Published};
+use lapin::{
+    Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a publish waits for a link before it says that nothing is known.
+const AWAY_LIMIT: Duration = Duration::from_secs(5);
+/// For all confirms of a batch.
+const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
+/// For one call: another batch may have to end first.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
+/// Callers that wait at the same time, and share a batch.
+const REQUESTS_MAX: usize = 256;
+
+/// What the broker said about one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishAnswer {
+    /// It is stored where it was routed to.
+    Confirmed,
+    /// It had to reach a queue, and none is bound for it: not stored.
+    Returned,
+    /// A queue it was routed to did not take it: full, or without a leader.
+    Refused,
+    /// The broker is away, or did not answer in time: stored or not.
+    Unknown,
+}
+
+struct Request {
+    messages: Vec<Message>,
+    answers: oneshot::Sender<Vec<PublishAnswer>>,
+}
+
+/// A handle of the publisher; all of them share its link.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    broker: Broker,
+    requests: mpsc::Sender<Request>,
+    up: watch::Receiver<bool>,
+}
+
+/// The task behind the handles.
+pub struct PublisherTask {
+    broker: Broker,
+    name: String,
+    session: PublisherSession,
+}
+
+impl Publisher {
+    /// `name` names the link, in `/readyz` and at the broker.
+    pub fn new(broker: &Broker, name: &str) -> (Self, PublisherTask) {
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        let up = watch::Sender::new(false);
+        let handle = Self { broker: broker.clone(), requests: sender, up: up.subscribe() };
+        let session =
+            PublisherSession { broker: broker.clone(), requests, up, stop: CancellationToken::new() };
+        (handle, PublisherTask { broker: broker.clone(), name: name.to_owned(), session })
+    }
+
+    /// Publishes one message and waits for its publish confirm, a bounded time.
+    pub async fn publish_one(&self, message: Message) -> PublishAnswer {
+        self.publish_all(vec![message]).await.first().copied().unwrap_or(PublishAnswer::Unknown)
+    }
+
+    /// Publishes all, pipelined. One answer a message, in the same order.
+    pub async fn publish_all(&self, messages: Vec<Message>) -> Vec<PublishAnswer> {
+        let unknown = vec![PublishAnswer::Unknown; messages.len()];
+        let mut up = self.up.clone();
+        let is_up = timeout(AWAY_LIMIT, up.wait_for(|up| *up)).await.is_ok_and(|up| up.is_ok());
+        if !is_up || messages.is_empty() {
+            return unknown;
+        }
+        let (answers, answered) = oneshot::channel();
+        let asked = async {
+            self.requests.send(Request { messages, answers }).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(PUBLISH_LIMIT, asked).await.ok().flatten().unwrap_or(unknown)
+    }
+}
+
+impl EventPublisher for Publisher {
+    async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+        let mut results = vec![Published::Unconfirmed; events.len()];
+        let mut places = Vec::with_capacity(events.len());
+        let mut messages = Vec::with_capacity(events.len());
+        for (place, event) in events.iter().enumerate() {
+            match Message::event(self.broker.names(), event) {
+                Ok(message) => {
+                    places.push(place);
+                    messages.push(message);
+                }
+                Err(e) => {
+                    tracing::error!(event_id = %event.event_id, error = %e, "this event cannot be published")
+                }
+            }
+        }
+        for (place, answer) in places.into_iter().zip(self.publish_all(messages).await) {
+            results[place] = match answer {
+                PublishAnswer::Confirmed => Published::Confirmed,
+                PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown => {
+                    Published::Unconfirmed
+                }
+            };
+        }
+        results
+    }
+}
+
+impl PublisherTask {
+    /// Ends when every handle is gone, or on `stop`: what is not confirmed by then is not known.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.session.stop = stop.clone();
+        keep_connected(&self.broker, &self.name, &stop, &mut self.session).await;
+    }
+}
+
+struct PublisherSession {
+    broker: Broker,
+    requests: mpsc::Receiver<Request>,
+    up: watch::Sender<bool>,
+    stop: CancellationToken,
+}
+
+/// Says that the publisher is away, however its session ends.
+struct Up<'a>(&'a watch::Sender<bool>);
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+impl Session for PublisherSession {
+    async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            end = self.publish_until_lost(link) => end,
+        }
+    }
+}
+
+impl PublisherSession {
+    async fn publish_until_lost(&mut self, link: &Link) -> Result<(), BrokerError> {
+        let channel = link.channel().await?;
+        topology::declare(&channel, self.broker.names()).await?;
+        bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        link.up();
+        let up = Up(&self.up);
+        let mut blocked = link.blocked();
+        loop {
+            // While the broker blocks us nothing is written, and nobody is kept waiting for it.
+            up.0.send_replace(false);
+            if blocked.wait_for(|blocked| !blocked).await.is_err() {
+                return Ok(());
+            }
+            up.0.send_replace(true);
+            let mut requests = Vec::new();
+            tokio::select! {
+                biased;
+                _ = blocked.wait_for(|blocked| *blocked) => continue,
+                taken = self.requests.recv_many(&mut requests, REQUESTS_MAX) => if taken == 0 {
+                    return Ok(());
+                },
+            }
+            // Whoever does not wait any more was told that nothing is known, and may have asked again.
+            requests.retain(|request| !request.answers.is_closed());
+            let messages: Vec<&Message> = requests.iter().flat_map(|request| &request.messages).collect();
+            let mut answers = publish(&channel, &messages).await?.into_iter();
+            for request in requests {
+                let own = answers.by_ref().take(request.messages.len()).collect();
+                // A caller that went away in between publishes again.
+                let _ = request.answers.send(own);
+            }
+        }
+    }
+}
+
+/// One batch. An error says nothing about any of its messages.
+async fn publish(channel: &Channel, messages: &[&Message]) -> Result<Vec<PublishAnswer>, BrokerError> {
+    let batch = async {
+        let mut awaited = Vec::with_capacity(messages.len());
+        for message in messages {
+            let options =
+                BasicPublishOptions { mandatory: message.mandatory, ..BasicPublishOptions::default() };
+            awaited.push(
+                channel
+                    .basic_publish(
+                        message.exchange.clone(),
+                        message.routing_key.clone(),
+                        options,
+                        &message.body,
+                        message.properties.clone(),
+                    )
+                    .await?,
+            );
+        }
+        let mut confirmations = Vec::with_capacity(awaited.len());
+        for confirm in awaited {
+            confirmations.push(confirm.await?);
+        }
+        Ok(confirmations)
+    };
+    let confirmations = bounded_by(CONFIRM_LIMIT, "publishing", batch).await?;
+    Ok(judge(messages, confirmations))
+}
+
+fn judge(messages: &[&Message], confirmations: Vec<Confirmation>) -> Vec<PublishAnswer> {
+    let mut returned = Vec::new();
+    let mut answers: Vec<PublishAnswer> = confirmations
+        .into_iter()
+        .map(|confirmation| match confirmation {
+            Confirmation::Ack(back) => {
+                returned.extend(back);
+                PublishAnswer::Confirmed
+            }
+            Confirmation::Nack(back) => {
+                returned.extend(back);
+                PublishAnswer::Refused
+            }
+            Confirmation::NotRequested => PublishAnswer::Unknown,
+        })
+        .collect();
+    // The returned message says itself which publish it was; where it was found says nothing.
+    for back in returned {
+        let place = (0..answers.len())
+            .find(|&i| answers[i] == PublishAnswer::Confirmed && messages[i].is_same(&back));
+        if let Some(place) = place {
+            answers[place] = PublishAnswer::Returned;
+        }
+    }
+    answers
+}

@@ -1,0 +1,67 @@
+//! A look at the events as they pass, for a person or a waiting program. It keeps nothing: the queue goes
+//! with the link, and what passes while nobody looks is not seen.
+
+use super::{
+    connection::{Broker, BrokerError, Events, Link, bounded},
+    topology::{self, short},
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::{
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use std::sync::Arc;
+
+/// Events that wait here for whoever looks.
+const PREFETCH: u16 = 100;
+const NAME: &str = "watch";
+
+/// Events from when it was started on.
+pub struct Watch {
+    deliveries: lapin::Consumer,
+    link: Link,
+    _events: Events,
+}
+
+impl Watch {
+    /// Starts to watch events whose routing keys match one of `keys` (`#` is all of them, none too).
+    pub async fn start(broker: &Broker, keys: &[&str]) -> Result<Self, BrokerError> {
+        let health = Arc::new(broker.link_health(NAME));
+        let (link, events) = broker.open(health, NAME).await?;
+        let channel = link.channel().await?;
+        topology::declare(&channel, broker.names()).await?;
+        // Transient queues must be exclusive: RabbitMQ 4 refuses the others.
+        let options =
+            QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(short(""), options, FieldTable::default());
+        let queue = bounded("declaring a queue", declared).await?.name().to_string();
+        for key in if keys.is_empty() { &["#"] } else { keys } {
+            topology::bind(&channel, &queue, &broker.names().events_exchange, key).await?;
+        }
+        bounded("setting the prefetch", channel.basic_qos(PREFETCH, BasicQosOptions { global: false }))
+            .await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consuming = channel.basic_consume(short(&queue), short(""), options, arguments);
+        let deliveries = bounded("consuming", consuming).await?;
+        link.up();
+        Ok(Self { deliveries, link, _events: events })
+    }
+
+    /// The next event's body. After an error nothing more comes: start anew.
+    pub async fn next(&mut self) -> Result<Bytes, BrokerError> {
+        const DOING: &str = "watching";
+        match self.deliveries.next().await {
+            Some(Ok(delivery)) => {
+                bounded("acking", delivery.acker.ack(BasicAckOptions { multiple: false })).await?;
+                Ok(Bytes::from(delivery.data))
+            }
+            Some(Err(e)) => Err(BrokerError::failed(DOING, e)),
+            None => Err(BrokerError::failed(DOING, "ended by the broker")),
+        }
+    }
+
+    pub async fn close(self) {
+        self.link.close().await;
+    }
+}
