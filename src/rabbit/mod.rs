@@ -2,13 +2,16 @@
 //! means, and nothing here reconnects behind anybody's back: every link is rebuilt whole by `connection`.
 
 pub mod connection;
+pub mod consumer;
 pub mod health;
+mod in_hand;
 pub mod message;
 pub mod publisher;
 pub mod topology;
 pub mod watch;
 
 pub use connection::{Broker, BrokerError};
+pub use consumer::{Consume, Consumer, Delivery, Handler};
 pub use health::Health;
 pub use message::Message;
 pub use publisher::{PublishAnswer, Publisher, PublisherTask};

@@ -1,0 +1,222 @@
+//! One consumer of one queue, on a link of its own. Deliveries go to the handler, each in its own task,
+//! never more than the prefetch at a time. What becomes of them afterwards is `in_hand`'s.
+//!
+//! A delivery that comes again and again may be what kills the process, and everything held beside it is
+//! counted as often. So a consumer starts with one delivery at a time, goes to the full prefetch at the
+//! first innocent one, and back when a suspect comes.
+
+use super::{
+    connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
+    in_hand::InHand,
+    publisher::Publisher,
+    topology::{self, short},
+};
+use crate::flow::disposition::Disposition;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::{
+    Channel,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+/// A consumer that holds nothing and gets nothing for so long consumes anew. RabbitMQ 3.10 was seen to
+/// forget one without a word, when its queue was deleted and declared again within milliseconds.
+const IDLE_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
+
+/// How much a consumer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consume {
+    /// Up to the configured prefetch.
+    Normal,
+    /// The next one when the last one is done.
+    OneAtATime,
+    /// Nothing. What is in hand goes to the handler, which knows how to defer it.
+    Stopped,
+}
+
+/// One hand-over of a message by the broker.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub body: Bytes,
+    pub content_type: Option<String>,
+    pub routing_key: String,
+    pub redelivered: bool,
+    /// How often it came before and was neither acked nor dead-lettered.
+    pub delivery_count: u64,
+}
+
+impl Delivery {
+    /// The body's size in bytes. The broker sets no useful limit: the handler must.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+}
+
+/// Works on deliveries. It may panic: the delivery comes again, until the broker dead-letters it.
+pub trait Handler: Send + Sync + 'static {
+    fn handle(&self, delivery: Delivery) -> impl Future<Output = Disposition> + Send;
+}
+
+/// A consumer that is not running yet.
+pub struct Consumer<H> {
+    pub broker: Broker,
+    pub queue: String,
+    /// 0 would be unbounded memory: taken as 1, refused by the configuration.
+    pub prefetch: u16,
+    pub handler: H,
+    /// For dead letters. On a link of its own.
+    pub publisher: Publisher,
+    pub consume: watch::Receiver<Consume>,
+}
+
+impl<H: Handler> Consumer<H> {
+    /// Consumes until `stop`; then takes nothing more, waits for what is in hand, and acks it. How long
+    /// that may take is the caller's decision: `leave_now` drops what is in hand; the broker has it.
+    pub async fn run(self, stop: CancellationToken, leave_now: CancellationToken) {
+        let Self { broker, queue, prefetch, handler, publisher, consume } = self;
+        let in_hand =
+            Arc::new(InHand::new(broker.names().clone(), &queue, handler, publisher, leave_now.clone()));
+        let mut session = ConsumerSession {
+            broker: broker.clone(),
+            queue: queue.clone(),
+            prefetch: prefetch.max(1),
+            consume,
+            is_cautious: true,
+            stop: stop.clone(),
+            in_hand: in_hand.clone(),
+        };
+        tokio::select! {
+            biased;
+            () = leave_now.cancelled() => {}
+            () = keep_connected(&broker, &queue, &stop, &mut session) => {}
+        }
+        // The link may have been lost while handlers were working.
+        in_hand.all_done().await;
+    }
+}
+
+struct ConsumerSession<H> {
+    broker: Broker,
+    queue: String,
+    prefetch: u16,
+    consume: watch::Receiver<Consume>,
+    /// One delivery at a time, until an innocent one comes.
+    is_cautious: bool,
+    stop: CancellationToken,
+    in_hand: Arc<InHand<H>>,
+}
+
+impl<H: Handler> Session for ConsumerSession<H> {
+    async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
+        let stop = self.stop.clone();
+        let channel = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            channel = set_up(link, &self.broker) => channel?,
+        };
+        let broken = CancellationToken::new();
+        while !stop.is_cancelled() {
+            self.consume.borrow_and_update();
+            match self.wanted() {
+                None => {
+                    link.up();
+                    self.paused(&broken).await?;
+                }
+                // Whatever made us slow must not happen beside others.
+                Some(1) if !self.in_hand.is_empty() => self.drained(&broken).await?,
+                Some(prefetch) => self.take(link, &channel, prefetch, &broken).await?,
+            }
+        }
+        self.in_hand.all_done().await;
+        Ok(())
+    }
+}
+
+async fn set_up(link: &Link, broker: &Broker) -> Result<Channel, BrokerError> {
+    let channel = link.channel().await?;
+    topology::declare(&channel, broker.names()).await?;
+    Ok(channel)
+}
+
+impl<H: Handler> ConsumerSession<H> {
+    /// The prefetch that is wanted now; `None`: no consumer.
+    fn wanted(&self) -> Option<u16> {
+        let pace = *self.consume.borrow();
+        match pace {
+            Consume::Stopped => None,
+            Consume::OneAtATime => Some(1),
+            Consume::Normal if self.is_cautious => Some(1),
+            Consume::Normal => Some(self.prefetch),
+        }
+    }
+
+    async fn paused(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            () = broken.cancelled() => Err(lost_ack()),
+            () = changed(&mut self.consume) => Ok(()),
+        }
+    }
+
+    async fn drained(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
+        let in_hand = self.in_hand.clone();
+        tokio::select! {
+            () = in_hand.all_done() => Ok(()),
+            paused = self.paused(broken) => paused,
+        }
+    }
+
+    /// Consumes with one prefetch, until another is wanted, nothing comes or it must stop.
+    async fn take(
+        &mut self,
+        link: &Link,
+        channel: &Channel,
+        prefetch: u16,
+        broken: &CancellationToken,
+    ) -> Result<(), BrokerError> {
+        const DOING: &str = "consuming";
+        bounded("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+            .await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consuming = channel.basic_consume(short(&self.queue), short(""), options, arguments);
+        let mut deliveries = bounded(DOING, consuming).await?;
+        link.up();
+        while self.wanted() == Some(prefetch) {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                () = broken.cancelled() => return Err(lost_ack()),
+                () = changed(&mut self.consume) => {}
+                () = sleep(IDLE_LIMIT) => if self.in_hand.is_empty() { break },
+                next = deliveries.next() => match next {
+                    Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, broken),
+                    Some(Err(e)) => return Err(BrokerError::failed(DOING, e)),
+                    None => return Err(BrokerError::failed(DOING, "cancelled by the broker: is the queue gone?")),
+                },
+            }
+        }
+        let cancelling = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
+        bounded("cancelling", cancelling).await?;
+        // What the broker sent before it heard of it is in hand too; then the stream ends.
+        while let Some(delivery) = deliveries.next().await {
+            let delivery = delivery.map_err(|e| BrokerError::failed(DOING, e))?;
+            self.is_cautious |= self.in_hand.start(delivery, broken);
+        }
+        Ok(())
+    }
+}
+
+fn lost_ack() -> BrokerError {
+    BrokerError::failed("acking", "not possible on this link any more")
+}
+
+/// Waits for another pace; for ever where nobody can give one any more.
+async fn changed(consume: &mut watch::Receiver<Consume>) {
+    if consume.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,210 @@
+//! The deliveries of one queue that are being worked on, and how each ends: acked, dead-lettered or given
+//! back. The one place that acks; never more than one delivery by one ack, since an ack of many that
+//! crosses one of a few closes the channel.
+
+use super::{
+    connection::{BrokerError, bounded},
+    consumer::{Delivery, Handler},
+    message::Message,
+    publisher::{PublishAnswer, Publisher},
+    topology::Names,
+};
+use crate::flow::disposition::{DeadReason, Disposition};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use lapin::{
+    Acker, BasicProperties,
+    options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
+    types::AMQPValue,
+};
+use metrics::counter;
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use tokio::{sync::RwLock, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const DELIVERIES_FINISHED: &str = "jenius_deliveries_finished_total";
+/// A delivery that came so often before may be what kills the process: it is worked on alone.
+const SUSPECT_FROM: u64 = 2;
+/// Before a delivery is given back whose dead letter was not taken: it comes again at once.
+const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a delivery ended: the label of the metric.
+#[derive(Debug, Clone, Copy)]
+enum Finished {
+    Acked,
+    DeadLettered,
+    Requeued,
+}
+
+impl Finished {
+    const ALL: [Self; 3] = [Self::Acked, Self::DeadLettered, Self::Requeued];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::DeadLettered => "dead_lettered",
+            Self::Requeued => "requeued",
+        }
+    }
+}
+
+pub(super) struct InHand<H> {
+    names: Names,
+    queue: String,
+    handler: H,
+    publisher: Publisher,
+    leave_now: CancellationToken,
+    tasks: TaskTracker,
+    /// Held for reading by deliveries that are worked on beside others, for writing by one that is
+    /// worked on alone.
+    company: Arc<RwLock<()>>,
+}
+
+impl<H: Handler> InHand<H> {
+    pub fn new(
+        names: Names,
+        queue: &str,
+        handler: H,
+        publisher: Publisher,
+        leave_now: CancellationToken,
+    ) -> Self {
+        for finished in Finished::ALL {
+            counter!(DELIVERIES_FINISHED, "queue" => queue.to_owned(), "disposition" => finished.name())
+                .increment(0);
+        }
+        let tasks = TaskTracker::new();
+        // Closed, so that one can wait for it to be empty; it takes tasks nevertheless.
+        tasks.close();
+        let company = Arc::default();
+        Self { names, queue: queue.to_owned(), handler, publisher, leave_now, tasks, company }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    pub async fn all_done(&self) {
+        self.tasks.wait().await;
+    }
+
+    /// Starts to work on a delivery, and says whether it is a suspect. `broken` is told when its end
+    /// cannot be said on this link.
+    pub fn start(self: &Arc<Self>, raw: lapin::message::Delivery, broken: &CancellationToken) -> bool {
+        let count = delivery_count(&raw.properties);
+        let is_suspect = count >= SUSPECT_FROM;
+        let (hand, broken) = (self.clone(), broken.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = hand.leave_now.cancelled() => {}
+                () = hand.work(raw, count, &broken) => {}
+            }
+        });
+        is_suspect
+    }
+
+    async fn work(&self, mut raw: lapin::message::Delivery, count: u64, broken: &CancellationToken) {
+        let (_alone, _beside) = if count >= SUSPECT_FROM {
+            (Some(self.company.write().await), None)
+        } else {
+            (None, Some(self.company.read().await))
+        };
+        let body = Bytes::from(std::mem::take(&mut raw.data));
+        let delivery = Delivery {
+            body: body.clone(),
+            content_type: raw.properties.content_type().as_ref().map(ToString::to_string),
+            routing_key: raw.routing_key.to_string(),
+            redelivered: raw.redelivered,
+            delivery_count: count,
+        };
+        let ended = AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await;
+        let said = match ended {
+            Ok(Disposition::Ack) => self.ack(&raw.acker, Finished::Acked).await,
+            Ok(Disposition::Requeue) => self.give_back(&raw.acker).await,
+            Ok(Disposition::DeadLetter { reason, detail }) => {
+                self.dead_letter(&raw.acker, &raw.properties, body, reason, &detail).await
+            }
+            Err(_) => {
+                tracing::error!(
+                    queue = self.queue,
+                    delivery_count = count,
+                    "the handler panicked: delivered again"
+                );
+                self.reject(&raw.acker).await
+            }
+        };
+        if let Err(e) = said {
+            tracing::warn!(queue = self.queue, error = %e, "a delivery comes again: its end could not be said");
+            broken.cancel();
+        }
+    }
+
+    async fn ack(&self, acker: &Acker, finished: Finished) -> Result<(), BrokerError> {
+        let options = BasicAckOptions { multiple: false };
+        self.said(finished, "acking", acker.ack(options)).await
+    }
+
+    /// Gives back what we cannot work on now: no fault of the delivery (RabbitMQ 4.3 does not count it).
+    async fn give_back(&self, acker: &Acker) -> Result<(), BrokerError> {
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        self.said(Finished::Requeued, "giving back", acker.nack(options)).await
+    }
+
+    /// Gives back what may be broken: every version counts it towards the delivery limit.
+    async fn reject(&self, acker: &Acker) -> Result<(), BrokerError> {
+        let options = BasicRejectOptions { requeue: true };
+        self.said(Finished::Requeued, "rejecting", acker.reject(options)).await
+    }
+
+    async fn said(
+        &self,
+        finished: Finished,
+        doing: &'static str,
+        answer: impl Future<Output = lapin::Result<bool>>,
+    ) -> Result<(), BrokerError> {
+        if !bounded(doing, answer).await? {
+            return Err(BrokerError::failed(doing, "the channel is gone"));
+        }
+        counter!(DELIVERIES_FINISHED, "queue" => self.queue.clone(), "disposition" => finished.name())
+            .increment(1);
+        Ok(())
+    }
+
+    /// Published first and confirmed, then acked: a crash in between makes two dead letters, never none.
+    /// A rejection by AMQP's own means could not carry the reason.
+    async fn dead_letter(
+        &self,
+        acker: &Acker,
+        properties: &BasicProperties,
+        body: Bytes,
+        reason: DeadReason,
+        detail: &str,
+    ) -> Result<(), BrokerError> {
+        let letter = Message::dead_letter(&self.names, &self.queue, properties, body, reason, detail)
+            .map_err(|e| BrokerError::failed("dead-lettering", e))?;
+        match self.publisher.publish_one(letter).await {
+            PublishAnswer::Confirmed => self.ack(acker, Finished::DeadLettered).await,
+            answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {
+                tracing::error!(queue = self.queue, ?answer, "a dead letter was not taken: delivered again");
+                sleep(DEAD_LETTER_PAUSE).await;
+                self.give_back(acker).await
+            }
+        }
+    }
+}
+
+/// The broker's count of earlier deliveries. Quorum queues leave it out where there was none.
+fn delivery_count(properties: &BasicProperties) -> u64 {
+    let value = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
+    let count = match value {
+        Some(AMQPValue::LongLongInt(n)) => *n,
+        Some(AMQPValue::LongInt(n)) => i64::from(*n),
+        Some(AMQPValue::LongUInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortUInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortShortInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortShortUInt(n)) => i64::from(*n),
+        _ => 0,
+    };
+    u64::try_from(count).unwrap_or(0)
+}
