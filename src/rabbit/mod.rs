@@ -7,6 +7,8 @@ pub mod health;
 mod in_hand;
 pub mod message;
 pub mod publisher;
+#[cfg(test)]
+mod tests;
 pub mod topology;
 pub mod watch;
 

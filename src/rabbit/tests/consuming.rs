@@ -1,0 +1,270 @@
+//! What becomes of a delivery, and how much is taken.
+
+use super::*;
+use crate::flow::disposition::DeadReason;
+use lapin::types::AMQPValue;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::Semaphore;
+
+fn text(headers: &FieldTable, name: &str) -> String {
+    match &headers.inner()[name] {
+        AMQPValue::LongString(text) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn header(message: &BasicGetMessage, name: &str) -> String {
+    text(message.properties.headers().as_ref().unwrap(), name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acked_is_gone() {
+    with_rig(async |rig| {
+        let queue = &rig.names.payments_queue;
+        rig.put_numbers(queue, 0..200).await;
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = done.clone();
+        let consumer = rig.consumer(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            dispose(Disposition::Ack)
+        });
+        until("all are handled", async || done.load(Ordering::SeqCst) == 200).await;
+        consumer.stop().await;
+        assert_eq!(rig.ready(queue).await, 0);
+        assert_eq!(done.load(Ordering::SeqCst), 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_keeps_its_bytes_and_says_why() {
+    with_rig(async |rig| {
+        let queue = &rig.names.payments_queue;
+        let body: Vec<u8> = (0..=255).collect();
+        let mut headers = FieldTable::default();
+        headers.insert("theirs".into(), AMQPValue::LongString("kept".into()));
+        let properties = BasicProperties::default()
+            .with_content_type("text/odd".into())
+            .with_message_id("m-1".into())
+            .with_user_id("guest".into())
+            .with_headers(headers);
+        rig.put(queue, &body, properties).await;
+        let consumer = rig.consumer(|_| {
+            dispose(Disposition::DeadLetter { reason: DeadReason::Malformed, detail: "not JSON".to_owned() })
+        });
+        until("it is dead", async || rig.ready(&rig.names.dead_queue).await == 1).await;
+        consumer.stop().await;
+        assert_eq!(rig.ready(queue).await, 0);
+        let dead = rig.get(&rig.names.dead_queue).await.unwrap();
+        assert_eq!(dead.data, body);
+        assert_eq!(dead.routing_key.as_str(), queue);
+        assert_eq!(dead.properties.content_type(), &Some("text/odd".into()));
+        assert_eq!(dead.properties.message_id(), &Some("m-1".into()));
+        let said =
+            ["x-jenius-reason", "x-jenius-detail", "x-jenius-queue", "theirs"].map(|h| header(&dead, h));
+        assert_eq!(said, ["malformed", "not JSON", queue, "kept"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_stays_while_its_dead_letter_is_not_taken() {
+    with_rig(async |rig| {
+        let n = &rig.names;
+        let letters = Arc::new(AtomicUsize::new(0));
+        let counter = letters.clone();
+        let consumer = rig.consumer(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            dispose(Disposition::DeadLetter { reason: DeadReason::Malformed, detail: String::new() })
+        });
+        until("the links are up", async || rig.broker.health().ok).await;
+        let unbind = async |queue: &str, exchange: &str| {
+            rig.channel
+                .queue_unbind(short(queue), short(exchange), short("#"), FieldTable::default())
+                .await
+                .unwrap();
+        };
+        unbind(&n.dead_queue, &n.dead_exchange).await;
+        rig.put(&n.payments_queue, b"x", BasicProperties::default()).await;
+        until("it came again", async || letters.load(Ordering::SeqCst) >= 2).await;
+        assert_eq!(rig.ready(&n.dead_queue).await, 0);
+        declare(&rig.channel, n).await.unwrap();
+        until("it is dead", async || rig.ready(&n.dead_queue).await == 1).await;
+        consumer.stop().await;
+        assert_eq!(rig.ready(&n.payments_queue).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_back_comes_again() {
+    with_rig(async |rig| {
+        rig.put(&rig.names.payments_queue, b"x", BasicProperties::default()).await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        let consumer = rig.consumer(move |delivery| {
+            log.lock().unwrap().push((delivery.delivery_count, delivery.redelivered));
+            dispose(if delivery.redelivered { Disposition::Ack } else { Disposition::Requeue })
+        });
+        until("it came twice", async || seen.lock().unwrap().len() == 2).await;
+        consumer.stop().await;
+        assert_eq!(*seen.lock().unwrap(), [(0, false), (1, true)]);
+        assert_eq!(rig.ready(&rig.names.payments_queue).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_panics_ends_in_the_dead_queue_and_its_neighbours_are_done() {
+    with_rig(async |rig| {
+        rig.put_numbers(&rig.names.payments_queue, 0..40).await;
+        let seen: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let log = seen.clone();
+        let consumer = rig.consumer(move |delivery| {
+            let body = String::from_utf8(delivery.body.to_vec()).unwrap();
+            *log.lock().unwrap().entry(body.clone()).or_default() += 1;
+            async move {
+                assert_ne!(body, "20", "planted");
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        until("it is dead", async || rig.ready(&rig.names.dead_queue).await == 1).await;
+        until("all came", async || seen.lock().unwrap().len() == 40).await;
+        consumer.stop().await;
+        assert_eq!(rig.ready(&rig.names.payments_queue).await, 0);
+        let dead = rig.get(&rig.names.dead_queue).await.unwrap();
+        assert_eq!(dead.data, b"20");
+        let Some(AMQPValue::FieldArray(deaths)) =
+            dead.properties.headers().as_ref().unwrap().inner().get("x-death").cloned()
+        else {
+            panic!("no x-death");
+        };
+        let AMQPValue::FieldTable(death) = &deaths.as_slice()[0] else { panic!("no table") };
+        assert_eq!(text(death, "reason"), "delivery_limit");
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().all(|(body, times)| *times == if body == "20" { 11 } else { 1 }), "{seen:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_twice_is_worked_on_alone() {
+    with_rig(async |rig| {
+        rig.put_numbers(&rig.names.payments_queue, 0..20).await;
+        let (working, crowd, done) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let state = Arc::new((working, crowd));
+        let (shared, counter) = (state.clone(), done.clone());
+        let consumer = rig.consumer(move |delivery| {
+            let (state, done) = (shared.clone(), counter.clone());
+            async move {
+                let beside = state.0.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                state.0.fetch_sub(1, Ordering::SeqCst);
+                if delivery.delivery_count < 2 {
+                    return Disposition::Requeue;
+                }
+                state.1.fetch_max(beside + 1, Ordering::SeqCst);
+                done.fetch_add(1, Ordering::SeqCst);
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        until("all are done", async || done.load(Ordering::SeqCst) == 20).await;
+        consumer.stop().await;
+        assert_eq!(state.1.load(Ordering::SeqCst), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pace_is_followed() {
+    with_rig(async |rig| {
+        let queue = &rig.names.payments_queue;
+        let held = Arc::new(AtomicUsize::new(0));
+        let permits = Arc::new(Semaphore::new(0));
+        let (counter, gate) = (held.clone(), permits.clone());
+        let consumer = rig.consumer(move |_| {
+            let (held, gate) = (counter.clone(), gate.clone());
+            async move {
+                held.fetch_add(1, Ordering::SeqCst);
+                gate.acquire().await.unwrap().forget();
+                held.fetch_sub(1, Ordering::SeqCst);
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        let holds = async |count: usize, ready: u32| {
+            until(&format!("{count} held, {ready} ready"), async || {
+                held.load(Ordering::SeqCst) == count && rig.ready(queue).await == ready
+            })
+            .await;
+        };
+        rig.put_numbers(queue, 0..120).await;
+        // The probe is innocent, and is still held beside a full prefetch.
+        holds(51, 69).await;
+        consumer.consume.send_replace(Consume::Stopped);
+        permits.add_permits(51);
+        holds(0, 69).await;
+        rig.put_numbers(queue, 0..1).await;
+        consumer.consume.send_replace(Consume::OneAtATime);
+        holds(1, 69).await;
+        permits.add_permits(1);
+        holds(1, 68).await;
+        consumer.consume.send_replace(Consume::Normal);
+        holds(51, 18).await;
+        // Slower again: what is in hand must be done first.
+        consumer.consume.send_replace(Consume::OneAtATime);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        permits.add_permits(50);
+        until("one is held", async || held.load(Ordering::SeqCst) <= 2).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!((held.load(Ordering::SeqCst), rig.ready(queue).await), (1, 18));
+        permits.add_permits(1);
+        holds(1, 17).await;
+        consumer.leave_now.cancel();
+        until("all is given back", async || rig.ready(queue).await == 18).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_finishes_what_is_in_hand_and_takes_no_more() {
+    with_rig(async |rig| {
+        let queue = &rig.names.payments_queue;
+        let (held, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (counter, gate) = (held.clone(), permits.clone());
+        let consumer = rig.consumer(move |_| {
+            let (held, gate) = (counter.clone(), gate.clone());
+            async move {
+                held.fetch_add(1, Ordering::SeqCst);
+                gate.acquire().await.unwrap().forget();
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        rig.put_numbers(queue, 0..5).await;
+        until("all are held", async || held.load(Ordering::SeqCst) == 5).await;
+        consumer.stop.cancel();
+        // The cancel takes its time; a queue counts the consumer until its last delivery is acked.
+        until("something stays where it is", async || {
+            rig.put_numbers(queue, 5..6).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            rig.ready(queue).await > 0
+        })
+        .await;
+        let (taken, left) = (held.load(Ordering::SeqCst), rig.ready(queue).await);
+        assert!(!consumer.task.is_finished());
+        permits.add_permits(taken);
+        consumer.stop().await;
+        assert_eq!((held.load(Ordering::SeqCst), rig.ready(queue).await), (taken, left));
+    })
+    .await;
+}
