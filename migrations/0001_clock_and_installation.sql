@@ -1,0 +1,17 @@
+-- One clock judges leases, due times, budgets and the times of events: this one. Nothing else in the
+-- schema or in the program's SQL may ask for the time, so that a test that replaces this function moves
+-- all of them together. A condition on an indexed column wraps it, `(SELECT jenius_now())`: a volatile
+-- function by itself cannot bound an index scan.
+CREATE FUNCTION jenius_now() RETURNS timestamptz
+    LANGUAGE sql VOLATILE
+    AS 'SELECT clock_timestamp()';
+
+-- A database belongs to one environment of DOKU from its first start: sandbox orders and real money
+-- never share a table. The primary key allows one row.
+CREATE TABLE installation (
+    only_row    boolean     PRIMARY KEY DEFAULT true,
+    environment text        NOT NULL,
+    bound_at    timestamptz NOT NULL DEFAULT jenius_now(),
+    CONSTRAINT installation_has_one_row CHECK (only_row),
+    CONSTRAINT installation_environment_is_known CHECK (environment IN ('sandbox', 'production'))
+);

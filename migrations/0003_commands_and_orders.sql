@@ -1,0 +1,98 @@
+-- Every command with a usable identity, the rejected ones too. Never pruned: a row is what makes a
+-- second delivery of the same command a duplicate.
+CREATE TABLE commands (
+    key              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source           text        NOT NULL,
+    id               text        NOT NULL,
+    kind             text        NOT NULL,
+    merchant         text        NOT NULL,   -- as it was written: a rejected one may name nobody
+    digest           bytea       NOT NULL,   -- SHA-256 of the canonical data: "the same data"
+    invoice_number   text,
+    traceparent      text,
+    tracestate       text,
+    received_at      timestamptz NOT NULL,
+    -- The exact request, stored before the first send. Every resend uses these bytes, and goes to this
+    -- account and host or nowhere.
+    request_id       text,
+    client_id        text,
+    base_url         text,
+    request_body     bytea,
+    claimed_at       timestamptz,
+    sends_end_at     timestamptz,
+    -- How far it has come.
+    sends            integer     NOT NULL DEFAULT 0,
+    last_send_at     timestamptz,
+    maybe_acted_at   timestamptz,            -- sticky doubt: the last send that may have acted
+    inquired         boolean     NOT NULL DEFAULT false,
+    failed_inquiries integer     NOT NULL DEFAULT 0,
+    contradictions   integer     NOT NULL DEFAULT 0,
+    -- What became of it.
+    outcome          text,
+    settled_at       timestamptz,
+    outcome_event    uuid        REFERENCES events,
+    CONSTRAINT commands_identity_is_unique UNIQUE (source, id),
+    CONSTRAINT commands_kind_is_known CHECK (kind IN ('payment', 'refund')),
+    CONSTRAINT commands_source_is_bounded CHECK (char_length(source) BETWEEN 1 AND 255),
+    CONSTRAINT commands_id_is_bounded CHECK (char_length(id) BETWEEN 1 AND 128),
+    CONSTRAINT commands_merchant_is_bounded CHECK (char_length(merchant) <= 255),
+    CONSTRAINT commands_invoice_is_bounded CHECK (char_length(invoice_number) <= 255),
+    CONSTRAINT commands_digest_is_sha256 CHECK (octet_length(digest) = 32),
+    CONSTRAINT commands_outcome_is_known CHECK (
+        outcome IN ('accepted', 'declined', 'unresolved', 'abandoned', 'rejected')),
+    CONSTRAINT commands_settled_with_event CHECK (
+        num_nulls(outcome, settled_at, outcome_event) IN (0, 3)),
+    CONSTRAINT commands_request_unless_rejected CHECK (
+        num_nulls(request_id, client_id, base_url, request_body, claimed_at, sends_end_at)
+            = CASE WHEN outcome IS NOT DISTINCT FROM 'rejected' THEN 6 ELSE 0 END),
+    CONSTRAINT commands_invoice_unless_rejected CHECK (
+        invoice_number IS NOT NULL OR outcome IS NOT DISTINCT FROM 'rejected'),
+    CONSTRAINT commands_counts_from_zero CHECK (
+        sends >= 0 AND failed_inquiries >= 0 AND contradictions >= 0)
+) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- One row for each (merchant, invoice number). No index beyond the two unique ones: an index on a column
+-- that changes would cost every update its HOT path. What is open is found through `due`.
+CREATE TABLE orders (
+    order_key          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    merchant           text        NOT NULL,
+    invoice_number     text        NOT NULL,
+    amount             bigint      NOT NULL,
+    state              text        NOT NULL,
+    review_cause       text,
+    state_since        timestamptz NOT NULL,
+    version            integer     NOT NULL DEFAULT 0,   -- events so far
+    revision           bigint      NOT NULL DEFAULT 0,   -- raised by every write, claims of refunds too
+    announced_paid     boolean     NOT NULL DEFAULT false,
+    announced_failed   boolean     NOT NULL DEFAULT false,
+    announced_refunded boolean     NOT NULL DEFAULT false,
+    doku_status        text,
+    evidence           text,
+    checks_made        integer     NOT NULL DEFAULT 0,
+    payment            bigint      NOT NULL REFERENCES commands,
+    refund             bigint      REFERENCES commands,  -- the latest
+    created_at         timestamptz NOT NULL,
+    CONSTRAINT orders_invoice_is_unique UNIQUE (merchant, invoice_number),
+    CONSTRAINT orders_merchant_is_a_name CHECK (merchant ~ '^[a-z0-9_]{1,32}$'),
+    CONSTRAINT orders_invoice_is_a_number CHECK (
+        invoice_number ~ '^[!-~]{1,64}$' AND invoice_number NOT IN ('.', '..')),
+    CONSTRAINT orders_amount_in_range CHECK (amount BETWEEN 1 AND 999999999999),
+    CONSTRAINT orders_state_is_known CHECK (state IN (
+        'submitting', 'awaiting_payment', 'paid', 'failed', 'expired', 'abandoned',
+        'refunding', 'refunded', 'review')),
+    CONSTRAINT orders_review_has_a_cause CHECK ((state = 'review') = (review_cause IS NOT NULL)),
+    CONSTRAINT orders_review_cause_is_known CHECK (review_cause IN (
+        'payment_unresolved', 'refund_unresolved', 'check_gave_up', 'amount_mismatch')),
+    CONSTRAINT orders_evidence_is_known CHECK (
+        evidence IN ('response', 'notification', 'check', 'operator')),
+    -- Leaving `submitting` is always announced, and always for some evidence.
+    CONSTRAINT orders_unannounced_while_submitting CHECK ((state = 'submitting') = (version = 0)),
+    CONSTRAINT orders_evidence_unless_submitting CHECK ((state = 'submitting') = (evidence IS NULL)),
+    CONSTRAINT orders_refund_is_commanded CHECK (
+        refund IS NOT NULL
+        OR (state <> 'refunding' AND review_cause IS DISTINCT FROM 'refund_unresolved')),
+    CONSTRAINT orders_no_refund_while_submitting CHECK (state <> 'submitting' OR refund IS NULL),
+    CONSTRAINT orders_paid_is_announced CHECK (state NOT IN ('paid', 'refunding') OR announced_paid),
+    CONSTRAINT orders_failed_is_announced CHECK (state <> 'failed' OR announced_failed),
+    CONSTRAINT orders_refunded_is_announced CHECK (state <> 'refunded' OR announced_refunded),
+    CONSTRAINT orders_counts_from_zero CHECK (version >= 0 AND revision >= 0 AND checks_made >= 0)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
