@@ -1,0 +1,45 @@
+//! Connections and their limits. Nothing connects before it is used, and nothing exits because Postgres
+//! is away.
+
+use crate::{config::Database, flow::ports::StoreError};
+use secrecy::ExposeSecret;
+use sqlx::{
+    ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::{str::FromStr, time::Duration};
+
+/// How long a statement waits for a free connection.
+const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+/// A connection that has been idle for so long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// The server's side of every wait: what it must not hold for a client that is gone or stuck. The
+/// keepalives are its own too: a host that vanished must not hold the relay's lock for hours.
+const SETTINGS: [(&str, &str); 9] = [
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "15s"),
+    ("default_transaction_isolation", "read committed"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "30000"),
+    ("client_min_messages", "warning"),
+];
+
+/// How to connect. Fails only where the URL cannot be read, and says so without repeating it.
+pub(super) fn connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(database.url.expose_secret())
+        .map_err(|_| StoreError::Refused("database.url is no postgres:// URL".to_owned()))?;
+    Ok(options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging())
+}
+
+/// The pool; it connects with its first use.
+pub(super) fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_MAX)
+        .idle_timeout(IDLE_MAX)
+        .connect_lazy_with(options)
+}

@@ -1,0 +1,167 @@
+//! Rows as they are stored, and what they mean. Reading back what no version wrote is an error, never a
+//! default.
+
+use super::error::not_ours;
+use crate::{
+    domain::{
+        Time,
+        command::{CommandKind, CommandRef, Outcome, TraceContext},
+        event::EvidenceSource,
+        ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, RequestId},
+        learned::AttemptKind,
+        money::Rupiah,
+        order::OrderState,
+        record::{Announced, OrderRecord, Progress},
+    },
+    flow::ports::StoreError,
+};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+#[derive(FromRow)]
+pub(super) struct OrderRow {
+    pub order_key: i64,
+    pub merchant: String,
+    pub invoice_number: String,
+    pub amount: i64,
+    pub state: String,
+    pub review_cause: Option<String>,
+    pub state_since: Time,
+    pub version: i32,
+    pub revision: i64,
+    pub announced_paid: bool,
+    pub announced_failed: bool,
+    pub announced_refunded: bool,
+    pub doku_status: Option<String>,
+    pub evidence: Option<String>,
+    pub checks_made: i32,
+    pub payment: i64,
+    pub refund: Option<i64>,
+}
+
+impl OrderRow {
+    /// The order, with its commands' progress beside it.
+    pub fn record(&self, payment: Progress, refund: Option<Progress>) -> Result<OrderRecord, StoreError> {
+        Ok(OrderRecord {
+            merchant: merchant(&self.merchant)?,
+            invoice_number: invoice_number(&self.invoice_number)?,
+            amount: rupiah(self.amount)?,
+            state: OrderState::from_names(&self.state, self.review_cause.as_deref())
+                .ok_or_else(|| not_ours("state"))?,
+            state_since: self.state_since,
+            version: count(self.version)?,
+            announced: Announced {
+                paid: self.announced_paid,
+                failed: self.announced_failed,
+                refunded: self.announced_refunded,
+            },
+            doku_status: self.doku_status.clone(),
+            evidence: self.evidence.as_deref().map(evidence).transpose()?,
+            checks_made: count(self.checks_made)?,
+            payment,
+            refund,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct ProgressRow {
+    pub key: i64,
+    pub source: String,
+    pub id: String,
+    pub kind: String,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
+    pub request_id: String,
+    pub claimed_at: Time,
+    pub sends_end_at: Time,
+    pub sends: i32,
+    pub last_send_at: Option<Time>,
+    pub maybe_acted_at: Option<Time>,
+    pub inquired: bool,
+    pub failed_inquiries: i32,
+    pub contradictions: i32,
+    pub outcome: Option<String>,
+}
+
+impl ProgressRow {
+    pub fn progress(&self) -> Result<Progress, StoreError> {
+        let identity = Identity {
+            source: CommandSource::parse(self.source.as_str()).map_err(|_| not_ours("source"))?,
+            id: CommandId::parse(self.id.as_str()).map_err(|_| not_ours("id"))?,
+        };
+        Ok(Progress {
+            kind: command_kind(&self.kind)?,
+            command: CommandRef { identity, request_id: request_id(&self.request_id)? },
+            outcome: self.outcome.as_deref().map(outcome).transpose()?,
+            claimed_at: self.claimed_at,
+            sends_end_at: self.sends_end_at,
+            sends: count(self.sends)?,
+            last_send_at: self.last_send_at,
+            maybe_acted_at: self.maybe_acted_at,
+            inquired: self.inquired,
+            failed_inquiries: count(self.failed_inquiries)?,
+            contradictions: count(self.contradictions)?,
+        })
+    }
+
+    pub fn trace(&self) -> TraceContext {
+        TraceContext { traceparent: self.traceparent.clone(), tracestate: self.tracestate.clone() }
+    }
+}
+
+/// What an order waits for, as stored.
+#[derive(Debug, Clone)]
+pub(super) struct DueRow {
+    pub kind: AttemptKind,
+    /// With a token, the end of its lease.
+    pub at: Time,
+    pub token: Option<Uuid>,
+    pub claimed_at: Option<Time>,
+}
+
+pub(super) fn merchant(text: &str) -> Result<MerchantName, StoreError> {
+    MerchantName::parse(text).map_err(|_| not_ours("merchant"))
+}
+
+pub(super) fn invoice_number(text: &str) -> Result<InvoiceNumber, StoreError> {
+    InvoiceNumber::parse(text).map_err(|_| not_ours("invoice number"))
+}
+
+pub(super) fn request_id(text: &str) -> Result<RequestId, StoreError> {
+    RequestId::parse(text).map_err(|_| not_ours("Request-Id"))
+}
+
+pub(super) fn rupiah(amount: i64) -> Result<Rupiah, StoreError> {
+    u64::try_from(amount).ok().and_then(Rupiah::new).ok_or_else(|| not_ours("amount"))
+}
+
+pub(super) fn command_kind(name: &str) -> Result<CommandKind, StoreError> {
+    CommandKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| not_ours("kind of command"))
+}
+
+pub(super) fn outcome(name: &str) -> Result<Outcome, StoreError> {
+    Outcome::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| not_ours("outcome"))
+}
+
+pub(super) fn evidence(name: &str) -> Result<EvidenceSource, StoreError> {
+    EvidenceSource::ALL.into_iter().find(|e| e.name() == name).ok_or_else(|| not_ours("evidence"))
+}
+
+pub(super) fn attempt_kind(name: &str) -> Result<AttemptKind, StoreError> {
+    AttemptKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| not_ours("kind of attempt"))
+}
+
+pub(super) fn count(stored: i32) -> Result<u32, StoreError> {
+    u32::try_from(stored).map_err(|_| not_ours("count"))
+}
+
+/// A count that reaches the column's end stays there.
+pub(super) fn stored_count(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Text of strangers, cut to what a column takes: no U+0000, so many characters at most.
+pub(super) fn storable(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|c| *c != '\0').take(chars_max).collect()
+}

@@ -1,0 +1,65 @@
+//! One transaction, in a task of its own: a caller that is dropped, or gives up, changes nothing about it.
+//!
+//! sqlx 0.9 can leave a transaction open in the pool when the future that began it is dropped. Here it
+//! is dropped only at `TX_MAX`, and then the connection is closed instead of going back.
+
+use super::{
+    Inner,
+    error::{Done, Undone},
+};
+use crate::flow::ports::StoreError;
+use sqlx::{Connection, PgConnection, PgPool};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// No transaction of ours takes longer unless the network swallows its packets: the server's own
+/// timeouts (`pool`) end it before that.
+const TX_MAX: Duration = Duration::from_secs(20);
+
+/// What is done inside of a transaction. An error rolls it back.
+pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'c>>;
+
+impl Inner {
+    /// Runs `work` in one transaction. After `StoreError::Away` it may have been committed or not.
+    pub(super) async fn transaction<T, F>(self: &Arc<Self>, work: F) -> Done<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        let task = tokio::spawn(async move { on_a_connection(&pool, work).await });
+        match task.await {
+            Ok(done) => done,
+            Err(died) => Err(StoreError::Refused(format!("a transaction's task ended: {died}")).into()),
+        }
+    }
+}
+
+async fn on_a_connection<T, F>(pool: &PgPool, work: F) -> Done<T>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+{
+    let mut connection = pool.acquire().await?;
+    if let Ok(done) = timeout(TX_MAX, begin_to_commit(&mut connection, work)).await {
+        return done;
+    }
+    connection.close_on_drop();
+    Err(Undone::Failed(StoreError::Away("a transaction was not answered".to_owned())))
+}
+
+async fn begin_to_commit<T, F>(connection: &mut PgConnection, work: F) -> Done<T>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+{
+    let mut tx = connection.begin().await?;
+    match work(&mut tx).await {
+        Ok(done) => {
+            tx.commit().await?;
+            Ok(done)
+        }
+        Err(undone) => {
+            tx.rollback().await?;
+            Err(undone)
+        }
+    }
+}
