@@ -1,0 +1,132 @@
+//! What is due: rows in and out, and which of them are wanted now. Whoever writes a row holds its
+//! order's row lock.
+
+use super::{
+    Inner,
+    error::{Done, store_error},
+    orders,
+    rows::{attempt_kind, merchant},
+};
+use crate::{
+    domain::{Time, ids::MerchantName, plan::Due},
+    flow::ports::{Claim, DueFilter, DueOrder, StoreError},
+};
+use sqlx::{PgConnection, PgPool, Row};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// Writes what an order waits for, in place of whatever it waited for. With `claim` an attempt is under
+/// way since that time, and `due.at` is the end of its lease.
+pub(super) async fn put(
+    connection: &mut PgConnection,
+    order_key: i64,
+    merchant: &MerchantName,
+    due: &Due,
+    claim: Option<(Uuid, Time)>,
+) -> Done<()> {
+    sqlx::query(
+        "INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (order_key) DO UPDATE
+         SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
+             token = excluded.token, claimed_at = excluded.claimed_at",
+    )
+    .bind(order_key)
+    .bind(merchant.as_str())
+    .bind(due.kind.name())
+    .bind(due.at)
+    .bind(due.sends_end_at)
+    .bind(claim.map(|(token, _)| token))
+    .bind(claim.map(|(_, since)| since))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete(connection: &mut PgConnection, order_key: i64) -> Done<()> {
+    sqlx::query("DELETE FROM due WHERE order_key = $1").bind(order_key).execute(connection).await?;
+    Ok(())
+}
+
+/// Gives a claim back whose attempt was not started: due again now. One that is lost already stays so.
+pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), StoreError> {
+    let (order_key, token) = (claim.order_key, claim.token);
+    inner
+        .transaction(move |connection| {
+            Box::pin(async move {
+                orders::lock(connection, order_key).await?;
+                sqlx::query(
+                    "UPDATE due SET at = jenius_now(), token = NULL, claimed_at = NULL
+                     WHERE order_key = $1 AND token = $2",
+                )
+                .bind(order_key)
+                .bind(token)
+                .execute(connection)
+                .await?;
+                Ok(())
+            })
+        })
+        .await?;
+    inner.due_changed.notify_one();
+    Ok(())
+}
+
+/// Reads the index of due times from its start. An order whose command was made for an account or a host
+/// that is not configured now is stranded: it is not asked about under another. A send whose time is over
+/// cannot be sent any more, so it counts as an inquiry, also for those whose sends are stopped.
+pub(super) const LIST: &str = "
+    WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
+    SELECT d.order_key, d.merchant,
+           CASE WHEN d.sends_end_at <= (SELECT now FROM clock) THEN 'inquiry' ELSE d.kind END AS kind
+    FROM due d
+    WHERE d.at <= (SELECT now FROM clock)
+      AND (d.kind = 'inquiry' OR d.sends_end_at <= (SELECT now FROM clock)
+           OR NOT ($2 OR d.merchant = ANY ($3)))
+      AND EXISTS (
+          SELECT FROM orders o
+          JOIN commands c ON c.key = CASE
+              WHEN o.state = 'refunding' OR o.review_cause = 'refund_unresolved' THEN o.refund
+              ELSE o.payment END
+          JOIN unnest($4::text[], $5::text[], $6::text[]) AS a (merchant, client_id, base_url)
+              ON a.merchant = c.merchant AND a.client_id = c.client_id AND a.base_url = c.base_url
+          WHERE o.order_key = d.order_key
+          OFFSET 0)
+    ORDER BY d.at
+    LIMIT $1";
+
+/// Orders whose time has come, oldest first.
+pub(super) async fn list(pool: &PgPool, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
+    let rows = sqlx::query(LIST)
+        .bind(i64::from(filter.limit))
+        .bind(filter.no_sends)
+        .bind(filter.no_sends_for.iter().map(MerchantName::as_str).collect::<Vec<_>>())
+        .bind(filter.accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
+        .bind(filter.accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
+        .bind(filter.accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
+        .fetch_all(pool)
+        .await
+        .map_err(|e| store_error(&e))?;
+    rows.iter().map(read).collect::<Result<_, _>>()
+}
+
+fn read(row: &sqlx::postgres::PgRow) -> Result<DueOrder, StoreError> {
+    let text = |column: &str| row.try_get::<String, _>(column).map_err(|e| store_error(&e));
+    Ok(DueOrder {
+        order_key: row.try_get("order_key").map_err(|e| store_error(&e))?,
+        merchant: merchant(&text("merchant")?)?,
+        kind: attempt_kind(&text("kind")?)?,
+    })
+}
+
+/// How long until another order becomes due; those that are due already are not counted.
+pub(super) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, StoreError> {
+    let next: Option<(Time, Time)> = sqlx::query_as(
+        "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
+         SELECT at, (SELECT now FROM clock) FROM due
+         WHERE at > (SELECT now FROM clock) ORDER BY at LIMIT 1",
+    )
+    .fetch_optional(pool)
+    .await
+    .map_err(|e| store_error(&e))?;
+    Ok(next.map(|(at, now)| (at - now).to_std().unwrap_or_default()))
+}

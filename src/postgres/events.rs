@@ -1,0 +1,241 @@
+//! The bytes of an event: a CloudEvent in structured mode, written once, in the transaction of the change
+//! it tells of. Nothing of the request's body is in it: no name, phone, e-mail or cash tag.
+
+use super::{error::Done, rejections::TRACE_CHARS_MAX, rows::storable};
+use crate::{
+    domain::{
+        Time,
+        command::{Command, TraceContext},
+        event::{EventType, OrderEvent},
+        record::OrderRecord,
+        validate::{Code, Violation},
+    },
+    flow::ports::StoreError,
+};
+use chrono::SecondsFormat;
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::{NoContext, Timestamp, Uuid};
+
+/// What was written in a rejected command's `merchant` is repeated up to so many characters.
+const MERCHANT_CHARS_MAX: usize = 255;
+
+/// An event on its way into the outbox.
+pub(super) struct NewEvent {
+    pub event_id: Uuid,
+    pub event_type: EventType,
+    /// The order it is about, and its version with this event; `None` for a rejection.
+    pub order: Option<(i64, u32)>,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub created_at: Time,
+    pub body: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct CloudEvent<'a, D> {
+    specversion: &'static str,
+    id: String,
+    source: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
+    data: D,
+}
+
+#[derive(Serialize)]
+struct OrderData<'a> {
+    merchant: &'a str,
+    invoice_number: &'a str,
+    amount: String,
+    currency: &'static str,
+    state: &'static str,
+    previous_state: &'static str,
+    evidence: &'static str,
+    doku_status: Option<&'a str>,
+    command_id: Option<&'a str>,
+    command_source: Option<&'a str>,
+    request_id: Option<&'a str>,
+    error: Option<ErrorData<'a>>,
+    late: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorData<'a> {
+    code: &'a str,
+    message: &'a str,
+    http_status: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct RejectedData<'a> {
+    merchant: &'a str,
+    command_id: &'a str,
+    command_source: &'a str,
+    invoice_number: Option<&'a str>,
+    errors: Vec<ViolationData<'a>>,
+}
+
+#[derive(Serialize)]
+struct ViolationData<'a> {
+    code: &'static str,
+    field: &'a str,
+    message: &'a str,
+}
+
+/// An event of an order. `trace` is that of the command the event speaks of.
+pub(super) fn of_order(
+    order_key: i64,
+    order: &OrderRecord,
+    event: &OrderEvent,
+    trace: &TraceContext,
+    now: Time,
+) -> Result<NewEvent, StoreError> {
+    let command = event.command.as_ref();
+    let command_id = command.map(|c| c.identity.id.as_str());
+    let data = OrderData {
+        merchant: order.merchant.as_str(),
+        invoice_number: order.invoice_number.as_str(),
+        amount: order.amount.to_string(),
+        currency: "IDR",
+        state: event.state.name(),
+        previous_state: event.previous_state.name(),
+        evidence: event.evidence.name(),
+        doku_status: event.doku_status.as_deref(),
+        command_id,
+        command_source: command.map(|c| c.identity.source.as_str()),
+        request_id: command.map(|c| c.request_id.as_str()),
+        error: event.error.as_ref().map(|error| ErrorData {
+            code: &error.code,
+            message: &error.message,
+            http_status: error.http_status,
+        }),
+        late: event.late,
+    };
+    let about = About {
+        source: format!("/jenius-pay/{}", order.merchant),
+        subject: Some(order.invoice_number.as_str()),
+        order: Some((order_key, event.version)),
+        correlation_id: command_id,
+        trace,
+    };
+    about.event(event.event_type, now, data)
+}
+
+/// The event of a rejected command.
+pub(super) fn of_rejection(
+    command: &Command,
+    violations: &[Violation],
+    now: Time,
+) -> Result<NewEvent, StoreError> {
+    let merchant = storable(&command.merchant, MERCHANT_CHARS_MAX);
+    let unknown = violations.iter().any(|v| v.code == Code::MerchantUnknown);
+    let data = RejectedData {
+        merchant: &merchant,
+        command_id: command.identity.id.as_str(),
+        command_source: command.identity.source.as_str(),
+        invoice_number: command.invoice_number.as_deref(),
+        errors: violations
+            .iter()
+            .map(|v| ViolationData { code: v.code.name(), field: &v.field, message: &v.message })
+            .collect(),
+    };
+    let about = About {
+        source: if unknown { "/jenius-pay".to_owned() } else { format!("/jenius-pay/{merchant}") },
+        // CloudEvents: a subject, where there is one, is not empty.
+        subject: command.invoice_number.as_deref().filter(|number| !number.is_empty()),
+        order: None,
+        correlation_id: Some(command.identity.id.as_str()),
+        trace: &command.trace,
+    };
+    about.event(EventType::CommandRejected, now, data)
+}
+
+/// What an event's attributes are made of.
+struct About<'a> {
+    source: String,
+    subject: Option<&'a str>,
+    order: Option<(i64, u32)>,
+    correlation_id: Option<&'a str>,
+    trace: &'a TraceContext,
+}
+
+impl About<'_> {
+    fn event(&self, event_type: EventType, now: Time, data: impl Serialize) -> Result<NewEvent, StoreError> {
+        let event_id = new_id(now);
+        let traceparent = self.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
+        let tracestate = self.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
+        let body = serde_json::to_vec(&CloudEvent {
+            specversion: "1.0",
+            id: event_id.to_string(),
+            source: &self.source,
+            event_type: &event_type.name(),
+            subject: self.subject,
+            time: now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            sequence: self.order.map(|(_, version)| version.to_string()),
+            traceparent: traceparent.as_deref(),
+            tracestate: tracestate.as_deref(),
+            data,
+        })
+        .map_err(|error| StoreError::Refused(format!("an event could not be written: {error}")))?;
+        Ok(NewEvent {
+            event_id,
+            event_type,
+            order: self.order,
+            correlation_id: self.correlation_id.map(str::to_owned),
+            traceparent,
+            created_at: now,
+            body,
+        })
+    }
+}
+
+/// A UUIDv7 of the change's own time.
+fn new_id(now: Time) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
+}
+
+/// Writes events and their outbox rows, in the order of their versions. No event is without an outbox
+/// row of the same transaction.
+pub(super) async fn insert(connection: &mut PgConnection, events: &[NewEvent]) -> Done<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&NewEvent) -> Option<String>| events.iter().map(of).collect::<Vec<_>>();
+    sqlx::query(
+        "WITH told AS (
+             INSERT INTO events
+                 (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[],
+                                  $6::text[], $7::bytea[], $8::timestamptz[])
+             RETURNING event_id, order_key, version)
+         INSERT INTO outbox (event_id, order_key)
+         SELECT event_id, order_key FROM told ORDER BY version",
+    )
+    .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.order.map(|(key, _)| key)).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.order.and_then(|(_, v)| i32::try_from(v).ok())).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.event_type.routing_key()).collect::<Vec<_>>())
+    .bind(column(|e| e.correlation_id.clone()))
+    .bind(column(|e| e.traceparent.clone()))
+    .bind(events.iter().map(|e| e.body.as_slice()).collect::<Vec<_>>())
+    .bind(events.iter().map(|e| e.created_at).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Publishes an event again: a row of its own, that holds no order back.
+pub(super) async fn publish_again(connection: &mut PgConnection, event_id: Uuid) -> Done<()> {
+    sqlx::query("INSERT INTO outbox (event_id) VALUES ($1)").bind(event_id).execute(connection).await?;
+    Ok(())
+}

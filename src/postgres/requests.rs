@@ -1,0 +1,72 @@
+//! The stored request of a command, and the claim that is given away with it.
+
+use super::{
+    error::Done,
+    rows::{command_kind, invoice_number, merchant, request_id},
+};
+use crate::domain::{command::StoredRequest, money::Rupiah};
+use sqlx::{FromRow, PgConnection};
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(FromRow)]
+struct RequestRow {
+    merchant: String,
+    kind: String,
+    invoice_number: String,
+    request_id: String,
+    client_id: String,
+    base_url: String,
+    request_body: Vec<u8>,
+}
+
+/// Reads a command's request as it was stored with its claim.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    command_key: i64,
+    amount: Rupiah,
+) -> Done<StoredRequest> {
+    let row: RequestRow = sqlx::query_as(
+        "SELECT merchant, kind, invoice_number, request_id, client_id, base_url, request_body
+         FROM commands WHERE key = $1",
+    )
+    .bind(command_key)
+    .fetch_one(connection)
+    .await?;
+    Ok(StoredRequest {
+        merchant: merchant(&row.merchant)?,
+        kind: command_kind(&row.kind)?,
+        invoice_number: invoice_number(&row.invoice_number)?,
+        amount,
+        request_id: request_id(&row.request_id)?,
+        client_id: row.client_id,
+        base_url: row.base_url,
+        body: row.request_body,
+    })
+}
+
+/// What the database's clock says will be `left` from now, on this machine's clock. `asked_at` was
+/// before the statement: the answer is never later than what the database holds.
+pub(super) fn instant(asked_at: Instant, left: chrono::TimeDelta) -> Instant {
+    /// Far enough that nothing waits for it, near enough to be an `Instant` anywhere.
+    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    asked_at + left.to_std().unwrap_or_default().min(FAR)
+}
+
+/// A duration as Postgres takes it.
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_ends_at_the_time_of_asking() {
+        let asked_at = Instant::now();
+        assert_eq!(instant(asked_at, chrono::TimeDelta::seconds(-5)), asked_at);
+        assert_eq!(instant(asked_at, chrono::TimeDelta::seconds(5)), asked_at + Duration::from_secs(5));
+        assert!(instant(asked_at, chrono::TimeDelta::MAX) > asked_at);
+    }
+}
