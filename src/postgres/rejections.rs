@@ -1,0 +1,175 @@
+//! Commands that do not become attempts: known ones, and those that break a rule. A rejection is stored,
+//! so that its identity is known; a conflict with a known identity is only told.
+
+use super::{
+    Inner,
+    error::{Done, Undone},
+    events,
+    rows::storable,
+};
+use crate::{
+    domain::{
+        Time,
+        command::{Command, Outcome, RefundRefusal, Rejection},
+        ids::Identity,
+        validate::{Code, Violation},
+    },
+    flow::ports::{Claimed, StoreError},
+};
+use sqlx::{FromRow, PgConnection};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// So often a transaction that another overtook is judged again; each time the other has committed what
+/// the next look sees.
+pub(super) const RACES_MAX: u32 = 5;
+/// Trace context as W3C bounds it; what is longer is cut.
+pub(super) const TRACE_CHARS_MAX: usize = 512;
+/// What a rejected command wrote as merchant or invoice number is kept up to so many characters.
+const WRITTEN_CHARS_MAX: usize = 255;
+
+/// A command whose identity was seen before.
+#[derive(FromRow)]
+pub(super) struct KnownCommand {
+    pub key: i64,
+    kind: String,
+    merchant: String,
+    digest: Vec<u8>,
+    outcome_event: Option<Uuid>,
+}
+
+impl KnownCommand {
+    /// The same kind, merchant and data.
+    fn is(&self, command: &Command) -> bool {
+        self.kind == command.kind.name()
+            && self.merchant == storable(&command.merchant, WRITTEN_CHARS_MAX)
+            && self.digest == command.digest
+    }
+}
+
+/// Stores a rejection, unless its identity is known already.
+pub(super) async fn reject(inner: &Arc<Inner>, rejection: Rejection) -> Result<Claimed, StoreError> {
+    let rejection = Arc::new(rejection);
+    for _ in 0..RACES_MAX {
+        let this = Arc::clone(&rejection);
+        match inner.transaction(move |c| Box::pin(reject_one(c, this))).await {
+            Ok(answer) => {
+                inner.answered(rejection.command.kind, &answer);
+                return Ok(answer);
+            }
+            Err(Undone::Raced) => {}
+            Err(Undone::Failed(error)) => return Err(error),
+        }
+    }
+    Err(Undone::Raced.into())
+}
+
+/// The contract's order: identity, `merchant_unknown`, `command_expired`, the fields.
+async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) -> Done<Claimed> {
+    let command = &rejection.command;
+    if let Some(known) = find(connection, &command.identity).await? {
+        return answer_known(connection, command, &known).await;
+    }
+    let now = now(connection).await?;
+    let merchant_unknown = rejection.violations.iter().any(|v| v.code == Code::MerchantUnknown);
+    match expired(command, now).filter(|_| !merchant_unknown) {
+        Some(expired) => store(connection, command, &[expired], now).await,
+        None => store(connection, command, &rejection.violations, now).await,
+    }
+}
+
+pub(super) async fn now(connection: &mut PgConnection) -> Done<Time> {
+    Ok(sqlx::query_scalar("SELECT jenius_now()").fetch_one(connection).await?)
+}
+
+pub(super) async fn find(connection: &mut PgConnection, identity: &Identity) -> Done<Option<KnownCommand>> {
+    let known = sqlx::query_as(
+        "SELECT key, kind, merchant, digest, outcome_event FROM commands WHERE source = $1 AND id = $2",
+    )
+    .bind(identity.source.as_str())
+    .bind(identity.id.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(known)
+}
+
+/// The same again: its outcome, where known, is published again. Other data: told, and nothing stored.
+pub(super) async fn answer_known(
+    connection: &mut PgConnection,
+    command: &Command,
+    known: &KnownCommand,
+) -> Done<Claimed> {
+    if known.is(command) {
+        if let Some(event_id) = known.outcome_event {
+            events::publish_again(connection, event_id).await?;
+        }
+        return Ok(Claimed::Duplicate);
+    }
+    let message = "a new id: the command that first had this one is another";
+    let conflict = violation(Code::IdentityConflict, "id", message);
+    let now = now(connection).await?;
+    events::insert(connection, &[events::of_rejection(command, &[conflict], now)?]).await?;
+    Ok(Claimed::Rejected)
+}
+
+/// Whether the command's `expirytime` had passed.
+pub(super) fn expired(command: &Command, now: Time) -> Option<Violation> {
+    let passed = command.expires_at.is_some_and(|at| at <= now);
+    passed.then(|| violation(Code::CommandExpired, "expirytime", "a time after the command is first seen"))
+}
+
+/// Stores a command that breaks a rule, with its event.
+pub(super) async fn store(
+    connection: &mut PgConnection,
+    command: &Command,
+    violations: &[Violation],
+    now: Time,
+) -> Done<Claimed> {
+    let event = events::of_rejection(command, violations, now)?;
+    let event_id = event.event_id;
+    events::insert(connection, &[event]).await?;
+    let inserted = sqlx::query(
+        "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
+                               received_at, outcome, settled_at, outcome_event)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $11)
+         ON CONFLICT (source, id) DO NOTHING",
+    )
+    .bind(command.identity.source.as_str())
+    .bind(command.identity.id.as_str())
+    .bind(command.kind.name())
+    .bind(storable(&command.merchant, WRITTEN_CHARS_MAX))
+    .bind(command.digest.as_slice())
+    .bind(command.invoice_number.as_deref().map(|n| storable(n, WRITTEN_CHARS_MAX)))
+    .bind(command.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(command.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(now)
+    .bind(Outcome::Rejected.name())
+    .bind(event_id)
+    .execute(connection)
+    .await?;
+    if inserted.rows_affected() == 1 { Ok(Claimed::Rejected) } else { Err(Undone::Raced) }
+}
+
+pub(super) fn violation(code: Code, field: &str, message: &str) -> Violation {
+    Violation { code, field: field.to_owned(), message: message.to_owned() }
+}
+
+/// Why a refund cannot start, as its event says it.
+pub(super) fn refused(refusal: RefundRefusal) -> Violation {
+    let (code, message) = match refusal {
+        RefundRefusal::OrderUnknown => (Code::OrderUnknown, "an order of this merchant"),
+        RefundRefusal::RefundInProgress => {
+            (Code::RefundInProgress, "an order without another refund that is open or unresolved")
+        }
+        RefundRefusal::AlreadyRefunded => (Code::AlreadyRefunded, "an order that is not refunded yet"),
+        RefundRefusal::OrderNotPaid => (Code::OrderNotPaid, "an order that is paid"),
+        RefundRefusal::AmountMismatch => {
+            return violation(
+                Code::AmountMismatch,
+                "order.amount",
+                "the order's own amount: full refunds only",
+            );
+        }
+    };
+    violation(code, "order.invoice_number", message)
+}
