@@ -1,1 +1,180 @@
-//! The only SQL: claims, records, due times, the outbox.
+//! Time and truth: the only SQL. Every method of the store is one committed transaction, or nothing.
+//!
+//! Never: a change of an order that the domain did not decide; a due time, lease or event time by any
+//! clock but the database's (`jenius_now()`); a write to an order, its commands or its due row without
+//! that order's row lock.
+
+mod attempts;
+mod claims;
+mod due;
+mod error;
+mod events;
+mod gauges;
+mod orders;
+mod outbox;
+mod outcomes;
+mod parked;
+mod pool;
+mod rejections;
+mod requests;
+mod rows;
+mod schema;
+mod take;
+mod tx;
+mod views;
+
+pub use gauges::{Gauges, OpenOrders};
+pub use outbox::{ActiveOutbox, PostgresSeat};
+pub use schema::migrate;
+pub use views::{list_orders, order_view};
+
+use crate::{
+    config::{Database, Environment},
+    domain::{
+        command::{CommandKind, Outcome, Rejection},
+        learned::AttemptClass,
+        plan::Plan,
+    },
+    flow::ports::{Claim, Claimed, DueFilter, DueOrder, Learned, NewCommand, Store, StoreError, Taken},
+    metric,
+};
+use claims::Claims;
+use outcomes::Records;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+
+/// Numbers in [0, 1), for jitter.
+pub type Dice = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// What every transaction needs.
+struct Inner {
+    pool: PgPool,
+    options: PgConnectOptions,
+    plan: Plan,
+    dice: Dice,
+    outbox_changed: Arc<Notify>,
+    due_changed: Arc<Notify>,
+}
+
+impl Inner {
+    /// Wakes whoever waits for what a commit brought, and counts it.
+    fn committed(&self, brought: &orders::Brought) {
+        if brought.events {
+            self.outbox_changed.notify_one();
+        }
+        if brought.due {
+            self.due_changed.notify_one();
+        }
+        if let Some((kind, outcome, took)) = brought.settled {
+            metric::command_settled(kind, outcome, Some(took));
+        }
+        for (kind, class) in &brought.attempts {
+            metric::attempt_made(*kind, *class);
+            if *class == AttemptClass::Lost {
+                metric::claims_lost(1);
+            }
+        }
+    }
+
+    /// The same for a command that made no attempt.
+    fn answered(&self, kind: CommandKind, claimed: &Claimed) {
+        match claimed {
+            Claimed::Ours(_) => {}
+            Claimed::Deferred => self.due_changed.notify_one(),
+            Claimed::Duplicate => self.outbox_changed.notify_one(),
+            Claimed::Rejected => {
+                self.outbox_changed.notify_one();
+                metric::command_settled(kind, Outcome::Rejected, None);
+            }
+        }
+    }
+}
+
+/// The store, over one pool.
+#[derive(Clone)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+    claims: Claims,
+    records: Records,
+}
+
+impl PostgresStore {
+    /// Nothing connects yet. Fails only where `database.url` cannot be read.
+    pub fn connect(database: &Database, plan: Plan, dice: Dice) -> Result<Self, StoreError> {
+        Ok(Self::over(pool::connect_options(database)?, database.max_connections, plan, dice))
+    }
+
+    fn over(options: PgConnectOptions, max_connections: u32, plan: Plan, dice: Dice) -> Self {
+        let inner = Arc::new(Inner {
+            pool: pool::pool(options.clone(), max_connections),
+            options,
+            plan,
+            dice,
+            outbox_changed: Arc::default(),
+            due_changed: Arc::default(),
+        });
+        Self { claims: Claims::new(Arc::clone(&inner)), records: Records::new(Arc::clone(&inner)), inner }
+    }
+
+    /// For connections beside the pool: the relay's seat.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.inner.options.clone()
+    }
+
+    /// Whether the database can be worked with: reached, migrated, and of this environment. A new one is
+    /// bound to the environment. The error says what a person should know.
+    pub async fn look(&self, environment: Environment) -> Result<(), StoreError> {
+        if !schema::is_migrated(&self.inner.pool).await? {
+            return Err(StoreError::Away("the schema is not migrated: run `jenius-pay migrate`".to_owned()));
+        }
+        schema::bind_environment(&self.inner.pool, environment).await
+    }
+
+    /// Woken when this process has committed an event.
+    pub fn outbox_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.outbox_changed)
+    }
+
+    /// Woken when this process has committed a due time.
+    pub fn due_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.due_changed)
+    }
+}
+
+impl Store for PostgresStore {
+    async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
+        self.claims.claim(new).await
+    }
+
+    async fn reject(&self, rejection: Rejection) -> Result<Claimed, StoreError> {
+        rejections::reject(&self.inner, rejection).await
+    }
+
+    async fn apply_parked(&self, claim: &Claim) -> Result<bool, StoreError> {
+        parked::apply(&self.inner, claim).await
+    }
+
+    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
+        self.records.record(claim, learned, took).await
+    }
+
+    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
+        due::give_back(&self.inner, claim).await
+    }
+
+    async fn due(&self, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
+        due::list(&self.inner.pool, filter).await
+    }
+
+    async fn take(&self, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
+        take::take(&self.inner, due, lease).await
+    }
+
+    async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
+        due::next_in(&self.inner.pool).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

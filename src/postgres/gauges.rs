@@ -1,0 +1,149 @@
+//! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
+//! so that old orders cost nothing; only the balance reads a whole table.
+
+use super::{PostgresStore, error::store_error};
+use crate::{
+    domain::{ids::MerchantName, order::OrderState},
+    flow::ports::{Account, StoreError},
+    metric,
+};
+use sqlx::{FromRow, PgPool};
+use std::time::Duration;
+
+/// What there is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gauges {
+    /// One for each merchant and open state that has orders.
+    pub open_orders: Vec<OpenOrders>,
+    pub outbox_events: u64,
+    /// Zero where the outbox is empty.
+    pub outbox_oldest: Duration,
+    pub parked_notifications: u64,
+    /// Due orders whose command was made for an account or host that is not configured.
+    pub stranded_orders: u64,
+}
+
+/// The orders of one merchant in one open state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenOrders {
+    pub merchant: MerchantName,
+    pub state: OrderState,
+    pub count: u64,
+    pub rupiah: u64,
+    /// Since it became this state.
+    pub oldest: Duration,
+}
+
+impl Gauges {
+    /// Sets the metrics; to zero where a configured merchant has no orders in an open state.
+    pub fn publish(&self, accounts: &[Account]) {
+        metric::outbox(self.outbox_events, self.outbox_oldest);
+        metric::parked_notifications(self.parked_notifications);
+        for merchant in accounts.iter().map(|account| &account.merchant) {
+            for state in OrderState::ALL.into_iter().filter(|state| state.is_open()) {
+                if !self.open_orders.iter().any(|o| o.merchant == *merchant && o.state == state) {
+                    metric::open_orders(merchant.as_str(), state, 0, 0, Duration::ZERO);
+                }
+            }
+        }
+        for open in &self.open_orders {
+            metric::open_orders(open.merchant.as_str(), open.state, open.count, open.rupiah, open.oldest);
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct OpenRow {
+    merchant: String,
+    state: String,
+    count: i64,
+    rupiah: i64,
+    oldest_seconds: f64,
+}
+
+#[derive(FromRow)]
+struct CountRow {
+    outbox_events: i64,
+    outbox_oldest_seconds: f64,
+    parked: i64,
+    stranded: i64,
+}
+
+impl PostgresStore {
+    /// Counts what is open, waiting, parked and stranded, given the accounts that are configured.
+    pub async fn gauges(&self, accounts: &[Account]) -> Result<Gauges, StoreError> {
+        let pool = &self.inner.pool;
+        let open = open_orders(pool).await?;
+        let counts: CountRow = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
+                    coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
+                              FROM outbox ORDER BY sequence LIMIT 1), 0) AS outbox_oldest_seconds,
+                    (SELECT count(*) FROM notifications WHERE order_key IS NULL) AS parked,
+                    (SELECT count(*)
+                     FROM due d JOIN orders o USING (order_key)
+                     JOIN commands c ON c.key = CASE
+                         WHEN o.state = 'refunding' OR o.review_cause = 'refund_unresolved' THEN o.refund
+                         ELSE o.payment END
+                     WHERE (c.merchant, c.client_id, c.base_url) NOT IN (
+                         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))) AS stranded",
+        )
+        .bind(accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
+        .bind(accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
+        .bind(accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
+        .fetch_one(pool)
+        .await
+        .map_err(|e| store_error(&e))?;
+        Ok(Gauges {
+            open_orders: open,
+            outbox_events: counts.outbox_events.unsigned_abs(),
+            outbox_oldest: seconds(counts.outbox_oldest_seconds),
+            parked_notifications: counts.parked.unsigned_abs(),
+            stranded_orders: counts.stranded.unsigned_abs(),
+        })
+    }
+
+    /// Commands claimed + rejected − settled − open: anything but 0 is a bug. It reads every command, so
+    /// it is asked for now and then, not at every scrape.
+    pub async fn balance(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar(
+            "SELECT count(*) - count(c.outcome)
+                    - (SELECT count(*) FROM orders WHERE state IN ('submitting', 'refunding'))
+             FROM commands c",
+        )
+        .fetch_one(&self.inner.pool)
+        .await
+        .map_err(|e| store_error(&e))
+    }
+}
+
+async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
+    let rows: Vec<OpenRow> = sqlx::query_as(
+        "SELECT o.merchant, o.state, count(*) AS count, sum(o.amount)::bigint AS rupiah,
+                greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds
+         FROM due d JOIN orders o USING (order_key)
+         WHERE o.state IN ('submitting', 'awaiting_payment', 'refunding')
+         GROUP BY o.merchant, o.state",
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(|e| store_error(&e))?;
+    rows.into_iter().map(OpenRow::orders).collect()
+}
+
+impl OpenRow {
+    fn orders(self) -> Result<OpenOrders, StoreError> {
+        Ok(OpenOrders {
+            merchant: super::rows::merchant(&self.merchant)?,
+            state: OrderState::from_names(&self.state, None)
+                .ok_or_else(|| super::error::not_ours("state"))?,
+            count: self.count.unsigned_abs(),
+            rupiah: self.rupiah.unsigned_abs(),
+            oldest: seconds(self.oldest_seconds),
+        })
+    }
+}
+
+/// A clock that was set back makes nothing younger than now.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,111 @@
+//! The outbox, as its one active relay sees it. The seat is an advisory lock of a session of its own:
+//! everything is read and deleted on that very connection, so that a relay that lost its seat cannot go
+//! on. A seat whose host vanished is freed by the server's TCP keepalives (`pool`).
+
+use super::error::store_error;
+use crate::flow::ports::{Outbox, OutboxEvent, RelaySeat, StoreError};
+use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// The advisory lock of the active relay: "jenius" as a number.
+const RELAY_LOCK: i64 = 0x6a65_6e69_7573;
+/// A statement that is not answered for so long has lost its connection, and the relay its seat.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Where a relay asks for the seat.
+pub struct PostgresSeat {
+    options: PgConnectOptions,
+}
+
+impl PostgresSeat {
+    pub fn new(options: PgConnectOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl RelaySeat for PostgresSeat {
+    type Outbox = ActiveOutbox;
+
+    async fn take(&self) -> Result<Option<ActiveOutbox>, StoreError> {
+        let mut connection = answered(PgConnection::connect_with(&self.options)).await?;
+        let seated: bool = answered(
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK).fetch_one(&mut connection),
+        )
+        .await?;
+        Ok(seated.then_some(ActiveOutbox { connection }))
+    }
+}
+
+/// The outbox on the connection that holds the seat. Dropped, it gives the seat away.
+pub struct ActiveOutbox {
+    connection: PgConnection,
+}
+
+#[derive(FromRow)]
+struct OutboxRow {
+    sequence: i64,
+    event_id: Uuid,
+    order_key: Option<i64>,
+    #[sqlx(rename = "type")]
+    routing_key: String,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    body: Vec<u8>,
+    age_us: i64,
+}
+
+pub(super) const UNPUBLISHED: &str = "
+    SELECT o.sequence, o.event_id, o.order_key, e.type, e.correlation_id, e.traceparent, e.body,
+           greatest(0, extract(epoch FROM jenius_now() - o.created_at) * 1000000)::bigint AS age_us
+    FROM outbox o JOIN events e USING (event_id)
+    ORDER BY o.sequence
+    LIMIT $1";
+
+impl Outbox for ActiveOutbox {
+    async fn unpublished(&mut self, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+        let rows: Vec<OutboxRow> =
+            answered(sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).fetch_all(&mut self.connection))
+                .await?;
+        Ok(rows.into_iter().map(OutboxRow::event).collect())
+    }
+
+    async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+        answered(
+            sqlx::query(
+                "WITH gone AS (DELETE FROM outbox WHERE sequence = ANY ($1) RETURNING event_id)
+                 UPDATE events SET published_at = jenius_now()
+                 FROM gone WHERE events.event_id = gone.event_id AND published_at IS NULL",
+            )
+            .bind(sequences)
+            .execute(&mut self.connection),
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+impl OutboxRow {
+    fn event(self) -> OutboxEvent {
+        OutboxEvent {
+            sequence: self.sequence,
+            event_id: self.event_id,
+            order_key: self.order_key,
+            event_type: format!("jenius.{}.v1", self.routing_key),
+            routing_key: self.routing_key,
+            correlation_id: self.correlation_id,
+            traceparent: self.traceparent,
+            body: self.body.into(),
+            age: Duration::from_micros(self.age_us.unsigned_abs()),
+        }
+    }
+}
+
+/// A dropped statement does no harm here: its connection is dropped with it, and no transaction is open.
+async fn answered<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match timeout(ANSWER_MAX, statement).await {
+        Ok(answer) => answer.map_err(|e| store_error(&e)),
+        Err(_) => Err(StoreError::Away(format!("no answer within {} s", ANSWER_MAX.as_secs()))),
+    }
+}

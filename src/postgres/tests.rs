@@ -1,0 +1,286 @@
+//! The store against a real Postgres: `DATABASE_URL` names a server on which databases may be made. Each
+//! test has a database of its own, copied from one that was migrated once, and drops it.
+
+mod claims;
+mod follow_up;
+mod records;
+mod refunds;
+mod relay;
+mod schema;
+mod views;
+
+use super::{PostgresStore, schema::migrate_at};
+use crate::{
+    domain::{
+        command::{Command, CommandKind, Order, StoredRequest, TraceContext},
+        ids::{
+            CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id,
+            refund_request_id,
+        },
+        learned::{Health, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding, SendLearned},
+        money::{ReportedAmount, Rupiah},
+        plan::{CheckPlan, Plan},
+        retry::RetryPolicy,
+    },
+    flow::ports::{Account, Claim, Claimed, DueFilter, Learned, NewCommand, Store},
+};
+use futures_util::FutureExt;
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
+use std::{panic::AssertUnwindSafe, str::FromStr, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_secs(45);
+const BUDGET: Duration = Duration::from_secs(900);
+
+/// A database of one test.
+#[derive(Clone)]
+struct Db {
+    name: String,
+    server: PgConnectOptions,
+    options: PgConnectOptions,
+    pool: PgPool,
+    store: PostgresStore,
+}
+
+/// Runs a test on a database of its own, and drops it whatever the test says.
+async fn on_a_database<F: Future<Output = ()>>(test: impl FnOnce(Db) -> F) {
+    let db = Db::create().await;
+    let ended = AssertUnwindSafe(test(db.clone())).catch_unwind().await;
+    db.pool.close().await;
+    let mut server = PgConnection::connect_with(&db.server).await.unwrap();
+    execute(&mut server, &format!("DROP DATABASE {} WITH (FORCE)", db.name)).await.unwrap();
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn execute(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await.map(|_| ())
+}
+
+impl Db {
+    async fn create() -> Self {
+        let url = std::env::var("DATABASE_URL")
+            .expect("DATABASE_URL names a PostgreSQL server on which the tests may make databases");
+        let server = PgConnectOptions::from_str(&url).unwrap();
+        let name = format!("jenius_test_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect_with(&server).await.unwrap();
+        execute(&mut connection, "SELECT pg_advisory_lock(713)").await.unwrap();
+        let template = template(&mut connection, &server).await;
+        copy(&mut connection, &name, &template).await;
+        connection.close().await.unwrap();
+        let options = server.clone().database(&name);
+        let store = PostgresStore::over(options.clone(), 20, plan(), Arc::new(|| 0.5));
+        Self { name, server, options, pool: store.inner.pool.clone(), store }
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
+        execute(&mut *self.pool.acquire().await?, sql).await
+    }
+
+    /// Moves the database's clock to so many seconds after the machine's.
+    async fn jump(&self, seconds: i64) {
+        self.execute(&format!(
+            "CREATE OR REPLACE FUNCTION jenius_now() RETURNS timestamptz LANGUAGE sql VOLATILE
+             AS 'SELECT clock_timestamp() + interval ''{seconds} seconds'''"
+        ))
+        .await
+        .unwrap();
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn text(&self, sql: &str) -> String {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn state(&self) -> String {
+        self.text("SELECT state FROM orders").await
+    }
+
+    /// The bodies of all events, in the order of their outbox rows.
+    async fn outbox(&self) -> Vec<serde_json::Value> {
+        let bodies: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT e.body FROM outbox JOIN events e USING (event_id) ORDER BY sequence")
+                .fetch_all(&self.pool)
+                .await
+                .unwrap();
+        bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
+    }
+
+    async fn types(&self) -> Vec<String> {
+        self.outbox().await.iter().map(|e| e["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The code of the only error of the last event, which is a rejection.
+    async fn rejection(&self) -> String {
+        let told = self.outbox().await.pop().unwrap();
+        assert_eq!(told["type"], "jenius.command.rejected.v1");
+        assert_eq!(told["data"]["errors"].as_array().unwrap().len(), 1);
+        told["data"]["errors"][0]["code"].as_str().unwrap().to_owned()
+    }
+
+    async fn claim(&self, new: NewCommand) -> Claim {
+        match self.store.claim(new).await.unwrap() {
+            Claimed::Ours(claim) => *claim,
+            other => panic!("not ours: {other:?}"),
+        }
+    }
+
+    /// A payment that was claimed, taken by DOKU and paid.
+    async fn paid_order(&self, invoice: &str) {
+        let claim = self.claim(payment(&format!("pay-{invoice}"), invoice)).await;
+        self.store.record(&claim, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
+        self.jump(120).await;
+        let due = self.store.due(&filter()).await.unwrap().pop().unwrap();
+        let crate::flow::ports::Taken::Attempt(inquiry) = self.store.take(&due, LEASE).await.unwrap() else {
+            panic!("nothing to inquire")
+        };
+        self.store.record(&inquiry, &reported("SUCCESS", 50_000), Duration::ZERO).await.unwrap();
+        self.jump(0).await;
+    }
+}
+
+/// The name of the database that all others are copied from; it is made where this schema has none yet.
+async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> String {
+    let schema = [
+        include_str!("../../migrations/0001_clock_and_installation.sql"),
+        include_str!("../../migrations/0002_events_and_outbox.sql"),
+        include_str!("../../migrations/0003_commands_and_orders.sql"),
+        include_str!("../../migrations/0004_due.sql"),
+        include_str!("../../migrations/0005_attempts_and_notifications.sql"),
+    ]
+    .concat();
+    let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+    if !exists {
+        execute(connection, &format!("CREATE DATABASE {name}_making")).await.unwrap();
+        migrate_at(&server.clone().database(&format!("{name}_making"))).await.unwrap();
+        copy(connection, &name, &format!("{name}_making")).await;
+        execute(connection, &format!("DROP DATABASE {name}_making WITH (FORCE)")).await.unwrap();
+    }
+    name
+}
+
+/// The server closes the connections of a database a moment after its clients did.
+async fn copy(connection: &mut PgConnection, name: &str, from: &str) {
+    for _ in 0..200 {
+        match execute(connection, &format!("CREATE DATABASE {name} TEMPLATE {from}")).await {
+            Ok(()) => return,
+            Err(sqlx::Error::Database(busy)) if busy.code().as_deref() == Some("55006") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("{from} stayed in use");
+}
+
+fn plan() -> Plan {
+    let seconds = Duration::from_secs;
+    Plan {
+        retry: RetryPolicy {
+            initial: Duration::from_millis(500),
+            multiplier: 2.0,
+            jitter: 0.5,
+            max_interval: seconds(300),
+        },
+        check: CheckPlan {
+            first_after: seconds(60),
+            max_interval: seconds(3600),
+            not_found_grace: seconds(3900),
+            give_up_after: seconds(259_200),
+            afterwards: vec![seconds(3600), seconds(21_600), seconds(86_400)],
+        },
+        trust_response: false,
+    }
+}
+
+fn merchant() -> MerchantName {
+    MerchantName::default_account()
+}
+
+fn account() -> Account {
+    Account {
+        merchant: merchant(),
+        client_id: "BRN-1".to_owned(),
+        base_url: "https://doku.example".to_owned(),
+    }
+}
+
+fn filter() -> DueFilter {
+    DueFilter { no_sends_for: vec![], no_sends: false, accounts: vec![account()], limit: 100 }
+}
+
+fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCommand {
+    let identity =
+        Identity { source: CommandSource::parse("/shop").unwrap(), id: CommandId::parse(id).unwrap() };
+    let invoice_number = InvoiceNumber::parse(invoice).unwrap();
+    let amount = Rupiah::new(amount).unwrap();
+    let request_id = match kind {
+        CommandKind::Payment => payment_request_id(&invoice_number),
+        CommandKind::Refund => refund_request_id(&merchant(), &identity),
+    };
+    NewCommand {
+        command: Command {
+            identity,
+            kind,
+            merchant: "default".to_owned(),
+            invoice_number: Some(invoice.to_owned()),
+            digest: [7; 32],
+            expires_at: None,
+            trace: TraceContext { traceparent: Some("00-aa-bb-01".to_owned()), tracestate: None },
+        },
+        order: Order { merchant: merchant(), invoice_number: invoice_number.clone(), amount },
+        request: StoredRequest {
+            merchant: merchant(),
+            kind,
+            invoice_number,
+            amount,
+            request_id,
+            client_id: account().client_id,
+            base_url: account().base_url,
+            body: br#"{"order":{"reason":"broken"}}"#.to_vec(),
+        },
+        budget: BUDGET,
+        lease: Some(LEASE),
+        token: Uuid::new_v4(),
+    }
+}
+
+fn payment(id: &str, invoice: &str) -> NewCommand {
+    new_command(CommandKind::Payment, id, invoice, 50_000)
+}
+
+fn refund(id: &str, invoice: &str) -> NewCommand {
+    new_command(CommandKind::Refund, id, invoice, 50_000)
+}
+
+fn send(finding: SendFinding) -> Learned {
+    Learned::Send(SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well })
+}
+
+fn accepted(status: &str) -> Learned {
+    send(SendFinding::Accepted { status: status.to_owned() })
+}
+
+fn not_acted() -> Learned {
+    send(SendFinding::NotActed { why: "connection refused".to_owned() })
+}
+
+fn in_doubt() -> Learned {
+    send(SendFinding::InDoubt { why: "timeout".to_owned() })
+}
+
+fn reported(word: &str, amount: u64) -> Learned {
+    let amount = ReportedAmount::Whole(Rupiah::new(amount).unwrap());
+    let report = Report { status: ReportedStatus::read(word), word: word.to_owned(), amount };
+    let finding = InquiryFinding::Reported(report);
+    Learned::Inquiry(InquiryLearned { finding, http_status: Some(200), retry_after: None })
+}

@@ -1,0 +1,189 @@
+//! Records: one transaction with all that follows, written once, however late it comes.
+
+use super::*;
+use crate::flow::ports::{StoreError, Taken};
+
+#[tokio::test]
+async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        db.store.record(&claim, &accepted("SUCCESS"), Duration::from_millis(250)).await.unwrap();
+        assert_eq!(db.state().await, "awaiting_payment");
+        let told = db.outbox().await.pop().unwrap();
+        let members: Vec<_> = told.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected =
+            ["specversion", "id", "source", "type", "subject", "time", "sequence", "traceparent", "data"];
+        expected.sort_unstable();
+        assert_eq!(members, expected);
+        assert_eq!(told["specversion"], "1.0");
+        assert_eq!(told["source"], "/jenius-pay/default");
+        assert_eq!(told["subject"], "INV-1");
+        assert_eq!(told["sequence"], "1");
+        assert_eq!(told["traceparent"], "00-aa-bb-01");
+        let id = Uuid::parse_str(told["id"].as_str().unwrap()).unwrap();
+        assert_eq!(id.get_version_num(), 7);
+        let time = told["time"].as_str().unwrap();
+        assert!(time.len() == "2026-01-01T00:00:00.000000Z".len() && time.ends_with('Z'), "{time}");
+        assert_eq!(
+            told["data"],
+            serde_json::json!({
+                "merchant": "default", "invoice_number": "INV-1", "amount": "50000", "currency": "IDR",
+                "state": "awaiting_payment", "previous_state": "submitting", "evidence": "response",
+                "doku_status": "SUCCESS", "command_id": "1", "command_source": "/shop", "request_id": "INV-1",
+                "error": null, "late": false
+            })
+        );
+        let attempt = "SELECT number || kind || result || http_status || ' ' ||
+                       round(extract(epoch FROM finished_at - started_at) * 1000) FROM attempts";
+        assert_eq!(db.text(attempt).await, "1sendaccepted200 250");
+        let settled =
+            "SELECT c.outcome || e.type FROM commands c JOIN events e ON e.event_id = c.outcome_event";
+        assert_eq!(db.text(settled).await, "acceptedpayment.accepted");
+        assert_eq!(
+            db.text("SELECT kind FROM due WHERE token IS NULL AND at > jenius_now()").await,
+            "inquiry"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_record_asked_for_twice_is_written_once() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        for learned in [not_acted(), not_acted()] {
+            db.store.record(&claim, &learned, Duration::ZERO).await.unwrap();
+        }
+        assert_eq!(db.number("SELECT sends::bigint FROM commands").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM attempts").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_answer_counts_but_a_late_failure_schedules_nothing() {
+    on_a_database(|db| async move {
+        let first = db.claim(payment("1", "INV-1")).await;
+        db.jump(50).await;
+        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+        let Taken::Attempt(second) = db.store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
+        let scheduled = db.text("SELECT at::text || token FROM due").await;
+        db.store.record(&first, &not_acted(), Duration::from_secs(50)).await.unwrap();
+        assert_eq!(db.text("SELECT at::text || token FROM due").await, scheduled);
+        assert_eq!(db.number("SELECT count(*) FROM commands WHERE maybe_acted_at IS NULL").await, 0);
+        db.store.record(&second, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        assert_eq!(db.state().await, "awaiting_payment");
+        let results = "SELECT string_agg(result, ' ' ORDER BY number) FROM attempts";
+        assert_eq!(db.text(results).await, "lost not_acted accepted");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_signed_answer_of_a_late_worker_settles_the_command() {
+    on_a_database(|db| async move {
+        let first = db.claim(payment("1", "INV-1")).await;
+        db.jump(50).await;
+        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+        let Taken::Attempt(second) = db.store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
+        db.store.record(&first, &accepted("PENDING"), Duration::from_secs(50)).await.unwrap();
+        assert_eq!(db.state().await, "awaiting_payment");
+        db.store.record(&second, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        assert_eq!(db.types().await, ["jenius.payment.accepted.v1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_change_without_its_event() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        db.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN RAISE EXCEPTION ''no events today''; END';
+             CREATE TRIGGER refuse BEFORE INSERT ON events EXECUTE FUNCTION refuse()",
+        )
+        .await
+        .unwrap();
+        let refused = db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await;
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert_eq!(db.state().await, "submitting");
+        assert_eq!(db.number("SELECT count(*) FROM commands WHERE outcome IS NULL").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM attempts").await, 0);
+        let token = "SELECT count(*) FROM due WHERE token IS NOT NULL";
+        assert_eq!(db.number(token).await, 1);
+        db.execute("DROP TRIGGER refuse ON events").await.unwrap();
+        db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        assert_eq!(db.types().await, ["jenius.payment.accepted.v1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_that_is_dropped_changes_nothing_about_its_record() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        let learned = accepted("PENDING");
+        let dropped =
+            tokio::time::timeout(Duration::from_micros(1), db.store.record(&claim, &learned, Duration::ZERO));
+        let _ = dropped.await;
+        for _ in 0..200 {
+            if db.state().await == "awaiting_payment" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the record was dropped with its caller");
+    })
+    .await;
+}
+
+async fn park(db: &Db, status: &str, amount: &str) {
+    db.execute(&format!(
+        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount)
+         VALUES ('default', 'INV-1', 'n', {status}, {amount})"
+    ))
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_was_parked_decides_an_order_before_its_first_send() {
+    on_a_database(|db| async move {
+        park(&db, "'PENDING'", "NULL").await;
+        park(&db, "'SUCCESS'", "'50000.00'").await;
+        park(&db, "'SUCCESS'", "'50000'").await;
+        let claim = db.claim(payment("1", "INV-1")).await;
+        assert!(db.store.apply_parked(&claim).await.unwrap());
+        assert_eq!(db.state().await, "paid");
+        assert_eq!(db.types().await, ["jenius.payment.accepted.v1", "jenius.order.paid.v1"]);
+        let reasons = "SELECT string_agg(coalesce(reason, 'applied'), ' ' ORDER BY key) FROM notifications
+             WHERE order_key IS NOT NULL";
+        assert_eq!(db.text(reasons).await, "incomplete applied no_change");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_parked_evidence_the_first_send_goes_on() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        assert!(!db.store.apply_parked(&claim).await.unwrap());
+        park(&db, "'SUCCESS'", "NULL").await;
+        assert!(!db.store.apply_parked(&claim).await.unwrap(), "what says nothing decides nothing");
+        assert_eq!(db.state().await, "submitting");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn parked_evidence_of_another_amount_sends_the_order_to_review() {
+    on_a_database(|db| async move {
+        park(&db, "'SUCCESS'", "'49999'").await;
+        let claim = db.claim(payment("1", "INV-1")).await;
+        assert!(db.store.apply_parked(&claim).await.unwrap());
+        assert_eq!(db.text("SELECT state || review_cause FROM orders").await, "reviewamount_mismatch");
+        assert_eq!(db.types().await, ["jenius.payment.unresolved.v1", "jenius.order.review.v1"]);
+    })
+    .await;
+}

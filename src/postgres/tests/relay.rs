@@ -1,0 +1,65 @@
+//! The relay's seat and its outbox.
+
+use super::*;
+use crate::{
+    flow::ports::{Outbox, RelaySeat, StoreError},
+    postgres::PostgresSeat,
+};
+
+#[tokio::test]
+async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
+    on_a_database(|db| async move {
+        let (first, second) = (PostgresSeat::new(db.options.clone()), PostgresSeat::new(db.options.clone()));
+        let mut active = first.take().await.unwrap().unwrap();
+        assert!(second.take().await.unwrap().is_none());
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'";
+        assert_eq!(db.number(end).await, 1);
+        let lost = active.unpublished(10).await;
+        assert!(matches!(lost, Err(StoreError::Away(_))), "a relay without its seat reads nothing: {lost:?}");
+        for _ in 0..100 {
+            if second.take().await.unwrap().is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("nobody took over");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+        let events = outbox.unpublished(10).await.unwrap();
+        let keys: Vec<_> = events.iter().map(|e| e.routing_key.as_str()).collect();
+        assert_eq!(keys, ["payment.accepted", "order.paid"]);
+        assert_eq!(outbox.unpublished(1).await.unwrap().len(), 1);
+        let first = &events[0];
+        assert_eq!(first.event_type, "jenius.payment.accepted.v1");
+        assert_eq!(first.correlation_id.as_deref(), Some("pay-INV-1"));
+        assert_eq!(first.traceparent.as_deref(), Some("00-aa-bb-01"));
+        assert_eq!(first.order_key, events[1].order_key);
+        assert!(first.age < Duration::from_secs(60));
+        let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
+        assert_eq!(body["id"], first.event_id.to_string());
+        outbox.mark_published(&[first.sequence]).await.unwrap();
+        let rest = outbox.unpublished(10).await.unwrap();
+        assert_eq!(rest.iter().map(|e| e.sequence).collect::<Vec<_>>(), [events[1].sequence]);
+        assert_eq!(db.number("SELECT count(*) FROM events WHERE published_at IS NOT NULL").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_wakes_the_relay() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        let woken = db.store.outbox_changed();
+        db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), woken.notified()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(1), db.store.due_changed().notified()).await.unwrap();
+    })
+    .await;
+}

@@ -1,0 +1,191 @@
+//! What the schema itself keeps out, and the indexes the hot reads rely on.
+
+use super::*;
+use crate::{
+    config::Environment,
+    flow::ports::StoreError,
+    postgres::{
+        due, outbox,
+        schema::{bind_environment, is_migrated},
+    },
+};
+
+/// Tries to store a row; the name of the constraint that refuses it.
+async fn refused_by(db: &Db, sql: &str) -> String {
+    match db.execute(sql).await {
+        Err(sqlx::Error::Database(error)) => error.constraint().unwrap_or("another error").to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rows_that_no_path_can_make_are_refused() {
+    on_a_database(|db| async move {
+        let _claim = db.claim(payment("1", "INV-1")).await;
+        let cases = [
+            ("UPDATE orders SET amount = 0", "orders_amount_in_range"),
+            ("UPDATE orders SET amount = 1000000000000", "orders_amount_in_range"),
+            ("UPDATE orders SET state = 'lost', version = 1, evidence = 'check'", "orders_state_is_known"),
+            ("UPDATE orders SET state = 'paid'", "orders_"),
+            (
+                "UPDATE orders SET state = 'paid', version = 1, evidence = 'check'",
+                "orders_paid_is_announced",
+            ),
+            (
+                "UPDATE orders SET state = 'failed', version = 1, evidence = 'check'",
+                "orders_failed_is_announced",
+            ),
+            (
+                "UPDATE orders SET state = 'refunded', version = 1, evidence = 'check'",
+                "orders_refunded_is_announced",
+            ),
+            ("UPDATE orders SET version = 1", "orders_unannounced_while_submitting"),
+            ("UPDATE orders SET evidence = 'response'", "orders_evidence_unless_submitting"),
+            ("UPDATE orders SET evidence = 'rumour', version = 1, state = 'expired'", "orders_evidence_is_known"),
+            (
+                "UPDATE orders SET state = 'review', version = 1, evidence = 'check'",
+                "orders_review_has_a_cause",
+            ),
+            ("UPDATE orders SET review_cause = 'check_gave_up'", "orders_review_has_a_cause"),
+            (
+                "UPDATE orders SET state = 'refunding', version = 1, evidence = 'check', announced_paid = true",
+                "orders_refund_is_commanded",
+            ),
+            (
+                "UPDATE orders SET state = 'review', review_cause = 'refund_unresolved', version = 1,
+                 evidence = 'check'",
+                "orders_refund_is_commanded",
+            ),
+            ("UPDATE orders SET merchant = 'A'", "orders_merchant_is_a_name"),
+            ("UPDATE orders SET invoice_number = 'a b'", "orders_invoice_is_a_number"),
+            ("UPDATE commands SET outcome = 'accepted'", "commands_settled_with_event"),
+            ("UPDATE commands SET settled_at = now()", "commands_settled_with_event"),
+            ("UPDATE commands SET request_body = NULL", "commands_request_unless_rejected"),
+            ("UPDATE commands SET digest = 'short'", "commands_digest_is_sha256"),
+            ("UPDATE commands SET kind = 'gift'", "commands_kind_is_known"),
+            ("UPDATE due SET sends_end_at = NULL", "due_sends_end"),
+            ("UPDATE due SET kind = 'inquiry'", "due_sends_end"),
+            ("UPDATE due SET token = NULL", "due_token_with_claim"),
+            ("UPDATE due SET at = claimed_at", "due_lease_after_claim"),
+            (
+                "INSERT INTO attempts VALUES (1, 1, 'send', now(), now(), NULL, 'maybe', NULL, gen_random_uuid())",
+                "attempts_send_result_is_known",
+            ),
+            (
+                "INSERT INTO attempts VALUES (1, 1, 'send', now(), now(), NULL, 'lost', NULL, gen_random_uuid())",
+                "attempts_lost_without_a_record",
+            ),
+            (
+                "INSERT INTO notifications (merchant, invoice_number, request_id, applied) VALUES ('a', 'b', 'c', true)",
+                "notifications_parked_are_not_applied",
+            ),
+            (
+                "INSERT INTO events VALUES (gen_random_uuid(), 1, NULL, 'order.paid', NULL, NULL, '', now(), NULL)",
+                "events_version_with_order",
+            ),
+            (
+                "INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, 'order.paid', NULL, NULL, '', now(), NULL)",
+                "events_rejections_have_no_order",
+            ),
+        ];
+        for (sql, constraint) in cases {
+            let by = refused_by(&db, sql).await;
+            assert!(by.starts_with(constraint), "{sql}: {by}");
+        }
+        assert_eq!(db.state().await, "submitting");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_order_always_has_something_due() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        let _open = db.claim(payment("2", "INV-2")).await;
+        assert_eq!(refused_by(&db, "DELETE FROM due").await, "open_order_has_due");
+        let reopened = "UPDATE orders SET state = 'awaiting_payment' WHERE invoice_number = 'INV-1'";
+        assert_eq!(refused_by(&db, reopened).await, "open_order_has_due");
+        // Within one transaction the two may come in either order.
+        let replaced = "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM due; DELETE FROM due;
+                        INSERT INTO due SELECT * FROM kept; COMMIT";
+        db.execute(replaced).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_belongs_to_one_environment() {
+    on_a_database(|db| async move {
+        for _ in 0..2 {
+            bind_environment(&db.pool, Environment::Sandbox).await.unwrap();
+        }
+        let other = bind_environment(&db.pool, Environment::Production).await;
+        let Err(StoreError::Refused(why)) = other else { panic!("{other:?}") };
+        assert!(why.contains("sandbox") && why.contains("production"), "{why}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_schema_without_its_last_migration_is_not_migrated() {
+    on_a_database(|db| async move {
+        assert!(is_migrated(&db.pool).await.unwrap());
+        migrate_at(&db.options).await.unwrap();
+        db.execute("DELETE FROM _sqlx_migrations WHERE version = 5").await.unwrap();
+        assert!(!is_migrated(&db.pool).await.unwrap());
+        db.execute("DROP TABLE _sqlx_migrations").await.unwrap();
+        assert!(!is_migrated(&db.pool).await.unwrap());
+    })
+    .await;
+}
+
+/// Thousands of orders that wait, most of them for later, and a full outbox.
+async fn fill(db: &Db) {
+    db.execute(
+        "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, received_at, request_id,
+                               client_id, base_url, request_body, claimed_at, sends_end_at)
+         SELECT '/shop', n::text, 'payment', 'default', decode(repeat('00', 32), 'hex'), n::text, now(),
+                n::text, 'BRN-1', 'https://doku.example', 'body', now(), now() + interval '1 day'
+         FROM generate_series(1, 20000) n;
+         INSERT INTO orders (merchant, invoice_number, amount, state, state_since, payment, created_at)
+         SELECT 'default', invoice_number, 1, 'submitting', now(), key, now() FROM commands;
+         INSERT INTO due (order_key, merchant, kind, at, sends_end_at)
+         SELECT order_key, 'default', 'send', now() + (payment % 1000 - 20) * interval '1 minute',
+                now() + interval '1 day'
+         FROM orders;
+         INSERT INTO events (event_id, type, body, created_at)
+         SELECT gen_random_uuid(), 'command.rejected', '{}', now() FROM generate_series(1, 20000);
+         INSERT INTO outbox (event_id) SELECT event_id FROM events;
+         ANALYZE",
+    )
+    .await
+    .unwrap();
+}
+
+async fn explain(db: &Db, sql: &str, arguments: &str) -> String {
+    let types = sql.contains("$6").then_some("(bigint, boolean, text[], text[], text[], text[])");
+    let mut connection = db.pool.acquire().await.unwrap();
+    execute(&mut connection, &format!("PREPARE hot{} AS {sql}", types.unwrap_or("(bigint)"))).await.unwrap();
+    let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "EXPLAIN (ANALYZE, TIMING OFF) EXECUTE hot({arguments})"
+    )))
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn the_hot_reads_walk_an_index_and_touch_what_they_return() {
+    on_a_database(|db| async move {
+        fill(&db).await;
+        let accounts = "100, false, '{}', '{default}', '{BRN-1}', '{https://doku.example}'";
+        let due = explain(&db, due::LIST, accounts).await;
+        assert!(due.contains("Index Scan using due_at on due"), "{due}");
+        assert!(!due.contains("Seq Scan on"), "{due}");
+        let outbox = explain(&db, outbox::UNPUBLISHED, "100").await;
+        assert!(outbox.contains("Index Scan using outbox_pkey on outbox"), "{outbox}");
+        assert!(!outbox.contains("Seq Scan on"), "{outbox}");
+    })
+    .await;
+}

@@ -1,0 +1,101 @@
+//! What operators read.
+
+use super::*;
+use crate::{
+    flow::view::{CommandView, OrderView},
+    postgres::views::{list_on, view_on},
+};
+
+async fn view(db: &Db, invoice: &str) -> Option<OrderView> {
+    view_on(&mut db.pool.acquire().await.unwrap(), &merchant(), invoice).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_orders_view_tells_its_whole_story() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        let claim = db.claim(refund("r1", "INV-1")).await;
+        let view = view(&db, "INV-1").await.unwrap();
+        let order = &view.order;
+        assert_eq!((order.state.as_str(), order.amount.as_str(), order.version), ("refunding", "50000", 2));
+        assert_eq!(order.command, CommandView { id: "pay-INV-1".to_owned(), source: "/shop".to_owned() });
+        assert_eq!(order.request_id, "INV-1");
+        assert_eq!(order.due.as_ref().map(|due| due.kind.as_str()), Some("send"));
+        let results: Vec<_> = view.attempts.iter().map(|a| (a.number, a.result.as_str())).collect();
+        assert_eq!(results, [(1, "accepted"), (2, "success")]);
+        let history: Vec<_> = view
+            .history
+            .iter()
+            .map(|h| (h.version, h.state.as_str(), h.evidence.as_str(), h.event_type.as_str()))
+            .collect();
+        assert_eq!(
+            history,
+            [
+                (1, "awaiting_payment", "response", "jenius.payment.accepted.v1"),
+                (2, "paid", "check", "jenius.order.paid.v1")
+            ]
+        );
+        let refund = order.refund.as_ref().unwrap();
+        assert_eq!((refund.reason.as_str(), refund.state.as_str()), ("broken", "open"));
+        assert_eq!(refund.request_id, claim.request.request_id.as_str());
+        assert_eq!(refund.attempts.as_ref().map(Vec::len), Some(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_attempt_has_no_end_and_an_unknown_order_no_view() {
+    on_a_database(|db| async move {
+        let _lost = db.claim(payment("1", "INV-1")).await;
+        db.jump(46).await;
+        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+        let _taken = db.store.take(&due, LEASE).await.unwrap();
+        let attempts = view(&db, "INV-1").await.unwrap().attempts;
+        assert_eq!((attempts[0].result.as_str(), attempts[0].finished_at), ("lost", None));
+        assert_eq!(view(&db, "INV-2").await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_are_listed_newest_first_and_by_state() {
+    on_a_database(|db| async move {
+        for n in 1..=3 {
+            let _claim = db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await;
+        }
+        let invoices = async |state, limit| {
+            let orders = list_on(&mut db.pool.acquire().await.unwrap(), state, limit).await.unwrap();
+            orders.into_iter().map(|o| o.invoice_number).collect::<Vec<_>>()
+        };
+        assert_eq!(invoices(None, 2).await, ["INV-3", "INV-2"]);
+        assert_eq!(invoices(Some("submitting"), 10).await.len(), 3);
+        assert!(invoices(Some("paid"), 10).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_gauges_count_what_is_open_waiting_and_parked() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-0").await;
+        for n in 1..=2 {
+            let _claim = db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await;
+        }
+        db.execute(
+            "INSERT INTO notifications (merchant, invoice_number, request_id) VALUES ('default', 'X', 'n')",
+        )
+        .await
+        .unwrap();
+        db.jump(30).await;
+        let gauges = db.store.gauges(&[account()]).await.unwrap();
+        assert_eq!((gauges.outbox_events, gauges.parked_notifications, gauges.stranded_orders), (2, 1, 0));
+        let about_30 = |age: Duration| (30..90).contains(&age.as_secs());
+        // The paid order's events were written two minutes ahead, and a past that lies ahead is no age.
+        assert!(gauges.outbox_oldest < Duration::from_secs(90));
+        let [open] = gauges.open_orders.as_slice() else { panic!("{gauges:?}") };
+        assert_eq!((open.state.name(), open.count, open.rupiah), ("submitting", 2, 100_000));
+        assert!(about_30(open.oldest), "{open:?}");
+        assert_eq!(db.store.balance().await.unwrap(), 0);
+    })
+    .await;
+}
