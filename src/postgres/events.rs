@@ -234,8 +234,16 @@ pub(super) async fn insert(connection: &mut PgConnection, events: &[NewEvent]) -
     Ok(())
 }
 
-/// Publishes an event again: a row of its own, that holds no order back.
+/// Publishes an event again: a row of its own, that holds no order back. While its first publication is
+/// still to come it keeps its order's turn, or it could be first published before an earlier version.
 pub(super) async fn publish_again(connection: &mut PgConnection, event_id: Uuid) -> Done<()> {
-    sqlx::query("INSERT INTO outbox (event_id) VALUES ($1)").bind(event_id).execute(connection).await?;
+    sqlx::query(
+        "INSERT INTO outbox (event_id, order_key)
+         SELECT event_id, CASE WHEN published_at IS NULL THEN order_key END
+         FROM events WHERE event_id = $1",
+    )
+    .bind(event_id)
+    .execute(connection)
+    .await?;
     Ok(())
 }

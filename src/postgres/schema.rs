@@ -47,19 +47,29 @@ pub(super) async fn bind_environment(pool: &PgPool, environment: Environment) ->
         Environment::Sandbox => "sandbox",
         Environment::Production => "production",
     };
-    sqlx::query("INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING")
-        .bind(wanted)
-        .execute(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
-    let bound: String = sqlx::query_scalar("SELECT environment FROM installation")
-        .fetch_one(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+    let bound = match environment_of(pool).await? {
+        Some(bound) => bound,
+        None => {
+            sqlx::query("INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING")
+                .bind(wanted)
+                .execute(pool)
+                .await
+                .map_err(|e| store_error(&e))?;
+            // Another process may have been first.
+            environment_of(pool).await?.unwrap_or_default()
+        }
+    };
     if bound == wanted {
         return Ok(());
     }
     Err(StoreError::Refused(format!(
         "this database belongs to doku.environment = {bound}, and {wanted} is configured: use another database"
     )))
+}
+
+async fn environment_of(pool: &PgPool) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("SELECT environment FROM installation")
+        .fetch_optional(pool)
+        .await
+        .map_err(|e| store_error(&e))
 }

@@ -160,6 +160,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         .await
         .unwrap();
     if !exists {
+        execute(connection, &format!("DROP DATABASE IF EXISTS {name}_making")).await.unwrap();
         execute(connection, &format!("CREATE DATABASE {name}_making")).await.unwrap();
         migrate_at(&server.clone().database(&format!("{name}_making"))).await.unwrap();
         copy(connection, &name, &format!("{name}_making")).await;

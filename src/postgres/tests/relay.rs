@@ -12,7 +12,8 @@ async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
         let (first, second) = (PostgresSeat::new(db.options.clone()), PostgresSeat::new(db.options.clone()));
         let mut active = first.take().await.unwrap().unwrap();
         assert!(second.take().await.unwrap().is_none());
-        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'";
+        let end = "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                   WHERE l.locktype = 'advisory' AND d.datname = current_database()";
         assert_eq!(db.number(end).await, 1);
         let lost = active.unpublished(10).await;
         assert!(matches!(lost, Err(StoreError::Away(_))), "a relay without its seat reads nothing: {lost:?}");
