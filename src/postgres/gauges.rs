@@ -5,22 +5,20 @@ use super::{PostgresStore, error::store_error};
 use crate::{
     domain::{ids::MerchantName, order::OrderState},
     flow::ports::{Account, StoreError},
-    metric,
 };
 use sqlx::{FromRow, PgPool};
-use std::time::Duration;
 
 /// What there is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauges {
     /// One for each merchant and open state that has orders.
     pub open_orders: Vec<OpenOrders>,
-    pub outbox_events: u64,
-    /// Zero where the outbox is empty.
-    pub outbox_oldest: Duration,
-    pub parked_notifications: u64,
+    pub outbox_events: i64,
+    /// 0 where the outbox is empty.
+    pub outbox_oldest_seconds: f64,
+    pub parked_notifications: i64,
     /// Due orders whose command was made for an account or host that is not configured.
-    pub stranded_orders: u64,
+    pub stranded_orders: i64,
 }
 
 /// The orders of one merchant in one open state.
@@ -28,28 +26,10 @@ pub struct Gauges {
 pub struct OpenOrders {
     pub merchant: MerchantName,
     pub state: OrderState,
-    pub count: u64,
-    pub rupiah: u64,
+    pub count: i64,
+    pub rupiah: i64,
     /// Since it became this state.
-    pub oldest: Duration,
-}
-
-impl Gauges {
-    /// Sets the metrics; to zero where a configured merchant has no orders in an open state.
-    pub fn publish(&self, accounts: &[Account]) {
-        metric::outbox(self.outbox_events, self.outbox_oldest);
-        metric::parked_notifications(self.parked_notifications);
-        for merchant in accounts.iter().map(|account| &account.merchant) {
-            for state in OrderState::ALL.into_iter().filter(|state| state.is_open()) {
-                if !self.open_orders.iter().any(|o| o.merchant == *merchant && o.state == state) {
-                    metric::open_orders(merchant.as_str(), state, 0, 0, Duration::ZERO);
-                }
-            }
-        }
-        for open in &self.open_orders {
-            metric::open_orders(open.merchant.as_str(), open.state, open.count, open.rupiah, open.oldest);
-        }
-    }
+    pub oldest_seconds: f64,
 }
 
 #[derive(FromRow)]
@@ -95,10 +75,10 @@ impl PostgresStore {
         .map_err(|e| store_error(&e))?;
         Ok(Gauges {
             open_orders: open,
-            outbox_events: counts.outbox_events.unsigned_abs(),
-            outbox_oldest: seconds(counts.outbox_oldest_seconds),
-            parked_notifications: counts.parked.unsigned_abs(),
-            stranded_orders: counts.stranded.unsigned_abs(),
+            outbox_events: counts.outbox_events,
+            outbox_oldest_seconds: counts.outbox_oldest_seconds.max(0.0),
+            parked_notifications: counts.parked,
+            stranded_orders: counts.stranded,
         })
     }
 
@@ -136,14 +116,9 @@ impl OpenRow {
             merchant: super::rows::merchant(&self.merchant)?,
             state: OrderState::from_names(&self.state, None)
                 .ok_or_else(|| super::error::not_ours("state"))?,
-            count: self.count.unsigned_abs(),
-            rupiah: self.rupiah.unsigned_abs(),
-            oldest: seconds(self.oldest_seconds),
+            count: self.count,
+            rupiah: self.rupiah,
+            oldest_seconds: self.oldest_seconds,
         })
     }
-}
-
-/// A clock that was set back makes nothing younger than now.
-fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -25,11 +25,12 @@ mod views;
 
 pub use gauges::{Gauges, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};
-pub use schema::migrate;
+pub use pool::{connect_options, pool};
+pub use schema::{bind_environment, is_migrated, migrate};
+pub use sqlx::{PgPool, postgres::PgConnectOptions};
 pub use views::{list_orders, order_view};
 
 use crate::{
-    config::{Database, Environment},
     domain::{
         command::{CommandKind, Outcome, Rejection},
         learned::AttemptClass,
@@ -40,7 +41,6 @@ use crate::{
 };
 use claims::Claims;
 use outcomes::Records;
-use sqlx::{PgPool, postgres::PgConnectOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
@@ -50,7 +50,6 @@ pub type Dice = Arc<dyn Fn() -> f64 + Send + Sync>;
 /// What every transaction needs.
 struct Inner {
     pool: PgPool,
-    options: PgConnectOptions,
     plan: Plan,
     dice: Dice,
     outbox_changed: Arc<Notify>,
@@ -100,35 +99,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Nothing connects yet. Fails only where `database.url` cannot be read.
-    pub fn connect(database: &Database, plan: Plan, dice: Dice) -> Result<Self, StoreError> {
-        Ok(Self::over(pool::connect_options(database)?, database.max_connections, plan, dice))
-    }
-
-    fn over(options: PgConnectOptions, max_connections: u32, plan: Plan, dice: Dice) -> Self {
-        let inner = Arc::new(Inner {
-            pool: pool::pool(options.clone(), max_connections),
-            options,
-            plan,
-            dice,
-            outbox_changed: Arc::default(),
-            due_changed: Arc::default(),
-        });
+    pub fn new(pool: PgPool, plan: Plan, dice: Dice) -> Self {
+        let inner =
+            Arc::new(Inner { pool, plan, dice, outbox_changed: Arc::default(), due_changed: Arc::default() });
         Self { claims: Claims::new(Arc::clone(&inner)), records: Records::new(Arc::clone(&inner)), inner }
-    }
-
-    /// For connections beside the pool: the relay's seat.
-    pub fn connect_options(&self) -> PgConnectOptions {
-        self.inner.options.clone()
-    }
-
-    /// Whether the database can be worked with: reached, migrated, and of this environment. A new one is
-    /// bound to the environment. The error says what a person should know.
-    pub async fn look(&self, environment: Environment) -> Result<(), StoreError> {
-        if !schema::is_migrated(&self.inner.pool).await? {
-            return Err(StoreError::Away("the schema is not migrated: run `jenius-pay migrate`".to_owned()));
-        }
-        schema::bind_environment(&self.inner.pool, environment).await
     }
 
     /// Woken when this process has committed an event.

@@ -14,6 +14,9 @@ const RELAY_LOCK: i64 = 0x6a65_6e69_7573;
 /// A statement that is not answered for so long has lost its connection, and the relay its seat.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// A relay reads the outbox every second; one that does not is frozen, and its seat another's.
+const IDLE_SESSION_MAX: &str = "20s";
+
 /// Where a relay asks for the seat.
 pub struct PostgresSeat {
     options: PgConnectOptions,
@@ -21,7 +24,7 @@ pub struct PostgresSeat {
 
 impl PostgresSeat {
     pub fn new(options: PgConnectOptions) -> Self {
-        Self { options }
+        Self { options: options.options([("idle_session_timeout", IDLE_SESSION_MAX)]) }
     }
 }
 

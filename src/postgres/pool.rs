@@ -29,14 +29,14 @@ const SETTINGS: [(&str, &str); 9] = [
 ];
 
 /// How to connect. Fails only where the URL cannot be read, and says so without repeating it.
-pub(super) fn connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
+pub fn connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(database.url.expose_secret())
         .map_err(|_| StoreError::Refused("database.url is no postgres:// URL".to_owned()))?;
     Ok(options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging())
 }
 
 /// The pool; it connects with its first use.
-pub(super) fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_MAX)

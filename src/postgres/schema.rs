@@ -1,31 +1,41 @@
 //! The schema: bringing it up to date, seeing whether it is, and whose it is.
 
-use super::{error::store_error, pool::connect_options};
-use crate::{
-    config::{Database, Environment},
-    flow::ports::StoreError,
-};
+use super::error::store_error;
+use crate::{config::Environment, flow::ports::StoreError};
 use sqlx::{Connection, PgConnection, PgPool, migrate::Migrator, postgres::PgConnectOptions};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Brings the schema up to date. On a connection without a statement timeout: a migration of a large
-/// table takes its time. Several processes may do this at once.
-pub async fn migrate(database: &Database) -> Result<(), StoreError> {
-    migrate_at(&connect_options(database)?).await
-}
-
-pub(super) async fn migrate_at(options: &PgConnectOptions) -> Result<(), StoreError> {
+/// table takes its time. Several processes may do this at once. Says how many migrations were missing.
+pub async fn migrate(options: &PgConnectOptions) -> Result<usize, StoreError> {
     let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
     let mut connection = PgConnection::connect_with(&options).await.map_err(|e| store_error(&e))?;
+    let before = applied(&mut connection).await?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(inner) => store_error(&inner),
         other => StoreError::Refused(other.to_string()),
-    })
+    })?;
+    Ok(applied(&mut connection).await?.saturating_sub(before))
+}
+
+async fn applied(connection: &mut PgConnection) -> Result<usize, StoreError> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| store_error(&e))?;
+    if !exists {
+        return Ok(0);
+    }
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
+        .fetch_one(connection)
+        .await
+        .map_err(|e| store_error(&e))?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// Whether every migration of this version has been applied.
-pub(super) async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
+pub async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
     let latest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(pool)
@@ -42,34 +52,24 @@ pub(super) async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
 }
 
 /// Binds a new database to an environment; refuses a database that belongs to another.
-pub(super) async fn bind_environment(pool: &PgPool, environment: Environment) -> Result<(), StoreError> {
+pub async fn bind_environment(pool: &PgPool, environment: Environment) -> Result<(), StoreError> {
     let wanted = match environment {
         Environment::Sandbox => "sandbox",
         Environment::Production => "production",
     };
-    let bound = match environment_of(pool).await? {
-        Some(bound) => bound,
-        None => {
-            sqlx::query("INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING")
-                .bind(wanted)
-                .execute(pool)
-                .await
-                .map_err(|e| store_error(&e))?;
-            // Another process may have been first.
-            environment_of(pool).await?.unwrap_or_default()
-        }
-    };
+    sqlx::query("INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(wanted)
+        .execute(pool)
+        .await
+        .map_err(|e| store_error(&e))?;
+    let bound: String = sqlx::query_scalar("SELECT environment FROM installation")
+        .fetch_one(pool)
+        .await
+        .map_err(|e| store_error(&e))?;
     if bound == wanted {
         return Ok(());
     }
     Err(StoreError::Refused(format!(
         "this database belongs to doku.environment = {bound}, and {wanted} is configured: use another database"
     )))
-}
-
-async fn environment_of(pool: &PgPool) -> Result<Option<String>, StoreError> {
-    sqlx::query_scalar("SELECT environment FROM installation")
-        .fetch_optional(pool)
-        .await
-        .map_err(|e| store_error(&e))
 }

@@ -9,7 +9,7 @@ mod relay;
 mod schema;
 mod views;
 
-use super::{PostgresStore, schema::migrate_at};
+use super::{PostgresStore, migrate, pool};
 use crate::{
     domain::{
         command::{Command, CommandKind, Order, StoredRequest, TraceContext},
@@ -70,8 +70,9 @@ impl Db {
         copy(&mut connection, &name, &template).await;
         connection.close().await.unwrap();
         let options = server.clone().database(&name);
-        let store = PostgresStore::over(options.clone(), 20, plan(), Arc::new(|| 0.5));
-        Self { name, server, options, pool: store.inner.pool.clone(), store }
+        let pool = pool(options.clone(), 20);
+        let store = PostgresStore::new(pool.clone(), plan(), Arc::new(|| 0.5));
+        Self { name, server, options, pool, store }
     }
 
     async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
@@ -162,7 +163,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
     if !exists {
         execute(connection, &format!("DROP DATABASE IF EXISTS {name}_making")).await.unwrap();
         execute(connection, &format!("CREATE DATABASE {name}_making")).await.unwrap();
-        migrate_at(&server.clone().database(&format!("{name}_making"))).await.unwrap();
+        migrate(&server.clone().database(&format!("{name}_making"))).await.unwrap();
         copy(connection, &name, &format!("{name}_making")).await;
         execute(connection, &format!("DROP DATABASE {name}_making WITH (FORCE)")).await.unwrap();
     }

@@ -1,14 +1,9 @@
-//! What people and programs are shown of an order (`orders list|show`). Reads only, on a connection of
-//! its own; nothing is decided by what it shows.
+//! What an operator reads about orders (`orders list|show`). Reads only; several statements, since
+//! nothing is decided by what they show.
 
-use super::{
-    error::{not_ours, store_error},
-    pool::connect_options,
-    rows::count,
-};
+use super::error::{not_ours, store_error};
 use crate::{
-    config::Database,
-    domain::{Time, ids::MerchantName},
+    domain::Time,
     flow::{
         ports::StoreError,
         view::{
@@ -18,72 +13,95 @@ use crate::{
     },
 };
 use serde::Deserialize;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
 #[derive(FromRow)]
 struct SummaryRow {
     order_key: i64,
-    payment: i64,
-    refund: Option<i64>,
     merchant: String,
     invoice_number: String,
     amount: i64,
     state: String,
+    review_cause: Option<String>,
     version: i32,
     doku_status: Option<String>,
     evidence: Option<String>,
+    payment: i64,
     id: String,
     source: String,
     request_id: String,
     due_kind: Option<String>,
     due_at: Option<Time>,
+    refund: Option<i64>,
     refund_id: Option<String>,
     refund_source: Option<String>,
     refund_request_id: Option<String>,
-    refund_body: Option<Vec<u8>>,
     refund_outcome: Option<String>,
+    refund_body: Option<Vec<u8>>,
+}
+
+impl SummaryRow {
+    fn summary(self) -> Result<OrderSummary, StoreError> {
+        let refund = self.refund_view();
+        Ok(OrderSummary {
+            merchant: self.merchant,
+            invoice_number: self.invoice_number,
+            amount: self.amount.to_string(),
+            state: self.state,
+            review_cause: self.review_cause,
+            version: whole(self.version)?,
+            command: CommandView { id: self.id, source: self.source },
+            request_id: self.request_id,
+            doku_status: self.doku_status,
+            evidence: self.evidence,
+            due: self.due_kind.zip(self.due_at).map(|(kind, at)| DueView { kind, at }),
+            refund,
+        })
+    }
+
+    fn refund_view(&self) -> Option<RefundView> {
+        #[derive(Deserialize)]
+        struct Body {
+            order: Asked,
+        }
+        #[derive(Deserialize)]
+        struct Asked {
+            reason: String,
+        }
+        let body: Option<Body> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
+        Some(RefundView {
+            command: CommandView { id: self.refund_id.clone()?, source: self.refund_source.clone()? },
+            request_id: self.refund_request_id.clone()?,
+            reason: body.map(|body| body.order.reason).unwrap_or_default(),
+            state: self.refund_outcome.clone().unwrap_or_else(|| "open".to_owned()),
+            attempts: None,
+        })
+    }
+}
+
+fn whole<T: TryFrom<i32>>(number: i32) -> Result<T, StoreError> {
+    T::try_from(number).map_err(|_| not_ours("number"))
 }
 
 macro_rules! select_summary {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
-                    o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
+                    o.review_cause, o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
                     d.kind AS due_kind, d.at AS due_at, r.id AS refund_id, r.source AS refund_source,
-                    r.request_id AS refund_request_id, r.request_body AS refund_body,
-                    r.outcome AS refund_outcome
+                    r.request_id AS refund_request_id, r.outcome AS refund_outcome,
+                    r.request_body AS refund_body
              FROM orders o JOIN commands c ON c.key = o.payment
-             LEFT JOIN due d USING (order_key) LEFT JOIN commands r ON r.key = o.refund ",
+             LEFT JOIN commands r ON r.key = o.refund LEFT JOIN due d USING (order_key) ",
             $rest
         )
     };
 }
 
-/// The latest orders, newest first, of one state where one is named; without their lists.
+/// The latest orders, newest first, of one state where one is named.
 pub async fn list_orders(
-    database: &Database,
-    state: Option<&str>,
-    limit: u32,
-) -> Result<Vec<OrderSummary>, StoreError> {
-    list_on(&mut connected(database).await?, state, limit).await
-}
-
-/// One order with everything that happened to it; `None` where there is none.
-pub async fn order_view(
-    database: &Database,
-    merchant: &MerchantName,
-    invoice: &str,
-) -> Result<Option<OrderView>, StoreError> {
-    view_on(&mut connected(database).await?, merchant, invoice).await
-}
-
-async fn connected(database: &Database) -> Result<PgConnection, StoreError> {
-    PgConnection::connect_with(&connect_options(database)?).await.map_err(|e| store_error(&e))
-}
-
-pub(super) async fn list_on(
-    connection: &mut PgConnection,
+    pool: &PgPool,
     state: Option<&str>,
     limit: u32,
 ) -> Result<Vec<OrderSummary>, StoreError> {
@@ -92,86 +110,41 @@ pub(super) async fn list_on(
     ))
     .bind(state)
     .bind(i64::from(limit))
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await
     .map_err(|e| store_error(&e))?;
     rows.into_iter().map(SummaryRow::summary).collect()
 }
 
-pub(super) async fn view_on(
-    connection: &mut PgConnection,
-    merchant: &MerchantName,
+/// One order with everything that happened to it; `None` where there is none.
+pub async fn order_view(
+    pool: &PgPool,
+    merchant: &str,
     invoice: &str,
 ) -> Result<Option<OrderView>, StoreError> {
     let row: Option<SummaryRow> =
         sqlx::query_as(select_summary!("WHERE o.merchant = $1 AND o.invoice_number = $2"))
-            .bind(merchant.as_str())
+            .bind(merchant)
             .bind(invoice)
-            .fetch_optional(&mut *connection)
+            .fetch_optional(pool)
             .await
             .map_err(|e| store_error(&e))?;
     let Some(row) = row else { return Ok(None) };
-    let (order_key, payment, refund_key) = (row.order_key, row.payment, row.refund);
+    let attempts_made = attempts(pool, row.payment).await?;
+    let history = history(pool, row.order_key).await?;
+    let notifications = notifications(pool, row.order_key).await?;
+    let refund_attempts = match row.refund {
+        Some(key) => Some(attempts(pool, key).await?),
+        None => None,
+    };
     let mut order = row.summary()?;
-    if let (Some(refund), Some(key)) = (order.refund.as_mut(), refund_key) {
-        refund.attempts = Some(attempts(connection, key).await?);
+    if let Some(refund) = &mut order.refund {
+        refund.attempts = refund_attempts;
     }
-    Ok(Some(OrderView {
-        order,
-        attempts: attempts(connection, payment).await?,
-        history: history(connection, order_key).await?,
-        notifications: notifications(connection, order_key).await?,
-    }))
+    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications }))
 }
 
-impl SummaryRow {
-    fn summary(self) -> Result<OrderSummary, StoreError> {
-        Ok(OrderSummary {
-            refund: self.refund_view()?,
-            merchant: self.merchant,
-            invoice_number: self.invoice_number,
-            amount: self.amount.to_string(),
-            state: self.state,
-            version: count(self.version)?,
-            command: CommandView { id: self.id, source: self.source },
-            request_id: self.request_id,
-            doku_status: self.doku_status,
-            evidence: self.evidence,
-            due: self.due_kind.zip(self.due_at).map(|(kind, at)| DueView { kind, at }),
-        })
-    }
-
-    fn refund_view(&self) -> Result<Option<RefundView>, StoreError> {
-        let (Some(id), Some(source), Some(request_id), Some(body)) =
-            (&self.refund_id, &self.refund_source, &self.refund_request_id, &self.refund_body)
-        else {
-            return Ok(None);
-        };
-        Ok(Some(RefundView {
-            command: CommandView { id: id.clone(), source: source.clone() },
-            request_id: request_id.clone(),
-            reason: reason(body)?,
-            state: self.refund_outcome.clone().unwrap_or_else(|| "open".to_owned()),
-            attempts: None,
-        }))
-    }
-}
-
-/// The reason, as the refund's own request has it.
-fn reason(body: &[u8]) -> Result<String, StoreError> {
-    #[derive(Deserialize)]
-    struct Body {
-        order: Asked,
-    }
-    #[derive(Deserialize)]
-    struct Asked {
-        reason: String,
-    }
-    let body: Body = serde_json::from_slice(body).map_err(|_| not_ours("refund request"))?;
-    Ok(body.order.reason)
-}
-
-async fn attempts(connection: &mut PgConnection, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {
+async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {
     #[derive(FromRow)]
     struct AttemptRow {
         number: i32,
@@ -180,31 +153,33 @@ async fn attempts(connection: &mut PgConnection, command_key: i64) -> Result<Vec
         finished_at: Time,
         http_status: Option<i16>,
         result: String,
+        detail: Option<String>,
     }
     let rows: Vec<AttemptRow> = sqlx::query_as(
-        "SELECT number, kind, started_at, finished_at, http_status, result
+        "SELECT number, kind, started_at, finished_at, http_status, result, detail
          FROM attempts WHERE command_key = $1 ORDER BY number",
     )
     .bind(command_key)
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await
     .map_err(|e| store_error(&e))?;
     let view = |row: AttemptRow| {
         Ok(AttemptView {
-            number: count(row.number)?,
+            number: whole(row.number)?,
             kind: row.kind,
             started_at: row.started_at,
             // Of a lost attempt the end of its lease is known, not its own.
             finished_at: (row.result != "lost").then_some(row.finished_at),
             http_status: row.http_status.and_then(|status| u16::try_from(status).ok()),
             result: row.result,
+            detail: row.detail,
         })
     };
     rows.into_iter().map(view).collect()
 }
 
 /// State and evidence are read from the event itself: it says what was true at its version.
-async fn history(connection: &mut PgConnection, order_key: i64) -> Result<Vec<HistoryView>, StoreError> {
+async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, StoreError> {
     #[derive(FromRow)]
     struct EventRow {
         version: i32,
@@ -229,13 +204,13 @@ async fn history(connection: &mut PgConnection, order_key: i64) -> Result<Vec<Hi
          FROM events WHERE order_key = $1 ORDER BY version",
     )
     .bind(order_key)
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await
     .map_err(|e| store_error(&e))?;
-    let view = |row: EventRow| {
+    let told = |row: EventRow| {
         let body: Body = serde_json::from_slice(&row.body).map_err(|_| not_ours("event"))?;
         Ok(HistoryView {
-            version: count(row.version)?,
+            version: whole(row.version)?,
             state: body.data.state,
             evidence: body.data.evidence,
             at: row.created_at,
@@ -244,13 +219,10 @@ async fn history(connection: &mut PgConnection, order_key: i64) -> Result<Vec<Hi
             published_at: row.published_at,
         })
     };
-    rows.into_iter().map(view).collect()
+    rows.into_iter().map(told).collect()
 }
 
-async fn notifications(
-    connection: &mut PgConnection,
-    order_key: i64,
-) -> Result<Vec<NotificationView>, StoreError> {
+async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<NotificationView>, StoreError> {
     #[derive(FromRow)]
     struct NotificationRow {
         received_at: Time,
@@ -265,7 +237,7 @@ async fn notifications(
          FROM notifications WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await
     .map_err(|e| store_error(&e))?;
     let view = |row: NotificationRow| NotificationView {
