@@ -97,14 +97,19 @@ pub fn unknown_word(answer: &Answer, status_in: StatusIn) -> Option<String> {
 /// The same Request-Id with the same body gets the first answer's body with a 409: then it is the answer.
 fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> (SendFinding, Health) {
     match success(request, answer, mode).0 {
-        finding @ (SendFinding::Accepted { .. } | SendFinding::Failed { .. }) => (finding, Health::Well),
-        SendFinding::Declined(_)
-        | SendFinding::NotActed { .. }
-        | SendFinding::InDoubt { .. }
-        | SendFinding::Contradiction { .. } => {
+        finding @ (SendFinding::Accepted { .. }
+        | SendFinding::Failed { .. }
+        | SendFinding::Contradiction { .. }) => (finding, Health::Well),
+        SendFinding::Declined(_) | SendFinding::NotActed { .. } | SendFinding::InDoubt { .. } => {
             in_doubt("HTTP 409 without the answer: DOKU knows the request", Health::Well)
         }
     }
+}
+
+/// A code is a word of DOKU's own; only what is none may repeat something of the request.
+fn code_word(code: String, request_body: &[u8]) -> String {
+    let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if is_word { code } else { mask(&code, request_body) }
 }
 
 fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
@@ -132,7 +137,7 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
         return in_doubt(&format!("HTTP {status} with a wrong signature"), Health::Unwell);
     }
     let error = DokuError {
-        code: bounded(&mask(&code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
+        code: bounded(&code_word(code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
         message: bounded(&mask(&message, &request.body)),
     };
     (SendFinding::Declined(error), Health::Well)

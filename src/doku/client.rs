@@ -17,6 +17,7 @@ use crate::{
         learned::{Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
+    metric::{self, Oddity, Operation},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, Request, Url, header::CONTENT_TYPE};
@@ -25,10 +26,6 @@ use std::{
     error::Error,
     time::{Duration, Instant},
 };
-
-const REQUEST_SECONDS: &str = "jenius_doku_request_seconds";
-/// Labels: `kind` (`unknown_status`, `unsigned_check`).
-const ODDITIES: &str = "jenius_doku_oddities_total";
 
 const PAYMENT_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestPayment";
 const REFUND_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestRefund";
@@ -55,7 +52,7 @@ pub struct Client<C> {
 
 /// One request that is about to be made.
 struct Call<'a> {
-    operation: &'static str,
+    operation: Operation,
     account: &'a KeyedAccount,
     request_id: &'a str,
     url: String,
@@ -138,10 +135,10 @@ impl<C: Clock> Client<C> {
             Err(error) => Err(NoAnswer::Lost { why: describe(error) }),
         };
         let took = started.elapsed();
-        metrics::histogram!(REQUEST_SECONDS, "operation" => call.operation).record(took);
+        metric::doku_request(call.operation, took);
         let http_status = answer.as_ref().ok().map(|answer| answer.status);
         let merchant = call.account.merchant.as_str();
-        tracing::debug!(operation = call.operation, merchant, http_status, ?took, "DOKU was asked");
+        tracing::debug!(operation = call.operation.name(), merchant, http_status, ?took, "DOKU was asked");
         answer
     }
 
@@ -205,7 +202,7 @@ impl<C: Clock> Gateway for Client<C> {
             CommandKind::Refund => REFUND_PATH,
         };
         let call = Call {
-            operation: request.kind.name(),
+            operation: request.kind.into(),
             account,
             request_id: request.request_id.as_str(),
             url: format!("{}{path}", request.base_url),
@@ -226,7 +223,7 @@ impl<C: Clock> Gateway for Client<C> {
         let invoice = inquiry.invoice_number;
         let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
         let call = Call {
-            operation: "check",
+            operation: Operation::Check,
             account,
             request_id: &uuid::Uuid::new_v4().to_string(),
             url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
@@ -237,7 +234,7 @@ impl<C: Clock> Gateway for Client<C> {
             Err(no_answer) => return no_answer.of_inquiry(),
         };
         if answer.authenticity == Authenticity::Unsigned {
-            metrics::counter!(ODDITIES, "kind" => "unsigned_check").increment(1);
+            metric::doku_oddity(Oddity::UnsignedCheck);
         }
         note_unknown_word(&answer, StatusIn::Report, invoice);
         classify_inquiry(invoice, &answer)
@@ -266,7 +263,7 @@ impl NoAnswer {
 
 fn note_unknown_word(answer: &Answer, status_in: StatusIn, invoice: &InvoiceNumber) {
     if let Some(word) = unknown_word(answer, status_in) {
-        metrics::counter!(ODDITIES, "kind" => "unknown_status").increment(1);
+        metric::doku_oddity(Oddity::UnknownStatus);
         tracing::warn!(word, %invoice, "DOKU answered a status that it does not document");
     }
 }

@@ -1,13 +1,11 @@
 //! How far DOKU's clock is from ours: it refuses requests that are an hour off, and says its own time in
 //! every answer.
 
-use crate::domain::Time;
+use crate::{domain::Time, metric};
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-
-const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
 
 /// Beyond this somebody should set a clock; DOKU tolerates sixty times as much.
 const WARN_ABOVE: Duration = Duration::from_secs(60);
@@ -26,7 +24,7 @@ impl Drift {
         let drift = theirs - ours;
         let millis = i32::try_from(drift.num_milliseconds())
             .unwrap_or(if drift > chrono::TimeDelta::zero() { i32::MAX } else { i32::MIN });
-        metrics::gauge!(CLOCK_DRIFT).set(f64::from(millis) / 1000.0);
+        metric::clock_drift(f64::from(millis) / 1000.0);
         if drift.abs().to_std().is_ok_and(|drift| drift > WARN_ABOVE) && self.may_warn(Instant::now()) {
             let drift_seconds = drift.num_seconds();
             tracing::warn!(drift_seconds, "DOKU's clock and this machine's differ; DOKU refuses an hour");

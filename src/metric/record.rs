@@ -57,6 +57,32 @@ impl From<CommandKind> for Operation {
     }
 }
 
+/// What DOKU does that its pages do not say: worth a person's look, harmless as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    UnknownStatus,
+    UnsignedCheck,
+}
+
+impl Oddity {
+    pub const ALL: [Self; 2] = [Self::UnknownStatus, Self::UnsignedCheck];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownStatus => "unknown_status",
+            Self::UnsignedCheck => "unsigned_check",
+        }
+    }
+}
+
+pub fn doku_oddity(oddity: Oddity) {
+    oddities(oddity).increment(1);
+}
+
+fn oddities(oddity: Oddity) -> metrics::Counter {
+    counter!(name::DOKU_ODDITIES, "kind" => oddity.name())
+}
+
 /// What the process depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dependency {
@@ -186,14 +212,9 @@ pub fn claims_lost(lost: u64) {
     counter!(name::CLAIMS_LOST).increment(lost);
 }
 
-/// The breaker of DOKU, which stops everybody's sends.
-pub fn doku_breaker(open: bool) {
-    gauge!(name::BREAKER_OPEN, "scope" => "doku").set(f64::from(open));
-}
-
-/// The breaker of one merchant's key and clock.
-pub fn merchant_breaker(merchant: &str, open: bool) {
-    gauge!(name::BREAKER_OPEN, "scope" => merchant.to_owned()).set(f64::from(open));
+/// The breaker of DOKU (`doku`), which stops everybody's sends, or of one merchant's key and clock.
+pub fn breaker(scope: &str, open: bool) {
+    gauge!(name::BREAKER_OPEN, "scope" => scope.to_owned()).set(f64::from(open));
 }
 
 pub fn connection_up(dependency: Dependency, up: bool) {
@@ -229,6 +250,7 @@ pub(super) fn create_counters() {
     Received::BY_INGRESS.into_iter().for_each(|result| notifications("ingress", result).absolute(0));
     Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
+    Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
     let revision = option_env!("JENIUS_PAY_REVISION").unwrap_or("unknown");
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);

@@ -49,6 +49,7 @@ pub mod name {
     pub const CONNECTION_UP: &str = "jenius_connection_up";
     pub const RECONNECTS: &str = "jenius_reconnects_total";
     pub const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
+    pub const DOKU_ODDITIES: &str = "jenius_doku_oddities_total";
     pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
 }
 
@@ -108,6 +109,7 @@ const ALL: &[Metric] = &[
     metric(name::BREAKER_OPEN, Gauge, &["scope"], "1: sends are stopped, for all (doku) or for a merchant"),
     metric(name::CONNECTION_UP, Gauge, &["dependency"], "1: connected"),
     metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),
+    metric(name::DOKU_ODDITIES, Counter, &["kind"], "answers that DOKU does not document"),
     metric(name::CLOCK_DRIFT, Gauge, &[], "DOKU's clock minus ours"),
     metric(
         name::BALANCE_COMMANDS,

@@ -1,3 +1,5 @@
+//! Every row of what DOKU may answer, errors first.
+
 use super::*;
 use crate::domain::{
     ids::{MerchantName, RequestId},
@@ -187,8 +189,8 @@ fn answers_to_a_send() {
         (409, Payment, Unsigned, HTML, "in doubt", Well),
         (409, Payment, Unsigned, &s("SUCCESS"), "in doubt", Well),
         (409, Payment, Wrong, &s("SUCCESS"), "in doubt", Well),
-        (409, Payment, Signed, &other_invoice, "in doubt", Well),
-        (409, Payment, Signed, &other_amount, "in doubt", Well),
+        (409, Payment, Signed, &other_invoice, "contradiction", Well),
+        (409, Payment, Signed, &other_amount, "contradiction", Well),
         (409, Refund, Signed, &s("PENDING"), "in doubt", Well),
         (409, Payment, Signed, &s("PENDING"), "accepted PENDING", Well),
         (409, Refund, Signed, &s("SUCCESS"), "accepted SUCCESS", Well),

@@ -1,3 +1,5 @@
+//! The client against a server of odd bytes: what is sent once, what is in doubt, what is certain.
+
 use super::*;
 use crate::domain::{Time, ids::RequestId, money::Rupiah};
 use std::sync::{

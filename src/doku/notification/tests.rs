@@ -1,3 +1,5 @@
+//! Which notifications verify, and what is read from them.
+
 use super::*;
 use crate::{
     config,

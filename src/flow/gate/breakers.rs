@@ -2,14 +2,16 @@
 //! nowhere else; each change is shown as a metric and logged.
 
 use super::{Limits, Sends, Stopped};
-use crate::domain::{
-    breaker::{Admission, Breaker, Phase},
-    ids::MerchantName,
-    learned::Health,
+use crate::{
+    domain::{
+        breaker::{Admission, Breaker, Phase},
+        ids::MerchantName,
+        learned::Health,
+    },
+    metric,
 };
 use std::{collections::BTreeMap, time::Instant};
 
-const BREAKER_OPEN: &str = "jenius_breaker_open";
 const SCOPE_DOKU: &str = "doku";
 
 pub struct Breakers {
@@ -157,6 +159,5 @@ fn learn(breaker: &mut Breaker, scope: &str, probe: bool, health: Health, now: I
 
 /// A half-open breaker counts as open: sends are not free yet.
 fn show(scope: &str, phase: Phase) {
-    let open = if phase == Phase::Closed { 0.0 } else { 1.0 };
-    metrics::gauge!(BREAKER_OPEN, "scope" => scope.to_owned()).set(open);
+    metric::breaker(scope, phase != Phase::Closed);
 }

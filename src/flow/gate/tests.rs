@@ -1,3 +1,5 @@
+//! Permits, tokens and breakers together, in real but short time.
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
