@@ -9,21 +9,19 @@ pub use crate::config::Role;
 
 use crate::{
     config::{Config, Needs, Parts},
-    doku::{account::Accounts, client::Client, clock::SystemClock},
-    domain::{command::CommandKind, ids::MerchantName, plan::Plan, validate::Rules},
+    doku::{client::Client, clock::SystemClock},
+    domain::{command::CommandKind, plan::Plan, validate::Rules},
     flow::{
         attempt::Attempts,
         follow_up::FollowUp,
         gate::{Gate, Limits},
-        ports::{Gateway, StoreError},
+        ports::Gateway,
         process_command::{Budgets, Worker},
         relay_outbox::Relay,
-        store_state::StoreState,
-        view::OrderView,
     },
     http::{Bound, admin},
     metric,
-    postgres::{self, PostgresSeat, PostgresStore},
+    postgres::{self, PgConnectOptions, PgPool, PostgresSeat, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Names, Publisher},
     shutdown::{Drained, Shutdown},
 };
@@ -56,6 +54,8 @@ struct Shared {
     config: Config,
     broker: Broker,
     publisher: Publisher,
+    database: PgConnectOptions,
+    pool: PgPool,
     store: PostgresStore,
     gateway: Arc<DokuClient>,
     gate: Arc<Gate>,
@@ -72,7 +72,8 @@ impl App {
         metric::install()?;
         let seen = Arc::new(Seen::new(roles));
         let listen = config.admin_listen;
-        let admin = Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
+        let admin =
+            Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
         let mut app = Self {
             shutdown,
             admin: admin.address(),
@@ -119,7 +120,7 @@ impl App {
         };
         let rest_stop = self.rest_stop.clone();
         self.rest.spawn(watchers::watch_database(
-            shared.store.clone(),
+            shared.pool.clone(),
             shared.config.doku.environment,
             Arc::clone(&shared.seen),
             rest_stop.clone(),
@@ -142,12 +143,13 @@ impl App {
 
     fn start_worker(&self, shared: &Shared) {
         let (consume, consuming) = watch::channel(Consume::Stopped);
-        let merged = watchers::merge_consume(shared.gate.flow(), shared.seen.store_state.subscribe(), consume);
+        let merged =
+            watchers::merge_consume(shared.gate.flow(), shared.seen.store_state.subscribe(), consume);
         self.rest.spawn(watchers::until(self.rest_stop.clone(), merged));
         let worker = Arc::new(shared.worker());
         let names = shared.broker.names();
         for (kind, queue) in
-            [(CommandKind::Payment, &names.payments), (CommandKind::Refund, &names.refunds)]
+            [(CommandKind::Payment, &names.payments_queue), (CommandKind::Refund, &names.refunds_queue)]
         {
             let consumer = Consumer {
                 broker: shared.broker.clone(),
@@ -178,7 +180,7 @@ impl App {
 
     fn start_relay(&self, shared: &Shared) {
         let relay = Relay {
-            seat: PostgresSeat::new(shared.store.connect_options()),
+            seat: PostgresSeat::new(shared.database.clone()),
             publisher: Arc::new(shared.publisher.clone()),
             outbox_changed: shared.store.outbox_changed(),
             stop: self.relay_stop.clone(),
@@ -201,13 +203,6 @@ impl App {
     /// Where notifications come in, if this process takes them.
     pub fn ingress_address(&self) -> Option<SocketAddr> {
         None
-    }
-
-    /// One order with all that is known of it; of the `default` merchant where none is named.
-    pub async fn order(&self, merchant: Option<&MerchantName>, invoice: &str) -> Result<Option<OrderView>, StoreError> {
-        let Some(database) = &self.config.database else { return Ok(None) };
-        let default = MerchantName::default_account();
-        postgres::order_view(database, merchant.unwrap_or(&default), invoice).await
     }
 
     /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the
@@ -257,8 +252,10 @@ impl Shared {
             check: config.check.clone(),
             trust_response: config.doku.trust_response,
         };
-        let store = PostgresStore::connect(&config.database, plan, Arc::new(fastrand::f64))?;
-        let gateway = Arc::new(Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock)?);
+        let database = postgres::connect_options(&config.database)?;
+        let pool = postgres::pool(database.clone(), config.database.max_connections);
+        let store = PostgresStore::new(pool.clone(), plan, Arc::new(fastrand::f64));
+        let gateway = Arc::new(Client::new(&config.doku, &config.merchants, SystemClock)?);
         let limits = Limits {
             concurrency: config.doku.concurrency,
             requests_per_second: config.doku.requests_per_second,
@@ -273,7 +270,7 @@ impl Shared {
             timeout: config.doku.timeout,
             stop: shutdown.stop.clone(),
         });
-        Ok(Self { config, broker, publisher, store, gateway, gate, attempts, seen })
+        Ok(Self { config, broker, publisher, database, pool, store, gateway, gate, attempts, seen })
     }
 
     fn worker(&self) -> CommandWorker {

@@ -76,7 +76,9 @@ impl Seen {
         let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
         let stopped = gate.sends_stopped();
         if stopped.all {
-            return Health::bad("sends are stopped: DOKU fails; one probe at a time finds out when it is back");
+            return Health::bad(
+                "sends are stopped: DOKU fails; one probe at a time finds out when it is back",
+            );
         }
         if stopped.merchants.is_empty() {
             return Health::ok("sends go");
@@ -92,8 +94,11 @@ pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Sen
         let link = broker.health();
         let broker = Health { ok: link.ok, detail: link.detail };
         let (postgres, doku) = (seen.postgres(), seen.doku());
-        let roles: BTreeMap<&'static str, Health> =
-            seen.roles.iter().map(|role| (role.name(), role_health(*role, &seen, &postgres, &broker))).collect();
+        let roles: BTreeMap<&'static str, Health> = seen
+            .roles
+            .iter()
+            .map(|role| (role.name(), role_health(*role, &seen, &postgres, &broker)))
+            .collect();
         let mut dependencies = BTreeMap::from([("broker", broker), ("doku", doku)]);
         if seen.roles.iter().any(|role| needs_postgres(*role)) {
             dependencies.insert("postgres", postgres);
@@ -123,7 +128,11 @@ fn role_health(role: Role, seen: &Seen, postgres: &Health, broker: &Health) -> H
         return Health::bad(format!("broker: {}", broker.detail));
     }
     match role {
-        Role::Relay if !*seen.relay_active.borrow() => Health::ok("another relay is active, this one stands by"),
-        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress => Health::ok("working"),
+        Role::Relay if !*seen.relay_active.borrow() => {
+            Health::ok("another relay is active, this one stands by")
+        }
+        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress => {
+            Health::ok("working")
+        }
     }
 }

@@ -3,13 +3,14 @@
 use super::readiness::Seen;
 use crate::{
     config::Environment,
+    domain::order::OrderState,
     flow::{
         gate::Sends,
         ports::{Account, StoreError},
         store_state::StoreState,
     },
     metric,
-    postgres::PostgresStore,
+    postgres::{self, Gauges, PgPool, PostgresStore},
     rabbit::Consume,
 };
 use std::{
@@ -17,22 +18,27 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// It reads every command.
+const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks at the database until the stop, and says what it sees.
 pub async fn watch_database(
-    store: PostgresStore,
+    pool: PgPool,
     environment: Environment,
     seen: Arc<Seen>,
     stop: CancellationToken,
 ) {
     let mut was_up = None;
     while !stop.is_cancelled() {
-        let fault = store.look(environment).await.err().map(|error| match error {
+        let fault = look(&pool, environment).await.err().map(|error| match error {
             StoreError::Away(detail) | StoreError::Refused(detail) => detail,
         });
         let is_up = fault.is_none();
@@ -52,6 +58,14 @@ pub async fn watch_database(
     }
 }
 
+/// Binding writes, in a way: a database that only reads is not up.
+async fn look(pool: &PgPool, environment: Environment) -> Result<(), StoreError> {
+    if postgres::is_migrated(pool).await? {
+        return postgres::bind_environment(pool, environment).await;
+    }
+    Err(StoreError::Refused("the schema is not the one of this version: run `jenius-pay migrate`".to_owned()))
+}
+
 /// Keeps the gauges that are counted in the database.
 pub async fn refresh_gauges(
     store: PostgresStore,
@@ -59,10 +73,17 @@ pub async fn refresh_gauges(
     seen: Arc<Seen>,
     stop: CancellationToken,
 ) {
+    let mut balanced: Option<Instant> = None;
     while !stop.is_cancelled() {
+        if balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
+            balanced = Some(Instant::now());
+            if let Ok(balance) = store.balance().await {
+                metric::balance(balance);
+            }
+        }
         if let Ok(gauges) = store.gauges(&accounts).await {
-            seen.stranded.store(gauges.stranded_orders, Ordering::Relaxed);
-            gauges.publish(&accounts);
+            seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
+            publish(&gauges, &accounts);
         }
         let _ = stop.run_until_cancelled(sleep(GAUGES_EVERY)).await;
     }
@@ -94,4 +115,25 @@ pub async fn merge_consume(
 /// Runs until it ends or the stop comes.
 pub async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     let _ = stop.run_until_cancelled(work).await;
+}
+
+/// A state without orders is told as 0, not as its last figure.
+fn publish(gauges: &Gauges, accounts: &[Account]) {
+    metric::outbox(count(gauges.outbox_events), Duration::from_secs_f64(gauges.outbox_oldest_seconds));
+    metric::parked_notifications(count(gauges.parked_notifications));
+    for account in accounts {
+        for state in OrderState::ALL.into_iter().filter(|state| state.is_open()) {
+            let found =
+                gauges.open_orders.iter().find(|o| o.merchant == account.merchant && o.state == state);
+            let (orders, rupiah, oldest) =
+                found.map_or((0, 0, 0.0), |o| (o.count, o.rupiah, o.oldest_seconds));
+            let oldest = Duration::from_secs_f64(oldest);
+            metric::open_orders(account.merchant.as_str(), state, count(orders), count(rupiah), oldest);
+        }
+    }
+}
+
+/// A count of rows is never negative.
+fn count(rows: i64) -> u64 {
+    u64::try_from(rows).unwrap_or_default()
 }

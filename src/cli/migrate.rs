@@ -1,7 +1,10 @@
 //! `migrate`: makes the database's schema what this version needs.
 
 use super::print;
-use crate::config::{Database, Source};
+use crate::{
+    config::{Database, Source},
+    postgres,
+};
 use std::process::ExitCode;
 
 pub async fn run(source: &Source<'_>) -> anyhow::Result<ExitCode> {
@@ -21,6 +24,5 @@ fn said(applied: usize) -> String {
 
 /// Applies what is missing; says how many migrations that was.
 async fn apply(database: &Database) -> anyhow::Result<usize> {
-    let _ = database;
-    anyhow::bail!("not wired: migrate")
+    Ok(postgres::migrate(&postgres::connect_options(database)?).await?)
 }

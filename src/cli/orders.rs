@@ -8,6 +8,7 @@ use crate::{
         order::OrderState,
     },
     flow::view::{OrderSummary, OrderView},
+    postgres::{self, PgPool},
 };
 use clap::{Subcommand, builder::PossibleValuesParser};
 use std::{
@@ -98,8 +99,7 @@ fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
 
 /// The latest orders, without their lists.
 async fn fetch_list(database: &Database, wanted: &ListArgs) -> anyhow::Result<Vec<OrderSummary>> {
-    let _ = (database, wanted);
-    anyhow::bail!("not wired: orders list")
+    Ok(postgres::list_orders(&reader(database)?, wanted.state.as_deref(), wanted.limit).await?)
 }
 
 /// One order with its lists; `None` where there is none.
@@ -108,6 +108,9 @@ async fn fetch_one(
     merchant: &MerchantName,
     invoice: &InvoiceNumber,
 ) -> anyhow::Result<Option<OrderView>> {
-    let _ = (database, merchant, invoice);
-    anyhow::bail!("not wired: orders show")
+    Ok(postgres::order_view(&reader(database)?, merchant.as_str(), invoice.as_str()).await?)
+}
+
+fn reader(database: &Database) -> anyhow::Result<PgPool> {
+    Ok(postgres::pool(postgres::connect_options(database)?, 1))
 }

@@ -1,6 +1,10 @@
 //! `run`: the roles, in one process.
 
-use crate::config::{Needs, Parts, Role, Source};
+use crate::{
+    app::App,
+    config::{Needs, Parts, Role, Source},
+    shutdown::{Drained, Shutdown},
+};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{collections::BTreeSet, process::ExitCode};
 
@@ -28,10 +32,18 @@ impl Args {
     }
 }
 
-/// Exit code 1 where the drain limit cut work off (`shutdown::Drained::CutOff`).
+/// Exit code 1 where the drain limit, or a second signal, cut work off.
 async fn serve(parts: Parts, roles: BTreeSet<Role>) -> anyhow::Result<ExitCode> {
-    let _ = (parts, roles);
-    anyhow::bail!("not wired: run")
+    let shutdown = Shutdown::new();
+    tokio::spawn(shutdown.clone().listen());
+    let app = App::start(parts, &roles, shutdown).await?;
+    match app.finished().await {
+        Drained::Finished => Ok(ExitCode::SUCCESS),
+        Drained::CutOff => {
+            tracing::warn!("work was cut off; it is due again for whoever runs next");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::{
         command::CommandKind,
         ids::{CommandId, MerchantName},
     },
+    rabbit::{Message, PublishAnswer, Publisher},
 };
 use clap::ValueEnum;
 use serde::Serialize;
@@ -21,6 +22,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
+use tokio_util::sync::CancellationToken;
 
 /// A larger message would be dead-lettered.
 const DATA_MAX: u64 = 256 * 1024;
@@ -65,7 +67,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let (asked, body) = wrap(&args, &data)?;
     // Subscribed before the command is published, or its event could be missed.
     let events = if args.wait { Some(watch::subscribe(&amqp).await?) } else { None };
-    publish(&amqp, asked.kind, body).await?;
+    publish(&amqp, asked.kind, asked.id.as_str(), body).await?;
     print::line(asked.id.as_str())?;
     let Some(mut events) = events else { return Ok(ExitCode::SUCCESS) };
     while let Some(body) = events.recv().await {
@@ -135,9 +137,28 @@ struct Envelope<'a> {
 }
 
 /// Publishes a command to `<prefix>.commands` and waits for the publish confirm.
-async fn publish(amqp: &Amqp, kind: CommandKind, body: Vec<u8>) -> anyhow::Result<()> {
-    let _ = (amqp, kind, body);
-    anyhow::bail!("not wired: publish a command")
+async fn publish(amqp: &Amqp, kind: CommandKind, id: &str, body: Vec<u8>) -> anyhow::Result<()> {
+    let broker = watch::broker(amqp)?;
+    let names = broker.names();
+    let routing_key = kind.routing_key();
+    let message =
+        Message::cloud_event(&names.commands_exchange, routing_key, id, kind.event_type(), body.into())?;
+    let (publisher, task) = Publisher::new(&broker, "send");
+    let stop = CancellationToken::new();
+    let link = tokio::spawn(task.run(stop.clone()));
+    let answer = publisher.publish_one(message).await;
+    stop.cancel();
+    link.await?;
+    match answer {
+        PublishAnswer::Confirmed => Ok(()),
+        PublishAnswer::Returned | PublishAnswer::Refused => {
+            anyhow::bail!("the broker did not take the command ({answer:?}); it is not published")
+        }
+        PublishAnswer::Unknown => anyhow::bail!(
+            "the broker did not confirm the command; send it again with --id {id}: if it was published, it is \
+             the same command"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! `watch`: prints events as they are published, until it is stopped.
 
 use super::{event_line, print};
-use crate::config::{Amqp, Source};
+use crate::{
+    config::{Amqp, Source},
+    rabbit::{Broker, Names, Watch},
+};
 use bytes::Bytes;
 use std::process::ExitCode;
 use tokio::sync::mpsc;
+
+/// Events that wait here while a terminal is slow; more wait at the broker.
+const EVENTS_WAITING_MAX: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,6 +51,19 @@ fn show(body: &[u8], json: bool) -> anyhow::Result<()> {
 /// The bodies of all events from now on; the channel ends where the connection does. Who gets it is
 /// subscribed already: an event published afterwards is in it.
 pub(super) async fn subscribe(amqp: &Amqp) -> anyhow::Result<mpsc::Receiver<Bytes>> {
-    let _ = amqp;
-    anyhow::bail!("not wired: subscribe to events")
+    let mut watch = Watch::start(&broker(amqp)?, &[]).await?;
+    let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+    tokio::spawn(async move {
+        while let Ok(body) = watch.next().await {
+            if sender.send(body).await.is_err() {
+                break;
+            }
+        }
+        watch.close().await;
+    });
+    Ok(events)
+}
+
+pub(super) fn broker(amqp: &Amqp) -> anyhow::Result<Broker> {
+    Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
 }

@@ -23,6 +23,14 @@ impl CommandKind {
         }
     }
 
+    /// The AMQP routing key of the command.
+    pub fn routing_key(self) -> &'static str {
+        match self {
+            Self::Payment => "payment.request",
+            Self::Refund => "refund.request",
+        }
+    }
+
     /// The CloudEvents type of the command.
     pub fn event_type(self) -> &'static str {
         match self {

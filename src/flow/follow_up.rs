@@ -85,7 +85,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     }
 }
 
-async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Gate, due: &DueOrder) {
+async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<Gate>, due: &DueOrder) {
     // 1 Permit first, as for every attempt.
     let Ok(permit) = gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await else { return };
     // 2 Claim, unless another process was faster.
@@ -118,16 +118,15 @@ impl Hand {
         if !new {
             return None;
         }
-        let held = Held { hand: Arc::clone(self), order_key, room: None };
-        let room = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        Some(Held { room: Some(room), ..held })
+        let mut held = Held { hand: Arc::clone(self), order_key, room: None };
+        held.room = Some(Arc::clone(&self.room).acquire_owned().await.ok()?);
+        Some(held)
     }
 }
 
 struct Held {
     hand: Arc<Hand>,
     order_key: i64,
-    #[expect(dead_code, reason = "held for its drop")]
     room: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 

@@ -6,7 +6,7 @@
 use super::{
     attempt::Attempts,
     disposition::Disposition,
-    gate::{Gate, NoPermit},
+    gate::Gate,
     patience::Patience,
     ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store, StoreError},
     store_state::StoreState,
@@ -48,16 +48,12 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         // 1 Judge: nothing that breaks a rule goes further.
         let new = match self.judge(incoming) {
             Ok(new) => new,
-            Err(rejection) => return self.reject(rejection).await,
+            Err(rejection) => return self.reject(*rejection).await,
         };
         let mut patience = Patience::for_the_store();
         loop {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
-            let permit = match self.gate.permit(&new.order.merchant, AttemptKind::Send, PERMIT_WAIT_MAX).await
-            {
-                Ok(permit) => Some(permit),
-                Err(NoPermit::Busy | NoPermit::Stopped) => None,
-            };
+            let permit = self.gate.permit(&new.order.merchant, AttemptKind::Send, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
             let lease = permit.is_some().then(|| self.attempts.lease());
             let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
@@ -87,7 +83,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         }
     }
 
-    fn judge(&self, incoming: Incoming) -> Result<NewCommand, Rejection> {
+    fn judge(&self, incoming: Incoming) -> Result<NewCommand, Box<Rejection>> {
         let Incoming { command, data, body, violations } = incoming;
         let account = MerchantName::parse(command.merchant.as_str())
             .ok()
@@ -98,7 +94,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                 field: "merchant".to_owned(),
                 message: "a configured merchant".to_owned(),
             };
-            return Err(Rejection { command, violations: vec![unknown] });
+            return Err(Box::new(Rejection { command, violations: vec![unknown] }));
         };
         match self.judge_data(&command, &account, &data, violations) {
             Ok(order) => {
@@ -109,7 +105,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                 };
                 Ok(NewCommand { command, order, request, budget, lease: None, token: Uuid::new_v4() })
             }
-            Err(violations) => Err(Rejection { command, violations }),
+            Err(violations) => Err(Box::new(Rejection { command, violations })),
         }
     }
 

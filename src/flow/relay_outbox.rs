@@ -83,9 +83,15 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
         while !rest.is_empty() {
             let (wave, later) = next_wave(rest);
             rest = later;
-            let wave: Vec<_> =
-                wave.into_iter().filter(|e| e.order_key.is_none_or(|key| !held_back.contains(&key))).collect();
+            let wave: Vec<_> = wave
+                .into_iter()
+                .filter(|e| e.order_key.is_none_or(|key| !held_back.contains(&key)))
+                .collect();
             let answers = self.publisher.publish(&wave).await;
+            if answers.iter().all(|answer| *answer == Published::Unconfirmed) {
+                // The broker is away: the later waves would only wait for it, one after the other.
+                break;
+            }
             for (event, answer) in wave.iter().zip(answers) {
                 match answer {
                     Published::Confirmed => {
@@ -178,7 +184,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_event_holds_back_its_order_and_no_other() {
-        let rows = [event(1, Some(7)), event(2, Some(8)), event(3, Some(7)), event(4, None), event(5, Some(7))];
+        let rows =
+            [event(1, Some(7)), event(2, Some(8)), event(3, Some(7)), event(4, None), event(5, Some(7))];
         let table = Arc::new(Mutex::new(rows.to_vec()));
         let broker = Arc::new(Broker { refuse: Mutex::new(VecDeque::from([1, 3])), ..Broker::default() });
         let stop = CancellationToken::new();

@@ -12,6 +12,9 @@ pub struct OrderSummary {
     /// Whole rupiah, in digits.
     pub amount: String,
     pub state: String,
+    /// For people: why a person must decide.
+    #[serde(skip)]
+    pub review_cause: Option<String>,
     pub version: u32,
     /// The payment's.
     pub command: CommandView,
@@ -74,6 +77,9 @@ pub struct AttemptView {
     pub finished_at: Option<Time>,
     pub http_status: Option<u16>,
     pub result: String,
+    /// For people: why, where the result does not say it.
+    #[serde(skip)]
+    pub detail: Option<String>,
 }
 
 /// One published change.
@@ -118,6 +124,7 @@ pub mod sample {
             finished_at: Some(at(second + 1)),
             http_status: Some(200),
             result: result.to_owned(),
+            detail: None,
         }
     }
 
@@ -140,6 +147,7 @@ pub mod sample {
                 invoice_number: "INV-1".to_owned(),
                 amount: "50000".to_owned(),
                 state: "paid".to_owned(),
+                review_cause: None,
                 version: 2,
                 command: CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() },
                 request_id: "INV-1".to_owned(),

@@ -15,7 +15,7 @@ const RELAY_LOCK: i64 = 0x6a65_6e69_7573;
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// A relay reads the outbox every second; one that does not is frozen, and its seat another's.
-const IDLE_SESSION_MAX: &str = "20s";
+const IDLE_SESSION_MAX: &str = "60s";
 
 /// Where a relay asks for the seat.
 pub struct PostgresSeat {

@@ -11,6 +11,7 @@ pub mod publisher;
 mod tests;
 pub mod topology;
 pub mod watch;
+pub mod wire;
 
 pub use connection::{Broker, BrokerError};
 pub use consumer::{Consume, Consumer, Delivery, Handler};
@@ -19,4 +20,3 @@ pub use message::Message;
 pub use publisher::{PublishAnswer, Publisher, PublisherTask};
 pub use topology::Names;
 pub use watch::Watch;
-pub mod wire;

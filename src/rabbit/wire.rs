@@ -5,11 +5,14 @@ mod json;
 #[cfg(test)]
 mod tests;
 
-use crate::domain::{
-    command::{Command, CommandKind, TraceContext},
-    document::Document,
-    ids::{CommandId, CommandSource, Identity, MerchantName},
-    validate::{Code, Violation},
+use crate::{
+    domain::{
+        command::{Command, CommandKind, TraceContext},
+        document::Document,
+        ids::{CommandId, CommandSource, Identity, MerchantName},
+        validate::{Code, Violation},
+    },
+    flow::ports::Incoming,
 };
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
