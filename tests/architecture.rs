@@ -29,8 +29,21 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("main", ANYTHING),
 ];
 const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown"];
-const ANYTHING: &[&str] =
-    &["domain", "flow", "metric", "config", "shutdown", "telemetry", "doku", "postgres", "rabbit", "http", "sandbox", "app", "cli"];
+const ANYTHING: &[&str] = &[
+    "domain",
+    "flow",
+    "metric",
+    "config",
+    "shutdown",
+    "telemetry",
+    "doku",
+    "postgres",
+    "rabbit",
+    "http",
+    "sandbox",
+    "app",
+    "cli",
+];
 
 /// Of the flow, an edge may see its ports and dispositions, and what is shown of an order.
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
@@ -62,7 +75,11 @@ impl Source {
     /// The file without its tests: a test may use what its subject may not.
     fn code(&self) -> String {
         let is_test = self.path.ends_with("tests.rs") || self.path.contains("/tests/");
-        if is_test { String::new() } else { self.text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned() }
+        if is_test {
+            String::new()
+        } else {
+            self.text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+        }
     }
 
     /// The paths that follow `root::` in the code, braces expanded: `a::b` for `use root::{a::b, c}`.
@@ -87,7 +104,9 @@ fn expand(text: &str, prefix: &str, found: &mut BTreeSet<String>) -> usize {
     let text_start = text.trim_start();
     let skipped = text.len() - text_start.len();
     let Some(list) = text_start.strip_prefix('{') else {
-        let end = text_start.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text_start.len());
+        let end = text_start
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+            .unwrap_or(text_start.len());
         let path = &text_start[..end];
         if text_start[end..].starts_with('{') && path.ends_with("::") {
             return skipped + end + expand(&text_start[end..], &format!("{prefix}{path}"), found);
@@ -116,7 +135,8 @@ fn faults(source: &Source) -> Vec<String> {
     let layer = source.layer();
     if layer != "lib" {
         let allowed = LAYERS.iter().find(|(name, _)| *name == layer);
-        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{path}: `{layer}` is no known layer: add it to LAYERS"));
+        let (_, allowed) =
+            allowed.unwrap_or_else(|| panic!("{path}: `{layer}` is no known layer: add it to LAYERS"));
         for import in source.mentions("crate") {
             let other = import.split("::").next().unwrap();
             if other != layer && !allowed.contains(&other) {
@@ -131,7 +151,11 @@ fn faults(source: &Source) -> Vec<String> {
     }
     for (name, homes) in HOMES {
         let used = !source.mentions(name).is_empty();
-        if used && !homes.iter().any(|home| path == home || path.starts_with(&format!("{home}/")) || layer == *home) {
+        if used
+            && !homes
+                .iter()
+                .any(|home| path == home || path.starts_with(&format!("{home}/")) || layer == *home)
+        {
             faults.push(format!("{path}: the crate `{name}` lives in {homes:?}"));
         }
     }
@@ -156,7 +180,9 @@ fn long_functions(source: &Source) -> Vec<String> {
     let lines: Vec<&str> = source.text.lines().collect();
     let starts = lines.iter().enumerate().filter(|(_, line)| {
         let words = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
-        ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "].iter().any(|s| words.starts_with(s))
+        ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "]
+            .iter()
+            .any(|s| words.starts_with(s))
     });
     starts
         .filter_map(|(start, line)| {
@@ -166,8 +192,13 @@ fn long_functions(source: &Source) -> Vec<String> {
                     || lines[*at].ends_with(';') && lines[*at].len() - lines[*at].trim_start().len() == indent
             })?;
             let length = end - start + 1;
-            (length > FUNCTION_LINES_MAX)
-                .then(|| format!("{}: a function of {length} lines, at most {FUNCTION_LINES_MAX}: {}", source.path, line.trim()))
+            (length > FUNCTION_LINES_MAX).then(|| {
+                format!(
+                    "{}: a function of {length} lines, at most {FUNCTION_LINES_MAX}: {}",
+                    source.path,
+                    line.trim()
+                )
+            })
         })
         .collect()
 }
@@ -227,9 +258,17 @@ fn planted_faults_are_found() {
     for (path, text, fault) in [
         ("domain/money.rs", "//! x\nuse crate::flow::ports;", "`domain` may not import `flow`"),
         ("domain/money.rs", "//! x\nuse serde::Serialize;", "no use for `serde`"),
-        ("flow/attempt.rs", "//! x\nuse crate::{\n    domain::ids,\n    postgres::PostgresStore,\n};", "may not import `postgres`"),
+        (
+            "flow/attempt.rs",
+            "//! x\nuse crate::{\n    domain::ids,\n    postgres::PostgresStore,\n};",
+            "may not import `postgres`",
+        ),
         ("rabbit/wire.rs", "//! x\nfn f() { crate::doku::client(); }", "may not import `doku`"),
-        ("postgres/mod.rs", "//! x\nuse crate::flow::{gate::Gate, ports::Store};", "may not import `flow::gate`"),
+        (
+            "postgres/mod.rs",
+            "//! x\nuse crate::flow::{gate::Gate, ports::Store};",
+            "may not import `flow::gate`",
+        ),
         ("flow/gate.rs", "//! x\nuse sqlx::PgPool;", "the crate `sqlx` lives in"),
         ("sandbox/check.rs", "//! x\nuse crate::doku::signature;", "`sandbox` may not import `doku`"),
         ("app/mod.rs", "// no header", "does not say at its top"),
@@ -239,6 +278,7 @@ fn planted_faults_are_found() {
         let found = faults(&Source { path: path.to_owned(), text: text.to_owned() });
         assert!(found.iter().any(|f| f.contains(fault)), "{path}: {fault}: {found:?}");
     }
-    let clean = Source { path: "domain/a.rs".to_owned(), text: "//! crate::flow\nuse super::ids;\n".to_owned() };
+    let clean =
+        Source { path: "domain/a.rs".to_owned(), text: "//! crate::flow\nuse super::ids;\n".to_owned() };
     assert!(faults(&clean).is_empty(), "{:?}", faults(&clean));
 }

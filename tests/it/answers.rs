@@ -62,7 +62,9 @@ async fn whatever_leaves_a_payment_in_doubt_is_sent_again_and_charged_once() {
 async fn whatever_leaves_a_refund_in_doubt_is_sent_again_and_refunded_once() {
     let world = World::with().set("BREAKER__FAILURES", 1000).build().await;
     let mut sent = Vec::new();
-    for word in ["act_then_drop", "drop", "act_then_500", "429:0", "no_signature", "cut_json", "status:PENDING"] {
+    for word in
+        ["act_then_drop", "drop", "act_then_500", "429:0", "no_signature", "cut_json", "status:PENDING"]
+    {
         let invoice = world.invoice();
         world.publish(&payment(&invoice)).await;
         sent.push((word, invoice));
@@ -229,7 +231,8 @@ async fn an_unsigned_answer_is_believed_only_where_that_is_configured() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_synchronous_success_is_a_payment_only_where_that_is_configured() {
-    let world = World::with().set("DOKU__TRUST_RESPONSE", true).sandbox(|s| s.pay_after_ms = 3_600_000).build().await;
+    let world =
+        World::with().set("DOKU__TRUST_RESPONSE", true).sandbox(|s| s.pay_after_ms = 3_600_000).build().await;
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
     let paid = world.event(&invoice, "order.paid").await;

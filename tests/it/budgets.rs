@@ -15,8 +15,13 @@ fn faults(payment: &str, check: &str) -> Faults {
     Faults { payment: word(payment), check: word(check), ..Faults::default() }
 }
 
+/// Check Status as late as usual: what is in doubt is sent again, and not asked about.
+async fn late_check() -> World {
+    World::with().set("CHECK__FIRST_AFTER_MS", 60_000).build().await
+}
+
 async fn attempts(world: &World, invoice: &str, result: &str) -> usize {
-    let order = world.order(invoice).await;
+    let Some(order) = world.find_order(invoice).await else { return 0 };
     order["attempts"].as_array().unwrap().iter().filter(|a| a["result"] == result).count()
 }
 
@@ -29,7 +34,7 @@ async fn attempted(world: &World, invoice: &str, result: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doku_acted_and_nobody_can_find_out_for_two_days_is_review_and_never_failed() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("act_then_drop", "500")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -53,7 +58,7 @@ async fn doku_acted_and_nobody_can_find_out_for_two_days_is_review_and_never_fai
 /// `review` by a spent budget is asked about afterwards, and evidence decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unresolved_payment_that_was_paid_is_found_by_an_inquiry_afterwards() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("act_then_drop", "500")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -75,7 +80,7 @@ async fn attempted_some(world: &World, invoice: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_that_certainly_never_acted_is_abandoned_at_its_end_and_not_sent_later() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("429:0", "")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -94,11 +99,12 @@ async fn a_payment_that_certainly_never_acted_is_abandoned_at_its_end_and_not_se
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_send_starts_after_the_expirytime() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("429:0", "")).unwrap();
     let invoice = world.invoice();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let end = chrono::DateTime::from_timestamp_millis(i64::try_from(now.as_millis()).unwrap() + 1500).unwrap();
+    let end =
+        chrono::DateTime::from_timestamp_millis(i64::try_from(now.as_millis()).unwrap() + 1500).unwrap();
     world.publish(&payment(&invoice).with("expirytime", end.to_rfc3339())).await;
     world.event(&invoice, "payment.abandoned").await;
     let ledger = world.sandbox.ledger();
@@ -109,7 +115,7 @@ async fn no_send_starts_after_the_expirytime() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_found_is_no_answer_before_the_grace_and_late_enough_it_proves_that_nothing_happened() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("drop", "")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -127,7 +133,7 @@ async fn not_found_is_no_answer_before_the_grace_and_late_enough_it_proves_that_
 /// DOKU acted and does not know the order for a while: one charge, and it is found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_found_for_a_while_and_then_success_is_paid_and_charged_once() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("act_then_drop", "not_found*1")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -144,7 +150,7 @@ async fn not_found_for_a_while_and_then_success_is_paid_and_charged_once() {
 /// An unsigned not-found proves nothing, however late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsigned_not_found_never_abandons() {
-    let world = World::new().await;
+    let world = late_check().await;
     world.sandbox.set_faults(faults("drop", "not_found_unsigned")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -157,7 +163,7 @@ async fn an_unsigned_not_found_never_abandons() {
 /// A worker that was off for a day asks before it concludes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_that_ended_while_nobody_worked_is_concluded_by_asking() {
-    let mut world = World::new().await;
+    let mut world = late_check().await;
     world.sandbox.set_faults(faults("act_then_drop", "")).unwrap();
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
@@ -218,7 +224,7 @@ async fn a_refund_that_certainly_never_acted_is_abandoned_and_may_be_asked_for_a
 /// Check Status is the second way to learn of a payment; it goes through the table as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_check_status_reports_of_a_waiting_order_is_told() {
-    let world = World::with().set("CHECK__FIRST_AFTER_MS", 200).build().await;
+    let world = World::new().await;
     for (tag, told, last) in [
         ("pays_then_refunded", vec!["payment.accepted", "order.paid"], "order.paid"),
         ("pay_fails", vec!["payment.accepted", "order.failed"], "order.failed"),
@@ -242,7 +248,8 @@ async fn what_check_status_reports_of_a_waiting_order_is_told() {
 /// FAILED is not believed to be final: a later success moves the order, and says that it is late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_order_that_is_paid_after_all_is_told_as_late() {
-    let world = World::with().set("CHECK__FIRST_AFTER_MS", 150).set("CHECK__AFTERWARDS_MS", "400,800").build().await;
+    let world =
+        World::with().set("CHECK__FIRST_AFTER_MS", 150).set("CHECK__AFTERWARDS_MS", "400,800").build().await;
     let invoice = world.invoice();
     world.publish(&commands::payment_with(&invoice, "fails_then_pays")).await;
     let paid = world.event(&invoice, "order.paid").await;
@@ -255,7 +262,7 @@ async fn a_failed_order_that_is_paid_after_all_is_told_as_late() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_nobody_pays_goes_to_review_after_three_days() {
-    let world = World::new().await;
+    let world = late_check().await;
     let invoice = world.invoice();
     world.publish(&commands::payment_with(&invoice, "never_pays")).await;
     world.event(&invoice, "payment.accepted").await;

@@ -7,7 +7,10 @@ use crate::harness::{
     eventually, payment, refund,
     world::{OTHER_CLIENT_ID, a_while},
 };
-use jenius_pay::{app::Role, sandbox::{Faults, Operation, Sandbox, SandboxConfig}};
+use jenius_pay::{
+    app::Role,
+    sandbox::{Faults, Operation, Sandbox, SandboxConfig},
+};
 use sqlx::Executor;
 use std::time::Duration;
 
@@ -16,9 +19,8 @@ const PAST_THE_LEASE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_deliveries_of_one_command_are_one_row_and_one_send() {
-    let world = World::with().without_service().build().await;
-    let mut world = world;
-    world.start(&[Role::Ingress]).await;
+    let mut world = World::with().without_service().build().await;
+    world.start(&[Role::Relay]).await;
     let invoice = world.invoice();
     let command = payment(&invoice);
     for _ in 0..100 {
@@ -27,8 +29,10 @@ async fn a_hundred_deliveries_of_one_command_are_one_row_and_one_send() {
     world.stop().await;
     world.start(&Role::ALL).await;
     world.event(&invoice, "order.paid").await;
-    eventually("all deliveries to be acked", async || (world.broker.depth("payments").await == 0).then_some(()))
-        .await;
+    eventually("all deliveries to be acked", async || {
+        (world.broker.depth("payments").await == 0).then_some(())
+    })
+    .await;
     a_while().await;
     assert_eq!(world.database.count("SELECT count(*) FROM commands").await, 1);
     assert_eq!(world.sandbox.ledger().sends_of(&invoice).count(), 1);
@@ -98,7 +102,7 @@ async fn killed_again_and_again_it_charges_everybody_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_slept_through_its_lease_changes_no_schedule_and_its_answer_still_counts() {
     let mut world = World::with().without_service().set("DOKU__TIMEOUT_MS", 4000).build().await;
-    let sleeper = Service::start(&world).await;
+    let sleeper = Service::start_role(&world, &["--role", "worker"]).await;
     let slow = Faults { latency_ms: 1500, ..Faults::default() };
     world.sandbox.set_faults(slow).unwrap();
     let invoice = world.invoice();
@@ -127,12 +131,15 @@ async fn a_worker_that_slept_through_its_lease_changes_no_schedule_and_its_answe
     world.end().await;
 }
 
+/// Settings, with a new value or taken out.
+type Changes<'a> = &'a [(&'a str, Option<&'a str>)];
+
 /// What was made for one account and host is sent to no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_made_for_another_account_or_host_is_stranded_and_not_sent() {
     let elsewhere = Sandbox::start(SandboxConfig::default()).await.unwrap();
     let base_url = elsewhere.base_url();
-    let changes: [(&str, &[(&str, Option<&str>)]); 3] = [
+    let changes: [(&str, Changes<'_>); 3] = [
         ("another Client-Id", &[("DOKU_CLIENT_ID", Some("MCH-9999-1"))]),
         ("another host", &[("DOKU_BASE_URL", Some(&base_url))]),
         (
@@ -148,10 +155,8 @@ async fn an_order_made_for_another_account_or_host_is_stranded_and_not_sent() {
         let mut world = World::new().await;
         let invoice = world.invoice();
         world.publish(&commands::payment_with(&invoice, "429:0*")).await;
-        eventually("a send", async || {
-            (world.sandbox.ledger().sends_of(&invoice).count() > 1).then_some(())
-        })
-        .await;
+        eventually("a send", async || (world.sandbox.ledger().sends_of(&invoice).count() > 1).then_some(()))
+            .await;
         world.stop().await;
         let usual = world.settings.clone();
         let sends = world.sandbox.ledger().requests.len();
@@ -174,12 +179,13 @@ async fn an_order_made_for_another_account_or_host_is_stranded_and_not_sent() {
         // Its account is back, and so is its order.
         world.stop().await;
         world.settings = usual;
-        world.sandbox.set_faults(Faults { invoices: [(invoice.clone(), "$".to_owned())].into(), ..Faults::default() }).ok();
+        world
+            .sandbox
+            .set_faults(Faults { invoices: [(invoice.clone(), "$".to_owned())].into(), ..Faults::default() })
+            .ok();
         world.start(&Role::ALL).await;
-        eventually("sends to go on", async || {
-            (world.sandbox.ledger().requests.len() > sends).then_some(())
-        })
-        .await;
+        eventually("sends to go on", async || (world.sandbox.ledger().requests.len() > sends).then_some(()))
+            .await;
         world.end().await;
     }
     elsewhere.stop().await;
@@ -221,7 +227,11 @@ async fn the_same_refund_after_its_claim_was_lost_is_the_same_request() {
 async fn copy(world: &World, name: &str) {
     let template = world.database.url.path().trim_start_matches('/').to_owned();
     // A template must have no connection; the pool makes new ones.
-    admin(world, &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{template}'")).await;
+    admin(
+        world,
+        &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{template}'"),
+    )
+    .await;
     admin(world, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
 }
 

@@ -2,7 +2,8 @@
 //! whatever happens to the broker or to the relay.
 
 use crate::harness::{
-    World, broker, child::Service,
+    World, broker,
+    child::Service,
     commands::{Message, payment_data, payment_with},
     eventually, payment,
     proxy::{Mode, Proxy},
@@ -55,7 +56,7 @@ async fn a_change_whose_event_cannot_be_stored_is_not_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_outlast_a_broker_that_is_away_for_a_day_and_say_what_was_true_at_their_version() {
-    let mut world = World::with().without_service().set("CHECK__FIRST_AFTER_MS", 300).build().await;
+    let mut world = World::with().without_service().build().await;
     let proxy = broker_behind_a_proxy(&mut world).await;
     world.start(&Role::ALL).await;
     let invoice = world.invoice();
@@ -98,7 +99,13 @@ async fn refused_events_wait_in_order_and_are_all_published() {
     channel.queue_declare(full.as_str().into(), options, arguments).await.unwrap();
     let exchange = format!("{}.events", world.broker.prefix);
     channel
-        .queue_bind(full.as_str().into(), exchange.as_str().into(), "payment.*".into(), QueueBindOptions::default(), FieldTable::default())
+        .queue_bind(
+            full.as_str().into(),
+            exchange.as_str().into(),
+            "payment.*".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .unwrap();
     let invoices: Vec<String> = (0..20).map(|_| world.invoice()).collect();
@@ -106,9 +113,15 @@ async fn refused_events_wait_in_order_and_are_all_published() {
         world.publish(&payment(invoice)).await;
     }
     let waiting = "SELECT count(*) FROM orders WHERE state = 'awaiting_payment' OR state = 'paid'";
-    eventually("the orders to be accepted", async || (world.database.count(waiting).await == 20).then_some(())).await;
+    eventually("the orders to be accepted", async || {
+        (world.database.count(waiting).await == 20).then_some(())
+    })
+    .await;
     a_while().await;
-    assert!(world.database.count("SELECT count(*) FROM outbox").await >= 20, "a refused event left the outbox");
+    assert!(
+        world.database.count("SELECT count(*) FROM outbox").await >= 20,
+        "a refused event left the outbox"
+    );
     channel.queue_delete(full.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     for invoice in &invoices {
         world.event(invoice, "payment.accepted").await;
@@ -126,10 +139,7 @@ async fn a_relay_killed_at_work_publishes_again_with_the_same_ids_and_loses_noth
         for invoice in batch {
             world.publish(&payment_with(invoice, "pending")).await;
         }
-        eventually("the first events", async || {
-            world.events(|e| e.invoice() == Some(&batch[0])).pop()
-        })
-        .await;
+        eventually("the first events", async || world.events(|e| e.invoice() == Some(&batch[0])).pop()).await;
         service.kill();
         service = Service::start(&world).await;
     }

@@ -51,7 +51,10 @@ async fn an_event_says_everything_the_contract_names() {
     let asked = refund(&invoice);
     world.publish(&asked).await;
     let accepted = world.event(&invoice, "refund.accepted").await;
-    assert_eq!((accepted.data("state"), accepted.data("previous_state")), (&json!("refunding"), &json!("refunding")));
+    assert_eq!(
+        (accepted.data("state"), accepted.data("previous_state")),
+        (&json!("refunding"), &json!("refunding"))
+    );
     let refunded = world.event(&invoice, "order.refunded").await;
     check_properties(&refunded, "jenius.order.refunded.v1", Some(asked.id()));
     let (id, request_id) = (refunded.data("command_id"), refunded.data("request_id"));
@@ -96,7 +99,10 @@ async fn orders_show_has_the_shape_of_the_contract() {
     let expected = sorted(expected.split_whitespace().map(str::to_owned).collect());
     assert_eq!(sorted(members(&order)), expected);
     let attempt = &order["attempts"][0];
-    assert_eq!((&attempt["number"], &attempt["kind"], &attempt["result"]), (&json!(1), &json!("send"), &json!("in_doubt")));
+    assert_eq!(
+        (&attempt["number"], &attempt["kind"], &attempt["result"]),
+        (&json!(1), &json!("send"), &json!("in_doubt"))
+    );
     assert_eq!(order["attempts"][1]["result"], "accepted");
     assert_eq!(order["attempts"][1]["http_status"], 200);
     assert_eq!(order["history"][0]["event_type"], "jenius.payment.accepted.v1");
@@ -115,7 +121,8 @@ async fn doku_gets_the_data_byte_for_byte() {
     let invoice = world.invoice();
     let data = payment_data(&invoice, "$admin");
     let text = serde_json::to_string_pretty(&data).unwrap().replace("\"quantity\": 1", "\"quantity\"  :  1");
-    let text = text.replacen('{', "{ \"additional_info\": {\"exact\": 1.10, \"big\": 12345678901234567890123}, ", 1);
+    let text =
+        text.replacen('{', "{ \"additional_info\": {\"exact\": 1.10, \"big\": 12345678901234567890123}, ", 1);
     let body = format!(
         "{{\"specversion\":\"1.0\",\"id\":\"exact\",\"source\":\"/checkout\",\
          \"type\":\"jenius.payment.request.v1\",\"data\":{text}}}"

@@ -47,7 +47,11 @@ fn payment_rows() -> Vec<Row> {
         ("/order/line_items/0/price", json!("40000"), &[("wrong_type", "order.line_items[0].price")]),
         ("/order/line_items/0/price", json!(40000.5), &[("wrong_type", "order.line_items[0].price")]),
         ("/order/line_items/0/price", json!(-1), &[("out_of_range", "order.line_items[0].price")]),
-        ("/order/line_items/0/price", json!(1_000_000_000_000_u64), &[("out_of_range", "order.line_items[0].price")]),
+        (
+            "/order/line_items/0/price",
+            json!(1_000_000_000_000_u64),
+            &[("out_of_range", "order.line_items[0].price")],
+        ),
         ("/order/line_items/1/quantity", json!(0), &[("out_of_range", "order.line_items[1].quantity")]),
         ("/order/line_items/1/quantity", json!(10_000), &[("out_of_range", "order.line_items[1].quantity")]),
         ("/order/line_items/1/sku", json!("A"), &[("unknown_field", "order.line_items[1].sku")]),
@@ -100,11 +104,19 @@ fn payment_rows() -> Vec<Row> {
         ("/customer/phone", json!("+6281288"), &[("invalid_characters", "customer.phone")]),
         ("/customer/email", json!("nobody"), &[("invalid_format", "customer.email")]),
         ("/customer/email", json!("@doku.com"), &[("invalid_format", "customer.email")]),
-        ("/customer/email", json!(format!("{}@doku.com", "x".repeat(400))), &[("too_long", "customer.email")]),
+        (
+            "/customer/email",
+            json!(format!("{}@doku.com", "x".repeat(400))),
+            &[("too_long", "customer.email")],
+        ),
         ("/redirect_url", json!(REMOVED), &[("missing", "redirect_url")]),
         ("/redirect_url", json!("/back"), &[("invalid_format", "redirect_url")]),
         ("/redirect_url", json!("ftp://test.com/x"), &[("invalid_format", "redirect_url")]),
-        ("/redirect_url", json!(format!("https://test.com/{}", "x".repeat(500))), &[("too_long", "redirect_url")]),
+        (
+            "/redirect_url",
+            json!(format!("https://test.com/{}", "x".repeat(500))),
+            &[("too_long", "redirect_url")],
+        ),
         ("/jenius_info", json!(REMOVED), &[("missing", "jenius_info")]),
         ("/jenius_info/cash_tag", json!(""), &[("too_short", "jenius_info.cash_tag")]),
         ("/jenius_info/cash_tag", long(31), &[("too_long", "jenius_info.cash_tag")]),
@@ -197,7 +209,9 @@ async fn all_violations_are_reported_at_once_in_the_order_of_the_fields() {
     ];
     assert_eq!(fields, expected);
     let event = world.rejected(message.id()).await;
-    assert!(event.data("errors").as_array().unwrap().iter().all(|e| e["message"].as_str().unwrap().len() > 5));
+    assert!(
+        event.data("errors").as_array().unwrap().iter().all(|e| e["message"].as_str().unwrap().len() > 5)
+    );
     world.end().await;
 }
 
@@ -216,7 +230,10 @@ async fn what_is_allowed_at_the_edges_is_taken() {
         edge("/customer/name", json!("Ü".repeat(64))),
         edge("/additional_info", json!(null)),
         edge("/additional_info", json!({"free": {"deep": [1, 2.50, null, "ok"]}})),
-        edge("/additional_info", json!({"override_notification_url": "http://127.0.0.1:9/payments/notifications"})),
+        edge(
+            "/additional_info",
+            json!({"override_notification_url": "http://127.0.0.1:9/payments/notifications"}),
+        ),
         edge(
             "/additional_info",
             json!({"settlement": [

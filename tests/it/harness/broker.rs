@@ -6,7 +6,8 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
     },
     types::FieldTable,
 };
@@ -16,9 +17,12 @@ use std::sync::{Arc, Mutex};
 /// Upstream and downstream of one prefix.
 pub struct Broker {
     pub prefix: String,
+    url: String,
     connection: Connection,
     channel: Channel,
     pub events: Arc<Mutex<Vec<Event>>>,
+    /// Whether the subscription held from the beginning.
+    pub saw_everything: bool,
 }
 
 /// An event as a subscriber gets it.
@@ -65,10 +69,29 @@ impl Broker {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        let broker =
-            Self { prefix: prefix.to_owned(), connection, channel, events: Arc::default() };
+        let broker = Self {
+            prefix: prefix.to_owned(),
+            url: url.to_owned(),
+            connection,
+            channel,
+            events: Arc::default(),
+            saw_everything: true,
+        };
         broker.subscribe().await;
         broker
+    }
+
+    /// Connects again after the broker was gone; events in between are missed.
+    pub async fn reconnect(&mut self) {
+        let connect = async || {
+            let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.ok()?;
+            let channel = connection.create_channel().await.ok()?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
+            Some((connection, channel))
+        };
+        (self.connection, self.channel) = eventually("the broker", connect).await;
+        self.saw_everything = false;
+        self.subscribe().await;
     }
 
     async fn subscribe(&self) {
@@ -76,14 +99,25 @@ impl Broker {
         let exchange = format!("{}.events", self.prefix);
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel
-            .exchange_declare(exchange.as_str().into(), lapin::ExchangeKind::Topic, durable, FieldTable::default())
+            .exchange_declare(
+                exchange.as_str().into(),
+                lapin::ExchangeKind::Topic,
+                durable,
+                FieldTable::default(),
+            )
             .await
             .unwrap();
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
         let name = queue.name().clone();
         channel
-            .queue_bind(name.clone(), exchange.as_str().into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+            .queue_bind(
+                name.clone(),
+                exchange.as_str().into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
             .await
             .unwrap();
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
@@ -116,10 +150,17 @@ impl Broker {
 
     pub async fn publish_bytes(&self, routing_key: &str, content_type: &str, body: &[u8]) {
         let exchange = format!("{}.commands", self.prefix);
-        let properties = BasicProperties::default().with_content_type(content_type.into()).with_delivery_mode(2);
+        let properties =
+            BasicProperties::default().with_content_type(content_type.into()).with_delivery_mode(2);
         let confirm = self
             .channel
-            .basic_publish(exchange.as_str().into(), routing_key.into(), BasicPublishOptions::default(), body, properties)
+            .basic_publish(
+                exchange.as_str().into(),
+                routing_key.into(),
+                BasicPublishOptions::default(),
+                body,
+                properties,
+            )
             .await
             .unwrap()
             .await
@@ -150,7 +191,11 @@ impl Broker {
         let queue = format!("{}.{queue}", self.prefix);
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.connection.create_channel().await.unwrap();
-        channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.unwrap().message_count()
+        channel
+            .queue_declare(queue.as_str().into(), options, FieldTable::default())
+            .await
+            .unwrap()
+            .message_count()
     }
 
     /// Deletes what the service declared under this prefix.
@@ -161,7 +206,8 @@ impl Broker {
         }
         for exchange in ["commands", "notifications", "events", "dead", "unrouted"] {
             let name = format!("{}.{exchange}", self.prefix);
-            let _ = self.channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await;
+            let _ =
+                self.channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await;
         }
         let _ = self.connection.close(200, "done".into()).await;
     }

@@ -19,7 +19,12 @@ pub struct Service {
 impl Service {
     /// `jenius-pay run` in this world, ready.
     pub async fn start(world: &World) -> Self {
-        let service = Self::start_unready(world, &[]);
+        Self::start_role(world, &[]).await
+    }
+
+    /// The same with `--role`s.
+    pub async fn start_role(world: &World, arguments: &[&str]) -> Self {
+        let service = Self::spawn(world, arguments, &[]);
         let ready = async || {
             let answer = reqwest::get(format!("http://{}/readyz", service.admin)).await.ok()?;
             answer.status().is_success().then_some(())
@@ -29,11 +34,16 @@ impl Service {
     }
 
     pub fn start_unready(world: &World, extra: &[(&str, &str)]) -> Self {
+        Self::spawn(world, &[], extra)
+    }
+
+    fn spawn(world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let admin = format!("127.0.0.1:{port}");
         let log = std::env::temp_dir().join(format!("jenius-pay-{}-{port}.log", world.unique()));
         let child = Command::new(BINARY)
             .arg("run")
+            .args(arguments)
             .env_clear()
             .envs(&world.settings)
             .env("JENIUS_PAY__ADMIN__LISTEN", &admin)

@@ -16,16 +16,24 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Stories wait for facts, never for time; this is when they give up.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `fact` gives something, asking again every few milliseconds.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut fact: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, fact: impl FnMut() -> F) -> T {
+    eventually_or(|| what.to_owned(), fact).await
+}
+
+/// The same, saying at the end what there is instead.
+pub async fn eventually_or<T, F: Future<Output = Option<T>>>(
+    what: impl Fn() -> String,
+    mut fact: impl FnMut() -> F,
+) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = fact().await {
             return found;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {what}");
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {}", what());
         sleep(Duration::from_millis(20)).await;
     }
 }

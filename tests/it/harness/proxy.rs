@@ -1,10 +1,6 @@
 //! A TCP proxy between the service and a server, which can be cut, go silent, or refuse.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -42,13 +38,6 @@ impl Proxy {
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
-    }
-
-    /// Cuts what is connected now; new connections pass.
-    pub async fn cut(&self) {
-        self.set(Mode::Refuse);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        self.set(Mode::Forward);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     broker::{self, Broker, Event},
     commands::Message,
     database::{self, Database},
-    eventually,
+    eventually, eventually_or,
 };
 use jenius_pay::{
     app::{App, Role},
@@ -57,11 +57,6 @@ impl Setting {
         self
     }
 
-    pub fn roles(mut self, roles: &[Role]) -> Self {
-        self.roles = roles.to_vec();
-        self
-    }
-
     /// On a broker of the story's own.
     pub fn on_broker(mut self, url: &str) -> Self {
         url.clone_into(&mut self.broker_url);
@@ -108,7 +103,7 @@ impl Setting {
 }
 
 impl World {
-    /// The usual world: two merchants, short waits, every role in one process.
+    /// The usual world: two merchants, short waits, an early Check Status, every role in one process.
     pub fn with() -> Setting {
         let settings = [
             ("DOKU_CLIENT_ID", CLIENT_ID),
@@ -123,6 +118,7 @@ impl World {
             ("JENIUS_PAY__RETRY__INITIAL_MS", "50"),
             ("JENIUS_PAY__RETRY__MAX_INTERVAL_MS", "400"),
             ("JENIUS_PAY__BREAKER__OPEN_MS", "300"),
+            ("JENIUS_PAY__CHECK__FIRST_AFTER_MS", "200"),
         ];
         Setting {
             settings: settings.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
@@ -152,7 +148,8 @@ impl World {
 
     async fn migrate(&self) {
         let database = self.config(&Role::ALL.into()).database.unwrap();
-        jenius_pay::postgres::migrate(&database).await.unwrap();
+        let options = jenius_pay::postgres::connect_options(&database).unwrap();
+        jenius_pay::postgres::migrate(&options).await.unwrap();
     }
 
     /// Starts the service; a second call after `stop` or `crash` is a restart.
@@ -161,6 +158,8 @@ impl World {
         let roles = roles.iter().copied().collect();
         let app = App::start(self.config(&roles), &roles, Shutdown::new()).await.unwrap();
         self.app = Some(app);
+        eventually("the service to be ready", async || (self.admin("/readyz").await.0 == 200).then_some(()))
+            .await;
     }
 
     pub fn app(&self) -> &App {
@@ -198,8 +197,8 @@ impl World {
 
     /// Waits for an order's event of a type.
     pub async fn event(&self, invoice: &str, routing_key: &str) -> Event {
-        let what = format!("{routing_key} of {invoice}; told so far: {:?}", self.told(invoice));
-        eventually(&what, async || {
+        let what = || format!("{routing_key} of {invoice}; told so far: {:?}", self.told(invoice));
+        eventually_or(what, async || {
             self.events(|e| e.invoice() == Some(invoice) && e.routing_key == routing_key).pop()
         })
         .await
@@ -232,13 +231,19 @@ impl World {
 
     /// One order, as `orders show --json` has it.
     pub async fn order(&self, invoice: &str) -> Value {
-        let view = self.app().order(None, invoice).await.unwrap().expect("no such order");
-        serde_json::to_value(view).unwrap()
+        self.find_order(invoice).await.expect("no such order")
+    }
+
+    pub async fn find_order(&self, invoice: &str) -> Option<Value> {
+        let view = jenius_pay::postgres::order_view(&self.database.pool, "default", invoice).await.unwrap();
+        view.map(|view| serde_json::to_value(view).unwrap())
     }
 
     /// Where notifications go.
     pub fn ingress(&self) -> String {
-        self.app().ingress_address().map_or_else(|| "http://127.0.0.1:9".to_owned(), |a| format!("http://{a}"))
+        self.app()
+            .ingress_address()
+            .map_or_else(|| "http://127.0.0.1:9".to_owned(), |a| format!("http://{a}"))
     }
 
     /// What the admin listener answers.
@@ -260,9 +265,10 @@ impl World {
     async fn check_invariants(&self) {
         let ledger = self.sandbox.ledger();
         for charge in &ledger.charges {
-            let same = ledger.charges.iter().filter(|c| {
-                c.invoice_number == charge.invoice_number && c.client_id == charge.client_id
-            });
+            let same = ledger
+                .charges
+                .iter()
+                .filter(|c| c.invoice_number == charge.invoice_number && c.client_id == charge.client_id);
             assert_eq!(same.count(), 1, "charged twice: {}", charge.invoice_number);
             assert!(ledger.distinct_bodies_of(&charge.request_id) <= 1, "{}", charge.request_id);
         }
@@ -280,7 +286,9 @@ impl World {
         let paid_twice = "SELECT count(*) FROM (SELECT order_key FROM events WHERE type = 'order.paid' \
                           GROUP BY order_key HAVING count(*) > 1) twice";
         assert_eq!(self.database.count(paid_twice).await, 0, "order.paid told twice");
-        self.check_order_of_events();
+        if self.broker.saw_everything {
+            self.check_order_of_events();
+        }
         self.check_canaries();
     }
 
