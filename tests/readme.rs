@@ -1,0 +1,297 @@
+//! README says what the code says. Its lists are drawn from the code here and compared; to write them anew
+//! after a change: `JENIUS_WRITE_README=1 cargo test --test readme`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
+
+use jenius_pay::{
+    config,
+    domain::{
+        event::EventType,
+        order::OrderState,
+        reconcile::{Evidence, Step, reconcile},
+    },
+    metric,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | ").replace("| |", "|  |"));
+    let head: Vec<String> = head.iter().map(|h| (*h).to_owned()).collect();
+    let rule: Vec<String> = head.iter().map(|_| "---".to_owned()).collect();
+    let rows: String = rows.into_iter().map(|row| line(&row)).collect();
+    format!("{}{}{rows}", line(&head), line(&rule))
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+fn events() -> String {
+    let rows = EventType::ALL.map(|event| vec![code(event.routing_key()), meaning(event).to_owned()]);
+    table(&["event", "what it tells"], rows)
+}
+
+fn meaning(event: EventType) -> &'static str {
+    match event {
+        EventType::PaymentAccepted => "DOKU took the payment request; the customer has still to pay",
+        EventType::PaymentDeclined => "DOKU said no",
+        EventType::PaymentUnresolved => {
+            "the budget is spent and nobody knows what DOKU did; the order is in review"
+        }
+        EventType::PaymentAbandoned => "the budget is spent and DOKU certainly did nothing",
+        EventType::RefundAccepted => "DOKU refunds",
+        EventType::RefundDeclined => "DOKU does not refund; the order is `paid` again",
+        EventType::RefundUnresolved => "nobody knows whether DOKU refunded; the order is in review",
+        EventType::RefundAbandoned => "DOKU certainly did not refund; the order is `paid` again",
+        EventType::OrderPaid => "the payment is confirmed; at most once for an order",
+        EventType::OrderFailed => "confirmed as not paid",
+        EventType::OrderExpired => "confirmed as not paid in time",
+        EventType::OrderRefunded => "the refund is a fact",
+        EventType::OrderReview => "evidence names another amount, or nobody could find out for too long",
+        EventType::OrderResolved => "decided for a state that had been announced before",
+        EventType::CommandRejected => "the command broke a rule; nothing reached DOKU",
+    }
+}
+
+/// Every move of the table, and the two claims, which are not announced.
+fn states() -> String {
+    let mut moves: BTreeMap<(usize, usize), BTreeSet<String>> = BTreeMap::new();
+    let names: Vec<&str> = OrderState::ALL.iter().map(|s| s.name()).collect();
+    let place = |state: OrderState| names.iter().position(|name| *name == state.name()).unwrap();
+    for state in OrderState::ALL {
+        for evidence in Evidence::ALL {
+            if let Step::Move(to, events) = reconcile(state, evidence) {
+                let told: Vec<&str> = events.iter().map(|e| e.routing_key()).collect();
+                moves.entry((place(state), place(to))).or_default().insert(told.join(", "));
+            }
+        }
+    }
+    let mut text = "```mermaid\nstateDiagram-v2\n    [*] --> submitting: a payment is claimed\n".to_owned();
+    for ((from, to), told) in moves {
+        let told: Vec<String> = told.into_iter().collect();
+        text.push_str(&format!("    {} --> {}: {}\n", names[from], names[to], told.join(" / ")));
+    }
+    text.push_str("    paid --> refunding: a refund is claimed\n```\n");
+    text
+}
+
+/// What fails, what follows, and the story among the tests that proves it.
+const FAILURES: [(&str, &str, &str); 14] = [
+    (
+        "DOKU acts, and its answer is lost",
+        "sent again under the same Request-Id; DOKU's replay settles it; one charge",
+        "whatever_leaves_a_payment_in_doubt_is_sent_again_and_charged_once",
+    ),
+    (
+        "DOKU says no",
+        "`payment.declined` with DOKU's code and message",
+        "an_error_of_dokus_own_declines_with_its_code_and_message",
+    ),
+    ("DOKU is too busy (429)", "sent again, not before `Retry-After`", "retry_after_is_obeyed"),
+    (
+        "DOKU refuses the key, the clock or the route",
+        "nothing is declined; that merchant's sends stop, its commands are kept, and one probe at a time finds out",
+        "while_doku_refuses_every_signature_the_merchants_breaker_is_open_and_afterwards_all_are_paid",
+    ),
+    (
+        "DOKU is down until the budget ends",
+        "`payment.abandoned` if it certainly did nothing; otherwise it is asked before anything is concluded",
+        "a_budget_that_ended_while_nobody_worked_is_concluded_by_asking",
+    ),
+    (
+        "DOKU acted, and nobody can find out",
+        "`payment.unresolved`, and `review`; never `failed`",
+        "doku_acted_and_nobody_can_find_out_for_two_days_is_review_and_never_failed",
+    ),
+    (
+        "DOKU names another amount",
+        "`order.review`: a person decides",
+        "an_answer_that_persists_in_another_amount_is_for_review",
+    ),
+    (
+        "this process is killed",
+        "leases run out, whoever runs next goes on; no order is charged twice",
+        "killed_again_and_again_it_charges_everybody_once",
+    ),
+    (
+        "a worker freezes, and wakes up late",
+        "it changes no schedule; its signed answer still counts",
+        "a_worker_that_slept_through_its_lease_changes_no_schedule_and_its_answer_still_counts",
+    ),
+    (
+        "PostgreSQL is away",
+        "nothing is taken from the broker and nothing is sent; it goes on by itself",
+        "the_database_refuses_or_vanishes_and_comes_back",
+    ),
+    (
+        "RabbitMQ is away",
+        "due attempts go on; events wait in the outbox, in order",
+        "events_outlast_a_broker_that_is_away_for_a_day_and_say_what_was_true_at_their_version",
+    ),
+    (
+        "a subscriber's queue refuses events",
+        "they wait, in order; nothing is dropped",
+        "refused_events_wait_in_order_and_are_all_published",
+    ),
+    (
+        "a message cannot be read",
+        "dead-lettered to `jenius.dead` byte for byte, with `x-jenius-reason` and `x-jenius-detail`",
+        "what_cannot_be_read_is_dead_lettered_byte_for_byte_with_its_reason",
+    ),
+    (
+        "an account or the host is configured away",
+        "its orders are stranded: not sent elsewhere, counted in `/readyz`, going on when it is back",
+        "an_order_made_for_another_account_or_host_is_stranded_and_not_sent",
+    ),
+];
+
+fn failures() -> String {
+    table(
+        &["what fails", "what follows"],
+        FAILURES.map(|(what, follows, _)| vec![what.to_owned(), follows.to_owned()]),
+    )
+}
+
+fn configuration() -> String {
+    let rows = config::keys().iter().map(|key| {
+        let short = key.short.map(|short| format!(" (`{short}`)")).unwrap_or_default();
+        vec![format!("`{}`{short}", key.name), code(key.default.unwrap_or("")), key.doc.to_owned()]
+    });
+    table(&["key", "default", ""], rows)
+}
+
+fn metrics() -> String {
+    let rows = metric::all().iter().map(|metric| {
+        let labels = metric.labels.join(", ");
+        vec![code(metric.name), metric.kind.name().to_owned(), labels, metric.help.to_owned()]
+    });
+    table(&["metric", "type", "labels", ""], rows)
+}
+
+/// Folders and files of `src`, and the files of the story, each with the first sentence it says of itself.
+fn files() -> String {
+    let src = project().join("src");
+    let mut rows: Vec<Vec<String>> = entries(&src)
+        .into_iter()
+        .filter(|path| path.file_name().is_some_and(|name| name != "lib.rs"))
+        .flat_map(|path| {
+            let is_told = path.ends_with("flow") || path.ends_with("app");
+            let parts = if is_told { entries(&path) } else { Vec::new() };
+            let parts = parts.into_iter().filter(|p| !p.ends_with("mod.rs") && !p.ends_with("tests.rs"));
+            [path].into_iter().chain(parts).map(|p| file_row(&p)).collect::<Vec<_>>()
+        })
+        .collect();
+    for (name, holds) in [
+        ("migrations/", "The tables, with the constraints that keep illegal rows out."),
+        ("tests/it/", "Stories through the front door: real servers, the sandbox as the oracle."),
+        ("tests/architecture.rs", "The layers, held by reading the sources."),
+        ("tests/readme.rs", "This page, held against the code."),
+        ("deploy/local/", "The two commands, and the private servers they start."),
+    ] {
+        assert!(project().join(name).exists(), "{name} is not there");
+        rows.push(vec![code(name), holds.to_owned()]);
+    }
+    table(&["where", "what it is for"], rows)
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let is_source =
+        |p: &PathBuf| p.is_dir() && p.join("mod.rs").exists() || p.extension().is_some_and(|e| e == "rs");
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(is_source).collect();
+    found.sort();
+    found
+}
+
+fn file_row(path: &Path) -> Vec<String> {
+    let (source, slash) = if path.is_dir() { (path.join("mod.rs"), "/") } else { (path.to_owned(), "") };
+    let text = fs::read_to_string(&source).unwrap();
+    let header: Vec<&str> = text.lines().map_while(|l| l.strip_prefix("//!")).map(str::trim).collect();
+    let header = header.join(" ");
+    let sentence = header.split_once(". ").map_or(header.as_str(), |(first, _)| first).trim_end_matches('.');
+    assert!(!sentence.is_empty(), "{} does not say what it is for", source.display());
+    let name = path.strip_prefix(project()).unwrap().to_string_lossy().replace('\\', "/");
+    vec![code(&format!("{name}{slash}")), format!("{sentence}.")]
+}
+
+#[test]
+fn every_list_of_the_readme_is_what_the_code_says() {
+    let path = project().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let mut rest = readme.as_str();
+    let mut written = String::new();
+    let drawn: [(&str, String); 6] = [
+        ("events", events()),
+        ("states", states()),
+        ("failures", failures()),
+        ("configuration", configuration()),
+        ("metrics", metrics()),
+        ("files", files()),
+    ];
+    for (name, text) in drawn {
+        let mark = format!("<!-- generated: {name} -->\n");
+        let (before, after) = rest.split_once(&mark).unwrap_or_else(|| panic!("no `{}`", mark.trim()));
+        let (_, after) = after.split_once("<!-- end -->").unwrap();
+        written.push_str(&format!("{before}{mark}{text}<!-- end -->"));
+        rest = after;
+    }
+    written.push_str(rest);
+    if std::env::var_os("JENIUS_WRITE_README").is_some() {
+        fs::write(&path, &written).unwrap();
+    } else {
+        assert!(written == readme, "README is out of date: JENIUS_WRITE_README=1 cargo test --test readme");
+    }
+}
+
+#[test]
+fn every_failure_of_the_readme_has_its_story_among_the_tests() {
+    let stories: String = entries(&project().join("tests/it"))
+        .iter()
+        .filter(|p| p.is_file())
+        .map(|p| fs::read_to_string(p).unwrap())
+        .collect();
+    for (what, _, story) in FAILURES {
+        assert!(stories.contains(&format!("async fn {story}(")), "{what}: no test `{story}`");
+    }
+}
+
+#[test]
+fn every_word_of_the_glossary_and_every_path_is_in_use() {
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let (_, glossary) = readme.split_once("| word | meaning |\n|---|---|\n").unwrap();
+    let sources: String = {
+        let mut all = String::new();
+        read_all(&project().join("src"), &mut all);
+        all.to_lowercase()
+    };
+    for row in glossary.lines().take_while(|line| line.starts_with('|')) {
+        for word in row.split('|').nth(1).unwrap().split(',') {
+            assert!(sources.contains(word.trim()), "nobody says `{}`", word.trim());
+        }
+    }
+    for path in readme
+        .split('`')
+        .filter(|t| t.starts_with("src/") || t.starts_with("tests/") || t.starts_with("./deploy"))
+    {
+        let path = path.split_whitespace().next().unwrap();
+        assert!(project().join(path).exists(), "{path} is not there");
+    }
+}
+
+fn read_all(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, all);
+        } else {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
