@@ -131,9 +131,10 @@ forget_configuration() {
 
 # --- the two servers ---------------------------------------------------------------------------------------
 
-# Sets SUPPLY to how the servers in WANTED come: none, packages or docker.
+# Sets SUPPLY to how the servers in WANTED come: none, packages or docker. Arguments: what else is wanted of packages.
 find_servers() {
   WANTED=''
+  ALSO=$*
   [[ -n ${DATABASE_URL:-} ]] || WANTED+=' postgres'
   [[ -n ${AMQP_URL:-} ]] || WANTED+=' rabbitmq'
   SUPPLY=none
@@ -152,7 +153,7 @@ find_servers() {
 has_packages() {
   local missing as_root=''
   # shellcheck disable=SC2086 # one word for each server
-  missing=$("$SERVERS" missing $WANTED | paste -s -d ' ' -)
+  missing=$("$SERVERS" missing $WANTED $ALSO | paste -s -d ' ' -)
   [[ -n $missing ]] || return 0
   command -v apt-get > /dev/null || return 1
   if ((EUID)); then
@@ -162,7 +163,7 @@ has_packages() {
   note "installing $missing with apt-get${as_root:+ (sudo may ask for your password)}"
   # In the foreground: sudo asks on the terminal, and a half-installed package helps nobody.
   # shellcheck disable=SC2086
-  $as_root "$SERVERS" install $WANTED >> "$LOG" 2>&1 || fail_with_log 'the installation failed'
+  $as_root "$SERVERS" install $WANTED $ALSO >> "$LOG" 2>&1 || fail_with_log 'the installation failed'
 }
 
 # Starts them while something else is done; `await_servers` waits. The argument is passed to PostgreSQL: --fast.

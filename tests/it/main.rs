@@ -14,4 +14,5 @@ mod events;
 mod outages;
 mod payments;
 mod process;
+mod readme_clients;
 mod rules;

@@ -198,6 +198,17 @@ impl Broker {
             .message_count()
     }
 
+    /// Whether there is such a queue, by its whole name.
+    pub async fn exists(&self, queue: &str) -> bool {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let channel = self.connection.create_channel().await.unwrap();
+        channel.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
+    }
+
+    pub async fn delete(&self, queue: &str) {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
     /// Deletes what the service declared under this prefix.
     pub async fn clean(&self) {
         for queue in ["payments", "refunds", "notifications", "dead", "unrouted"] {

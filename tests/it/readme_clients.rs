@@ -1,0 +1,73 @@
+//! README's publisher and subscriber in Python, run as they are printed; only the prefix is the test's own.
+
+use crate::harness::{World, broker, eventually};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+/// Ended with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The Python blocks of README, in their order.
+fn examples(prefix: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```python\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let own = |block: &str| {
+        ["commands", "events"]
+            .into_iter()
+            .fold(block.to_owned(), |text, exchange| {
+                text.replace(&format!("\"jenius.{exchange}\""), &format!("\"{prefix}.{exchange}\""))
+            })
+            .replace("bookkeeping", &format!("{prefix}.book"))
+    };
+    blocks.map(own).collect()
+}
+
+/// A Python that has pika: Debian's, or the one on PATH.
+fn python() -> &'static str {
+    let has_pika = |python: &&str| {
+        let quiet = Command::new(python).args(["-c", "import pika"]).stderr(Stdio::null()).status();
+        quiet.is_ok_and(|status| status.success())
+    };
+    ["/usr/bin/python3", "python3"]
+        .into_iter()
+        .find(has_pika)
+        .expect("no python3 with pika: run ./deploy/local/test")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_publisher_and_the_subscriber_of_the_readme_work_as_printed() {
+    let world = World::new().await;
+    let [publisher, subscriber] = &examples(&world.broker.prefix)[..] else { panic!("not two examples") };
+    assert!(publisher.lines().count() <= 12, "{} lines", publisher.lines().count());
+    let listening = Command::new(python())
+        .args(["-c", subscriber])
+        .env("AMQP_URL", broker::url())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut listening = Ended(listening);
+    let mut lines = BufReader::new(listening.0.stdout.take().unwrap()).lines();
+    let queue = format!("{}.book", world.broker.prefix);
+    eventually("the subscriber's queue", async || world.broker.exists(&queue).await.then_some(())).await;
+
+    let published =
+        Command::new(python()).args(["-c", publisher]).env("AMQP_URL", broker::url()).output().unwrap();
+    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
+    let invoice = String::from_utf8(published.stdout).unwrap().trim().to_owned();
+    world.event(&invoice, "payment.accepted").await;
+    world.event(&invoice, "order.paid").await;
+    let heard = tokio::task::spawn_blocking(move || lines.next().unwrap().unwrap()).await.unwrap();
+    assert_eq!(heard, format!("jenius.order.paid.v1 {invoice} 2 paid"));
+    drop(listening);
+    world.broker.delete(&queue).await;
+    world.end().await;
+}
