@@ -19,6 +19,7 @@ CREATE TABLE commands (
     request_body     bytea,
     claimed_at       timestamptz,
     sends_end_at     timestamptz,
+    expires_at       timestamptz,            -- its expirytime, which no stand-still moves
     -- How far it has come.
     sends            integer     NOT NULL DEFAULT 0,
     last_send_at     timestamptz,
@@ -46,6 +47,7 @@ CREATE TABLE commands (
             = CASE WHEN outcome IS NOT DISTINCT FROM 'rejected' THEN 6 ELSE 0 END),
     CONSTRAINT commands_invoice_unless_rejected CHECK (
         invoice_number IS NOT NULL OR outcome IS NOT DISTINCT FROM 'rejected'),
+    CONSTRAINT commands_no_send_after_expiry CHECK (sends_end_at <= expires_at),
     CONSTRAINT commands_counts_from_zero CHECK (
         sends >= 0 AND failed_inquiries >= 0 AND contradictions >= 0)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);

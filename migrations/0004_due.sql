@@ -11,6 +11,8 @@ CREATE TABLE due (
     sends_end_at timestamptz,
     token        uuid,
     claimed_at   timestamptz,
+    -- Since when nobody here has the account and host it was made for: its budget stands still.
+    stranded_at  timestamptz,
     CONSTRAINT due_kind_is_known CHECK (kind IN ('send', 'inquiry')),
     CONSTRAINT due_sends_end CHECK ((kind = 'send') = (sends_end_at IS NOT NULL)),
     CONSTRAINT due_token_with_claim CHECK ((token IS NULL) = (claimed_at IS NULL)),

@@ -131,6 +131,8 @@ impl App {
             Arc::clone(&shared.seen),
             rest_stop,
         ));
+        let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
         for role in roles {
             match role {
                 Role::Worker => self.start_worker(&shared),
@@ -186,6 +188,7 @@ impl App {
             stop: self.relay_stop.clone(),
             active: shared.seen.relay_active.clone(),
         };
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), shared.store.listen_for_others()));
         let ready = shared.seen.database_ready();
         let stop = self.relay_stop.clone();
         self.relay.spawn(async move {

@@ -81,7 +81,9 @@ pub async fn refresh_gauges(
                 metric::balance(balance);
             }
         }
-        if let Ok(gauges) = store.gauges(&accounts).await {
+        // While the database is away there is nothing to look for, and `watch_database` says so.
+        let _ = store.look_for_stranded(&accounts).await;
+        if let Ok(gauges) = store.gauges().await {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
         }
@@ -120,6 +122,7 @@ pub async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
 /// A state without orders is told as 0, not as its last figure.
 fn publish(gauges: &Gauges, accounts: &[Account]) {
     metric::outbox(count(gauges.outbox_events), Duration::from_secs_f64(gauges.outbox_oldest_seconds));
+    metric::stranded_orders(count(gauges.stranded_orders));
     metric::parked_notifications(count(gauges.parked_notifications));
     for account in accounts {
         for state in OrderState::ALL.into_iter().filter(|state| state.is_open()) {

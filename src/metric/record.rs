@@ -234,6 +234,10 @@ pub fn clock_drift(seconds: f64) {
     gauge!(name::CLOCK_DRIFT).set(seconds);
 }
 
+pub fn stranded_orders(orders: u64) {
+    gauge!(name::STRANDED_ORDERS).set(orders as f64);
+}
+
 pub fn balance(commands: i64) {
     gauge!(name::BALANCE_COMMANDS).set(commands as f64);
 }

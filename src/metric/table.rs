@@ -50,6 +50,7 @@ pub mod name {
     pub const RECONNECTS: &str = "jenius_reconnects_total";
     pub const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
     pub const DOKU_ODDITIES: &str = "jenius_doku_oddities_total";
+    pub const STRANDED_ORDERS: &str = "jenius_stranded_orders";
     pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
 }
 
@@ -111,6 +112,7 @@ const ALL: &[Metric] = &[
     metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),
     metric(name::DOKU_ODDITIES, Counter, &["kind"], "answers that DOKU does not document"),
     metric(name::CLOCK_DRIFT, Gauge, &[], "DOKU's clock minus ours"),
+    metric(name::STRANDED_ORDERS, Gauge, &[], "made for an account or host that is not configured"),
     metric(
         name::BALANCE_COMMANDS,
         Gauge,

@@ -28,6 +28,7 @@ fn record_everything() {
     connection_up(Dependency::Postgres, true);
     reconnected(Dependency::Broker);
     clock_drift(-0.5);
+    stranded_orders(2);
     balance(0);
 }
 

@@ -83,8 +83,8 @@ const CLAIM_PAYMENT: &str = "
     command AS (
         INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                               received_at, request_id, client_id, base_url, request_body, claimed_at,
-                              sends_end_at)
-        SELECT $1, $2, 'payment', $3, $4, $5, $6, $7, now, $8, $9, $10, $11, now, sends_end_at
+                              sends_end_at, expires_at)
+        SELECT $1, $2, 'payment', $3, $4, $5, $6, $7, now, $8, $9, $10, $11, now, sends_end_at, $14
         FROM judged
         ON CONFLICT (source, id) DO NOTHING
         RETURNING key),
@@ -200,9 +200,9 @@ async fn open_refund(
     let inserted: Option<(i64, Time)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
-                               sends_end_at)
+                               sends_end_at, expires_at)
          VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
-                 least($12 + $13 * interval '1 microsecond', $14::timestamptz))
+                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14)
          ON CONFLICT (source, id) DO NOTHING
          RETURNING key, sends_end_at",
     )

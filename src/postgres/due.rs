@@ -29,7 +29,7 @@ pub(super) async fn put(
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (order_key) DO UPDATE
          SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
-             token = excluded.token, claimed_at = excluded.claimed_at",
+             token = excluded.token, claimed_at = excluded.claimed_at, stranded_at = NULL",
     )
     .bind(order_key)
     .bind(merchant.as_str())
@@ -80,6 +80,7 @@ pub(super) const LIST: &str = "
            CASE WHEN d.sends_end_at <= (SELECT now FROM clock) THEN 'inquiry' ELSE d.kind END AS kind
     FROM due d
     WHERE d.at <= (SELECT now FROM clock)
+      AND d.stranded_at IS NULL
       AND (d.kind = 'inquiry' OR d.sends_end_at <= (SELECT now FROM clock)
            OR NOT ($2 OR d.merchant = ANY ($3)))
       AND EXISTS (

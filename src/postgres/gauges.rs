@@ -4,7 +4,7 @@
 use super::{PostgresStore, error::store_error};
 use crate::{
     domain::{ids::MerchantName, order::OrderState},
-    flow::ports::{Account, StoreError},
+    flow::ports::StoreError,
 };
 use sqlx::{FromRow, PgPool};
 
@@ -50,8 +50,8 @@ struct CountRow {
 }
 
 impl PostgresStore {
-    /// Counts what is open, waiting, parked and stranded, given the accounts that are configured.
-    pub async fn gauges(&self, accounts: &[Account]) -> Result<Gauges, StoreError> {
+    /// Counts what is open, waiting, parked and stranded.
+    pub async fn gauges(&self) -> Result<Gauges, StoreError> {
         let pool = &self.inner.pool;
         let open = open_orders(pool).await?;
         let counts: CountRow = sqlx::query_as(
@@ -59,17 +59,8 @@ impl PostgresStore {
                     coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
                               FROM outbox ORDER BY sequence LIMIT 1), 0) AS outbox_oldest_seconds,
                     (SELECT count(*) FROM notifications WHERE order_key IS NULL) AS parked,
-                    (SELECT count(*)
-                     FROM due d JOIN orders o USING (order_key)
-                     JOIN commands c ON c.key = CASE
-                         WHEN o.state = 'refunding' OR o.review_cause = 'refund_unresolved' THEN o.refund
-                         ELSE o.payment END
-                     WHERE (c.merchant, c.client_id, c.base_url) NOT IN (
-                         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))) AS stranded",
+                    (SELECT count(*) FROM due WHERE stranded_at IS NOT NULL) AS stranded",
         )
-        .bind(accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
-        .bind(accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
-        .bind(accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
         .fetch_one(pool)
         .await
         .map_err(|e| store_error(&e))?;

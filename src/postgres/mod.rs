@@ -19,9 +19,11 @@ mod rejections;
 mod requests;
 mod rows;
 mod schema;
+mod stranded;
 mod take;
 mod tx;
 mod views;
+mod wake;
 
 pub use gauges::{Gauges, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};
@@ -54,13 +56,15 @@ struct Inner {
     dice: Dice,
     outbox_changed: Arc<Notify>,
     due_changed: Arc<Notify>,
+    /// An event was committed, and the active relay may be another process.
+    tell_others: Arc<Notify>,
 }
 
 impl Inner {
     /// Wakes whoever waits for what a commit brought, and counts it.
     fn committed(&self, brought: &orders::Brought) {
         if brought.events {
-            self.outbox_changed.notify_one();
+            self.event_committed();
         }
         if brought.due {
             self.due_changed.notify_one();
@@ -77,13 +81,18 @@ impl Inner {
     }
 
     /// The same for a command that made no attempt.
+    fn event_committed(&self) {
+        self.outbox_changed.notify_one();
+        self.tell_others.notify_one();
+    }
+
     fn answered(&self, kind: CommandKind, claimed: &Claimed) {
         match claimed {
             Claimed::Ours(_) => {}
             Claimed::Deferred => self.due_changed.notify_one(),
-            Claimed::Duplicate => self.outbox_changed.notify_one(),
+            Claimed::Duplicate => self.event_committed(),
             Claimed::Rejected => {
-                self.outbox_changed.notify_one();
+                self.event_committed();
                 metric::command_settled(kind, Outcome::Rejected, None);
             }
         }
@@ -100,8 +109,14 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     pub fn new(pool: PgPool, plan: Plan, dice: Dice) -> Self {
-        let inner =
-            Arc::new(Inner { pool, plan, dice, outbox_changed: Arc::default(), due_changed: Arc::default() });
+        let inner = Arc::new(Inner {
+            pool,
+            plan,
+            dice,
+            outbox_changed: Arc::default(),
+            due_changed: Arc::default(),
+            tell_others: Arc::default(),
+        });
         Self { claims: Claims::new(Arc::clone(&inner)), records: Records::new(Arc::clone(&inner)), inner }
     }
 

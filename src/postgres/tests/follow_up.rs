@@ -146,12 +146,39 @@ async fn a_request_goes_to_the_account_and_host_it_was_made_for_or_nowhere() {
         ];
         for other in others {
             let accounts = vec![other];
-            assert_eq!(db.store.gauges(&accounts).await.unwrap().stranded_orders, 1);
+            db.store.look_for_stranded(&accounts).await.unwrap();
+            assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 1);
+            assert!(db.store.due(&filter()).await.unwrap().is_empty(), "not let go yet");
             let strangers = DueFilter { accounts, ..filter() };
             assert!(db.store.due(&strangers).await.unwrap().is_empty());
         }
-        assert_eq!(db.store.gauges(&[account()]).await.unwrap().stranded_orders, 0);
+        db.store.look_for_stranded(&[account()]).await.unwrap();
+        assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 0);
         assert_eq!(only_due(&db).await.merchant, merchant());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_budget_of_a_stranded_order_stands_still_and_its_expirytime_does_not() {
+    on_a_database(|db| async move {
+        let new = NewCommand { lease: None, ..payment("1", "INV-1") };
+        assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)));
+        let mut expiring = NewCommand { lease: None, ..payment("2", "INV-2") };
+        let end: crate::domain::Time = sqlx::query_scalar("SELECT jenius_now() + interval '600 seconds'")
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+        expiring.command.expires_at = Some(end);
+        assert!(matches!(db.store.claim(expiring).await, Ok(Claimed::Deferred)));
+        db.jump(60).await;
+        db.store.look_for_stranded(&[]).await.unwrap();
+        db.jump(10_000).await;
+        db.store.look_for_stranded(&[account()]).await.unwrap();
+        let due = db.store.due(&filter()).await.unwrap();
+        let kinds: Vec<AttemptKind> = due.iter().map(|d| d.kind).collect();
+        // The first has 840 s left to send; the second expired meanwhile, and is only concluded.
+        assert_eq!(kinds, [AttemptKind::Send, AttemptKind::Inquiry]);
     })
     .await;
 }
