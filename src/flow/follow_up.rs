@@ -9,7 +9,10 @@ use super::{
 use crate::domain::learned::AttemptKind;
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -66,19 +69,19 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
         };
         let due = self.attempts.store.due(&filter).await?;
         self.gate.set_inquiries_due(due.iter().any(|d| d.kind == AttemptKind::Inquiry));
-        let mut started = false;
+        hand.more_waits.store(due.len() >= IN_HAND_MAX as usize, Ordering::Relaxed);
         for order in due {
             let Some(held) = hand.take(order.order_key).await else { continue };
-            started = true;
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
             let changed = Arc::clone(&self.due_changed);
             tracker.spawn(async move {
                 follow_one(&attempts, &gate, &order).await;
-                drop(held);
-                changed.notify_one();
+                if held.leaves_room_for_more() {
+                    changed.notify_one();
+                }
             });
         }
-        if started || hand.is_full() {
+        if hand.is_full() {
             return Ok(SLEEP_MAX);
         }
         Ok(self.attempts.store.next_due_in().await?.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
@@ -101,11 +104,17 @@ async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<
 struct Hand {
     room: Arc<Semaphore>,
     orders: Mutex<HashSet<i64>>,
+    /// The table had more than could be picked up.
+    more_waits: AtomicBool,
 }
 
 impl Hand {
     fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(IN_HAND_MAX as usize)), orders: Mutex::default() }
+        Self {
+            room: Arc::new(Semaphore::new(IN_HAND_MAX as usize)),
+            orders: Mutex::default(),
+            more_waits: AtomicBool::new(false),
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -128,6 +137,16 @@ struct Held {
     hand: Arc<Hand>,
     order_key: i64,
     room: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Puts the order down. True where it is worth to look for more: half of the hand is free, and what
+    /// was not picked up would otherwise wait for the next look.
+    fn leaves_room_for_more(self) -> bool {
+        let hand = Arc::clone(&self.hand);
+        drop(self);
+        hand.more_waits.load(Ordering::Relaxed) && hand.room.available_permits() >= IN_HAND_MAX as usize / 2
+    }
 }
 
 impl Drop for Held {

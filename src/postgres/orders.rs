@@ -39,6 +39,9 @@ pub(super) struct LockedOrder {
     refund_trace: TraceContext,
 }
 
+/// Follow-up looks once a second by itself: only what is due sooner is worth a wake-up.
+const WAKE_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a commit will have brought, for those who wait for it and those who count.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
@@ -215,7 +218,7 @@ impl LockedOrder {
             }
             DueChange::Replace(Some(due)) => {
                 due::put(connection, self.order_key, &is.merchant, due, None).await?;
-                true
+                due.at <= self.now + WAKE_WITHIN
             }
         };
         let settled = change.settled.map(|(kind, outcome)| (kind, outcome, self.since_claim(kind)));
