@@ -39,4 +39,5 @@ CREATE TABLE notifications (
 );
 
 CREATE INDEX notifications_parked ON notifications (merchant, invoice_number) WHERE order_key IS NULL;
+CREATE INDEX notifications_parked_since ON notifications (received_at) WHERE order_key IS NULL;
 CREATE INDEX notifications_of_an_order ON notifications (order_key) WHERE order_key IS NOT NULL;

@@ -15,6 +15,7 @@ use crate::{
             DokuError, Health, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding,
             SendLearned,
         },
+        money::ReportedAmount,
     },
 };
 
@@ -62,7 +63,7 @@ fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) ->
     if invoice != request.invoice_number.as_str() {
         return contradiction("DOKU answered for another invoice number");
     }
-    if !amount.is(request.amount) {
+    if !ReportedAmount::read(&amount).is(request.amount) {
         return contradiction("DOKU answered for another amount");
     }
     (by_status(request.kind, status), Health::Well)
@@ -164,7 +165,8 @@ fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
             failed("DOKU answered for another invoice number".to_owned())
         }
         Said { invoice_number: Some(_), amount: Some(amount), status: Some(word) } => {
-            InquiryFinding::Reported(Report { status: ReportedStatus::read(&word), word, amount })
+            let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(&amount));
+            InquiryFinding::Reported(Report { status, word, amount })
         }
         _ if names_not_found(answer) => not_found(invoice, answer),
         _ => failed("HTTP 200 without invoice number, amount or status".to_owned()),

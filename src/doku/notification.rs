@@ -5,36 +5,22 @@
 use super::{
     account::Accounts,
     signature::{KeyAge, Signed, Timestamp, digest},
-    wire::{StatusIn, read_said},
+    wire::{StatusIn, bounded, read_said},
 };
-use crate::domain::{
-    ids::MerchantName,
-    learned::{Report, ReportedStatus},
-    notification::Notification,
+use crate::{
+    domain::{
+        ids::MerchantName,
+        money::ReportedAmount,
+        notification::{Notification, SignedHeaders},
+    },
+    flow::ports::{NotificationReader, ReceivedNotification},
 };
-
-/// The headers that are signed, and the signature.
-pub const HEADERS: [&str; 4] = ["Client-Id", "Request-Id", "Request-Timestamp", "Signature"];
-
-/// Longer headers are nobody's: DOKU's own limit for a Request-Id is 128.
-const HEADER_BYTES_MAX: usize = 256;
 
 /// A longer invoice number is no invoice of ours, nor of any channel of the account's.
 const INVOICE_CHARS_MAX: usize = 128;
 
-/// The signed headers of one notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedHeaders<'a> {
-    pub client_id: &'a str,
-    pub request_id: &'a str,
-    pub timestamp: &'a str,
-    pub signature: &'a str,
-}
-
-/// A header that is missing, empty, or nothing DOKU would write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header {0} is missing or unusable")]
-pub struct MissingHeader(pub &'static str);
+/// So much of an amount that is none is kept for a person to see.
+const AMOUNT_CHARS_MAX: usize = 64;
 
 /// Whose notification it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,23 +47,6 @@ pub struct Verifier {
     paths: Vec<String>,
 }
 
-impl<'a> SignedHeaders<'a> {
-    /// Reads them through `get`, which finds a header by its name in any letter case.
-    pub fn read(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MissingHeader> {
-        let usable = |value: &&str| {
-            (1..=HEADER_BYTES_MAX).contains(&value.len()) && !value.contains(|c: char| c.is_control())
-        };
-        let read = |name: &'static str| get(name).filter(usable).ok_or(MissingHeader(name));
-        let [client_id, request_id, timestamp, signature] = HEADERS;
-        Ok(Self {
-            client_id: read(client_id)?,
-            request_id: read(request_id)?,
-            timestamp: read(timestamp)?,
-            signature: read(signature)?,
-        })
-    }
-}
-
 impl Verifier {
     /// `paths`: the notification path and its previous ones.
     pub fn new(accounts: Accounts, paths: Vec<String>) -> Self {
@@ -86,18 +55,18 @@ impl Verifier {
 
     /// Verifies over the raw bytes. Only the keys of the account it names are tried, so that a merchant's
     /// signature never speaks for another's order.
-    pub fn verify(&self, headers: SignedHeaders<'_>, body: &[u8]) -> Result<Verified, NotAuthentic> {
-        let account = self.accounts.of_client_id(headers.client_id).ok_or(NotAuthentic)?;
+    pub fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Result<Verified, NotAuthentic> {
+        let account = self.accounts.of_client_id(&headers.client_id).ok_or(NotAuthentic)?;
         let digest = digest(body);
         let verifies = |path: &String| {
             let signed = Signed {
-                client_id: headers.client_id,
-                request_id: headers.request_id,
-                timestamp: Timestamp::Request(headers.timestamp),
+                client_id: &headers.client_id,
+                request_id: &headers.request_id,
+                timestamp: Timestamp::Request(&headers.timestamp),
                 target: path,
                 digest: Some(&digest),
             };
-            signed.verify(&account.keys, headers.signature)
+            signed.verify(&account.keys, &headers.signature)
         };
         let key = self.paths.iter().find_map(verifies).ok_or(NotAuthentic)?;
         Ok(Verified { merchant: account.merchant.clone(), key })
@@ -112,12 +81,31 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
     if invoice_number.chars().count() > INVOICE_CHARS_MAX {
         return Err(Incomplete);
     }
-    let report = said.status.zip(said.amount).map(|(word, amount)| Report {
-        status: ReportedStatus::read(&word),
-        word,
-        amount,
-    });
-    Ok(Notification { request_id: request_id.to_owned(), invoice_number, report })
+    let amount = said.amount.map(|written| kept(&written));
+    Ok(Notification { request_id: request_id.to_owned(), invoice_number, status: said.status, amount })
+}
+
+/// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; anything else as written, and
+/// marked where it is cut, so that it is never read as a possible amount.
+fn kept(written: &str) -> String {
+    match ReportedAmount::read(written) {
+        ReportedAmount::Whole(amount) => amount.to_string(),
+        ReportedAmount::Other if written.chars().nth(AMOUNT_CHARS_MAX).is_none() => bounded(written),
+        ReportedAmount::Other => {
+            let start: String = written.chars().take(AMOUNT_CHARS_MAX).collect();
+            format!("{}…", bounded(&start))
+        }
+    }
+}
+
+impl NotificationReader for Verifier {
+    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Option<MerchantName> {
+        Self::verify(self, headers, body).ok().map(|verified| verified.merchant)
+    }
+
+    fn read(&self, received: &ReceivedNotification) -> Option<Notification> {
+        read(&received.headers.request_id, &received.body).ok()
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The shapes of DOKU's bodies, read leniently: unknown members are ignored, a member of another type than
 //! expected counts as missing, and no number becomes a float on the way.
 
-use crate::domain::money::ReportedAmount;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -21,7 +20,8 @@ pub enum StatusIn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub invoice_number: Option<String>,
-    pub amount: Option<ReportedAmount>,
+    /// Its digits as they were written.
+    pub amount: Option<String>,
     pub status: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
     let not_empty = |text: &String| !text.is_empty();
     Some(Said {
         invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
-        amount: amount.and_then(text).filter(not_empty).map(|text| ReportedAmount::read(&text)),
+        amount: amount.and_then(text).filter(not_empty),
         status: status.and_then(|s| s.status).and_then(text).map(|text| bounded(&text)).filter(not_empty),
     })
 }
@@ -149,11 +149,12 @@ fn texts(raw: &RawValue) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::money::Rupiah;
+    use crate::domain::money::{ReportedAmount, Rupiah};
 
     fn amount(json: &str) -> Option<ReportedAmount> {
         let body = format!(r#"{{"order":{{"invoice_number":"I","amount":{json}}}}}"#);
-        read_said(body.as_bytes(), StatusIn::Report).unwrap().amount
+        let written = read_said(body.as_bytes(), StatusIn::Report).unwrap().amount;
+        written.map(|written| ReportedAmount::read(&written))
     }
 
     #[test]

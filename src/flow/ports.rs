@@ -6,6 +6,7 @@ use crate::domain::{
     document::Document,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
+    notification::{Notification, SignedHeaders},
     validate::Violation,
 };
 use std::{future::Future, time::Duration};
@@ -114,6 +115,18 @@ pub enum Learned {
     Inquiry(InquiryLearned),
 }
 
+/// What became of a verified notification at the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconciled {
+    Applied,
+    /// Recorded: a duplicate, incomplete, or nothing new.
+    NoChange,
+    /// It named another amount than the order's.
+    Mismatch,
+    /// This merchant has no such order; it is kept until one appears.
+    Parked,
+}
+
 /// Which due orders are wanted now.
 #[derive(Debug, Clone)]
 pub struct DueFilter {
@@ -145,6 +158,16 @@ pub trait Store: Send + Sync + 'static {
         learned: &Learned,
         took: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Records a verified notification of this merchant's, with all that follows from it, or parks it.
+    fn reconcile(
+        &self,
+        merchant: &MerchantName,
+        notification: &Notification,
+    ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
+
+    /// Applies parked notifications whose order is known by now, and drops those nobody's order came for.
+    fn tend_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Gives a claim back whose attempt was not started: due again now.
     fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -182,6 +205,31 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Asks Check Status once.
     fn inquire(&self, inquiry: Inquiry<'_>) -> impl Future<Output = InquiryLearned> + Send;
+}
+
+/// A notification as it came: what was signed, byte for byte. Nothing of it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedNotification {
+    /// The path it was sent to. It is never what is verified.
+    pub request_target: String,
+    pub headers: SignedHeaders,
+    pub body: bytes::Bytes,
+}
+
+/// Judges notifications by the configured keys and paths.
+pub trait NotificationReader: Send + Sync + 'static {
+    /// Whose it is; `None` where no key of the account it names signed it for a configured path.
+    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Option<MerchantName>;
+
+    /// What a verified one says; `None` where it names no order.
+    fn read(&self, received: &ReceivedNotification) -> Option<Notification>;
+}
+
+/// The broker, as the ingress sees it.
+pub trait NotificationPublisher: Send + Sync + 'static {
+    /// Publishes a verified notification and waits for the publish confirm, a short time: DOKU waits too.
+    fn publish_notification(&self, received: &ReceivedNotification)
+    -> impl Future<Output = Published> + Send;
 }
 
 /// An event on its way out, its bytes as they were committed.

@@ -10,6 +10,7 @@ mod due;
 mod error;
 mod events;
 mod gauges;
+mod notifications;
 mod orders;
 mod outbox;
 mod outcomes;
@@ -35,10 +36,14 @@ pub use views::{list_orders, order_view};
 use crate::{
     domain::{
         command::{CommandKind, Outcome, Rejection},
+        ids::MerchantName,
         learned::AttemptClass,
+        notification::Notification,
         plan::Plan,
     },
-    flow::ports::{Claim, Claimed, DueFilter, DueOrder, Learned, NewCommand, Store, StoreError, Taken},
+    flow::ports::{
+        Claim, Claimed, DueFilter, DueOrder, Learned, NewCommand, Reconciled, Store, StoreError, Taken,
+    },
     metric,
 };
 use claims::Claims;
@@ -146,6 +151,18 @@ impl Store for PostgresStore {
 
     async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
         self.records.record(claim, learned, took).await
+    }
+
+    async fn reconcile(
+        &self,
+        merchant: &MerchantName,
+        notification: &Notification,
+    ) -> Result<Reconciled, StoreError> {
+        notifications::reconcile(&self.inner, merchant, notification).await
+    }
+
+    async fn tend_parked(&self) -> Result<(), StoreError> {
+        parked::tend(&self.inner).await
     }
 
     async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {

@@ -1,39 +1,42 @@
-//! Notifications that came before their order was known: applied before its first send.
+//! Notifications that came before their order was known: applied before its first send, or once a minute,
+//! or dropped after a week.
 //!
-//! A notification is committed as parked first, and a claim is committed before this looks: whichever
-//! commits last sees the other.
+//! A notification is committed as parked first, and then the order is looked for; a claim is committed, and
+//! then this looks: whichever commits last sees the other.
 
 use super::{
     Inner,
     error::{Done, store_error},
-    orders::{self, Brought},
+    notifications::{self, Marked},
+    orders,
 };
 use crate::{
-    domain::{
-        learned::{Report, ReportedStatus},
-        money::ReportedAmount,
-        plan::Plan,
-    },
-    flow::ports::{Claim, StoreError},
+    domain::{notification::Notification, plan::Plan},
+    flow::ports::{Claim, Reconciled, StoreError},
 };
 use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 
-/// So many parked notifications of one invoice are applied with its claim: DOKU sends a handful.
+/// So many parked notifications of one invoice are applied at a time: DOKU sends a handful.
 const PARKED_MAX: i64 = 100;
+/// So many orders are joined with what was parked for them, in one look.
+const ORDERS_MAX: i64 = 1000;
+/// So many rows are dropped by one statement.
+const DROPPED_MAX: i64 = 10_000;
 
 #[derive(FromRow)]
 struct ParkedRow {
     key: i64,
+    request_id: String,
+    invoice_number: String,
     status: Option<String>,
     amount: Option<String>,
 }
 
 impl ParkedRow {
-    /// `None` where the status or the amount is missing.
-    fn report(&self) -> Option<Report> {
-        let (word, amount) = (self.status.clone()?, self.amount.as_deref()?);
-        Some(Report { status: ReportedStatus::read(&word), word, amount: ReportedAmount::read(amount) })
+    fn said(self) -> Notification {
+        let Self { key: _, request_id, invoice_number, status, amount } = self;
+        Notification { request_id, invoice_number, status, amount }
     }
 }
 
@@ -51,24 +54,33 @@ pub(super) async fn apply(inner: &Arc<Inner>, claim: &Claim) -> Result<bool, Sto
     if !parked {
         return Ok(false);
     }
-    let (order_key, token, plan) = (claim.order_key, claim.token, inner.plan.clone());
-    let (decided, brought) = inner
-        .transaction(move |c| {
-            Box::pin(async move {
-                let brought = apply_all(c, order_key, &plan).await?;
-                let order = orders::lock(c, order_key).await?;
-                Ok((!order.is_claimed_by(token), brought))
-            })
-        })
-        .await?;
-    brought.iter().for_each(|brought| inner.committed(brought));
-    Ok(decided)
+    apply_to(inner, claim.order_key).await?;
+    let held: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)")
+            .bind(claim.order_key)
+            .bind(claim.token)
+            .fetch_one(&inner.pool)
+            .await
+            .map_err(|e| store_error(&e))?;
+    Ok(!held)
 }
 
-async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<Brought>> {
+/// Applies what was parked for an order; says what became of each, by its key.
+pub(super) async fn apply_to(
+    inner: &Arc<Inner>,
+    order_key: i64,
+) -> Result<Vec<(i64, Reconciled)>, StoreError> {
+    let plan = inner.plan.clone();
+    let marked =
+        inner.transaction(move |c| Box::pin(async move { apply_all(c, order_key, &plan).await })).await?;
+    marked.iter().for_each(|(_, marked)| inner.committed(&marked.brought));
+    Ok(marked.into_iter().map(|(key, marked)| (key, marked.reconciled())).collect())
+}
+
+async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<(i64, Marked)>> {
     let order = orders::lock(connection, order_key).await?;
     let rows: Vec<ParkedRow> = sqlx::query_as(
-        "SELECT key, status, amount FROM notifications
+        "SELECT key, request_id, invoice_number, status, amount FROM notifications
          WHERE merchant = $1 AND invoice_number = $2 AND order_key IS NULL
          ORDER BY key LIMIT $3 FOR UPDATE",
     )
@@ -77,30 +89,47 @@ async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -
     .bind(PARKED_MAX)
     .fetch_all(&mut *connection)
     .await?;
-    let mut brought = Vec::with_capacity(rows.len());
+    let mut all = Vec::with_capacity(rows.len());
     for row in rows {
-        let order = orders::lock(connection, order_key).await?;
-        let reason = match row.report() {
-            None => Some("incomplete"),
-            Some(report) => {
-                let change = order.record.clone().after_notification(&report, plan, order.now);
-                brought.push(order.write(connection, &change).await?);
-                if !report.amount.is(order.record.amount) {
-                    Some("amount_mismatch")
-                } else if change.order.state == order.record.state {
-                    Some("no_change")
-                } else {
-                    None
-                }
-            }
-        };
+        let (key, order) = (row.key, orders::lock(connection, order_key).await?);
+        let said = row.said();
+        let told = notifications::told_before(connection, order_key, &said).await?;
+        let marked = notifications::mark(connection, &order, &said, told.same, plan).await?;
         sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
-            .bind(row.key)
+            .bind(key)
             .bind(order_key)
-            .bind(reason.is_none())
-            .bind(reason)
+            .bind(marked.reason.is_none())
+            .bind(marked.reason.map(|reason| reason.name()))
             .execute(&mut *connection)
             .await?;
+        all.push((key, marked));
     }
-    Ok(brought)
+    Ok(all)
+}
+
+/// The net: applies what is parked though its order is known, and drops what nobody's order came for.
+pub(super) async fn tend(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let orders: Vec<i64> = sqlx::query_scalar(
+        "SELECT DISTINCT o.order_key
+         FROM notifications n JOIN orders o USING (merchant, invoice_number)
+         WHERE n.order_key IS NULL LIMIT $1",
+    )
+    .bind(ORDERS_MAX)
+    .fetch_all(&inner.pool)
+    .await
+    .map_err(|e| store_error(&e))?;
+    for order_key in orders {
+        apply_to(inner, order_key).await?;
+    }
+    sqlx::query(
+        "DELETE FROM notifications WHERE order_key IS NULL AND key IN (
+             SELECT key FROM notifications
+             WHERE order_key IS NULL AND received_at < (SELECT jenius_now()) - interval '7 days'
+             LIMIT $1)",
+    )
+    .bind(DROPPED_MAX)
+    .execute(&inner.pool)
+    .await
+    .map_err(|e| store_error(&e))?;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod claims;
 mod follow_up;
+mod notifications;
 mod records;
 mod refunds;
 mod relay;
