@@ -2,20 +2,22 @@
 //! itself; a router only says what is answered.
 
 pub mod admin;
+pub mod ingress;
 mod listener;
 
-use axum::{Router, http::StatusCode};
+use axum::{Router, extract::DefaultBodyLimit, http::StatusCode};
 use listener::BoundedListener;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+use tower_http::timeout::TimeoutLayer;
 
 /// What one server puts up with.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Further connections wait to be accepted.
     pub connections: usize,
+    /// For a handler that reads the body; others never see it.
     pub body_bytes: usize,
     /// From a request's first byte to its last, head and body.
     pub request: Duration,
@@ -54,7 +56,7 @@ impl Bound {
     /// None that is known: a connection that fails ends alone.
     pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
         let router = router
-            .layer(RequestBodyLimitLayer::new(self.limits.body_bytes))
+            .layer(DefaultBodyLimit::max(self.limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.answer));
         axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     }

@@ -7,8 +7,11 @@ use super::{
     connection::{ANSWER_LIMIT, Broker, BrokerError, Link, Session, bounded, bounded_by, keep_connected},
     message::Message,
     topology,
+    wire::notification,
 };
-use crate::flow::ports::{EventPublisher, OutboxEvent, Published};
+use crate::flow::ports::{
+    EventPublisher, NotificationPublisher, OutboxEvent, Published, ReceivedNotification,
+};
 use lapin::{
     Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -19,6 +22,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The routing key of a notification; the queue takes any.
+const NOTIFICATION_KEY: &str = "notification.received";
 
 /// How long a publish waits for a link before it says that nothing is known.
 const AWAY_LIMIT: Duration = Duration::from_secs(5);
@@ -26,6 +33,8 @@ const AWAY_LIMIT: Duration = Duration::from_secs(5);
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For one call: another batch may have to end first.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
+/// For one notification, waiting for a link included: then DOKU is told to come again.
+const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
 /// Callers that wait at the same time, and share a batch.
 const REQUESTS_MAX: usize = 256;
 
@@ -120,6 +129,26 @@ impl EventPublisher for Publisher {
             };
         }
         results
+    }
+}
+
+impl NotificationPublisher for Publisher {
+    async fn publish_notification(&self, received: &ReceivedNotification) -> Published {
+        let id = Uuid::now_v7().to_string();
+        let exchange = &self.broker.names().notifications_exchange;
+        let message = notification::write(received, &id).ok().and_then(|body| {
+            Message::cloud_event(exchange, NOTIFICATION_KEY, &id, notification::EVENT_TYPE, body).ok()
+        });
+        let Some(message) = message else {
+            tracing::error!("a notification cannot be published: its message cannot be made");
+            return Published::Unconfirmed;
+        };
+        match timeout(NOTIFICATION_LIMIT, self.publish_one(message)).await {
+            Ok(PublishAnswer::Confirmed) => Published::Confirmed,
+            Ok(PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) | Err(_) => {
+                Published::Unconfirmed
+            }
+        }
     }
 }
 

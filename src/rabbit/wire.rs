@@ -1,7 +1,8 @@
 //! Reads a command from the body of its delivery: the envelope is judged here, what is in `data` by
-//! `domain::validate`. What is said about a body that cannot be read never quotes it.
+//! `domain::validate`. Notifications have a file of their own. What is said about a body that cannot be read never quotes it.
 
 mod json;
+pub mod notification;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +46,7 @@ pub fn read_command(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Incoming, Malformed> {
-    let envelope = open(content_type, body)?;
+    let envelope = open(content_type, body, BODY_BYTES_MAX)?;
     let identity = identity(&envelope, kind)?;
     let mut violations = Vec::new();
     let expires_at = expiry(&envelope, &mut violations);
@@ -80,15 +81,15 @@ impl Envelope<'_> {
     }
 }
 
-fn open<'b>(content_type: Option<&str>, body: &'b [u8]) -> Result<Envelope<'b>, Malformed> {
+fn open<'b>(content_type: Option<&str>, body: &'b [u8], bytes_max: usize) -> Result<Envelope<'b>, Malformed> {
     if !content_type.is_none_or(is_structured) {
         return Err(Malformed::because(
             "content type: application/cloudevents+json or application/json is allowed",
         ));
     }
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > bytes_max {
         return Err(Malformed::because(format!(
-            "the body has {} bytes: at most {BODY_BYTES_MAX} are allowed",
+            "the body has {} bytes: at most {bytes_max} are allowed",
             body.len()
         )));
     }

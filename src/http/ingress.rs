@@ -1,0 +1,164 @@
+//! Where DOKU's notifications come in: verified over the raw bytes, published with a confirm, answered. What
+//! they say is not read here: DOKU must have its answer in milliseconds.
+//!
+//! Never: 200 before the publish confirm; more work than a signature check for a request nobody signed.
+
+use super::Limits;
+use crate::{
+    domain::notification::{MissingHeader, SignedHeaders},
+    flow::ports::{NotificationPublisher, NotificationReader, Published, ReceivedNotification},
+    metric::{self, Received},
+};
+use axum::{
+    Router,
+    extract::{FromRequest, Request, State},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{ALLOW, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// DOKU opens few connections and sends little; strangers may open many and send nothing.
+pub const LIMITS: Limits = Limits {
+    connections: 4096,
+    body_bytes: 256 * 1024,
+    request: Duration::from_secs(5),
+    answer: Duration::from_secs(10),
+    idle: Duration::from_secs(60),
+};
+
+/// What the ingress works with.
+pub struct Ingress<R, P> {
+    /// The notification path and its previous ones.
+    pub paths: Vec<String>,
+    pub reader: R,
+    pub publisher: P,
+}
+
+/// Why a request is not taken.
+enum NotTaken {
+    AnotherPath,
+    AnotherMethod,
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    Missing(String),
+    NotAuthentic,
+    BrokerAway,
+}
+
+/// Answers every path and method itself, in the contract's order.
+pub fn router<R: NotificationReader, P: NotificationPublisher>(ingress: Ingress<R, P>) -> Router {
+    Router::new().fallback(answer::<R, P>).with_state(Arc::new(ingress))
+}
+
+async fn answer<R: NotificationReader, P: NotificationPublisher>(
+    State(ingress): State<Arc<Ingress<R, P>>>,
+    request: Request,
+) -> Response {
+    match ingress.receive(request).await {
+        Ok(()) => {
+            metric::notification_received_by_ingress(Received::Accepted);
+            (StatusCode::OK, [(CONTENT_TYPE, "application/json")], "{}").into_response()
+        }
+        Err(not_taken) => not_taken.into_response(),
+    }
+}
+
+impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
+    async fn receive(&self, request: Request) -> Result<(), NotTaken> {
+        // 1 Where to, and how; a query string is ignored.
+        let path = request.uri().path();
+        if !self.paths.iter().any(|served| served == path) {
+            return Err(NotTaken::AnotherPath);
+        }
+        if request.method() != Method::POST {
+            return Err(NotTaken::AnotherMethod);
+        }
+        // 2 The raw bytes, within their limits.
+        let request_target = path.to_owned();
+        let headers = signed_headers(request.headers());
+        let body = match timeout(LIMITS.request, Bytes::from_request(request, &())).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(NotTaken::TooLarge);
+            }
+            Ok(Err(refused)) => return Err(NotTaken::Missing(refused.body_text())),
+            Err(_) => return Err(NotTaken::TooSlow),
+        };
+        // 3 Something to verify.
+        let headers = headers.map_err(|missing| NotTaken::Missing(missing.to_string()))?;
+        if body.is_empty() {
+            return Err(NotTaken::Missing("the body is empty".to_owned()));
+        }
+        // 4 Whose is it? Nobody's costs no more than this.
+        self.reader.verify(&headers, &body).ok_or(NotTaken::NotAuthentic)?;
+        // 5 On the broker, confirmed. If we die before the answer, DOKU sends it again.
+        match self
+            .publisher
+            .publish_notification(&ReceivedNotification { request_target, headers, body })
+            .await
+        {
+            Published::Confirmed => Ok(()),
+            Published::Unconfirmed => Err(NotTaken::BrokerAway),
+        }
+    }
+}
+
+fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, MissingHeader> {
+    SignedHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()))
+}
+
+impl NotTaken {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::AnotherPath => StatusCode::NOT_FOUND,
+            Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Missing(_) => StatusCode::BAD_REQUEST,
+            Self::NotAuthentic => StatusCode::UNAUTHORIZED,
+            Self::BrokerAway => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// `None` for what was never meant for us.
+    fn counted(&self) -> Option<Received> {
+        match self {
+            Self::AnotherPath | Self::AnotherMethod => None,
+            Self::TooLarge | Self::TooSlow | Self::Missing(_) => Some(Received::Malformed),
+            Self::NotAuthentic => Some(Received::NotAuthentic),
+            Self::BrokerAway => Some(Received::Unavailable),
+        }
+    }
+
+    fn says(&self) -> &str {
+        match self {
+            Self::AnotherPath => "no notifications are taken at this path",
+            Self::AnotherMethod => "POST is allowed",
+            Self::TooLarge => "at most 256 KiB are allowed",
+            Self::TooSlow => "the body did not come in time",
+            Self::Missing(what) => what,
+            Self::NotAuthentic => "the signature or the Client-Id is wrong",
+            Self::BrokerAway => "not taken: send it again",
+        }
+    }
+}
+
+impl IntoResponse for NotTaken {
+    fn into_response(self) -> Response {
+        if let Some(counted) = self.counted() {
+            metric::notification_received_by_ingress(counted);
+        }
+        let body = serde_json::json!({ "error": self.says() }).to_string();
+        let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();
+        if matches!(self, Self::AnotherMethod) {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+}

@@ -1,0 +1,203 @@
+//! A notification as it travels through the broker: a CloudEvent whose `data` keeps what was signed, byte
+//! for byte. Whether it is authentic is judged by whoever reads it.
+
+use super::{Malformed, json, open};
+use crate::{
+    domain::{
+        document::Document,
+        notification::{MissingHeader, SignedHeaders},
+    },
+    flow::ports::ReceivedNotification,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde::Serialize;
+
+pub const EVENT_TYPE: &str = "jenius.notification.received.v1";
+const SOURCE: &str = "/jenius-pay/ingress";
+
+/// A body of 256 KiB, of which JSON may write every byte as six, and what is around it.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Why a delivery is no notification that can be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    Malformed(Malformed),
+    /// Without its headers nothing can be verified.
+    NotSigned(MissingHeader),
+}
+
+impl From<Malformed> for Unreadable {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'static str,
+    r#type: &'static str,
+    datacontenttype: &'static str,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    request_target: &'a str,
+    headers: Headers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Headers<'a> {
+    #[serde(rename = "Client-Id")]
+    client_id: &'a str,
+    #[serde(rename = "Request-Id")]
+    request_id: &'a str,
+    #[serde(rename = "Request-Timestamp")]
+    timestamp: &'a str,
+    signature: &'a str,
+}
+
+/// The body of the message; `id` is the CloudEvent's.
+pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<Bytes> {
+    let text = std::str::from_utf8(&received.body).ok();
+    let headers = &received.headers;
+    let event = Event {
+        specversion: "1.0",
+        id,
+        source: SOURCE,
+        r#type: EVENT_TYPE,
+        datacontenttype: "application/json",
+        data: Data {
+            request_target: &received.request_target,
+            headers: Headers {
+                client_id: &headers.client_id,
+                request_id: &headers.request_id,
+                timestamp: &headers.timestamp,
+                signature: &headers.signature,
+            },
+            body: text,
+            body_base64: text.is_none().then(|| STANDARD.encode(&received.body)),
+        },
+    };
+    serde_json::to_vec(&event).map(Bytes::from)
+}
+
+/// Reads the body of a delivery from the queue of notifications, whoever published it.
+pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotification, Unreadable> {
+    let envelope = open(content_type, body, BYTES_MAX)?;
+    if envelope.text("specversion") != Some("1.0") {
+        return Err(Malformed::because("specversion: the string 1.0 is allowed").into());
+    }
+    if envelope.text("type") != Some(EVENT_TYPE) {
+        return Err(Malformed::because(format!("type: {EVENT_TYPE} is allowed in this queue")).into());
+    }
+    let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
+    let body = signed_body(&data)?;
+    let Some(Document::Object(headers)) = data.get("headers") else {
+        return Err(Malformed::because("data.headers: an object is allowed").into());
+    };
+    let header = |name: &str| {
+        headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+    };
+    let headers = SignedHeaders::read(header).map_err(Unreadable::NotSigned)?;
+    let request_target = data.get("request_target").and_then(Document::as_str).unwrap_or_default().to_owned();
+    Ok(ReceivedNotification { request_target, headers, body })
+}
+
+fn signed_body(data: &Document) -> Result<Bytes, Malformed> {
+    let one = || Malformed::because("data: either body, a string, or body_base64 is allowed");
+    match (data.get("body"), data.get("body_base64")) {
+        (Some(Document::String(text)), None) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+        (None, Some(Document::String(text))) => STANDARD.decode(text).map(Bytes::from).map_err(|_| one()),
+        _ => Err(one()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn received(body: &'static [u8]) -> ReceivedNotification {
+        ReceivedNotification {
+            request_target: "/payments/notifications".to_owned(),
+            headers: SignedHeaders {
+                client_id: "MCH-1".to_owned(),
+                request_id: "R-1".to_owned(),
+                timestamp: "2026-01-02T03:04:05Z".to_owned(),
+                signature: "HMACSHA256=x".to_owned(),
+            },
+            body: Bytes::from_static(body),
+        }
+    }
+
+    fn written(body: &'static [u8]) -> Value {
+        serde_json::from_slice(&write(&received(body), "id-1").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_the_contracts_and_reads_as_it_was() {
+        let expected = json!({"specversion":"1.0","id":"id-1","source":"/jenius-pay/ingress",
+            "type":"jenius.notification.received.v1","datacontenttype":"application/json",
+            "data":{"request_target":"/payments/notifications",
+                "headers":{"Client-Id":"MCH-1","Request-Id":"R-1","Request-Timestamp":"2026-01-02T03:04:05Z",
+                    "Signature":"HMACSHA256=x"},
+                "body":"{ \"a\" : 1.0 }"}});
+        assert_eq!(written(b"{ \"a\" : 1.0 }"), expected);
+        for body in [b"{ \"a\" : 1.0 }\r\n".as_slice(), b"\xff\x00\x01", b"\0\"\\\n", "ä".as_bytes()] {
+            let message = write(&received(body), "id-1").unwrap();
+            assert_eq!(read(Some("application/cloudevents+json"), &message), Ok(received(body)));
+        }
+        assert_eq!(written(b"\xff")["data"]["body_base64"], "/w==");
+        assert_eq!(written(b"\xff")["data"].get("body"), None);
+    }
+
+    #[test]
+    fn the_longest_body_still_fits() {
+        static WORST: [u8; 256 * 1024] = [1; 256 * 1024];
+        assert!(read(None, &write(&received(&WORST), "id-1").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_malformed_and_what_has_no_signature_is_not_signed() {
+        let change = |pointer: &str, value: Value| {
+            let mut event = written(b"{}");
+            *event.pointer_mut(pointer).unwrap() = value;
+            read(None, event.to_string().as_bytes())
+        };
+        let malformed = |read: &Result<_, Unreadable>| matches!(read, Err(Unreadable::Malformed(_)));
+        for (pointer, value) in [
+            ("/specversion", json!("0.3")),
+            ("/type", json!("jenius.payment.request.v1")),
+            ("/data", json!(null)),
+            ("/data/headers", json!("x")),
+            ("/data/body", json!(7)),
+        ] {
+            assert!(malformed(&change(pointer, value)), "{pointer}");
+        }
+        for body in [b"".as_slice(), b"{}", b"\xff", b"[]"] {
+            assert!(malformed(&read(None, body)), "{body:?}");
+        }
+        assert!(malformed(&read(Some("text/plain"), &write(&received(b"{}"), "1").unwrap())));
+        for header in ["Client-Id", "Request-Id", "Request-Timestamp", "Signature"] {
+            for bad in [json!(null), json!(""), json!(7), json!("a\nb")] {
+                let read = change(&format!("/data/headers/{header}"), bad.clone());
+                assert!(matches!(read, Err(Unreadable::NotSigned(_))), "{header}: {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gateways_own_spelling_of_headers_is_read() {
+        let text = written(b"{}").to_string().replace("Client-Id", "client-id");
+        assert_eq!(read(None, text.as_bytes()), Ok(received(b"{}")));
+    }
+}
