@@ -2,24 +2,27 @@
 //! they prove is what runs.
 
 mod commands;
+mod notifications;
 mod readiness;
 mod watchers;
 
 pub use crate::config::Role;
 
 use crate::{
-    config::{Config, Needs, Parts},
-    doku::{client::Client, clock::SystemClock},
+    config::{Config, Doku, Needs, Parts},
+    doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
     domain::{command::CommandKind, plan::Plan, validate::Rules},
     flow::{
         attempt::Attempts,
         follow_up::FollowUp,
         gate::{Gate, Limits},
+        hold::Hold,
         ports::Gateway,
         process_command::{Budgets, Worker},
+        reconcile_notification::Reconciler,
         relay_outbox::Relay,
     },
-    http::{Bound, admin},
+    http::{Bound, admin, ingress},
     metric,
     postgres::{self, PgConnectOptions, PgPool, PostgresSeat, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Names, Publisher},
@@ -27,8 +30,9 @@ use crate::{
 };
 use anyhow::Context;
 use commands::CommandHandler;
+use notifications::NotificationHandler;
 use readiness::{Seen, snapshot};
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -40,6 +44,7 @@ pub struct App {
     shutdown: Shutdown,
     config: Parts,
     admin: SocketAddr,
+    ingress: Option<SocketAddr>,
     /// What takes in and works off; it ends by `shutdown.stop`.
     intake: TaskTracker,
     /// The relay ends after the intake, the rest after the relay.
@@ -77,6 +82,7 @@ impl App {
         let mut app = Self {
             shutdown,
             admin: admin.address(),
+            ingress: None,
             intake: TaskTracker::new(),
             relay: TaskTracker::new(),
             relay_stop: CancellationToken::new(),
@@ -90,17 +96,30 @@ impl App {
         app.rest.spawn(task.run(app.rest_stop.clone()));
         app.rest.spawn(metric::run_upkeep(app.rest_stop.clone()));
         let router = admin::router(snapshot(Arc::clone(&seen), broker.clone()));
-        let serving = admin.serve(router, app.rest_stop.clone());
-        app.rest.spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the admin listener ended");
-            }
-        });
+        app.rest.spawn(served("admin", admin.serve(router, app.rest_stop.clone())));
+        if roles.contains(&Role::Ingress) {
+            app.start_ingress(&broker).await?;
+        }
         if Needs::of(roles).database {
             app.start_with_database(config.complete()?, roles, broker, publisher, seen);
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
+    }
+
+    /// It needs the broker only, and a publisher that nothing else keeps busy.
+    async fn start_ingress(&mut self, broker: &Broker) -> anyhow::Result<()> {
+        let listen = self.config.ingress_listen;
+        let bound =
+            Bound::new(listen, ingress::LIMITS).await.with_context(|| format!("ingress.listen {listen}"))?;
+        self.ingress = Some(bound.address());
+        let (publisher, task) = Publisher::new(broker, "ingress");
+        self.rest.spawn(task.run(self.rest_stop.clone()));
+        let paths = notification_paths(&self.config.doku);
+        let reader = Verifier::new(Accounts::new(&self.config.merchants), paths.clone());
+        let router = ingress::router(ingress::Ingress { paths, reader, publisher });
+        self.intake.spawn(served("ingress", bound.serve(router, self.shutdown.stop.clone())));
+        Ok(())
     }
 
     fn start_with_database(
@@ -138,7 +157,9 @@ impl App {
                 Role::Worker => self.start_worker(&shared),
                 Role::FollowUp => self.start_follow_up(&shared),
                 Role::Relay => self.start_relay(&shared),
-                Role::Reconciler | Role::Ingress => {}
+                Role::Reconciler => self.start_reconciler(&shared),
+                // Started already: it works without a database.
+                Role::Ingress => {}
             }
         }
     }
@@ -163,6 +184,27 @@ impl App {
             };
             self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
         }
+    }
+
+    /// Breakers do not stop it: DOKU's reports come whether DOKU takes requests or not.
+    fn start_reconciler(&self, shared: &Shared) {
+        let (consume, consuming) = watch::channel(Consume::Stopped);
+        let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), following));
+        let accounts = Accounts::new(&shared.config.merchants);
+        let consumer = Consumer {
+            broker: shared.broker.clone(),
+            queue: shared.broker.names().notifications_queue.clone(),
+            prefetch: shared.config.amqp.prefetch,
+            handler: NotificationHandler(Reconciler {
+                store: shared.store.clone().into(),
+                reader: Verifier::new(accounts, notification_paths(&shared.config.doku)),
+                hold: shared.hold(),
+            }),
+            publisher: shared.publisher.clone(),
+            consume: consuming,
+        };
+        self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
     }
 
     fn start_follow_up(&self, shared: &Shared) {
@@ -205,7 +247,7 @@ impl App {
 
     /// Where notifications come in, if this process takes them.
     pub fn ingress_address(&self) -> Option<SocketAddr> {
-        None
+        self.ingress
     }
 
     /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the
@@ -240,6 +282,18 @@ impl App {
 fn broker(config: &Parts) -> anyhow::Result<Broker> {
     let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
     Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
+}
+
+/// As the outside sees them, the current one first.
+fn notification_paths(doku: &Doku) -> Vec<String> {
+    let previous = doku.previous_notification_paths.iter();
+    std::iter::once(&doku.notification_path).chain(previous).cloned().collect()
+}
+
+async fn served(name: &'static str, serving: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, name, "a listener ended");
+    }
 }
 
 impl Shared {
@@ -285,7 +339,11 @@ impl Shared {
                 production: self.config.doku.environment == crate::config::Environment::Production,
             },
             budgets: Budgets { payment: self.config.payment_budget, refund: self.config.refund_budget },
-            store_state: self.seen.store_state.clone(),
+            hold: self.hold(),
         }
+    }
+
+    fn hold(&self) -> Hold {
+        Hold { store_state: self.seen.store_state.clone(), stop: self.attempts.stop.clone() }
     }
 }

@@ -114,6 +114,21 @@ pub async fn merge_consume(
     }
 }
 
+/// The consumer of notifications takes what the store allows.
+pub async fn follow_store(mut store: watch::Receiver<StoreState>, consume: watch::Sender<Consume>) {
+    loop {
+        let allowed = match *store.borrow_and_update() {
+            StoreState::Away => Consume::Stopped,
+            StoreState::Recovering => Consume::OneAtATime,
+            StoreState::Up => Consume::Normal,
+        };
+        consume.send_if_modified(|now| std::mem::replace(now, allowed) != allowed);
+        if store.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Runs until it ends or the stop comes.
 pub async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     let _ = stop.run_until_cancelled(work).await;

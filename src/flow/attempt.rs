@@ -34,35 +34,43 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         self.timeout + LEASE_MARGIN
     }
 
-    pub fn stopping(&self) -> &CancellationToken {
-        &self.stop
+    /// Makes the attempt a claim is for.
+    pub async fn make(&self, claim: Claim, permit: Permit) {
+        // 1 A notification may have come before the order was known, and decided it: looked for after the
+        //   claim's commit and before every send, whoever makes it.
+        let decided = match claim.kind {
+            AttemptKind::Send => self.decided_by_parked(&claim).await,
+            AttemptKind::Inquiry => Some(false),
+        };
+        match decided {
+            Some(true) => {}
+            Some(false) => self.ask(claim, permit).await,
+            None => self.give_back(&claim).await,
+        }
     }
 
-    /// A new command's first attempt: a notification may have come before the command was known, and
-    /// decided it.
-    pub async fn make_first(&self, claim: Claim, permit: Permit) {
+    /// `None` where the store could not say.
+    async fn decided_by_parked(&self, claim: &Claim) -> Option<bool> {
         let mut patience = Patience::for_the_store();
         loop {
-            match self.store.apply_parked(&claim).await {
-                Ok(true) => return,
-                Ok(false) => return self.make(claim, permit).await,
+            match self.store.apply_parked(claim).await {
+                Ok(decided) => return Some(decided),
                 Err(error) => {
                     if !keep_trying(&mut patience, &error, &self.stop, "parked notifications").await {
-                        return self.give_back(&claim).await;
+                        return None;
                     }
                 }
             }
         }
     }
 
-    /// Makes the attempt a claim is for.
-    pub async fn make(&self, claim: Claim, permit: Permit) {
-        // 1 Is there time enough? Decided here, by the task that sends, before the first byte.
+    async fn ask(&self, claim: Claim, permit: Permit) {
+        // 2 Is there time enough? Decided here, by the task that sends, before the first byte.
         if !self.may_start(&claim) {
             drop(permit);
             return self.give_back(&claim).await;
         }
-        // 2 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
+        // 3 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
         let started = Instant::now();
         let learned = match claim.kind {
             AttemptKind::Send => Learned::Send(self.gateway.send(&claim.request).await),
@@ -79,7 +87,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             permit.learned(send.health);
             shout_if_refused(&claim, send.health);
         }
-        // 3 Record it, with all that follows.
+        // 4 Record it, with all that follows.
         self.record(&claim, &learned, took).await;
     }
 

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,9 @@ use tokio_util::task::TaskTracker;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// So many due orders are in hand at most; more wait in the table.
 const IN_HAND_MAX: u32 = 256;
+/// How often parked notifications are joined with orders that have appeared: a net under those who look
+/// when it happens.
+const PARKED_EVERY: Duration = Duration::from_secs(60);
 /// So long a due order waits for its permit before others have their turn.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -41,7 +44,13 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     pub async fn run(self) {
         let tracker = TaskTracker::new();
         let hand = Arc::new(Hand::new());
+        let mut parked_at: Option<Instant> = None;
         while !self.attempts.stop.is_cancelled() {
+            if parked_at.is_none_or(|at| at.elapsed() >= PARKED_EVERY) {
+                parked_at = Some(Instant::now());
+                let store = Arc::clone(&self.attempts.store);
+                tracker.spawn(async move { tend_parked(&*store).await });
+            }
             let sleep = match self.pick_up(&tracker, &hand).await {
                 Ok(sleep) => sleep,
                 Err(error) => {
@@ -85,6 +94,12 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             return Ok(SLEEP_MAX);
         }
         Ok(self.attempts.store.next_due_in().await?.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
+    }
+}
+
+async fn tend_parked<S: Store>(store: &S) {
+    if let Err(error) = store.tend_parked().await {
+        tracing::warn!(%error, "parked notifications wait for the next look");
     }
 }
 

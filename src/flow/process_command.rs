@@ -7,9 +7,9 @@ use super::{
     attempt::Attempts,
     disposition::Disposition,
     gate::Gate,
+    hold::Hold,
     patience::Patience,
-    ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store, StoreError},
-    store_state::StoreState,
+    ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store},
 };
 use crate::domain::{
     command::{Command, CommandKind, Order, Rejection, StoredRequest},
@@ -19,7 +19,6 @@ use crate::domain::{
     validate::{self, Code, Rules, Violation},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 /// So long a command waits for its permit while it holds its delivery; then follow-up sends it.
@@ -38,8 +37,7 @@ pub struct Worker<S, G> {
     pub gate: Arc<Gate>,
     pub rules: Rules,
     pub budgets: Budgets,
-    /// What this worker sees of the store; while it is away nothing is taken from the broker.
-    pub store_state: watch::Sender<StoreState>,
+    pub hold: Hold,
 }
 
 impl<S: Store, G: Gateway> Worker<S, G> {
@@ -60,22 +58,22 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             match (claimed, permit) {
                 // 4 Ask and record.
                 (Ok(Claimed::Ours(claim)), Some(permit)) => {
-                    self.store_is_back();
-                    self.attempts.make_first(*claim, permit).await;
+                    self.hold.store_is_back();
+                    self.attempts.make(*claim, permit).await;
                     return Disposition::Ack;
                 }
                 (Ok(Claimed::Ours(claim)), None) => {
-                    self.store_is_back();
+                    self.hold.store_is_back();
                     self.attempts.give_back(&claim).await;
                     return Disposition::Ack;
                 }
                 (Ok(Claimed::Deferred | Claimed::Duplicate | Claimed::Rejected), _) => {
-                    self.store_is_back();
+                    self.hold.store_is_back();
                     return Disposition::Ack;
                 }
                 (Err(error), permit) => {
                     drop(permit);
-                    if let Some(given_up) = self.hold(&mut patience, &error).await {
+                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
                         return given_up;
                     }
                 }
@@ -139,38 +137,16 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         loop {
             match self.attempts.store.reject(rejection.clone()).await {
                 Ok(_) => {
-                    self.store_is_back();
+                    self.hold.store_is_back();
                     return Disposition::Ack;
                 }
                 Err(error) => {
-                    if let Some(given_up) = self.hold(&mut patience, &error).await {
+                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
                         return given_up;
                     }
                 }
             }
         }
-    }
-
-    /// Holds the delivery while the store is away; after too long the broker keeps it instead.
-    async fn hold(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
-        if matches!(error, StoreError::Away(_)) {
-            self.store_state.send_replace(StoreState::Away);
-        }
-        match error {
-            StoreError::Away(_) if patience.wait(self.attempts.stopping()).await => None,
-            StoreError::Away(detail) => {
-                tracing::warn!(detail, "the database is away: a delivery goes back to the broker");
-                Some(Disposition::Requeue)
-            }
-            StoreError::Refused(detail) => {
-                tracing::error!(detail, "the database refused a command: a fault of this program");
-                Some(Disposition::Requeue)
-            }
-        }
-    }
-
-    fn store_is_back(&self) {
-        self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
     }
 }
 

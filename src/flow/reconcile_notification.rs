@@ -1,0 +1,72 @@
+//! The story of a notification: verified, read, reconciled, acked, in that order.
+//!
+//! Never: a message is believed because of the queue it came from; a delivery is acked before what follows
+//! from it is committed.
+
+use super::{
+    disposition::{DeadReason, Disposition},
+    hold::Hold,
+    patience::Patience,
+    ports::{NotificationReader, ReceivedNotification, Reconciled, Store},
+};
+use crate::metric::{self, Received};
+use std::sync::Arc;
+
+/// Reconciles notifications, many at a time.
+pub struct Reconciler<S, R> {
+    pub store: Arc<S>,
+    pub reader: R,
+    pub hold: Hold,
+}
+
+impl<S: Store, R: NotificationReader> Reconciler<S, R> {
+    /// Brings one notification to its order, or parks it.
+    pub async fn process(&self, received: ReceivedNotification) -> Disposition {
+        // 1 Verify, whoever published it: by the configured paths, never by the one the message names.
+        let Some(merchant) = self.reader.verify(&received.headers, &received.body) else {
+            return not_authentic("no key of the account it names signed it for a configured path");
+        };
+        // 2 Read leniently: who cannot say which order it is about cannot be reconciled.
+        let Some(notification) = self.reader.read(&received) else {
+            return malformed("a JSON object with an order.invoice_number is allowed");
+        };
+        // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
+        //   is a duplicate of what is recorded.
+        let mut patience = Patience::for_the_store();
+        loop {
+            match self.store.reconcile(&merchant, &notification).await {
+                Ok(reconciled) => {
+                    self.hold.store_is_back();
+                    metric::notification_received_by_reconciler(counted(reconciled));
+                    return Disposition::Ack;
+                }
+                Err(error) => {
+                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
+                        return given_up;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// It changes nothing.
+pub fn not_authentic(detail: impl Into<String>) -> Disposition {
+    metric::notification_received_by_reconciler(Received::NotAuthentic);
+    Disposition::DeadLetter { reason: DeadReason::NotAuthentic, detail: detail.into() }
+}
+
+/// It cannot be read.
+pub fn malformed(detail: impl Into<String>) -> Disposition {
+    metric::notification_received_by_reconciler(Received::Malformed);
+    Disposition::DeadLetter { reason: DeadReason::Malformed, detail: detail.into() }
+}
+
+fn counted(reconciled: Reconciled) -> Received {
+    match reconciled {
+        Reconciled::Applied => Received::Applied,
+        Reconciled::NoChange => Received::NoChange,
+        Reconciled::Mismatch => Received::Mismatch,
+        Reconciled::Parked => Received::Parked,
+    }
+}
