@@ -149,7 +149,12 @@ impl Broker {
     }
 
     pub async fn publish_bytes(&self, routing_key: &str, content_type: &str, body: &[u8]) {
-        let exchange = format!("{}.commands", self.prefix);
+        self.publish_to("commands", routing_key, content_type, body).await;
+    }
+
+    /// Publishes with a confirm to any of the exchanges.
+    pub async fn publish_to(&self, exchange: &str, routing_key: &str, content_type: &str, body: &[u8]) {
+        let exchange = format!("{}.{exchange}", self.prefix);
         let properties =
             BasicProperties::default().with_content_type(content_type.into()).with_delivery_mode(2);
         let confirm = self

@@ -6,6 +6,7 @@ pub mod child;
 pub mod commands;
 pub mod database;
 pub mod proxy;
+pub mod reports;
 pub mod servers;
 pub mod world;
 

@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 pub const CLIENT_ID: &str = "MCH-0001-10791114622547";
 pub const SECRET_KEY: &str = "SK-canary-default-key";
+/// Where notifications go, unless configured otherwise.
+pub const PATH: &str = "/payments/notifications";
 pub const OTHER_CLIENT_ID: &str = "MCH-0002-2002";
 pub const OTHER_SECRET_KEY: &str = "SK-canary-other-key";
 
@@ -33,6 +35,7 @@ pub struct World {
     pub settings: BTreeMap<String, String>,
     app: Option<App>,
     unique: String,
+    notified: bool,
 }
 
 /// How a world differs from the usual one.
@@ -41,6 +44,7 @@ pub struct Setting {
     sandbox: SandboxConfig,
     roles: Vec<Role>,
     started: bool,
+    notified: bool,
     broker_url: String,
     database_url: String,
 }
@@ -55,6 +59,12 @@ impl Setting {
     pub fn sandbox(mut self, change: impl FnOnce(&mut SandboxConfig)) -> Self {
         change(&mut self.sandbox);
         self
+    }
+
+    /// The sandbox notifies this world's ingress, and nobody asks Check Status for an hour.
+    pub fn notified(mut self) -> Self {
+        self.notified = true;
+        self.set("CHECK__FIRST_AFTER_MS", 3_600_000)
     }
 
     /// On a broker of the story's own.
@@ -93,7 +103,8 @@ impl Setting {
         default("AMQP_URL", &self.broker_url);
         default("DOKU_BASE_URL", &sandbox.base_url());
         default("JENIUS_PAY__AMQP__PREFIX", &prefix);
-        let mut world = World { database, broker, sandbox, settings, app: None, unique };
+        let mut world =
+            World { database, broker, sandbox, settings, app: None, unique, notified: self.notified };
         world.migrate().await;
         if self.started {
             world.start(&self.roles).await;
@@ -132,6 +143,7 @@ impl World {
             },
             roles: Role::ALL.to_vec(),
             started: true,
+            notified: false,
             broker_url: broker::url(),
             database_url: database::url(),
         }
@@ -158,6 +170,9 @@ impl World {
         let roles = roles.iter().copied().collect();
         let app = App::start(self.config(&roles), &roles, Shutdown::new()).await.unwrap();
         self.app = Some(app);
+        if self.notified && roles.contains(&Role::Ingress) {
+            self.sandbox.set_notify_url(Some(&format!("{}{PATH}", self.ingress()))).unwrap();
+        }
         eventually("the service to be ready", async || (self.admin("/readyz").await.0 == 200).then_some(()))
             .await;
     }

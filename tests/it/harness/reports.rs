@@ -1,0 +1,128 @@
+//! DOKU's notifications as a test words them itself: signed with the sandbox's code, never with the product's.
+
+use super::{
+    World, eventually_or,
+    world::{CLIENT_ID, PATH, SECRET_KEY},
+};
+use jenius_pay::sandbox::signature::{self, Key, Signed, Stamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const STAMP: &str = "2026-01-02T03:04:05Z";
+
+/// One notification, and how it is signed.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub client_id: String,
+    pub key: String,
+    /// The path that is signed.
+    pub signed_path: String,
+    pub request_id: String,
+    pub body: Vec<u8>,
+}
+
+impl Report {
+    /// The default merchant's, of an amount as it is to stand in the JSON.
+    pub fn of(invoice: &str, status: &str, amount: &str) -> Self {
+        let body = format!(
+            "{{\"order\":{{\"invoice_number\":{},\"amount\":{amount}}},\
+             \"transaction\":{{\"status\":\"{status}\",\"new\":[1]}},\"channel\":{{\"id\":\"JENIUS\"}}}}",
+            json!(invoice)
+        );
+        Self::with_body(body.into_bytes())
+    }
+
+    pub fn with_body(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            client_id: CLIENT_ID.to_owned(),
+            key: SECRET_KEY.to_owned(),
+            signed_path: PATH.to_owned(),
+            request_id: Uuid::new_v4().to_string(),
+            body: body.into(),
+        }
+    }
+
+    /// A success of the amount every order of the stories has.
+    pub fn success(invoice: &str) -> Self {
+        Self::of(invoice, "SUCCESS", "\"50000\"")
+    }
+
+    pub fn headers(&self) -> [(&'static str, String); 4] {
+        let digest = signature::digest(&self.body);
+        let signed = Signed {
+            client_id: &self.client_id,
+            request_id: &self.request_id,
+            stamp: Stamp::Request(STAMP),
+            target: &self.signed_path,
+            digest: Some(&digest),
+        };
+        [
+            ("Client-Id", self.client_id.clone()),
+            ("Request-Id", self.request_id.clone()),
+            ("Request-Timestamp", STAMP.to_owned()),
+            ("Signature", signature::sign(&signed, &Key::new(&self.key))),
+        ]
+    }
+
+    /// As a gateway of the user's own publishes it.
+    pub fn event(&self) -> Value {
+        let headers: serde_json::Map<_, _> =
+            self.headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        json!({
+            "specversion": "1.0", "id": Uuid::new_v4().to_string(), "source": "/gateway",
+            "type": "jenius.notification.received.v1",
+            "data": {"request_target": "/gateway/elsewhere", "headers": headers,
+                     "body": String::from_utf8(self.body.clone()).unwrap()}
+        })
+    }
+}
+
+impl World {
+    /// Posts a notification to this world's ingress, at a path.
+    pub async fn post(&self, path: &str, report: &Report) -> u16 {
+        let mut request = reqwest::Client::new().post(format!("{}{path}", self.ingress()));
+        for (name, value) in report.headers() {
+            request = request.header(name, value);
+        }
+        request.body(report.body.clone()).send().await.unwrap().status().as_u16()
+    }
+
+    /// The same, taken.
+    pub async fn notify(&self, report: &Report) {
+        assert_eq!(self.post(PATH, report).await, 200);
+    }
+
+    /// Straight onto the queue.
+    pub async fn queue(&self, event: &Value) {
+        let body = event.to_string();
+        let content_type = "application/cloudevents+json";
+        self.broker.publish_to("notifications", "any", content_type, body.as_bytes()).await;
+    }
+
+    /// An order that DOKU took and whose customer never pays.
+    pub async fn waiting(&self) -> String {
+        let invoice = self.invoice();
+        self.publish(&super::commands::payment_with(&invoice, "never_pays")).await;
+        self.event(&invoice, "payment.accepted").await;
+        invoice
+    }
+
+    /// Waits until so many notifications of an order are recorded: each as status, applied and reason.
+    pub async fn notified(&self, invoice: &str, count: usize) -> Vec<Value> {
+        let recorded = async || {
+            let order = self.find_order(invoice).await?;
+            Some(order["notifications"].as_array().unwrap().clone())
+        };
+        let what = || format!("{count} notifications of {invoice}");
+        eventually_or(what, async || recorded().await.filter(|all| all.len() == count)).await
+    }
+
+    /// Waits for an order's state.
+    pub async fn state(&self, invoice: &str, state: &str) {
+        let what = || format!("{invoice} to be {state}; told so far: {:?}", self.told(invoice));
+        eventually_or(what, async || {
+            self.find_order(invoice).await.filter(|order| order["state"] == state).map(drop)
+        })
+        .await;
+    }
+}
