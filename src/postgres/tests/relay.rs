@@ -5,6 +5,8 @@ use crate::{
     flow::ports::{Outbox, RelaySeat, StoreError},
     postgres::PostgresSeat,
 };
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 #[tokio::test]
 async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
@@ -54,13 +56,18 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
 }
 
 #[tokio::test]
-async fn a_commit_wakes_the_relay() {
+async fn a_commit_wakes_the_relay_and_follow_up_where_something_is_due_soon() {
     on_a_database(|db| async move {
+        let within = |notify: Arc<Notify>| async move {
+            tokio::time::timeout(Duration::from_millis(200), notify.notified()).await.is_ok()
+        };
         let claim = db.claim(payment("1", "INV-1")).await;
-        let woken = db.store.outbox_changed();
         db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(1), woken.notified()).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(1), db.store.due_changed().notified()).await.unwrap();
+        assert!(within(db.store.outbox_changed()).await);
+        assert!(!within(db.store.due_changed()).await, "Check Status is a minute away");
+        let claim = db.claim(payment("2", "INV-2")).await;
+        db.store.record(&claim, &not_acted(), Duration::ZERO).await.unwrap();
+        assert!(within(db.store.due_changed()).await);
     })
     .await;
 }
