@@ -97,7 +97,7 @@ async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Pl
     let told = told_before(connection, order.order_key, said).await?;
     let marked = mark(connection, &order, said, told.same, plan).await?;
     if told.kept < KEPT_MAX || marked.reconciled() != Reconciled::NoChange {
-        insert(connection, one, Some((order.order_key, marked.reason))).await?;
+        insert(connection, one, Some((&order, marked.reason))).await?;
     }
     Ok(Looked::Known(marked))
 }
@@ -150,28 +150,30 @@ pub(super) async fn told_before(
     Ok(Told { kept, same })
 }
 
-/// Without an order it is parked.
+/// Without an order it is parked. With one, it came when its event was made: the cause is not told as the
+/// later of the two.
 async fn insert(
     connection: &mut PgConnection,
     one: &Verified,
-    marked: Option<(i64, Option<NotApplied>)>,
+    marked: Option<(&LockedOrder, Option<NotApplied>)>,
 ) -> Done<i64> {
     let said = &one.notification;
     let reason = marked.and_then(|(_, reason)| reason);
     let key = sqlx::query_scalar(
         "INSERT INTO notifications
-             (merchant, invoice_number, order_key, request_id, status, amount, applied, reason)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, jenius_now()))
          RETURNING key",
     )
     .bind(one.merchant.as_str())
     .bind(storable(&said.invoice_number, TEXT_CHARS_MAX))
-    .bind(marked.map(|(order_key, _)| order_key))
+    .bind(marked.map(|(order, _)| order.order_key))
     .bind(storable(&said.request_id, TEXT_CHARS_MAX))
     .bind(stored(said.status.as_deref()))
     .bind(stored(said.amount.as_deref()))
     .bind(marked.is_some() && reason.is_none())
     .bind(reason.map(NotApplied::name))
+    .bind(marked.map(|(order, _)| order.now))
     .fetch_one(connection)
     .await?;
     Ok(key)

@@ -198,6 +198,18 @@ async fn an_order_keeps_so_many_notifications_and_no_more() {
     .await;
 }
 
+#[tokio::test]
+async fn a_notification_came_no_later_than_the_event_it_made() {
+    on_a_database(|db| async move {
+        let _claim = db.claim(payment("1", "INV-1")).await;
+        assert_eq!(notify(&db, "INV-1", "SUCCESS", "50000").await, Reconciled::Applied);
+        let earlier = "SELECT count(*) FROM events e JOIN notifications n USING (order_key)
+                       WHERE n.received_at <= e.created_at";
+        assert_eq!(db.number(earlier).await, 2);
+    })
+    .await;
+}
+
 /// The same evidence again is no new evidence, also where a person has decided in between.
 #[tokio::test]
 async fn a_repeated_contradiction_does_not_undo_what_a_person_decided() {
