@@ -141,10 +141,9 @@ impl OrderRecord {
 
     /// Whether a refund may start, judged in the contract's order.
     pub fn refuses_refund(&self, amount: Rupiah) -> Option<RefundRefusal> {
-        let unresolved = self.refund.as_ref().is_some_and(|r| r.outcome == Some(Outcome::Unresolved));
         match self.state {
             OrderState::Refunding => Some(RefundRefusal::RefundInProgress),
-            OrderState::Review(_) if unresolved => Some(RefundRefusal::RefundInProgress),
+            OrderState::Review(_) if self.refund_is_unresolved() => Some(RefundRefusal::RefundInProgress),
             OrderState::Refunded => Some(RefundRefusal::AlreadyRefunded),
             OrderState::Paid if amount != self.amount => Some(RefundRefusal::AmountMismatch),
             OrderState::Paid => None,
@@ -155,6 +154,11 @@ impl OrderRecord {
             | OrderState::Abandoned
             | OrderState::Review(_) => Some(RefundRefusal::OrderNotPaid),
         }
+    }
+
+    /// Whether nobody knows what DOKU did with the latest refund.
+    pub fn refund_is_unresolved(&self) -> bool {
+        self.refund.as_ref().is_some_and(|refund| refund.outcome == Some(Outcome::Unresolved))
     }
 
     /// What a verified notification changes.

@@ -4,9 +4,11 @@ use crate::domain::{
     Time,
     command::{Command, Order, Rejection, StoredRequest},
     document::Document,
+    event::EventType,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
     notification::{Notification, SignedHeaders},
+    order::{OrderState, Verdict},
     validate::Violation,
 };
 use std::{future::Future, time::Duration};
@@ -182,6 +184,48 @@ pub trait Store: Send + Sync + 'static {
     /// How long until another order becomes due, those that are due already not counted; `None` where
     /// nothing else waits.
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+}
+
+/// What a person decided about an order in review.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    pub merchant: MerchantName,
+    pub invoice_number: InvoiceNumber,
+    pub verdict: Verdict,
+    /// Kept beside the order, for whoever asks later; never in an event.
+    pub reason: String,
+    /// Who decided, where known.
+    pub decided_by: Option<String>,
+    /// That person looked up at DOKU that an unresolved refund was not made.
+    pub checked_doku: bool,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Resolved {
+    /// The order moved, and these events say so.
+    Done(Vec<EventType>),
+    UnknownOrder,
+    NotInReview(OrderState),
+    /// Its refund may have been made: as `paid` it would take another one, so somebody has to have looked.
+    RefundUnresolved,
+}
+
+/// What operators ask of the store, an order at a time.
+pub trait OperatorStore: Store {
+    /// The right to inquire about an order now, whatever it waits for; `None` where there is no such order.
+    /// A question whose time has come is taken on as follow-up would; one before its time brings evidence
+    /// alone, and what is due stays due.
+    fn inquire_now(
+        &self,
+        merchant: &MerchantName,
+        invoice_number: &InvoiceNumber,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
+
+    /// Decides for an order in review.
+    fn resolve(&self, decision: Decision) -> impl Future<Output = Result<Resolved, StoreError>> + Send;
 }
 
 /// An order to inquire at DOKU.

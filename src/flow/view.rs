@@ -36,6 +36,9 @@ pub struct OrderView {
     pub attempts: Vec<AttemptView>,
     pub history: Vec<HistoryView>,
     pub notifications: Vec<NotificationView>,
+    /// For people: what operators decided, and why.
+    #[serde(skip)]
+    pub decisions: Vec<DecisionView>,
 }
 
 /// Which command it was.
@@ -107,6 +110,17 @@ pub struct NotificationView {
     pub reason: Option<String>,
 }
 
+/// What an operator decided about an order in review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisionView {
+    pub at: Time,
+    pub review_cause: String,
+    /// What the order became.
+    pub state: String,
+    pub reason: String,
+    pub decided_by: Option<String>,
+}
+
 /// The order of `orders show` in the contract, for the tests of everything that shows one.
 #[cfg(test)]
 pub mod sample {
@@ -169,6 +183,7 @@ pub mod sample {
                 applied: true,
                 reason: None,
             }],
+            decisions: vec![],
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod claims;
+mod decisions;
 mod due;
 mod error;
 mod events;
@@ -36,13 +37,14 @@ pub use views::{list_orders, order_view};
 use crate::{
     domain::{
         command::{CommandKind, Outcome, Rejection},
-        ids::MerchantName,
+        ids::{InvoiceNumber, MerchantName},
         learned::AttemptClass,
         notification::Notification,
         plan::Plan,
     },
     flow::ports::{
-        Claim, Claimed, DueFilter, DueOrder, Learned, NewCommand, Reconciled, Store, StoreError, Taken,
+        Claim, Claimed, Decision, DueFilter, DueOrder, Learned, NewCommand, OperatorStore, Reconciled,
+        Resolved, Store, StoreError, Taken,
     },
     metric,
 };
@@ -179,6 +181,21 @@ impl Store for PostgresStore {
 
     async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
         due::next_in(&self.inner.pool).await
+    }
+}
+
+impl OperatorStore for PostgresStore {
+    async fn inquire_now(
+        &self,
+        merchant: &MerchantName,
+        invoice_number: &InvoiceNumber,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        take::inquire_now(&self.inner, merchant, invoice_number, lease).await
+    }
+
+    async fn resolve(&self, decision: Decision) -> Result<Resolved, StoreError> {
+        decisions::resolve(&self.inner, decision).await
     }
 }
 

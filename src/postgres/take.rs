@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     domain::{
-        learned::{AttemptClass, AttemptKind},
+        attempt::AttemptMade,
+        ids::{InvoiceNumber, MerchantName},
+        learned::AttemptKind,
         plan::{Due, Next},
         record::{Change, DueChange, OrderRecord},
     },
@@ -43,10 +45,9 @@ async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted)
     let gone = (Taken::Gone, Brought::default());
     let Some(order) = orders::lock_if_free(connection, wanted.order_key).await? else { return Ok(gone) };
     let Some(due) = order.due.clone().filter(|due| due.at <= order.now) else { return Ok(gone) };
-    let (record, lost) = match due.token {
-        Some(_) => lost(connection, &order, &due).await?,
-        None => (order.record.clone(), None),
-    };
+    let (record, lost) = as_found(&order, &due);
+    keep_lost(connection, &order, &due, lost.as_ref()).await?;
+    let lost = lost.map(|made| (made.kind, made.class));
     let with_lost = |brought: Brought| Brought { attempts: lost.into_iter().collect(), ..brought };
     let kind = match inner.plan.next(&record, order.now) {
         Next::Abandon => {
@@ -67,16 +68,86 @@ async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted)
     Ok((Taken::Attempt(Box::new(claim)), with_lost(brought)))
 }
 
-/// The lease of the last attempt ran out without a record.
-async fn lost(
+/// The right to inquire about an order now; see `OperatorStore`.
+pub(super) async fn inquire_now(
+    inner: &Arc<Inner>,
+    merchant: &MerchantName,
+    invoice_number: &InvoiceNumber,
+    lease: Duration,
+) -> Result<Option<Claim>, StoreError> {
+    let (merchant, invoice_number) = (merchant.clone(), invoice_number.clone());
+    let asked_at = Instant::now();
+    let judge = Arc::clone(inner);
+    let (claim, brought) = inner
+        .transaction(move |c| {
+            Box::pin(async move {
+                let Some(order) = orders::lock_invoice(c, &merchant, &invoice_number).await? else {
+                    return Ok((None, Brought::default()));
+                };
+                let kind = AttemptKind::Inquiry;
+                let wanted = Wanted { order_key: order.order_key, kind, lease, asked_at };
+                let (claim, brought) = ask(c, &judge, &order, &wanted).await?;
+                Ok((Some(claim), brought))
+            })
+        })
+        .await?;
+    inner.committed(&brought);
+    Ok(claim)
+}
+
+/// Asked before its time, a question must not move the schedule: an operator who asks often would push
+/// the next inquiry, or a resend that DOKU wants later, to another time.
+async fn ask(
+    connection: &mut PgConnection,
+    inner: &Inner,
+    order: &LockedOrder,
+    wanted: &Wanted,
+) -> Done<(Claim, Brought)> {
+    if let Some(due) = order.due.as_ref().filter(|due| due.at <= order.now) {
+        let (record, lost) = as_found(order, due);
+        if inner.plan.next(&record, order.now) == Next::Inquire {
+            keep_lost(connection, order, due, lost.as_ref()).await?;
+            let brought = order.write(connection, &Change::none(record.clone())).await?;
+            let claim = grant(connection, order, &record, AttemptKind::Inquiry, wanted).await?;
+            let attempts = lost.into_iter().map(|made| (made.kind, made.class)).collect();
+            return Ok((claim, Brought { attempts, ..brought }));
+        }
+    }
+    let command_key = order.command_to_ask_about();
+    let claim = Claim {
+        order_key: order.order_key,
+        command_key,
+        kind: AttemptKind::Inquiry,
+        token: Uuid::new_v4(),
+        request: requests::read(connection, command_key, order.record.amount).await?,
+        lease_ends: wanted.asked_at + wanted.lease,
+        sends_end: wanted.asked_at,
+    };
+    Ok((claim, Brought::default()))
+}
+
+/// The order as whoever takes it on finds it: with a token, the lease of its last attempt ran out without
+/// a record.
+fn as_found(order: &LockedOrder, due: &DueRow) -> (OrderRecord, Option<AttemptMade>) {
+    let record = order.record.clone();
+    match due.token {
+        Some(_) => {
+            let (record, made) = record.after_lost(due.kind, due.at);
+            (record, Some(made))
+        }
+        None => (record, None),
+    }
+}
+
+async fn keep_lost(
     connection: &mut PgConnection,
     order: &LockedOrder,
     due: &DueRow,
-) -> Done<(OrderRecord, Option<(AttemptKind, AttemptClass)>)> {
-    let (record, made) = order.record.clone().after_lost(due.kind, due.at);
+    lost: Option<&AttemptMade>,
+) -> Done<()> {
+    let Some(made) = lost else { return Ok(()) };
     let started_at = due.claimed_at.unwrap_or(due.at);
-    attempts::insert(connection, order.command_to_ask_about(), &made, started_at, due.at, None).await?;
-    Ok((record, Some((made.kind, made.class))))
+    attempts::insert(connection, order.command_to_ask_about(), made, started_at, due.at, None).await
 }
 
 async fn grant(

@@ -4,6 +4,7 @@
 mod claims;
 mod follow_up;
 mod notifications;
+mod operators;
 mod records;
 mod refunds;
 mod relay;
@@ -153,6 +154,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         include_str!("../../migrations/0003_commands_and_orders.sql"),
         include_str!("../../migrations/0004_due.sql"),
         include_str!("../../migrations/0005_attempts_and_notifications.sql"),
+        include_str!("../../migrations/0006_decisions.sql"),
     ]
     .concat();
     let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());

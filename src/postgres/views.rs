@@ -1,7 +1,10 @@
 //! What an operator reads about orders (`orders list|show`). Reads only; several statements, since
 //! nothing is decided by what they show.
 
-use super::error::{not_ours, store_error};
+use super::{
+    decisions,
+    error::{not_ours, store_error},
+};
 use crate::{
     domain::Time,
     flow::{
@@ -133,6 +136,7 @@ pub async fn order_view(
     let attempts_made = attempts(pool, row.payment).await?;
     let history = history(pool, row.order_key).await?;
     let notifications = notifications(pool, row.order_key).await?;
+    let decisions = decisions::of_order(pool, row.order_key).await?;
     let refund_attempts = match row.refund {
         Some(key) => Some(attempts(pool, key).await?),
         None => None,
@@ -141,7 +145,7 @@ pub async fn order_view(
     if let Some(refund) = &mut order.refund {
         refund.attempts = refund_attempts;
     }
-    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications }))
+    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications, decisions }))
 }
 
 async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {

@@ -45,6 +45,21 @@ const ILLEGAL: &[(&str, &str)] = &[
     ("UPDATE commands SET request_body = NULL", "commands_request_unless_rejected"),
     ("UPDATE commands SET digest = 'short'", "commands_digest_is_sha256"),
     ("UPDATE commands SET kind = 'gift'", "commands_kind_is_known"),
+    (
+        "INSERT INTO decisions (order_key, at, review_cause, state, reason, checked_doku)
+         SELECT order_key, now(), 'check_gave_up', 'expired', 'x', false FROM orders",
+        "decisions_state_is_a_verdict",
+    ),
+    (
+        "INSERT INTO decisions (order_key, at, review_cause, state, reason, checked_doku)
+         SELECT order_key, now(), 'refund_unresolved', 'paid', 'x', false FROM orders",
+        "decisions_that_allow_a_refund_were_checked",
+    ),
+    (
+        "INSERT INTO decisions (order_key, at, review_cause, state, reason, checked_doku)
+         SELECT order_key, now(), 'check_gave_up', 'paid', '', false FROM orders",
+        "decisions_have_a_reason",
+    ),
     ("UPDATE due SET sends_end_at = NULL", "due_sends_end"),
     ("UPDATE due SET kind = 'inquiry'", "due_sends_end"),
     ("UPDATE due SET token = NULL", "due_token_with_claim"),

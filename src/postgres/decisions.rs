@@ -1,0 +1,104 @@
+//! Decisions of operators about orders in review, kept with their reasons. A decision is evidence like any
+//! other: the domain says what it changes, under the order's row lock.
+
+use super::{
+    Inner,
+    error::{Done, store_error},
+    orders::{self, Brought, LockedOrder},
+    rows::storable,
+};
+use crate::{
+    domain::{
+        order::{ReviewCause, Verdict},
+        plan::Plan,
+    },
+    flow::{
+        ports::{Decision, Resolved, StoreError},
+        view::DecisionView,
+    },
+};
+use sqlx::{FromRow, PgConnection, PgPool};
+use std::sync::Arc;
+
+/// As long as the table's columns take.
+const REASON_CHARS_MAX: usize = 500;
+const NAME_CHARS_MAX: usize = 64;
+
+/// Decides for an order, and keeps why.
+pub(super) async fn resolve(inner: &Arc<Inner>, decision: Decision) -> Result<Resolved, StoreError> {
+    let plan = inner.plan.clone();
+    let (resolved, brought) =
+        inner.transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &plan).await })).await?;
+    inner.committed(&brought);
+    Ok(resolved)
+}
+
+async fn resolve_one(
+    connection: &mut PgConnection,
+    decision: &Decision,
+    plan: &Plan,
+) -> Done<(Resolved, Brought)> {
+    let refused = |why| Ok((why, Brought::default()));
+    let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
+    let Some(order) = found else { return refused(Resolved::UnknownOrder) };
+    let state = order.record.state;
+    let Some(cause) = state.review_cause() else { return refused(Resolved::NotInReview(state)) };
+    let allows_refund = decision.verdict == Verdict::Paid;
+    if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
+        return refused(Resolved::RefundUnresolved);
+    }
+    let change = order.record.clone().after_verdict(decision.verdict, plan, order.now);
+    let brought = order.write(connection, &change).await?;
+    keep(connection, &order, cause, decision).await?;
+    let told = change.events.iter().map(|event| event.event_type).collect();
+    Ok((Resolved::Done(told), brought))
+}
+
+async fn keep(
+    connection: &mut PgConnection,
+    order: &LockedOrder,
+    cause: ReviewCause,
+    decision: &Decision,
+) -> Done<()> {
+    sqlx::query(
+        "INSERT INTO decisions (order_key, at, review_cause, state, reason, decided_by, checked_doku)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(order.order_key)
+    .bind(order.now)
+    .bind(cause.name())
+    .bind(decision.verdict.state().name())
+    .bind(storable(&decision.reason, REASON_CHARS_MAX))
+    .bind(decision.decided_by.as_deref().map(|name| storable(name, NAME_CHARS_MAX)))
+    .bind(decision.checked_doku)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What was decided about an order, oldest first.
+pub(super) async fn of_order(pool: &PgPool, order_key: i64) -> Result<Vec<DecisionView>, StoreError> {
+    #[derive(FromRow)]
+    struct DecisionRow {
+        at: crate::domain::Time,
+        review_cause: String,
+        state: String,
+        reason: String,
+        decided_by: Option<String>,
+    }
+    let rows: Vec<DecisionRow> = sqlx::query_as(
+        "SELECT at, review_cause, state, reason, decided_by FROM decisions WHERE order_key = $1 ORDER BY key",
+    )
+    .bind(order_key)
+    .fetch_all(pool)
+    .await
+    .map_err(|e| store_error(&e))?;
+    let view = |row: DecisionRow| DecisionView {
+        at: row.at,
+        review_cause: row.review_cause,
+        state: row.state,
+        reason: row.reason,
+        decided_by: row.decided_by,
+    };
+    Ok(rows.into_iter().map(view).collect())
+}
