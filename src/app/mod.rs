@@ -11,7 +11,7 @@ pub use crate::config::Role;
 use crate::{
     config::{Config, Doku, Needs, Parts},
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
-    domain::{command::CommandKind, plan::Plan, validate::Rules},
+    domain::{command::CommandKind, validate::Rules},
     flow::{
         attempt::Attempts,
         follow_up::FollowUp,
@@ -304,14 +304,9 @@ impl Shared {
         seen: Arc<Seen>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let plan = Plan {
-            retry: config.retry.clone(),
-            check: config.check.clone(),
-            trust_response: config.doku.trust_response,
-        };
         let database = postgres::connect_options(&config.database)?;
         let pool = postgres::pool(database.clone(), config.database.max_connections);
-        let store = PostgresStore::new(pool.clone(), plan, Arc::new(fastrand::f64));
+        let store = PostgresStore::new(pool.clone(), config.plan(), Arc::new(fastrand::f64));
         let gateway = Arc::new(Client::new(&config.doku, &config.merchants, SystemClock)?);
         let limits = Limits {
             concurrency: config.doku.concurrency,

@@ -1,4 +1,7 @@
-//! `orders`: shows what became of them. It reads the database alone.
+//! `orders`: shows what became of them, asks DOKU about one, decides for one in review.
+
+mod check;
+mod resolve;
 
 use super::{print, timeline};
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     flow::view::{OrderSummary, OrderView},
     postgres::{self, PgPool},
 };
+use anyhow::Context;
 use clap::{Subcommand, builder::PossibleValuesParser};
 use std::{
     io::{self, IsTerminal},
@@ -28,6 +32,10 @@ enum Command {
     List(ListArgs),
     /// All that is known of one.
     Show(ShowArgs),
+    /// Asks DOKU about one now.
+    Check(check::Args),
+    /// Decides for one in review.
+    Resolve(resolve::Args),
 }
 
 /// Which orders, and how many, the latest first.
@@ -44,13 +52,20 @@ pub struct ListArgs {
     json: bool,
 }
 
+/// One order.
 #[derive(Debug, clap::Args)]
-struct ShowArgs {
+struct Which {
     #[arg(value_name = "INVOICE", value_parser = |number: &str| InvoiceNumber::parse(number))]
     invoice: InvoiceNumber,
     /// Whose order it is.
     #[arg(long, default_value = "default", value_parser = |name: &str| MerchantName::parse(name))]
     merchant: MerchantName,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    order: Which,
     /// A JSON object.
     #[arg(long)]
     json: bool,
@@ -63,21 +78,27 @@ fn state_names() -> Vec<&'static str> {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let database = Database::load(source)?;
     match args.command {
         Command::List(args) => {
-            let orders = fetch_list(&database, &args).await?;
+            let orders = fetch_list(&Database::load(source)?, &args).await?;
             print::line(&listed(&orders, args.json)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show(args) => {
-            let found = fetch_one(&database, &args.merchant, &args.invoice).await?;
-            let Some(order) = found else {
-                anyhow::bail!("merchant {} has no order {}", args.merchant, args.invoice);
-            };
+            let order = args.order.fetch(&reader(&Database::load(source)?)?).await?;
             print::line(&shown(&order, args.json)?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Check(args) => check::run(args, source).await,
+        Command::Resolve(args) => resolve::run(args, source).await,
+    }
+}
+
+impl Which {
+    /// The order with its lists; an error where there is none.
+    async fn fetch(&self, pool: &PgPool) -> anyhow::Result<OrderView> {
+        let found = postgres::order_view(pool, self.merchant.as_str(), self.invoice.as_str()).await?;
+        found.with_context(|| format!("merchant {} has no order {}", self.merchant, self.invoice))
     }
 }
 
@@ -100,15 +121,6 @@ fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
 /// The latest orders, without their lists.
 async fn fetch_list(database: &Database, wanted: &ListArgs) -> anyhow::Result<Vec<OrderSummary>> {
     Ok(postgres::list_orders(&reader(database)?, wanted.state.as_deref(), wanted.limit).await?)
-}
-
-/// One order with its lists; `None` where there is none.
-async fn fetch_one(
-    database: &Database,
-    merchant: &MerchantName,
-    invoice: &InvoiceNumber,
-) -> anyhow::Result<Option<OrderView>> {
-    Ok(postgres::order_view(&reader(database)?, merchant.as_str(), invoice.as_str()).await?)
 }
 
 fn reader(database: &Database) -> anyhow::Result<PgPool> {

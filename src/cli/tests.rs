@@ -26,6 +26,11 @@ fn what_makes_no_sense_is_refused_as_usage() {
         ("jenius-pay orders list --state payed", ErrorKind::InvalidValue),
         ("jenius-pay orders list --limit 0", ErrorKind::ValueValidation),
         ("jenius-pay orders show ..", ErrorKind::ValueValidation),
+        ("jenius-pay orders check", ErrorKind::MissingRequiredArgument),
+        ("jenius-pay orders resolve INV-1 --state paid", ErrorKind::MissingRequiredArgument),
+        ("jenius-pay orders resolve INV-1 --state paid --reason ", ErrorKind::ValueValidation),
+        ("jenius-pay orders resolve INV-1 --reason x", ErrorKind::MissingRequiredArgument),
+        ("jenius-pay orders resolve INV-1 --state expired --reason x", ErrorKind::InvalidValue),
     ] {
         let error = parse(line).unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");
@@ -44,6 +49,8 @@ fn every_command_of_the_contract_is_understood() {
         "jenius-pay watch --json",
         "jenius-pay orders list --state awaiting_payment --limit 5 --json",
         "jenius-pay orders show INV-1 --merchant shop --json",
+        "jenius-pay orders check INV-1 --merchant shop",
+        "jenius-pay orders resolve INV-1 --state refunded --reason x --merchant shop --i-checked-doku",
         "jenius-pay sandbox",
     ] {
         assert!(parse(line).is_ok(), "{line}");

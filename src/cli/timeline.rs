@@ -4,7 +4,9 @@
 use super::print::clean;
 use crate::{
     domain::Time,
-    flow::view::{AttemptView, DueView, HistoryView, NotificationView, OrderSummary, OrderView},
+    flow::view::{
+        AttemptView, DecisionView, DueView, HistoryView, NotificationView, OrderSummary, OrderView,
+    },
 };
 use chrono::SecondsFormat;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -20,7 +22,7 @@ pub fn list(orders: &[OrderSummary], terminal: bool) -> String {
             clean(&order.merchant),
             clean(&order.invoice_number),
             rupiah(&order.amount),
-            clean(&order.state),
+            state(order),
             order.doku_status.as_deref().map(clean).unwrap_or_default(),
             due(order.due.as_ref()),
         ]);
@@ -33,7 +35,7 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
     let order = &view.order;
     let mut facts = vec![
         format!("order    {} of {}", clean(&order.invoice_number), clean(&order.merchant)),
-        format!("state    {} (version {})", clean(&order.state), order.version),
+        format!("state    {} (version {})", state(order), order.version),
         format!("amount   {}", rupiah(&order.amount)),
         format!("command  {} from {}", clean(&order.command.id), clean(&order.command.source)),
     ];
@@ -55,6 +57,19 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
     format!("{}\n\n{}", facts.join("\n"), printed(&table))
 }
 
+/// What is different about an order now.
+pub fn changed(before: &OrderView, after: &OrderView) -> String {
+    let (was, is) = (state(&before.order), state(&after.order));
+    let mut facts =
+        vec![if was == is { format!("state  {is}, as before") } else { format!("state  {was} -> {is}") }];
+    let new = after.history.iter().filter(|event| event.version > before.order.version);
+    facts.extend(new.map(|event| format!("event  {} {}", event.version, clean(&event.event_type))));
+    if after.order.due.is_some() {
+        facts.push(format!("next   {}", due(after.order.due.as_ref())));
+    }
+    facts.join("\n")
+}
+
 /// Something that happened.
 struct Step {
     at: Time,
@@ -62,13 +77,14 @@ struct Step {
     detail: String,
 }
 
-/// Stable: what happened at one time stays in the order attempt, notification, event, which is cause
-/// before effect.
+/// Stable: what happened at one time stays in the order attempt, notification, decision, event, which
+/// is cause before effect.
 fn steps(view: &OrderView) -> Vec<Step> {
     let refund = view.order.refund.as_ref().and_then(|refund| refund.attempts.as_deref()).unwrap_or_default();
     let mut steps: Vec<_> = view.attempts.iter().map(|attempt| attempt_step("payment", attempt)).collect();
     steps.extend(refund.iter().map(|attempt| attempt_step("refund", attempt)));
     steps.extend(view.notifications.iter().map(notification_step));
+    steps.extend(view.decisions.iter().map(decision_step));
     steps.extend(view.history.iter().map(event_step));
     steps.sort_by_key(|step| step.at);
     steps
@@ -92,10 +108,22 @@ fn notification_step(notification: &NotificationView) -> Step {
     Step { at: notification.received_at, what: "notification".to_owned(), detail }
 }
 
+fn decision_step(decision: &DecisionView) -> Step {
+    let by = decision.decided_by.as_deref().map(|name| format!(" by {}", clean(name))).unwrap_or_default();
+    let detail = format!("{}{by}: {}", clean(&decision.state), clean(&decision.reason));
+    Step { at: decision.at, what: format!("decision on {}", clean(&decision.review_cause)), detail }
+}
+
 fn event_step(event: &HistoryView) -> Step {
     let published = if event.published_at.is_some() { "" } else { ", not published yet" };
     let detail = format!("{} by {}{published}", clean(&event.state), clean(&event.evidence));
     Step { at: event.at, what: format!("event {} {}", event.version, clean(&event.event_type)), detail }
+}
+
+/// With what a person must decide about.
+fn state(order: &OrderSummary) -> String {
+    let cause = order.review_cause.as_deref().map(|cause| format!(": {}", clean(cause))).unwrap_or_default();
+    format!("{}{cause}", clean(&order.state))
 }
 
 fn due(due: Option<&DueView>) -> String {
@@ -154,6 +182,13 @@ mod tests {
         view.notifications[0].applied = false;
         view.notifications[0].reason = Some("duplicate".to_owned());
         view.history[1].published_at = None;
+        view.decisions = vec![DecisionView {
+            at: sample::at(10),
+            review_cause: "check_gave_up".to_owned(),
+            state: "paid".to_owned(),
+            reason: "seen in the back office".to_owned(),
+            decided_by: Some("ratna".to_owned()),
+        }];
         let expected = [
             "order INV-1 of default",
             "state paid (version 2)",
@@ -167,6 +202,7 @@ mod tests {
             "2026-01-01T00:00:00.000Z payment send 1 accepted, HTTP 200, 1000 ms",
             "2026-01-01T00:00:01.000Z event 1 jenius.payment.accepted.v1 awaiting_payment by response",
             "2026-01-01T00:00:10.000Z notification SUCCESS, not applied: duplicate",
+            "2026-01-01T00:00:10.000Z decision on check_gave_up paid by ratna: seen in the back office",
             "2026-01-01T00:00:10.000Z event 2 jenius.order.paid.v1 paid by notification, not published yet",
             "2026-01-01T00:00:20.000Z refund send 1 in_doubt, HTTP 200, 1000 ms",
         ];
@@ -182,6 +218,28 @@ mod tests {
         assert_eq!(words(&plain)[1], "default INV-1 Rp50.000 paid SUCCESS");
         assert!(!list(&orders, true).is_ascii());
         assert_eq!(list(&[], false), "no orders");
+    }
+
+    #[test]
+    fn what_changed_is_the_state_and_the_events_since() {
+        let after = sample::order();
+        let mut before = sample::order();
+        assert_eq!(words(&changed(&after, &after)), ["state paid, as before"]);
+        (before.order.state, before.order.version) = ("awaiting_payment".to_owned(), 1);
+        let expected = ["state awaiting_payment -> paid", "event 2 jenius.order.paid.v1"];
+        assert_eq!(words(&changed(&before, &after)), expected);
+    }
+
+    #[test]
+    fn people_see_why_an_order_is_in_review() {
+        let mut view = sample::order();
+        view.order.state = "review".to_owned();
+        view.order.review_cause = Some("check_gave_up".to_owned());
+        assert_eq!(
+            words(&list(&[view.order.clone()], false))[1],
+            "default INV-1 Rp50.000 review: check_gave_up SUCCESS"
+        );
+        assert!(words(&show(&view, false)).contains(&"state review: check_gave_up (version 2)".to_owned()));
     }
 
     #[test]

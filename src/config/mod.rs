@@ -38,7 +38,9 @@ pub struct Needs {
 
 impl Needs {
     pub const EVERYTHING: Self = Self { database: true, amqp: true, merchants: true };
-    /// `migrate`, `orders`.
+    /// `orders check`.
+    pub const DOKU: Self = Self { database: true, amqp: false, merchants: true };
+    /// `migrate`, the other `orders`.
     pub const DATABASE: Self = Self { database: true, amqp: false, merchants: false };
     /// `send`, `watch`.
     pub const BROKER: Self = Self { database: false, amqp: true, merchants: false };

@@ -6,7 +6,11 @@ use super::{
     parse::{self, DURATION_MAX_MS, millis, number, whole},
     reader::{Reader, missing},
 };
-use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
+use crate::domain::{
+    ids::MerchantName,
+    plan::{CheckPlan, Plan},
+    retry::RetryPolicy,
+};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// A checked configuration, of which a part may be missing that the command does not need.
@@ -64,13 +68,31 @@ impl Parts {
         })
     }
 
-    pub(super) fn need_database(self) -> Result<Database, Faults> {
-        self.database.ok_or_else(|| missing("database.url"))
+    /// When DOKU is asked again.
+    pub fn plan(&self) -> Plan {
+        plan(&self.retry, &self.check, &self.doku)
+    }
+
+    /// # Errors
+    /// It is missing.
+    pub fn need_database(&self) -> Result<Database, Faults> {
+        self.database.clone().ok_or_else(|| missing("database.url"))
     }
 
     pub(super) fn need_amqp(self) -> Result<Amqp, Faults> {
         self.amqp.ok_or_else(|| missing("amqp.url"))
     }
+}
+
+impl Config {
+    /// When DOKU is asked again.
+    pub fn plan(&self) -> Plan {
+        plan(&self.retry, &self.check, &self.doku)
+    }
+}
+
+fn plan(retry: &RetryPolicy, check: &CheckPlan, doku: &Doku) -> Plan {
+    Plan { retry: retry.clone(), check: check.clone(), trust_response: doku.trust_response }
 }
 
 fn read_parts(r: &mut Reader, needs: Needs) -> Option<Parts> {

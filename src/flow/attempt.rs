@@ -18,6 +18,11 @@ const LEASE_MARGIN: Duration = Duration::from_secs(15);
 /// With less than this beyond DOKU's time, an attempt is not started any more.
 const START_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long a claim holds where DOKU is given `timeout` for its answer.
+pub(super) fn lease(timeout: Duration) -> Duration {
+    timeout + LEASE_MARGIN
+}
+
 /// Makes attempts.
 pub struct Attempts<S, G> {
     pub store: Arc<S>,
@@ -31,7 +36,7 @@ pub struct Attempts<S, G> {
 impl<S: Store, G: Gateway> Attempts<S, G> {
     /// How long a claim holds.
     pub fn lease(&self) -> Duration {
-        self.timeout + LEASE_MARGIN
+        lease(self.timeout)
     }
 
     /// Makes the attempt a claim is for.

@@ -1,6 +1,7 @@
 //! The story of a command: each file reads top to bottom, its steps numbered.
 
 pub mod attempt;
+pub mod check_order;
 pub mod disposition;
 pub mod follow_up;
 pub mod gate;

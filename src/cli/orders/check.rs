@@ -1,0 +1,86 @@
+//! `orders check`: asks DOKU about one order now, and says what that changed.
+
+use super::{Which, reader};
+use crate::{
+    cli::{print, timeline},
+    config::{Needs, Parts, Source},
+    doku::{client::Client, clock::SystemClock},
+    domain::{
+        learned::{InquiryFinding, InquiryLearned},
+        money::ReportedAmount,
+    },
+    flow::check_order::check_order,
+    postgres::PostgresStore,
+};
+use std::{process::ExitCode, sync::Arc};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    order: Which,
+}
+
+/// Exit code 1 where nothing was learned.
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let parts = Parts::load(source, Needs::DOKU)?;
+    let pool = reader(&parts.need_database()?)?;
+    let before = args.order.fetch(&pool).await?;
+    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
+    let gateway = Client::new(&parts.doku, &parts.merchants, SystemClock)?;
+    let Which { merchant, invoice } = &args.order;
+    let learned = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
+    let after = args.order.fetch(&pool).await?;
+    print::line(&format!("DOKU   {}\n{}", said(&learned), timeline::changed(&before, &after)))?;
+    let answered = match learned.finding {
+        InquiryFinding::Reported(_) | InquiryFinding::NotFound { .. } => true,
+        InquiryFinding::Failed { .. } => false,
+    };
+    Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What DOKU said, in a line.
+fn said(learned: &InquiryLearned) -> String {
+    let http = learned.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+    match &learned.finding {
+        InquiryFinding::Reported(report) => {
+            let amount = match report.amount {
+                ReportedAmount::Whole(amount) => format!("amount {amount}"),
+                ReportedAmount::Other => "an amount that no order has".to_owned(),
+            };
+            format!("{}, {amount}{http}", print::clean(&report.word))
+        }
+        InquiryFinding::NotFound { proves: true } => format!("does not know the order{http}"),
+        InquiryFinding::NotFound { proves: false } => {
+            format!("does not know the order, which proves nothing{http}")
+        }
+        InquiryFinding::Failed { why } => format!("gave no answer: {}{http}", print::clean(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        learned::{Report, ReportedStatus},
+        money::Rupiah,
+    };
+
+    #[test]
+    fn what_doku_said_is_told_in_a_line() {
+        let report = |word: &str, amount| {
+            let word = word.to_owned();
+            InquiryFinding::Reported(Report { status: ReportedStatus::read(&word), word, amount })
+        };
+        let failed = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
+        for (finding, expected) in [
+            (report("SUCCESS", ReportedAmount::Whole(Rupiah::new(5).unwrap())), "SUCCESS, amount 5"),
+            (report("\u{1b}", ReportedAmount::Other), "\u{fffd}, an amount that no order has"),
+            (InquiryFinding::NotFound { proves: true }, "does not know the order"),
+            (InquiryFinding::NotFound { proves: false }, "does not know the order, which proves nothing"),
+            (failed, "gave no answer: HTTP 500"),
+        ] {
+            let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
+            assert_eq!(said(&learned), format!("{expected} (HTTP 200)"));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! An operator asks Check Status about one order, now: the path of follow-up, without its schedule. The
+//! answer is evidence like any other, and goes through the same table.
+//!
+//! Never: an order is asked about under another account or host than it was made for.
+
+use super::{
+    attempt::lease,
+    ports::{Claim, Gateway, Inquiry, Learned, OperatorStore, StoreError},
+};
+use crate::domain::{
+    ids::{InvoiceNumber, MerchantName},
+    learned::InquiryLearned,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Why nobody was asked, or the answer is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotChecked {
+    #[error("merchant {0} has no order {1}")]
+    UnknownOrder(MerchantName, InvoiceNumber),
+    #[error(
+        "the order was made for {client_id} at {base_url}, which is not what is configured for its \
+         merchant: it is not asked about elsewhere"
+    )]
+    Stranded { client_id: String, base_url: String },
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// Asks DOKU once, and records what that taught. `timeout`: how long DOKU is given for its answer.
+pub async fn check_order<S: OperatorStore, G: Gateway>(
+    store: &S,
+    gateway: &G,
+    merchant: &MerchantName,
+    invoice_number: &InvoiceNumber,
+    timeout: Duration,
+) -> Result<InquiryLearned, NotChecked> {
+    // 1 Take the question on, as follow-up would, or beside what is due.
+    let unknown = || NotChecked::UnknownOrder(merchant.clone(), invoice_number.clone());
+    let claim = store.inquire_now(merchant, invoice_number, lease(timeout)).await?.ok_or_else(unknown)?;
+    if !is_ours(&claim, gateway) {
+        store.give_back(&claim).await?;
+        let (client_id, base_url) = (claim.request.client_id, claim.request.base_url);
+        return Err(NotChecked::Stranded { client_id, base_url });
+    }
+    // 2 Ask. If we die from here on, nothing was learned; a lease that was taken runs out.
+    let started = Instant::now();
+    let learned = gateway.inquire(Inquiry { merchant, invoice_number }).await;
+    // 3 Record it, with all that follows.
+    store.record(&claim, &Learned::Inquiry(learned.clone()), started.elapsed()).await?;
+    Ok(learned)
+}
+
+fn is_ours(claim: &Claim, gateway: &impl Gateway) -> bool {
+    gateway.account(&claim.request.merchant).is_some_and(|account| {
+        account.client_id == claim.request.client_id && account.base_url == claim.request.base_url
+    })
+}
