@@ -2,9 +2,13 @@
 //! test has a database of its own, copied from one that was migrated once, and drops it.
 
 mod claims;
+mod evidence;
 mod follow_up;
 mod notifications;
+mod interleaved;
+mod model;
 mod operators;
+mod permutations;
 mod records;
 mod refunds;
 mod relay;

@@ -1,0 +1,292 @@
+//! The model of one order that the store is held against: the domain's decisions, folded in memory. It has
+//! no SQL; what it adds to the domain is what the store adds: who holds a claim, and what is due.
+
+use super::{evidence::report, *};
+use crate::domain::{
+    Time,
+    attempt::{AttemptOf, AttemptTime},
+    command::CommandRef,
+    event::OrderEvent,
+    learned::{AttemptKind, DokuError},
+    order::{OrderState, Verdict},
+    plan::{Due, Next},
+    record::{Change, DueChange, OrderRecord, Progress},
+};
+use proptest::{
+    prelude::{Just, any},
+    prop_oneof,
+    sample::{Index, select},
+    strategy::Strategy,
+};
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Refund {
+        amount: u64,
+    },
+    /// Follow-up takes the order on, if its time has come.
+    Take,
+    /// An operator asks.
+    Inquire,
+    /// Whoever holds, or held, a claim brings what was learned.
+    Record {
+        claim: Index,
+        finding: Index,
+    },
+    GiveBack {
+        claim: Index,
+    },
+    Notify {
+        word: &'static str,
+        amount: u64,
+    },
+    Decide {
+        verdict: Verdict,
+        checked_doku: bool,
+    },
+    Wait {
+        seconds: u32,
+    },
+}
+
+const WORDS: [&str; 7] = ["SUCCESS", "FAILED", "EXPIRED", "REFUNDED", "PENDING", "TIMEOUT", "BOGUS"];
+/// Within a lease, past it, past the budget, the grace, the afterwards, and the give-up.
+const WAITS: [u32; 6] = [1, 50, 1000, 5000, 90_000, 260_000];
+
+pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
+    // Mostly the right amount: another one is the end of all but an operator's stories.
+    let amount = || prop_oneof![15 => Just(50_000_u64), 1 => Just(49_999)];
+    let op = prop_oneof![
+        2 => amount().prop_map(|amount| Op::Refund { amount }),
+        3 => Just(Op::Take),
+        1 => Just(Op::Inquire),
+        6 => (any::<Index>(), any::<Index>()).prop_map(|(claim, finding)| Op::Record { claim, finding }),
+        1 => any::<Index>().prop_map(|claim| Op::GiveBack { claim }),
+        3 => (select(WORDS.to_vec()), amount()).prop_map(|(word, amount)| Op::Notify { word, amount }),
+        2 => (select(Verdict::ALL.to_vec()), any::<bool>())
+            .prop_map(|(verdict, checked_doku)| Op::Decide { verdict, checked_doku }),
+        3 => select(WAITS.to_vec()).prop_map(|seconds| Op::Wait { seconds }),
+    ];
+    (select(beginnings()), proptest::collection::vec(op, 1..25))
+        .prop_map(|(beginning, then)| beginning.into_iter().chain(then).collect())
+}
+
+/// Where chance alone seldom comes: paid, refunding, a refund in doubt after its end, a long wait.
+fn beginnings() -> Vec<Vec<Op>> {
+    let notify = |word| Op::Notify { word, amount: 50_000 };
+    let refund = || Op::Refund { amount: 50_000 };
+    let wait = |seconds| Op::Wait { seconds };
+    vec![
+        vec![],
+        vec![notify("SUCCESS")],
+        vec![notify("SUCCESS"), refund()],
+        vec![notify("SUCCESS"), refund(), wait(1000), Op::Take],
+        vec![notify("PENDING"), wait(260_000), Op::Take],
+        vec![wait(1000), Op::Take],
+    ]
+}
+
+/// What an attempt of a kind may teach.
+pub(super) fn learned(kind: AttemptKind, finding: &Index) -> Learned {
+    let error = || DokuError { code: "declined".to_owned(), message: "no".to_owned() };
+    let why = || "why".to_owned();
+    let sends = [
+        SendFinding::Accepted { status: "SUCCESS".to_owned() },
+        SendFinding::Accepted { status: "PENDING".to_owned() },
+        SendFinding::Failed { status: "FAILED".to_owned() },
+        SendFinding::Declined(error()),
+        SendFinding::NotActed { why: why() },
+        SendFinding::InDoubt { why: why() },
+        SendFinding::Contradiction { why: why() },
+    ];
+    let mut inquiries: Vec<_> =
+        WORDS.iter().map(|word| InquiryFinding::Reported(report(word, 50_000))).collect();
+    inquiries.push(InquiryFinding::Reported(report("SUCCESS", 49_999)));
+    inquiries.extend([true, false].map(|proves| InquiryFinding::NotFound { proves }));
+    inquiries.extend([why(), why()].map(|why| InquiryFinding::Failed { why }));
+    match kind {
+        AttemptKind::Send => send(finding.get(&sends).clone()),
+        AttemptKind::Inquiry => {
+            let finding = finding.get(&inquiries).clone();
+            Learned::Inquiry(InquiryLearned { finding, http_status: None, retry_after: None })
+        }
+    }
+}
+
+/// A claim that was given away.
+struct Given {
+    /// 0 for the payment, then the refunds.
+    command: usize,
+    recorded: bool,
+}
+
+pub(super) struct Model {
+    pub now: Time,
+    pub order: OrderRecord,
+    /// With the claim that holds it.
+    pub due: Option<(Due, Option<usize>)>,
+    pub events: Vec<OrderEvent>,
+    plan: Plan,
+    lease: Duration,
+    claims: Vec<Given>,
+    /// Refunds that were accepted, and those that were asked for.
+    refunds: usize,
+    asked: usize,
+}
+
+impl Model {
+    /// A payment that was claimed just now.
+    pub fn open(order: OrderRecord, lease: Duration, plan: Plan) -> Self {
+        let now = order.payment.claimed_at;
+        let due = Due::send(now + lease, order.payment.sends_end_at);
+        let claims = vec![Given { command: 0, recorded: false }];
+        let due = Some((due, Some(0)));
+        Self { now, order, due, events: vec![], plan, lease, claims, refunds: 0, asked: 0 }
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.order = change.order;
+        self.events.extend(change.events);
+        match change.due {
+            DueChange::Keep => {}
+            DueChange::Replace(due) => self.due = due.map(|due| (due, None)),
+        }
+    }
+
+    fn give(&mut self, due: Due, command: usize) {
+        self.due = Some((due, Some(self.claims.len())));
+        self.claims.push(Given { command, recorded: false });
+    }
+
+    pub fn refund(&mut self, amount: u64, budget: Duration) {
+        self.asked += 1;
+        if self.order.refuses_refund(Rupiah::new(amount).unwrap()).is_some() {
+            return;
+        }
+        self.refunds += 1;
+        let id = CommandId::parse(format!("r{}-{}", self.asked, self.order.invoice_number)).unwrap();
+        let identity = Identity { source: CommandSource::parse("/shop").unwrap(), id };
+        let request_id = refund_request_id(&merchant(), &identity);
+        let sends_end_at = self.now + budget;
+        self.order.state = OrderState::Refunding;
+        self.order.state_since = self.now;
+        self.order.checks_made = 0;
+        self.order.refund = Some(Progress {
+            kind: CommandKind::Refund,
+            command: CommandRef { identity, request_id },
+            outcome: None,
+            claimed_at: self.now,
+            sends_end_at,
+            sends: 0,
+            last_send_at: None,
+            maybe_acted_at: None,
+            inquired: false,
+            failed_inquiries: 0,
+            contradictions: 0,
+        });
+        self.give(Due::send(self.now + self.lease, sends_end_at), self.refunds);
+    }
+
+    /// What follow-up would be told is due.
+    pub fn ripe(&self) -> Option<AttemptKind> {
+        let (due, _) = self.due.as_ref().filter(|(due, _)| due.at <= self.now)?;
+        let ended = due.sends_end_at.is_some_and(|end| end <= self.now);
+        Some(if ended { AttemptKind::Inquiry } else { due.kind })
+    }
+
+    /// The order, with an attempt made up for whose lease ran out.
+    fn found(&self) -> OrderRecord {
+        match &self.due {
+            Some((due, Some(_))) => self.order.clone().after_lost(due.kind, due.at).0,
+            Some((_, None)) | None => self.order.clone(),
+        }
+    }
+
+    pub fn take(&mut self, wanted: AttemptKind) {
+        let found = self.found();
+        let sends_end_at = found.open_command().map(|command| command.sends_end_at);
+        match self.plan.next(&found, self.now) {
+            Next::Abandon => self.apply(found.after_end_without_act(&self.plan, self.now)),
+            Next::Send if wanted == AttemptKind::Inquiry => {
+                self.order = found;
+                self.due = sends_end_at.map(|end| (Due::send(self.now, end), None));
+            }
+            Next::Send => {
+                self.order = found;
+                let at = self.now + self.lease;
+                self.give(Due { kind: AttemptKind::Send, at, sends_end_at }, self.asked_about());
+            }
+            Next::Inquire => self.give_inquiry(found),
+        }
+    }
+
+    fn give_inquiry(&mut self, found: OrderRecord) {
+        self.order = found;
+        self.give(Due::inquiry(self.now + self.lease), self.asked_about());
+    }
+
+    /// Only a send's command matters: it is the open one.
+    fn asked_about(&self) -> usize {
+        if self.order.state == OrderState::Refunding { self.refunds } else { 0 }
+    }
+
+    pub fn inquire(&mut self) {
+        let found = self.found();
+        if self.ripe().is_some() && self.plan.next(&found, self.now) == Next::Inquire {
+            return self.give_inquiry(found);
+        }
+        self.claims.push(Given { command: 0, recorded: false });
+    }
+
+    fn holds(&self, claim: usize) -> bool {
+        self.due.as_ref().is_some_and(|(_, holder)| *holder == Some(claim))
+    }
+
+    pub fn record(&mut self, claim: usize, learned: &Learned) {
+        let claim_held = self.holds(claim);
+        let given = &mut self.claims[claim];
+        if given.recorded && !claim_held {
+            return;
+        }
+        given.recorded = true;
+        let of = match given.command {
+            0 => AttemptOf::Payment,
+            number if number == self.refunds => AttemptOf::Refund,
+            _ => AttemptOf::EarlierRefund,
+        };
+        let time = AttemptTime { started_at: self.now, now: self.now, claim_held, chance: 0.5 };
+        let order = self.order.clone();
+        let (change, _) = match learned {
+            Learned::Send(learned) => order.after_send(of, learned, time, &self.plan),
+            Learned::Inquiry(learned) => order.after_inquiry(learned, time, &self.plan),
+        };
+        self.apply(change);
+    }
+
+    pub fn give_back(&mut self, claim: usize) {
+        if self.holds(claim)
+            && let Some((due, holder)) = &mut self.due
+        {
+            due.at = self.now;
+            *holder = None;
+        }
+    }
+
+    pub fn notify(&mut self, report: &Report) {
+        let change = self.order.clone().after_notification(report, &self.plan, self.now);
+        self.apply(change);
+    }
+
+    /// Whether the decision was taken.
+    pub fn decide(&mut self, verdict: Verdict, checked_doku: bool) -> bool {
+        let in_review = self.order.state.review_cause().is_some();
+        let allows_refund = verdict == Verdict::Paid && self.order.refund_is_unresolved();
+        if !in_review || allows_refund && !checked_doku {
+            return false;
+        }
+        let change = self.order.clone().after_verdict(verdict, &self.plan, self.now);
+        self.apply(change);
+        true
+    }
+}
