@@ -8,6 +8,7 @@ mod harness;
 
 mod answers;
 mod budgets;
+mod check_status;
 mod claims;
 mod deliveries;
 mod doubt;
@@ -15,6 +16,7 @@ mod events;
 mod evidence;
 mod ingress;
 mod notifications;
+mod operators;
 mod outages;
 mod payments;
 mod process;

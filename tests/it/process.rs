@@ -2,31 +2,17 @@
 
 use crate::harness::{
     World,
-    child::{BINARY, Service},
+    child::{BINARY, Service, run},
     commands::{self, payment_data, refund_data},
     eventually, payment,
 };
 use jenius_pay::sandbox::Faults;
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Command, Output, Stdio},
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     time::Duration,
 };
-
-async fn run(world: &World, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(BINARY)
-        .args(arguments)
-        .env_clear()
-        .envs(&world.settings)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -2,13 +2,28 @@
 
 use super::{World, eventually};
 use std::{
-    io::Read,
+    io::{Read, Write},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_jenius-pay");
+
+/// One command of the program, to its end.
+pub async fn run(world: &World, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(BINARY)
+        .args(arguments)
+        .env_clear()
+        .envs(&world.settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap()
+}
 
 pub struct Service {
     child: Child,
