@@ -4,6 +4,7 @@ use super::{
     Time,
     attempt::{AttemptOf, AttemptTime},
     command::{CommandKind, CommandRef, Outcome},
+    event::EventType,
     ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
     learned::*,
     money::{ReportedAmount, Rupiah},
@@ -300,4 +301,22 @@ fn an_order_nobody_pays_goes_to_review_after_its_time() {
     assert_eq!(after.events[0].error.as_ref().unwrap().code, "check_gave_up");
     let failed = ask(259_200, InquiryFinding::Failed { why: String::new() });
     assert_eq!(failed.order.state, OrderState::AwaitingPayment);
+}
+
+#[test]
+fn a_refund_made_in_the_back_office_names_no_command_of_ours() {
+    let refunded = |outcome| {
+        let mut paid = OrderRecord { state: OrderState::Paid, ..order(CommandKind::Refund) };
+        paid.refund.as_mut().unwrap().outcome = Some(outcome);
+        let report = Report {
+            status: ReportedStatus::Refunded,
+            word: "REFUNDED".to_owned(),
+            amount: ReportedAmount::read("50000"),
+        };
+        let change = paid.after_notification(&report, &plan(), seconds(1));
+        (change.events[0].event_type, change.events[0].command.is_some())
+    };
+    assert_eq!(refunded(Outcome::Declined), (EventType::OrderRefunded, false));
+    assert_eq!(refunded(Outcome::Abandoned), (EventType::OrderRefunded, false));
+    assert_eq!(refunded(Outcome::Unresolved), (EventType::OrderRefunded, true));
 }

@@ -229,7 +229,7 @@ impl Change {
         if let Some((kind, outcome)) = told.settles() {
             self.settle(kind, outcome);
         }
-        let refund = self.order.refund.as_ref().map(|r| r.command.clone());
+        let refund = self.refund_spoken_of(told, brought.source).map(|r| r.command.clone());
         let command = if told.is_about_refund() { refund } else { Some(self.order.payment.command.clone()) };
         self.order.version += 1;
         self.events.push(OrderEvent {
@@ -243,6 +243,19 @@ impl Change {
             error: brought.error.clone(),
             late: late && matches!(told, EventType::OrderPaid | EventType::OrderRefunded),
         });
+    }
+
+    /// The refund an event can be about: one that was declined or abandoned made nothing, so an
+    /// `order.refunded` is then about a refund that nobody here commanded, unless its own late answer told.
+    fn refund_spoken_of(&self, told: EventType, source: EvidenceSource) -> Option<&Progress> {
+        let refund = self.order.refund.as_ref()?;
+        let made_nothing = match refund.outcome {
+            Some(Outcome::Declined | Outcome::Abandoned) => true,
+            Some(Outcome::Accepted | Outcome::Unresolved | Outcome::Rejected) | None => false,
+        };
+        let is_anothers =
+            told == EventType::OrderRefunded && made_nothing && source != EvidenceSource::Response;
+        (!is_anothers).then_some(refund)
     }
 
     /// A state that was announced before is announced as `order.resolved`.

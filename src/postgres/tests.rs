@@ -4,9 +4,9 @@
 mod claims;
 mod evidence;
 mod follow_up;
-mod notifications;
 mod interleaved;
 mod model;
+mod notifications;
 mod operators;
 mod permutations;
 mod records;

@@ -2,7 +2,10 @@
 //! for.
 
 use super::*;
-use crate::{flow::ports::OperatorStore, postgres::orders};
+use crate::{
+    domain::notification::Notification,
+    flow::ports::{OperatorStore, Reconciled},
+};
 
 /// A store on the same database that does not wait for the disk, with a plan of its own.
 pub(super) fn hasty(db: &Db, plan: Plan) -> PostgresStore {
@@ -15,18 +18,20 @@ pub(super) fn report(word: &str, amount: u64) -> Report {
     Report { status: ReportedStatus::read(word), word: word.to_owned(), amount }
 }
 
-/// A verified notification. The one place to change when the store takes notifications itself.
+/// What a verified notification says.
+pub(super) fn notification(invoice: &str, word: &str, amount: u64) -> Notification {
+    Notification {
+        request_id: "n".to_owned(),
+        invoice_number: invoice.to_owned(),
+        status: Some(word.to_owned()),
+        amount: Some(amount.to_string()),
+    }
+}
+
+/// A verified notification.
 pub(super) async fn notify(store: &PostgresStore, invoice: &str, word: &str, amount: u64) {
-    let (report, plan) = (report(word, amount), store.inner.plan.clone());
-    let invoice = InvoiceNumber::parse(invoice).unwrap();
-    let done = store.inner.transaction(move |c| {
-        Box::pin(async move {
-            let order = orders::lock_invoice(c, &merchant(), &invoice).await?.unwrap();
-            let change = order.record.clone().after_notification(&report, &plan, order.now);
-            order.write(c, &change).await
-        })
-    });
-    done.await.unwrap();
+    let reconciled = store.reconcile(&merchant(), &notification(invoice, word, amount)).await.unwrap();
+    assert_ne!(reconciled, Reconciled::Parked, "the order is known");
 }
 
 /// The right to inquire about an order.

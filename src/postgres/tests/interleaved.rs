@@ -8,6 +8,7 @@ use crate::domain::{
     command::CommandRef,
     event::OrderEvent,
     learned::{AttemptKind, DokuError},
+    notification::Notification,
     order::{OrderState, Verdict},
     plan::{Due, Next},
     record::{Change, DueChange, OrderRecord, Progress},
@@ -127,6 +128,8 @@ pub(super) struct Model {
     /// With the claim that holds it.
     pub due: Option<(Due, Option<usize>)>,
     pub events: Vec<OrderEvent>,
+    /// By notifications.
+    told: Vec<Notification>,
     plan: Plan,
     lease: Duration,
     claims: Vec<Given>,
@@ -142,7 +145,7 @@ impl Model {
         let due = Due::send(now + lease, order.payment.sends_end_at);
         let claims = vec![Given { command: 0, recorded: false }];
         let due = Some((due, Some(0)));
-        Self { now, order, due, events: vec![], plan, lease, claims, refunds: 0, asked: 0 }
+        Self { now, order, due, events: vec![], told: vec![], plan, lease, claims, refunds: 0, asked: 0 }
     }
 
     fn apply(&mut self, change: Change) {
@@ -273,8 +276,10 @@ impl Model {
         }
     }
 
-    pub fn notify(&mut self, report: &Report) {
-        let change = self.order.clone().after_notification(report, &self.plan, self.now);
+    pub fn notify(&mut self, notification: &Notification) {
+        let told_before = self.told.contains(notification);
+        let (change, _) = self.order.clone().after_notified(notification, told_before, &self.plan, self.now);
+        self.told.push(notification.clone());
         self.apply(change);
     }
 

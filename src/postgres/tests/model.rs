@@ -2,7 +2,7 @@
 //! is what the domain's decisions add up to in memory.
 
 use super::{
-    evidence::{hasty, notify, report},
+    evidence::{hasty, notification, notify},
     interleaved::{Model, Op, ops},
     *,
 };
@@ -123,7 +123,7 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
             }
             Op::Notify { word, amount } => {
                 notify(store, &invoice, word, *amount).await;
-                model.notify(&report(word, *amount));
+                model.notify(&notification(&invoice, word, *amount));
             }
             Op::Decide { verdict, checked_doku } => {
                 let resolved = real.decide(*verdict, *checked_doku).await;
