@@ -83,7 +83,7 @@ fn states() -> String {
 }
 
 /// What fails, what follows, and the story among the tests that proves it.
-const FAILURES: [(&str, &str, &str); 14] = [
+const FAILURES: [(&str, &str, &str); 17] = [
     (
         "DOKU acts, and its answer is lost",
         "sent again under the same Request-Id; DOKU's replay settles it; one charge",
@@ -114,6 +114,21 @@ const FAILURES: [(&str, &str, &str); 14] = [
         "DOKU names another amount",
         "`order.review`: a person decides",
         "an_answer_that_persists_in_another_amount_is_for_review",
+    ),
+    (
+        "a notification is forged",
+        "401 at the ingress; straight on the queue it is dead-lettered `not_authentic` and changes nothing",
+        "an_unverified_message_on_the_queue_changes_nothing_and_is_dead_lettered",
+    ),
+    (
+        "notifications never come",
+        "Check Status finds every payment",
+        "where_doku_never_notifies_a_thousand_payments_are_paid_by_check_status_alone",
+    ),
+    (
+        "Check Status fails",
+        "notifications tell every payment",
+        "a_thousand_payments_are_paid_by_notifications_alone_while_check_status_fails",
     ),
     (
         "this process is killed",
