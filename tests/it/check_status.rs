@@ -43,20 +43,6 @@ async fn a_wrongly_signed_check_status_answer_is_never_believed() {
     world.end().await;
 }
 
-/// An order whose Check Status answers alone name another amount is for a person.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_amount_in_check_status_is_for_review() {
-    let world = World::new().await;
-    world.sandbox.set_faults(Faults { notify_never: true, ..Faults::default() }).unwrap();
-    let invoice = world.invoice();
-    world.publish(&commands::payment_with(&invoice, "check_other_amount*")).await;
-    let review = world.event(&invoice, "order.review").await;
-    assert_eq!(review.data("error")["code"], "amount_mismatch");
-    assert_eq!(review.data("evidence"), "check");
-    assert_eq!(world.told(&invoice), ["payment.accepted", "order.review"]);
-    world.end().await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_doku_never_notifies_a_thousand_payments_are_paid_by_check_status_alone() {
     let world = World::with()

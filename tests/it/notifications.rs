@@ -44,10 +44,10 @@ async fn a_payment_is_confirmed_by_its_notification() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_payments_are_paid_by_notifications_alone_while_check_status_fails() {
+async fn a_thousand_payments_are_paid_by_notifications_alone_while_check_status_fails() {
     let world = World::with().notified().set("CHECK__FIRST_AFTER_MS", 300).build().await;
     world.sandbox.set_faults(Faults { check: Some("500".to_owned()), ..Faults::default() }).unwrap();
-    let invoices: Vec<String> = (0..200).map(|_| world.invoice()).collect();
+    let invoices: Vec<String> = (0..1000).map(|_| world.invoice()).collect();
     for invoice in &invoices {
         world.publish(&payment(invoice)).await;
     }
