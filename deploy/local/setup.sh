@@ -114,8 +114,6 @@ begin() {
   cd "$ROOT" || exit
   PATH=$PATH:$HOME/.cargo/bin
   command -v cargo > /dev/null || fail 'cargo is missing: install Rust with rustup, see https://rustup.rs'
-  # The schema is checked while compiling from the files in the repository, never against somebody's database.
-  export SQLX_OFFLINE=true
   forget_configuration
 }
 
