@@ -98,6 +98,9 @@ fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
     if let Some(finished) = attempt.finished_at {
         detail.push_str(&format!(", {} ms", (finished - attempt.started_at).num_milliseconds()));
     }
+    if let Some(why) = &attempt.detail {
+        detail.push_str(&format!(": {}", clean(why)));
+    }
     Step { at: attempt.started_at, what: format!("{command} {} {}", attempt.kind, attempt.number), detail }
 }
 
@@ -177,7 +180,13 @@ mod tests {
     #[test]
     fn a_timeline_tells_what_happened_in_the_order_of_time() {
         let mut view = sample::order();
-        view.order.refund = Some(sample::refund());
+        let mut refund = sample::refund();
+        refund
+            .attempts
+            .iter_mut()
+            .flatten()
+            .for_each(|a| a.detail = Some("HTTP 200 without a signature".to_owned()));
+        view.order.refund = Some(refund);
         view.order.due = Some(DueView { kind: "inquiry".to_owned(), at: sample::at(60) });
         view.notifications[0].applied = false;
         view.notifications[0].reason = Some("duplicate".to_owned());
@@ -204,7 +213,7 @@ mod tests {
             "2026-01-01T00:00:10.000Z notification SUCCESS, not applied: duplicate",
             "2026-01-01T00:00:10.000Z decision on check_gave_up paid by ratna: seen in the back office",
             "2026-01-01T00:00:10.000Z event 2 jenius.order.paid.v1 paid by notification, not published yet",
-            "2026-01-01T00:00:20.000Z refund send 1 in_doubt, HTTP 200, 1000 ms",
+            "2026-01-01T00:00:20.000Z refund send 1 in_doubt, HTTP 200, 1000 ms: HTTP 200 without a signature",
         ];
         assert_eq!(words(&show(&view, false)), expected);
     }
