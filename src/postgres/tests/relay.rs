@@ -71,3 +71,30 @@ async fn a_commit_wakes_the_relay_and_follow_up_where_something_is_due_soon() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_commit_wakes_a_relay_in_another_process() {
+    on_a_database(|db| async move {
+        let plan = db.store.inner.plan.clone();
+        let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), plan, Arc::new(|| 0.5));
+        let (_here, relay_is_here) = tokio::sync::watch::channel(false);
+        let listening = tokio::spawn(elsewhere.listen_for_others());
+        let telling = tokio::spawn(db.store.tell_other_relays(relay_is_here));
+        let mut woken = false;
+        // The first commits may come before it listens.
+        for n in 0..20 {
+            let id = n.to_string();
+            let claim = db.claim(payment(&id, &format!("INV-{n}"))).await;
+            db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+            let notified = elsewhere.outbox_changed();
+            woken = tokio::time::timeout(Duration::from_millis(300), notified.notified()).await.is_ok();
+            if woken {
+                break;
+            }
+        }
+        listening.abort();
+        telling.abort();
+        assert!(woken);
+    })
+    .await;
+}
