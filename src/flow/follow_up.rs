@@ -54,7 +54,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             let sleep = match self.pick_up(&tracker, &hand).await {
                 Ok(sleep) => sleep,
                 Err(error) => {
-                    tracing::warn!(%error, "follow-up waits for the database");
+                    tracing::debug!(%error, "follow-up waits for the database");
                     SLEEP_MAX
                 }
             };

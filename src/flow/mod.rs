@@ -3,6 +3,8 @@
 pub mod attempt;
 pub mod check_order;
 pub mod disposition;
+#[cfg(test)]
+mod fake;
 pub mod follow_up;
 pub mod gate;
 pub mod hold;
@@ -12,4 +14,6 @@ pub mod process_command;
 pub mod reconcile_notification;
 pub mod relay_outbox;
 pub mod store_state;
+#[cfg(test)]
+mod story_tests;
 pub mod view;

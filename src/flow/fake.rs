@@ -1,0 +1,197 @@
+//! The ports without an outside, for stories about the order of steps: what was called is written down, what
+//! is answered is told beforehand. The truth about each edge is tested against real servers.
+
+use super::{
+    attempt::Attempts,
+    gate::{Gate, Limits},
+    hold::Hold,
+    ports::*,
+    process_command::{Budgets, Worker},
+    store_state::StoreState,
+};
+use crate::domain::{
+    command::{Command, CommandKind, Rejection, StoredRequest, TraceContext},
+    document::Document,
+    ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
+    learned::{AttemptKind, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
+    money::Rupiah,
+    notification::Notification,
+    validate::Rules,
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// What was called, in order.
+pub type Steps = Arc<Mutex<Vec<&'static str>>>;
+
+pub struct FakeStore {
+    pub steps: Steps,
+    /// Claims are answered with an error so many times first.
+    pub away: Mutex<u32>,
+    /// A notification had come before the order, and decided it.
+    pub decided_by_parked: bool,
+}
+
+pub struct FakeGateway {
+    pub steps: Steps,
+}
+
+impl FakeStore {
+    fn note(&self, step: &'static str) {
+        self.steps.lock().unwrap().push(step);
+    }
+}
+
+impl Store for FakeStore {
+    async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
+        let mut away = self.away.lock().unwrap();
+        if *away > 0 {
+            *away -= 1;
+            self.note("claim away");
+            return Err(StoreError::Away("gone".to_owned()));
+        }
+        self.note(if new.lease.is_some() { "claim" } else { "claim without a lease" });
+        Ok(match new.lease {
+            Some(lease) => Claimed::Ours(Box::new(claim(AttemptKind::Send, lease, lease))),
+            None => Claimed::Deferred,
+        })
+    }
+    async fn reject(&self, _: Rejection) -> Result<Claimed, StoreError> {
+        self.note("reject");
+        Ok(Claimed::Rejected)
+    }
+    async fn apply_parked(&self, _: &Claim) -> Result<bool, StoreError> {
+        self.note("parked");
+        Ok(self.decided_by_parked)
+    }
+    async fn record(&self, _: &Claim, _: &Learned, _: Duration) -> Result<(), StoreError> {
+        self.note("record");
+        Ok(())
+    }
+    async fn reconcile(&self, _: &MerchantName, _: &Notification) -> Result<Reconciled, StoreError> {
+        Ok(Reconciled::Parked)
+    }
+    async fn tend_parked(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn give_back(&self, _: &Claim) -> Result<(), StoreError> {
+        self.note("give back");
+        Ok(())
+    }
+    async fn due(&self, _: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn take(&self, _: &DueOrder, _: Duration) -> Result<Taken, StoreError> {
+        Ok(Taken::Gone)
+    }
+    async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl Gateway for FakeGateway {
+    fn account(&self, merchant: &MerchantName) -> Option<Account> {
+        (merchant.as_str() == "default").then(|| Account {
+            merchant: merchant.clone(),
+            client_id: "C".to_owned(),
+            base_url: "http://doku".to_owned(),
+        })
+    }
+    fn accounts(&self) -> Vec<Account> {
+        self.account(&MerchantName::default_account()).into_iter().collect()
+    }
+    async fn send(&self, _: &StoredRequest) -> SendLearned {
+        self.steps.lock().unwrap().push("send");
+        let finding = SendFinding::Accepted { status: "SUCCESS".to_owned() };
+        SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well }
+    }
+    async fn inquire(&self, _: Inquiry<'_>) -> InquiryLearned {
+        self.steps.lock().unwrap().push("inquire");
+        InquiryLearned {
+            finding: InquiryFinding::NotFound { proves: true },
+            http_status: None,
+            retry_after: None,
+        }
+    }
+}
+
+/// A claim whose lease and sends end after so long.
+pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
+    let invoice_number = InvoiceNumber::parse("INV-1").unwrap();
+    Claim {
+        order_key: 1,
+        command_key: 1,
+        kind,
+        token: Uuid::nil(),
+        lease_ends: Instant::now() + lease,
+        sends_end: Instant::now() + sends,
+        request: StoredRequest {
+            merchant: MerchantName::default_account(),
+            kind: CommandKind::Refund,
+            amount: Rupiah::new(50_000).unwrap(),
+            request_id: payment_request_id(&invoice_number),
+            invoice_number,
+            client_id: "C".to_owned(),
+            base_url: "http://doku".to_owned(),
+            body: Vec::new(),
+        },
+    }
+}
+
+/// A refund command whose `data` keeps every rule.
+pub fn refund() -> Incoming {
+    let text = |t: &str| Document::String(t.to_owned());
+    let order = ["invoice_number", "amount", "reason"].into_iter().zip(["INV-1", "50000", "why"]);
+    let order = order.map(|(name, value)| (name.to_owned(), text(value))).collect();
+    let identity =
+        Identity { source: CommandSource::parse("/s").unwrap(), id: CommandId::parse("1").unwrap() };
+    Incoming {
+        command: Command {
+            identity,
+            kind: CommandKind::Refund,
+            merchant: "default".to_owned(),
+            invoice_number: None,
+            digest: [0; 32],
+            expires_at: None,
+            trace: TraceContext::default(),
+        },
+        data: Document::Object(vec![("order".to_owned(), Document::Object(order))]),
+        body: Vec::new(),
+        violations: Vec::new(),
+    }
+}
+
+/// A worker over the fakes, the steps it takes, and its stop.
+pub fn worker(
+    store: impl FnOnce(&mut FakeStore),
+    concurrency: u32,
+) -> (Worker<FakeStore, FakeGateway>, Steps, CancellationToken) {
+    let (steps, stop) = (Steps::default(), CancellationToken::new());
+    let mut fake = FakeStore { steps: Arc::clone(&steps), away: Mutex::new(0), decided_by_parked: false };
+    store(&mut fake);
+    let limits = Limits {
+        concurrency,
+        requests_per_second: 0,
+        breaker_failures: 20,
+        breaker_open: Duration::from_secs(15),
+    };
+    let attempts = Attempts {
+        store: Arc::new(fake),
+        gateway: Arc::new(FakeGateway { steps: Arc::clone(&steps) }),
+        timeout: Duration::from_secs(30),
+        stop: stop.clone(),
+    };
+    let worker = Worker {
+        attempts: Arc::new(attempts),
+        gate: Gate::new(&limits, [MerchantName::default_account()]),
+        rules: Rules { notification_path: "/n".to_owned(), production: false },
+        budgets: Budgets { payment: Duration::from_secs(900), refund: Duration::from_secs(900) },
+        hold: Hold { store_state: watch::Sender::new(StoreState::Up), stop: stop.clone() },
+    };
+    (worker, steps, stop)
+}

@@ -1,0 +1,93 @@
+//! The order of steps, and what is not done: no step of these stories needs a server.
+
+use super::{
+    disposition::Disposition,
+    fake::{claim, refund, worker},
+    gate::Permit,
+    process_command::Worker,
+};
+use crate::domain::{ids::MerchantName, learned::AttemptKind};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(45);
+
+async fn permit<S, G>(worker: &Worker<S, G>, kind: AttemptKind) -> Permit {
+    worker.gate.permit(&MerchantName::default_account(), kind, LONG).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_command_is_claimed_before_doku_is_asked_and_acked_after_the_record() {
+    let (worker, steps, _) = worker(|_| {}, 1);
+    assert_eq!(worker.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record"]);
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_or_names_nobody_is_rejected_and_goes_no_further() {
+    let (worker, steps, _) = worker(|_| {}, 1);
+    let mut nobody = refund();
+    nobody.command.merchant = "nobody".to_owned();
+    let mut broken = refund();
+    broken.data = crate::domain::document::Document::Null;
+    for incoming in [nobody, broken] {
+        assert_eq!(worker.process(incoming).await, Disposition::Ack);
+    }
+    assert_eq!(*steps.lock().unwrap(), ["reject", "reject"]);
+}
+
+#[tokio::test]
+async fn without_a_permit_a_command_is_claimed_for_follow_up_and_not_sent() {
+    let (worker, steps, _) = worker(|_| {}, 1);
+    let _taken = permit(&worker, AttemptKind::Send).await;
+    assert_eq!(worker.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim without a lease"]);
+}
+
+#[tokio::test]
+async fn what_a_parked_notification_decided_is_not_sent() {
+    let (worker, steps, _) = worker(|store| store.decided_by_parked = true, 1);
+    assert_eq!(worker.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked"]);
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_the_delivery_is_held_and_nothing_is_sent() {
+    let (worker, steps, _) = worker(|store| store.away = 2.into(), 1);
+    assert_eq!(worker.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim away", "claim away", "claim", "parked", "send", "record"]);
+}
+
+#[tokio::test]
+async fn a_stop_gives_what_is_held_to_the_broker() {
+    let (worker, steps, stop) = worker(|store| store.away = u32::MAX.into(), 1);
+    stop.cancel();
+    assert_eq!(worker.process(refund()).await, Disposition::Requeue);
+    assert_eq!(*steps.lock().unwrap(), ["claim away"]);
+}
+
+/// DOKU is given 30 s: with less than that and a margin left of the lease, another may take over meanwhile.
+#[tokio::test]
+async fn an_attempt_that_may_outlast_its_claim_is_given_back_unsent() {
+    let (short, late) = (Duration::from_secs(34), Duration::ZERO);
+    for (kind, lease, sends, expected) in [
+        (AttemptKind::Send, LONG, LONG, vec!["parked", "send", "record"]),
+        (AttemptKind::Send, short, LONG, vec!["parked", "give back"]),
+        (AttemptKind::Send, LONG, late, vec!["parked", "give back"]),
+        (AttemptKind::Inquiry, LONG, late, vec!["inquire", "record"]),
+        (AttemptKind::Inquiry, short, LONG, vec!["give back"]),
+    ] {
+        let (worker, steps, _) = worker(|_| {}, 1);
+        let permit = permit(&worker, kind).await;
+        worker.attempts.make(claim(kind, lease, sends), permit).await;
+        assert_eq!(*steps.lock().unwrap(), expected, "{kind:?} {lease:?} {sends:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_the_stop_nothing_is_started() {
+    let (worker, steps, stop) = worker(|_| {}, 1);
+    let permit = permit(&worker, AttemptKind::Inquiry).await;
+    stop.cancel();
+    worker.attempts.make(claim(AttemptKind::Inquiry, LONG, LONG), permit).await;
+    assert_eq!(*steps.lock().unwrap(), ["give back"]);
+}
