@@ -199,7 +199,9 @@ fn files() -> String {
         .flat_map(|path| {
             let is_told = path.ends_with("flow") || path.ends_with("app");
             let parts = if is_told { entries(&path) } else { Vec::new() };
-            let parts = parts.into_iter().filter(|p| !p.ends_with("mod.rs") && !p.ends_with("tests.rs"));
+            let parts = parts
+                .into_iter()
+                .filter(|p| !["mod.rs", "tests.rs"].iter().any(|end| p.to_string_lossy().ends_with(end)));
             [path].into_iter().chain(parts).map(|p| file_row(&p)).collect::<Vec<_>>()
         })
         .collect();
