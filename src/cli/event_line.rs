@@ -13,7 +13,9 @@ pub fn for_people(event: &Value) -> String {
     }
     parts.push(labelled("error", &data["error"]["code"]));
     let errors = data["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-    parts.extend(errors.iter().map(|error| format!("{}: {}", text(&error["field"]), text(&error["code"]))));
+    parts.extend(errors.iter().map(|error| {
+        format!("{}: {} ({})", text(&error["field"]), text(&error["code"]), text(&error["message"]))
+    }));
     parts.retain(|part| !part.is_empty());
     parts.join("  ")
 }
@@ -54,7 +56,8 @@ mod tests {
         let rejected = json!({"type": "jenius.command.rejected.v1", "data": {"errors": [
             {"code": "missing", "field": "order.amount", "message": "m"},
             {"code": "too_long", "field": "customer.name\u{1b}", "message": "m"}]}});
-        let line = "jenius.command.rejected.v1  order.amount: missing  customer.name\u{fffd}: too_long";
+        let line =
+            "jenius.command.rejected.v1  order.amount: missing (m)  customer.name\u{fffd}: too_long (m)";
         assert_eq!(for_people(&rejected), line);
     }
 
