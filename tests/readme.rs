@@ -312,3 +312,19 @@ fn read_all(folder: &Path, all: &mut String) {
         }
     }
 }
+
+/// What `run` is said to print: events and states that there are.
+#[test]
+fn the_timeline_in_the_readme_names_events_and_states_that_exist() {
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let told: Vec<Vec<&str>> = readme
+        .lines()
+        .filter(|line| line.contains(" event ") && line.contains("jenius."))
+        .map(|line| line.split_whitespace().skip_while(|word| *word != "event").collect())
+        .collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for line in told {
+        assert!(EventType::ALL.iter().any(|event| event.name() == line[2]), "{line:?}");
+        assert!(OrderState::ALL.iter().any(|state| state.name() == line[3]), "{line:?}");
+    }
+}
