@@ -69,12 +69,14 @@ async fn a_cut_link_is_built_again_and_goes_on() {
         proxy.open();
         until("the links are up again", async || broker.health().ok).await;
         assert_eq!(consumer.publisher.publish_one(command(rig)).await, PublishAnswer::Confirmed);
-        until("it is handled", async || done.load(Ordering::SeqCst) == 2).await;
+        until("it is handled", async || done.load(Ordering::SeqCst) >= 2).await;
         consumer.stop().await;
         let metrics = recorder.handle().render();
+        // An ack that was on its way when the link was cut is a delivery that comes again.
+        let handled = u32::try_from(done.load(Ordering::SeqCst)).unwrap();
         for line in [
             "jenius_reconnects_total{dependency=\"broker\"} 2".to_owned(),
-            acked(2),
+            acked(handled),
             format!("queue=\"{}\",disposition=\"dead_lettered\"}} 0", rig.names.payments_queue),
         ] {
             assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
