@@ -15,36 +15,45 @@ use sqlx::{PgConnection, PgPool, Row};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
-/// Writes what an order waits for, in place of whatever it waited for. With `claim` an attempt is under
-/// way since that time, and `due.at` is the end of its lease.
-pub(super) async fn put(
-    connection: &mut PgConnection,
-    order_key: i64,
-    merchant: &MerchantName,
-    due: &Due,
-    claim: Option<(Uuid, Time)>,
-) -> Done<()> {
+/// What an order waits for. With `claim` an attempt is under way since that time, and `due.at` is the end
+/// of its lease.
+pub(super) struct NewDue<'a> {
+    pub order_key: i64,
+    pub merchant: &'a MerchantName,
+    pub due: &'a Due,
+    pub claim: Option<(Uuid, Time)>,
+}
+
+/// Writes what orders wait for, in place of whatever they waited for. No order is there twice.
+pub(super) async fn put_all(connection: &mut PgConnection, all: &[NewDue<'_>]) -> Done<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
+                              $6::uuid[], $7::timestamptz[])
          ON CONFLICT (order_key) DO UPDATE
          SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
              token = excluded.token, claimed_at = excluded.claimed_at, stranded_at = NULL",
     )
-    .bind(order_key)
-    .bind(merchant.as_str())
-    .bind(due.kind.name())
-    .bind(due.at)
-    .bind(due.sends_end_at)
-    .bind(claim.map(|(token, _)| token))
-    .bind(claim.map(|(_, since)| since))
+    .bind(all.iter().map(|new| new.order_key).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.merchant.as_str()).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.due.kind.name()).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.due.at).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.due.sends_end_at).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.claim.map(|(token, _)| token)).collect::<Vec<_>>())
+    .bind(all.iter().map(|new| new.claim.map(|(_, since)| since)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
 }
 
-pub(super) async fn delete(connection: &mut PgConnection, order_key: i64) -> Done<()> {
-    sqlx::query("DELETE FROM due WHERE order_key = $1").bind(order_key).execute(connection).await?;
+pub(super) async fn delete_all(connection: &mut PgConnection, order_keys: &[i64]) -> Done<()> {
+    if order_keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM due WHERE order_key = ANY ($1)").bind(order_keys).execute(connection).await?;
     Ok(())
 }
 

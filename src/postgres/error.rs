@@ -9,6 +9,8 @@ use sqlx::{Error, error::DatabaseError};
 pub(super) enum Undone {
     /// Another transaction committed first what this one judged: judge again.
     Raced,
+    /// Another transaction was in the way: alone, or later, it may pass.
+    Contended(StoreError),
     Failed(StoreError),
 }
 
@@ -16,7 +18,10 @@ pub(super) type Done<T> = Result<T, Undone>;
 
 impl From<Error> for Undone {
     fn from(error: Error) -> Self {
-        Self::Failed(store_error(&error))
+        let is_contended =
+            error.as_database_error().and_then(DatabaseError::code).is_some_and(|c| is_contention(&c));
+        let error = store_error(&error);
+        if is_contended { Self::Contended(error) } else { Self::Failed(error) }
     }
 }
 
@@ -30,7 +35,7 @@ impl From<Undone> for StoreError {
     fn from(undone: Undone) -> Self {
         match undone {
             Undone::Raced => Self::Away("others kept committing first".to_owned()),
-            Undone::Failed(error) => error,
+            Undone::Contended(error) | Undone::Failed(error) => error,
         }
     }
 }
@@ -58,6 +63,12 @@ fn of_database(refusal: &dyn DatabaseError) -> StoreError {
     let constraint = refusal.constraint().map(|name| format!(" ({name})")).unwrap_or_default();
     let text = format!("{code}: {}{constraint}", refusal.message());
     if is_away(&code) { StoreError::Away(text) } else { StoreError::Refused(text) }
+}
+
+/// What one row can do to all that share its transaction: a deadlock, a lock that is not given, a statement
+/// that waited for too long.
+fn is_contention(code: &str) -> bool {
+    code.starts_with("40") || ["55P03", "57014"].contains(&code)
 }
 
 /// SQLSTATEs that say "not now": classes and single codes of PostgreSQL's appendix A.

@@ -5,6 +5,7 @@
 //! that order's row lock.
 
 mod attempts;
+mod batch;
 mod claims;
 mod decisions;
 mod due;
@@ -49,7 +50,9 @@ use crate::{
     metric,
 };
 use claims::Claims;
+use notifications::Notifications;
 use outcomes::Records;
+use parked::Parked;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
@@ -111,7 +114,9 @@ impl Inner {
 pub struct PostgresStore {
     inner: Arc<Inner>,
     claims: Claims,
+    parked: Parked,
     records: Records,
+    notifications: Notifications,
 }
 
 impl PostgresStore {
@@ -124,7 +129,13 @@ impl PostgresStore {
             due_changed: Arc::default(),
             tell_others: Arc::default(),
         });
-        Self { claims: Claims::new(Arc::clone(&inner)), records: Records::new(Arc::clone(&inner)), inner }
+        Self {
+            claims: Claims::new(Arc::clone(&inner)),
+            parked: Parked::new(Arc::clone(&inner)),
+            records: Records::new(Arc::clone(&inner)),
+            notifications: Notifications::new(Arc::clone(&inner)),
+            inner,
+        }
     }
 
     /// Woken when this process has committed an event.
@@ -148,7 +159,7 @@ impl Store for PostgresStore {
     }
 
     async fn apply_parked(&self, claim: &Claim) -> Result<bool, StoreError> {
-        parked::apply(&self.inner, claim).await
+        self.parked.apply(claim).await
     }
 
     async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
@@ -160,7 +171,7 @@ impl Store for PostgresStore {
         merchant: &MerchantName,
         notification: &Notification,
     ) -> Result<Reconciled, StoreError> {
-        notifications::reconcile(&self.inner, merchant, notification).await
+        self.notifications.reconcile(merchant, notification).await
     }
 
     async fn tend_parked(&self) -> Result<(), StoreError> {

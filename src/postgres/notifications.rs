@@ -1,10 +1,11 @@
 //! Verified notifications: each is recorded with what it changes, in one transaction under its order's row
-//! lock; or parked, where this merchant has no such order yet.
+//! lock; or parked, where this merchant has no such order yet. Those of known orders are recorded together.
 
 use super::{
     Inner,
+    batch::{Batch, Group},
     error::{Done, store_error},
-    orders::{self, Brought, LockedOrder},
+    orders::{self, Brought, LockedOrder, write_all},
     parked,
     rows::storable,
 };
@@ -13,11 +14,12 @@ use crate::{
         ids::{InvoiceNumber, MerchantName},
         notification::{NotApplied, Notification},
         plan::Plan,
+        record::Change,
     },
     flow::ports::{Reconciled, StoreError},
 };
 use sqlx::PgConnection;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// So many notifications of one order are kept; DOKU sends a handful, a back office now and then one more.
 /// Of further ones only those that changed something.
@@ -58,18 +60,118 @@ impl Marked {
     }
 }
 
-/// Records a notification with all that follows from it, or parks it. Asked again after an error, it finds
-/// a duplicate of what it recorded.
-pub(super) async fn reconcile(
-    inner: &Arc<Inner>,
-    merchant: &MerchantName,
-    notification: &Notification,
-) -> Result<Reconciled, StoreError> {
-    let verified = Arc::new(Verified {
-        merchant: merchant.clone(),
-        invoice_number: InvoiceNumber::parse(notification.invoice_number.as_str()).ok(),
-        notification: notification.clone(),
-    });
+/// Records notifications.
+#[derive(Clone)]
+pub(super) struct Notifications(Batch<OfKnownOrders>);
+
+impl Notifications {
+    pub fn new(inner: Arc<Inner>) -> Self {
+        Self(Batch::new(OfKnownOrders(inner)))
+    }
+
+    /// Records a notification with all that follows from it, or parks it. Asked again after an error, it
+    /// finds a duplicate of what it recorded.
+    pub async fn reconcile(
+        &self,
+        merchant: &MerchantName,
+        notification: &Notification,
+    ) -> Result<Reconciled, StoreError> {
+        let verified = Verified {
+            merchant: merchant.clone(),
+            invoice_number: InvoiceNumber::parse(notification.invoice_number.as_str()).ok(),
+            notification: notification.clone(),
+        };
+        self.0.add(verified).await
+    }
+}
+
+/// Notifications whose orders are known and free are recorded together.
+struct OfKnownOrders(Arc<Inner>);
+
+impl Group for OfKnownOrders {
+    type Item = Verified;
+    type Key = (MerchantName, String);
+    type Answer = Reconciled;
+
+    fn key(one: &Verified) -> Self::Key {
+        (one.merchant.clone(), one.notification.invoice_number.clone())
+    }
+
+    async fn together(self: Arc<Self>, all: Vec<Arc<Verified>>) -> Done<Vec<Option<Reconciled>>> {
+        let plan = self.0.plan.clone();
+        let marked =
+            self.0.transaction(move |c| Box::pin(async move { record_known(c, &all, &plan).await })).await?;
+        Ok(marked
+            .into_iter()
+            .map(|marked| {
+                let marked = marked?;
+                self.0.committed(&marked.brought);
+                Some(marked.reconciled())
+            })
+            .collect())
+    }
+
+    async fn alone(self: Arc<Self>, one: Arc<Verified>) -> Result<Reconciled, StoreError> {
+        reconcile_one(&self.0, one).await
+    }
+}
+
+async fn record_known(
+    connection: &mut PgConnection,
+    all: &[Arc<Verified>],
+    plan: &Plan,
+) -> Done<Vec<Option<Marked>>> {
+    let numbered =
+        || all.iter().filter_map(|one| Some((one.merchant.as_str(), one.invoice_number.as_ref()?)));
+    let (merchants, numbers): (Vec<&str>, Vec<&str>) =
+        numbered().map(|(merchant, number)| (merchant, number.as_str())).unzip();
+    let orders = orders::lock_free_invoices(connection, &merchants, &numbers).await?;
+    let mut orders: HashMap<_, _> = orders
+        .into_iter()
+        .map(|order| ((order.record.merchant.clone(), order.record.invoice_number.clone()), order))
+        .collect();
+    let known: Vec<Option<LockedOrder>> =
+        all.iter().map(|one| orders.remove(&(one.merchant.clone(), one.invoice_number.clone()?))).collect();
+    let pairs: Vec<(&LockedOrder, &Verified)> =
+        known.iter().zip(all).filter_map(|(order, one)| Some((order.as_ref()?, one.as_ref()))).collect();
+    let mut marked = mark_all(connection, &pairs, plan).await?.into_iter();
+    Ok(known.iter().map(|order| order.as_ref().and_then(|_| marked.next())).collect())
+}
+
+async fn mark_all(
+    connection: &mut PgConnection,
+    pairs: &[(&LockedOrder, &Verified)],
+    plan: &Plan,
+) -> Done<Vec<Marked>> {
+    let said: Vec<_> = pairs.iter().map(|(order, one)| (order.order_key, &one.notification)).collect();
+    let told = told_before(connection, &said).await?;
+    let decided: Vec<(Change, Option<NotApplied>)> = pairs
+        .iter()
+        .zip(&told)
+        .map(|((order, one), told)| {
+            order.record.clone().after_notified(&one.notification, told.same, plan, order.now)
+        })
+        .collect();
+    let changes: Vec<_> =
+        pairs.iter().zip(&decided).map(|((order, _), (change, _))| (*order, change)).collect();
+    let brought = write_all(connection, &changes).await?;
+    let marked: Vec<Marked> = decided
+        .iter()
+        .zip(brought)
+        .map(|((_, reason), brought)| Marked { reason: *reason, brought })
+        .collect();
+    let kept: Vec<NewRow<'_>> = pairs
+        .iter()
+        .zip(&told)
+        .zip(&marked)
+        .filter(|((_, told), marked)| told.kept < KEPT_MAX || marked.reconciled() != Reconciled::NoChange)
+        .map(|(((order, one), _), marked)| NewRow { one, marked: Some((order, marked.reason)) })
+        .collect();
+    insert(connection, &kept).await?;
+    Ok(marked)
+}
+
+async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Reconciled, StoreError> {
     let (one, plan) = (Arc::clone(&verified), inner.plan.clone());
     let looked =
         inner.transaction(move |c| Box::pin(async move { record_or_park(c, &one, &plan).await })).await?;
@@ -92,14 +194,17 @@ async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Pl
         Some(number) => orders::lock_invoice(connection, &one.merchant, number).await?,
         None => None,
     };
-    let Some(order) = order else { return Ok(Looked::Parked(insert(connection, one, None).await?)) };
-    let said = &one.notification;
-    let told = told_before(connection, order.order_key, said).await?;
-    let marked = mark(connection, &order, said, told.same, plan).await?;
-    if told.kept < KEPT_MAX || marked.reconciled() != Reconciled::NoChange {
-        insert(connection, one, Some((&order, marked.reason))).await?;
+    let parked = || StoreError::Refused("a notification was not kept".to_owned());
+    match order {
+        Some(order) => {
+            let marked = mark_all(connection, &[(&order, one)], plan).await?.pop();
+            Ok(Looked::Known(marked.ok_or_else(parked)?))
+        }
+        None => {
+            let key = insert(connection, &[NewRow { one, marked: None }]).await?.pop();
+            Ok(Looked::Parked(key.ok_or_else(parked)?))
+        }
     }
-    Ok(Looked::Known(marked))
 }
 
 async fn find_order(inner: &Arc<Inner>, one: &Verified) -> Result<Option<i64>, StoreError> {
@@ -112,19 +217,6 @@ async fn find_order(inner: &Arc<Inner>, one: &Verified) -> Result<Option<i64>, S
         .map_err(|e| store_error(&e))
 }
 
-/// Writes what a notification changes about its locked order.
-pub(super) async fn mark(
-    connection: &mut PgConnection,
-    order: &LockedOrder,
-    said: &Notification,
-    told_before: bool,
-    plan: &Plan,
-) -> Done<Marked> {
-    let (change, reason) = order.record.clone().after_notified(said, told_before, plan, order.now);
-    let brought = order.write(connection, &change).await?;
-    Ok(Marked { reason, brought })
-}
-
 /// What is recorded about an order already.
 pub(super) struct Told {
     pub kept: i64,
@@ -132,53 +224,66 @@ pub(super) struct Told {
     pub same: bool,
 }
 
-/// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's.
+/// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's. One answer for
+/// each, in the same order.
 pub(super) async fn told_before(
     connection: &mut PgConnection,
-    order_key: i64,
-    said: &Notification,
-) -> Done<Told> {
-    let (kept, same) = sqlx::query_as(
-        "SELECT count(*), coalesce(bool_or(status = $2 AND amount = $3), false)
-         FROM notifications WHERE order_key = $1",
+    said: &[(i64, &Notification)],
+) -> Done<Vec<Told>> {
+    let rows: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT told.kept, told.same
+         FROM unnest($1::bigint[], $2::text[], $3::text[])
+              WITH ORDINALITY AS s (order_key, status, amount, place),
+              LATERAL (SELECT count(*) AS kept,
+                              coalesce(bool_or(n.status = s.status AND n.amount = s.amount), false) AS same
+                       FROM notifications n WHERE n.order_key = s.order_key) AS told
+         ORDER BY s.place",
     )
-    .bind(order_key)
-    .bind(stored(said.status.as_deref()))
-    .bind(stored(said.amount.as_deref()))
-    .fetch_one(connection)
+    .bind(said.iter().map(|(order_key, _)| *order_key).collect::<Vec<_>>())
+    .bind(said.iter().map(|(_, said)| said.status.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(said.iter().map(|(_, said)| said.amount.as_deref().map(text)).collect::<Vec<_>>())
+    .fetch_all(connection)
     .await?;
-    Ok(Told { kept, same })
+    Ok(rows.into_iter().map(|(kept, same)| Told { kept, same }).collect())
+}
+
+/// A notification on its way into its table.
+struct NewRow<'a> {
+    one: &'a Verified,
+    /// `None`: parked.
+    marked: Option<(&'a LockedOrder, Option<NotApplied>)>,
 }
 
 /// Without an order it is parked. With one, it came when its event was made: the cause is not told as the
 /// later of the two.
-async fn insert(
-    connection: &mut PgConnection,
-    one: &Verified,
-    marked: Option<(&LockedOrder, Option<NotApplied>)>,
-) -> Done<i64> {
-    let said = &one.notification;
-    let reason = marked.and_then(|(_, reason)| reason);
-    let key = sqlx::query_scalar(
+async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i64>> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reason = |row: &NewRow<'_>| row.marked.and_then(|(_, reason)| reason);
+    let keys = sqlx::query_scalar(
         "INSERT INTO notifications
              (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, jenius_now()))
+         SELECT merchant, invoice_number, order_key, request_id, status, amount,
+                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now())
+         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::timestamptz[])
+              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at)
          RETURNING key",
     )
-    .bind(one.merchant.as_str())
-    .bind(storable(&said.invoice_number, TEXT_CHARS_MAX))
-    .bind(marked.map(|(order, _)| order.order_key))
-    .bind(storable(&said.request_id, TEXT_CHARS_MAX))
-    .bind(stored(said.status.as_deref()))
-    .bind(stored(said.amount.as_deref()))
-    .bind(marked.is_some() && reason.is_none())
-    .bind(reason.map(NotApplied::name))
-    .bind(marked.map(|(order, _)| order.now))
-    .fetch_one(connection)
+    .bind(all.iter().map(|row| row.one.merchant.as_str()).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| text(&row.one.notification.invoice_number)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.marked.map(|(order, _)| order.order_key)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| text(&row.one.notification.request_id)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.one.notification.status.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.one.notification.amount.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| reason(row).map(NotApplied::name)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.marked.map(|(order, _)| order.now)).collect::<Vec<_>>())
+    .fetch_all(connection)
     .await?;
-    Ok(key)
+    Ok(keys)
 }
 
-fn stored(text: Option<&str>) -> Option<String> {
-    text.map(|text| storable(text, TEXT_CHARS_MAX))
+fn text(text: &str) -> String {
+    storable(text, TEXT_CHARS_MAX)
 }

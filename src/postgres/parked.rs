@@ -6,12 +6,17 @@
 
 use super::{
     Inner,
+    batch::{Batch, Group},
     error::{Done, store_error},
     notifications::{self, Marked},
     orders,
 };
 use crate::{
-    domain::{notification::Notification, plan::Plan},
+    domain::{
+        ids::{InvoiceNumber, MerchantName},
+        notification::Notification,
+        plan::Plan,
+    },
     flow::ports::{Claim, Reconciled, StoreError},
 };
 use sqlx::{FromRow, PgConnection};
@@ -40,29 +45,67 @@ impl ParkedRow {
     }
 }
 
-/// Applies what was parked for a claimed order. True where the claim is not its any more: that decided it.
-pub(super) async fn apply(inner: &Arc<Inner>, claim: &Claim) -> Result<bool, StoreError> {
-    let parked: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM notifications
-                        WHERE merchant = $1 AND invoice_number = $2 AND order_key IS NULL)",
-    )
-    .bind(claim.request.merchant.as_str())
-    .bind(claim.request.invoice_number.as_str())
-    .fetch_one(&inner.pool)
-    .await
-    .map_err(|e| store_error(&e))?;
-    if !parked {
-        return Ok(false);
+/// Looks before every send whether anything is parked for its order; many share a look.
+#[derive(Clone)]
+pub(super) struct Parked {
+    inner: Arc<Inner>,
+    looks: Batch<Looks>,
+}
+
+impl Parked {
+    pub fn new(inner: Arc<Inner>) -> Self {
+        Self { looks: Batch::new(Looks(Arc::clone(&inner))), inner }
     }
-    apply_to(inner, claim.order_key).await?;
-    let held: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)")
-            .bind(claim.order_key)
-            .bind(claim.token)
-            .fetch_one(&inner.pool)
-            .await
-            .map_err(|e| store_error(&e))?;
-    Ok(!held)
+
+    /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
+    /// it.
+    pub async fn apply(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let order = (claim.request.merchant.clone(), claim.request.invoice_number.clone());
+        if !self.looks.add(order).await? {
+            return Ok(false);
+        }
+        apply_to(&self.inner, claim.order_key).await?;
+        let held: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)")
+                .bind(claim.order_key)
+                .bind(claim.token)
+                .fetch_one(&self.inner.pool)
+                .await
+                .map_err(|e| store_error(&e))?;
+        Ok(!held)
+    }
+}
+
+struct Looks(Arc<Inner>);
+
+impl Group for Looks {
+    type Item = (MerchantName, InvoiceNumber);
+    type Key = (MerchantName, InvoiceNumber);
+    type Answer = bool;
+
+    fn key(order: &Self::Item) -> Self::Key {
+        order.clone()
+    }
+
+    async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> Done<Vec<Option<bool>>> {
+        let parked: Vec<bool> = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM notifications n
+                            WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
+                              AND n.order_key IS NULL OFFSET 0)
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, place)
+             ORDER BY o.place",
+        )
+        .bind(all.iter().map(|order| order.0.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|order| order.1.as_str()).collect::<Vec<_>>())
+        .fetch_all(&self.0.pool)
+        .await?;
+        Ok(parked.into_iter().map(Some).collect())
+    }
+
+    async fn alone(self: Arc<Self>, order: Arc<Self::Item>) -> Result<bool, StoreError> {
+        let parked = self.together(vec![order]).await?.pop().flatten();
+        parked.ok_or_else(|| StoreError::Refused("a look for parked notifications said nothing".to_owned()))
+    }
 }
 
 /// Applies what was parked for an order; says what became of each, by its key.
@@ -93,8 +136,10 @@ async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -
     for row in rows {
         let (key, order) = (row.key, orders::lock(connection, order_key).await?);
         let said = row.said();
-        let told = notifications::told_before(connection, order_key, &said).await?;
-        let marked = notifications::mark(connection, &order, &said, told.same, plan).await?;
+        let told = notifications::told_before(connection, &[(order_key, &said)]).await?;
+        let told_same = told.iter().any(|told| told.same);
+        let (change, reason) = order.record.clone().after_notified(&said, told_same, plan, order.now);
+        let marked = Marked { reason, brought: order.write(connection, &change).await? };
         sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
             .bind(key)
             .bind(order_key)

@@ -16,7 +16,10 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// The server's side of every wait: what it must not hold for a client that is gone or stuck. The
 /// keepalives are its own too: a host that vanished must not hold the relay's lock for hours.
-const SETTINGS: [(&str, &str); 9] = [
+///
+/// Every statement of ours finds its rows by an index. What the planner knows of a young database, and keeps
+/// in its plans, would have it read tables as a whole that are long a minute later.
+const SETTINGS: [(&str, &str); 13] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
@@ -26,6 +29,11 @@ const SETTINGS: [(&str, &str); 9] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "30000"),
     ("client_min_messages", "warning"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // What is forbidden above counts as so dear that the server would compile each statement.
+    ("jit", "off"),
 ];
 
 /// How to connect. Fails only where the URL cannot be read, and says so without repeating it.

@@ -58,7 +58,7 @@ pub(super) async fn reject(inner: &Arc<Inner>, rejection: Rejection) -> Result<C
                 return Ok(answer);
             }
             Err(Undone::Raced) => {}
-            Err(Undone::Failed(error)) => return Err(error),
+            Err(undone @ (Undone::Contended(_) | Undone::Failed(_))) => return Err(undone.into()),
         }
     }
     Err(Undone::Raced.into())

@@ -2,7 +2,9 @@
 //! judged anew, since an order may be picked up long after its time.
 
 use super::{
-    Inner, attempts, due,
+    Inner,
+    attempts::{self, NewAttempt},
+    due::{self, NewDue},
     error::Done,
     orders::{self, Brought, LockedOrder},
     requests::{self, instant},
@@ -43,7 +45,9 @@ pub(super) async fn take(inner: &Arc<Inner>, due: &DueOrder, lease: Duration) ->
 
 async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted) -> Done<(Taken, Brought)> {
     let gone = (Taken::Gone, Brought::default());
-    let Some(order) = orders::lock_if_free(connection, wanted.order_key).await? else { return Ok(gone) };
+    let Some(order) = orders::lock_free(connection, &[wanted.order_key]).await?.pop() else {
+        return Ok(gone);
+    };
     let Some(due) = order.due.clone().filter(|due| due.at <= order.now) else { return Ok(gone) };
     let (record, lost) = as_found(&order, &due);
     keep_lost(connection, &order, &due, lost.as_ref()).await?;
@@ -147,7 +151,9 @@ async fn keep_lost(
 ) -> Done<()> {
     let Some(made) = lost else { return Ok(()) };
     let started_at = due.claimed_at.unwrap_or(due.at);
-    attempts::insert(connection, order.command_to_ask_about(), made, started_at, due.at, None).await
+    let command_key = order.command_to_ask_about();
+    let lost = NewAttempt { command_key, made, started_at, finished_at: due.at, token: None };
+    attempts::insert_all(connection, &[lost]).await
 }
 
 async fn grant(
@@ -165,7 +171,9 @@ async fn grant(
         AttemptKind::Send => Due { kind, at: lease_end, sends_end_at: sends_end },
         AttemptKind::Inquiry => Due::inquiry(lease_end),
     };
-    due::put(connection, order.order_key, &record.merchant, &due, Some((token, now))).await?;
+    let claim = Some((token, now));
+    let new = NewDue { order_key: order.order_key, merchant: &record.merchant, due: &due, claim };
+    due::put_all(connection, &[new]).await?;
     Ok(Claim {
         order_key: order.order_key,
         command_key,

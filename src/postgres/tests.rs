@@ -13,6 +13,7 @@ mod records;
 mod refunds;
 mod relay;
 mod schema;
+mod together;
 mod views;
 
 use super::{PostgresStore, migrate, pool};
@@ -159,6 +160,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         include_str!("../../migrations/0004_due.sql"),
         include_str!("../../migrations/0005_attempts_and_notifications.sql"),
         include_str!("../../migrations/0006_decisions.sql"),
+        include_str!("../../migrations/0007_open_orders_have_due.sql"),
     ]
     .concat();
     let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());

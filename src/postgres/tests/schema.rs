@@ -107,10 +107,10 @@ async fn an_open_order_always_has_something_due() {
         assert_eq!(refused_by(&db, "DELETE FROM due").await, "open_order_has_due");
         let reopened = "UPDATE orders SET state = 'awaiting_payment' WHERE invoice_number = 'INV-1'";
         assert_eq!(refused_by(&db, reopened).await, "open_order_has_due");
-        // Within one transaction the two may come in either order.
-        let replaced = "BEGIN; CREATE TEMP TABLE kept AS SELECT * FROM due; DELETE FROM due;
-                        INSERT INTO due SELECT * FROM kept; COMMIT";
-        db.execute(replaced).await.unwrap();
+        // Whoever ends an order does so before it deletes what the order waited for.
+        let ended = "UPDATE orders SET state = 'abandoned', version = 1, evidence = 'response'
+                     WHERE invoice_number = 'INV-2'; DELETE FROM due";
+        db.execute(ended).await.unwrap();
     })
     .await;
 }
@@ -153,12 +153,14 @@ async fn fill(db: &Db) {
          SELECT '/shop', n::text, 'payment', 'default', decode(repeat('00', 32), 'hex'), n::text, now(),
                 n::text, 'BRN-1', 'https://doku.example', 'body', now(), now() + interval '1 day'
          FROM generate_series(1, 20000) n;
-         INSERT INTO orders (merchant, invoice_number, amount, state, state_since, payment, created_at)
-         SELECT 'default', invoice_number, 1, 'submitting', now(), key, now() FROM commands;
+         WITH opened AS (
+             INSERT INTO orders (merchant, invoice_number, amount, state, state_since, payment, created_at)
+             SELECT 'default', invoice_number, 1, 'submitting', now(), key, now() FROM commands
+             RETURNING order_key, payment)
          INSERT INTO due (order_key, merchant, kind, at, sends_end_at)
          SELECT order_key, 'default', 'send', now() + (payment % 1000 - 20) * interval '1 minute',
                 now() + interval '1 day'
-         FROM orders;
+         FROM opened;
          INSERT INTO events (event_id, type, body, created_at)
          SELECT gen_random_uuid(), 'command.rejected', '{}', now() FROM generate_series(1, 20000);
          INSERT INTO outbox (event_id) SELECT event_id FROM events;

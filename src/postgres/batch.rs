@@ -1,0 +1,165 @@
+//! Group commit: what arrives while a flush runs is flushed together by the next one, in one transaction.
+//! There is no timer, so whoever comes alone does not wait.
+//!
+//! Never: two items of one key share a flush (an `UPDATE … FROM unnest` changes a row once, and drops the
+//! second without a word); the flush is the caller's task (one that is dropped must change nothing for the
+//! others). What cannot be done together is done alone.
+
+use super::error::{Done, Undone};
+use crate::flow::ports::StoreError;
+use std::{
+    collections::{HashSet, VecDeque},
+    future::Future,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// So many items share a flush at most: enough that a commit costs little for each, few enough that none
+/// waits long for the others.
+const FLUSH_MAX: usize = 256;
+
+/// What is done together.
+pub(super) trait Group: Send + Sync + 'static {
+    type Item: Send + Sync + 'static;
+    type Key: Eq + Hash + Send;
+    type Answer: Send + 'static;
+
+    /// Items of one key never share a flush.
+    fn key(item: &Self::Item) -> Self::Key;
+
+    /// All in one transaction. One answer an item, in the same order; `None` where it is better judged
+    /// alone: nothing of it was changed.
+    fn together(
+        self: Arc<Self>,
+        items: Vec<Arc<Self::Item>>,
+    ) -> impl Future<Output = Done<Vec<Option<Self::Answer>>>> + Send;
+
+    /// One, in a transaction of its own.
+    fn alone(
+        self: Arc<Self>,
+        item: Arc<Self::Item>,
+    ) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
+}
+
+/// Gathers items of one group.
+pub(super) struct Batch<G: Group> {
+    group: Arc<G>,
+    queue: Arc<Mutex<Queue<G>>>,
+}
+
+impl<G: Group> Clone for Batch<G> {
+    fn clone(&self) -> Self {
+        Self { group: Arc::clone(&self.group), queue: Arc::clone(&self.queue) }
+    }
+}
+
+struct Queue<G: Group> {
+    waiting: VecDeque<Waiting<G>>,
+    /// A task flushes, and goes on until nothing waits.
+    is_flushing: bool,
+}
+
+struct Waiting<G: Group> {
+    item: Arc<G::Item>,
+    answer: oneshot::Sender<Together<G::Answer>>,
+}
+
+/// What a flush says to one of its callers.
+enum Together<A> {
+    Done(A),
+    /// Judged alone, it may pass.
+    Alone,
+    Failed(StoreError),
+}
+
+impl<G: Group> Batch<G> {
+    pub fn new(group: G) -> Self {
+        let queue = Queue { waiting: VecDeque::new(), is_flushing: false };
+        Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)) }
+    }
+
+    /// Does one item, together with whoever else is there.
+    pub async fn add(&self, item: G::Item) -> Result<G::Answer, StoreError> {
+        let item = Arc::new(item);
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Waiting { item: Arc::clone(&item), answer });
+        match answered.await {
+            Ok(Together::Done(answer)) => Ok(answer),
+            Ok(Together::Failed(error)) => Err(error),
+            // A flush that panicked said nothing: alone, only the item that made it panic does so again.
+            Ok(Together::Alone) | Err(_) => Arc::clone(&self.group).alone(item).await,
+        }
+    }
+
+    fn enqueue(&self, waiting: Waiting<G>) {
+        let mut queue = self.lock();
+        queue.waiting.push_back(waiting);
+        if !std::mem::replace(&mut queue.is_flushing, true) {
+            drop(queue);
+            let this = self.clone();
+            tokio::spawn(async move { this.flush_all().await });
+        }
+    }
+
+    /// Flushes until nothing waits.
+    async fn flush_all(self) {
+        while let Some(flush) = self.next_flush() {
+            let this = Arc::clone(&self.group);
+            // In a task of its own: should it panic, the next flush goes on.
+            let _ = tokio::spawn(async move { flush_one(this, flush).await }).await;
+        }
+    }
+
+    /// The oldest of each key; `None`, and no longer flushing, where nothing waits.
+    fn next_flush(&self) -> Option<Vec<Waiting<G>>> {
+        let mut queue = self.lock();
+        if queue.waiting.is_empty() {
+            queue.is_flushing = false;
+            return None;
+        }
+        let mut keys = HashSet::new();
+        let mut flush = Vec::with_capacity(queue.waiting.len().min(FLUSH_MAX));
+        let mut later = VecDeque::new();
+        while let Some(waiting) = queue.waiting.pop_front() {
+            if keys.insert(G::key(&waiting.item)) {
+                flush.push(waiting);
+            } else {
+                later.push_back(waiting);
+            }
+            if flush.len() == FLUSH_MAX {
+                break;
+            }
+        }
+        later.append(&mut queue.waiting);
+        queue.waiting = later;
+        Some(flush)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<G>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn flush_one<G: Group>(group: Arc<G>, flush: Vec<Waiting<G>>) {
+    let items = flush.iter().map(|waiting| Arc::clone(&waiting.item)).collect();
+    let mut answers = match group.together(items).await {
+        Ok(answers) => answers.into_iter(),
+        Err(Undone::Failed(error @ StoreError::Away(_))) => {
+            for waiting in flush {
+                let _ = waiting.answer.send(Together::Failed(error.clone()));
+            }
+            return;
+        }
+        // One of them is in the way of all: each by itself.
+        Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(StoreError::Refused(_))) => {
+            Vec::new().into_iter()
+        }
+    };
+    for waiting in flush {
+        let _ = waiting.answer.send(answers.next().flatten().map_or(Together::Alone, Together::Done));
+    }
+}
+
+#[cfg(test)]
+mod tests;

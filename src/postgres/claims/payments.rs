@@ -1,0 +1,120 @@
+//! The claim of payments that nobody has seen: one statement for all of them.
+
+use super::{Asked, Granted};
+use crate::{
+    domain::Time,
+    flow::ports::{NewCommand, StoreError},
+    postgres::{
+        error::{Done, Undone},
+        rejections::TRACE_CHARS_MAX,
+        requests::micros,
+        rows::storable,
+    },
+};
+use sqlx::{Error, FromRow, PgConnection};
+use std::sync::Arc;
+
+/// What was seen before, or has expired, is left out; what another transaction commits meanwhile breaks a
+/// unique index, and then nothing of this statement is true. The keys are drawn first, so that nothing has
+/// to be looked up to join what is inserted.
+const CLAIM: &str = "
+    WITH clock AS MATERIALIZED (SELECT jenius_now() AS now),
+    asked AS MATERIALIZED (
+        SELECT a.*, now, least(now + a.budget * interval '1 microsecond', a.expires_at) AS sends_end_at,
+               nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
+        FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
+                           $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
+                           $14::timestamptz[], $15::bigint[], $16::uuid[])
+             WITH ORDINALITY AS a (source, id, merchant, digest, invoice_number, traceparent, tracestate,
+                                   request_id, client_id, base_url, request_body, amount, budget, expires_at,
+                                   lease, token, place)
+        WHERE (a.expires_at IS NULL OR a.expires_at > now)
+          AND NOT EXISTS (SELECT FROM orders o
+                          WHERE o.merchant = a.merchant AND o.invoice_number = a.invoice_number OFFSET 0)
+          AND NOT EXISTS (SELECT FROM commands c WHERE c.source = a.source AND c.id = a.id OFFSET 0)),
+    command AS (
+        INSERT INTO commands (key, source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
+                              received_at, request_id, client_id, base_url, request_body, claimed_at,
+                              sends_end_at, expires_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
+               now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at
+        FROM asked),
+    opened AS (
+        INSERT INTO orders (order_key, merchant, invoice_number, amount, state, state_since, payment, created_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT order_key, merchant, invoice_number, amount, 'submitting', now, command_key, now
+        FROM asked),
+    waiting AS (
+        INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
+        SELECT order_key, merchant, 'send', now + coalesce(lease, 0) * interval '1 microsecond', sends_end_at,
+               CASE WHEN lease IS NOT NULL THEN token END, CASE WHEN lease IS NOT NULL THEN now END
+        FROM asked)
+    SELECT place, order_key, command_key, now, sends_end_at FROM asked";
+
+#[derive(FromRow)]
+struct ClaimRow {
+    place: i64,
+    order_key: i64,
+    command_key: i64,
+    now: Time,
+    sends_end_at: Time,
+}
+
+/// Claims those that nobody has seen; `None` for the others.
+pub(super) async fn claim(connection: &mut PgConnection, all: &[Arc<Asked>]) -> Done<Vec<Option<Granted>>> {
+    // Every transaction takes unique keys in the same order: none waits for one that waits for it.
+    let mut places: Vec<usize> = (0..all.len()).collect();
+    places.sort_unstable_by_key(|place| {
+        let order = &all[*place].new.order;
+        (order.merchant.as_str(), order.invoice_number.as_str())
+    });
+    let rows = insert(connection, &places.iter().map(|place| &all[*place].new).collect::<Vec<_>>()).await?;
+    let mut granted: Vec<Option<Granted>> = all.iter().map(|_| None).collect();
+    for row in rows {
+        let ClaimRow { place, order_key, command_key, now, sends_end_at } = row;
+        let asked = usize::try_from(place - 1).ok().and_then(|place| places.get(place)).copied();
+        let Some(mine) = asked.and_then(|place| granted.get_mut(place)) else {
+            return Err(StoreError::Refused("a claim that nobody asked for".to_owned()).into());
+        };
+        *mine = Some(Granted { order_key, command_key, now, sends_end_at });
+    }
+    Ok(granted)
+}
+
+async fn insert(connection: &mut PgConnection, all: &[&NewCommand]) -> Done<Vec<ClaimRow>> {
+    let trace = |text: &Option<String>| text.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
+    let amounts = all.iter().map(|new| stored_amount(new)).collect::<Result<Vec<_>, _>>()?;
+    sqlx::query_as(CLAIM)
+        .bind(all.iter().map(|new| new.command.identity.source.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.command.identity.id.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.order.merchant.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.command.digest.as_slice()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.order.invoice_number.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| trace(&new.command.trace.traceparent)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| trace(&new.command.trace.tracestate)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.request.request_id.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.request.client_id.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.request.base_url.as_str()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.request.body.as_slice()).collect::<Vec<_>>())
+        .bind(amounts)
+        .bind(all.iter().map(|new| micros(new.budget)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.command.expires_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.lease.map(micros)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await
+        .map_err(raced)
+}
+
+/// Another transaction committed the same identity or invoice after this statement began.
+fn raced(error: Error) -> Undone {
+    match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => Undone::Raced,
+        Some(_) | None => error.into(),
+    }
+}
+
+fn stored_amount(new: &NewCommand) -> Result<i64, StoreError> {
+    i64::try_from(new.order.amount.get()).map_err(|_| StoreError::Refused("an amount beyond i64".to_owned()))
+}

@@ -1,0 +1,81 @@
+//! The claim of a refund: judged under its order's row lock, one at a time. Refunds are few beside payments.
+
+use super::{Asked, Granted, seen_before};
+use crate::{
+    domain::{Time, command::RefundRefusal, plan::Due},
+    flow::ports::Claimed,
+    postgres::{
+        due::{self, NewDue},
+        error::{Done, Undone},
+        orders::{self, LockedOrder},
+        rejections::{self, TRACE_CHARS_MAX, refused},
+        requests::micros,
+        rows::storable,
+    },
+};
+use sqlx::PgConnection;
+
+pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked) -> Done<Claimed> {
+    if let Some(answer) = seen_before(connection, asked).await? {
+        return Ok(answer);
+    }
+    let new = &asked.new;
+    let order = orders::lock_invoice(connection, &new.order.merchant, &new.order.invoice_number).await?;
+    let now = match &order {
+        Some(order) => order.now,
+        None => rejections::now(connection).await?,
+    };
+    if let Some(expired) = rejections::expired(&new.command, now) {
+        return rejections::store(connection, &new.command, &[expired], now).await;
+    }
+    let refusal = match &order {
+        Some(order) => order.record.refuses_refund(new.order.amount),
+        None => Some(RefundRefusal::OrderUnknown),
+    };
+    match (order, refusal) {
+        (Some(order), None) => open(connection, asked, &order).await,
+        (_, refusal) => {
+            let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
+            rejections::store(connection, &new.command, &[refusal], now).await
+        }
+    }
+}
+
+/// The order is locked and takes a refund.
+async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder) -> Done<Claimed> {
+    let new = &asked.new;
+    let (command, request, now) = (&new.command, &new.request, order.now);
+    let inserted: Option<(i64, Time)> = sqlx::query_as(
+        "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
+                               received_at, request_id, client_id, base_url, request_body, claimed_at,
+                               sends_end_at, expires_at)
+         VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
+                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14)
+         ON CONFLICT (source, id) DO NOTHING
+         RETURNING key, sends_end_at",
+    )
+    .bind(command.identity.source.as_str())
+    .bind(command.identity.id.as_str())
+    .bind(new.order.merchant.as_str())
+    .bind(command.digest.as_slice())
+    .bind(new.order.invoice_number.as_str())
+    .bind(command.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(command.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(request.request_id.as_str())
+    .bind(&request.client_id)
+    .bind(&request.base_url)
+    .bind(&request.body)
+    .bind(now)
+    .bind(micros(new.budget))
+    .bind(command.expires_at)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };
+    let at = now + new.lease.unwrap_or_default();
+    let claim = new.lease.map(|_| (new.token, now));
+    let due = Due::send(at, sends_end_at);
+    let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, claim };
+    due::put_all(connection, &[waits]).await?;
+    order.open_refund(connection, command_key).await?;
+    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked))
+}
