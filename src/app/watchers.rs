@@ -25,9 +25,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// It reads every command.
+/// It reads every command since the first that is not settled.
 const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// With very many open orders the figures come less often: counting takes no more than this share of time.
+const GAUGES_SHARE: u32 = 20;
 
 /// Looks at the database until the stop, and says what it sees.
 pub async fn watch_database(
@@ -75,6 +77,7 @@ pub async fn refresh_gauges(
 ) {
     let mut balanced: Option<Instant> = None;
     while !stop.is_cancelled() {
+        let started = Instant::now();
         if balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
             balanced = Some(Instant::now());
             if let Ok(balance) = store.balance().await {
@@ -87,7 +90,8 @@ pub async fn refresh_gauges(
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
         }
-        let _ = stop.run_until_cancelled(sleep(GAUGES_EVERY)).await;
+        let pause = GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE);
+        let _ = stop.run_until_cancelled(sleep(pause)).await;
     }
 }
 

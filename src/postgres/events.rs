@@ -239,8 +239,8 @@ pub(super) async fn insert(connection: &mut PgConnection, events: &[NewEvent]) -
 pub(super) async fn publish_again(connection: &mut PgConnection, event_id: Uuid) -> Done<()> {
     sqlx::query(
         "INSERT INTO outbox (event_id, order_key)
-         SELECT event_id, CASE WHEN published_at IS NULL THEN order_key END
-         FROM events WHERE event_id = $1",
+         SELECT e.event_id, CASE WHEN p.event_id IS NULL THEN e.order_key END
+         FROM events e LEFT JOIN publications p USING (event_id) WHERE e.event_id = $1",
     )
     .bind(event_id)
     .execute(connection)

@@ -1,5 +1,5 @@
 //! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
-//! so that old orders cost nothing; only the balance reads a whole table.
+//! so that old orders cost nothing.
 
 use super::{PostgresStore, error::store_error};
 use crate::{
@@ -71,19 +71,6 @@ impl PostgresStore {
             parked_notifications: counts.parked,
             stranded_orders: counts.stranded,
         })
-    }
-
-    /// Commands claimed + rejected − settled − open: anything but 0 is a bug. It reads every command, so
-    /// it is asked for now and then, not at every scrape.
-    pub async fn balance(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar(
-            "SELECT count(*) - count(c.outcome)
-                    - (SELECT count(*) FROM orders WHERE state IN ('submitting', 'refunding'))
-             FROM commands c",
-        )
-        .fetch_one(&self.inner.pool)
-        .await
-        .map_err(|e| store_error(&e))
     }
 }
 

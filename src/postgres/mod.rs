@@ -5,6 +5,7 @@
 //! that order's row lock.
 
 mod attempts;
+mod balance;
 mod batch;
 mod claims;
 mod decisions;

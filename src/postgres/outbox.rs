@@ -78,8 +78,9 @@ impl Outbox for ActiveOutbox {
         answered(
             sqlx::query(
                 "WITH gone AS (DELETE FROM outbox WHERE sequence = ANY ($1) RETURNING event_id)
-                 UPDATE events SET published_at = jenius_now()
-                 FROM gone WHERE events.event_id = gone.event_id AND published_at IS NULL",
+                 INSERT INTO publications (event_id, published_at)
+                 SELECT event_id, (SELECT jenius_now()) FROM gone
+                 ON CONFLICT (event_id) DO NOTHING",
             )
             .bind(sequences)
             .execute(&mut self.connection),

@@ -161,6 +161,8 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         include_str!("../../migrations/0005_attempts_and_notifications.sql"),
         include_str!("../../migrations/0006_decisions.sql"),
         include_str!("../../migrations/0007_open_orders_have_due.sql"),
+        include_str!("../../migrations/0008_balance.sql"),
+        include_str!("../../migrations/0009_publications.sql"),
     ]
     .concat();
     let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());

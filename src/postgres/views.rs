@@ -205,7 +205,7 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
     }
     let rows: Vec<EventRow> = sqlx::query_as(
         "SELECT version, event_id, body, created_at, published_at
-         FROM events WHERE order_key = $1 ORDER BY version",
+         FROM events LEFT JOIN publications USING (event_id) WHERE order_key = $1 ORDER BY version",
     )
     .bind(order_key)
     .fetch_all(pool)

@@ -103,8 +103,9 @@ async fn orders_show_has_the_shape_of_the_contract() {
         (&attempt["number"], &attempt["kind"], &attempt["result"]),
         (&json!(1), &json!("send"), &json!("in_doubt"))
     );
-    assert_eq!(order["attempts"][1]["result"], "accepted");
-    assert_eq!(order["attempts"][1]["http_status"], 200);
+    // On a slow machine an inquiry may come before the resend.
+    let accepted = order["attempts"].as_array().unwrap().iter().find(|a| a["result"] == "accepted").unwrap();
+    assert_eq!((&accepted["kind"], &accepted["http_status"]), (&json!("send"), &json!(200)));
     assert_eq!(order["history"][0]["event_type"], "jenius.payment.accepted.v1");
     assert_eq!((&order["version"], &order["refund"]), (&json!(2), &json!(null)));
     assert_eq!(order["amount"], "50000");

@@ -50,7 +50,7 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
         outbox.mark_published(&[first.sequence]).await.unwrap();
         let rest = outbox.unpublished(10).await.unwrap();
         assert_eq!(rest.iter().map(|e| e.sequence).collect::<Vec<_>>(), [events[1].sequence]);
-        assert_eq!(db.number("SELECT count(*) FROM events WHERE published_at IS NOT NULL").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM publications").await, 1);
     })
     .await;
 }

@@ -99,3 +99,27 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_balance_tells_of_a_lost_command_and_reads_no_settled_ones_twice() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-0").await;
+        db.jump(1200).await;
+        let _open = db.claim(payment("1", "INV-1")).await;
+        assert_eq!(db.store.balance().await.unwrap(), 0);
+        let first = "SELECT key FROM commands WHERE invoice_number = 'INV-1'";
+        let watermark = "SELECT settled_below FROM balance";
+        assert_eq!(db.number(watermark).await, db.number(first).await);
+        let lost = "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, received_at,
+                        request_id, client_id, base_url, request_body, claimed_at, sends_end_at)
+                    SELECT source, 'lost', kind, merchant, digest, 'INV-9', jenius_now(), 'R', client_id, base_url,
+                           request_body, claimed_at, sends_end_at FROM commands WHERE id = '1'";
+        db.execute(lost).await.unwrap();
+        db.jump(3600).await;
+        for _ in 0..2 {
+            assert_eq!(db.store.balance().await.unwrap(), 1, "it is told again until it is found");
+        }
+        assert_eq!(db.number(watermark).await, db.number(first).await, "nothing that is open is passed");
+    })
+    .await;
+}
