@@ -53,6 +53,8 @@ pub struct SandboxConfig {
     pub check_signature: CheckSignature,
     /// Whether answers that decline a request, and Check Status' 404, are signed.
     pub sign_errors: bool,
+    /// For load: payments only, verified and counted, and nothing else remembered.
+    pub fast: bool,
 }
 
 impl Default for SandboxConfig {
@@ -69,6 +71,7 @@ impl Default for SandboxConfig {
             seed: 0,
             check_signature: CheckSignature::default(),
             sign_errors: true,
+            fast: false,
         }
     }
 }

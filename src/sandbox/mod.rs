@@ -15,6 +15,7 @@ mod check;
 mod clock;
 mod config;
 mod customer;
+mod fast;
 mod faults;
 mod ledger;
 mod notify;
@@ -44,6 +45,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use config::{CheckSignature, EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Merchant, SandboxConfig};
+pub use fast::Counts;
 pub use ledger::{
     Charge, Ledger, NOTIFICATIONS_KEPT_MAX, NotificationSend, Operation, REQUESTS_KEPT_MAX, Refund, Request,
     TransactionStatus,
@@ -117,6 +119,7 @@ impl Sandbox {
             tasks: TaskTracker::new(),
             book: Mutex::default(),
             switch: RwLock::default(),
+            tally: fast::Tally::default(),
             notify_url: RwLock::new(notify_url),
         });
         let service = server::router(world.clone()).into_make_service_with_connect_info::<Wire>();
@@ -145,6 +148,12 @@ impl Sandbox {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.world.book().snapshot()
+    }
+
+    /// What DOKU did so far, in the fast mode.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.world.tally.counts()
     }
 
     /// Replaces the global switch.

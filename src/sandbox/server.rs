@@ -10,6 +10,7 @@ use axum::routing::{any, get, post};
 use bytes::Bytes;
 
 use super::answer::{self, JSON};
+use super::fast;
 use super::faults;
 use super::ledger::Operation;
 use super::play::REDIRECTED_PATH;
@@ -27,6 +28,19 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) fn router(world: Arc<World>) -> Router {
+    let router = if world.config.fast { fast_routes() } else { all_routes() };
+    router
+        .route("/faults", get(show_faults).post(set_faults))
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(world)
+}
+
+fn fast_routes() -> Router<Arc<World>> {
+    Router::new().route(PAYMENT_PATH, post(fast::payment)).route("/ledger", get(fast::counts))
+}
+
+fn all_routes() -> Router<Arc<World>> {
     Router::new()
         .route(PAYMENT_PATH, post(payment))
         .route(REFUND_PATH, post(refund))
@@ -34,11 +48,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/", get(help))
         .route("/help", get(help))
         .route("/ledger", get(ledger))
-        .route("/faults", get(show_faults).post(set_faults))
         .route(REDIRECTED_PATH, any(redirected))
-        .fallback(no_route)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(world)
 }
 
 type Shared = State<Arc<World>>;

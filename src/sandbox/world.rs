@@ -15,6 +15,7 @@ use super::book::Book;
 use super::check::Merchants;
 use super::clock;
 use super::config::SandboxConfig;
+use super::fast::Tally;
 use super::faults::{FAULT_WORDS, FaultWord};
 use super::plan::Play;
 use super::switch::Switch;
@@ -29,6 +30,8 @@ pub(super) struct World {
     pub(super) book: Mutex<Book>,
     pub(super) switch: RwLock<Arc<Switch>>,
     pub(super) notify_url: RwLock<Option<Url>>,
+    /// What the fast mode remembers in place of the book.
+    pub(super) tally: Tally,
 }
 
 impl World {
