@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Exit codes: 0 done; 1 it failed at run time; 2 usage or
 //! configuration.
 
+mod bench;
 mod event_line;
 mod migrate;
 mod orders;
@@ -45,6 +46,8 @@ enum Command {
     Orders(orders::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
+    /// Measures the service, beside a plain worker and the machine's own parts.
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -53,7 +56,7 @@ impl Cli {
     /// # Errors
     /// Whatever stopped it; `exit_code` says what that means to the caller.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let source = Source::of_process(self.config);
+        let source = Source::of_process(self.config.clone());
         match self.command {
             Command::Run(args) => run::run(args, &source).await,
             Command::Migrate => migrate::run(&source).await,
@@ -61,6 +64,7 @@ impl Cli {
             Command::Watch(args) => watch::run(args, &source).await,
             Command::Orders(args) => orders::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
+            Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }
     }
 }

@@ -1,0 +1,144 @@
+//! The world around the service: publishes what upstream services publish, and takes what subscribers take. A client
+//! of the broker of its own, as an outsider has.
+
+use super::progress::Progress;
+use anyhow::{Context, bail, ensure};
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Publishes under way before their confirms are waited for.
+const WINDOW: usize = 500;
+/// A broker that says nothing for so long has stopped.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// An exchange and a routing key.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    pub exchange: &'a str,
+    pub key: &'a str,
+}
+
+pub struct Load {
+    connection: Connection,
+    channel: Channel,
+}
+
+impl Load {
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        let connection =
+            Connection::connect(url, ConnectionProperties::default()).await.context("the broker is away")?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// A durable quorum queue, bound to everything of an exchange where one is named.
+    pub async fn declare(&self, queue: &str, exchange: Option<&str>) -> anyhow::Result<()> {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), durable, arguments).await?;
+        if let Some(exchange) = exchange {
+            let options = QueueBindOptions::default();
+            let bound = self.channel.queue_bind(
+                queue.into(),
+                exchange.into(),
+                "#".into(),
+                options,
+                FieldTable::default(),
+            );
+            bound.await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes, persistent, and waits for every confirm.
+    pub async fn publish_all(
+        &self,
+        route: Route<'_>,
+        bodies: impl IntoIterator<Item = Vec<u8>>,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let mut waiting = Vec::with_capacity(WINDOW);
+        for body in bodies {
+            waiting.push(self.publish(route, &body).await?);
+            if waiting.len() == WINDOW {
+                progress.add(WINDOW);
+                confirm_all(&mut waiting).await?;
+            }
+        }
+        confirm_all(&mut waiting).await
+    }
+
+    /// Publishes, persistent; the confirm is the caller's to wait for.
+    pub async fn publish(&self, route: Route<'_>, body: &[u8]) -> anyhow::Result<PublisherConfirm> {
+        let properties = BasicProperties::default()
+            .with_content_type("application/cloudevents+json".into())
+            .with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        let (exchange, key) = (route.exchange.into(), route.key.into());
+        Ok(self.channel.basic_publish(exchange, key, options, body, properties).await?)
+    }
+
+    /// Everything of a queue, as fast as it comes; the broker need not be told what was taken.
+    pub async fn subscribe(&self, queue: &str) -> anyhow::Result<Subscription> {
+        let channel = self.connection.create_channel().await?;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        Ok(Subscription { consumer, _channel: channel })
+    }
+
+    /// Messages that are ready.
+    pub async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        Ok(self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await?.message_count())
+    }
+
+    pub async fn delete(&self, queues: &[String], exchanges: &[String]) -> anyhow::Result<()> {
+        for queue in queues {
+            self.channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in exchanges {
+            self.channel.exchange_delete(exchange.as_str().into(), ExchangeDeleteOptions::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn confirm_all(waiting: &mut Vec<PublisherConfirm>) -> anyhow::Result<()> {
+    for confirm in waiting.drain(..) {
+        confirmed(confirm).await?;
+    }
+    Ok(())
+}
+
+pub async fn confirmed(confirm: PublisherConfirm) -> anyhow::Result<()> {
+    let answer = timeout(SILENCE_MAX, confirm).await.context("the broker confirms nothing")??;
+    ensure!(matches!(answer, Confirmation::Ack(None)), "the broker did not take a message: {answer:?}");
+    Ok(())
+}
+
+pub struct Subscription {
+    consumer: Consumer,
+    _channel: Channel,
+}
+
+impl Subscription {
+    /// The next body.
+    pub async fn next(&mut self) -> anyhow::Result<Vec<u8>> {
+        match timeout(SILENCE_MAX, self.consumer.next()).await {
+            Ok(Some(delivery)) => Ok(delivery?.data),
+            Ok(None) => bail!("the broker ended the subscription"),
+            Err(_) => bail!("no message within {} s", SILENCE_MAX.as_secs()),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The plain worker, beside which the service is measured: a process of its own, on a stage of its own.
+
+use super::{Settings, processes::Process, stage::Stage};
+use crate::sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
+use anyhow::bail;
+use std::{
+    io::BufReader,
+    path::Path,
+    process::{ChildStdout, Command},
+};
+
+pub struct Plain {
+    pub process: Process,
+    output: Option<BufReader<ChildStdout>>,
+}
+
+impl Plain {
+    pub fn start(
+        stage: &Stage<'_>,
+        program: &Path,
+        commands: u64,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .args([stage.name("payments"), stage.name("events"), commands.to_string()])
+            .args([settings.prefetch.to_string(), settings.max_connections.to_string()])
+            .env("DATABASE_URL", stage.database_url.as_str())
+            .env("AMQP_URL", &stage.bench.servers.amqp)
+            .env("DOKU_BASE_URL", stage.doku_url())
+            .env("DOKU_CLIENT_ID", EXAMPLE_CLIENT_ID)
+            .env("DOKU_SECRET_KEY", EXAMPLE_SECRET_KEY);
+        let mut process = Process::spawn(&mut command, "the plain worker")?;
+        let output = Some(process.output()?);
+        Ok(Self { process, output })
+    }
+
+    /// Waits until it says so: `first` when one command is done, `last` when all are.
+    pub async fn says(&mut self, word: &str) -> anyhow::Result<()> {
+        let Some(output) = self.output.take() else { bail!("the plain worker has said everything") };
+        let (line, output) = self.process.line(output).await?;
+        self.output = Some(output);
+        if line != word {
+            bail!("the plain worker said {line:?}, not {word:?}");
+        }
+        Ok(())
+    }
+}

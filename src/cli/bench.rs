@@ -1,0 +1,113 @@
+//! `bench`: measures the service on the configured servers, in a database and under names of its own, with a DOKU of
+//! its own.
+
+use super::{UsageError, print};
+use crate::{
+    bench::{Bench, Options, Scenario, Servers, Settings},
+    config::{Environment, Needs, Parts, Source},
+};
+use secrecy::ExposeSecret;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// Beside this program, where `cargo build --example plain_worker` puts it.
+const PLAIN_WORKER: &str = "examples/plain_worker";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure [default: everything that takes less than a few minutes]
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// How many commands are preloaded
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(100..))]
+    commands: u64,
+    /// How long DOKU takes to answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    answer_after_ms: u64,
+    /// The plain worker to compare with [default: examples/plain_worker beside this program]
+    #[arg(long, value_name = "PATH")]
+    plain: Option<PathBuf>,
+    /// Writes the figures as JSON, to a file or in place of the tables
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+}
+
+pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let needs = Needs { database: true, amqp: true, merchants: false };
+    let parts = Parts::load(source, needs)?;
+    let program = std::env::current_exe()?;
+    let json = args.json.clone();
+    let bench = bench(args, &parts, program, config_file)?;
+    let report = bench.run().await?;
+    match json.as_deref() {
+        Some(path) if path == Path::new("-") => print::line(&serde_json::to_string_pretty(&report)?)?,
+        Some(path) => {
+            fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+            print::line(&report.text())?;
+        }
+        None => print::line(&report.text())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench(args: Args, parts: &Parts, program: PathBuf, config_file: Option<PathBuf>) -> anyhow::Result<Bench> {
+    if parts.doku.environment == Environment::Production {
+        let refused =
+            "doku.environment is production: nothing is measured beside real money; allowed: sandbox";
+        return Err(UsageError(refused.to_owned()).into());
+    }
+    let amqp = parts.amqp.as_ref().ok_or_else(|| UsageError("amqp.url is missing".to_owned()))?;
+    let database = parts.need_database()?;
+    let beside = program.with_file_name(PLAIN_WORKER);
+    let scenarios = if args.scenarios.is_empty() { Scenario::QUICK.to_vec() } else { args.scenarios };
+    Ok(Bench {
+        options: Options {
+            scenarios,
+            commands: args.commands,
+            answer_after: Duration::from_millis(args.answer_after_ms),
+            plain: args.plain.or_else(|| Some(beside).filter(|path| path.exists())),
+        },
+        servers: Servers {
+            database: database.url.expose_secret().parse()?,
+            amqp: amqp.url.expose_secret().to_owned(),
+        },
+        settings: Settings {
+            prefetch: amqp.prefetch,
+            max_connections: database.max_connections,
+            concurrency: parts.doku.concurrency,
+            requests_per_second: parts.doku.requests_per_second,
+        },
+        program,
+        config_file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bench_with(environment: &str) -> anyhow::Result<Bench> {
+        let variables = [
+            ("DATABASE_URL", "postgres://localhost/x"),
+            ("AMQP_URL", "amqp://localhost/%2f"),
+            ("JENIUS_PAY__DOKU__ENVIRONMENT", environment),
+        ];
+        let source = Source::new(None, variables, |_| Err(std::io::ErrorKind::NotFound.into()));
+        let parts = Parts::load(&source, Needs { database: true, amqp: true, merchants: false }).unwrap();
+        let args = Args { scenarios: vec![], commands: 100, answer_after_ms: 0, plain: None, json: None };
+        bench(args, &parts, PathBuf::from("/nowhere/jenius-pay"), None)
+    }
+
+    #[test]
+    fn nothing_is_measured_beside_real_money() {
+        let refused = bench_with("production").err().unwrap();
+        assert!(refused.is::<UsageError>(), "{refused}");
+        let bench = bench_with("sandbox").unwrap();
+        assert_eq!(bench.options.scenarios, Scenario::QUICK);
+        assert_eq!(bench.options.plain, None, "a plain worker that is not there is not run");
+    }
+}
