@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# What is installed: where the programs of a server are, and how they get onto a machine with Debian's packages. It must
+# never start a server, nor leave one that starts by itself.
+
+# Prints the first of some folders that has both programs.
+folder_with() {
+  local first=$1 second=$2 folder
+  shift 2
+  for folder in "$@"; do
+    if [[ -x $folder/$first && -x $folder/$second ]]; then
+      printf '%s\n' "$folder"
+      return
+    fi
+  done
+  return 1
+}
+
+# What PATH has may be a link to a folder that has the rest.
+folder_of() { [[ -z $(type -P "$1") ]] || dirname "$(readlink -f "$(type -P "$1")")"; }
+
+# Debian keeps PostgreSQL's programs out of PATH, one folder for each version.
+postgres_bin() {
+  local folders
+  mapfile -t folders < <(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV)
+  folder_with initdb postgres "${folders[@]}" "$(folder_of initdb)"
+}
+
+# Debian's wrappers in PATH insist on the system's user and its home; the scripts behind them do not.
+rabbitmq_bin() {
+  [[ -n $(type -P erl) ]] || return 1
+  folder_with rabbitmq-server rabbitmqctl /usr/lib/rabbitmq/bin "$(folder_of rabbitmq-server)"
+}
+
+# Not every distribution links it into PATH.
+epmd_program() {
+  type -P epmd || erl -noinput -eval 'io:format("~s/epmd~n", [os:getenv("BINDIR")]), halt().'
+}
+
+# Not servers: the client of README's examples, which a test runs as they are printed, and a load generator.
+pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
+wrk_bin() { type -P wrk; }
+
+package_of() {
+  case $1 in
+    postgres) echo postgresql ;;
+    rabbitmq) echo rabbitmq-server ;;
+    pika) echo python3-pika ;;
+    wrk) echo wrk ;;
+  esac
+}
+
+missing_packages() {
+  local kind
+  for kind in "$@"; do
+    "${kind}_bin" > /dev/null || package_of "$kind"
+  done
+}
+
+# Debian starts a service as soon as its package is there, and enables it for the next boot. We want the programs
+# only: policy-rc.d forbids the start while we install, and what we installed is disabled afterwards.
+install_packages() {
+  local packages policy=/usr/sbin/policy-rc.d
+  # Two checkouts may install at the same time.
+  exec 9< /var/lib/dpkg
+  flock 9
+  mapfile -t packages < <(missing_packages "$@")
+  ((${#packages[@]})) || return 0
+  if (set -o noclobber && printf '#!/bin/sh\nexit 101\n' > "$policy") 2> /dev/null; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    trap 'exit 130' INT TERM HUP
+    chmod 755 "$policy"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -o DPkg::Lock::Timeout=300 update 9<&-
+  apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}" 9<&-
+  if command -v systemctl > /dev/null; then
+    systemctl disable "${packages[@]}" 2> /dev/null || true
+  fi
+}
