@@ -77,3 +77,16 @@ install_packages() {
     systemctl disable "${packages[@]}" 2> /dev/null || true
   fi
 }
+
+# Goes on as the same command with the programs of another Debian, bootstrapped into a directory: its /usr and /etc lie
+# over the machine's, for this process and its children only. Files, ports and processes are the machine's own, and no
+# mount is left behind. For root, on a Debian whose /bin and /lib are in /usr.
+enter_root() {
+  local root=$1 self
+  shift
+  self=$(readlink -f "$0")
+  [[ -x $root/usr/bin/bash && $self != /usr/* ]] || { echo "error: $root is no bootstrapped Debian" >&2; return 1; }
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  exec env --unset=JENIUS_SERVERS_ROOT unshare --mount --propagation private bash -c \
+    'mount --bind "$0/usr" /usr && mount --bind "$0/etc" /etc && exec "$@"' "$(readlink -f "$root")" "$self" "$@"
+}
