@@ -23,3 +23,4 @@ mod process;
 mod readme_clients;
 mod reports;
 mod rules;
+mod tls;
