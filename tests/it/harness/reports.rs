@@ -80,7 +80,7 @@ impl Report {
 impl World {
     /// Posts a notification to this world's ingress, at a path.
     pub async fn post(&self, path: &str, report: &Report) -> u16 {
-        let mut request = reqwest::Client::new().post(format!("{}{path}", self.ingress()));
+        let mut request = self.http.post(format!("{}{path}", self.ingress()));
         for (name, value) in report.headers() {
             request = request.header(name, value);
         }

@@ -33,6 +33,9 @@ pub struct World {
     pub sandbox: Sandbox,
     /// The configuration, as environment variables.
     pub settings: BTreeMap<String, String>,
+    /// One for all requests, each on a connection of its own: to build one is slow, and one that is built while
+    /// others are connected makes them wait until the service hangs up on them.
+    pub http: reqwest::Client,
     app: Option<App>,
     unique: String,
     notified: bool,
@@ -103,8 +106,9 @@ impl Setting {
         default("AMQP_URL", &self.broker_url);
         default("DOKU_BASE_URL", &sandbox.base_url());
         default("JENIUS_PAY__AMQP__PREFIX", &prefix);
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut world =
-            World { database, broker, sandbox, settings, app: None, unique, notified: self.notified };
+            World { database, broker, sandbox, settings, http, app: None, unique, notified: self.notified };
         world.migrate().await;
         if self.started {
             world.start(&self.roles).await;
@@ -264,7 +268,7 @@ impl World {
     /// What the admin listener answers.
     pub async fn admin(&self, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.app().admin_address());
-        let answer = reqwest::get(url).await.unwrap();
+        let answer = self.http.get(url).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
