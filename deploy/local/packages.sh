@@ -36,9 +36,11 @@ epmd_program() {
   type -P epmd || erl -noinput -eval 'io:format("~s/epmd~n", [os:getenv("BINDIR")]), halt().'
 }
 
-# Not servers: the client of README's examples, which a test runs as they are printed, and a load generator.
+# Not servers: the client of README's examples, which a test runs as they are printed, a load generator, and what brings
+# another Debian.
 pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
 wrk_bin() { type -P wrk; }
+debootstrap_bin() { type -P debootstrap; }
 
 package_of() {
   case $1 in
@@ -46,6 +48,7 @@ package_of() {
     rabbitmq) echo rabbitmq-server ;;
     pika) echo python3-pika ;;
     wrk) echo wrk ;;
+    debootstrap) echo debootstrap ;;
   esac
 }
 
