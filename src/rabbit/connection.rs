@@ -55,11 +55,22 @@ pub enum BrokerError {
     Silent { doing: &'static str, limit: Duration },
     #[error("{doing}: {cause}")]
     Failed { doing: &'static str, cause: String },
+    /// Properties that are no AMQP: lapin ends the connection, and the same message comes again, until the
+    /// broker's delivery limit.
+    #[error("{doing}: a message whose properties cannot be read")]
+    Unreadable { doing: &'static str },
 }
 
 impl BrokerError {
     pub(super) fn failed(doing: &'static str, cause: impl fmt::Display) -> Self {
         Self::Failed { doing, cause: cause.to_string() }
+    }
+
+    pub(super) fn of(doing: &'static str, error: &lapin::Error) -> Self {
+        match error.kind() {
+            lapin::ErrorKind::ParsingError(_) => Self::Unreadable { doing },
+            _ => Self::failed(doing, error),
+        }
     }
 }
 
@@ -77,7 +88,7 @@ pub(super) async fn bounded_by<T>(
     answer: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
     match timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|e| BrokerError::failed(doing, e)),
+        Ok(answer) => answer.map_err(|e| BrokerError::of(doing, &e)),
         Err(_) => Err(BrokerError::Silent { doing, limit }),
     }
 }
@@ -285,7 +296,7 @@ impl Link {
                     self.health.unblocked();
                     self.blocked.send_replace(false);
                 }
-                Some(Event::Error(e)) => return BrokerError::failed(DOING, e),
+                Some(Event::Error(e)) => return BrokerError::of(DOING, &e),
                 None => return BrokerError::failed(DOING, "closed"),
                 Some(_) => {}
             }
@@ -336,7 +347,8 @@ pub(super) async fn keep_connected(
         };
         let Err(fault) = fault else { return };
         health.away(&fault.to_string());
-        if started.elapsed() >= HEALTHY_AFTER {
+        // The broker is well, and its delivery limit bounds how often one message does this.
+        if started.elapsed() >= HEALTHY_AFTER || matches!(fault, BrokerError::Unreadable { .. }) {
             faults = 0;
         }
         faults = faults.saturating_add(1);

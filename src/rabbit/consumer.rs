@@ -2,8 +2,8 @@
 //! never more than the prefetch at a time. What becomes of them afterwards is `in_hand`'s.
 //!
 //! A delivery that comes again and again may be what kills the process, and everything held beside it is
-//! counted as often. So a consumer starts with one delivery at a time, goes to the full prefetch at the
-//! first innocent one, and back when a suspect comes.
+//! counted as often. So a consumer starts on every link with one delivery at a time, goes to the full
+//! prefetch at the first innocent one, and back when a suspect comes.
 
 use super::{
     connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
@@ -118,6 +118,8 @@ impl<H: Handler> Session for ConsumerSession<H> {
             () = stop.cancelled() => return Ok(()),
             channel = set_up(link, &self.broker) => channel?,
         };
+        // What ended the last link may have been a message that no handler ever saw.
+        self.is_cautious = true;
         let broken = CancellationToken::new();
         while !stop.is_cancelled() {
             self.consume.borrow_and_update();
@@ -194,7 +196,7 @@ impl<H: Handler> ConsumerSession<H> {
                 () = sleep(IDLE_LIMIT) => if self.in_hand.is_empty() { break },
                 next = deliveries.next() => match next {
                     Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, broken),
-                    Some(Err(e)) => return Err(BrokerError::failed(DOING, e)),
+                    Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
                     None => return Err(BrokerError::failed(DOING, "cancelled by the broker: is the queue gone?")),
                 },
             }
@@ -203,7 +205,7 @@ impl<H: Handler> ConsumerSession<H> {
         bounded("cancelling", cancelling).await?;
         // What the broker sent before it heard of it is in hand too; then the stream ends.
         while let Some(delivery) = deliveries.next().await {
-            let delivery = delivery.map_err(|e| BrokerError::failed(DOING, e))?;
+            let delivery = delivery.map_err(|e| BrokerError::of(DOING, &e))?;
             self.is_cautious |= self.in_hand.start(delivery, broken);
         }
         Ok(())
