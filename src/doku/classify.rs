@@ -3,7 +3,7 @@
 
 use super::{
     answer::{Answer, Authenticity},
-    mask::mask,
+    mask::{mask, mask_code},
     wire::{Envelope, Said, StatusIn, bounded, read_envelope, read_said},
 };
 use crate::{
@@ -66,11 +66,12 @@ fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) ->
     if !ReportedAmount::read(&amount).is(request.amount) {
         return contradiction("DOKU answered for another amount");
     }
-    (by_status(request.kind, status), Health::Well)
+    (by_status(request, status), Health::Well)
 }
 
 /// The word of an answer for our invoice and amount.
-fn by_status(kind: CommandKind, status: String) -> SendFinding {
+fn by_status(request: &StoredRequest, status: String) -> SendFinding {
+    let kind = request.kind;
     match (kind, status.to_ascii_lowercase().as_str()) {
         (_, "success") | (CommandKind::Payment, "pending") | (CommandKind::Refund, "refund" | "refunded") => {
             SendFinding::Accepted { status }
@@ -79,7 +80,7 @@ fn by_status(kind: CommandKind, status: String) -> SendFinding {
         (CommandKind::Payment, "refund" | "refunded") | (CommandKind::Refund, "pending") => {
             SendFinding::InDoubt { why: format!("status {status} does not answer a {}", kind.name()) }
         }
-        _ => SendFinding::InDoubt { why: format!("unknown status {status}") },
+        _ => SendFinding::InDoubt { why: format!("unknown status {}", mask(&status, &request.body)) },
     }
 }
 
@@ -107,12 +108,6 @@ fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> 
     }
 }
 
-/// A code is a word of DOKU's own; only what is none may repeat something of the request.
-fn code_word(code: String, request_body: &[u8]) -> String {
-    let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if is_word { code } else { mask(&code, request_body) }
-}
-
 fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
     let status = answer.status;
     let Some(body) = &answer.body else {
@@ -138,7 +133,7 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
         return in_doubt(&format!("HTTP {status} with a wrong signature"), Health::Unwell);
     }
     let error = DokuError {
-        code: bounded(&code_word(code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
+        code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
         message: bounded(&mask(&message, &request.body)),
     };
     (SendFinding::Declined(error), Health::Well)

@@ -6,7 +6,8 @@ use super::{
     answer::{self, Answer, Asked, Authenticity},
     classify::{classify_inquiry, classify_send, unknown_word},
     drift::Drift,
-    signature::{Signed, Timestamp, digest},
+    mask::{mask, without_keys},
+    signature::{Keys, Signed, Timestamp, digest},
     wire::StatusIn,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     domain::{
         command::{CommandKind, StoredRequest},
         ids::{InvoiceNumber, MerchantName},
-        learned::{Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
+        learned::{DokuError, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
     metric::{self, Oddity, Operation},
@@ -212,8 +213,11 @@ impl<C: Clock> Gateway for Client<C> {
             Ok(answer) => answer,
             Err(no_answer) => return no_answer.of_send(),
         };
-        note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number);
-        classify_send(request, &answer, self.response_signature)
+        let said = |text: &str| without_keys(&mask(text, &request.body), &account.keys);
+        note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, said);
+        let mut learned = classify_send(request, &answer, self.response_signature);
+        learned.finding = keyless(learned.finding, &account.keys);
+        learned
     }
 
     async fn inquire(&self, inquiry: Inquiry<'_>) -> InquiryLearned {
@@ -236,7 +240,7 @@ impl<C: Clock> Gateway for Client<C> {
         if answer.authenticity == Authenticity::Unsigned {
             metric::doku_oddity(Oddity::UnsignedCheck);
         }
-        note_unknown_word(&answer, StatusIn::Report, invoice);
+        note_unknown_word(&answer, StatusIn::Report, invoice, |text| without_keys(text, &account.keys));
         classify_inquiry(invoice, &answer)
     }
 }
@@ -261,8 +265,28 @@ impl NoAnswer {
     }
 }
 
-fn note_unknown_word(answer: &Answer, status_in: StatusIn, invoice: &InvoiceNumber) {
-    if let Some(word) = unknown_word(answer, status_in) {
+/// DOKU's words, should they repeat a key of ours.
+fn keyless(finding: SendFinding, keys: &Keys) -> SendFinding {
+    match finding {
+        SendFinding::Declined(DokuError { code, message }) => SendFinding::Declined(DokuError {
+            code: without_keys(&code, keys),
+            message: without_keys(&message, keys),
+        }),
+        SendFinding::InDoubt { why } => SendFinding::InDoubt { why: without_keys(&why, keys) },
+        other @ (SendFinding::Accepted { .. }
+        | SendFinding::Failed { .. }
+        | SendFinding::NotActed { .. }
+        | SendFinding::Contradiction { .. }) => other,
+    }
+}
+
+fn note_unknown_word(
+    answer: &Answer,
+    status_in: StatusIn,
+    invoice: &InvoiceNumber,
+    said: impl Fn(&str) -> String,
+) {
+    if let Some(word) = unknown_word(answer, status_in).map(|word| said(&word)) {
         metric::doku_oddity(Oddity::UnknownStatus);
         tracing::warn!(word, %invoice, "DOKU answered a status that it does not document");
     }

@@ -5,7 +5,7 @@
 use super::{
     account::Accounts,
     signature::{KeyAge, Signed, Timestamp, digest},
-    wire::{StatusIn, bounded, read_said},
+    wire::{StatusIn, read_said},
 };
 use crate::{
     domain::{
@@ -20,7 +20,10 @@ use crate::{
 const INVOICE_CHARS_MAX: usize = 128;
 
 /// So much of an amount that is none is kept for a person to see.
-const AMOUNT_CHARS_MAX: usize = 64;
+const AMOUNT_BYTES_MAX: usize = 64;
+
+/// In place of a text that is no number at all.
+const NO_NUMBER: &str = "no number";
 
 /// Whose notification it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,16 +88,15 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
     Ok(Notification { request_id: request_id.to_owned(), invoice_number, status: said.status, amount })
 }
 
-/// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; anything else as written, and
-/// marked where it is cut, so that it is never read as a possible amount.
+/// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; another number as written, and
+/// marked where it is cut, so that it is never read as a possible amount. What is no number may be private.
 fn kept(written: &str) -> String {
+    let is_number = written.bytes().all(|b| b.is_ascii_digit() || b"+-.,eE".contains(&b));
     match ReportedAmount::read(written) {
         ReportedAmount::Whole(amount) => amount.to_string(),
-        ReportedAmount::Other if written.chars().nth(AMOUNT_CHARS_MAX).is_none() => bounded(written),
-        ReportedAmount::Other => {
-            let start: String = written.chars().take(AMOUNT_CHARS_MAX).collect();
-            format!("{}…", bounded(&start))
-        }
+        ReportedAmount::Other if !is_number => NO_NUMBER.to_owned(),
+        ReportedAmount::Other if written.len() <= AMOUNT_BYTES_MAX => written.to_owned(),
+        ReportedAmount::Other => format!("{}…", &written[..AMOUNT_BYTES_MAX]),
     }
 }
 

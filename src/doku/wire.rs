@@ -7,6 +7,12 @@ use serde_json::value::RawValue;
 /// No text of DOKU's is carried further than this.
 const TEXT_CHARS_MAX: usize = 512;
 
+/// DOKU's status words are short.
+const WORD_BYTES_MAX: usize = 32;
+
+/// In place of a status that is none; nobody knows it, so nothing is final by it.
+const NO_WORD: &str = "NO_STATUS_WORD";
+
 /// Which member holds the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusIn {
@@ -92,8 +98,15 @@ pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
     Some(Said {
         invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
         amount: amount.and_then(text).filter(not_empty),
-        status: status.and_then(|s| s.status).and_then(text).map(|text| bounded(&text)).filter(not_empty),
+        status: status.and_then(|s| s.status).and_then(text).filter(not_empty).map(word),
     })
+}
+
+/// A status as it may be shown: what is no word of letters may repeat something of the customer's.
+fn word(status: String) -> String {
+    let is_word =
+        status.len() <= WORD_BYTES_MAX && status.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+    if is_word { status } else { NO_WORD.to_owned() }
 }
 
 /// Reads an error body in any of the forms that were seen.
@@ -239,10 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_is_no_word_is_not_repeated() {
+        let long = "X".repeat(WORD_BYTES_MAX + 1);
+        for (status, expected) in [
+            ("BREWING", "BREWING"),
+            ("Not_Yet", "Not_Yet"),
+            (&long, NO_WORD),
+            ("081288910205", NO_WORD),
+            ("of Astari", NO_WORD),
+            ("A\\u0000", NO_WORD),
+            ("$admin", NO_WORD),
+        ] {
+            let body = format!(r#"{{"transaction":{{"status":"{status}"}}}}"#);
+            let status = read_said(body.as_bytes(), StatusIn::Report).unwrap().status;
+            assert_eq!(status.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
     fn text_is_bounded_and_can_be_stored() {
-        let body = format!(r#"{{"transaction":{{"status":"A\u0000{}"}}}}"#, "x".repeat(2000));
-        let status = read_said(body.as_bytes(), StatusIn::Report).unwrap().status.unwrap();
-        assert_eq!(status.chars().count(), TEXT_CHARS_MAX);
-        assert!(status.starts_with("A\u{FFFD}x"));
+        let body = format!(r#"{{"order":{{"invoice_number":"A\u0000{}"}}}}"#, "x".repeat(2000));
+        let invoice = read_said(body.as_bytes(), StatusIn::Report).unwrap().invoice_number.unwrap();
+        assert_eq!(invoice.chars().count(), TEXT_CHARS_MAX);
+        assert!(invoice.starts_with("A\u{FFFD}x"));
     }
 }

@@ -153,5 +153,5 @@ fn an_amount_is_kept_so_that_it_reads_as_what_it_was() {
         assert_eq!(kept(written), expected);
     }
     assert_eq!(ReportedAmount::read(&kept(&endless)), ReportedAmount::Other, "{}", kept(&endless));
-    assert!(kept(&endless).chars().count() <= AMOUNT_CHARS_MAX + 1);
+    assert!(kept(&endless).chars().count() <= AMOUNT_BYTES_MAX + 1);
 }
