@@ -164,4 +164,6 @@ pub struct Breaker {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;

@@ -11,3 +11,6 @@ mod mask;
 pub mod notification;
 pub mod signature;
 mod wire;
+
+#[cfg(test)]
+mod hostile_tests;

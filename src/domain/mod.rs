@@ -25,3 +25,6 @@ pub mod validate;
 
 /// A point in time by the database's clock (DESIGN: one clock judges leases, due times and budgets).
 pub type Time = chrono::DateTime<chrono::Utc>;
+
+#[cfg(test)]
+pub(crate) mod mutation_tests;

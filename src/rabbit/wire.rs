@@ -1,6 +1,8 @@
 //! Reads a command from the body of its delivery: the envelope is judged here, what is in `data` by
 //! `domain::validate`. Notifications have a file of their own. What is said about a body that cannot be read never quotes it.
 
+#[cfg(test)]
+mod hostile_tests;
 mod json;
 pub mod notification;
 #[cfg(test)]
