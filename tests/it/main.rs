@@ -14,6 +14,7 @@ mod deliveries;
 mod doubt;
 mod events;
 mod evidence;
+mod hostile;
 mod ingress;
 mod notifications;
 mod operators;

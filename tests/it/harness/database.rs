@@ -44,6 +44,28 @@ impl Database {
         sqlx::query(sql).fetch_one(&self.pool).await.unwrap().get(0)
     }
 
+    /// Every column that can hold a text: its table, name and type.
+    pub async fn columns(&self) -> Vec<(String, String, String)> {
+        let sql = "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns \
+                   WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'bytea', 'json', 'jsonb')";
+        sqlx::query_as(sql).fetch_all(&self.pool).await.unwrap()
+    }
+
+    /// A value of a column that has one of these words in it, in any letter case.
+    pub async fn find(&self, table: &str, column: &str, kind: &str, words: &[&str]) -> Option<String> {
+        let text = if kind == "bytea" {
+            format!("encode(\"{column}\", 'escape')")
+        } else {
+            format!("\"{column}\"::text")
+        };
+        let sql = format!(
+            "SELECT value FROM (SELECT {text} AS value FROM \"{table}\") v \
+             WHERE EXISTS (SELECT FROM unnest($1) AS word WHERE position(word IN lower(value)) > 0) LIMIT 1"
+        );
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(words).fetch_optional(&self.pool).await.unwrap()
+    }
+
     pub async fn drop(self) {
         self.pool.close().await;
         let mut admin = PgConnection::connect(self.server.as_str()).await.unwrap();

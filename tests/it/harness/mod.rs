@@ -5,7 +5,6 @@ pub mod broker;
 pub mod child;
 pub mod commands;
 pub mod database;
-#[allow(dead_code, reason = "its stories come with the next changes")]
 pub mod proof;
 pub mod proxy;
 pub mod reports;
