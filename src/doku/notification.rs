@@ -22,7 +22,7 @@ const INVOICE_CHARS_MAX: usize = 128;
 /// So much of an amount that is none is kept for a person to see.
 const AMOUNT_BYTES_MAX: usize = 64;
 
-/// In place of a text that is no number at all.
+/// In place of a text that is no amount at all.
 const NO_NUMBER: &str = "no number";
 
 /// Whose notification it is.
@@ -89,12 +89,14 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
 }
 
 /// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; another number as written, and
-/// marked where it is cut, so that it is never read as a possible amount. What is no number may be private.
+/// marked where it is cut, so that it is never read as a possible amount. A text that is neither a number nor
+/// a word may be private.
 fn kept(written: &str) -> String {
     let is_number = written.bytes().all(|b| b.is_ascii_digit() || b"+-.,eE".contains(&b));
+    let is_word = written.bytes().all(|b| b.is_ascii_alphabetic());
     match ReportedAmount::read(written) {
         ReportedAmount::Whole(amount) => amount.to_string(),
-        ReportedAmount::Other if !is_number => NO_NUMBER.to_owned(),
+        ReportedAmount::Other if !is_number && !is_word => NO_NUMBER.to_owned(),
         ReportedAmount::Other if written.len() <= AMOUNT_BYTES_MAX => written.to_owned(),
         ReportedAmount::Other => format!("{}…", &written[..AMOUNT_BYTES_MAX]),
     }
