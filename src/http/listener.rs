@@ -18,10 +18,6 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How HTTP/2 begins, which nobody here asked for: the server would speak it as soon as any crate switches
-/// it on. Its streams and pings would get around every limit of a connection.
-const HTTP2_BEGINS: &[u8] = b"PRI ";
-
 pub struct BoundedListener {
     listener: TcpListener,
     limits: Limits,
@@ -57,8 +53,6 @@ pub struct BoundedStream {
     deadline: Pin<Box<Sleep>>,
     /// Bytes of a request came that no answer followed yet.
     in_request: bool,
-    /// So many bytes of what was read begin as HTTP/2; `None`: it is something else.
-    like_http2: Option<usize>,
     limits: Limits,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -66,19 +60,7 @@ pub struct BoundedStream {
 impl BoundedStream {
     fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>, limits: Limits) -> Self {
         let deadline = Box::pin(sleep_until(Instant::now() + limits.request));
-        Self { stream, deadline, in_request: false, like_http2: Some(0), limits, _permit: permit }
-    }
-
-    /// Whether the connection turns out to be HTTP/2 by these bytes, which may come one by one.
-    fn is_http2(&mut self, read: &[u8]) -> bool {
-        for byte in read {
-            let Some(seen) = self.like_http2 else { return false };
-            self.like_http2 = HTTP2_BEGINS.get(seen).filter(|expected| *expected == byte).map(|_| seen + 1);
-            if self.like_http2 == Some(HTTP2_BEGINS.len()) {
-                return true;
-            }
-        }
-        false
+        Self { stream, deadline, in_request: false, limits, _permit: permit }
     }
 
     fn too_slow<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -104,11 +86,7 @@ impl AsyncRead for BoundedStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if self.is_http2(&buf.filled()[before..]) {
-            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
-        }
         if read.is_ready() && !self.in_request {
             self.in_request = true;
             let until = Instant::now() + self.limits.request + self.limits.answer;
