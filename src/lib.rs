@@ -13,4 +13,5 @@ pub mod postgres;
 pub mod rabbit;
 pub mod sandbox;
 pub mod shutdown;
+pub mod startup;
 pub mod telemetry;

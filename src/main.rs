@@ -1,8 +1,12 @@
 //! Parses, starts logging, runs, and tells the truth in its exit code.
 
 use clap::Parser;
-use jenius_pay::{cli, telemetry};
+use jenius_pay::{cli, startup, telemetry};
 use std::process::ExitCode;
+
+/// A command is a few hundred short-lived allocations, made by one thread and often freed by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -10,6 +14,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
+    startup::environment()?;
     telemetry::install()?;
     // Fails only where a provider is installed already, and nothing else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
