@@ -14,7 +14,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// A folder (or file) of `src`, and what of this crate it may import besides itself.
 const LAYERS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
-    ("flow", &["domain", "metric", "shutdown"]),
+    // The windows that a crash may strike are named where they are: between the steps of the stories.
+    ("flow", &["domain", "metric", "shutdown", "crash"]),
+    ("crash", &[]),
     ("metric", &["domain"]),
     ("config", &["domain"]),
     ("shutdown", &[]),
@@ -30,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("cli", ANYTHING),
     ("main", ANYTHING),
 ];
-const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown"];
+const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown", "crash"];
 const ANYTHING: &[&str] = &[
     "domain",
     "flow",
@@ -243,6 +245,21 @@ fn tests_keep_to_their_size_and_share_no_code_with_doku() {
         assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", source.path);
         let borrowed = source.mentions("jenius_pay").into_iter().find(|m| m.starts_with("doku"));
         assert!(borrowed.is_none() || source.path == "architecture.rs", "{}: {borrowed:?}", source.path);
+    }
+}
+
+/// A window that two places share would be struck in one of them only; one without a place, nowhere.
+#[test]
+fn every_crash_point_lies_in_exactly_one_place() {
+    let mut sources = Vec::new();
+    read_all(&project().join("src"), &project().join("src"), &mut sources);
+    for point in jenius_pay::crash::Point::ALL {
+        let reached = format!("crash::point(Point::{point:?}).await;");
+        let places: Vec<&str> = sources
+            .iter()
+            .flat_map(|source| source.text.matches(&reached).map(|_| source.path.as_str()))
+            .collect();
+        assert_eq!(places.len(), 1, "{point:?}: {places:?}");
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     patience::Patience,
     ports::{Claim, Gateway, Inquiry, Learned, Store, StoreError},
 };
-use crate::domain::learned::{AttemptKind, Health};
+use crate::{
+    crash::{self, Point},
+    domain::learned::{AttemptKind, Health},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             AttemptKind::Send => self.decided_by_parked(&claim).await,
             AttemptKind::Inquiry => Some(false),
         };
+        crash::point(Point::AfterParked).await;
         match decided {
             Some(true) => {}
             Some(false) => self.ask(claim, permit).await,
@@ -76,6 +80,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             return self.give_back(&claim).await;
         }
         // 3 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
+        crash::point(Point::BeforeAsk).await;
         let started = Instant::now();
         let learned = match claim.kind {
             AttemptKind::Send => Learned::Send(self.gateway.send(&claim.request).await),
@@ -92,8 +97,10 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             permit.learned(send.health);
             shout_if_refused(&claim, send.health);
         }
+        crash::point(Point::AfterAnswer).await;
         // 4 Record it, with all that follows.
         self.record(&claim, &learned, took).await;
+        crash::point(Point::AfterRecord).await;
     }
 
     fn may_start(&self, claim: &Claim) -> bool {

@@ -6,7 +6,10 @@ use super::{
     gate::Gate,
     ports::{DueFilter, DueOrder, Gateway, Store, StoreError, Taken},
 };
-use crate::domain::learned::AttemptKind;
+use crate::{
+    crash::{self, Point},
+    domain::learned::AttemptKind,
+};
 use std::{
     collections::HashSet,
     sync::{
@@ -101,13 +104,17 @@ async fn tend_parked<S: Store>(store: &S) {
     if let Err(error) = store.tend_parked().await {
         tracing::warn!(%error, "parked notifications wait for the next look");
     }
+    crash::point(Point::AfterTending).await;
 }
 
 async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<Gate>, due: &DueOrder) {
     // 1 Permit first, as for every attempt.
     let Ok(permit) = gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await else { return };
+    crash::point(Point::BeforeTake).await;
     // 2 Claim, unless another process was faster.
-    match attempts.store.take(due, attempts.lease()).await {
+    let taken = attempts.store.take(due, attempts.lease()).await;
+    crash::point(Point::AfterTake).await;
+    match taken {
         // 3 Ask and record.
         Ok(Taken::Attempt(claim)) => attempts.make(*claim, permit).await,
         Ok(Taken::Concluded | Taken::Gone) => {}

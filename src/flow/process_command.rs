@@ -11,12 +11,15 @@ use super::{
     patience::Patience,
     ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store},
 };
-use crate::domain::{
-    command::{Command, CommandKind, Order, Rejection, StoredRequest},
-    document::Document,
-    ids::{MerchantName, payment_request_id, refund_request_id},
-    learned::AttemptKind,
-    validate::{self, Code, Rules, Violation},
+use crate::{
+    crash::{self, Point},
+    domain::{
+        command::{Command, CommandKind, Order, Rejection, StoredRequest},
+        document::Document,
+        ids::{MerchantName, payment_request_id, refund_request_id},
+        learned::AttemptKind,
+        validate::{self, Code, Rules, Violation},
+    },
 };
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -53,8 +56,10 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
             let permit = self.gate.permit(&new.order.merchant, AttemptKind::Send, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
+            crash::point(Point::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
             let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
+            crash::point(Point::AfterClaim).await;
             match (claimed, permit) {
                 // 4 Ask and record.
                 (Ok(Claimed::Ours(claim)), Some(permit)) => {
@@ -137,6 +142,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         loop {
             match self.attempts.store.reject(rejection.clone()).await {
                 Ok(_) => {
+                    crash::point(Point::AfterRejection).await;
                     self.hold.store_is_back();
                     return Disposition::Ack;
                 }

@@ -9,7 +9,10 @@ use super::{
     patience::Patience,
     ports::{NotificationReader, ReceivedNotification, Reconciled, Store},
 };
-use crate::metric::{self, Received};
+use crate::{
+    crash::{self, Point},
+    metric::{self, Received},
+};
 use std::sync::Arc;
 
 /// Reconciles notifications, many at a time.
@@ -32,10 +35,12 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
         };
         // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
         //   is a duplicate of what is recorded.
+        crash::point(Point::BeforeReconcile).await;
         let mut patience = Patience::for_the_store();
         loop {
             match self.store.reconcile(&merchant, &notification).await {
                 Ok(reconciled) => {
+                    crash::point(Point::AfterReconcile).await;
                     self.hold.store_is_back();
                     metric::notification_received_by_reconciler(counted(reconciled));
                     return Disposition::Ack;

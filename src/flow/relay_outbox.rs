@@ -5,7 +5,11 @@
 //! Never: a row is dropped; an order's second event is first published before its first is confirmed.
 
 use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelaySeat, StoreError};
-use crate::{domain::event::EventType, metric};
+use crate::{
+    crash::{self, Point},
+    domain::event::EventType,
+    metric,
+};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
@@ -55,12 +59,15 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
         loop {
             // 1 Read the oldest; this fails if the seat is lost.
             let events = outbox.unpublished(BATCH_MAX).await?;
+            crash::point(Point::BeforeRelay).await;
             let full = events.len() >= BATCH_MAX as usize;
             // 2 Publish in waves, and wait for the confirms.
             let confirmed = self.publish_in_waves(events).await;
             let progress = !confirmed.is_empty();
+            crash::point(Point::BeforeMark).await;
             // 3 Take out what is confirmed.
             outbox.mark_published(&confirmed).await?;
+            crash::point(Point::AfterMark).await;
             if full && progress {
                 continue;
             }
@@ -88,6 +95,7 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
                 .filter(|e| e.order_key.is_none_or(|key| !held_back.contains(&key)))
                 .collect();
             let answers = self.publisher.publish(&wave).await;
+            crash::point(Point::BetweenWaves).await;
             if answers.iter().all(|answer| *answer == Published::Unconfirmed) {
                 // The broker is away: the later waves would only wait for it, one after the other.
                 break;

@@ -5,6 +5,7 @@
 
 use super::Limits;
 use crate::{
+    crash::{self, Point},
     domain::notification::{MissingHeader, SignedHeaders},
     flow::ports::{NotificationPublisher, NotificationReader, Published, ReceivedNotification},
     metric::{self, Received},
@@ -97,12 +98,12 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         }
         // 4 Whose is it? Nobody's costs no more than this.
         self.reader.verify(&headers, &body).ok_or(NotTaken::NotAuthentic)?;
+        crash::point(Point::BeforePublish).await;
         // 5 On the broker, confirmed. If we die before the answer, DOKU sends it again.
-        match self
-            .publisher
-            .publish_notification(&ReceivedNotification { request_target, headers, body })
-            .await
-        {
+        let received = ReceivedNotification { request_target, headers, body };
+        let published = self.publisher.publish_notification(&received).await;
+        crash::point(Point::AfterPublish).await;
+        match published {
             Published::Confirmed => Ok(()),
             Published::Unconfirmed => Err(NotTaken::BrokerAway),
         }

@@ -9,7 +9,10 @@ use super::{
     publisher::{PublishAnswer, Publisher},
     topology::Names,
 };
-use crate::flow::disposition::{DeadReason, Disposition};
+use crate::{
+    crash::{self, Point},
+    flow::disposition::{DeadReason, Disposition},
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use lapin::{
@@ -110,6 +113,8 @@ impl<H: Handler> InHand<H> {
             (None, Some(self.company.read().await))
         };
         let body = Bytes::from(std::mem::take(&mut raw.data));
+        crash::on_delivery(&body);
+        crash::point(Point::Received).await;
         let delivery = Delivery {
             body: body.clone(),
             content_type: raw.properties.content_type().as_ref().map(ToString::to_string),
@@ -119,7 +124,12 @@ impl<H: Handler> InHand<H> {
         };
         let ended = AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await;
         let said = match ended {
-            Ok(Disposition::Ack) => self.ack(&raw.acker, Finished::Acked).await,
+            Ok(Disposition::Ack) => {
+                crash::point(Point::BeforeAck).await;
+                let acked = self.ack(&raw.acker, Finished::Acked).await;
+                crash::point(Point::AfterAck).await;
+                acked
+            }
             Ok(Disposition::Requeue) => self.give_back(&raw.acker).await,
             Ok(Disposition::DeadLetter { reason, detail }) => {
                 self.dead_letter(&raw.acker, &raw.properties, body, reason, &detail).await
@@ -180,10 +190,14 @@ impl<H: Handler> InHand<H> {
         reason: DeadReason,
         detail: &str,
     ) -> Result<(), BrokerError> {
+        crash::point(Point::BeforeDeadLetter).await;
         let letter = Message::dead_letter(&self.names, &self.queue, properties, body, reason, detail)
             .map_err(|e| BrokerError::failed("dead-lettering", e))?;
         match self.publisher.publish_one(letter).await {
-            PublishAnswer::Confirmed => self.ack(acker, Finished::DeadLettered).await,
+            PublishAnswer::Confirmed => {
+                crash::point(Point::AfterDeadLetter).await;
+                self.ack(acker, Finished::DeadLettered).await
+            }
             answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {
                 tracing::error!(queue = self.queue, ?answer, "a dead letter was not taken: delivered again");
                 sleep(DEAD_LETTER_PAUSE).await;
