@@ -10,6 +10,7 @@ mod answers;
 mod budgets;
 mod check_status;
 mod claims;
+mod crashes;
 mod deliveries;
 mod doubt;
 mod events;

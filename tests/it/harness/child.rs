@@ -1,8 +1,10 @@
 //! The service as a process of its own, for stories that kill it.
 
 use super::{World, eventually};
+use jenius_pay::crash::Point;
 use std::{
     io::{Read, Write},
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -50,6 +52,20 @@ impl Service {
 
     pub fn start_unready(world: &World, extra: &[(&str, &str)]) -> Self {
         Self::spawn(world, &[], extra)
+    }
+
+    /// Killed at a crash point by the `nth` who reaches it, and whoever comes after.
+    pub fn start_to_die(world: &World, point: Point, nth: usize) -> Self {
+        Self::spawn(world, &[], &[("JENIUS_CRASH_AT", &format!("{}:{nth}", point.name()))])
+    }
+
+    /// Waits until it was killed at its crash point, and says how many were held there.
+    pub async fn died(&mut self) -> usize {
+        let status = self.ended(super::PATIENCE * 2).await;
+        assert_eq!(status.signal(), Some(9), "it was to be killed: {status}\n{}", self.log());
+        let log = self.log();
+        let held = log.lines().find_map(|line| line.strip_prefix("JENIUS_CRASH_AT: "));
+        held.and_then(|held| held.rsplit(' ').next()?.parse().ok()).unwrap()
     }
 
     fn spawn(world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
