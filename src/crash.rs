@@ -106,7 +106,7 @@ mod armed {
     const AT: &str = "JENIUS_CRASH_AT";
     const ON: &str = "JENIUS_CRASH_ON";
     /// Nobody else comes where nobody has come for so long.
-    const QUIET: Duration = Duration::from_millis(250);
+    const QUIET: Duration = Duration::from_millis(600);
 
     struct Strike {
         point: Point,
