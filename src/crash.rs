@@ -38,6 +38,8 @@ points! {
     BeforeAsk = "before_ask",
     /// DOKU has answered, nobody knows it.
     AfterAnswer = "after_answer",
+    /// What some attempts taught is committed, and none of them knows it.
+    RecordsCommitted = "records_committed",
     /// What the attempt taught is committed.
     AfterRecord = "after_record",
     /// The story has ended, the broker does not know.
@@ -55,6 +57,10 @@ points! {
     AfterTending = "after_tending",
     /// A notification is verified and read.
     BeforeReconcile = "before_reconcile",
+    /// It is parked; whether its order appeared meanwhile has not been looked at.
+    Parked = "parked",
+    /// Some notifications are committed with what follows, and none of their stories knows it.
+    NotificationsCommitted = "notifications_committed",
     /// It is committed with what follows, or parked.
     AfterReconcile = "after_reconcile",
     /// The ingress knows whose notification it is; the broker does not have it.

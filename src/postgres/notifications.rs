@@ -10,6 +10,7 @@ use super::{
     rows::storable,
 };
 use crate::{
+    crash::{self, Point},
     domain::{
         ids::{InvoiceNumber, MerchantName},
         notification::{NotApplied, Notification},
@@ -101,6 +102,7 @@ impl Group for OfKnownOrders {
         let plan = self.0.plan.clone();
         let marked =
             self.0.transaction(move |c| Box::pin(async move { record_known(c, &all, &plan).await })).await?;
+        crash::point(Point::NotificationsCommitted).await;
         Ok(marked
             .into_iter()
             .map(|marked| {
@@ -182,6 +184,7 @@ async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Re
         }
         Looked::Parked(key) => key,
     };
+    crash::point(Point::Parked).await;
     // The order may have been claimed since we looked, by somebody who looked for parked rows before ours
     // was committed: whoever commits last sees the other.
     let Some(order_key) = find_order(inner, &verified).await? else { return Ok(Reconciled::Parked) };

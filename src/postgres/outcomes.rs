@@ -9,6 +9,7 @@ use super::{
     orders::{self, Brought, LockedOrder, write_all},
 };
 use crate::{
+    crash::{self, Point},
     domain::{
         Time,
         attempt::{AttemptMade, AttemptOf, AttemptTime},
@@ -78,7 +79,10 @@ impl Group for Attempts {
 
     async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
         let plan = self.0.plan.clone();
-        self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &plan).await })).await
+        let recorded =
+            self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &plan).await })).await?;
+        crash::point(Point::RecordsCommitted).await;
+        Ok(recorded)
     }
 
     async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Brought, StoreError> {

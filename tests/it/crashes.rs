@@ -29,7 +29,7 @@ const fn relayed(point: Point) -> Strike {
 
 /// All of them prove M1 (one Request-Id, the same bytes), M7 (something is due for what is open), and that
 /// the versions are contiguous and first told in order (E4).
-const COMMANDS: [Strike; 18] = [
+const COMMANDS: [Strike; 19] = [
     // E1: nothing is acked before it is committed.
     at(Point::Received, IN_COMPANY),
     at(Point::BeforeClaim, IN_COMPANY),
@@ -39,6 +39,7 @@ const COMMANDS: [Strike; 18] = [
     at(Point::AfterParked, IN_COMPANY),
     at(Point::BeforeAsk, IN_COMPANY),
     at(Point::AfterAnswer, IN_COMPANY),
+    at(Point::RecordsCommitted, IN_COMPANY),
     at(Point::AfterRecord, IN_COMPANY),
     // E1 again, and E10: a dead letter is there once or more, never not at all.
     at(Point::BeforeAck, IN_COMPANY),
@@ -55,19 +56,21 @@ const COMMANDS: [Strike; 18] = [
     relayed(Point::AfterMark),
 ];
 
-const NOTIFICATIONS: [Strike; 16] = [
+const NOTIFICATIONS: [Strike; 18] = [
     // E6: what DOKU got its 200 for is on the broker.
     at(Point::BeforePublish, ALONE),
     at(Point::AfterPublish, ALONE),
     // E1 and E7: reconciled before the ack; what comes again changes nothing twice.
     at(Point::Received, IN_COMPANY),
     at(Point::BeforeReconcile, IN_COMPANY),
+    at(Point::NotificationsCommitted, IN_COMPANY),
     at(Point::AfterReconcile, IN_COMPANY),
     at(Point::BeforeAck, IN_COMPANY),
     at(Point::AfterAck, IN_COMPANY),
     at(Point::BeforeDeadLetter, ALONE),
     at(Point::AfterDeadLetter, ALONE),
     // E8: what was parked is applied, and DOKU is not asked.
+    at(Point::Parked, ALONE),
     at(Point::AfterClaim, ALONE),
     at(Point::AfterParked, ALONE),
     // The dead one left claims behind, for which something is parked.

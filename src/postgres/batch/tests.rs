@@ -1,3 +1,5 @@
+//! Items that come together are done together, and whatever one of them does, the others get their answers.
+
 use super::*;
 use tokio::sync::Semaphore;
 
