@@ -20,11 +20,14 @@ use std::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A database that has not answered by then is away. A host that vanished closes no connection: the kernel
+/// would wait for a quarter of an hour.
+const LOOK_MAX: Duration = Duration::from_secs(8);
 /// It reads every command since the first that is not settled.
 const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
@@ -40,9 +43,11 @@ pub async fn watch_database(
 ) {
     let mut was_up = None;
     while !stop.is_cancelled() {
-        let fault = look(&pool, environment).await.err().map(|error| match error {
-            StoreError::Away(detail) | StoreError::Refused(detail) => detail,
-        });
+        let fault = match timeout(LOOK_MAX, look(&pool, environment)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(StoreError::Away(detail) | StoreError::Refused(detail))) => Some(detail),
+            Err(_) => Some(format!("no answer within {} s", LOOK_MAX.as_secs())),
+        };
         let is_up = fault.is_none();
         if was_up != Some(is_up) {
             metric::connection_up(metric::Dependency::Postgres, is_up);
