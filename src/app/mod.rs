@@ -339,6 +339,10 @@ impl Shared {
     }
 
     fn hold(&self) -> Hold {
-        Hold { store_state: self.seen.store_state.clone(), stop: self.attempts.stop.clone() }
+        Hold {
+            store_state: self.seen.store_state.clone(),
+            held: Arc::clone(&self.seen.held),
+            stop: self.attempts.stop.clone(),
+        }
     }
 }

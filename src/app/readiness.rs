@@ -2,7 +2,7 @@
 
 use crate::{
     config::Role,
-    flow::{gate::Gate, store_state::StoreState},
+    flow::{gate::Gate, hold::Held, store_state::StoreState},
     http::admin::{Health, Readiness},
     rabbit::Broker,
 };
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 pub struct Seen {
     roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
+    pub held: Arc<Held>,
     /// What is wrong with the database, for a person; empty where nothing is.
     database: Mutex<String>,
     pub relay_active: watch::Sender<bool>,
@@ -32,6 +33,7 @@ impl Seen {
         Self {
             roles: roles.clone(),
             store_state: watch::Sender::new(StoreState::Away),
+            held: Arc::default(),
             database: Mutex::new("not reached yet".to_owned()),
             relay_active: watch::Sender::new(false),
             stranded: AtomicU64::new(0),
@@ -69,7 +71,10 @@ impl Seen {
 
     fn postgres(&self) -> Health {
         let fault = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if fault.is_empty() { Health::ok("up and migrated") } else { Health::bad(fault) }
+        if !fault.is_empty() {
+            return Health::bad(fault);
+        }
+        self.held.fault().map_or_else(|| Health::ok("up and migrated"), Health::bad)
     }
 
     fn doku(&self) -> Health {

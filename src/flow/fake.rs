@@ -191,7 +191,11 @@ pub fn worker(
         gate: Gate::new(&limits, [MerchantName::default_account()]),
         rules: Rules { notification_path: "/n".to_owned(), production: false },
         budgets: Budgets { payment: Duration::from_secs(900), refund: Duration::from_secs(900) },
-        hold: Hold { store_state: watch::Sender::new(StoreState::Up), stop: stop.clone() },
+        hold: Hold {
+            store_state: watch::Sender::new(StoreState::Up),
+            held: Arc::default(),
+            stop: stop.clone(),
+        },
     };
     (worker, steps, stop)
 }

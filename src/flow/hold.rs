@@ -1,6 +1,7 @@
 //! Holding a delivery while the store is away: the same for everybody who works on deliveries.
 
 use super::{disposition::Disposition, patience::Patience, ports::StoreError, store_state::StoreState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Hold {
     /// While it says that the store is away, nothing is taken from the broker.
     pub store_state: watch::Sender<StoreState>,
+    pub held: Arc<Held>,
     /// Nobody waits any more after it.
     pub stop: CancellationToken,
 }
@@ -16,8 +18,9 @@ pub struct Hold {
 impl Hold {
     /// Waits before the store is asked again; after too long the broker keeps the delivery instead.
     pub async fn on(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
-        if matches!(error, StoreError::Away(_)) {
+        if let StoreError::Away(detail) = error {
             self.store_state.send_replace(StoreState::Away);
+            patience.holds(&self.held, detail);
         }
         match error {
             StoreError::Away(_) if patience.wait(&self.stop).await => None,
@@ -35,5 +38,68 @@ impl Hold {
     /// A change has committed: deliveries may come as fast as configured again.
     pub fn store_is_back(&self) {
         self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
+    }
+}
+
+/// The deliveries that are held now. A database may answer whoever looks at it and still take no change: a
+/// table is locked, a disk is full. Then these are what says so.
+#[derive(Debug, Default)]
+pub struct Held(Mutex<Holding>);
+
+#[derive(Debug, Default)]
+struct Holding {
+    deliveries: usize,
+    why: String,
+}
+
+impl Held {
+    /// For a person; `None` where nothing is held.
+    pub fn fault(&self) -> Option<String> {
+        let holding = self.lock();
+        let Holding { deliveries, why } = &*holding;
+        (*deliveries > 0).then(|| format!("deliveries held, their changes not taken: {deliveries}; {why}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holding> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OneHeld(Arc<Held>);
+
+impl OneHeld {
+    pub fn new(held: &Arc<Held>) -> Self {
+        held.lock().deliveries += 1;
+        Self(Arc::clone(held))
+    }
+
+    pub fn because(&self, why: &str) {
+        why.clone_into(&mut self.0.lock().why);
+    }
+}
+
+impl Drop for OneHeld {
+    fn drop(&mut self) {
+        self.0.lock().deliveries -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_told_until_its_end() {
+        let held = Arc::new(Held::default());
+        assert_eq!(held.fault(), None);
+        let (one, other) = (OneHeld::new(&held), OneHeld::new(&held));
+        one.because("locked");
+        assert!(held.fault().unwrap().contains("not taken: 2"));
+        drop(other);
+        assert!(held.fault().unwrap().ends_with("locked"));
+        drop(one);
+        assert_eq!(held.fault(), None);
     }
 }

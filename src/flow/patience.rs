@@ -1,6 +1,7 @@
 //! How long work in hand is held while the store is away: growing waits, jittered, up to a limit.
 
-use std::time::Duration;
+use super::hold::{Held, OneHeld};
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +15,17 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 pub struct Patience {
     since: Instant,
     wait: Duration,
+    held: Option<OneHeld>,
 }
 
 impl Patience {
     pub fn for_the_store() -> Self {
-        Self { since: Instant::now(), wait: FIRST_WAIT }
+        Self { since: Instant::now(), wait: FIRST_WAIT, held: None }
+    }
+
+    /// It is a delivery's, which is held from now to its end.
+    pub(super) fn holds(&mut self, held: &Arc<Held>, why: &str) {
+        self.held.get_or_insert_with(|| OneHeld::new(held)).because(why);
     }
 
     /// Waits before the next try; false when it has lasted long enough, or the process stops.
