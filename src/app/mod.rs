@@ -138,18 +138,18 @@ impl App {
             }
         };
         let rest_stop = self.rest_stop.clone();
-        self.rest.spawn(watchers::watch_database(
+        let watching = watchers::watch_database(
             shared.pool.clone(),
             shared.config.doku.environment,
             Arc::clone(&shared.seen),
-            rest_stop.clone(),
-        ));
-        self.rest.spawn(watchers::refresh_gauges(
+        );
+        self.rest.spawn(watchers::until(rest_stop.clone(), watching));
+        let refreshing = watchers::refresh_gauges(
             shared.store.clone(),
             shared.gateway.accounts(),
             Arc::clone(&shared.seen),
-            rest_stop,
-        ));
+        );
+        self.rest.spawn(watchers::until(rest_stop, refreshing));
         let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
         self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
         for role in roles {
@@ -265,9 +265,9 @@ impl App {
         self.relay_stop.cancel();
         self.rest_stop.cancel();
         self.rest.close();
-        // The links close in bounded time; after the limit nobody waits for them.
+        // The links close in bounded time; after the limit or a second signal nobody waits for them.
         if drained == Drained::Finished {
-            self.rest.wait().await;
+            let _ = self.shutdown.now.run_until_cancelled(self.rest.wait()).await;
         }
         drained
     }

@@ -34,15 +34,10 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// With very many open orders the figures come less often: counting takes no more than this share of time.
 const GAUGES_SHARE: u32 = 20;
 
-/// Looks at the database until the stop, and says what it sees.
-pub async fn watch_database(
-    pool: PgPool,
-    environment: Environment,
-    seen: Arc<Seen>,
-    stop: CancellationToken,
-) {
+/// Looks at the database, and says what it sees. Runs for ever.
+pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Seen>) {
     let mut was_up = None;
-    while !stop.is_cancelled() {
+    loop {
         let fault = match timeout(LOOK_MAX, look(&pool, environment)).await {
             Ok(Ok(())) => None,
             Ok(Err(StoreError::Away(detail) | StoreError::Refused(detail))) => Some(detail),
@@ -61,7 +56,7 @@ pub async fn watch_database(
             was_up = Some(is_up);
         }
         seen.database(fault);
-        let _ = stop.run_until_cancelled(sleep(LOOK_EVERY)).await;
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -73,15 +68,10 @@ async fn look(pool: &PgPool, environment: Environment) -> Result<(), StoreError>
     Err(StoreError::Refused("the schema is not the one of this version: run `jenius-pay migrate`".to_owned()))
 }
 
-/// Keeps the gauges that are counted in the database.
-pub async fn refresh_gauges(
-    store: PostgresStore,
-    accounts: Vec<Account>,
-    seen: Arc<Seen>,
-    stop: CancellationToken,
-) {
+/// Keeps the gauges that are counted in the database. Runs for ever.
+pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: Arc<Seen>) {
     let mut balanced: Option<Instant> = None;
-    while !stop.is_cancelled() {
+    loop {
         let started = Instant::now();
         if balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
             balanced = Some(Instant::now());
@@ -95,8 +85,7 @@ pub async fn refresh_gauges(
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
         }
-        let pause = GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE);
-        let _ = stop.run_until_cancelled(sleep(pause)).await;
+        sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
     }
 }
 

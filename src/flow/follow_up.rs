@@ -54,9 +54,12 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                 let store = Arc::clone(&self.attempts.store);
                 tracker.spawn(async move { tend_parked(&*store).await });
             }
-            let sleep = match self.pick_up(&tracker, &hand).await {
-                Ok(sleep) => sleep,
-                Err(error) => {
+            // Nothing is in hand before it is spawned: a stop need not wait for a database that is away.
+            let picking_up = self.pick_up(&tracker, &hand);
+            let sleep = match self.attempts.stop.run_until_cancelled(picking_up).await {
+                None => break,
+                Some(Ok(sleep)) => sleep,
+                Some(Err(error)) => {
                     tracing::debug!(%error, "follow-up waits for the database");
                     SLEEP_MAX
                 }

@@ -37,7 +37,9 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
     /// Runs until the stop, and then until the outbox is empty or cannot be emptied.
     pub async fn run(self) {
         while !self.stop.is_cancelled() {
-            match self.seat.take().await {
+            // Without a seat there is nothing to relay before the stop.
+            let Some(taken) = self.stop.run_until_cancelled(self.seat.take()).await else { return };
+            match taken {
                 Ok(Some(outbox)) => {
                     self.active.send_replace(true);
                     if let Err(error) = self.relay(outbox).await {
