@@ -1,26 +1,26 @@
 //! The broker, the database or DOKU away: the process stays up, says which, loses nothing, dead-letters
 //! nothing, and recovers by itself.
 
-use crate::{
-    events::broker_behind_a_proxy,
-    harness::{
-        World,
-        child::Service,
-        eventually, payment,
-        proxy::{Mode, Proxy},
-        servers::Server,
-        world::a_while,
-    },
+mod nowhere;
+mod outage;
+pub mod scene;
+mod story;
+mod table;
+
+use crate::harness::{
+    World,
+    child::Service,
+    eventually, payment, proof,
+    proxy::{Mode, Proxy},
+    servers::Server,
+    world::a_while,
 };
 use jenius_pay::{app::Role, sandbox::Faults};
+use outage::Outage;
+use scene::Scene;
 use serde_json::Value;
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
-
-/// Recovery is bounded by the longest backoff and one look around.
-const RECOVERED_WITHIN: Duration = Duration::from_secs(35);
+use std::{net::SocketAddr, time::Duration};
+use story::Run;
 
 async fn database_behind_a_proxy(world: &mut World) -> Proxy {
     let mut url = world.database.url.clone();
@@ -32,72 +32,59 @@ async fn database_behind_a_proxy(world: &mut World) -> Proxy {
     proxy
 }
 
-async fn readyz(world: &World) -> (u16, Value) {
-    let (status, body) = world.admin("/readyz").await;
-    (status, serde_json::from_str(&body).unwrap())
-}
-
-/// Waits until `/readyz` is 503 and names the dependency, while `/livez` stays 200.
-async fn unready(world: &World, dependency: &str) {
-    let away = || async {
-        assert_eq!(world.admin("/livez").await.0, 200);
-        let (status, ready) = readyz(world).await;
-        (status == 503 && ready["dependencies"][dependency]["ok"] == false).then_some(())
+/// Every outage, one after the other, on five services at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_outage_is_named_survived_and_made_good() {
+    use Outage::*;
+    let own_broker = async || {
+        let server = Server::start("rabbitmq").await;
+        let outages = [
+            BrokerStopped,
+            BrokerKilled,
+            BrokerMemoryAlarm,
+            QueueDeleted,
+            ConsumerCancelled,
+            ChannelClosed,
+            AckTimeout,
+        ];
+        told(Scene::new(Some(server), None).await, &outages).await
     };
-    eventually(&format!("/readyz to say that {dependency} is away"), away).await;
+    let shared_broker = async || told(Scene::new(None, None).await, &[BrokerReset, BrokerBlackHole]).await;
+    let own_postgres = async || {
+        let server = Server::start("postgres").await;
+        let outages = [PostgresRestarted, PostgresBlackHole, PostgresFull, PostgresReadOnly, PostgresLocked];
+        told(Scene::new(None, Some(server)).await, &outages).await
+    };
+    let doku = async || told(Scene::new(None, None).await, &[DokuDown, DokuSlow, DokuRefuses]).await;
+    let nowhere = async || {
+        let is_wanted = only().is_none_or(|only| nowhere::NAME.contains(&only));
+        if is_wanted { vec![nowhere::tell().await] } else { Vec::new() }
+    };
+    let (a, b, c, d, e) = tokio::join!(own_broker(), shared_broker(), own_postgres(), doku(), nowhere());
+    let runs: Vec<Run> = [a, b, c, d, e].into_iter().flatten().collect();
+    let has_run = |outage: &Outage| runs.iter().any(|run| run.outage == outage.name());
+    assert!(only().is_some() || Outage::ALL.iter().all(has_run), "an outage was left out");
+    proof::section("outages", &table::of(&runs));
 }
 
-async fn ready(world: &World) {
-    let start = Instant::now();
-    eventually("/readyz to be 200", async || (readyz(world).await.0 == 200).then_some(())).await;
-    assert!(start.elapsed() < RECOVERED_WITHIN, "ready only after {:?}", start.elapsed());
+/// For a person who looks into one of them.
+fn only() -> Option<String> {
+    std::env::var("JENIUS_OUTAGE").ok()
 }
 
-async fn pays(world: &World) {
-    let invoice = world.invoice();
-    world.publish(&payment(&invoice)).await;
-    world.event(&invoice, "payment.accepted").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_broker_refuses_or_vanishes_and_comes_back() {
-    for mode in [Mode::Refuse, Mode::BlackHole] {
-        let mut world = World::with().without_service().build().await;
-        let proxy = broker_behind_a_proxy(&mut world).await;
-        world.start(&Role::ALL).await;
-        ready(&world).await;
-        pays(&world).await;
-        proxy.set(mode);
-        unready(&world, "broker").await;
-        let meanwhile = world.invoice();
-        world.publish(&payment(&meanwhile)).await;
-        proxy.set(Mode::Forward);
-        ready(&world).await;
-        world.event(&meanwhile, "payment.accepted").await;
-        assert_eq!(world.broker.depth("dead").await, 0);
-        world.end().await;
+async fn told(mut scene: Scene, outages: &[Outage]) -> Vec<Run> {
+    let only = only().unwrap_or_default();
+    let rounds = std::env::var("JENIUS_OUTAGE_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    let mut runs = Vec::new();
+    for _ in 0..rounds {
+        for outage in outages.iter().filter(|outage| outage.name().contains(&only)) {
+            scene.renew().await;
+            runs.push(story::tell(&mut scene, *outage).await);
+            println!("{:?}", runs.last().unwrap());
+        }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_database_refuses_or_vanishes_and_comes_back() {
-    for mode in [Mode::Refuse, Mode::BlackHole] {
-        let mut world = World::with().without_service().build().await;
-        let proxy = database_behind_a_proxy(&mut world).await;
-        world.start(&Role::ALL).await;
-        ready(&world).await;
-        pays(&world).await;
-        proxy.set(mode);
-        unready(&world, "postgres").await;
-        let meanwhile = world.invoice();
-        world.publish(&payment(&meanwhile)).await;
-        a_while().await;
-        assert_eq!(world.sandbox.ledger().sends_of(&meanwhile).count(), 0, "asked without a claim");
-        proxy.set(Mode::Forward);
-        ready(&world).await;
-        world.event(&meanwhile, "payment.accepted").await;
-        world.end().await;
-    }
+    scene.end().await;
+    runs
 }
 
 /// Twenty outages of the database, with commands in hand: none of them is dead-lettered.
@@ -154,80 +141,6 @@ async fn a_breaker_that_opens_twenty_times_dead_letters_nothing() {
     }
     assert_eq!(world.broker.depth("dead").await, 0);
     world.end().await;
-}
-
-/// The broker takes a delivery back because it is held too long while the database is away. Taken again each
-/// time it would be dead-lettered at the delivery limit: so nothing is taken until the database is back.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ack_timeout_dead_letters_nothing() {
-    let server = Server::start("rabbitmq").await;
-    server.ctl(&["eval", "application:set_env(rabbit, consumer_timeout, 1000)."]);
-    server.ctl(&["eval", "application:set_env(rabbit, channel_tick_interval, 500)."]);
-    let mut world = World::with().without_service().on_broker(&server.url).build().await;
-    let proxy = database_behind_a_proxy(&mut world).await;
-    world.start(&Role::ALL).await;
-    ready(&world).await;
-    proxy.set(Mode::Refuse);
-    let invoices: Vec<String> = (0..20).map(|_| world.invoice()).collect();
-    for invoice in &invoices {
-        world.publish(&payment(invoice)).await;
-    }
-    // The one in hand comes back with its timeout.
-    eventually("the broker to have all of them", async || {
-        (world.broker.depth("payments").await == 20).then_some(())
-    })
-    .await;
-    for _ in 0..80 {
-        assert_eq!(world.broker.depth("payments").await, 20, "taken again while the database is away");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    proxy.set(Mode::Forward);
-    for invoice in &invoices {
-        world.event(invoice, "payment.accepted").await;
-    }
-    assert_eq!(world.broker.depth("dead").await, 0);
-    world.end().await;
-    server.stop();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_stopped_or_blocked_comes_back_and_so_do_we() {
-    let mut server = Server::start("rabbitmq").await;
-    let mut world = World::with().on_broker(&server.url).build().await;
-    pays(&world).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-
-    // A memory alarm: publishers are blocked, the process stays, and events wait.
-    server.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
-    a_while().await;
-    assert_eq!(world.admin("/livez").await.0, 200);
-    server.ctl(&["set_vm_memory_high_watermark", "0.4"]);
-    pays(&world).await;
-
-    server.kill();
-    unready(&world, "broker").await;
-    server.restart().await;
-    world.broker.reconnect().await;
-    ready(&world).await;
-    pays(&world).await;
-    world.end().await;
-    server.stop();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_killed_comes_back_and_so_do_we() {
-    let mut server = Server::start("postgres").await;
-    let world = World::with().on_database(&server.url).build().await;
-    pays(&world).await;
-    server.kill();
-    unready(&world, "postgres").await;
-    let meanwhile = world.invoice();
-    world.publish(&payment(&meanwhile)).await;
-    server.restart().await;
-    ready(&world).await;
-    world.event(&meanwhile, "payment.accepted").await;
-    world.end().await;
-    server.stop();
 }
 
 /// Neither server is there at the start: the process waits, and says for what.

@@ -137,3 +137,9 @@ impl Drop for Service {
         let _ = std::fs::remove_file(&self.log);
     }
 }
+
+impl Service {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}

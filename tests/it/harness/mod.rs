@@ -9,6 +9,7 @@ pub mod proof;
 pub mod proxy;
 pub mod reports;
 pub mod servers;
+pub mod vitals;
 pub mod world;
 
 pub use commands::{payment, refund};

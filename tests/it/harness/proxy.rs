@@ -1,9 +1,15 @@
-//! A TCP proxy between the service and a server, which can be cut, go silent, or refuse.
+//! A TCP proxy between the service and a server, which can be cut, go silent, or refuse. It counts who comes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
 };
 
@@ -14,11 +20,21 @@ pub enum Mode {
     BlackHole,
     /// Connections are closed, new ones too.
     Refuse,
+    /// The same, but nobody listens: the kernel says so.
+    Down,
+}
+
+impl Mode {
+    fn cuts(self) -> bool {
+        matches!(self, Self::Refuse | Self::Down)
+    }
 }
 
 pub struct Proxy {
     pub address: SocketAddr,
-    mode: Arc<watch::Sender<Mode>>,
+    mode: watch::Sender<Mode>,
+    resets: watch::Sender<u64>,
+    accepted: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -26,40 +42,105 @@ impl Proxy {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mode = Arc::new(watch::Sender::new(Mode::Forward));
-        let modes = Arc::clone(&mode);
-        tokio::spawn(async move {
-            while let Ok((inbound, _)) = listener.accept().await {
-                tokio::spawn(carry(inbound, target, modes.subscribe()));
-            }
-        });
-        Self { address, mode }
+        let proxy = Self {
+            address,
+            mode: watch::Sender::new(Mode::Forward),
+            resets: watch::Sender::new(0),
+            accepted: Arc::default(),
+        };
+        let line = Line { target, mode: proxy.mode.subscribe(), resets: proxy.resets.subscribe() };
+        tokio::spawn(serve(listener, line, Arc::clone(&proxy.accepted)));
+        proxy
+    }
+
+    /// The same for a server's URL, which it changes so that it leads through the proxy.
+    pub async fn before(url: &mut url::Url) -> Self {
+        let target = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap()).parse().unwrap();
+        let proxy = Self::to(target).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.address.port())).unwrap();
+        proxy
     }
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// Resets what is open, once; who comes afterwards is let through.
+    pub fn reset(&self) {
+        self.resets.send_modify(|resets| *resets += 1);
+    }
+
+    /// Connections that were accepted so far, whatever became of them.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
 }
 
-async fn carry(inbound: TcpStream, target: SocketAddr, mut mode: watch::Receiver<Mode>) {
-    if *mode.borrow_and_update() == Mode::Refuse {
+/// What one connection needs to know.
+#[derive(Clone)]
+struct Line {
+    target: SocketAddr,
+    mode: watch::Receiver<Mode>,
+    resets: watch::Receiver<u64>,
+}
+
+async fn serve(mut listener: TcpListener, line: Line, accepted: Arc<AtomicU64>) {
+    let address = listener.local_addr().unwrap();
+    let mut mode = line.mode.clone();
+    loop {
+        tokio::select! {
+            Ok((inbound, _)) = listener.accept() => {
+                accepted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(carry(inbound, line.clone()));
+                continue;
+            }
+            down = reaches(&mut mode, |mode| mode == Mode::Down) => if !down { return },
+        }
+        drop(listener);
+        // Bound and not listening: refused by the kernel, and nobody else can have the port.
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind(address).unwrap();
+        if !reaches(&mut mode, |mode| mode != Mode::Down).await {
+            return;
+        }
+        listener = held.listen(1024).unwrap();
+    }
+}
+
+/// False where the proxy is gone.
+async fn reaches(mode: &mut watch::Receiver<Mode>, wanted: fn(Mode) -> bool) -> bool {
+    mode.wait_for(|mode| wanted(*mode)).await.is_ok()
+}
+
+async fn carry(inbound: TcpStream, mut line: Line) {
+    line.resets.mark_unchanged();
+    if line.mode.borrow_and_update().cuts() {
         return;
     }
-    let Ok(outbound) = TcpStream::connect(target).await else { return };
-    let (client_read, client_write) = inbound.into_split();
-    let (server_read, server_write) = outbound.into_split();
-    let up = pump(client_read, server_write, mode.clone());
-    let down = pump(server_read, client_write, mode.clone());
-    tokio::select! {
-        () = up => {}
-        () = down => {}
-        _ = mode.wait_for(|mode| *mode == Mode::Refuse) => {}
+    let Ok(outbound) = TcpStream::connect(line.target).await else {
+        // The closest to being refused.
+        let _ = inbound.set_zero_linger();
+        return;
+    };
+    let (mut client_read, mut client_write) = inbound.into_split();
+    let (mut server_read, mut server_write) = outbound.into_split();
+    let is_reset = tokio::select! {
+        () = pump(&mut client_read, &mut server_write, line.mode.clone()) => false,
+        () = pump(&mut server_read, &mut client_write, line.mode.clone()) => false,
+        _ = line.mode.wait_for(|mode| mode.cuts()) => false,
+        _ = line.resets.changed() => true,
+    };
+    if is_reset {
+        let _ = client_write.as_ref().set_zero_linger();
+        let _ = server_write.as_ref().set_zero_linger();
     }
 }
 
 async fn pump(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
     mut mode: watch::Receiver<Mode>,
 ) {
     let mut buffer = vec![0; 16 * 1024];

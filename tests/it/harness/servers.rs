@@ -36,17 +36,28 @@ impl Server {
     }
 
     pub fn kill(&self) {
-        assert!(Command::new("kill").args(["-9", &self.pid]).status().unwrap().success());
+        self.signal("-KILL");
+    }
+
+    /// To its main process. PostgreSQL takes `-QUIT` as its immediate mode.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.pid]).status().unwrap().success());
+    }
+
+    /// Stops it in order, and leaves its data.
+    pub async fn halt(&self) {
+        let (kind, folder) = (self.kind, self.folder.clone());
+        let run = move || Command::new(script()).args(["stop", kind]).arg(folder).output().unwrap();
+        assert!(tokio::task::spawn_blocking(run).await.unwrap().status.success());
     }
 
     /// `rabbitmqctl`.
-    pub fn ctl(&self, arguments: &[&str]) {
-        let output = Command::new(script()).arg("ctl").arg(&self.folder).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    pub fn stop(self) {
-        drop(self);
+    pub async fn ctl(&self, arguments: &[&str]) {
+        let mut command = Command::new(script());
+        command.arg("ctl").arg(&self.folder).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {said:?}");
     }
 }
 
