@@ -22,6 +22,7 @@ mod operators;
 mod outages;
 mod payments;
 mod process;
+mod process_stop;
 mod readme_clients;
 mod reports;
 mod rules;

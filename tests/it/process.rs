@@ -1,12 +1,12 @@
-//! The program as it is started: exit codes, faults of its configuration, what it prints, how it stops.
+//! The program as it is started: exit codes, faults of its configuration, what it prints. How it stops is in
+//! `process_stop`.
 
 use crate::harness::{
     World,
-    child::{BINARY, Service, run},
-    commands::{self, payment_data, refund_data},
+    child::{BINARY, run},
+    commands::{payment_data, refund_data},
     eventually, payment,
 };
-use jenius_pay::sandbox::Faults;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
@@ -143,50 +143,5 @@ async fn watch_prints_one_event_a_line() {
     assert_eq!(event["specversion"], "1.0");
     child.kill().unwrap();
     child.wait().unwrap();
-    world.end().await;
-}
-
-/// SIGTERM: nothing new is taken, what is held finishes, and the process ends with 0 in time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_signal_finishes_what_is_held() {
-    let world = World::with().without_service().set("SHUTDOWN__DRAIN_MS", 10_000).build().await;
-    let slow = Faults { latency_ms: 800, ..Faults::default() };
-    world.sandbox.set_faults(slow).unwrap();
-    let mut service = Service::start(&world).await;
-    let invoices: Vec<String> = (0..50).map(|_| world.invoice()).collect();
-    for invoice in &invoices {
-        world.publish(&payment(invoice)).await;
-    }
-    eventually("some to be in flight", async || {
-        (world.database.count("SELECT count(*) FROM due WHERE token IS NOT NULL").await > 10).then_some(())
-    })
-    .await;
-    service.signal("-TERM");
-    let status = service.ended(Duration::from_secs(12)).await;
-    assert_eq!(status.code(), Some(0), "{}", service.log());
-    let claimed = "SELECT count(*) FROM due WHERE token IS NOT NULL";
-    assert_eq!(world.database.count(claimed).await, 0, "a claim was left behind");
-    world.sandbox.set_faults(Faults::default()).unwrap();
-    let service = Service::start(&world).await;
-    for invoice in &invoices {
-        world.event(invoice, "payment.accepted").await;
-        assert_eq!(world.sandbox.ledger().sends_of(invoice).count(), 1);
-    }
-    service.kill();
-    world.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_leaves_at_once() {
-    let world = World::with().without_service().set("DOKU__TIMEOUT_MS", 20_000).build().await;
-    let mut service = Service::start(&world).await;
-    world.publish(&commands::payment_with(&world.invoice(), "hang:15000")).await;
-    eventually("a send", async || (!world.sandbox.ledger().requests.is_empty()).then_some(())).await;
-    service.signal("-TERM");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(service.is_running());
-    service.signal("-TERM");
-    let status = service.ended(Duration::from_secs(3)).await;
-    assert_eq!(status.code(), Some(1), "work was cut off");
     world.end().await;
 }
