@@ -27,3 +27,4 @@ mod readme_clients;
 mod reports;
 mod rules;
 mod tls;
+mod soak;

@@ -1,0 +1,121 @@
+//! Two instances of the service, each behind proxies of its own, on one broker and one database that can be
+//! killed, with one DOKU.
+
+use crate::harness::{World, child::Service, proxy::Proxy, servers::Server, vitals};
+use std::time::{Duration, Instant};
+
+/// The longest backoff, the detection of a vanished host, and a busy machine.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Instance {
+    service: Option<Service>,
+    pub to_broker: Proxy,
+    pub to_postgres: Proxy,
+    settings: Vec<(&'static str, String)>,
+    /// What it held when it had just become ready.
+    first_kib: Option<u64>,
+}
+
+pub struct Fleet {
+    pub world: World,
+    pub rabbit: Server,
+    pub postgres: Server,
+    pub instances: [Instance; 2],
+    pub to_doku: Proxy,
+}
+
+impl Fleet {
+    pub async fn start(seed: u64) -> Self {
+        let (rabbit, postgres) = tokio::join!(Server::start("rabbitmq"), Server::start("postgres"));
+        let mut world = World::with()
+            .without_service()
+            .on_broker(&rabbit.url)
+            .on_database(&postgres.url)
+            .set("RETRY__INITIAL_MS", 100)
+            .set("RETRY__MAX_INTERVAL_MS", 1000)
+            .set("CHECK__FIRST_AFTER_MS", 1000)
+            .set("CHECK__MAX_INTERVAL_MS", 3000)
+            .sandbox(|sandbox| {
+                sandbox.seed = seed;
+                sandbox.fault_rate = 0.03;
+                sandbox.pay_after_ms = 300;
+                sandbox.retry_scale = 0.001;
+            })
+            .build()
+            .await;
+        let mut doku: url::Url = world.sandbox.base_url().parse().unwrap();
+        let to_doku = Proxy::before(&mut doku).await;
+        world.settings.insert("DOKU_BASE_URL".to_owned(), format!("http://{}", to_doku.address));
+        let instances = [Instance::new(&world).await, Instance::new(&world).await];
+        let mut fleet = Self { world, rabbit, postgres, instances, to_doku };
+        for which in 0..2 {
+            fleet.begin(which);
+        }
+        fleet.recovered().await;
+        fleet
+    }
+
+    /// Starts an instance that is not running; notifications go to it from now on.
+    pub fn begin(&mut self, which: usize) {
+        let instance = &mut self.instances[which];
+        assert!(instance.service.is_none());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let ingress = format!("127.0.0.1:{port}");
+        let mut extra: Vec<(&str, &str)> =
+            instance.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        extra.push(("JENIUS_PAY__INGRESS__LISTEN", &ingress));
+        instance.service = Some(Service::start_unready(&self.world, &extra));
+        instance.first_kib = None;
+        let notify = format!("http://{ingress}{}", crate::harness::world::PATH);
+        self.world.sandbox.set_notify_url(Some(&notify)).unwrap();
+    }
+
+    pub fn service(&mut self, which: usize) -> &mut Service {
+        self.instances[which].service.as_mut().expect("it runs")
+    }
+
+    pub fn take(&mut self, which: usize) -> Service {
+        self.instances[which].service.take().expect("it runs")
+    }
+
+    /// Waits until both are ready, and says how long it took.
+    pub async fn recovered(&mut self) -> Duration {
+        let start = Instant::now();
+        for which in 0..2 {
+            loop {
+                let service = self.service(which);
+                assert!(service.is_running(), "an instance ended by itself: {}", service.log());
+                let said = vitals::readyz(&service.admin).await;
+                if said.as_ref().is_some_and(|(status, _)| *status == 200) {
+                    break;
+                }
+                assert!(start.elapsed() < RECOVERED_WITHIN, "not ready after {RECOVERED_WITHIN:?}: {said:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let pid = self.service(which).id();
+            self.instances[which].first_kib = self.instances[which].first_kib.or(vitals::resident_kib(pid));
+        }
+        start.elapsed()
+    }
+
+    /// What each instance held when it became ready, and holds now.
+    pub fn memory_kib(&mut self) -> Vec<(u64, u64)> {
+        (0..2)
+            .map(|which| {
+                let pid = self.service(which).id();
+                (self.instances[which].first_kib.unwrap(), vitals::resident_kib(pid).unwrap())
+            })
+            .collect()
+    }
+}
+
+impl Instance {
+    async fn new(world: &World) -> Self {
+        let mut database = world.database.url.clone();
+        let mut broker: url::Url = world.settings["AMQP_URL"].parse().unwrap();
+        let to_postgres = Proxy::before(&mut database).await;
+        let to_broker = Proxy::before(&mut broker).await;
+        let settings = vec![("DATABASE_URL", database.to_string()), ("AMQP_URL", broker.to_string())];
+        Self { service: None, to_broker, to_postgres, settings, first_kib: None }
+    }
+}
