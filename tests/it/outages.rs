@@ -78,6 +78,7 @@ async fn told(mut scene: Scene, outages: &[Outage]) -> Vec<Run> {
     let mut runs = Vec::new();
     for _ in 0..rounds {
         for outage in outages.iter().filter(|outage| outage.name().contains(&only)) {
+            outage.prepare(&mut scene).await;
             scene.renew().await;
             runs.push(story::tell(&mut scene, *outage).await);
             println!("{:?}", runs.last().unwrap());

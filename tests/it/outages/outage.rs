@@ -1,6 +1,6 @@
 //! The outages: how each strikes, how it is mended, and what may be expected meanwhile.
 
-use super::scene::Scene;
+use super::{scene::Scene, story};
 use crate::harness::{
     commands::{Message, payment_with},
     proxy::Mode,
@@ -139,6 +139,13 @@ impl Outage {
         matches!(self, Self::PostgresLocked | Self::DokuDown | Self::DokuSlow | Self::DokuRefuses)
     }
 
+    /// What must be set before the service is started: a channel of the broker reads its limits when it is opened.
+    pub async fn prepare(self, scene: &mut Scene) {
+        if self == Self::AckTimeout {
+            ack_timeout(scene, 1000, 500).await;
+        }
+    }
+
     /// Strikes. Gives the commands it needed to be seen at all.
     pub async fn strike(self, scene: &mut Scene) -> Vec<Message> {
         let queue = format!("{}.payments", scene.world.broker.prefix);
@@ -151,12 +158,7 @@ impl Outage {
             Self::QueueDeleted => scene.world.broker.delete(&queue).await,
             Self::ConsumerCancelled => scene.rabbit().ctl(&["eval", &cancel_consumers(&queue)]).await,
             Self::ChannelClosed => scene.rabbit().ctl(&["eval", &ack_what_is_not_there(&queue)]).await,
-            Self::AckTimeout => {
-                let set = "application:set_env(rabbit, consumer_timeout, 1000), \
-                           application:set_env(rabbit, channel_tick_interval, 500).";
-                scene.rabbit().ctl(&["eval", set]).await;
-                scene.to_postgres.set(Mode::Refuse);
-            }
+            Self::AckTimeout => return hold_deliveries(scene).await,
             Self::PostgresRestarted => scene.postgres().signal("-QUIT"),
             Self::PostgresBlackHole => scene.to_postgres.set(Mode::BlackHole),
             Self::PostgresFull => {
@@ -191,7 +193,11 @@ impl Outage {
             Self::BrokerBlackHole => scene.to_broker.set(Mode::Forward),
             Self::BrokerMemoryAlarm => scene.rabbit().ctl(&["set_vm_memory_high_watermark", "0.4"]).await,
             Self::BrokerReset | Self::QueueDeleted | Self::ConsumerCancelled | Self::ChannelClosed => {}
-            Self::AckTimeout | Self::PostgresBlackHole => scene.to_postgres.set(Mode::Forward),
+            Self::AckTimeout => {
+                ack_timeout(scene, 1_800_000, 60_000).await;
+                scene.to_postgres.set(Mode::Forward);
+            }
+            Self::PostgresBlackHole => scene.to_postgres.set(Mode::Forward),
             Self::PostgresRestarted => scene.postgres().restart().await,
             Self::PostgresFull => scene.operate("ALTER ROLE payer CONNECTION LIMIT -1").await,
             Self::PostgresReadOnly => {
@@ -215,6 +221,30 @@ async fn alarm(scene: &mut Scene) -> Message {
     scene.rabbit().ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
     assert!(scene.world.sandbox.set_status(CLIENT_ID, &invoice, TransactionStatus::Success));
     command
+}
+
+/// The broker takes back what is held for a second, and the database goes while DOKU is asked: what it answers
+/// cannot be recorded, and is held. Taken again each time it would be dead-lettered at the delivery limit.
+async fn hold_deliveries(scene: &mut Scene) -> Vec<Message> {
+    doku(scene, &Faults { latency_ms: 1500, ..Faults::default() });
+    let commands = story::publish(scene, story::COMMANDS).await;
+    let invoices = story::invoices(&commands);
+    let asked = async || {
+        let ledger = scene.world.sandbox.ledger();
+        invoices.iter().all(|invoice| ledger.charges_of(invoice).count() == 1)
+    };
+    scene.until("DOKU to be asked", asked).await;
+    scene.to_postgres.set(Mode::Refuse);
+    doku(scene, &Faults::default());
+    commands
+}
+
+async fn ack_timeout(scene: &mut Scene, timeout_ms: u32, look_every_ms: u32) {
+    let set = format!(
+        "application:set_env(rabbit, consumer_timeout, {timeout_ms}), \
+         application:set_env(rabbit, channel_tick_interval, {look_every_ms})."
+    );
+    scene.rabbit().ctl(&["eval", &set]).await;
 }
 
 fn doku(scene: &Scene, faults: &Faults) {
