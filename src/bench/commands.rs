@@ -2,9 +2,6 @@
 
 use super::load::Route;
 
-/// Where payment commands go below a prefix.
-pub const PAYMENT_KEY: &str = "payment.request";
-
 /// A run of commands whose invoice numbers nobody else uses.
 #[derive(Clone)]
 pub struct Commands {
@@ -26,20 +23,49 @@ impl Commands {
     }
 
     pub fn payment(&self, number: u64) -> Vec<u8> {
-        let invoice = self.invoice(number);
-        let run = &self.run;
+        let (run, data) = (&self.run, self.payment_data(number));
         format!(
             concat!(
                 r#"{{"specversion":"1.0","id":"{run}-{number:027}","source":"/checkout","#,
-                r#""type":"jenius.payment.request.v1","data":{{"order":{{"invoice_number":"{invoice}","#,
-                r#""amount":"50000","line_items":[{{"name":"Ayam","price":40000,"quantity":1}},"#,
-                r#"{{"name":"Roti","price":10000,"quantity":1}}]}},"#,
-                r#""customer":{{"name":"Astari","email":"Astari@doku.com","phone":"081288910205"}},"#,
-                r#""redirect_url":"https://test.com/redirect","jenius_info":{{"cash_tag":"$admin"}}}}}}"#
+                r#""type":"jenius.payment.request.v1","data":{data}}}"#
             ),
             run = run,
             number = number,
+            data = data,
+        )
+        .into_bytes()
+    }
+
+    /// What DOKU is sent.
+    pub fn payment_data(&self, number: u64) -> String {
+        format!(
+            concat!(
+                r#"{{"order":{{"invoice_number":"{invoice}","amount":"50000","#,
+                r#""line_items":[{{"name":"Ayam","price":40000,"quantity":1}},"#,
+                r#"{{"name":"Roti","price":10000,"quantity":1}}]}},"#,
+                r#""customer":{{"name":"Astari","email":"Astari@doku.com","phone":"081288910205"}},"#,
+                r#""redirect_url":"https://test.com/redirect","jenius_info":{{"cash_tag":"$admin"}}}}"#
+            ),
+            invoice = self.invoice(number),
+        )
+    }
+
+    /// An event as the service writes it, about one of them.
+    pub fn event(&self, number: u64) -> Vec<u8> {
+        let invoice = self.invoice(number);
+        format!(
+            concat!(
+                r#"{{"specversion":"1.0","id":"01890000-0000-7000-8000-{number:012x}","#,
+                r#""source":"/jenius-pay/default","type":"jenius.payment.accepted.v1","subject":"{invoice}","#,
+                r#""time":"2026-01-02T03:04:05.678901Z","sequence":"1","data":{{"merchant":"default","#,
+                r#""invoice_number":"{invoice}","amount":"50000","currency":"IDR","state":"awaiting_payment","#,
+                r#""previous_state":"submitting","evidence":"response","doku_status":"SUCCESS","#,
+                r#""command_id":"{run}-{number:027}","command_source":"/checkout","request_id":"{invoice}","#,
+                r#""error":null,"late":false}}}}"#
+            ),
+            number = number,
             invoice = invoice,
+            run = self.run,
         )
         .into_bytes()
     }
@@ -49,9 +75,9 @@ impl Commands {
     }
 }
 
-/// Where payment commands are published.
-pub fn route(exchange: &str) -> Route<'_> {
-    Route { exchange, key: PAYMENT_KEY }
+/// Payment commands go this way.
+pub fn payments_route(exchange: &str) -> Route<'_> {
+    Route { exchange, key: "payment.request" }
 }
 
 #[cfg(test)]
@@ -65,7 +91,11 @@ mod tests {
         let invoice = body["data"]["order"]["invoice_number"].as_str().unwrap();
         assert_eq!(commands.number(invoice), Some(7));
         assert_eq!(body["type"], "jenius.payment.request.v1");
+        assert_eq!(body["data"].to_string().len(), commands.payment_data(7).len());
         assert_ne!(commands.payment(8), commands.payment(7));
+        let event: serde_json::Value = serde_json::from_slice(&commands.event(7)).unwrap();
+        assert_eq!(event["subject"], invoice);
+        assert_eq!(event["data"]["command_id"], body["id"]);
         assert_eq!(Commands::new("other").number(invoice), None);
     }
 }

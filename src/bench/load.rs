@@ -7,12 +7,12 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm,
     options::{
-        BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
-        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+        ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 use tokio::time::timeout;
 
 /// Publishes under way before their confirms are waited for.
@@ -68,15 +68,20 @@ impl Load {
         bodies: impl IntoIterator<Item = Vec<u8>>,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        let mut waiting = Vec::with_capacity(WINDOW);
+        let mut waiting = VecDeque::with_capacity(WINDOW);
         for body in bodies {
-            waiting.push(self.publish(route, &body).await?);
-            if waiting.len() == WINDOW {
-                progress.add(WINDOW);
-                confirm_all(&mut waiting).await?;
+            if waiting.len() == WINDOW
+                && let Some(oldest) = waiting.pop_front()
+            {
+                confirmed(oldest).await?;
+                progress.add(1);
             }
+            waiting.push_back(self.publish(route, &body).await?);
         }
-        confirm_all(&mut waiting).await
+        for confirm in waiting {
+            confirmed(confirm).await?;
+        }
+        Ok(())
     }
 
     /// Publishes, persistent; the confirm is the caller's to wait for.
@@ -97,6 +102,15 @@ impl Load {
         Ok(Subscription { consumer, _channel: channel })
     }
 
+    /// A queue's deliveries, each to be acked.
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> anyhow::Result<(Consumer, Channel)> {
+        let channel = self.connection.create_channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+        Ok((consumer, channel))
+    }
+
     /// Messages that are ready.
     pub async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
@@ -112,13 +126,6 @@ impl Load {
         }
         Ok(())
     }
-}
-
-async fn confirm_all(waiting: &mut Vec<PublisherConfirm>) -> anyhow::Result<()> {
-    for confirm in waiting.drain(..) {
-        confirmed(confirm).await?;
-    }
-    Ok(())
 }
 
 pub async fn confirmed(confirm: PublisherConfirm) -> anyhow::Result<()> {

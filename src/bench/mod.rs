@@ -4,16 +4,27 @@
 //! the broker and the database as their users do, and judges the service by what came out. It must never run
 //! against a real DOKU, and never touch a table or a queue that it did not make.
 
+mod chart;
+mod check;
 mod commands;
 mod drain;
+mod floor;
+mod history;
+mod latency;
 mod load;
 mod machine;
+mod measure;
+mod memory;
+mod notifications;
+mod outage;
 mod plain;
 mod processes;
 mod progress;
+mod relay;
 mod report;
 mod service;
 mod stage;
+mod tables;
 
 pub use report::{Report, Section};
 
@@ -29,22 +40,51 @@ const FIRST_CHECK_MS: &str = "3600000";
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
+    /// The machine's parts alone, and the bound that follows from them
+    Floor,
     /// Commands a second from a preloaded queue, beside the plain worker
     Drain,
+    /// From publication to event, at even rates
+    Latency,
+    /// Reports of DOKU's a second from a preloaded queue
+    Notifications,
+    /// Events a second from a preloaded outbox
+    Relay,
+    /// Resident memory with a long queue and a slow DOKU
+    Memory,
+    /// DOKU comes back while commands wait
+    Outage,
+    /// Drains among millions of finished orders, and with two processes
+    History,
 }
 
 impl Scenario {
     /// What runs unless something else is asked for.
-    pub const QUICK: &'static [Self] = &[Self::Drain];
+    pub const QUICK: [Self; 7] = [
+        Self::Floor,
+        Self::Drain,
+        Self::Latency,
+        Self::Notifications,
+        Self::Relay,
+        Self::Memory,
+        Self::Outage,
+    ];
 }
 
 #[derive(Debug, Clone)]
 pub struct Options {
     pub scenarios: Vec<Scenario>,
-    /// How many commands are preloaded.
+    /// How many commands, events or notifications are preloaded.
     pub commands: u64,
     /// How long DOKU takes.
     pub answer_after: Duration,
+    /// Commands a second, one after the other, and for how long each.
+    pub rates: Vec<u32>,
+    pub span: Duration,
+    /// How many finished orders `history` makes.
+    pub history: u64,
+    /// Where latencies are drawn.
+    pub svg: Option<PathBuf>,
     /// The plain worker; without it there is no comparison.
     pub plain: Option<PathBuf>,
 }
@@ -82,9 +122,21 @@ impl Bench {
     pub async fn run(&self) -> anyhow::Result<Report> {
         let machine = Machine::look(&self.servers).await?;
         let mut sections = Vec::new();
+        let mut bound = None;
         for scenario in &self.options.scenarios {
             let section = match scenario {
-                Scenario::Drain => Box::pin(drain::run(self)).await?,
+                Scenario::Floor => {
+                    let (section, measured) = Box::pin(floor::run(self)).await?;
+                    bound = Some(measured);
+                    section
+                }
+                Scenario::Drain => Box::pin(drain::run(self, bound.as_ref())).await?,
+                Scenario::Latency => Box::pin(latency::run(self)).await?,
+                Scenario::Notifications => Box::pin(notifications::run(self)).await?,
+                Scenario::Relay => Box::pin(relay::run(self)).await?,
+                Scenario::Memory => Box::pin(memory::run(self)).await?,
+                Scenario::Outage => Box::pin(outage::run(self)).await?,
+                Scenario::History => Box::pin(history::run(self)).await?,
             };
             sections.push(section);
         }
@@ -115,5 +167,27 @@ impl Bench {
             command.env_remove(format!("{name}_FILE")).env(name, value);
         }
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scenario;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_scenario_is_explained_in_the_page_about_performance() {
+        let page = include_str!("../../deploy/PERFORMANCE.md");
+        let explained: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+            .map(|(name, _)| name)
+            .collect();
+        let names: Vec<String> = Scenario::value_variants()
+            .iter()
+            .map(|s| s.to_possible_value().unwrap().get_name().to_owned())
+            .collect();
+        assert_eq!(explained, names);
+        assert!(Scenario::QUICK.iter().all(|quick| Scenario::value_variants().contains(quick)));
     }
 }

@@ -4,6 +4,12 @@ use super::{processes::Process, stage::Stage};
 use anyhow::Context;
 use std::net::TcpListener;
 
+/// A counter of `/metrics`, and the labels its series must carry.
+pub type Counter = (&'static str, &'static str);
+
+/// Payments that DOKU took, told and confirmed.
+pub const ACCEPTED: Counter = ("jenius_events_published_total", "type=\"jenius.payment.accepted.v1\"");
+
 pub struct Service {
     pub process: Process,
     admin: String,
@@ -31,7 +37,7 @@ impl Service {
     }
 
     /// The sum of a counter over all series that carry this label; 0 before it listens.
-    pub async fn count(&self, metric: &str, label: &str) -> anyhow::Result<u64> {
+    pub async fn count(&self, (metric, label): Counter) -> anyhow::Result<u64> {
         let Ok(answer) = self.http.get(format!("http://{}/metrics", self.admin)).send().await else {
             return Ok(0);
         };

@@ -7,12 +7,14 @@ use super::{
     load::Load,
     processes::{Groups, Process, listener},
     service::Service,
+    tables::Filled,
 };
 use crate::sandbox::{Counts, EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
-use anyhow::{Context, bail};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use anyhow::{Context, anyhow, bail};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use std::{
     process::Command,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 use url::Url;
@@ -31,13 +33,9 @@ pub struct Stage<'a> {
     pub http: reqwest::Client,
     database: String,
     prefix: String,
-    doku: Doku,
-}
-
-/// The sandbox, in its fast mode.
-struct Doku {
-    process: Process,
-    base_url: String,
+    /// The sandbox, in its fast mode; `None` while it is down.
+    doku: Mutex<Option<Process>>,
+    doku_url: String,
 }
 
 impl Stage<'_> {
@@ -54,29 +52,54 @@ impl Stage<'_> {
     }
 
     pub fn doku_url(&self) -> &str {
-        &self.doku.base_url
+        &self.doku_url
+    }
+
+    /// What the service's tables are filled with: the orders of these commands.
+    pub fn filled<'a>(&'a self, commands: &'a Commands, count: u64) -> Filled<'a> {
+        let base_url = self.doku_url();
+        Filled { commands, client_id: EXAMPLE_CLIENT_ID, base_url, count }
     }
 
     pub async fn sql(&self) -> anyhow::Result<PgConnection> {
-        Ok(PgConnection::connect(self.database_url.as_str()).await?)
+        // What is slow here is meant to be.
+        let options: PgConnectOptions = self.database_url.as_str().parse()?;
+        Ok(PgConnection::connect_with(&options.disable_statement_logging()).await?)
     }
 
     /// What DOKU did.
     pub async fn doku_counts(&self) -> anyhow::Result<Counts> {
-        let answer = self.http.get(format!("{}/ledger", self.doku.base_url)).send().await?;
+        let answer = self.http.get(format!("{}/ledger", self.doku_url)).send().await?;
         Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 
     pub async fn doku_answers_after(&self, latency: Duration) -> anyhow::Result<()> {
         let body = format!(r#"{{"latency_ms":{}}}"#, latency.as_millis());
-        let answer = self.http.post(format!("{}/faults", self.doku.base_url)).body(body).send().await?;
+        let answer = self.http.post(format!("{}/faults", self.doku_url)).body(body).send().await?;
         answer.error_for_status().map(drop).map_err(Into::into)
+    }
+
+    /// Nobody listens any more where DOKU was.
+    pub fn doku_ends(&self) -> anyhow::Result<()> {
+        let running = self.doku.lock().map_err(|_| anyhow!("a task panicked"))?.take();
+        drop(running);
+        Ok(())
+    }
+
+    /// Under the address it had, with no memory of before.
+    pub async fn doku_returns(&self) -> anyhow::Result<()> {
+        let address = self.doku_url.trim_start_matches("http://");
+        let (process, _) = start_doku(self.bench, address).await?;
+        *self.doku.lock().map_err(|_| anyhow!("a task panicked"))? = Some(process);
+        Ok(())
     }
 
     /// Everybody whose CPU time can be told: servers on this machine, DOKU, and the load.
     pub fn groups(&self) -> Groups {
-        let mut groups =
-            Groups::default().with("load", std::process::id()).with("doku", self.doku.process.pid());
+        let mut groups = Groups::default().with("load", std::process::id());
+        if let Some(pid) = self.doku.lock().ok().and_then(|doku| doku.as_ref().map(Process::pid)) {
+            groups = groups.with("doku", pid);
+        }
         for (name, url) in [("postgres", Some(&self.database_url)), ("rabbitmq", self.bench.amqp().as_ref())]
         {
             if let Some(pid) = url.and_then(local_port).and_then(listener) {
@@ -103,7 +126,7 @@ pub async fn on_stage<T>(
     let stage = set(bench).await?;
     let result = tokio::select! {
         result = work(&stage) => result,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped")),
     };
     let cleared = stage.clear().await;
     let result = result?;
@@ -116,14 +139,23 @@ async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
     let mut admin =
         PgConnection::connect(bench.servers.database.as_str()).await.context("PostgreSQL is away")?;
     let load = Load::connect(&bench.servers.amqp).await?;
-    let doku = start_doku(bench).await?;
+    let (doku, doku_url) = start_doku(bench, "127.0.0.1:0").await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {database}"))).await?;
     let mut database_url = bench.servers.database.clone();
     database_url.set_path(&database);
     let http = reqwest::Client::builder().no_proxy().build()?;
     let prefix = format!("bench-{id}");
-    let stage =
-        Stage { bench, commands: Commands::new(&id), load, database_url, http, database, prefix, doku };
+    let stage = Stage {
+        bench,
+        commands: Commands::new(&id),
+        load,
+        database_url,
+        http,
+        database,
+        prefix,
+        doku: Mutex::new(Some(doku)),
+        doku_url,
+    };
     if let Err(error) = furnish(&stage).await {
         stage.clear().await?;
         return Err(error);
@@ -151,10 +183,11 @@ async fn furnish(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.load.declare(&stage.events_queue(), Some(&stage.name("events"))).await
 }
 
-async fn start_doku(bench: &Bench) -> anyhow::Result<Doku> {
+/// The process, and its base URL.
+async fn start_doku(bench: &Bench, listen: &str) -> anyhow::Result<(Process, String)> {
     let mut command = Command::new(&bench.program);
     command
-        .args(["sandbox", "--fast", "--listen", "127.0.0.1:0"])
+        .args(["sandbox", "--fast", "--listen", listen])
         .env("DOKU_CLIENT_ID", EXAMPLE_CLIENT_ID)
         .env("DOKU_SECRET_KEY", EXAMPLE_SECRET_KEY);
     let mut process = Process::spawn(&mut command, "the sandbox")?;
@@ -162,7 +195,7 @@ async fn start_doku(bench: &Bench) -> anyhow::Result<Doku> {
     // It goes on printing and does not mind that nobody reads.
     let (line, _) = process.line(output).await?;
     let base_url = line.split_whitespace().last().context("the sandbox names no address")?.to_owned();
-    Ok(Doku { process, base_url })
+    Ok((process, base_url))
 }
 
 /// The port, where the host is this machine.

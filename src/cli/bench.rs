@@ -22,12 +22,25 @@ pub struct Args {
     /// What to measure [default: everything that takes less than a few minutes]
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// How many commands are preloaded
+    /// How many commands, events or notifications are preloaded
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(100..))]
     commands: u64,
     /// How long DOKU takes to answer
     #[arg(long, value_name = "MS", default_value_t = 0)]
     answer_after_ms: u64,
+    /// Rates of `latency`, commands a second, comma-separated
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [100, 1000],
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rates: Vec<u32>,
+    /// For how long each rate holds
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// How many finished orders `history` makes
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    orders: u64,
+    /// Draws the latencies
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// The plain worker to compare with [default: examples/plain_worker beside this program]
     #[arg(long, value_name = "PATH")]
     plain: Option<PathBuf>,
@@ -69,6 +82,10 @@ fn bench(args: Args, parts: &Parts, program: PathBuf, config_file: Option<PathBu
             scenarios,
             commands: args.commands,
             answer_after: Duration::from_millis(args.answer_after_ms),
+            rates: args.rates,
+            span: Duration::from_secs(args.seconds),
+            history: args.orders,
+            svg: args.svg,
             plain: args.plain.or_else(|| Some(beside).filter(|path| path.exists())),
         },
         servers: Servers {
@@ -98,7 +115,17 @@ mod tests {
         ];
         let source = Source::new(None, variables, |_| Err(std::io::ErrorKind::NotFound.into()));
         let parts = Parts::load(&source, Needs { database: true, amqp: true, merchants: false }).unwrap();
-        let args = Args { scenarios: vec![], commands: 100, answer_after_ms: 0, plain: None, json: None };
+        let args = Args {
+            scenarios: vec![],
+            commands: 100,
+            answer_after_ms: 0,
+            rates: vec![100],
+            seconds: 1,
+            orders: 0,
+            svg: None,
+            plain: None,
+            json: None,
+        };
         bench(args, &parts, PathBuf::from("/nowhere/jenius-pay"), None)
     }
 

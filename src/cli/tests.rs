@@ -22,6 +22,9 @@ fn what_makes_no_sense_is_refused_as_usage() {
         ("jenius-pay send gift -", ErrorKind::InvalidValue),
         ("jenius-pay send payment - --id ä", ErrorKind::ValueValidation),
         ("jenius-pay send payment - --merchant A-B", ErrorKind::ValueValidation),
+        ("jenius-pay bench everything", ErrorKind::InvalidValue),
+        ("jenius-pay bench drain --commands 1", ErrorKind::ValueValidation),
+        ("jenius-pay bench latency --rates 100,0", ErrorKind::ValueValidation),
         ("jenius-pay orders", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ("jenius-pay orders list --state payed", ErrorKind::InvalidValue),
         ("jenius-pay orders list --limit 0", ErrorKind::ValueValidation),
@@ -52,6 +55,10 @@ fn every_command_of_the_contract_is_understood() {
         "jenius-pay orders check INV-1 --merchant shop",
         "jenius-pay orders resolve INV-1 --state refunded --reason x --merchant shop --i-checked-doku",
         "jenius-pay sandbox",
+        "jenius-pay sandbox --fast",
+        "jenius-pay bench",
+        "jenius-pay bench floor drain --commands 1000 --json bench.json",
+        "jenius-pay bench latency --rates 100,1000 --seconds 5 --svg latency.svg --json",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }

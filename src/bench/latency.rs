@@ -1,0 +1,179 @@
+//! `latency`: commands at an even pace, and how long each takes from its publication to the arrival of its event, with
+//! a subscriber's queue as durable as everything else.
+
+use super::{
+    Bench, Section,
+    chart::{Latencies, Quantiles, svg},
+    commands::{Commands, payments_route},
+    drain::WORKING,
+    load::{Subscription, confirmed},
+    progress::Progress,
+    report::{figure, table},
+    service::Service,
+    stage::{Stage, on_stage},
+};
+use anyhow::Context;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Commands of the first moments are not counted: connections are opened, plans are made.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Publications whose confirms nobody has read yet.
+const UNCONFIRMED_MAX: usize = 10_000;
+/// The first command, which proves that everything is up, and the numbers of the commands before each rate's own.
+const READY: u64 = 0;
+
+#[derive(Debug, Clone, Serialize)]
+struct Measured {
+    wanted_per_second: u32,
+    published_per_second: f64,
+    commands: usize,
+    #[serde(flatten)]
+    ms: Quantiles,
+}
+
+pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
+    let measured = on_stage(bench, async |stage| at_rates(stage).await).await?;
+    let head =
+        ["commands a second", "published a second", "commands", "p50 ms", "p99 ms", "p99.9 ms", "max ms"];
+    let rows = measured.iter().map(|(m, _)| {
+        let mut row =
+            vec![m.wanted_per_second.to_string(), figure(m.published_per_second), m.commands.to_string()];
+        row.extend([m.ms.p50, m.ms.p99, m.ms.p999, m.ms.max].map(|ms| format!("{ms:.1}")));
+        row
+    });
+    let mut text = table(&head.map(str::to_owned), &rows.collect::<Vec<_>>());
+    for (m, latencies) in &measured {
+        text.push_str(&format!("\n\n{} a second\n{}", m.wanted_per_second, latencies.histogram().trim_end()));
+    }
+    if let Some(path) = &bench.options.svg {
+        let lines: Vec<_> =
+            measured.iter().map(|(m, l)| (format!("{} a second", m.wanted_per_second), l)).collect();
+        std::fs::write(path, svg(&lines)).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let results: Vec<_> = measured.iter().map(|(m, _)| m).collect();
+    Section::new("latency", &results, text)
+}
+
+async fn at_rates(stage: &Stage<'_>) -> anyhow::Result<Vec<(Measured, Latencies)>> {
+    stage.doku_answers_after(stage.bench.options.answer_after).await?;
+    let mut service = Service::start(stage, &WORKING, &[])?;
+    let mut events = stage.load.subscribe(&stage.events_queue()).await?;
+    publish_one(stage, READY).await?;
+    events.next().await.with_context(|| service.process.log_tail())?;
+    let mut measured = Vec::new();
+    let mut first = READY + 1;
+    for rate in &stage.bench.options.rates {
+        let span = stage.bench.options.span + WARM_UP;
+        let count = u64::from(*rate) * span.as_secs();
+        let numbers = first..first + count;
+        measured.push(at_rate(stage, &mut events, *rate, numbers).await?);
+        service.process.must_run()?;
+        first += count;
+    }
+    Ok(measured)
+}
+
+async fn publish_one(stage: &Stage<'_>, number: u64) -> anyhow::Result<()> {
+    let exchange = stage.name("commands");
+    confirmed(stage.load.publish(payments_route(&exchange), &stage.commands.payment(number)).await?).await
+}
+
+async fn at_rate(
+    stage: &Stage<'_>,
+    events: &mut Subscription,
+    rate: u32,
+    numbers: std::ops::Range<u64>,
+) -> anyhow::Result<(Measured, Latencies)> {
+    let count = usize::try_from(numbers.end - numbers.start)?;
+    let progress = Progress::of(&format!("{rate} commands a second"), numbers.end - numbers.start);
+    let publishing = publish(stage, rate, numbers.clone());
+    let arriving = arrivals(events, &stage.commands, numbers, &progress);
+    let (published, arrived) = tokio::try_join!(publishing, arriving)?;
+    let skipped = usize::try_from(u64::from(rate) * WARM_UP.as_secs())?;
+    let millis =
+        published.iter().zip(&arrived).skip(skipped).map(|(from, to)| (*to - *from).as_secs_f64() * 1000.0);
+    let latencies = Latencies::new(millis.collect());
+    let took = published.last().zip(published.first()).map_or(Duration::ZERO, |(last, first)| *last - *first);
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
+    let published_per_second = (count.saturating_sub(1)) as f64 / took.as_secs_f64();
+    let ms = latencies.quantiles();
+    let measured = Measured { wanted_per_second: rate, published_per_second, commands: count - skipped, ms };
+    Ok((measured, latencies))
+}
+
+/// Publishes at an even pace, whatever comes back, and says when each was handed over.
+async fn publish(
+    stage: &Stage<'_>,
+    rate: u32,
+    numbers: std::ops::Range<u64>,
+) -> anyhow::Result<Vec<Instant>> {
+    let exchange = stage.name("commands");
+    let (sender, mut unconfirmed) = mpsc::channel(UNCONFIRMED_MAX);
+    let publishing = async move {
+        let mut published = Vec::new();
+        let start = Instant::now();
+        for (nth, number) in (0u32..).zip(numbers) {
+            let body = stage.commands.payment(number);
+            let due = start + Duration::from_secs(1) * nth / rate;
+            tokio::time::sleep_until(due.into()).await;
+            published.push(Instant::now());
+            sender.send(stage.load.publish(payments_route(&exchange), &body).await?).await?;
+        }
+        anyhow::Ok(published)
+    };
+    let confirming = async move {
+        while let Some(confirm) = unconfirmed.recv().await {
+            confirmed(confirm).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (published, ()) = tokio::try_join!(publishing, confirming)?;
+    Ok(published)
+}
+
+/// When the first event about each of them arrived, in their order.
+async fn arrivals(
+    events: &mut Subscription,
+    commands: &Commands,
+    numbers: std::ops::Range<u64>,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Instant>> {
+    let mut arrived = vec![None; usize::try_from(numbers.end - numbers.start)?];
+    let mut left = arrived.len();
+    while left > 0 {
+        let body = events.next().await?;
+        let at = Instant::now();
+        let number = subject(&body).and_then(|invoice| commands.number(invoice));
+        let Some(number) = number.filter(|number| numbers.contains(number)) else { continue };
+        let place = &mut arrived[usize::try_from(number - numbers.start)?];
+        if place.is_none() {
+            *place = Some(at);
+            left -= 1;
+            progress.add(1);
+        }
+    }
+    Ok(arrived.into_iter().flatten().collect())
+}
+
+/// Whom an event is about, without reading all of it: the subscriber shares the cores with the service.
+fn subject(body: &[u8]) -> Option<&str> {
+    const NAME: &[u8] = b"\"subject\":\"";
+    let start = body.windows(NAME.len()).position(|part| part == NAME)? + NAME.len();
+    let length = body[start..].iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&body[start..start + length]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_of_an_event_is_found() {
+        let commands = Commands::new("x");
+        assert_eq!(subject(&commands.event(3)), Some(commands.invoice(3).as_str()));
+        assert_eq!(subject(b"{\"subject\":\"unfinished"), None);
+        assert_eq!(subject(b"{}"), None);
+    }
+}

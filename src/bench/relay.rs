@@ -1,0 +1,58 @@
+//! `relay`: an outbox full of events, published as fast as it goes, beside what the broker confirms to anybody.
+
+use super::{
+    Bench, Section, check,
+    load::Route,
+    measure::{Pace, Reading, Row, paces, watch},
+    progress::Progress,
+    report::figure,
+    service::{ACCEPTED, Service},
+    stage::{Stage, on_stage},
+    tables,
+};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Results {
+    relay: Pace,
+    repeated: u64,
+    /// The same events, published by nobody who keeps books.
+    broker: Pace,
+    /// The relay's as a share of the broker's.
+    share: f64,
+}
+
+pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
+    let events = bench.options.commands;
+    let broker = on_stage(bench, async |stage| broker(stage, events).await).await?;
+    let (relay, repeated) = on_stage(bench, async |stage| relay(stage, events).await).await?;
+    let share = relay.per_second / broker.per_second;
+    let row = |what: &str, pace| Row { what: what.to_owned(), pace, more: vec![] };
+    let table = paces("events", &[row("relay", &relay), row("publishes with confirms alone", &broker)]);
+    let text = format!(
+        "{table}\n{} of what the broker confirms; {repeated} events were published again",
+        figure(share)
+    );
+    Section::new("relay", &Results { relay, repeated, broker, share }, text)
+}
+
+async fn relay(stage: &Stage<'_>, events: u64) -> anyhow::Result<(Pace, u64)> {
+    let mut sql = stage.sql().await?;
+    stage.filled(&stage.commands, events).unpublished(&mut sql).await?;
+    tables::settle(&mut sql).await?;
+    let service = Service::start(stage, &["relay"], &[])?;
+    let groups = stage.groups().with("worker", service.process.pid());
+    let pace = watch(&mut [service], ACCEPTED, events, &groups, "relay").await?;
+    Ok((pace, check::events(stage, events).await?))
+}
+
+async fn broker(stage: &Stage<'_>, events: u64) -> anyhow::Result<Pace> {
+    let exchange = stage.name("events");
+    let route = Route { exchange: &exchange, key: "payment.accepted" };
+    let bodies = (0..events).map(|number| stage.commands.event(number));
+    let progress = Progress::of("publishing", events);
+    let groups = stage.groups();
+    let first = Reading::take(0, &groups);
+    stage.load.publish_all(route, bodies, &progress).await?;
+    Ok(first.until(&Reading::take(events, &groups)))
+}
