@@ -62,9 +62,7 @@ impl Stage<'_> {
     }
 
     pub async fn sql(&self) -> anyhow::Result<PgConnection> {
-        // What is slow here is meant to be.
-        let options: PgConnectOptions = self.database_url.as_str().parse()?;
-        Ok(PgConnection::connect_with(&options.disable_statement_logging()).await?)
+        connect(&self.database_url).await
     }
 
     /// What DOKU did.
@@ -112,7 +110,7 @@ impl Stage<'_> {
     async fn clear(self) -> anyhow::Result<()> {
         let names = |all: &[&str]| all.iter().map(|name| self.name(name)).collect::<Vec<_>>();
         let deleted = self.load.delete(&names(&QUEUES), &names(&EXCHANGES)).await;
-        let mut admin = PgConnection::connect(self.bench.servers.database.as_str()).await?;
+        let mut admin = connect(&self.bench.servers.database).await?;
         admin.execute(AssertSqlSafe(format!("DROP DATABASE {} WITH (FORCE)", self.database))).await?;
         deleted
     }
@@ -136,8 +134,7 @@ pub async fn on_stage<T>(
 async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
     let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let database = format!("jenius_bench_{id}");
-    let mut admin =
-        PgConnection::connect(bench.servers.database.as_str()).await.context("PostgreSQL is away")?;
+    let mut admin = connect(&bench.servers.database).await?;
     let load = Load::connect(&bench.servers.amqp).await?;
     let (doku, doku_url) = start_doku(bench, "127.0.0.1:0").await?;
     admin.execute(AssertSqlSafe(format!("CREATE DATABASE {database}"))).await?;
@@ -161,6 +158,13 @@ async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
         return Err(error);
     }
     Ok(stage)
+}
+
+async fn connect(database: &Url) -> anyhow::Result<PgConnection> {
+    let options: PgConnectOptions = database.as_str().parse()?;
+    // What is slow here is meant to be.
+    let options = options.disable_statement_logging();
+    PgConnection::connect_with(&options).await.context("PostgreSQL is away")
 }
 
 /// The product makes its own tables, exchanges and queues; subscribers bring theirs.
