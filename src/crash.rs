@@ -57,8 +57,6 @@ points! {
     AfterTending = "after_tending",
     /// A notification is verified and read.
     BeforeReconcile = "before_reconcile",
-    /// It is parked; whether its order appeared meanwhile has not been looked at.
-    Parked = "parked",
     /// Some notifications are committed with what follows, and none of their stories knows it.
     NotificationsCommitted = "notifications_committed",
     /// It is committed with what follows, or parked.

@@ -184,7 +184,6 @@ async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Re
         }
         Looked::Parked(key) => key,
     };
-    crash::point(Point::Parked).await;
     // The order may have been claimed since we looked, by somebody who looked for parked rows before ours
     // was committed: whoever commits last sees the other.
     let Some(order_key) = find_order(inner, &verified).await? else { return Ok(Reconciled::Parked) };
