@@ -6,6 +6,7 @@ use super::{
     error::{Done, store_error},
     orders,
     rows::{attempt_kind, merchant},
+    tx::answered,
 };
 use crate::{
     domain::{Time, ids::MerchantName, plan::Due},
@@ -106,16 +107,14 @@ pub(super) const LIST: &str = "
 
 /// Orders whose time has come, oldest first.
 pub(super) async fn list(pool: &PgPool, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
-    let rows = sqlx::query(LIST)
+    let rows = answered!(pool, |c| sqlx::query(LIST)
         .bind(i64::from(filter.limit))
         .bind(filter.no_sends)
         .bind(filter.no_sends_for.iter().map(MerchantName::as_str).collect::<Vec<_>>())
         .bind(filter.accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
         .bind(filter.accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
         .bind(filter.accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
-        .fetch_all(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+        .fetch_all(c))?;
     rows.iter().map(read).collect::<Result<_, _>>()
 }
 
@@ -130,13 +129,11 @@ fn read(row: &sqlx::postgres::PgRow) -> Result<DueOrder, StoreError> {
 
 /// How long until another order becomes due; those that are due already are not counted.
 pub(super) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, StoreError> {
-    let next: Option<(Time, Time)> = sqlx::query_as(
+    let next: Option<(Time, Time)> = answered!(pool, |c| sqlx::query_as(
         "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
          SELECT at, (SELECT now FROM clock) FROM due
          WHERE at > (SELECT now FROM clock) ORDER BY at LIMIT 1",
     )
-    .fetch_optional(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_optional(c))?;
     Ok(next.map(|(at, now)| (at - now).to_std().unwrap_or_default()))
 }

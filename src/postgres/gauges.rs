@@ -1,7 +1,7 @@
 //! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
 //! so that old orders cost nothing.
 
-use super::{PostgresStore, error::store_error};
+use super::{PostgresStore, tx::answered};
 use crate::{
     domain::{ids::MerchantName, order::OrderState},
     flow::ports::StoreError,
@@ -54,16 +54,14 @@ impl PostgresStore {
     pub async fn gauges(&self) -> Result<Gauges, StoreError> {
         let pool = &self.inner.pool;
         let open = open_orders(pool).await?;
-        let counts: CountRow = sqlx::query_as(
+        let counts: CountRow = answered!(pool, |c| sqlx::query_as(
             "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
                     coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
                               FROM outbox ORDER BY sequence LIMIT 1), 0) AS outbox_oldest_seconds,
                     (SELECT count(*) FROM notifications WHERE order_key IS NULL) AS parked,
                     (SELECT count(*) FROM due WHERE stranded_at IS NOT NULL) AS stranded",
         )
-        .fetch_one(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+        .fetch_one(c))?;
         Ok(Gauges {
             open_orders: open,
             outbox_events: counts.outbox_events,
@@ -75,16 +73,14 @@ impl PostgresStore {
 }
 
 async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
-    let rows: Vec<OpenRow> = sqlx::query_as(
+    let rows: Vec<OpenRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT o.merchant, o.state, count(*) AS count, sum(o.amount)::bigint AS rupiah,
                 greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds
          FROM due d JOIN orders o USING (order_key)
          WHERE o.state IN ('submitting', 'awaiting_payment', 'refunding')
          GROUP BY o.merchant, o.state",
     )
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c))?;
     rows.into_iter().map(OpenRow::orders).collect()
 }
 

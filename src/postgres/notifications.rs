@@ -4,10 +4,11 @@
 use super::{
     Inner,
     batch::{Batch, Group},
-    error::{Done, store_error},
+    error::Done,
     orders::{self, Brought, LockedOrder, write_all},
     parked,
     rows::storable,
+    tx::answered,
 };
 use crate::{
     crash::{self, Point},
@@ -211,12 +212,12 @@ async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Pl
 
 async fn find_order(inner: &Arc<Inner>, one: &Verified) -> Result<Option<i64>, StoreError> {
     let Some(number) = &one.invoice_number else { return Ok(None) };
-    sqlx::query_scalar("SELECT order_key FROM orders WHERE merchant = $1 AND invoice_number = $2")
-        .bind(one.merchant.as_str())
-        .bind(number.as_str())
-        .fetch_optional(&inner.pool)
-        .await
-        .map_err(|e| store_error(&e))
+    answered!(inner.pool, |c| sqlx::query_scalar(
+        "SELECT order_key FROM orders WHERE merchant = $1 AND invoice_number = $2"
+    )
+    .bind(one.merchant.as_str())
+    .bind(number.as_str())
+    .fetch_optional(c))
 }
 
 /// What is recorded about an order already.

@@ -7,9 +7,10 @@
 use super::{
     Inner,
     batch::{Batch, Group},
-    error::{Done, store_error},
+    error::Done,
     notifications::{self, Marked},
     orders,
+    tx::answered,
 };
 use crate::{
     domain::{
@@ -65,13 +66,12 @@ impl Parked {
             return Ok(false);
         }
         apply_to(&self.inner, claim.order_key).await?;
-        let held: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)")
-                .bind(claim.order_key)
-                .bind(claim.token)
-                .fetch_one(&self.inner.pool)
-                .await
-                .map_err(|e| store_error(&e))?;
+        let held: bool = answered!(self.inner.pool, |c| sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)"
+        )
+        .bind(claim.order_key)
+        .bind(claim.token)
+        .fetch_one(c))?;
         Ok(!held)
     }
 }
@@ -88,7 +88,7 @@ impl Group for Looks {
     }
 
     async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> Done<Vec<Option<bool>>> {
-        let parked: Vec<bool> = sqlx::query_scalar(
+        let parked: Vec<bool> = answered!(self.0.pool, |c| sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM notifications n
                             WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
                               AND n.order_key IS NULL OFFSET 0)
@@ -97,8 +97,7 @@ impl Group for Looks {
         )
         .bind(all.iter().map(|order| order.0.as_str()).collect::<Vec<_>>())
         .bind(all.iter().map(|order| order.1.as_str()).collect::<Vec<_>>())
-        .fetch_all(&self.0.pool)
-        .await?;
+        .fetch_all(c))?;
         Ok(parked.into_iter().map(Some).collect())
     }
 
@@ -154,27 +153,23 @@ async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -
 
 /// The net: applies what is parked though its order is known, and drops what nobody's order came for.
 pub(super) async fn tend(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    let orders: Vec<i64> = sqlx::query_scalar(
+    let orders: Vec<i64> = answered!(inner.pool, |c| sqlx::query_scalar(
         "SELECT DISTINCT o.order_key
          FROM notifications n JOIN orders o USING (merchant, invoice_number)
          WHERE n.order_key IS NULL LIMIT $1",
     )
     .bind(ORDERS_MAX)
-    .fetch_all(&inner.pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c))?;
     for order_key in orders {
         apply_to(inner, order_key).await?;
     }
-    sqlx::query(
+    answered!(inner.pool, |c| sqlx::query(
         "DELETE FROM notifications WHERE order_key IS NULL AND key IN (
              SELECT key FROM notifications
              WHERE order_key IS NULL AND received_at < (SELECT jenius_now()) - interval '7 days'
              LIMIT $1)",
     )
     .bind(DROPPED_MAX)
-    .execute(&inner.pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .execute(c))?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Orders made for an account or a host that is not configured now. They are sent to no other; their budget
 //! stands still until it is configured again, and an `expirytime` does not.
 
-use super::{PostgresStore, error::store_error};
+use super::{PostgresStore, tx::answered};
 use crate::flow::ports::{Account, StoreError};
 use sqlx::PgPool;
 
@@ -60,13 +60,11 @@ impl PostgresStore {
 }
 
 async fn run(pool: &PgPool, statement: &'static str, accounts: &[Account]) -> Result<u64, StoreError> {
-    let done = sqlx::query(statement)
+    let done = answered!(pool, |c| sqlx::query(statement)
         .bind(accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
         .bind(accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
         .bind(accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
         .bind(BATCH_MAX)
-        .execute(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+        .execute(c))?;
     Ok(done.rows_affected())
 }

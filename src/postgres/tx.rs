@@ -16,6 +16,29 @@ use tokio::time::timeout;
 /// timeouts (`pool`) end it before that.
 const TX_MAX: Duration = Duration::from_secs(20);
 
+/// The same for one statement by itself.
+pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
+
+/// Asks one statement on a connection of the pool. One that is not answered in time is closed: a host that
+/// vanished would hold it for a quarter of an hour, and whoever asked.
+macro_rules! answered {
+    ($pool:expr, |$connection:ident| $statement:expr) => {{
+        let mut acquired = $pool.acquire().await.map_err(|e| $crate::postgres::error::store_error(&e))?;
+        let answer = {
+            let $connection = &mut *acquired;
+            tokio::time::timeout($crate::postgres::tx::STATEMENT_MAX, $statement).await
+        };
+        match answer {
+            Ok(answer) => answer.map_err(|e| $crate::postgres::error::store_error(&e)),
+            Err(_) => {
+                acquired.close_on_drop();
+                Err($crate::flow::ports::StoreError::Away("a statement was not answered".to_owned()))
+            }
+        }
+    }};
+}
+pub(super) use answered;
+
 /// What is done inside of a transaction. An error rolls it back.
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'c>>;
 

@@ -1,7 +1,7 @@
 //! Wakes the active relay when it runs in another process. A NOTIFY inside of a transaction takes a lock of
 //! the whole database at its commit; this one is sent after commits, on its own, and many commits share it.
 
-use super::{PostgresStore, error::store_error};
+use super::{PostgresStore, error::store_error, tx::answered};
 use crate::flow::ports::StoreError;
 use sqlx::{PgPool, postgres::PgListener};
 use std::{future::Future, sync::Arc, time::Duration};
@@ -27,8 +27,7 @@ impl PostgresStore {
                 if *relay_is_here.borrow() {
                     continue;
                 }
-                let told = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&inner.pool).await;
-                if told.is_err() {
+                if tell(&inner.pool).await.is_err() {
                     sleep(PAUSE).await;
                 }
             }
@@ -47,6 +46,11 @@ impl PostgresStore {
             }
         }
     }
+}
+
+async fn tell(pool: &PgPool) -> Result<(), StoreError> {
+    answered!(pool, |c| sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(c))?;
+    Ok(())
 }
 
 async fn listen(pool: &PgPool, outbox_changed: &Notify) -> Result<(), StoreError> {

@@ -26,5 +26,5 @@ mod process_stop;
 mod readme_clients;
 mod reports;
 mod rules;
-mod tls;
 mod soak;
+mod tls;
