@@ -27,7 +27,7 @@ impl Filled<'_> {
         let values = "now(), 1, false, 'response', 'awaiting_payment'";
         let due = "INSERT INTO due (order_key, merchant, kind, at)
                    SELECT k, 'default', 'inquiry', now() + interval '1 day' FROM {range};";
-        self.fill(sql, orders, values, &format!("{} {due}", self.event(1, "payment.accepted", "now()"))).await
+        self.fill(sql, orders, values, &format!("{} {due}", self.published(1, "payment.accepted"))).await
     }
 
     /// Orders that were paid long ago, with all that belongs to them.
@@ -37,8 +37,8 @@ impl Filled<'_> {
         let more = format!(
             "{} {} INSERT INTO notifications (merchant, invoice_number, order_key, request_id, status, amount, applied)
              SELECT 'default', {invoice}, k, 'N-' || k, 'SUCCESS', '50000', true FROM {{range}};",
-            self.event(1, "payment.accepted", "now()"),
-            self.event(2, "order.paid", "now()"),
+            self.published(1, "payment.accepted"),
+            self.published(2, "order.paid"),
             invoice = self.invoice(),
         );
         self.fill(sql, orders, values, &more).await
@@ -50,7 +50,7 @@ impl Filled<'_> {
             "INSERT INTO outbox (event_id, order_key) SELECT {}, k FROM {{range}} ORDER BY k;",
             EVENT_ID.replace("$N$", "'1'")
         );
-        self.chunks(sql, &format!("{} {outbox}", self.event(1, "payment.accepted", "NULL"))).await
+        self.chunks(sql, &format!("{} {outbox}", self.event(1, "payment.accepted"))).await
     }
 
     fn invoice(&self) -> String {
@@ -60,7 +60,14 @@ impl Filled<'_> {
         format!("('{stem}' || lpad((k - 1)::text, 9, '0'))")
     }
 
-    fn event(&self, version: u32, event_type: &str, published_at: &str) -> String {
+    /// An event, and that it was published long ago.
+    fn published(&self, version: u32, event_type: &str) -> String {
+        let id = EVENT_ID.replace("$N$", &format!("'{version}'"));
+        let publication = format!("INSERT INTO publications SELECT {id}, now() FROM {{range}};");
+        format!("{} {publication}", self.event(version, event_type))
+    }
+
+    fn event(&self, version: u32, event_type: &str) -> String {
         let id = EVENT_ID.replace("$N$", &format!("'{version}'"));
         let body = format!(
             "convert_to('{{\"specversion\":\"1.0\",\"id\":\"' || {id} || '\",\"source\":\"/jenius-pay/default\",\
@@ -72,8 +79,8 @@ impl Filled<'_> {
             invoice = self.invoice(),
         );
         format!(
-            "INSERT INTO events (event_id, order_key, version, type, correlation_id, body, created_at, published_at)
-             SELECT {id}, k, {version}, '{event_type}', 'bench-' || k, {body}, now(), {published_at} FROM {{range}};"
+            "INSERT INTO events (event_id, order_key, version, type, correlation_id, body, created_at)
+             SELECT {id}, k, {version}, '{event_type}', 'bench-' || k, {body}, now() FROM {{range}};"
         )
     }
 

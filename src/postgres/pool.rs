@@ -40,7 +40,12 @@ const SETTINGS: [(&str, &str); 13] = [
 pub fn connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(database.url.expose_secret())
         .map_err(|_| StoreError::Refused("database.url is no postgres:// URL".to_owned()))?;
-    Ok(options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging())
+    Ok(with_settings(options))
+}
+
+/// Every connection of ours has them.
+pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging()
 }
 
 /// The pool; it connects with its first use.

@@ -16,7 +16,7 @@ mod schema;
 mod together;
 mod views;
 
-use super::{PostgresStore, migrate, pool};
+use super::{PostgresStore, migrate, pool, pool::with_settings};
 use crate::{
     domain::{
         command::{Command, CommandKind, Order, StoredRequest, TraceContext},
@@ -76,7 +76,7 @@ impl Db {
         let template = template(&mut connection, &server).await;
         copy(&mut connection, &name, &template).await;
         connection.close().await.unwrap();
-        let options = server.clone().database(&name);
+        let options = with_settings(server.clone().database(&name));
         let pool = pool(options.clone(), 20);
         let store = PostgresStore::new(pool.clone(), plan(), Arc::new(|| 0.5));
         Self { name, server, options, pool, store }

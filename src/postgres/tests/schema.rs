@@ -77,11 +77,11 @@ const ILLEGAL: &[(&str, &str)] = &[
         "notifications_parked_are_not_applied",
     ),
     (
-        "INSERT INTO events VALUES (gen_random_uuid(), 1, NULL, 'order.paid', NULL, NULL, '', now(), NULL)",
+        "INSERT INTO events VALUES (gen_random_uuid(), 1, NULL, 'order.paid', NULL, NULL, '', now())",
         "events_version_with_order",
     ),
     (
-        "INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, 'order.paid', NULL, NULL, '', now(), NULL)",
+        "INSERT INTO events VALUES (gen_random_uuid(), NULL, NULL, 'order.paid', NULL, NULL, '', now())",
         "events_rejections_have_no_order",
     ),
 ];

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::domain::notification::Notification;
-use crate::flow::ports::Reconciled;
+use crate::flow::ports::{Outbox, Reconciled, RelaySeat};
+use crate::postgres::PostgresSeat;
 use futures_util::future::join_all;
 
 const MANY: usize = 200;
@@ -154,6 +155,50 @@ async fn the_same_order_asked_for_at_once_is_judged_one_after_the_other() {
         }
         assert_eq!(db.number("SELECT count(*) FROM notifications WHERE applied").await, 2);
         assert_eq!(db.number("SELECT count(*) FROM notifications WHERE reason = 'duplicate'").await, 2);
+    })
+    .await;
+}
+
+/// On a database that is young, whose statistics say that reading a table whole costs nothing, and on plans
+/// that are kept: what a payment needs is found by an index, and it is not more for the last than for the
+/// first.
+#[tokio::test]
+async fn no_table_is_read_as_a_whole() {
+    on_a_database(|db| async move {
+        let answer = accepted("PENDING");
+        let merchant = merchant();
+        let mut touched = Vec::new();
+        for round in 0..4 {
+            let named = |n: usize| format!("INV-{round}-{n}");
+            let claims = join_all((0..MANY).map(|n| {
+                let (db, invoice) = (&db, named(n));
+                async move { db.claim(payment(&invoice, &invoice)).await }
+            }))
+            .await;
+            let looked = join_all(claims.iter().map(|claim| db.store.apply_parked(claim))).await;
+            assert!(looked.into_iter().all(|decided| !decided.unwrap()));
+            let recorded = join_all(claims.iter().map(|c| db.store.record(c, &answer, Duration::ZERO))).await;
+            recorded.into_iter().for_each(Result::unwrap);
+            let said: Vec<_> = (0..MANY).map(|n| notified(&named(n), "SUCCESS")).collect();
+            for reconciled in join_all(said.iter().map(|said| db.store.reconcile(&merchant, said))).await {
+                reconciled.unwrap();
+            }
+            let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+            let sequences: Vec<_> =
+                outbox.unpublished(1000).await.unwrap().iter().map(|event| event.sequence).collect();
+            outbox.mark_published(&sequences).await.unwrap();
+            db.store.due(&filter()).await.unwrap();
+            db.store.next_due_in().await.unwrap();
+            db.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+            drop(outbox);
+            touched.push(db.number("SELECT sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables").await);
+        }
+        let whole = "SELECT coalesce(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables
+                     WHERE relname IN ('commands', 'orders', 'due', 'events', 'outbox', 'publications',
+                                       'attempts', 'notifications')";
+        assert_eq!(db.number(whole).await, 0);
+        let (first, last) = (touched[1] - touched[0], touched[3] - touched[2]);
+        assert!(last < first * 3 / 2, "rows fetched a round: {touched:?}");
     })
     .await;
 }
