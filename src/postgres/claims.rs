@@ -75,7 +75,7 @@ impl Group for Payments {
     async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
         let new = all.clone();
         let granted =
-            self.0.transaction(move |c| Box::pin(async move { payments::claim(c, &new).await })).await?;
+            self.0.statement(move |c| Box::pin(async move { payments::claim(c, &new).await })).await?;
         Ok(all.iter().zip(granted).map(|(asked, granted)| Some(granted?.claimed(asked))).collect())
     }
 

@@ -3,16 +3,17 @@
 
 use super::{
     Inner,
-    error::{Done, store_error},
+    error::store_error,
     orders,
     rows::{attempt_kind, merchant},
     tx::answered,
+    writes::Statement,
 };
 use crate::{
     domain::{Time, ids::MerchantName, plan::Due},
     flow::ports::{Claim, DueFilter, DueOrder, StoreError},
 };
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgPool, Row};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
@@ -25,37 +26,16 @@ pub(super) struct NewDue<'a> {
     pub claim: Option<(Uuid, Time)>,
 }
 
-/// Writes what orders wait for, in place of whatever they waited for. No order is there twice.
-pub(super) async fn put_all(connection: &mut PgConnection, all: &[NewDue<'_>]) -> Done<()> {
-    if all.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-                              $6::uuid[], $7::timestamptz[])
-         ON CONFLICT (order_key) DO UPDATE
-         SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
-             token = excluded.token, claimed_at = excluded.claimed_at, stranded_at = NULL",
-    )
-    .bind(all.iter().map(|new| new.order_key).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.merchant.as_str()).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.due.kind.name()).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.due.at).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.due.sends_end_at).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.claim.map(|(token, _)| token)).collect::<Vec<_>>())
-    .bind(all.iter().map(|new| new.claim.map(|(_, since)| since)).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn delete_all(connection: &mut PgConnection, order_keys: &[i64]) -> Done<()> {
-    if order_keys.is_empty() {
-        return Ok(());
-    }
-    sqlx::query("DELETE FROM due WHERE order_key = ANY ($1)").bind(order_keys).execute(connection).await?;
-    Ok(())
+/// The columns of `writes::WRITE` for what orders wait for.
+pub(super) fn bind<'q>(statement: Statement<'q>, all: &[NewDue<'_>]) -> Statement<'q> {
+    statement
+        .bind(all.iter().map(|new| new.order_key).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.merchant.as_str().to_owned()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.due.kind.name()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.due.at).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.due.sends_end_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.claim.map(|(token, _)| token)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.claim.map(|(_, since)| since)).collect::<Vec<_>>())
 }
 
 /// Gives a claim back whose attempt was not started: due again now. One that is lost already stays so.

@@ -1,7 +1,7 @@
 //! The bytes of an event: a CloudEvent in structured mode, written once, in the transaction of the change
 //! it tells of. Nothing of the request's body is in it: no name, phone, e-mail or cash tag.
 
-use super::{error::Done, rejections::TRACE_CHARS_MAX, rows::storable};
+use super::{error::Done, rejections::TRACE_CHARS_MAX, rows::storable, writes::Statement};
 use crate::{
     domain::{
         Time,
@@ -204,34 +204,18 @@ fn new_id(now: Time) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
 }
 
-/// Writes events and their outbox rows, in the order of their versions. No event is without an outbox
-/// row of the same transaction.
-pub(super) async fn insert(connection: &mut PgConnection, events: &[NewEvent]) -> Done<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
+/// The columns of `writes::WRITE` for events.
+pub(super) fn bind<'q>(statement: Statement<'q>, events: &[NewEvent]) -> Statement<'q> {
     let column = |of: fn(&NewEvent) -> Option<String>| events.iter().map(of).collect::<Vec<_>>();
-    sqlx::query(
-        "WITH told AS (
-             INSERT INTO events
-                 (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
-             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[],
-                                  $6::text[], $7::bytea[], $8::timestamptz[])
-             RETURNING event_id, order_key, version)
-         INSERT INTO outbox (event_id, order_key)
-         SELECT event_id, order_key FROM told ORDER BY version",
-    )
-    .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
-    .bind(events.iter().map(|e| e.order.map(|(key, _)| key)).collect::<Vec<_>>())
-    .bind(events.iter().map(|e| e.order.and_then(|(_, v)| i32::try_from(v).ok())).collect::<Vec<_>>())
-    .bind(events.iter().map(|e| e.event_type.routing_key()).collect::<Vec<_>>())
-    .bind(column(|e| e.correlation_id.clone()))
-    .bind(column(|e| e.traceparent.clone()))
-    .bind(events.iter().map(|e| e.body.as_slice()).collect::<Vec<_>>())
-    .bind(events.iter().map(|e| e.created_at).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+    statement
+        .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.order.map(|(key, _)| key)).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.order.and_then(|(_, v)| i32::try_from(v).ok())).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.event_type.routing_key()).collect::<Vec<_>>())
+        .bind(column(|e| e.correlation_id.clone()))
+        .bind(column(|e| e.traceparent.clone()))
+        .bind(events.iter().map(|e| e.body.clone()).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.created_at).collect::<Vec<_>>())
 }
 
 /// Publishes an event again: a row of its own, that holds no order back. While its first publication is

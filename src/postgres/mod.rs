@@ -28,6 +28,7 @@ mod take;
 mod tx;
 mod views;
 mod wake;
+mod writes;
 
 pub use gauges::{Gauges, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};

@@ -157,7 +157,7 @@ async fn mark_all(
         .collect();
     let changes: Vec<_> =
         pairs.iter().zip(&decided).map(|((order, _), (change, _))| (*order, change)).collect();
-    let brought = write_all(connection, &changes).await?;
+    let brought = write_all(connection, &changes, Vec::new()).await?;
     let marked: Vec<Marked> = decided
         .iter()
         .zip(brought)

@@ -188,6 +188,7 @@ impl LockedOrder {
 
     /// Writes what follows for this order alone.
     pub async fn write(&self, connection: &mut PgConnection, change: &Change) -> Done<Brought> {
-        write_all(connection, &[(self, change)]).await.map(|mut brought| brought.pop().unwrap_or_default())
+        let brought = write_all(connection, &[(self, change)], Vec::new()).await;
+        brought.map(|mut brought| brought.pop().unwrap_or_default())
     }
 }

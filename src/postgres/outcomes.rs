@@ -154,7 +154,6 @@ async fn write<'a>(
     all: impl Iterator<Item = &'a Recorded<'a>> + Clone,
 ) -> Done<Vec<Brought>> {
     let changes: Vec<_> = all.clone().map(|one| (&one.order, &one.change)).collect();
-    let mut brought = write_all(connection, &changes).await?;
     let made = all.clone().map(|one| NewAttempt {
         command_key: one.attempt.command_key,
         made: &one.made,
@@ -162,7 +161,7 @@ async fn write<'a>(
         finished_at: one.order.now,
         token: Some(one.attempt.token),
     });
-    attempts::insert_all(connection, &made.collect::<Vec<_>>()).await?;
+    let mut brought = write_all(connection, &changes, made.collect()).await?;
     for (one, brought) in all.zip(&mut brought) {
         brought.attempts.push((one.made.kind, one.made.class));
     }

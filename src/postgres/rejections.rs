@@ -6,6 +6,7 @@ use super::{
     error::{Done, Undone},
     events,
     rows::storable,
+    writes::Writes,
 };
 use crate::{
     domain::{
@@ -108,7 +109,8 @@ pub(super) async fn answer_known(
     let message = "a new id: the command that first had this one is another";
     let conflict = violation(Code::IdentityConflict, "id", message);
     let now = now(connection).await?;
-    events::insert(connection, &[events::of_rejection(command, &[conflict], now)?]).await?;
+    let told = events::of_rejection(command, &[conflict], now)?;
+    Writes { events: vec![told], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
 }
 
@@ -127,7 +129,7 @@ pub(super) async fn store(
 ) -> Done<Claimed> {
     let event = events::of_rejection(command, violations, now)?;
     let event_id = event.event_id;
-    events::insert(connection, &[event]).await?;
+    Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let inserted = sqlx::query(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, outcome, settled_at, outcome_event)

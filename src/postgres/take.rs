@@ -3,12 +3,13 @@
 
 use super::{
     Inner,
-    attempts::{self, NewAttempt},
-    due::{self, NewDue},
+    attempts::NewAttempt,
+    due::NewDue,
     error::Done,
     orders::{self, Brought, LockedOrder},
     requests::{self, instant},
     rows::DueRow,
+    writes::Writes,
 };
 use crate::{
     domain::{
@@ -153,7 +154,7 @@ async fn keep_lost(
     let started_at = due.claimed_at.unwrap_or(due.at);
     let command_key = order.command_to_ask_about();
     let lost = NewAttempt { command_key, made, started_at, finished_at: due.at, token: None };
-    attempts::insert_all(connection, &[lost]).await
+    Writes { attempts: vec![lost], ..Writes::default() }.write(connection).await
 }
 
 async fn grant(
@@ -173,7 +174,7 @@ async fn grant(
     };
     let claim = Some((token, now));
     let new = NewDue { order_key: order.order_key, merchant: &record.merchant, due: &due, claim };
-    due::put_all(connection, &[new]).await?;
+    Writes { due: vec![new], ..Writes::default() }.write(connection).await?;
     Ok(Claim {
         order_key: order.order_key,
         command_key,

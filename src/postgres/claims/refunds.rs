@@ -5,12 +5,13 @@ use crate::{
     domain::{Time, command::RefundRefusal, plan::Due},
     flow::ports::Claimed,
     postgres::{
-        due::{self, NewDue},
+        due::NewDue,
         error::{Done, Undone},
         orders::{self, LockedOrder},
         rejections::{self, TRACE_CHARS_MAX, refused},
         requests::micros,
         rows::storable,
+        writes::Writes,
     },
 };
 use sqlx::PgConnection;
@@ -75,7 +76,7 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     let claim = new.lease.map(|_| (new.token, now));
     let due = Due::send(at, sends_end_at);
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, claim };
-    due::put_all(connection, &[waits]).await?;
+    Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
     Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked))
 }

@@ -1,0 +1,159 @@
+//! Everything a transaction writes about orders, in one statement, whatever of it there is: the one place
+//! where what follows from evidence becomes rows. Whoever writes holds the row locks of the orders.
+
+use super::{
+    attempts::{self, NewAttempt},
+    due::{self, NewDue},
+    error::Done,
+    events::{self, NewEvent},
+    rows::{storable, stored_count},
+};
+use crate::{
+    domain::{
+        Time,
+        order::ReviewCause,
+        record::{OrderRecord, Progress},
+    },
+    flow::ports::StoreError,
+};
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::QueryAs};
+use uuid::Uuid;
+
+pub(super) type Statement<'q> = QueryAs<'q, Postgres, (i64, i64), PgArguments>;
+
+/// DOKU's status words are short; longer ones are cut in the table, not in the event.
+const STATUS_CHARS_MAX: usize = 64;
+
+/// What is written. No order, and no command, is in a list twice.
+#[derive(Default)]
+pub(super) struct Writes<'a> {
+    pub events: Vec<NewEvent>,
+    pub commands: Vec<Progressed<'a>>,
+    /// In place of whatever these orders waited for.
+    pub due: Vec<NewDue<'a>>,
+    pub orders: Vec<Moved<'a>>,
+    /// Orders that wait for nothing any more.
+    pub done: Vec<i64>,
+    pub attempts: Vec<NewAttempt<'a>>,
+}
+
+/// A command that came further.
+pub(super) struct Progressed<'a> {
+    pub key: i64,
+    pub is: &'a Progress,
+    pub outcome_event: Option<Uuid>,
+    pub now: Time,
+}
+
+/// An order that is not as it was.
+pub(super) struct Moved<'a> {
+    pub order_key: i64,
+    /// It was read at.
+    pub revision: i64,
+    pub is: &'a OrderRecord,
+}
+
+/// An event has its outbox row, in the order of the versions. A guarded update that finds another revision,
+/// or another outcome, changes nothing, and is counted.
+const WRITE: &str = "
+    WITH told AS (
+        INSERT INTO events (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[],
+                             $7::bytea[], $8::timestamptz[])
+        RETURNING event_id, order_key, version),
+    queued AS (
+        INSERT INTO outbox (event_id, order_key) SELECT event_id, order_key FROM told ORDER BY version),
+    progressed AS (
+        UPDATE commands c
+        SET sends = n.sends, last_send_at = n.last_send_at, maybe_acted_at = n.maybe_acted_at,
+            inquired = n.inquired, failed_inquiries = n.failed_inquiries, contradictions = n.contradictions,
+            outcome = n.outcome, outcome_event = coalesce(c.outcome_event, n.outcome_event),
+            settled_at = CASE WHEN n.outcome_event IS NULL THEN c.settled_at
+                              ELSE coalesce(c.settled_at, n.now) END
+        FROM unnest($9::bigint[], $10::integer[], $11::timestamptz[], $12::timestamptz[], $13::boolean[],
+                    $14::integer[], $15::integer[], $16::text[], $17::uuid[], $18::timestamptz[])
+             AS n (key, sends, last_send_at, maybe_acted_at, inquired, failed_inquiries, contradictions,
+                   outcome, outcome_event, now)
+        WHERE c.key = n.key AND (c.outcome IS NULL OR c.outcome = n.outcome)
+        RETURNING c.key),
+    waiting AS (
+        INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
+        SELECT * FROM unnest($19::bigint[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[],
+                             $24::uuid[], $25::timestamptz[])
+        ON CONFLICT (order_key) DO UPDATE
+        SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
+            token = excluded.token, claimed_at = excluded.claimed_at, stranded_at = NULL),
+    moved AS (
+        UPDATE orders o
+        SET state = n.state, review_cause = n.review_cause, state_since = n.state_since, version = n.version,
+            announced_paid = n.paid, announced_failed = n.failed, announced_refunded = n.refunded,
+            doku_status = n.doku_status, evidence = n.evidence, checks_made = n.checks_made,
+            revision = o.revision + 1
+        FROM unnest($26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::timestamptz[], $31::integer[],
+                    $32::boolean[], $33::boolean[], $34::boolean[], $35::text[], $36::text[], $37::integer[])
+             AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
+                   doku_status, evidence, checks_made)
+        WHERE o.order_key = n.order_key AND o.revision = n.revision
+        RETURNING o.order_key),
+    done AS (DELETE FROM due WHERE order_key = ANY ($38)),
+    attempted AS (
+        INSERT INTO attempts
+            (command_key, number, kind, started_at, finished_at, http_status, result, detail, token)
+        SELECT n.command_key,
+               (SELECT coalesce(max(number), 0) + 1 FROM attempts a WHERE a.command_key = n.command_key),
+               n.kind, n.started_at, n.finished_at, n.http_status, n.result, n.detail, n.token
+        FROM unnest($39::bigint[], $40::text[], $41::timestamptz[], $42::timestamptz[], $43::smallint[],
+                    $44::text[], $45::text[], $46::uuid[])
+             AS n (command_key, kind, started_at, finished_at, http_status, result, detail, token))
+    SELECT (SELECT count(*) FROM progressed), (SELECT count(*) FROM moved)";
+
+impl Writes<'_> {
+    /// Writes all of it, or says which guard found something else: then nothing may be committed.
+    pub async fn write(&self, connection: &mut PgConnection) -> Done<()> {
+        let statement = events::bind(sqlx::query_as(WRITE), &self.events);
+        let statement = due::bind(bind_commands(statement, &self.commands), &self.due);
+        let statement = bind_orders(statement, &self.orders).bind(&self.done);
+        let (commands, orders) = attempts::bind(statement, &self.attempts).fetch_one(connection).await?;
+        exactly(self.commands.len(), commands, "commands")?;
+        exactly(self.orders.len(), orders, "orders")
+    }
+}
+
+fn bind_commands<'q>(statement: Statement<'q>, all: &[Progressed<'_>]) -> Statement<'q> {
+    statement
+        .bind(all.iter().map(|p| p.key).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| stored_count(p.is.sends)).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.last_send_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.maybe_acted_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.inquired).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| stored_count(p.is.failed_inquiries)).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| stored_count(p.is.contradictions)).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.outcome.map(|o| o.name())).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.outcome_event).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.now).collect::<Vec<_>>())
+}
+
+fn bind_orders<'q>(statement: Statement<'q>, all: &[Moved<'_>]) -> Statement<'q> {
+    let status =
+        |moved: &Moved<'_>| moved.is.doku_status.as_deref().map(|word| storable(word, STATUS_CHARS_MAX));
+    statement
+        .bind(all.iter().map(|m| m.order_key).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.revision).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.state.name()).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.state.review_cause().map(ReviewCause::name)).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.state_since).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| stored_count(m.is.version)).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.announced.paid).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.announced.failed).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.announced.refunded).collect::<Vec<_>>())
+        .bind(all.iter().map(status).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| m.is.evidence.map(|e| e.name())).collect::<Vec<_>>())
+        .bind(all.iter().map(|m| stored_count(m.is.checks_made)).collect::<Vec<_>>())
+}
+
+fn exactly(wanted: usize, changed: i64, what: &str) -> Done<()> {
+    if i64::try_from(wanted) == Ok(changed) {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!("an update of {wanted} {what} changed {changed} rows")).into())
+}
