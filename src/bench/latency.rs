@@ -1,5 +1,5 @@
-//! `latency`: commands at an even pace, and how long each takes from its publication to the arrival of its event, with
-//! a subscriber's queue as durable as everything else.
+//! `latency`: commands at an even pace, and how long each takes from its publication to the arrival of its event at a
+//! subscriber. A durable queue is bound to the events too, and the relay waits for it.
 
 use super::{
     Bench, Section,
@@ -59,7 +59,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
 async fn at_rates(stage: &Stage<'_>) -> anyhow::Result<Vec<(Measured, Latencies)>> {
     stage.doku_answers_after(stage.bench.options.answer_after).await?;
     let mut service = Service::start(stage, &WORKING, &[])?;
-    let mut events = stage.load.subscribe(&stage.events_queue()).await?;
+    let mut events = stage.load.listen(&stage.name("events")).await?;
     publish_one(stage, READY).await?;
     events.next().await.with_context(|| service.process.log_tail())?;
     let mut measured = Vec::new();

@@ -102,6 +102,19 @@ impl Load {
         Ok(Subscription { consumer, _channel: channel })
     }
 
+    /// All events from now on, on a queue of this connection's own that keeps nothing: what arrives is timed,
+    /// not how durably a subscriber stores it.
+    pub async fn listen(&self, exchange: &str) -> anyhow::Result<Subscription> {
+        let own =
+            QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let queue = self.channel.queue_declare("".into(), own, FieldTable::default()).await?;
+        let (all, options) = ("#".into(), QueueBindOptions::default());
+        self.channel
+            .queue_bind(queue.name().clone(), exchange.into(), all, options, FieldTable::default())
+            .await?;
+        self.subscribe(queue.name().as_str()).await
+    }
+
     /// A queue's deliveries, each to be acked.
     pub async fn consume(&self, queue: &str, prefetch: u16) -> anyhow::Result<(Consumer, Channel)> {
         let channel = self.connection.create_channel().await?;

@@ -1,19 +1,23 @@
 //! What RabbitMQ takes, durably: for each command a delivery, an event published with a confirm, and then the ack.
+//! As a worker would do it that has nothing else to do: what is there is published together, on a connection of
+//! its own, while the next deliveries come.
 
 use crate::bench::{
     commands::payments_route,
-    load::{Route, confirmed},
+    load::{Load, Route, confirmed},
     measure::{Pace, Reading},
     progress::Progress,
     stage::Stage,
 };
 use anyhow::Context;
 use futures_util::StreamExt;
-use lapin::options::BasicAckOptions;
+use lapin::{message::Delivery, options::BasicAckOptions};
 use tokio::sync::mpsc;
 
 /// Deliveries in hand, each waiting for its confirm.
-const PREFETCH: u16 = 500;
+const PREFETCH: u16 = 1000;
+/// Published before the confirms of the first of them are waited for.
+const TOGETHER_MAX: usize = 250;
 
 pub async fn run(stage: &Stage<'_>, messages: u64) -> anyhow::Result<Pace> {
     let (commands, events) = (stage.name("commands"), stage.name("events"));
@@ -22,15 +26,22 @@ pub async fn run(stage: &Stage<'_>, messages: u64) -> anyhow::Result<Pace> {
     drop(preloading);
     let progress = Progress::of("RabbitMQ", messages);
     let groups = stage.groups();
+    let publisher = Load::connect(&stage.bench.servers.amqp).await?;
     let first = Reading::take(0, &groups);
-    let (mut consumer, _channel) = stage.load.consume(&stage.name("payments"), PREFETCH).await?;
+    let (consumer, _channel) = stage.load.consume(&stage.name("payments"), PREFETCH).await?;
     let (sender, mut published) = mpsc::channel(usize::from(PREFETCH));
     let publishing = async {
-        for number in 0..messages {
-            let delivery = consumer.next().await.context("the subscription ended")??;
-            let route = Route { exchange: &events, key: "payment.accepted" };
-            let confirm = stage.load.publish(route, &stage.commands.event(number)).await?;
-            sender.send((confirm, delivery.acker)).await?;
+        let mut consumer = consumer.ready_chunks(TOGETHER_MAX);
+        let mut number = 0;
+        while number < messages {
+            let deliveries = consumer.next().await.context("the subscription ended")?;
+            for delivery in deliveries {
+                let Delivery { acker, .. } = delivery?;
+                let route = Route { exchange: &events, key: "payment.accepted" };
+                let confirm = publisher.publish(route, &stage.commands.event(number)).await?;
+                sender.send((confirm, acker)).await?;
+                number += 1;
+            }
         }
         anyhow::Ok(())
     };
