@@ -1,6 +1,6 @@
 //! The service as a process of its own, for stories that kill it.
 
-use super::{World, eventually};
+use super::{World, eventually, get};
 use jenius_pay::crash::Point;
 use std::{
     io::{Read, Write},
@@ -43,8 +43,8 @@ impl Service {
     pub async fn start_role(world: &World, arguments: &[&str]) -> Self {
         let service = Self::spawn(world, arguments, &[]);
         let ready = async || {
-            let answer = reqwest::get(format!("http://{}/readyz", service.admin)).await.ok()?;
-            answer.status().is_success().then_some(())
+            let (status, _) = get(format!("http://{}/readyz", service.admin)).await.ok()?;
+            (status == 200).then_some(())
         };
         eventually("the service to be ready", ready).await;
         service
@@ -85,6 +85,11 @@ impl Service {
             .spawn()
             .unwrap();
         Self { child, log, admin }
+    }
+
+    /// What operators are shown.
+    pub async fn page(&self, name: &str) -> String {
+        get(format!("http://{}/{name}", self.admin)).await.unwrap().1
     }
 
     pub fn signal(&self, name: &str) {

@@ -15,11 +15,24 @@ pub mod world;
 pub use commands::{payment, refund};
 pub use world::World;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::OnceLock, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Stories wait for facts, never for time; this is when they give up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One client for all requests of a test, each on a connection of its own: to build one takes as long as many
+/// requests, and a connection that was kept may be closed by its server just when it is used again.
+pub fn http() -> &'static reqwest::Client {
+    static HTTP: OnceLock<reqwest::Client> = OnceLock::new();
+    HTTP.get_or_init(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap())
+}
+
+/// What a page says: its status, its text.
+pub async fn get(url: String) -> reqwest::Result<(u16, String)> {
+    let answer = http().get(url).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
 
 /// Waits until `fact` gives something, asking again every few milliseconds.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, fact: impl FnMut() -> F) -> T {

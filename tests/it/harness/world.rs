@@ -5,7 +5,7 @@ use super::{
     broker::{self, Broker, Event},
     commands::Message,
     database::{self, Database},
-    eventually, eventually_or,
+    eventually, eventually_or, get,
 };
 use jenius_pay::{
     app::{App, Role},
@@ -33,9 +33,6 @@ pub struct World {
     pub sandbox: Sandbox,
     /// The configuration, as environment variables.
     pub settings: BTreeMap<String, String>,
-    /// One for all requests, each on a connection of its own: to build one is slow, and one that is built while
-    /// others are connected makes them wait until the service hangs up on them.
-    pub http: reqwest::Client,
     app: Option<App>,
     unique: String,
     notified: bool,
@@ -106,9 +103,8 @@ impl Setting {
         default("AMQP_URL", &self.broker_url);
         default("DOKU_BASE_URL", &sandbox.base_url());
         default("JENIUS_PAY__AMQP__PREFIX", &prefix);
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         let mut world =
-            World { database, broker, sandbox, settings, http, app: None, unique, notified: self.notified };
+            World { database, broker, sandbox, settings, app: None, unique, notified: self.notified };
         world.migrate().await;
         if self.started {
             world.start(&self.roles).await;
@@ -267,9 +263,7 @@ impl World {
 
     /// What the admin listener answers.
     pub async fn admin(&self, path: &str) -> (u16, String) {
-        let url = format!("http://{}{path}", self.app().admin_address());
-        let answer = self.http.get(url).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        get(format!("http://{}{path}", self.app().admin_address())).await.unwrap()
     }
 
     /// Ends the world: the service stops, and what must always hold is checked.
@@ -339,10 +333,9 @@ impl World {
 
     /// What operators and Prometheus are shown.
     async fn check_pages(&self) {
-        if let Some(app) = &self.app {
-            for page in ["metrics", "readyz"] {
-                let asked = reqwest::get(format!("http://{}/{page}", app.admin_address())).await;
-                assert_no_canary(page, &asked.unwrap().text().await.unwrap());
+        if self.app.is_some() {
+            for page in ["/metrics", "/readyz"] {
+                assert_no_canary(page, &self.admin(page).await.1);
             }
         }
     }

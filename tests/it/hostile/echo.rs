@@ -140,9 +140,7 @@ async fn nothing_that_doku_repeats_of_the_customer_or_our_keys_gets_out() {
     };
     eventually_or(|| service.log(), all).await;
     for page in ["metrics", "readyz"] {
-        let text =
-            reqwest::get(format!("http://{}/{page}", service.admin)).await.unwrap().text().await.unwrap();
-        crate::harness::world::assert_no_canary(page, &text);
+        crate::harness::world::assert_no_canary(page, &service.page(page).await);
     }
     crate::harness::world::assert_no_canary("the log", &service.log());
     assert!(!service.log().contains("panicked"), "{}", service.log());

@@ -1,7 +1,7 @@
 //! HTTP as nobody should speak it, to the ingress and to the operators' listener of a process of its own.
 
 use super::Thrown;
-use crate::harness::{World, child::Service, reports::Report, world::PATH};
+use crate::harness::{World, child::Service, get, reports::Report, world::PATH};
 use futures_util::future::join_all;
 use std::{
     net::SocketAddr,
@@ -25,7 +25,6 @@ struct Front {
     world: World,
     service: Service,
     ingress: SocketAddr,
-    client: reqwest::Client,
 }
 
 impl Front {
@@ -35,19 +34,14 @@ impl Front {
         let mut world = setting.build().await;
         world.settings.insert("RUST_LOG".to_owned(), "debug".to_owned());
         let service = Service::start(&world).await;
-        Self { world, service, ingress: port, client: reqwest::Client::new() }
+        Self { world, service, ingress: port }
     }
 
     /// Posts a good notification, and says how long its 200 took.
     async fn good(&self) -> Duration {
         let report = Report::success(&self.world.invoice());
         let started = Instant::now();
-        let mut request = self.client.post(format!("http://{}{PATH}", self.ingress));
-        for (name, value) in report.headers() {
-            request = request.header(name, value);
-        }
-        let answer = request.body(report.body).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        assert_eq!(report.post(&format!("http://{}{PATH}", self.ingress)).await.unwrap(), 200);
         started.elapsed()
     }
 
@@ -176,8 +170,8 @@ async fn odd_requests_are_refused_or_cut_off_and_good_ones_pass_beside_them() {
     }
     let doubled = signatures_and_targets(&front).await;
     for page in ["metrics", "readyz", "livez"] {
-        let answer = reqwest::get(format!("http://{}/{page}", front.service.admin)).await.unwrap();
-        assert_eq!(answer.status(), 200, "{page}");
+        let (status, _) = get(format!("http://{}/{page}", front.service.admin)).await.unwrap();
+        assert_eq!(status, 200, "{page}");
     }
     assert!(worst < GOOD_WAITS_MAX, "{worst:?}");
     let grown = front.memory().saturating_sub(idle);
@@ -289,8 +283,7 @@ async fn slow_peers_in_hundreds_delay_nobody_at_the_ingress_and_are_cut_off() {
             sleep(Duration::from_millis(100)).await;
         }
         let started = Instant::now();
-        let livez = reqwest::get(format!("http://{admin}/livez")).await.unwrap();
-        assert_eq!(livez.status(), 200);
+        assert_eq!(get(format!("http://{admin}/livez")).await.unwrap().0, 200);
         probe = started.elapsed();
     };
     tokio::join!(&mut all, neighbours);

@@ -3,6 +3,7 @@
 mod bodies;
 mod echo;
 mod http;
+mod nested;
 mod properties;
 mod raw;
 

@@ -10,11 +10,6 @@ use std::time::{Duration, Instant};
 const NEIGHBOURS: usize = 120;
 const NEIGHBOUR_WAITS_MAX: Duration = Duration::from_secs(25);
 
-/// Header tables within each other.
-fn nested(levels: usize) -> Vec<u8> {
-    (0..levels).fold(long(b""), |table, _| long(&[&short(b"n")[..], b"F", &table].concat()))
-}
-
 /// lapin cannot parse what is no UTF-8: it ends the connection, each time the message comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_whose_properties_nobody_can_parse_ends_dead_and_alone() {
@@ -56,17 +51,4 @@ async fn a_message_whose_properties_nobody_can_parse_ends_dead_and_alone() {
     world.end().await;
     let became = "3 dead letters, by the broker's delivery limit".to_owned();
     Thrown { what: "properties that are no UTF-8", count: 3, became, worst: Some(worst) }.prove();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn header_tables_within_each_other_are_carried_into_the_dead_letter() {
-    let world = World::new().await;
-    let exchange = format!("{}.commands", world.broker.prefix);
-    let throw = move || {
-        Raw::connect(&broker::url()).publish(&exchange, "payment.request", HEADERS, &nested(100), b"x")
-    };
-    tokio::task::spawn_blocking(throw).await.unwrap();
-    let dead = world.broker.dead().await;
-    assert_eq!((dead.body.as_slice(), dead.reason.as_deref()), (&b"x"[..], Some("malformed")));
-    world.end().await;
 }

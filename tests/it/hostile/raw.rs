@@ -7,7 +7,8 @@ use std::{
 };
 use url::Url;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A broker is slow to confirm what is nested deeply: seconds for what fills a frame.
+const PATIENCE: Duration = Duration::from_secs(60);
 const FRAME_METHOD: u8 = 1;
 const FRAME_HEADER: u8 = 2;
 const FRAME_BODY: u8 = 3;
