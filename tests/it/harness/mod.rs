@@ -7,6 +7,7 @@ pub mod commands;
 pub mod database;
 pub mod proof;
 pub mod proxy;
+pub mod raw;
 pub mod reports;
 pub mod servers;
 pub mod vitals;

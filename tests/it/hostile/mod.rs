@@ -5,7 +5,6 @@ mod echo;
 mod http;
 mod nested;
 mod properties;
-mod raw;
 
 use crate::harness::proof;
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};

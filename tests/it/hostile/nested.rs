@@ -2,11 +2,15 @@
 //! at what it parsed, follows them by recursion: the stacks must be deep enough, since an overflow kills the
 //! process. The test's own stacks are not: here such a table is written byte by byte, and never read.
 
-use super::{
-    Thrown,
+use super::Thrown;
+use crate::harness::{
+    World, broker,
+    child::Service,
+    eventually_or, payment,
     raw::{HEADERS, Raw, long},
+    refund,
+    reports::Report,
 };
-use crate::harness::{World, broker, child::Service, eventually_or, payment, refund, reports::Report};
 use std::time::{Duration, Instant};
 
 /// What is left of RabbitMQ's largest frame for the table of a message that has no other property.

@@ -1,10 +1,12 @@
 //! AMQP properties that no client library writes: the message ends in the dead queue, and alone.
 
-use super::{
-    Thrown,
+use super::Thrown;
+use crate::harness::{
+    World, broker, eventually, payment,
     raw::{CONTENT_TYPE, CORRELATION_ID, HEADERS, Raw, long, short},
+    refund,
+    reports::Report,
 };
-use crate::harness::{World, broker, eventually, payment, refund, reports::Report};
 use std::time::{Duration, Instant};
 
 const NEIGHBOURS: usize = 120;
