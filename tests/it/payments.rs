@@ -7,6 +7,7 @@ use crate::harness::{
     eventually, payment, refund,
 };
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_specifications_payment_and_refund_go_all_the_way() {
@@ -137,20 +138,22 @@ async fn doku_gets_the_data_byte_for_byte() {
     world.end().await;
 }
 
-/// A lone command waits for no timer.
+/// A poll anywhere on its way would make each wait for the next tick, since it starts when the one before
+/// has just had its own. So the fastest says enough, whatever else the machine does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_command_waits_for_no_timer() {
+    const SHORTEST_POLL: Duration = Duration::from_secs(1);
     let world = World::new().await;
+    world.paid(&world.invoice()).await;
     let mut took = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..15 {
         let invoice = world.invoice();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         world.publish(&payment(&invoice)).await;
         world.event(&invoice, "payment.accepted").await;
         took.push(start.elapsed());
     }
-    took.sort();
-    assert!(took[3].as_millis() < 500, "{took:?}");
+    assert!(took.iter().min().unwrap() < &(SHORTEST_POLL / 2), "{took:?}");
     world.end().await;
 }
 
