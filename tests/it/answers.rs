@@ -39,7 +39,9 @@ const SENT_AGAIN: [&str; 27] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_leaves_a_payment_in_doubt_is_sent_again_and_charged_once() {
-    let world = World::with().set("BREAKER__FAILURES", 1000).build().await;
+    let setting = World::with().set("BREAKER__FAILURES", 1000);
+    // However slow the machine is, no answer times out, and no inquiry is due before the resend.
+    let world = setting.set("DOKU__TIMEOUT_MS", 15_000).set("CHECK__FIRST_AFTER_MS", 4_000).build().await;
     let mut sent = Vec::new();
     for word in SENT_AGAIN {
         let invoice = world.invoice();

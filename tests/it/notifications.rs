@@ -110,7 +110,7 @@ async fn a_burst_of_the_same_notification_is_one() {
     futures_util::future::join_all(reports.iter().map(|report| world.notify(report))).await;
     let marks = world.notified(&invoice, 40).await;
     assert_eq!(marks.iter().filter(|m| m["applied"] == true).count(), 1);
-    assert_eq!(marks.iter().filter(|m| m["reason"] == "duplicate").count(), 39);
+    assert_eq!(marks.iter().filter(|m| m["reason"] == "duplicate").count(), marks.len() - 1);
     world.event(&invoice, "order.paid").await;
     a_while().await;
     assert_eq!(world.events(|e| e.invoice() == Some(&invoice)).len(), 2);
