@@ -1,7 +1,9 @@
 //! What the stories measured, in `deploy/PROOF.md`: each table between two marks, written by the run that
 //! measured it, and only when it is asked to (`JENIUS_WRITE_PROOF=1`). It is always printed.
 
-use std::{path::PathBuf, sync::Mutex};
+use super::{broker, database, raw::Raw};
+use sqlx::{Connection, PgConnection};
+use std::{fs::read_to_string, path::PathBuf, process::Command, sync::Mutex};
 
 const ASKED_BY: &str = "JENIUS_WRITE_PROOF";
 static ONE_WRITER: Mutex<()> = Mutex::new(());
@@ -23,6 +25,33 @@ fn replaced(page: &str, name: &str, markdown: &str) -> String {
     let from = page.find(&open).unwrap_or_else(|| panic!("PROOF.md has no {open}")) + open.len();
     let until = page.find(&close).unwrap_or_else(|| panic!("PROOF.md has no {close}"));
     format!("{}\n\n{}\n\n{}", &page[..from], markdown.trim(), &page[until..])
+}
+
+/// Where all of it was measured, as the machine and the servers say it themselves.
+#[tokio::test]
+async fn the_page_says_when_and_on_what_it_was_measured() {
+    let processors = read_to_string("/proc/cpuinfo").unwrap();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let compiler = Command::new("rustc").arg("--version").output().unwrap();
+    let mut sql = PgConnection::connect(&database::url()).await.unwrap();
+    let postgres: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut sql).await.unwrap();
+    let rabbitmq = tokio::task::spawn_blocking(|| Raw::connect(&broker::url()).version).await.unwrap();
+    let cores = std::thread::available_parallelism().unwrap();
+    let rows = [
+        ("date", format!("{} UTC", chrono::Utc::now().format("%Y-%m-%d %H:%M"))),
+        ("machine", format!("{cores} cores, {}", model.map_or("of an unknown model", |(_, model)| model))),
+        ("kernel", read_to_string("/proc/sys/kernel/osrelease").unwrap()),
+        ("PostgreSQL", postgres),
+        ("RabbitMQ", rabbitmq),
+        ("compiler", String::from_utf8(compiler.stdout).unwrap()),
+        ("build", if cfg!(debug_assertions) { "dev" } else { "release" }.to_owned()),
+    ];
+    for (name, value) in &rows {
+        assert!(!value.trim().is_empty(), "{name}");
+    }
+    let rows: Vec<String> =
+        rows.iter().map(|(name, value)| format!("| {name} | {} |", value.trim())).collect();
+    section("machine", &format!("| | |\n|---|---|\n{}", rows.join("\n")));
 }
 
 #[test]

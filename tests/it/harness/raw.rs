@@ -22,7 +22,11 @@ pub const HEADERS: u16 = 1 << 13;
 pub const CORRELATION_ID: u16 = 1 << 10;
 
 /// A connection with one channel in confirm mode.
-pub struct Raw(TcpStream);
+pub struct Raw {
+    stream: TcpStream,
+    /// As the broker says it.
+    pub version: String,
+}
 
 pub fn short(bytes: &[u8]) -> Vec<u8> {
     [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
@@ -33,14 +37,22 @@ pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
+/// The long string that stands in a table after this name and type.
+fn text_of(table: &[u8], field: &[u8]) -> Option<String> {
+    let at = table.windows(field.len()).position(|part| part == field)? + field.len();
+    let length = u32::from_be_bytes(table.get(at..at + 4)?.try_into().ok()?);
+    let text = table.get(at + 4..)?.get(..usize::try_from(length).ok()?)?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
 impl Raw {
     pub fn connect(url: &str) -> Self {
         let url: Url = url.parse().unwrap();
         let stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap_or(5672))).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut raw = Self(stream);
-        raw.0.write_all(b"AMQP\0\0\x09\x01").unwrap();
-        raw.until(10, 10);
+        let mut raw = Self { stream, version: String::new() };
+        raw.stream.write_all(b"AMQP\0\0\x09\x01").unwrap();
+        raw.version = text_of(&raw.until(10, 10), b"\x07versionS").unwrap();
         let login = format!("\0{}\0{}", url.username(), url.password().unwrap_or_default());
         raw.method(
             0,
@@ -80,23 +92,23 @@ impl Raw {
     fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
         let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let frame = [&[kind], &channel.to_be_bytes()[..], &size[..], payload, &[FRAME_END]].concat();
-        self.0.write_all(&frame).unwrap();
+        self.stream.write_all(&frame).unwrap();
     }
 
-    /// Reads until the broker says this; anything that closes is a failure of the test.
-    fn until(&mut self, class: u16, method: u16) {
+    /// Reads until the broker says this, and gives its words; anything that closes is a failure of the test.
+    fn until(&mut self, class: u16, method: u16) -> Vec<u8> {
         loop {
             let mut head = [0; 7];
-            self.0.read_exact(&mut head).unwrap();
+            self.stream.read_exact(&mut head).unwrap();
             let size = u32::from_be_bytes(head[3..].try_into().unwrap());
             let mut payload = vec![0; usize::try_from(size).unwrap() + 1];
-            self.0.read_exact(&mut payload).unwrap();
+            self.stream.read_exact(&mut payload).unwrap();
             let said = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
             if head[0] != FRAME_METHOD {
                 continue;
             }
             if (said(0), said(2)) == (class, method) {
-                return;
+                return payload;
             }
             let text = String::from_utf8_lossy(&payload);
             assert!(!matches!((said(0), said(2)), (10, 50) | (20, 40)), "the broker closed: {text}");
