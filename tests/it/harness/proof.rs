@@ -35,10 +35,12 @@ async fn the_page_says_when_and_on_what_it_was_measured() {
     let compiler = Command::new("rustc").arg("--version").output().unwrap();
     let mut sql = PgConnection::connect(&database::url()).await.unwrap();
     let postgres: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut sql).await.unwrap();
+    let now = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')";
+    let date: String = sqlx::query_scalar(now).fetch_one(&mut sql).await.unwrap();
     let rabbitmq = tokio::task::spawn_blocking(|| Raw::connect(&broker::url()).version).await.unwrap();
     let cores = std::thread::available_parallelism().unwrap();
     let rows = [
-        ("date", format!("{} UTC", chrono::Utc::now().format("%Y-%m-%d %H:%M"))),
+        ("date", format!("{date} UTC")),
         ("machine", format!("{cores} cores, {}", model.map_or("of an unknown model", |(_, model)| model))),
         ("kernel", read_to_string("/proc/sys/kernel/osrelease").unwrap()),
         ("PostgreSQL", postgres),
