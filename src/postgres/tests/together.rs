@@ -7,6 +7,8 @@ use crate::postgres::PostgresSeat;
 use futures_util::future::join_all;
 
 const MANY: usize = 200;
+/// The same, as PostgreSQL counts.
+const ROWS: i64 = 200;
 
 fn notified(invoice: &str, status: &str) -> Notification {
     Notification {
@@ -61,10 +63,10 @@ async fn many_payments_are_claimed_recorded_and_reconciled_in_few_transactions()
         let (merchant, said): (_, Vec<_>) = (merchant(), (0..MANY).map(|n| notified(&invoice(n), "SUCCESS")).collect());
         let reconciled = join_all(said.iter().map(|said| db.store.reconcile(&merchant, said))).await;
         assert!(reconciled.into_iter().all(|r| r.unwrap() == Reconciled::Applied));
-        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid' AND version = 2").await, MANY as i64);
-        assert_eq!(db.number("SELECT count(*) FROM outbox").await, 2 * MANY as i64);
-        assert_eq!(db.number("SELECT count(*) FROM attempts WHERE number = 1").await, MANY as i64);
-        assert_eq!(db.number("SELECT count(*) FROM notifications WHERE applied").await, MANY as i64);
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid' AND version = 2").await, ROWS);
+        assert_eq!(db.number("SELECT count(*) FROM outbox").await, 2 * ROWS);
+        assert_eq!(db.number("SELECT count(*) FROM attempts WHERE number = 1").await, ROWS);
+        assert_eq!(db.number("SELECT count(*) FROM notifications WHERE applied").await, ROWS);
         let made = commits(&db).await - before;
         assert!(made < 100, "{made} transactions for {MANY} payments with all that followed");
     })
@@ -92,7 +94,7 @@ async fn an_order_that_somebody_holds_keeps_no_other_from_being_recorded() {
         waits.await.unwrap();
         assert_eq!(
             db.number("SELECT count(*) FROM orders WHERE state = 'awaiting_payment'").await,
-            MANY as i64
+            ROWS
         );
     })
     .await;

@@ -80,7 +80,8 @@ impl Lane {
             .without_service()
             .set("INGRESS__LISTEN", &ingress)
             .set("RETRY__INITIAL_MS", 20)
-            .set("RETRY__MAX_INTERVAL_MS", 100)
+            // Not below the wait for the first inquiry, or resends would come before it for ever.
+            .set("RETRY__MAX_INTERVAL_MS", 400)
             .set("BREAKER__FAILURES", 1_000_000)
             .set("BREAKER__OPEN_MS", 20)
             .set("DOKU__TIMEOUT_MS", 700)

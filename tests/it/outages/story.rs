@@ -147,7 +147,7 @@ async fn all_paid(scene: &Scene, commands: &[Message], name: &str) {
         let state = "SELECT count(*) FROM orders WHERE state = 'paid' AND invoice_number = ANY ($1)";
         let paid: Result<i64, _> =
             sqlx::query_scalar(state).bind(&invoices).fetch_one(&scene.world.database.pool).await;
-        let unpublished = "SELECT count(*) FROM events WHERE published_at IS NULL";
+        let unpublished = "SELECT count(*) FROM outbox";
         let waiting: Result<i64, _> =
             sqlx::query_scalar(unpublished).fetch_one(&scene.world.database.pool).await;
         paid.ok() == i64::try_from(invoices.len()).ok() && waiting.ok() == Some(0)
