@@ -319,10 +319,12 @@ pub trait RelaySeat: Send + Sync + 'static {
 
 /// The outbox, as its one active relay sees it.
 pub trait Outbox: Send + 'static {
-    /// The oldest unpublished events. Fails when this relay is not the active one any more.
+    /// The oldest unpublished events, but for those with these sequences. Fails when this relay is not the
+    /// active one any more.
     fn unpublished(
         &mut self,
         limit: u32,
+        but: &[i64],
     ) -> impl Future<Output = Result<Vec<OutboxEvent>, StoreError>> + Send;
 
     /// Marks events as published and takes them out of the outbox.

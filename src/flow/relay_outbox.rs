@@ -58,19 +58,17 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
     }
 
     async fn relay(&self, mut outbox: S::Outbox) -> Result<(), StoreError> {
+        let mut confirmed = Vec::new();
         loop {
-            // 1 Read the oldest; this fails if the seat is lost.
-            let events = outbox.unpublished(BATCH_MAX).await?;
+            // 1 Read the oldest that are not confirmed; this fails if the seat is lost.
+            let events = outbox.unpublished(BATCH_MAX, &confirmed).await?;
             crash::point(Point::BeforeRelay).await;
-            let full = events.len() >= BATCH_MAX as usize;
-            // 2 Publish in waves, and wait for the confirms.
-            let confirmed = self.publish_in_waves(events).await;
-            let progress = !confirmed.is_empty();
-            crash::point(Point::BeforeMark).await;
-            // 3 Take out what is confirmed.
-            outbox.mark_published(&confirmed).await?;
-            crash::point(Point::AfterMark).await;
-            if full && progress {
+            // 2 Publish in waves, and wait for the confirms; 3 meanwhile take out what was confirmed before.
+            let (now, marked) =
+                tokio::join!(self.publish_in_waves(events), take_out(&mut outbox, &confirmed));
+            marked?;
+            confirmed = now;
+            if !confirmed.is_empty() {
                 continue;
             }
             if self.stop.is_cancelled() {
@@ -114,6 +112,16 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
         }
         confirmed
     }
+}
+
+async fn take_out<O: Outbox>(outbox: &mut O, confirmed: &[i64]) -> Result<(), StoreError> {
+    if confirmed.is_empty() {
+        return Ok(());
+    }
+    crash::point(Point::BeforeMark).await;
+    outbox.mark_published(confirmed).await?;
+    crash::point(Point::AfterMark).await;
+    Ok(())
 }
 
 fn next_wave(events: Vec<OutboxEvent>) -> (Vec<OutboxEvent>, Vec<OutboxEvent>) {
@@ -183,8 +191,9 @@ mod tests {
     }
 
     impl Outbox for Table {
-        async fn unpublished(&mut self, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
-            Ok(self.0.lock().unwrap().iter().take(limit as usize).cloned().collect())
+        async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+            let table = self.0.lock().unwrap();
+            Ok(table.iter().filter(|e| !but.contains(&e.sequence)).take(limit as usize).cloned().collect())
         }
         async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
             self.0.lock().unwrap().retain(|e| !sequences.contains(&e.sequence));

@@ -63,14 +63,14 @@ pub(super) const UNPUBLISHED: &str = "
     SELECT o.sequence, o.event_id, o.order_key, e.type, e.correlation_id, e.traceparent, e.body,
            greatest(0, extract(epoch FROM jenius_now() - o.created_at) * 1000000)::bigint AS age_us
     FROM outbox o JOIN events e USING (event_id)
+    WHERE o.sequence <> ALL ($2)
     ORDER BY o.sequence
     LIMIT $1";
 
 impl Outbox for ActiveOutbox {
-    async fn unpublished(&mut self, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
-        let rows: Vec<OutboxRow> =
-            answered(sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).fetch_all(&mut self.connection))
-                .await?;
+    async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+        let oldest = sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).bind(but);
+        let rows: Vec<OutboxRow> = answered(oldest.fetch_all(&mut self.connection)).await?;
         Ok(rows.into_iter().map(OutboxRow::event).collect())
     }
 

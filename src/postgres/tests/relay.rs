@@ -17,7 +17,7 @@ async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
         let end = "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                    WHERE l.locktype = 'advisory' AND d.datname = current_database()";
         assert_eq!(db.number(end).await, 1);
-        let lost = active.unpublished(10).await;
+        let lost = active.unpublished(10, &[]).await;
         assert!(matches!(lost, Err(StoreError::Away(_))), "a relay without its seat reads nothing: {lost:?}");
         for _ in 0..100 {
             if second.take().await.unwrap().is_some() {
@@ -35,10 +35,10 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
     on_a_database(|db| async move {
         db.paid_order("INV-1").await;
         let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
-        let events = outbox.unpublished(10).await.unwrap();
+        let events = outbox.unpublished(10, &[]).await.unwrap();
         let keys: Vec<_> = events.iter().map(|e| e.routing_key.as_str()).collect();
         assert_eq!(keys, ["payment.accepted", "order.paid"]);
-        assert_eq!(outbox.unpublished(1).await.unwrap().len(), 1);
+        assert_eq!(outbox.unpublished(1, &[]).await.unwrap().len(), 1);
         let first = &events[0];
         assert_eq!(first.event_type, "jenius.payment.accepted.v1");
         assert_eq!(first.correlation_id.as_deref(), Some("pay-INV-1"));
@@ -48,7 +48,7 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
         let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
         assert_eq!(body["id"], first.event_id.to_string());
         outbox.mark_published(&[first.sequence]).await.unwrap();
-        let rest = outbox.unpublished(10).await.unwrap();
+        let rest = outbox.unpublished(10, &[]).await.unwrap();
         assert_eq!(rest.iter().map(|e| e.sequence).collect::<Vec<_>>(), [events[1].sequence]);
         assert_eq!(db.number("SELECT count(*) FROM publications").await, 1);
     })

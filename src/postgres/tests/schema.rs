@@ -173,7 +173,9 @@ async fn fill(db: &Db) {
 async fn explain(db: &Db, sql: &str, arguments: &str) -> String {
     let types = sql.contains("$6").then_some("(bigint, boolean, text[], text[], text[], text[])");
     let mut connection = db.pool.acquire().await.unwrap();
-    execute(&mut connection, &format!("PREPARE hot{} AS {sql}", types.unwrap_or("(bigint)"))).await.unwrap();
+    execute(&mut connection, &format!("PREPARE hot{} AS {sql}", types.unwrap_or("(bigint, bigint[])")))
+        .await
+        .unwrap();
     let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
         "EXPLAIN (ANALYZE, TIMING OFF) EXECUTE hot({arguments})"
     )))
@@ -191,7 +193,7 @@ async fn the_hot_reads_walk_an_index_and_touch_what_they_return() {
         let due = explain(&db, due::LIST, accounts).await;
         assert!(due.contains("Index Scan using due_at on due"), "{due}");
         assert!(!due.contains("Seq Scan on"), "{due}");
-        let outbox = explain(&db, outbox::UNPUBLISHED, "100").await;
+        let outbox = explain(&db, outbox::UNPUBLISHED, "100, '{}'").await;
         assert!(outbox.contains("Index Scan using outbox_pkey on outbox"), "{outbox}");
         assert!(!outbox.contains("Seq Scan on"), "{outbox}");
     })

@@ -92,10 +92,7 @@ async fn an_order_that_somebody_holds_keeps_no_other_from_being_recorded() {
         assert!(futures_util::poll!(&mut waits).is_pending(), "its order is still held");
         execute(&mut holder, "COMMIT").await.unwrap();
         waits.await.unwrap();
-        assert_eq!(
-            db.number("SELECT count(*) FROM orders WHERE state = 'awaiting_payment'").await,
-            ROWS
-        );
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'awaiting_payment'").await, ROWS);
     })
     .await;
 }
@@ -187,7 +184,7 @@ async fn no_table_is_read_as_a_whole() {
             }
             let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
             let sequences: Vec<_> =
-                outbox.unpublished(1000).await.unwrap().iter().map(|event| event.sequence).collect();
+                outbox.unpublished(1000, &[]).await.unwrap().iter().map(|event| event.sequence).collect();
             outbox.mark_published(&sequences).await.unwrap();
             db.store.due(&filter()).await.unwrap();
             db.store.next_due_in().await.unwrap();
