@@ -1,5 +1,5 @@
 //! Group commit: what arrives while a flush runs is flushed together by the next one, in one transaction.
-//! There is no timer, so whoever comes alone does not wait, and few at a time do not wait for each other.
+//! There is no timer, so whoever comes alone does not wait.
 //!
 //! Never: two items of one key share a flush (an `UPDATE … FROM unnest` changes a row once, and drops the
 //! second without a word); the flush is the caller's task (one that is dropped must change nothing for the
@@ -18,11 +18,6 @@ use tokio::sync::oneshot;
 /// So many items share a flush at most: enough that a commit costs little for each, few enough that none
 /// waits long for the others.
 const FLUSH_MAX: usize = 256;
-/// Flushes that run beside each other while they are small: their commits share the server's write to disk,
-/// and nobody waits for a flush to end. Larger ones follow each other: then it is sharing that counts.
-const BESIDE_MAX: usize = 3;
-/// A flush of at most so many items is small.
-const SMALL: usize = 8;
 
 /// What is done together.
 pub(super) trait Group: Send + Sync + 'static {
@@ -61,12 +56,8 @@ impl<G: Group> Clone for Batch<G> {
 
 struct Queue<G: Group> {
     waiting: VecDeque<Waiting<G>>,
-    /// Keys of the flushes that run.
-    in_flush: HashSet<G::Key>,
-    /// Tasks that flush, each until nothing waits that it may take.
-    flushing: usize,
-    /// What the last flush had.
-    last: usize,
+    /// A task flushes, and goes on until nothing waits.
+    is_flushing: bool,
 }
 
 struct Waiting<G: Group> {
@@ -84,7 +75,7 @@ enum Together<A> {
 
 impl<G: Group> Batch<G> {
     pub fn new(group: G) -> Self {
-        let queue = Queue { waiting: VecDeque::new(), in_flush: HashSet::new(), flushing: 0, last: 0 };
+        let queue = Queue { waiting: VecDeque::new(), is_flushing: false };
         Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)) }
     }
 
@@ -104,8 +95,7 @@ impl<G: Group> Batch<G> {
     fn enqueue(&self, waiting: Waiting<G>) {
         let mut queue = self.lock();
         queue.waiting.push_back(waiting);
-        if queue.flushing < queue.allowed() {
-            queue.flushing += 1;
+        if !std::mem::replace(&mut queue.is_flushing, true) {
             drop(queue);
             let this = self.clone();
             tokio::spawn(async move { this.flush_all().await });
@@ -116,45 +106,23 @@ impl<G: Group> Batch<G> {
     async fn flush_all(self) {
         while let Some(flush) = self.next_flush() {
             let this = Arc::clone(&self.group);
-            let keys: Vec<G::Key> = flush.iter().map(|waiting| G::key(&waiting.item)).collect();
             // In a task of its own: should it panic, the next flush goes on.
             let _ = tokio::spawn(async move { flush_one(this, flush).await }).await;
-            let mut queue = self.lock();
-            for key in keys {
-                queue.in_flush.remove(&key);
-            }
         }
     }
 
-    /// The oldest of each key; `None`, and one task less, where there is nothing to take or the others are
-    /// to take more at a time.
+    /// The oldest of each key; `None`, and no longer flushing, where nothing waits.
     fn next_flush(&self) -> Option<Vec<Waiting<G>>> {
         let mut queue = self.lock();
-        let flush = if queue.flushing > queue.allowed() { Vec::new() } else { queue.take() };
-        if flush.is_empty() {
-            queue.flushing -= 1;
+        if queue.waiting.is_empty() {
+            queue.is_flushing = false;
             return None;
         }
-        queue.last = flush.len();
-        Some(flush)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue<G>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<G: Group> Queue<G> {
-    fn allowed(&self) -> usize {
-        if self.last <= SMALL && self.waiting.len() <= SMALL { BESIDE_MAX } else { 1 }
-    }
-
-    /// What waits for another of its key, in this flush or in one that runs, stays.
-    fn take(&mut self) -> Vec<Waiting<G>> {
-        let mut flush = Vec::with_capacity(self.waiting.len().min(FLUSH_MAX));
+        let mut keys = HashSet::new();
+        let mut flush = Vec::with_capacity(queue.waiting.len().min(FLUSH_MAX));
         let mut later = VecDeque::new();
-        while let Some(waiting) = self.waiting.pop_front() {
-            if self.in_flush.insert(G::key(&waiting.item)) {
+        while let Some(waiting) = queue.waiting.pop_front() {
+            if keys.insert(G::key(&waiting.item)) {
                 flush.push(waiting);
             } else {
                 later.push_back(waiting);
@@ -163,9 +131,13 @@ impl<G: Group> Queue<G> {
                 break;
             }
         }
-        later.append(&mut self.waiting);
-        self.waiting = later;
-        flush
+        later.append(&mut queue.waiting);
+        queue.waiting = later;
+        Some(flush)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<G>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -49,26 +49,15 @@ impl Group for Tens {
     }
 }
 
-/// Its flushes wait until they are let through.
 fn gated() -> Batch<Tens> {
     Batch::new(Tens { gate: Some(Semaphore::new(0)), ..Tens::default() })
 }
 
-type Added = Vec<tokio::task::JoinHandle<Result<u64, StoreError>>>;
-
-/// Adds them in this order, as where there are many: the first flush waits at the gate with the first of
-/// them, and the others wait for it.
-async fn add_all(batch: &Batch<Tens>, items: &[u64]) -> Added {
-    let mut added = Vec::new();
-    for item in items {
-        batch.lock().last = SMALL + 1;
-        added.extend(add_few(batch, &[*item]).await);
-    }
-    added
-}
-
-/// Adds them in this order, as they come.
-async fn add_few(batch: &Batch<Tens>, items: &[u64]) -> Added {
+/// Adds them in this order, while the first flush waits at the gate with the first of them.
+async fn add_all(
+    batch: &Batch<Tens>,
+    items: &[u64],
+) -> Vec<tokio::task::JoinHandle<Result<u64, StoreError>>> {
     let mut added = Vec::new();
     for item in items {
         let (this, item) = (batch.clone(), *item);
@@ -166,39 +155,4 @@ async fn a_caller_that_is_gone_changes_nothing_for_the_others() {
     let_through(&batch);
     assert_eq!(added.pop().unwrap().await.unwrap().unwrap(), 30);
     assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, 3]]);
-}
-
-#[tokio::test]
-async fn few_at_a_time_do_not_wait_for_each_other_but_for_their_own_key() {
-    let batch = gated();
-    let added = add_few(&batch, &[1, 2, 101, 3, 4]).await;
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(batch.lock().flushing, BESIDE_MAX);
-    assert_eq!(batch.lock().waiting.iter().map(|w| *w.item).collect::<Vec<_>>(), [101, 4]);
-    let_through(&batch);
-    for (added, item) in added.into_iter().zip([1, 2, 101, 3, 4]) {
-        assert_eq!(added.await.unwrap().unwrap(), item * 10);
-    }
-    let flushes = batch.group.flushes.lock().unwrap().clone();
-    let place = |item| flushes.iter().position(|flush| flush.contains(&item)).unwrap();
-    assert!(place(1) < place(101), "{flushes:?}");
-    while batch.lock().flushing > 0 {
-        tokio::task::yield_now().await;
-    }
-    assert!(batch.lock().in_flush.is_empty());
-}
-
-#[tokio::test]
-async fn once_there_are_many_they_share_one_flush() {
-    let batch = gated();
-    let many: Vec<u64> = (2000..2100).collect();
-    let added = add_few(&batch, &many).await;
-    let_through(&batch);
-    for added in added {
-        added.await.unwrap().unwrap();
-    }
-    let sizes: Vec<usize> = batch.group.flushes.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, 1, 1, 97]);
 }
