@@ -23,8 +23,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use proptest::prelude::*;
-use serde_json::Value;
-use std::time::Duration;
+use serde_json::{Value, value::RawValue};
+use std::{collections::BTreeMap, time::Duration};
 
 const AMOUNT: u64 = 50_000;
 
@@ -78,7 +78,17 @@ fn answers() -> impl Strategy<Value = Answer> {
 
 /// By another reader than the product's: the last of two equal members is what this one sees.
 fn parsed(answer: &Answer) -> Option<Value> {
-    serde_json::from_slice(answer.body.as_deref()?).ok()
+    lenient(answer.body.as_deref()?)
+}
+
+/// What a `Value` cannot hold, as 1e999 or half a surrogate pair, spoils only its own member, as it does
+/// for the product: DOKU's bodies have members that nobody reads.
+fn lenient(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body).ok().or_else(|| {
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+        let read = |raw: Box<RawValue>| lenient(raw.get().as_bytes()).unwrap_or_default();
+        Some(members.into_iter().map(|(name, raw)| (name, read(raw))).collect())
+    })
 }
 
 fn names_our_order(answer: &Answer) -> bool {
@@ -185,7 +195,7 @@ proptest! {
     #[test]
     fn a_notification_is_read_within_its_bounds_or_not_at_all(body in mutated(bodies())) {
         let Ok(read) = notification::read("R-1", &body) else { return Ok(()) };
-        prop_assert!(serde_json::from_slice::<Value>(&body).is_ok(), "{:?}", body);
+        prop_assert!(lenient(&body).is_some_and(|read| read.is_object()), "{:?}", body);
         prop_assert!((1..=128).contains(&read.invoice_number.chars().count()));
         prop_assert!(!read.invoice_number.contains(char::is_control));
         for text in [&read.status, &read.amount].into_iter().flatten() {
