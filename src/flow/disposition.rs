@@ -34,3 +34,13 @@ pub enum Disposition {
     /// Postgres is away, or the process stops: the broker keeps it.
     Requeue,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letters_reason_is_told_by_these_words() {
+        assert_eq!(DeadReason::ALL.map(DeadReason::name), ["malformed", "not_authentic", "crashed"]);
+    }
+}

@@ -147,11 +147,38 @@ fn a_notification_is_read_leniently() {
 #[test]
 fn an_amount_is_kept_so_that_it_reads_as_what_it_was() {
     let endless = format!("50000.{}1", "0".repeat(1000));
-    for (written, expected) in
-        [("50000.00", "50000"), ("050000", "50000"), ("50000.5", "50000.5"), ("-1", "-1")]
-    {
+    for (written, expected) in [
+        ("50000.00", "50000"),
+        ("050000", "50000"),
+        ("50000.5", "50000.5"),
+        ("-1", "-1"),
+        ("fifty", "fifty"),
+        ("Astari 0812", NO_NUMBER),
+    ] {
         assert_eq!(kept(written), expected);
     }
     assert_eq!(ReportedAmount::read(&kept(&endless)), ReportedAmount::Other, "{}", kept(&endless));
     assert!(kept(&endless).chars().count() <= AMOUNT_BYTES_MAX + 1);
+}
+
+#[test]
+fn the_story_reads_what_verifies_and_nothing_else() {
+    let received = |signature: String| ReceivedNotification {
+        request_target: "/anywhere".to_owned(),
+        headers: SignedHeaders {
+            client_id: "MCH-1".to_owned(),
+            request_id: "R-1".to_owned(),
+            timestamp: "2026-01-02T03:04:05Z".to_owned(),
+            signature,
+        },
+        body: BODY.into(),
+    };
+    let verifier = verifier();
+    let reader: &dyn NotificationReader = &verifier;
+    let good = received(signature("MCH-1", "SK-1", "/payments/notifications", BODY));
+    assert_eq!(reader.verify(&good.headers, &good.body), Some(MerchantName::default_account()));
+    assert_eq!(reader.read(&good).map(|read| read.invoice_number), Some("INV-1".to_owned()));
+    let forged = received(signature("MCH-1", "SK-2", "/payments/notifications", BODY));
+    assert_eq!(reader.verify(&forged.headers, &forged.body), None);
+    assert_eq!(reader.read(&ReceivedNotification { body: b"{}"[..].into(), ..good }), None);
 }

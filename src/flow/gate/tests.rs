@@ -184,3 +184,13 @@ async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
     assert!((12..=30).contains(&inquiries), "{inquiries} inquiries, {sends} sends");
     assert!((70..=125).contains(&(sends + inquiries)), "{inquiries} inquiries, {sends} sends");
 }
+
+#[test]
+fn all_or_the_merchant_itself_is_stopped() {
+    let stops = |all, merchants: &[&str]| {
+        let merchants = merchants.iter().map(|name| merchant(name)).collect();
+        Stopped { all, merchants }.stops(&merchant("default"))
+    };
+    assert!(!stops(false, &[]) && !stops(false, &["second"]));
+    assert!(stops(true, &[]) && stops(false, &["second", "default"]));
+}
