@@ -16,11 +16,11 @@ use super::{
 use chrono::DateTime;
 use std::time::Duration;
 
-fn seconds(n: i64) -> Time {
+pub(super) fn seconds(n: i64) -> Time {
     DateTime::from_timestamp(1_700_000_000 + n, 0).unwrap()
 }
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         retry: RetryPolicy {
             initial: Duration::from_millis(500),
@@ -39,7 +39,7 @@ fn plan() -> Plan {
     }
 }
 
-fn progress(kind: CommandKind, id: &str) -> Progress {
+pub(super) fn progress(kind: CommandKind, id: &str) -> Progress {
     let identity =
         Identity { source: CommandSource::parse("/shop").unwrap(), id: CommandId::parse(id).unwrap() };
     let request_id = payment_request_id(&InvoiceNumber::parse("INV-1").unwrap());
@@ -58,7 +58,7 @@ fn progress(kind: CommandKind, id: &str) -> Progress {
     }
 }
 
-fn order(kind: CommandKind) -> OrderRecord {
+pub(super) fn order(kind: CommandKind) -> OrderRecord {
     let (state, refund) = match kind {
         CommandKind::Payment => (OrderState::Submitting, None),
         CommandKind::Refund => (OrderState::Refunding, Some(progress(CommandKind::Refund, "r"))),

@@ -15,11 +15,15 @@ pub mod money;
 pub mod notification;
 pub mod order;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod rate;
 pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
 pub mod record;
+#[cfg(test)]
+mod record_tests;
 pub mod retry;
 pub mod validate;
 

@@ -1,0 +1,228 @@
+//! What an order makes of what it is told: refunds that may not start, notifications, answers that
+//! contradict the request, attempts that were lost.
+
+use super::{
+    attempt::{AttemptOf, AttemptTime},
+    attempt_tests::{order, plan, progress, seconds},
+    command::{CommandKind, Outcome, RefundRefusal},
+    event::EventType,
+    learned::*,
+    money::{ReportedAmount, Rupiah},
+    notification::{NotApplied, Notification},
+    order::{OrderState, ReviewCause},
+    plan::{Due, Plan},
+    record::{Change, DueChange, OrderRecord, Progress},
+};
+use AttemptOf::{Payment, Refund};
+
+fn time(started: i64) -> AttemptTime {
+    AttemptTime { started_at: seconds(started), now: seconds(started + 1), claim_held: true, chance: 0.5 }
+}
+
+fn sent(of: AttemptOf, order: OrderRecord, finding: SendFinding, plan: &Plan) -> Change {
+    let learned = SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well };
+    order.after_send(of, &learned, time(1), plan).0
+}
+
+/// A command whose last send, at 100 s, may have acted; its sends end at 900 s, a payment's grace at 4000 s.
+fn doubtful(kind: CommandKind) -> OrderRecord {
+    let mut order = order(kind);
+    let command = order.open_command_mut().unwrap();
+    (command.last_send_at, command.maybe_acted_at) = (Some(seconds(100)), Some(seconds(100)));
+    order
+}
+
+fn not_found(order: OrderRecord, proves: bool, time: AttemptTime) -> Change {
+    let finding = InquiryFinding::NotFound { proves };
+    let learned = InquiryLearned { finding, http_status: Some(404), retry_after: None };
+    order.after_inquiry(&learned, time, &plan()).0
+}
+
+fn in_state(state: OrderState) -> OrderRecord {
+    OrderRecord { state, ..order(CommandKind::Payment) }
+}
+
+#[test]
+fn a_refund_starts_only_from_a_paid_order_and_for_its_amount() {
+    use RefundRefusal::{AlreadyRefunded, AmountMismatch, OrderNotPaid, RefundInProgress};
+    let (own, other) = (Rupiah::new(50_000).unwrap(), Rupiah::new(49_999).unwrap());
+    for state in OrderState::ALL {
+        let expected = match state {
+            OrderState::Paid => (None, Some(AmountMismatch)),
+            OrderState::Refunding => (Some(RefundInProgress), Some(RefundInProgress)),
+            OrderState::Refunded => (Some(AlreadyRefunded), Some(AlreadyRefunded)),
+            OrderState::Submitting
+            | OrderState::AwaitingPayment
+            | OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Review(_) => (Some(OrderNotPaid), Some(OrderNotPaid)),
+        };
+        let order = in_state(state);
+        assert_eq!((order.refuses_refund(own), order.refuses_refund(other)), expected, "{state:?}");
+    }
+}
+
+#[test]
+fn while_nobody_knows_of_a_refund_no_other_starts() {
+    for outcome in Outcome::ALL.map(Some).into_iter().chain([None]) {
+        let refund = Progress { outcome, ..progress(CommandKind::Refund, "r") };
+        let review = OrderState::Review(ReviewCause::RefundUnresolved);
+        let order = OrderRecord { refund: Some(refund), ..in_state(review) };
+        let unresolved = outcome == Some(Outcome::Unresolved);
+        assert_eq!(order.refund_is_unresolved(), unresolved, "{outcome:?}");
+        let refusal = if unresolved { RefundRefusal::RefundInProgress } else { RefundRefusal::OrderNotPaid };
+        assert_eq!(order.refuses_refund(order.amount), Some(refusal), "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_contradicts_the_request_is_doubt_once_and_for_a_person_twice() {
+    for (of, kind) in [(Payment, CommandKind::Payment), (Refund, CommandKind::Refund)] {
+        let contradiction = || SendFinding::Contradiction { why: "another amount".to_owned() };
+        let before = order(kind);
+        let state = before.state;
+        let once = sent(of, before, contradiction(), &plan());
+        assert_eq!((once.order.state, once.events.len()), (state, 0), "{kind:?}");
+        assert!(once.order.open_command().unwrap().maybe_acted_at.is_some(), "{kind:?}");
+        let twice = sent(of, once.order, contradiction(), &plan());
+        assert_eq!(twice.order.state, OrderState::Review(ReviewCause::AmountMismatch), "{kind:?}");
+        let error = twice.events.last().unwrap().error.clone().unwrap();
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("amount_mismatch", "another amount"));
+    }
+}
+
+#[test]
+fn a_synchronous_success_is_a_payment_only_where_it_is_trusted() {
+    for (trust_response, word, expected) in [
+        (false, "SUCCESS", OrderState::AwaitingPayment),
+        (true, "PENDING", OrderState::AwaitingPayment),
+        (true, "SUCCESS", OrderState::Paid),
+        (true, "success", OrderState::Paid),
+    ] {
+        let plan = Plan { trust_response, ..plan() };
+        let finding = SendFinding::Accepted { status: word.to_owned() };
+        let change = sent(Payment, order(CommandKind::Payment), finding, &plan);
+        assert_eq!(change.order.state, expected, "{trust_response} {word}");
+    }
+}
+
+#[test]
+fn a_lost_inquiry_counts_once_asking_on_is_of_no_use() {
+    for (lease_end, counted) in [(899, 0), (900, 1), (901, 1)] {
+        let (lost, _) = order(CommandKind::Payment).after_lost(AttemptKind::Inquiry, seconds(lease_end));
+        assert_eq!((lost.payment.failed_inquiries, lost.payment.sends), (counted, 0), "{lease_end}");
+        assert_eq!(lost.payment.maybe_acted_at, None, "an inquiry moves no money");
+    }
+}
+
+#[test]
+fn a_notification_says_why_it_changed_nothing() {
+    let tell = |state, told_before, status: Option<&str>, amount: Option<&str>| {
+        let notification = Notification {
+            request_id: "R-1".to_owned(),
+            invoice_number: "INV-1".to_owned(),
+            status: status.map(str::to_owned),
+            amount: amount.map(str::to_owned),
+        };
+        let (change, reason) =
+            in_state(state).after_notified(&notification, told_before, &plan(), seconds(1));
+        (change.order.state, reason)
+    };
+    use OrderState::{AwaitingPayment as Waiting, Paid};
+    let mismatch = OrderState::Review(ReviewCause::AmountMismatch);
+    let (success, own) = (Some("SUCCESS"), Some("50000"));
+    for (state, told_before, status, amount, expected) in [
+        (Waiting, false, None, own, (Waiting, Some(NotApplied::Incomplete))),
+        (Waiting, true, success, None, (Waiting, Some(NotApplied::Incomplete))),
+        (Waiting, true, success, own, (Waiting, Some(NotApplied::Duplicate))),
+        (Waiting, false, success, Some("49999"), (mismatch, Some(NotApplied::AmountMismatch))),
+        (Waiting, false, Some("PENDING"), own, (Waiting, Some(NotApplied::NoChange))),
+        (Paid, false, success, own, (Paid, Some(NotApplied::NoChange))),
+        (Waiting, false, success, own, (Paid, None)),
+    ] {
+        assert_eq!(tell(state, told_before, status, amount), expected, "{state:?} {status:?} {amount:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_final_only_without_doubt_and_from_whoever_holds_the_claim() {
+    let refuse = |order: OrderRecord, claim_held| {
+        let finding = SendFinding::Declined(DokuError { code: "no".to_owned(), message: "no".to_owned() });
+        let learned =
+            SendLearned { finding, http_status: Some(400), retry_after: None, health: Health::Well };
+        let time = AttemptTime { claim_held, ..time(200) };
+        order.after_send(Payment, &learned, time, &plan()).0.order.state
+    };
+    assert_eq!(refuse(order(CommandKind::Payment), true), OrderState::Failed);
+    assert_eq!(refuse(order(CommandKind::Payment), false), OrderState::Submitting);
+    assert_eq!(refuse(doubtful(CommandKind::Payment), true), OrderState::Submitting);
+}
+
+#[test]
+fn not_found_ends_a_payment_only_signed_and_after_the_grace() {
+    let ask = |proves, started| {
+        let change = not_found(doubtful(CommandKind::Payment), proves, time(started));
+        (change.order.state, change.due, change.order.payment.maybe_acted_at.is_some())
+    };
+    let again = |at| DueChange::Replace(Some(Due::send(seconds(at), seconds(900))));
+    let inquire = |at| DueChange::Replace(Some(Due::inquiry(seconds(at))));
+    let open = OrderState::Submitting;
+    for (proves, started, expected) in [
+        (true, 899, (open, again(900), true)),
+        (true, 900, (open, inquire(4000), true)),
+        (true, 3999, (open, inquire(4000), true)),
+        (true, 4000, (OrderState::Abandoned, DueChange::Replace(None), false)),
+        (false, 3999, (open, inquire(4000), true)),
+    ] {
+        assert_eq!(ask(proves, started), expected, "{proves} {started}");
+    }
+}
+
+#[test]
+fn an_unsigned_not_found_after_the_grace_is_an_inquiry_that_failed() {
+    let mut order = doubtful(CommandKind::Payment);
+    for failed in 1..=2 {
+        order = not_found(order, false, time(4000)).order;
+        assert_eq!((order.state, order.payment.failed_inquiries), (OrderState::Submitting, failed));
+    }
+    let last = not_found(order, false, time(4000)).order;
+    assert_eq!(last.state, OrderState::Review(ReviewCause::PaymentUnresolved));
+}
+
+#[test]
+fn not_found_says_nothing_about_a_refund_and_a_late_worker_clears_no_doubt() {
+    let refund = not_found(doubtful(CommandKind::Refund), true, time(4000));
+    assert_eq!(refund.order.state, OrderState::Review(ReviewCause::RefundUnresolved));
+    let before = doubtful(CommandKind::Payment);
+    let late = not_found(before.clone(), true, AttemptTime { claim_held: false, ..time(4000) });
+    assert_eq!((late.order, late.due), (before, DueChange::Keep));
+}
+
+#[test]
+fn each_event_raises_the_version_and_tells_dokus_word_and_whether_it_is_late() {
+    let told = |state, word: &str, status| {
+        let before = OrderRecord { version: 3, ..in_state(state) };
+        let report = Report { status, word: word.to_owned(), amount: ReportedAmount::read("50000") };
+        let change = before.after_notification(&report, &plan(), seconds(1));
+        assert_eq!(change.order.doku_status.as_deref(), Some(word));
+        assert!(change.events.iter().all(|event| event.doku_status.as_deref() == Some(word)));
+        change.events.iter().map(|e| (e.version, e.event_type, e.late)).collect::<Vec<_>>()
+    };
+    use EventType::{OrderFailed, OrderPaid, OrderRefunded, PaymentAccepted};
+    use ReportedStatus::{Failed, Refunded, Success};
+    for (state, word, status, expected) in [
+        (
+            OrderState::Submitting,
+            "SUCCESS",
+            Success,
+            vec![(4, PaymentAccepted, false), (5, OrderPaid, false)],
+        ),
+        (OrderState::AwaitingPayment, "SUCCESS", Success, vec![(4, OrderPaid, false)]),
+        (OrderState::AwaitingPayment, "FAILED", Failed, vec![(4, OrderFailed, false)]),
+        (OrderState::Failed, "SUCCESS", Success, vec![(4, OrderPaid, true)]),
+        (OrderState::Expired, "REFUNDED", Refunded, vec![(4, OrderRefunded, true)]),
+    ] {
+        assert_eq!(told(state, word, status), expected, "{state:?} {word}");
+    }
+}
