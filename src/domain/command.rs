@@ -138,3 +138,18 @@ pub struct Rejection {
     pub command: Command,
     pub violations: Vec<Violation>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_routing_key_is_its_type_without_prefix_and_version() {
+        for (kind, routing_key) in
+            [(CommandKind::Payment, "payment.request"), (CommandKind::Refund, "refund.request")]
+        {
+            assert_eq!(kind.routing_key(), routing_key);
+            assert_eq!(kind.event_type(), format!("jenius.{routing_key}.v1"));
+        }
+    }
+}

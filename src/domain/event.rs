@@ -190,4 +190,19 @@ mod tests {
             assert_eq!(EventType::from_routing_key(t.routing_key()), Some(t));
         }
     }
+
+    #[test]
+    fn evidence_is_told_by_these_words() {
+        let told = EvidenceSource::ALL.map(EvidenceSource::name);
+        assert_eq!(told, ["response", "notification", "check", "operator"]);
+    }
+
+    /// The contract's `data.command` is the refund's there, the payment's elsewhere.
+    #[test]
+    fn an_event_about_a_refund_is_one_of_its_command_or_that_it_is_a_fact() {
+        for t in EventType::ALL {
+            let expected = t.routing_key().starts_with("refund.") || t == EventType::OrderRefunded;
+            assert_eq!(t.is_about_refund(), expected, "{t:?}");
+        }
+    }
 }

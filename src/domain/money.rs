@@ -73,6 +73,8 @@ mod tests {
             " 50000",
             "50000,00",
             "1000000000000",
+            "+50000",
+            "000000000000000050000",
         ] {
             assert!(!ReportedAmount::read(other).is(fifty), "{other}");
         }

@@ -149,4 +149,11 @@ mod tests {
         assert!(notification(Some("SUCCESS"), None).report().is_none());
         assert!(notification(None, Some("50000")).report().is_none());
     }
+
+    #[test]
+    fn why_a_notification_changed_nothing_is_told_by_these_words() {
+        use NotApplied::{AmountMismatch, Duplicate, Incomplete, NoChange};
+        let told = [Duplicate, NoChange, AmountMismatch, Incomplete].map(NotApplied::name);
+        assert_eq!(told, ["duplicate", "no_change", "amount_mismatch", "incomplete"]);
+    }
 }

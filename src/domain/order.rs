@@ -152,4 +152,10 @@ mod tests {
         assert_eq!(OrderState::from_names("review", None), None);
         assert_eq!(OrderState::from_names("paid", Some("check_gave_up")), None);
     }
+
+    #[test]
+    fn somebody_waits_for_news_of_these_states_alone() {
+        let open: Vec<_> = OrderState::ALL.into_iter().filter(|state| state.is_open()).collect();
+        assert_eq!(open, [OrderState::Submitting, OrderState::AwaitingPayment, OrderState::Refunding]);
+    }
 }

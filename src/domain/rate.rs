@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_counts_what_is_saved() {
+        let start = Instant::now();
+        let mut rate = Rate::new(2, start);
+        while rate.take(Send, false, start).is_ok() {}
+        assert_eq!(rate.take(Send, false, start + 200 * MS), Err(300 * MS));
+    }
+
+    #[test]
+    fn an_inquiry_out_of_its_turn_does_not_use_it_up() {
+        let start = Instant::now();
+        let mut rate = Rate::new(6, start);
+        for kind in [Send, Send, Send, Inquiry, Send] {
+            assert_eq!(rate.take(kind, false, start), Ok(()));
+        }
+        assert!(rate.take(Send, true, start).is_err(), "the last token is kept");
+        assert_eq!(rate.take(Inquiry, true, start), Ok(()));
+    }
+
+    #[test]
     fn zero_is_no_limit() {
         let start = Instant::now();
         let mut rate = Rate::new(0, start);

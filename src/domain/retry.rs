@@ -79,4 +79,12 @@ mod tests {
         assert_eq!(policy().wait(1, 0.0, Some(hour)), hour);
         assert_eq!(policy().wait(11, 0.5, Some(Duration::from_secs(1))), Duration::from_secs(300));
     }
+
+    /// Longer than the schedule's own defaults: half a second at first, a quarter of an hour in all.
+    #[test]
+    fn long_waits_are_kept_as_they_are_configured() {
+        let second = Duration::from_secs;
+        let long = RetryPolicy { initial: second(1000), max_interval: second(3000), ..policy() };
+        assert_eq!([1, 2, 3].map(|n| long.wait(n, 0.5, None)), [1000, 2000, 3000].map(second));
+    }
 }
