@@ -57,3 +57,6 @@ fn is_ours(claim: &Claim, gateway: &impl Gateway) -> bool {
         account.client_id == claim.request.client_id && account.base_url == claim.request.base_url
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,21 @@ use uuid::Uuid;
 /// What was called, in order.
 pub type Steps = Arc<Mutex<Vec<&'static str>>>;
 
+#[derive(Default)]
 pub struct FakeStore {
     pub steps: Steps,
     /// Claims are answered with an error so many times first.
     pub away: Mutex<u32>,
     /// A notification had come before the order, and decided it.
     pub decided_by_parked: bool,
+    /// Answered first by the look for parked notifications and by the record, the last one first.
+    pub parked_errors: Mutex<Vec<StoreError>>,
+    pub record_errors: Mutex<Vec<StoreError>>,
+    /// What every look finds due, and when the next order is.
+    pub due: Vec<DueOrder>,
+    pub next_due_in: Option<Duration>,
+    /// The order an operator asks about; its claim is given away once.
+    pub inquired_now: Mutex<Option<Claim>>,
 }
 
 pub struct FakeGateway {
@@ -67,16 +76,17 @@ impl Store for FakeStore {
     }
     async fn apply_parked(&self, _: &Claim) -> Result<bool, StoreError> {
         self.note("parked");
-        Ok(self.decided_by_parked)
+        next(&self.parked_errors).map_or(Ok(self.decided_by_parked), Err)
     }
     async fn record(&self, _: &Claim, _: &Learned, _: Duration) -> Result<(), StoreError> {
         self.note("record");
-        Ok(())
+        next(&self.record_errors).map_or(Ok(()), Err)
     }
     async fn reconcile(&self, _: &MerchantName, _: &Notification) -> Result<Reconciled, StoreError> {
         Ok(Reconciled::Parked)
     }
     async fn tend_parked(&self) -> Result<(), StoreError> {
+        self.note("tend parked");
         Ok(())
     }
     async fn give_back(&self, _: &Claim) -> Result<(), StoreError> {
@@ -84,14 +94,34 @@ impl Store for FakeStore {
         Ok(())
     }
     async fn due(&self, _: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
-        Ok(Vec::new())
+        self.note("look");
+        Ok(self.due.clone())
     }
-    async fn take(&self, _: &DueOrder, _: Duration) -> Result<Taken, StoreError> {
-        Ok(Taken::Gone)
+    async fn take(&self, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
+        self.note("take");
+        Ok(Taken::Attempt(Box::new(claim(due.kind, lease, lease))))
     }
     async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
-        Ok(None)
+        Ok(self.next_due_in)
     }
+}
+
+impl OperatorStore for FakeStore {
+    async fn inquire_now(
+        &self,
+        _: &MerchantName,
+        _: &InvoiceNumber,
+        _: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        Ok(self.inquired_now.lock().unwrap().take())
+    }
+    async fn resolve(&self, _: Decision) -> Result<Resolved, StoreError> {
+        Ok(Resolved::UnknownOrder)
+    }
+}
+
+fn next(errors: &Mutex<Vec<StoreError>>) -> Option<StoreError> {
+    errors.lock().unwrap().pop()
 }
 
 impl Gateway for FakeGateway {
@@ -172,7 +202,7 @@ pub fn worker(
     concurrency: u32,
 ) -> (Worker<FakeStore, FakeGateway>, Steps, CancellationToken) {
     let (steps, stop) = (Steps::default(), CancellationToken::new());
-    let mut fake = FakeStore { steps: Arc::clone(&steps), away: Mutex::new(0), decided_by_parked: false };
+    let mut fake = FakeStore { steps: Arc::clone(&steps), ..FakeStore::default() };
     store(&mut fake);
     let limits = Limits {
         concurrency,

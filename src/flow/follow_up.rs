@@ -179,3 +179,6 @@ impl Drop for Held {
         self.hand.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.order_key);
     }
 }
+
+#[cfg(test)]
+mod tests;

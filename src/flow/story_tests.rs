@@ -4,7 +4,9 @@ use super::{
     disposition::Disposition,
     fake::{claim, refund, worker},
     gate::Permit,
+    ports::StoreError,
     process_command::Worker,
+    store_state::StoreState,
 };
 use crate::domain::{ids::MerchantName, learned::AttemptKind};
 use std::time::Duration;
@@ -90,4 +92,71 @@ async fn after_the_stop_nothing_is_started() {
     stop.cancel();
     worker.attempts.make(claim(AttemptKind::Inquiry, LONG, LONG), permit).await;
     assert_eq!(*steps.lock().unwrap(), ["give back"]);
+}
+
+fn away() -> StoreError {
+    StoreError::Away("gone".to_owned())
+}
+
+fn refused() -> StoreError {
+    StoreError::Refused("no".to_owned())
+}
+
+#[tokio::test]
+async fn an_attempt_waits_for_the_store_before_it_asks_and_after() {
+    let (worker, steps, _) = worker(
+        |store| {
+            store.parked_errors = vec![away()].into();
+            store.record_errors = vec![away()].into();
+        },
+        1,
+    );
+    assert_eq!(worker.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "parked", "send", "record", "record"]);
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_not_asked_of_it_again() {
+    let (first, steps, _) = worker(|store| store.parked_errors = vec![refused()].into(), 1);
+    assert_eq!(first.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "give back"]);
+    let (second, steps, _) = worker(|store| store.record_errors = vec![refused()].into(), 1);
+    assert_eq!(second.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record"]);
+}
+
+#[tokio::test]
+async fn an_answer_in_hand_is_recorded_after_the_stop_too() {
+    let (worker, steps, stop) = worker(|store| store.record_errors = vec![away()].into(), 1);
+    let permit = permit(&worker, AttemptKind::Inquiry).await;
+    let attempt = worker.attempts.make(claim(AttemptKind::Inquiry, LONG, LONG), permit);
+    let stop_at_the_record = async {
+        while !steps.lock().unwrap().contains(&"record") {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(attempt, stop_at_the_record);
+    assert_eq!(*steps.lock().unwrap(), ["inquire", "record", "record"]);
+}
+
+#[tokio::test]
+async fn the_consumers_hear_that_the_store_is_away_and_that_it_is_back() {
+    let (worker, _, _) = worker(|store| store.away = 1.into(), 1);
+    let mut state = worker.hold.store_state.subscribe();
+    let heard = async {
+        let away = state.wait_for(|state| *state == StoreState::Away).await.is_ok();
+        away && state.wait_for(|state| *state == StoreState::Up).await.is_ok()
+    };
+    let (disposition, heard) = tokio::join!(worker.process(refund()), heard);
+    assert_eq!((disposition, heard), (Disposition::Ack, true));
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_for_the_store_and_gives_the_claim_back() {
+    let (worker, steps, stop) = worker(|store| store.parked_errors = vec![away(), away()].into(), 1);
+    let permit = permit(&worker, AttemptKind::Send).await;
+    stop.cancel();
+    worker.attempts.make(claim(AttemptKind::Send, LONG, LONG), permit).await;
+    assert_eq!(*steps.lock().unwrap(), ["parked", "give back"]);
 }
