@@ -89,3 +89,32 @@ impl Drop for Waiting<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn somebody_waits_until_all_have_gone() {
+        let queue = Queue::default();
+        assert!(!queue.anybody_waits());
+        let (first, second) = (queue.wait(), queue.wait());
+        drop(first);
+        assert!(queue.anybody_waits());
+        drop(second);
+        assert!(!queue.anybody_waits());
+    }
+
+    /// Asked again too early it would be asked again at once: a busy loop.
+    #[tokio::test]
+    async fn whoever_finds_no_token_asks_again_when_there_is_one() {
+        let second = Duration::from_secs(1);
+        let limits =
+            Limits { concurrency: 1, requests_per_second: 1, breaker_failures: 1, breaker_open: second };
+        let before = Instant::now();
+        let lane = Lane::new(&limits);
+        let again = std::iter::repeat_with(|| lane.take(AttemptKind::Send, false)).find_map(Result::err);
+        assert!(again.unwrap() >= before + second);
+    }
+}

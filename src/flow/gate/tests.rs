@@ -194,3 +194,36 @@ fn all_or_the_merchant_itself_is_stopped() {
     assert!(!stops(false, &[]) && !stops(false, &["second"]));
     assert!(stops(true, &[]) && stops(false, &["second", "default"]));
 }
+
+#[test]
+fn without_a_merchant_nothing_is_stopped() {
+    assert_eq!(Breakers::new(&limits(), std::iter::empty()).sends(now()), Sends::Open);
+}
+
+#[tokio::test]
+async fn a_stopped_send_does_not_wait_for_a_place_first() {
+    for (health, times) in [(Health::Unwell, 2), (Health::KeyRefused, 1)] {
+        let limits = Limits { concurrency: 1, breaker_open: 60_000 * MS, ..limits() };
+        let gate = gate(&limits, &["default"]);
+        fail(&gate, "default", health, times).await;
+        let _place = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await.unwrap();
+        assert_eq!(refused(&gate, "default").await, NoPermit::Stopped, "{health:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_breaker_is_shown_as_open_until_sends_are_free() {
+    crate::metric::install().unwrap();
+    let shown = |open: u8| {
+        let line = format!("jenius_breaker_open{{scope=\"shown\"}} {open}");
+        assert!(crate::metric::render().lines().any(|l| l == line), "{line}");
+    };
+    let gate = gate(&limits(), &["shown"]);
+    shown(0);
+    fail(&gate, "shown", Health::KeyRefused, 1).await;
+    shown(1);
+    gate.flow().wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    shown(1);
+    fail(&gate, "shown", Health::Well, 1).await;
+    shown(0);
+}
