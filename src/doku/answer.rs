@@ -185,4 +185,25 @@ mod tests {
         headers.insert("Signature", HeaderValue::from_str(&by("new", good)).unwrap());
         assert_eq!(authenticity(&headers, Some(body), asked), Wrong, "no timestamp");
     }
+
+    #[test]
+    fn dokus_time_is_read_from_its_header() {
+        let time = |value: &'static str| {
+            let headers =
+                [("Response-Timestamp", value)].map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()));
+            response_time(&HeaderMap::from_iter(headers)).map(|time| time.to_rfc3339())
+        };
+        assert_eq!(time("2026-01-02T10:04:05+07:00").as_deref(), Some("2026-01-02T03:04:05+00:00"));
+        assert_eq!(time("yesterday"), None);
+        assert_eq!(response_time(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit_and_not_beyond() {
+        for (length, read) in [(BODY_BYTES_MAX, true), (BODY_BYTES_MAX + 1, false)] {
+            let mut response = Response::from(axum::http::Response::new("x".repeat(length)));
+            let body = read_body(&mut response).await;
+            assert_eq!(body.map(|body| body.len()), read.then_some(length));
+        }
+    }
 }

@@ -315,3 +315,30 @@ fn an_inquiry_hands_on_the_amount_as_it_is() {
     let InquiryFinding::Reported(report) = learned.finding else { panic!("{learned:?}") };
     assert_eq!(report.amount, ReportedAmount::Whole(Rupiah::new(1).unwrap()));
 }
+
+#[test]
+fn a_status_of_another_question_is_named_as_such() {
+    for (kind, status) in [(Payment, "REFUND"), (Payment, "refunded"), (Refund, "PENDING")] {
+        let learned = classify_send(&request(kind), &answer(200, Signed, &ours(status)), Required);
+        let why = format!("status {status} does not answer a {}", kind.name());
+        assert_eq!(learned.finding, SendFinding::InDoubt { why });
+    }
+}
+
+#[test]
+fn a_status_that_doku_does_not_document_is_told() {
+    let report = |status: &str| ours(status).replace("internet_banking_payment", "transaction");
+    for (status, in_answer, in_report) in [
+        ("Success", false, false),
+        ("REFUNDED", false, false),
+        ("EXPIRED", true, false),
+        ("TIMEOUT", true, false),
+        ("BREWING", true, true),
+    ] {
+        let told = |unknown: bool| unknown.then(|| status.to_owned());
+        let sent = answer(200, Signed, &ours(status));
+        assert_eq!(unknown_word(&sent, StatusIn::Answer), told(in_answer), "{status}");
+        let asked = answer(200, Signed, &report(status));
+        assert_eq!(unknown_word(&asked, StatusIn::Report), told(in_report), "{status}");
+    }
+}

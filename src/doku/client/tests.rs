@@ -378,22 +378,4 @@ async fn an_inquiry_that_fails_teaches_nothing() {
     }
 }
 
-#[tokio::test]
-async fn an_error_never_tells_the_url() {
-    let server = Server::start(Does::Drops).await;
-    let InquiryFinding::Failed { why } = inquire(&server, "INV-1").await.finding else { panic!() };
-    assert!(!why.contains("INV-1") && !why.contains("http://"), "{why}");
-}
-
-#[test]
-fn an_account_is_known_by_its_merchant_with_the_host_that_is_configured() {
-    let client = client("http://doku");
-    let own = Account {
-        merchant: MerchantName::default_account(),
-        client_id: "MCH-1".to_owned(),
-        base_url: "http://doku".to_owned(),
-    };
-    assert_eq!(client.account(&own.merchant), Some(own.clone()));
-    assert_eq!(client.account(&MerchantName::parse("nobody").unwrap()), None);
-    assert_eq!(client.accounts(), [own]);
-}
+mod accounts;
