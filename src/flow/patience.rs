@@ -41,3 +41,21 @@ impl Patience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_grow_up_to_the_longest() {
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        let mut patience = Patience::for_the_store();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            waits.push(patience.wait.as_millis());
+            assert!(!patience.wait(&stopping).await, "nobody waits after the stop");
+        }
+        assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000]);
+    }
+}

@@ -201,6 +201,31 @@ mod tests {
         }
     }
 
+    /// What is left of 600 events by a relay that may look only as long as looks bring something.
+    async fn left_after_the_stop(refuse: impl Iterator<Item = i64>) -> usize {
+        let rows = (1..=i64::from(BATCH_MAX) + 100).map(|sequence| event(sequence, None)).collect();
+        let table = Arc::new(Mutex::new(rows));
+        let broker = Broker { refuse: Mutex::new(refuse.collect()), ..Broker::default() };
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let relay = Relay {
+            seat: Table(Arc::clone(&table)),
+            publisher: Arc::new(broker),
+            outbox_changed: Arc::default(),
+            stop,
+            active: watch::Sender::new(false),
+        };
+        relay.relay(Table(Arc::clone(&table))).await.unwrap();
+        let table = table.lock().unwrap();
+        table.len()
+    }
+
+    #[tokio::test]
+    async fn a_full_batch_is_followed_by_the_next_at_once_unless_the_broker_takes_nothing() {
+        assert_eq!(left_after_the_stop(std::iter::empty()).await, 0);
+        assert_eq!(left_after_the_stop(1..=i64::from(BATCH_MAX)).await, BATCH_MAX as usize + 100);
+    }
+
     #[tokio::test]
     async fn a_refused_event_holds_back_its_order_and_no_other() {
         let rows =

@@ -8,7 +8,11 @@ use super::{
     process_command::Worker,
     store_state::StoreState,
 };
-use crate::domain::{ids::MerchantName, learned::AttemptKind};
+use crate::domain::{
+    ids::MerchantName,
+    learned::AttemptKind,
+    validate::{Code, Violation},
+};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(45);
@@ -31,10 +35,16 @@ async fn what_breaks_a_rule_or_names_nobody_is_rejected_and_goes_no_further() {
     nobody.command.merchant = "nobody".to_owned();
     let mut broken = refund();
     broken.data = crate::domain::document::Document::Null;
-    for incoming in [nobody, broken] {
+    let mut late = refund();
+    late.violations = vec![Violation {
+        code: Code::InvalidFormat,
+        field: "expirytime".to_owned(),
+        message: "a time".to_owned(),
+    }];
+    for incoming in [nobody, broken, late] {
         assert_eq!(worker.process(incoming).await, Disposition::Ack);
     }
-    assert_eq!(*steps.lock().unwrap(), ["reject", "reject"]);
+    assert_eq!(*steps.lock().unwrap(), ["reject", "reject", "reject"]);
 }
 
 #[tokio::test]
