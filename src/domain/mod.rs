@@ -7,6 +7,8 @@ pub mod attempt;
 mod attempt_tests;
 pub mod breaker;
 pub mod command;
+#[cfg(test)]
+mod count_tests;
 pub mod document;
 pub mod event;
 pub mod ids;

@@ -158,4 +158,10 @@ mod tests {
         let open: Vec<_> = OrderState::ALL.into_iter().filter(|state| state.is_open()).collect();
         assert_eq!(open, [OrderState::Submitting, OrderState::AwaitingPayment, OrderState::Refunding]);
     }
+
+    #[test]
+    fn a_verdict_is_the_state_it_names() {
+        let states = [OrderState::Paid, OrderState::Failed, OrderState::Refunded];
+        assert_eq!(Verdict::ALL.map(Verdict::state), states);
+    }
 }

@@ -1,0 +1,97 @@
+//! What an attempt leaves behind on its command besides its outcome: how many sends there were, when the
+//! last one was, whether an inquiry was answered since.
+
+use super::{
+    attempt::{AttemptOf, AttemptTime},
+    attempt_tests::{order, plan, progress, seconds},
+    command::CommandKind,
+    learned::*,
+    money::ReportedAmount,
+    order::{OrderState, ReviewCause},
+    plan::Due,
+    record::{Change, DueChange, OrderRecord, Progress},
+};
+
+fn time(started: i64, claim_held: bool) -> AttemptTime {
+    AttemptTime { started_at: seconds(started), now: seconds(started + 1), claim_held, chance: 0.5 }
+}
+
+/// A payment that was sent once, at 100 s, and inquired since.
+fn inquired() -> OrderRecord {
+    let order = order(CommandKind::Payment);
+    let payment = Progress {
+        sends: 1,
+        last_send_at: Some(seconds(100)),
+        inquired: true,
+        failed_inquiries: 1,
+        ..progress(CommandKind::Payment, "p")
+    };
+    OrderRecord { payment, ..order }
+}
+
+fn inquire(order: OrderRecord, started: i64, finding: InquiryFinding) -> Change {
+    let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
+    order.after_inquiry(&learned, time(started, true), &plan()).0
+}
+
+fn pending() -> InquiryFinding {
+    InquiryFinding::Reported(Report {
+        status: ReportedStatus::NotFinal,
+        word: "PENDING".to_owned(),
+        amount: ReportedAmount::read("50000"),
+    })
+}
+
+#[test]
+fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
+    for (started, claim_held, sends, last_send_at) in
+        [(200, true, 2, 200), (200, false, 1, 200), (50, true, 2, 100)]
+    {
+        let not_acted = SendFinding::NotActed { why: "refused".to_owned() };
+        let learned =
+            SendLearned { finding: not_acted, http_status: None, retry_after: None, health: Health::Well };
+        let (change, made) =
+            inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &plan());
+        let payment = change.order.payment;
+        assert_eq!((payment.sends, payment.last_send_at), (sends, Some(seconds(last_send_at))), "{started}");
+        assert!(!payment.inquired, "what was asked before the send says nothing about it");
+        assert_eq!(change.due != DueChange::Keep, claim_held, "{started}");
+        assert_eq!(made.detail.as_deref(), Some("refused"));
+    }
+}
+
+#[test]
+fn a_lost_send_counts_and_may_have_acted_as_late_as_its_lease() {
+    for (lease_end, last) in [(200, 200), (50, 100)] {
+        let (lost, _) = inquired().after_lost(AttemptKind::Send, seconds(lease_end));
+        let payment = lost.payment;
+        assert_eq!((payment.sends, payment.last_send_at), (2, Some(seconds(last))));
+        assert_eq!((payment.maybe_acted_at, payment.inquired), (Some(seconds(lease_end)), false));
+    }
+}
+
+#[test]
+fn an_answered_inquiry_lets_the_next_send_go_at_once() {
+    let before = OrderRecord { payment: Progress { inquired: false, ..inquired().payment }, ..inquired() };
+    let change = inquire(before, 200, InquiryFinding::NotFound { proves: false });
+    assert!(change.order.payment.inquired);
+    assert_eq!(change.order.payment.failed_inquiries, 0, "in a row, and this one was answered");
+    assert_eq!(change.due, DueChange::Replace(Some(Due::send(seconds(201), seconds(900)))));
+}
+
+#[test]
+fn an_order_that_waits_is_asked_about_again_and_goes_to_review_when_three_last_questions_fail() {
+    let mut order = OrderRecord { state: OrderState::AwaitingPayment, checks_made: 1, ..inquired() };
+    let change = inquire(order.clone(), 200, pending());
+    assert_eq!(change.order.checks_made, 2);
+    assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(201 + 240)))));
+    let fail = |order, started| inquire(order, started, InquiryFinding::Failed { why: String::new() }).order;
+    let early = fail(order.clone(), 200);
+    assert_eq!((early.payment.failed_inquiries, early.checks_made), (0, 2), "asking on is of use");
+    order.payment.failed_inquiries = 0;
+    for failed in 1..=2 {
+        order = fail(order, 300_000);
+        assert_eq!((order.state, order.payment.failed_inquiries), (OrderState::AwaitingPayment, failed));
+    }
+    assert_eq!(fail(order, 300_000).state, OrderState::Review(ReviewCause::CheckGaveUp));
+}
