@@ -119,10 +119,10 @@ pub fn invoices(commands: &[Message]) -> Vec<String> {
 /// taken back is not taken again and again.
 async fn stays(scene: &Scene, outage: Outage, meanwhile: &[Message]) {
     if outage == Outage::AckTimeout {
+        let timed_out = async || scene.service.log().contains("delivery acknowledgement");
+        scene.until("the ack timeout", timed_out).await;
         let back = async || scene.world.broker.depth("payments").await > u32::try_from(COMMANDS).unwrap();
         scene.until("the broker to have them back", back).await;
-        let log = scene.service.log();
-        assert!(log.contains("delivery acknowledgement"), "no ack timeout: {log}");
     }
     let end = Instant::now() + if outage.is_momentary() { Duration::ZERO } else { LASTS };
     while Instant::now() < end {

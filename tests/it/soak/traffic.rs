@@ -21,7 +21,9 @@ const PAYMENTS: [&str; 24] = [
     "act_then_500",
     "503",
     "429",
-    "cut_json",
+    // Not `cut_json`: after a send that a slow DOKU never saw, every answer to an inquiry is cut too, and the order
+    // waits for the end of its budget.
+    "$admin",
     "wrong_signature",
     "no_signature",
     "act_then_reset",

@@ -40,7 +40,11 @@ pub async fn drain(fleet: &Fleet) -> (i64, Duration) {
         for queue in ["payments", "refunds", "notifications"] {
             left += i64::from(world.broker.depth(queue).await);
         }
-        if left == 0 || start.elapsed() > DRAINED_WITHIN {
+        if left == 0 {
+            return (left, start.elapsed());
+        }
+        if start.elapsed() > DRAINED_WITHIN {
+            eprintln!("still open:\n{}", still_open(world).await);
             return (left, start.elapsed());
         }
         if start.elapsed() > ahead / 2 {
@@ -49,6 +53,22 @@ pub async fn drain(fleet: &Fleet) -> (i64, Duration) {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// For whoever has to find out why.
+async fn still_open(world: &World) -> String {
+    let rows: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' | ', o.invoice_number, o.state, o.version, o.revision, 'due', d.kind, d.at - jenius_now(),
+                          d.token, d.stranded_at, 'sends', c.sends, c.last_send_at, c.maybe_acted_at, c.inquired,
+                          'attempts', (SELECT string_agg(kind || ' ' || result || ' ' || coalesce(detail, ''), '; ')
+                                       FROM attempts a WHERE a.command_key = c.key))
+         FROM orders o LEFT JOIN due d USING (order_key) JOIN commands c ON c.key = coalesce(o.refund, o.payment)
+         WHERE o.state IN ('submitting', 'awaiting_payment', 'refunding')",
+    )
+    .fetch_all(&world.database.pool)
+    .await
+    .unwrap();
+    rows.join("\n")
 }
 
 pub async fn judge(world: &World, asked: &Asked) -> Verdict {
