@@ -143,7 +143,7 @@ const FAILURES: [(&str, &str, &str); 17] = [
     (
         "PostgreSQL is away",
         "nothing is taken from the broker and nothing is sent; it goes on by itself",
-        "the_database_refuses_or_vanishes_and_comes_back",
+        "every_outage_is_named_survived_and_made_good",
     ),
     (
         "RabbitMQ is away",
