@@ -10,8 +10,15 @@ const TOKEN: u128 = 1_000_000_000;
 /// While both kinds wait, one token in five is an inquiry's: four sends, then it has its turn.
 const SENDS_BEFORE_INQUIRY: u8 = 4;
 
-/// The tokens of one merchant. At most one second's worth is saved up, and at least two: one can then be
-/// kept for the kind whose turn it is while the other takes what is beyond it.
+/// A second's worth by so much is saved up at most: in no second are there many more requests than DOKU
+/// allows, not even in the first one after an outage.
+const SAVED_SHARE: u32 = 20;
+/// Of a slow rate a second's worth up to so many tokens, and at least two: one can then be kept for the kind
+/// whose turn it is while the other takes what is beyond it.
+const SAVED_FEW: u32 = 10;
+const SAVED_MIN: u32 = 2;
+
+/// The tokens of one merchant.
 #[derive(Debug, Clone)]
 pub struct Rate {
     per_second: u32,
@@ -25,7 +32,7 @@ pub struct Rate {
 impl Rate {
     /// `per_second` 0: no limit.
     pub fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, saved: u128::from(per_second.max(2)) * TOKEN, counted_at: now, sends: 0 }
+        Self { per_second, saved: capacity(per_second), counted_at: now, sends: 0 }
     }
 
     /// Takes a token; or says after how long to ask again. `other_waits`: attempts of the other kind are
@@ -56,9 +63,8 @@ impl Rate {
 
     fn count(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.counted_at).as_nanos();
-        let capacity = u128::from(self.per_second.max(2)) * TOKEN;
-        self.saved =
-            passed.saturating_mul(u128::from(self.per_second)).saturating_add(self.saved).min(capacity);
+        let earned = passed.saturating_mul(u128::from(self.per_second));
+        self.saved = earned.saturating_add(self.saved).min(capacity(self.per_second));
         self.counted_at = self.counted_at.max(now);
     }
 
@@ -66,6 +72,11 @@ impl Rate {
         let nanos = (needed - self.saved).div_ceil(u128::from(self.per_second));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+}
+
+fn capacity(per_second: u32) -> u128 {
+    let saved = (per_second / SAVED_SHARE).max(per_second.min(SAVED_FEW)).max(SAVED_MIN);
+    u128::from(saved) * TOKEN
 }
 
 #[cfg(test)]
@@ -115,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_up_is_one_seconds_worth() {
+    fn little_is_saved_up() {
         let start = Instant::now();
-        for (per_second, burst) in [(1, 2), (2, 2), (10, 10)] {
+        for (per_second, burst) in [(1, 2), (2, 2), (10, 10), (100, 10), (1000, 50)] {
             let mut rate = Rate::new(per_second, start);
             let hour_later = start + Duration::from_secs(3600);
             let taken = (0..100).take_while(|_| rate.take(Send, false, hour_later).is_ok()).count();
