@@ -27,10 +27,10 @@ pub(super) struct NewDue<'a> {
 }
 
 /// The columns of `writes::WRITE` for what orders wait for.
-pub(super) fn bind<'q>(statement: Statement<'q>, all: &[NewDue<'_>]) -> Statement<'q> {
+pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> Statement<'q> {
     statement
         .bind(all.iter().map(|new| new.order_key).collect::<Vec<_>>())
-        .bind(all.iter().map(|new| new.merchant.as_str().to_owned()).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.merchant.as_str()).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.due.kind.name()).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.due.at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.due.sends_end_at).collect::<Vec<_>>())

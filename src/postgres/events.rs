@@ -205,16 +205,15 @@ fn new_id(now: Time) -> Uuid {
 }
 
 /// The columns of `writes::WRITE` for events.
-pub(super) fn bind<'q>(statement: Statement<'q>, events: &[NewEvent]) -> Statement<'q> {
-    let column = |of: fn(&NewEvent) -> Option<String>| events.iter().map(of).collect::<Vec<_>>();
+pub(super) fn bind<'q>(statement: Statement<'q>, events: &'q [NewEvent]) -> Statement<'q> {
     statement
         .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.order.map(|(key, _)| key)).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.order.and_then(|(_, v)| i32::try_from(v).ok())).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.event_type.routing_key()).collect::<Vec<_>>())
-        .bind(column(|e| e.correlation_id.clone()))
-        .bind(column(|e| e.traceparent.clone()))
-        .bind(events.iter().map(|e| e.body.clone()).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.correlation_id.as_deref()).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.traceparent.as_deref()).collect::<Vec<_>>())
+        .bind(events.iter().map(|e| e.body.as_slice()).collect::<Vec<_>>())
         .bind(events.iter().map(|e| e.created_at).collect::<Vec<_>>())
 }
 
