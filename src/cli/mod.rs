@@ -12,6 +12,7 @@ mod send;
 mod timeline;
 mod wait;
 mod watch;
+mod who;
 
 use crate::config::{Faults, Source};
 use clap::{Parser, Subcommand};

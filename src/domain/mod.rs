@@ -2,6 +2,7 @@
 //! said come in as arguments; what to store and announce goes out as values.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod action;
 pub mod attempt;
 #[cfg(test)]
 mod attempt_tests;

@@ -4,6 +4,7 @@
 //! clock but the database's (`jenius_now()`); a write to an order, its commands or its due row without
 //! that order's row lock.
 
+mod actions;
 mod attempts;
 mod balance;
 mod batch;
@@ -30,6 +31,7 @@ mod views;
 mod wake;
 mod writes;
 
+pub use actions::record_action;
 pub use gauges::{Gauges, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};
 pub use pool::{connect_options, pool};

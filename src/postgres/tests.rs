@@ -1,6 +1,7 @@
 //! The store against a real Postgres: `DATABASE_URL` names a server on which databases may be made. Each
 //! test has a database of its own, copied from one that was migrated once, and drops it.
 
+mod actions;
 mod claims;
 mod evidence;
 mod follow_up;
@@ -163,6 +164,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         include_str!("../../migrations/0007_open_orders_have_due.sql"),
         include_str!("../../migrations/0008_balance.sql"),
         include_str!("../../migrations/0009_publications.sql"),
+        include_str!("../../migrations/0010_operators.sql"),
     ]
     .concat();
     let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());

@@ -2,7 +2,7 @@
 
 use super::{Which, reader};
 use crate::{
-    cli::{UsageError, print},
+    cli::{UsageError, print, who},
     config::{Needs, Parts, Source},
     domain::{event::EventType, order::Verdict},
     flow::ports::{Decision, OperatorStore, Resolved},
@@ -10,9 +10,6 @@ use crate::{
 };
 use clap::ValueEnum;
 use std::{process::ExitCode, sync::Arc};
-
-/// As long as is kept.
-const REASON_CHARS_MAX: usize = 500;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -22,7 +19,7 @@ pub struct Args {
     #[arg(long)]
     state: State,
     /// Why, for whoever asks later.
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: String,
     /// You have looked up at DOKU that an unresolved refund was not made: as `paid` the order takes another.
     #[arg(long)]
@@ -46,15 +43,6 @@ impl State {
     }
 }
 
-fn reason(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if (1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("allowed: 1–{REASON_CHARS_MAX} characters"))
-    }
-}
-
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = Parts::load(source, Needs::DATABASE)?;
     let pool = reader(&parts.need_database()?)?;
@@ -66,7 +54,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         invoice_number: invoice.clone(),
         verdict,
         reason: args.reason,
-        decided_by: std::env::var("USER").ok().filter(|name| !name.is_empty()),
+        decided_by: who::who(),
         checked_doku: args.i_checked_doku,
     };
     match store.resolve(decision).await? {
@@ -84,18 +72,5 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
              and the customer could be refunded twice: look it up at DOKU, then say --i-checked-doku"
         ))
         .into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_says_something_and_is_no_novel() {
-        assert_eq!(reason(" seen in the back office ").unwrap(), "seen in the back office");
-        for bad in ["", "  ", &"x".repeat(REASON_CHARS_MAX + 1)] {
-            assert!(reason(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Tries to store a row; the name of the constraint that refuses it.
-async fn refused_by(db: &Db, sql: &str) -> String {
+pub(super) async fn refused_by(db: &Db, sql: &str) -> String {
     match db.execute(sql).await {
         Err(sqlx::Error::Database(error)) => error.constraint().unwrap_or("another error").to_owned(),
         other => format!("{other:?}"),

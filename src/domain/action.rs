@@ -1,0 +1,51 @@
+//! What operators do that is kept: each kind of action, and one of them with who and why.
+
+/// Every kind. A decision about an order in review is kept as such, not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionKind {
+    Pause,
+    Resume,
+    ReplayEvents,
+    ReplayDeadLetter,
+    DropDeadLetter,
+    CheckOrder,
+    Prune,
+}
+
+impl ActionKind {
+    pub const ALL: [Self; 7] = [
+        Self::Pause,
+        Self::Resume,
+        Self::ReplayEvents,
+        Self::ReplayDeadLetter,
+        Self::DropDeadLetter,
+        Self::CheckOrder,
+        Self::Prune,
+    ];
+
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::ReplayEvents => "replay_events",
+            Self::ReplayDeadLetter => "replay_dead_letter",
+            Self::DropDeadLetter => "drop_dead_letter",
+            Self::CheckOrder => "check_order",
+            Self::Prune => "prune",
+        }
+    }
+}
+
+/// One action, as it is kept. Never customer data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    pub kind: ActionKind,
+    /// What it was done to: an invoice number, a scope, a dead letter.
+    pub subject: String,
+    pub merchant: Option<String>,
+    pub reason: Option<String>,
+    /// `None`: the operator's machine did not say.
+    pub done_by: Option<String>,
+    pub detail: Option<String>,
+}
