@@ -92,6 +92,7 @@ impl App {
         };
         let broker = broker(&config)?;
         metric::create_counters_of(&broker.names().work_queues());
+        config.merchants.keys().for_each(|merchant| metric::create_counters_of_merchant(merchant.as_str()));
         let (publisher, task) = Publisher::new(&broker, "publisher");
         app.rest.spawn(task.run(app.rest_stop.clone()));
         app.rest.spawn(metric::run_upkeep(app.rest_stop.clone()));

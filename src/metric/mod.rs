@@ -1,9 +1,11 @@
 //! Every metric: one table, constants for the names, and a typed function for each record. No id, no URL
 //! and no customer ever becomes a label: labels come from bounded sets.
 
+mod label;
 mod record;
 mod table;
 
+pub use label::*;
 pub use record::*;
 pub use table::{Kind, Metric, all, name};
 

@@ -1,6 +1,9 @@
 //! One function a metric: whoever records cannot misspell a name or invent a label.
 
-use super::name;
+use super::{
+    label::{Dependency, Finished, Key, Oddity, Operation, Received, Refusal},
+    name,
+};
 use crate::domain::{
     command::{CommandKind, Outcome},
     event::EventType,
@@ -10,145 +13,41 @@ use crate::domain::{
 use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
-/// How a delivery was finished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finished {
-    Acked,
-    DeadLettered,
-    Requeued,
-}
-
-impl Finished {
-    pub const ALL: [Self; 3] = [Self::Acked, Self::DeadLettered, Self::Requeued];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Acked => "acked",
-            Self::DeadLettered => "dead_lettered",
-            Self::Requeued => "requeued",
-        }
-    }
-}
-
-/// What DOKU is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    Payment,
-    Refund,
-    Check,
-}
-
-impl Operation {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Payment => "payment",
-            Self::Refund => "refund",
-            Self::Check => "check",
-        }
-    }
-}
-
-impl From<CommandKind> for Operation {
-    fn from(kind: CommandKind) -> Self {
-        match kind {
-            CommandKind::Payment => Self::Payment,
-            CommandKind::Refund => Self::Refund,
-        }
-    }
-}
-
-/// What DOKU does that its pages do not say: worth a person's look, harmless as such.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddity {
-    UnknownStatus,
-    UnsignedCheck,
-}
-
-impl Oddity {
-    pub const ALL: [Self; 2] = [Self::UnknownStatus, Self::UnsignedCheck];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UnknownStatus => "unknown_status",
-            Self::UnsignedCheck => "unsigned_check",
-        }
-    }
-}
-
-pub fn doku_oddity(oddity: Oddity) {
-    oddities(oddity).increment(1);
-}
-
-fn oddities(oddity: Oddity) -> metrics::Counter {
-    counter!(name::DOKU_ODDITIES, "kind" => oddity.name())
-}
-
-/// What the process depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dependency {
-    Postgres,
-    Broker,
-}
-
-impl Dependency {
-    pub const ALL: [Self; 2] = [Self::Postgres, Self::Broker];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Broker => "broker",
-        }
-    }
-}
-
-/// What became of a notification. The first four are the ingress's answers; the reconciler's are
-/// `NotAuthentic`, `Malformed` and the last four.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    Accepted,
-    Unavailable,
-    NotAuthentic,
-    Malformed,
-    Applied,
-    NoChange,
-    Parked,
-    Mismatch,
-}
-
-impl Received {
-    pub const BY_INGRESS: [Self; 4] =
-        [Self::Accepted, Self::Unavailable, Self::NotAuthentic, Self::Malformed];
-    pub const BY_RECONCILER: [Self; 6] =
-        [Self::NotAuthentic, Self::Malformed, Self::Applied, Self::NoChange, Self::Parked, Self::Mismatch];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Unavailable => "unavailable",
-            Self::NotAuthentic => "not_authentic",
-            Self::Malformed => "malformed",
-            Self::Applied => "applied",
-            Self::NoChange => "no_change",
-            Self::Parked => "parked",
-            Self::Mismatch => "mismatch",
-        }
-    }
-}
+/// The scope that stands for all merchants.
+const EVERYBODY: &str = "doku";
 
 /// `queue` is the queue's name, prefix included, as the broker's own metrics have it.
 pub fn delivery_finished(queue: &str, finished: Finished) {
     deliveries(queue, finished).increment(1);
 }
 
+/// `reason` is the header `x-jenius-reason`.
+pub fn delivery_dead_lettered(queue: &str, reason: &'static str) {
+    dead_letters(queue, reason).increment(1);
+}
+
+fn dead_letters(queue: &str, reason: &'static str) -> metrics::Counter {
+    counter!(name::DELIVERIES_DEAD_LETTERED, "queue" => queue.to_owned(), "reason" => reason)
+}
+
 fn deliveries(queue: &str, finished: Finished) -> metrics::Counter {
     counter!(name::DELIVERIES_FINISHED, "queue" => queue.to_owned(), "disposition" => finished.name())
 }
 
-/// Its outcome is committed; `took`: from its claim, `None` for a rejection, which has none.
-pub fn command_settled(kind: CommandKind, outcome: Outcome, took: Option<Duration>) {
+/// Its outcome is committed; `took`: from its claim, `None` for a rejection, which has none; `published`: since
+/// its sender published it, where that is known.
+pub fn command_settled(
+    kind: CommandKind,
+    outcome: Outcome,
+    took: Option<Duration>,
+    published: Option<Duration>,
+) {
     commands(kind, outcome).increment(1);
     if let Some(took) = took {
         histogram!(name::COMMAND_OUTCOME, "kind" => kind.name()).record(took);
+    }
+    if let Some(published) = published {
+        histogram!(name::PUBLICATION_OUTCOME, "kind" => kind.name()).record(published);
     }
 }
 
@@ -190,6 +89,27 @@ fn notifications(role: &'static str, result: Received) -> metrics::Counter {
     counter!(name::NOTIFICATIONS_RECEIVED, "role" => role, "result" => result.name())
 }
 
+pub fn notification_refused_by_ingress(why: Refusal) {
+    refusals("ingress", why).increment(1);
+}
+
+pub fn notification_refused_by_reconciler(why: Refusal) {
+    refusals("reconciler", why).increment(1);
+}
+
+fn refusals(role: &'static str, why: Refusal) -> metrics::Counter {
+    counter!(name::NOTIFICATIONS_REFUSED, "role" => role, "reason" => why.name())
+}
+
+/// Which of a merchant's keys made a signature of DOKU's.
+pub fn key_verified(merchant: &str, key: Key) {
+    keys(merchant, key).increment(1);
+}
+
+fn keys(merchant: &str, key: Key) -> metrics::Counter {
+    counter!(name::KEYS_VERIFIED, "merchant" => merchant.to_owned(), "key" => key.name())
+}
+
 /// `oldest`: zero where nothing waits.
 pub fn outbox(events: u64, oldest: Duration) {
     gauge!(name::OUTBOX_EVENTS).set(events as f64);
@@ -202,6 +122,18 @@ pub fn open_orders(merchant: &str, state: OrderState, orders: u64, rupiah: u64, 
     gauge!(name::OPEN_ORDERS, &labels).set(orders as f64);
     gauge!(name::OPEN_ORDERS_RUPIAH, &labels).set(rupiah as f64);
     gauge!(name::OPEN_ORDERS_OLDEST, &labels).set(oldest);
+}
+
+/// To be called with zeroes too. `oldest`: since the first send that is still in doubt.
+pub fn in_doubt(merchant: &str, kind: CommandKind, commands: u64, oldest: Duration) {
+    let labels = [("merchant", merchant.to_owned()), ("kind", kind.name().to_owned())];
+    gauge!(name::IN_DOUBT_COMMANDS, &labels).set(commands as f64);
+    gauge!(name::IN_DOUBT_OLDEST, &labels).set(oldest);
+}
+
+/// What the broker has ready in a queue of ours; what a consumer holds is not counted.
+pub fn queue_messages(queue: &str, ready: u32) {
+    gauge!(name::QUEUE_MESSAGES, "queue" => queue.to_owned()).set(f64::from(ready));
 }
 
 pub fn parked_notifications(parked: u64) {
@@ -217,6 +149,11 @@ pub fn breaker(scope: &str, open: bool) {
     gauge!(name::BREAKER_OPEN, "scope" => scope.to_owned()).set(f64::from(open));
 }
 
+/// An operator stopped everybody's sends (`doku`), or one merchant's.
+pub fn paused(scope: &str, paused: bool) {
+    gauge!(name::PAUSED, "scope" => scope.to_owned()).set(f64::from(paused));
+}
+
 pub fn connection_up(dependency: Dependency, up: bool) {
     gauge!(name::CONNECTION_UP, "dependency" => dependency.name()).set(f64::from(up));
 }
@@ -227,6 +164,14 @@ pub fn reconnected(dependency: Dependency) {
 
 fn reconnects(dependency: Dependency) -> metrics::Counter {
     counter!(name::RECONNECTS, "dependency" => dependency.name())
+}
+
+pub fn doku_oddity(oddity: Oddity) {
+    oddities(oddity).increment(1);
+}
+
+fn oddities(oddity: Oddity) -> metrics::Counter {
+    counter!(name::DOKU_ODDITIES, "kind" => oddity.name())
 }
 
 /// Positive where DOKU's clock is ahead of ours.
@@ -253,6 +198,9 @@ pub(super) fn create_counters() {
     EventType::ALL.into_iter().for_each(|event_type| events(event_type).absolute(0));
     Received::BY_INGRESS.into_iter().for_each(|result| notifications("ingress", result).absolute(0));
     Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
+    Refusal::ALL.into_iter().for_each(|why| refusals("ingress", why).absolute(0));
+    Refusal::BY_RECONCILER.into_iter().for_each(|why| refusals("reconciler", why).absolute(0));
+    paused(EVERYBODY, false);
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
@@ -265,4 +213,11 @@ pub fn create_counters_of(queues: &[&str]) {
     for queue in queues {
         Finished::ALL.into_iter().for_each(|finished| deliveries(queue, finished).absolute(0));
     }
+}
+
+/// The same for merchants; what a gauge of theirs says is told later.
+pub fn create_counters_of_merchant(merchant: &str) {
+    Key::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
+    paused(merchant, false);
+    CommandKind::ALL.into_iter().for_each(|kind| in_doubt(merchant, kind, 0, Duration::ZERO));
 }

@@ -31,21 +31,29 @@ pub struct Metric {
 pub mod name {
     pub const BUILD_INFO: &str = "jenius_build_info";
     pub const DELIVERIES_FINISHED: &str = "jenius_deliveries_finished_total";
+    pub const DELIVERIES_DEAD_LETTERED: &str = "jenius_deliveries_dead_lettered_total";
     pub const COMMANDS_SETTLED: &str = "jenius_commands_settled_total";
     pub const ATTEMPTS_MADE: &str = "jenius_attempts_made_total";
     pub const DOKU_REQUEST: &str = "jenius_doku_request_seconds";
     pub const COMMAND_OUTCOME: &str = "jenius_command_outcome_seconds";
+    pub const PUBLICATION_OUTCOME: &str = "jenius_publication_outcome_seconds";
     pub const EVENT_PUBLISH: &str = "jenius_event_publish_seconds";
     pub const EVENTS_PUBLISHED: &str = "jenius_events_published_total";
     pub const NOTIFICATIONS_RECEIVED: &str = "jenius_notifications_received_total";
+    pub const NOTIFICATIONS_REFUSED: &str = "jenius_notifications_refused_total";
+    pub const KEYS_VERIFIED: &str = "jenius_keys_verified_total";
     pub const OUTBOX_EVENTS: &str = "jenius_outbox_events";
     pub const OUTBOX_OLDEST: &str = "jenius_outbox_oldest_seconds";
     pub const OPEN_ORDERS: &str = "jenius_open_orders";
     pub const OPEN_ORDERS_RUPIAH: &str = "jenius_open_orders_rupiah";
     pub const OPEN_ORDERS_OLDEST: &str = "jenius_open_orders_oldest_seconds";
+    pub const IN_DOUBT_COMMANDS: &str = "jenius_in_doubt_commands";
+    pub const IN_DOUBT_OLDEST: &str = "jenius_in_doubt_oldest_seconds";
+    pub const QUEUE_MESSAGES: &str = "jenius_queue_messages";
     pub const PARKED_NOTIFICATIONS: &str = "jenius_parked_notifications";
     pub const CLAIMS_LOST: &str = "jenius_claims_lost_total";
     pub const BREAKER_OPEN: &str = "jenius_breaker_open";
+    pub const PAUSED: &str = "jenius_paused";
     pub const CONNECTION_UP: &str = "jenius_connection_up";
     pub const RECONNECTS: &str = "jenius_reconnects_total";
     pub const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
@@ -88,10 +96,22 @@ const ALL: &[Metric] = &[
         &["queue", "disposition"],
         "deliveries that were acked, dead-lettered or requeued",
     ),
+    metric(
+        name::DELIVERIES_DEAD_LETTERED,
+        Counter,
+        &["queue", "reason"],
+        "deliveries that went to the dead queue, by why",
+    ),
     metric(name::COMMANDS_SETTLED, Counter, &["kind", "outcome"], "commands whose outcome is recorded"),
     metric(name::ATTEMPTS_MADE, Counter, &["kind", "class"], "round trips to DOKU, by what they taught us"),
     metric(name::DOKU_REQUEST, REQUEST, &["operation"], "one request to DOKU, until its answer is read"),
     metric(name::COMMAND_OUTCOME, OUTCOME, &["kind"], "from the claim to the recorded outcome"),
+    metric(
+        name::PUBLICATION_OUTCOME,
+        OUTCOME,
+        &["kind"],
+        "from a claimed command's publication, where its sender dates it, to the recorded outcome",
+    ),
     metric(name::EVENT_PUBLISH, PUBLISH, &[], "from the commit of a change to the confirm of its event"),
     metric(name::EVENTS_PUBLISHED, Counter, &["type"], "events the broker has confirmed"),
     metric(
@@ -100,14 +120,35 @@ const ALL: &[Metric] = &[
         &["role", "result"],
         "notifications, by who saw them and what became of them",
     ),
+    metric(
+        name::NOTIFICATIONS_REFUSED,
+        Counter,
+        &["role", "reason"],
+        "notifications that were not taken, by who refused them and why",
+    ),
+    metric(
+        name::KEYS_VERIFIED,
+        Counter,
+        &["merchant", "key"],
+        "signatures of DOKU's, by the key that made them",
+    ),
     metric(name::OUTBOX_EVENTS, Gauge, &[], "events committed and not published yet"),
     metric(name::OUTBOX_OLDEST, Gauge, &[], "age of the oldest unpublished event; 0: none"),
     metric(name::OPEN_ORDERS, Gauge, &["merchant", "state"], "orders somebody waits for"),
     metric(name::OPEN_ORDERS_RUPIAH, Gauge, &["merchant", "state"], "their amounts"),
     metric(name::OPEN_ORDERS_OLDEST, Gauge, &["merchant", "state"], "age of the oldest of them"),
+    metric(
+        name::IN_DOUBT_COMMANDS,
+        Gauge,
+        &["merchant", "kind"],
+        "open commands of which nobody knows whether DOKU acted",
+    ),
+    metric(name::IN_DOUBT_OLDEST, Gauge, &["merchant", "kind"], "age of the oldest of them; 0: none"),
+    metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
     metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
     metric(name::BREAKER_OPEN, Gauge, &["scope"], "1: sends are stopped, for all (doku) or for a merchant"),
+    metric(name::PAUSED, Gauge, &["scope"], "1: an operator stopped sends, for all (doku) or for a merchant"),
     metric(name::CONNECTION_UP, Gauge, &["dependency"], "1: connected"),
     metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),
     metric(name::DOKU_ODDITIES, Counter, &["kind"], "answers that DOKU does not document"),

@@ -12,12 +12,19 @@ use std::collections::BTreeSet;
 fn record_everything() {
     let second = Duration::from_secs(1);
     delivery_finished("jenius.payments", Finished::Acked);
-    command_settled(CommandKind::Payment, Outcome::Accepted, Some(second));
+    delivery_dead_lettered("jenius.payments", "malformed");
+    command_settled(CommandKind::Payment, Outcome::Accepted, Some(second), Some(second));
     attempt_made(AttemptKind::Send, AttemptClass::Answered);
     doku_request(Operation::Check, second);
     event_published(EventType::OrderPaid, second);
     notification_received_by_ingress(Received::Accepted);
     notification_received_by_reconciler(Received::Applied);
+    notification_refused_by_ingress(Refusal::AnotherPath);
+    notification_refused_by_reconciler(Refusal::SignatureWrong);
+    key_verified("default", Key::Previous);
+    in_doubt("default", CommandKind::Refund, 1, second);
+    queue_messages("jenius.dead", 7);
+    paused("default", true);
     outbox(3, second);
     open_orders("default", OrderState::Submitting, 1, 50_000, second);
     parked_notifications(1);
@@ -62,12 +69,18 @@ fn every_metric_of_the_table_is_recorded_with_its_type_and_its_labels() {
 fn counters_exist_before_anything_happens() {
     install().unwrap();
     create_counters_of(&["other.refunds"]);
+    create_counters_of_merchant("quiet");
     let text = render();
     for line in [
         r#"jenius_commands_settled_total{kind="refund",outcome="unresolved"} 0"#,
         r#"jenius_attempts_made_total{kind="inquiry",class="lost"} 0"#,
         r#"jenius_events_published_total{type="jenius.order.resolved.v1"} 0"#,
         r#"jenius_notifications_received_total{role="ingress",result="unavailable"} 0"#,
+        r#"jenius_notifications_refused_total{role="reconciler",reason="client_id_unknown"} 0"#,
+        r#"jenius_keys_verified_total{merchant="quiet",key="previous"} 0"#,
+        r#"jenius_paused{scope="doku"} 0"#,
+        r#"jenius_paused{scope="quiet"} 0"#,
+        r#"jenius_in_doubt_oldest_seconds{merchant="quiet",kind="refund"} 0"#,
         r#"jenius_reconnects_total{dependency="postgres"} 0"#,
         r#"jenius_deliveries_finished_total{queue="other.refunds",disposition="requeued"} 0"#,
     ] {

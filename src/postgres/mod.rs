@@ -84,7 +84,7 @@ impl Inner {
             self.due_changed.notify_one();
         }
         if let Some((kind, outcome, took)) = brought.settled {
-            metric::command_settled(kind, outcome, Some(took));
+            metric::command_settled(kind, outcome, Some(took), None);
         }
         for (kind, class) in &brought.attempts {
             metric::attempt_made(*kind, *class);
@@ -107,7 +107,7 @@ impl Inner {
             Claimed::Duplicate => self.event_committed(),
             Claimed::Rejected => {
                 self.event_committed();
-                metric::command_settled(kind, Outcome::Rejected, None);
+                metric::command_settled(kind, Outcome::Rejected, None, None);
             }
         }
     }

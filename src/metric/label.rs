@@ -1,0 +1,179 @@
+//! The labels' values, where the domain has no words for them: each set is bounded here.
+
+use crate::domain::command::CommandKind;
+
+/// How a delivery was finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    Acked,
+    DeadLettered,
+    Requeued,
+}
+
+impl Finished {
+    pub const ALL: [Self; 3] = [Self::Acked, Self::DeadLettered, Self::Requeued];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::DeadLettered => "dead_lettered",
+            Self::Requeued => "requeued",
+        }
+    }
+}
+
+/// What DOKU is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Payment,
+    Refund,
+    Check,
+}
+
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Refund => "refund",
+            Self::Check => "check",
+        }
+    }
+}
+
+impl From<CommandKind> for Operation {
+    fn from(kind: CommandKind) -> Self {
+        match kind {
+            CommandKind::Payment => Self::Payment,
+            CommandKind::Refund => Self::Refund,
+        }
+    }
+}
+
+/// What DOKU does that its pages do not say: worth a person's look, harmless as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    UnknownStatus,
+    UnsignedCheck,
+}
+
+impl Oddity {
+    pub const ALL: [Self; 2] = [Self::UnknownStatus, Self::UnsignedCheck];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownStatus => "unknown_status",
+            Self::UnsignedCheck => "unsigned_check",
+        }
+    }
+}
+
+/// What the process depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dependency {
+    Postgres,
+    Broker,
+}
+
+impl Dependency {
+    pub const ALL: [Self; 2] = [Self::Postgres, Self::Broker];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// What became of a notification. The first four are the ingress's answers; the reconciler's are
+/// `NotAuthentic`, `Malformed` and the last four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    Accepted,
+    Unavailable,
+    NotAuthentic,
+    Malformed,
+    Applied,
+    NoChange,
+    Parked,
+    Mismatch,
+}
+
+impl Received {
+    pub const BY_INGRESS: [Self; 4] =
+        [Self::Accepted, Self::Unavailable, Self::NotAuthentic, Self::Malformed];
+    pub const BY_RECONCILER: [Self; 6] =
+        [Self::NotAuthentic, Self::Malformed, Self::Applied, Self::NoChange, Self::Parked, Self::Mismatch];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Unavailable => "unavailable",
+            Self::NotAuthentic => "not_authentic",
+            Self::Malformed => "malformed",
+            Self::Applied => "applied",
+            Self::NoChange => "no_change",
+            Self::Parked => "parked",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// Why a notification is refused. The reconciler sees only what cannot be read or verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    AnotherPath,
+    AnotherMethod,
+    TooLarge,
+    TooSlow,
+    Malformed,
+    HeaderMissing,
+    ClientIdUnknown,
+    SignatureWrong,
+}
+
+impl Refusal {
+    pub const ALL: [Self; 8] = [
+        Self::AnotherPath,
+        Self::AnotherMethod,
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::Malformed,
+        Self::HeaderMissing,
+        Self::ClientIdUnknown,
+        Self::SignatureWrong,
+    ];
+    pub const BY_RECONCILER: [Self; 4] =
+        [Self::Malformed, Self::HeaderMissing, Self::ClientIdUnknown, Self::SignatureWrong];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AnotherPath => "another_path",
+            Self::AnotherMethod => "another_method",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::Malformed => "malformed",
+            Self::HeaderMissing => "header_missing",
+            Self::ClientIdUnknown => "client_id_unknown",
+            Self::SignatureWrong => "signature_wrong",
+        }
+    }
+}
+
+/// Which of an account's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Current,
+    Previous,
+}
+
+impl Key {
+    pub const ALL: [Self; 2] = [Self::Current, Self::Previous];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
