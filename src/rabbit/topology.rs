@@ -68,64 +68,131 @@ impl Names {
     }
 }
 
-/// Declares everything. Each answer of the broker is waited for, a bounded time.
-pub(super) async fn declare(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
-    let spilled = table([("alternate-exchange", text(&names.unrouted_exchange))]);
-    exchange(channel, &names.unrouted_exchange, ExchangeKind::Fanout, FieldTable::default()).await?;
-    exchange(channel, &names.dead_exchange, ExchangeKind::Topic, FieldTable::default()).await?;
-    exchange(channel, &names.events_exchange, ExchangeKind::Topic, FieldTable::default()).await?;
-    exchange(channel, &names.commands_exchange, ExchangeKind::Topic, spilled.clone()).await?;
-    exchange(channel, &names.notifications_exchange, ExchangeKind::Topic, spilled).await?;
+/// An exchange, and what it is declared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange<'n> {
+    pub name: &'n str,
+    pub kind: Kind,
+    /// Where a message goes that no queue is bound to.
+    pub alternate: Option<&'n str>,
+}
 
-    let quorum = table([("x-queue-type", text("quorum"))]);
-    queue(channel, &names.dead_queue, quorum.clone()).await?;
-    queue(channel, &names.unrouted_queue, quorum).await?;
-    for name in names.work_queues() {
-        declare_work_queue(channel, names, name).await?;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Topic,
+    Fanout,
+}
+
+/// A queue, and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue<'n> {
+    pub name: &'n str,
+    pub arguments: Vec<(&'static str, Argument<'n>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument<'n> {
+    Text(&'n str),
+    Number(i32),
+}
+
+/// What brings an exchange's messages to a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding<'n> {
+    pub queue: &'n str,
+    pub exchange: &'n str,
+    pub key: &'static str,
+}
+
+/// What is declared, as a table: whoever declares, checks or describes it reads the same one.
+impl Names {
+    /// Each before those that it is the alternate of.
+    pub fn exchanges(&self) -> [Exchange<'_>; 5] {
+        let topic = |name, alternate| Exchange { name, kind: Kind::Topic, alternate };
+        let spilled = Some(self.unrouted_exchange.as_str());
+        [
+            Exchange { name: &self.unrouted_exchange, kind: Kind::Fanout, alternate: None },
+            topic(&self.dead_exchange, None),
+            topic(&self.events_exchange, None),
+            topic(&self.commands_exchange, spilled),
+            topic(&self.notifications_exchange, spilled),
+        ]
     }
 
-    for (queue, exchange, key) in [
-        (&names.dead_queue, &names.dead_exchange, "#"),
-        (&names.unrouted_queue, &names.unrouted_exchange, ""),
-        (&names.payments_queue, &names.commands_exchange, PAYMENT_KEY),
-        (&names.refunds_queue, &names.commands_exchange, REFUND_KEY),
-        (&names.notifications_queue, &names.notifications_exchange, "#"),
-    ] {
-        bind(channel, queue, exchange, key).await?;
+    pub fn queues(&self) -> [Queue<'_>; 5] {
+        let plain = |name| Queue { name, arguments: vec![QUORUM] };
+        let [payments, refunds, notifications] = self.work_queues().map(|name| self.work_queue(name));
+        [plain(&self.dead_queue), plain(&self.unrouted_queue), payments, refunds, notifications]
+    }
+
+    fn work_queue<'n>(&'n self, name: &'n str) -> Queue<'n> {
+        let arguments = vec![
+            QUORUM,
+            ("x-dead-letter-exchange", Argument::Text(&self.dead_exchange)),
+            ("x-dead-letter-routing-key", Argument::Text(name)),
+            ("x-dead-letter-strategy", Argument::Text("at-least-once")),
+            ("x-overflow", Argument::Text("reject-publish")),
+            ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+        ];
+        Queue { name, arguments }
+    }
+
+    pub fn bindings(&self) -> [Binding<'_>; 5] {
+        [
+            Binding { queue: &self.dead_queue, exchange: &self.dead_exchange, key: EVERYTHING },
+            Binding { queue: &self.unrouted_queue, exchange: &self.unrouted_exchange, key: "" },
+            Binding { queue: &self.payments_queue, exchange: &self.commands_exchange, key: PAYMENT_KEY },
+            Binding { queue: &self.refunds_queue, exchange: &self.commands_exchange, key: REFUND_KEY },
+            Binding {
+                queue: &self.notifications_queue,
+                exchange: &self.notifications_exchange,
+                key: EVERYTHING,
+            },
+        ]
+    }
+}
+
+const QUORUM: (&str, Argument<'static>) = ("x-queue-type", Argument::Text("quorum"));
+/// Of a topic exchange.
+const EVERYTHING: &str = "#";
+
+/// Declares everything. Each answer of the broker is waited for, a bounded time.
+pub(super) async fn declare(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
+    for it in names.exchanges() {
+        exchange(channel, it).await?;
+    }
+    for it in names.queues() {
+        queue(channel, it).await?;
+    }
+    for it in names.bindings() {
+        bind(channel, it.queue, it.exchange, it.key).await?;
     }
     Ok(())
 }
 
+#[cfg(test)]
 pub(super) async fn declare_work_queue(
     channel: &Channel,
     names: &Names,
     name: &str,
 ) -> Result<(), BrokerError> {
-    let arguments = table([
-        ("x-queue-type", text("quorum")),
-        ("x-dead-letter-exchange", text(&names.dead_exchange)),
-        ("x-dead-letter-routing-key", text(name)),
-        ("x-dead-letter-strategy", text("at-least-once")),
-        ("x-overflow", text("reject-publish")),
-        ("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)),
-    ]);
-    queue(channel, name, arguments).await
+    queue(channel, names.work_queue(name)).await
 }
 
-async fn exchange(
-    channel: &Channel,
-    name: &str,
-    kind: ExchangeKind,
-    arguments: FieldTable,
-) -> Result<(), BrokerError> {
+async fn exchange(channel: &Channel, it: Exchange<'_>) -> Result<(), BrokerError> {
+    let kind = match it.kind {
+        Kind::Topic => ExchangeKind::Topic,
+        Kind::Fanout => ExchangeKind::Fanout,
+    };
+    let arguments = table(it.alternate.map(|name| ("alternate-exchange", Argument::Text(name))));
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let declared = channel.exchange_declare(short(name), kind, options, arguments);
+    let declared = channel.exchange_declare(short(it.name), kind, options, arguments);
     bounded("declaring an exchange", declared).await
 }
 
-async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+async fn queue(channel: &Channel, it: Queue<'_>) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let declared = channel.queue_declare(short(name), options, arguments);
+    let declared = channel.queue_declare(short(it.name), options, table(it.arguments));
     bounded("declaring a queue", declared).await.map(|_| ())
 }
 
@@ -152,13 +219,13 @@ pub(super) fn short(text: &str) -> ShortString {
     ShortString::from(&text[..text.floor_char_boundary(BYTES_MAX)])
 }
 
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.into())
-}
-
-fn table<const N: usize>(arguments: [(&str, AMQPValue); N]) -> FieldTable {
+fn table<'n>(arguments: impl IntoIterator<Item = (&'static str, Argument<'n>)>) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in arguments {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            Argument::Number(number) => AMQPValue::LongInt(number),
+        };
         table.insert(short(name), value);
     }
     table
