@@ -11,13 +11,13 @@ pub use crate::config::Role;
 use crate::{
     config::{Config, Doku, Needs, Parts},
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
-    domain::{command::CommandKind, validate::Rules},
+    domain::{Time, command::CommandKind, validate::Rules},
     flow::{
         attempt::Attempts,
         follow_up::FollowUp,
         gate::{Gate, Limits},
         hold::Hold,
-        ports::Gateway,
+        ports::{Clock, Gateway},
         process_command::{Budgets, Worker},
         reconcile_notification::Reconciler,
         relay_outbox::Relay,
@@ -181,6 +181,7 @@ impl App {
                 prefetch: shared.config.amqp.prefetch,
                 handler: CommandHandler { worker: Arc::clone(&worker), kind },
                 publisher: shared.publisher.clone(),
+                now: now_here,
                 consume: consuming.clone(),
             };
             self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
@@ -203,6 +204,7 @@ impl App {
                 hold: shared.hold(),
             }),
             publisher: shared.publisher.clone(),
+            now: now_here,
             consume: consuming,
         };
         self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
@@ -278,6 +280,11 @@ impl App {
         self.shutdown.signal();
         self.finished().await
     }
+}
+
+/// For dead letters: by this machine's clock.
+fn now_here() -> Time {
+    SystemClock.now()
 }
 
 fn broker(config: &Parts) -> anyhow::Result<Broker> {

@@ -11,7 +11,7 @@ use super::{
     publisher::Publisher,
     topology::{self, short},
 };
-use crate::flow::disposition::Disposition;
+use crate::{domain::Time, flow::disposition::Disposition};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
@@ -70,6 +70,8 @@ pub struct Consumer<H> {
     pub handler: H,
     /// For dead letters. On a link of its own.
     pub publisher: Publisher,
+    /// When a letter is dead; nothing depends on it.
+    pub now: fn() -> Time,
     pub consume: watch::Receiver<Consume>,
 }
 
@@ -77,9 +79,9 @@ impl<H: Handler> Consumer<H> {
     /// Consumes until `stop`; then takes nothing more, waits for what is in hand, and acks it. How long
     /// that may take is the caller's decision: `leave_now` drops what is in hand; the broker has it.
     pub async fn run(self, stop: CancellationToken, leave_now: CancellationToken) {
-        let Self { broker, queue, prefetch, handler, publisher, consume } = self;
-        let in_hand =
-            Arc::new(InHand::new(broker.names().clone(), &queue, handler, publisher, leave_now.clone()));
+        let Self { broker, queue, prefetch, handler, publisher, now, consume } = self;
+        let names = broker.names().clone();
+        let in_hand = Arc::new(InHand::new(names, &queue, handler, publisher, now, leave_now.clone()));
         let mut session = ConsumerSession {
             broker: broker.clone(),
             queue: queue.clone(),

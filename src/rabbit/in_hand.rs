@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
+    domain::Time,
     flow::disposition::{DeadReason, Disposition},
 };
 use bytes::Bytes;
@@ -56,6 +57,7 @@ pub(super) struct InHand<H> {
     queue: String,
     handler: H,
     publisher: Publisher,
+    now: fn() -> Time,
     leave_now: CancellationToken,
     tasks: TaskTracker,
     /// Held for reading by deliveries that are worked on beside others, for writing by one that is
@@ -69,6 +71,7 @@ impl<H: Handler> InHand<H> {
         queue: &str,
         handler: H,
         publisher: Publisher,
+        now: fn() -> Time,
         leave_now: CancellationToken,
     ) -> Self {
         for finished in Finished::ALL {
@@ -79,7 +82,7 @@ impl<H: Handler> InHand<H> {
         // Closed, so that one can wait for it to be empty; it takes tasks nevertheless.
         tasks.close();
         let company = Arc::default();
-        Self { names, queue: queue.to_owned(), handler, publisher, leave_now, tasks, company }
+        Self { names, queue: queue.to_owned(), handler, publisher, now, leave_now, tasks, company }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -191,7 +194,8 @@ impl<H: Handler> InHand<H> {
         detail: &str,
     ) -> Result<(), BrokerError> {
         crash::point(Point::BeforeDeadLetter).await;
-        let letter = Message::dead_letter(&self.names, &self.queue, properties, body, reason, detail)
+        let at = (self.now)();
+        let letter = Message::dead_letter(&self.names, &self.queue, properties, body, reason, detail, at)
             .map_err(|e| BrokerError::failed("dead-lettering", e))?;
         match self.publisher.publish_one(letter).await {
             PublishAnswer::Confirmed => {

@@ -2,8 +2,12 @@
 //! never read or changed.
 
 use super::topology::Names;
-use crate::flow::{disposition::DeadReason, ports::OutboxEvent};
+use crate::{
+    domain::Time,
+    flow::{disposition::DeadReason, ports::OutboxEvent},
+};
 use bytes::Bytes;
+use chrono::SecondsFormat;
 use lapin::{
     BasicProperties,
     message::BasicReturnMessage,
@@ -14,6 +18,7 @@ pub const CLOUD_EVENT: &str = "application/cloudevents+json";
 pub const REASON_HEADER: &str = "x-jenius-reason";
 pub const DETAIL_HEADER: &str = "x-jenius-detail";
 pub const QUEUE_HEADER: &str = "x-jenius-queue";
+pub const AT_HEADER: &str = "x-jenius-at";
 
 const PERSISTENT: u8 = 2;
 /// Characters of a dead letter's detail.
@@ -82,7 +87,7 @@ impl Message {
         })
     }
 
-    /// What a consumer could not use, byte for byte, with what is wrong with it.
+    /// What a consumer could not use, byte for byte, with what is wrong with it and when that was found.
     pub(super) fn dead_letter(
         names: &Names,
         queue: &str,
@@ -90,12 +95,17 @@ impl Message {
         body: Bytes,
         reason: DeadReason,
         detail: &str,
+        at: Time,
     ) -> Result<Self, TooLong> {
         let detail: String = detail.chars().take(DETAIL_CHARS_MAX).collect();
         let mut headers = original.headers().as_ref().map(carried_headers).unwrap_or_default();
-        for (name, text) in
-            [(REASON_HEADER, reason.name()), (DETAIL_HEADER, detail.as_str()), (QUEUE_HEADER, queue)]
-        {
+        let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        for (name, text) in [
+            (REASON_HEADER, reason.name()),
+            (DETAIL_HEADER, detail.as_str()),
+            (QUEUE_HEADER, queue),
+            (AT_HEADER, at.as_str()),
+        ] {
             headers.insert(name.into(), AMQPValue::LongString(text.into()));
         }
         Ok(Self {
@@ -169,7 +179,9 @@ mod tests {
     fn dead(original: BasicProperties, detail: &str) -> Message {
         let names = Names::new("p").unwrap();
         let body = Bytes::from_static(b"\xff{");
-        Message::dead_letter(&names, "p.payments", &original, body, DeadReason::Malformed, detail).unwrap()
+        let at = chrono::DateTime::UNIX_EPOCH;
+        Message::dead_letter(&names, "p.payments", &original, body, DeadReason::Malformed, detail, at)
+            .unwrap()
     }
 
     #[test]
@@ -193,7 +205,7 @@ mod tests {
             .into_iter()
             .map(|(name, _)| name.as_str())
             .collect();
-        assert_eq!(kept, ["kept", DETAIL_HEADER, QUEUE_HEADER, REASON_HEADER]);
+        assert_eq!(kept, ["kept", AT_HEADER, DETAIL_HEADER, QUEUE_HEADER, REASON_HEADER]);
         assert_eq!(message.properties.expiration(), &None);
         assert_eq!(message.properties.user_id(), &None);
         assert_eq!(message.properties.delivery_mode(), &Some(2));

@@ -143,6 +143,7 @@ impl Running {
             prefetch: PREFETCH,
             handler: Script(handle),
             publisher: publisher.clone(),
+            now: || chrono::DateTime::UNIX_EPOCH,
             consume: consume.subscribe(),
         };
         let (stop, leave_now) = (CancellationToken::new(), CancellationToken::new());

@@ -66,9 +66,9 @@ async fn a_dead_letter_keeps_its_bytes_and_says_why() {
         assert_eq!(dead.routing_key.as_str(), queue);
         assert_eq!(dead.properties.content_type(), &Some("text/odd".into()));
         assert_eq!(dead.properties.message_id(), &Some("m-1".into()));
-        let said =
-            ["x-jenius-reason", "x-jenius-detail", "x-jenius-queue", "theirs"].map(|h| header(&dead, h));
-        assert_eq!(said, ["malformed", "not JSON", queue, "kept"]);
+        let said = ["x-jenius-reason", "x-jenius-detail", "x-jenius-queue", "x-jenius-at", "theirs"]
+            .map(|h| header(&dead, h));
+        assert_eq!(said, ["malformed", "not JSON", queue, "1970-01-01T00:00:00Z", "kept"]);
     })
     .await;
 }
