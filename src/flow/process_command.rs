@@ -47,7 +47,8 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     /// Brings one command as far as one attempt can.
     pub async fn process(&self, incoming: Incoming) -> Disposition {
         // 1 Judge: nothing that breaks a rule goes further.
-        let new = match self.judge(incoming) {
+        let account = |merchant: &MerchantName| self.attempts.gateway.account(merchant);
+        let new = match judge(incoming, account, &self.rules, self.budgets) {
             Ok(new) => new,
             Err(rejection) => return self.reject(*rejection).await,
         };
@@ -86,57 +87,6 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         }
     }
 
-    fn judge(&self, incoming: Incoming) -> Result<NewCommand, Box<Rejection>> {
-        let Incoming { command, data, body, violations } = incoming;
-        let account = MerchantName::parse(command.merchant.as_str())
-            .ok()
-            .and_then(|merchant| self.attempts.gateway.account(&merchant));
-        let Some(account) = account else {
-            let unknown = Violation {
-                code: Code::MerchantUnknown,
-                field: "merchant".to_owned(),
-                message: "a configured merchant".to_owned(),
-            };
-            return Err(Box::new(Rejection { command, violations: vec![unknown] }));
-        };
-        match self.judge_data(&command, &account, &data, violations) {
-            Ok(order) => {
-                let request = stored_request(&command, &order, account, body);
-                let budget = match command.kind {
-                    CommandKind::Payment => self.budgets.payment,
-                    CommandKind::Refund => self.budgets.refund,
-                };
-                Ok(NewCommand { command, order, request, budget, lease: None, token: Uuid::new_v4() })
-            }
-            Err(violations) => Err(Box::new(Rejection { command, violations })),
-        }
-    }
-
-    fn judge_data(
-        &self,
-        command: &Command,
-        account: &Account,
-        data: &Document,
-        mut violations: Vec<Violation>,
-    ) -> Result<Order, Vec<Violation>> {
-        let judged = match command.kind {
-            CommandKind::Payment => validate::payment(data, &self.rules),
-            CommandKind::Refund => validate::refund(data),
-        };
-        match judged {
-            Ok(valid) if violations.is_empty() => Ok(Order {
-                merchant: account.merchant.clone(),
-                invoice_number: valid.invoice_number,
-                amount: valid.amount,
-            }),
-            Ok(_) => Err(violations),
-            Err(more) => {
-                violations.extend(more);
-                Err(violations)
-            }
-        }
-    }
-
     async fn reject(&self, rejection: Rejection) -> Disposition {
         let mut patience = Patience::for_the_store();
         loop {
@@ -152,6 +102,62 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What can be judged without the store: a command to claim, or why it is rejected. `account` is the
+/// configured account of a merchant.
+pub fn judge(
+    incoming: Incoming,
+    account: impl Fn(&MerchantName) -> Option<Account>,
+    rules: &Rules,
+    budgets: Budgets,
+) -> Result<NewCommand, Box<Rejection>> {
+    let Incoming { command, data, body, violations } = incoming;
+    let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
+    let Some(account) = account else {
+        let unknown = Violation {
+            code: Code::MerchantUnknown,
+            field: "merchant".to_owned(),
+            message: "a configured merchant".to_owned(),
+        };
+        return Err(Box::new(Rejection { command, violations: vec![unknown] }));
+    };
+    match judge_data(&command, &account, &data, rules, violations) {
+        Ok(order) => {
+            let request = stored_request(&command, &order, account, body);
+            let budget = match command.kind {
+                CommandKind::Payment => budgets.payment,
+                CommandKind::Refund => budgets.refund,
+            };
+            Ok(NewCommand { command, order, request, budget, lease: None, token: Uuid::new_v4() })
+        }
+        Err(violations) => Err(Box::new(Rejection { command, violations })),
+    }
+}
+
+fn judge_data(
+    command: &Command,
+    account: &Account,
+    data: &Document,
+    rules: &Rules,
+    mut violations: Vec<Violation>,
+) -> Result<Order, Vec<Violation>> {
+    let judged = match command.kind {
+        CommandKind::Payment => validate::payment(data, rules),
+        CommandKind::Refund => validate::refund(data),
+    };
+    match judged {
+        Ok(valid) if violations.is_empty() => Ok(Order {
+            merchant: account.merchant.clone(),
+            invoice_number: valid.invoice_number,
+            amount: valid.amount,
+        }),
+        Ok(_) => Err(violations),
+        Err(more) => {
+            violations.extend(more);
+            Err(violations)
         }
     }
 }
