@@ -132,6 +132,18 @@ pub enum RefundRefusal {
     AmountMismatch,
 }
 
+/// What would become of a command at the store, were it to come now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nobody has seen it, and nothing speaks against it.
+    Claimed,
+    /// Seen before. Its outcome is told again where it is known.
+    Duplicate {
+        told_again: bool,
+    },
+    Rejected(Vec<Violation>),
+}
+
 /// A rejection: the command broke a rule, nothing reached DOKU.
 #[derive(Debug, Clone)]
 pub struct Rejection {

@@ -5,7 +5,7 @@
 //! alone.
 
 mod payments;
-mod refunds;
+pub(super) mod refunds;
 
 use super::{
     Inner,
@@ -17,10 +17,10 @@ use super::{
 use crate::{
     domain::{
         Time,
-        command::CommandKind,
+        command::{CommandKind, Order},
         ids::{InvoiceNumber, MerchantName},
         learned::AttemptKind,
-        validate::Code,
+        validate::{Code, Violation},
     },
     flow::ports::{Claim, Claimed, NewCommand, StoreError},
 };
@@ -120,18 +120,22 @@ async fn not_claimed(connection: &mut PgConnection, asked: &Asked) -> Done<Claim
     if let Some(expired) = rejections::expired(&new.command, now) {
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
+    match invoice_used(connection, &new.order).await? {
+        Some(used) => rejections::store(connection, &new.command, &[used], now).await,
+        None => Err(Undone::Raced),
+    }
+}
+
+/// Whether another command of this merchant used the invoice number.
+pub(super) async fn invoice_used(connection: &mut PgConnection, order: &Order) -> Done<Option<Violation>> {
     let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE merchant = $1 AND invoice_number = $2)")
-            .bind(new.order.merchant.as_str())
-            .bind(new.order.invoice_number.as_str())
+            .bind(order.merchant.as_str())
+            .bind(order.invoice_number.as_str())
             .fetch_one(&mut *connection)
             .await?;
-    if !exists {
-        return Err(Undone::Raced);
-    }
     let message = "an invoice number that no other command of this merchant used";
-    let used = violation(Code::InvoiceExists, "order.invoice_number", message);
-    rejections::store(connection, &new.command, &[used], now).await
+    Ok(exists.then(|| violation(Code::InvoiceExists, "order.invoice_number", message)))
 }
 
 /// The answer for an identity that is known already; our own claim, where only its reply was lost.

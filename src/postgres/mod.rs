@@ -20,6 +20,7 @@ mod outbox;
 mod outcomes;
 mod parked;
 mod pool;
+pub mod prospects;
 mod rejections;
 mod requests;
 mod rows;

@@ -72,6 +72,21 @@ pub(super) async fn lock_invoice(
     Ok(read_locked(connection, row.into_iter().collect()).await?.pop())
 }
 
+/// An order as it is now, without a lock: nothing may be decided for it.
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    merchant: &MerchantName,
+    invoice_number: &InvoiceNumber,
+) -> Done<Option<OrderRecord>> {
+    let row = sqlx::query_as(select_order!("WHERE merchant = $1 AND invoice_number = $2"))
+        .bind(merchant.as_str())
+        .bind(invoice_number.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let found = read_locked(connection, row.into_iter().collect()).await?.pop();
+    Ok(found.map(|order| order.record))
+}
+
 /// Locks those that no other transaction has, in one order everywhere.
 pub(super) async fn lock_free(connection: &mut PgConnection, order_keys: &[i64]) -> Done<Vec<LockedOrder>> {
     let condition = select_order!("WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE SKIP LOCKED");

@@ -36,12 +36,12 @@ pub(super) struct KnownCommand {
     kind: String,
     merchant: String,
     digest: Vec<u8>,
-    outcome_event: Option<Uuid>,
+    pub outcome_event: Option<Uuid>,
 }
 
 impl KnownCommand {
     /// The same kind, merchant and data.
-    fn is(&self, command: &Command) -> bool {
+    pub fn is(&self, command: &Command) -> bool {
         self.kind == command.kind.name()
             && self.merchant == storable(&command.merchant, WRITTEN_CHARS_MAX)
             && self.digest == command.digest
@@ -72,10 +72,15 @@ async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) ->
         return answer_known(connection, command, &known).await;
     }
     let now = now(connection).await?;
+    store(connection, command, &ranked(&rejection, now), now).await
+}
+
+/// A command that has expired is told so, and no more, unless nobody knows its merchant.
+pub(super) fn ranked(rejection: &Rejection, now: Time) -> Vec<Violation> {
     let merchant_unknown = rejection.violations.iter().any(|v| v.code == Code::MerchantUnknown);
-    match expired(command, now).filter(|_| !merchant_unknown) {
-        Some(expired) => store(connection, command, &[expired], now).await,
-        None => store(connection, command, &rejection.violations, now).await,
+    match expired(&rejection.command, now).filter(|_| !merchant_unknown) {
+        Some(expired) => vec![expired],
+        None => rejection.violations.clone(),
     }
 }
 
@@ -106,12 +111,14 @@ pub(super) async fn answer_known(
         }
         return Ok(Claimed::Duplicate);
     }
-    let message = "a new id: the command that first had this one is another";
-    let conflict = violation(Code::IdentityConflict, "id", message);
     let now = now(connection).await?;
-    let told = events::of_rejection(command, &[conflict], now)?;
+    let told = events::of_rejection(command, &[conflict()], now)?;
     Writes { events: vec![told], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
+}
+
+pub(super) fn conflict() -> Violation {
+    violation(Code::IdentityConflict, "id", "a new id: the command that first had this one is another")
 }
 
 /// Whether the command's `expirytime` had passed.

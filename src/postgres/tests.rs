@@ -10,6 +10,7 @@ mod model;
 mod notifications;
 mod operators;
 mod permutations;
+mod prospects;
 mod records;
 mod refunds;
 mod relay;

@@ -2,7 +2,7 @@
 
 use super::{Asked, Granted, seen_before};
 use crate::{
-    domain::{Time, command::RefundRefusal, plan::Due},
+    domain::{Time, command::RefundRefusal, money::Rupiah, plan::Due, record::OrderRecord},
     flow::ports::Claimed,
     postgres::{
         due::NewDue,
@@ -29,16 +29,20 @@ pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked) -> Done<
     if let Some(expired) = rejections::expired(&new.command, now) {
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
-    let refusal = match &order {
-        Some(order) => order.record.refuses_refund(new.order.amount),
-        None => Some(RefundRefusal::OrderUnknown),
-    };
-    match (order, refusal) {
-        (Some(order), None) => open(connection, asked, &order).await,
+    match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
+        (Some(order), None) => open(connection, asked, order).await,
         (_, refusal) => {
             let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
             rejections::store(connection, &new.command, &[refusal], now).await
         }
+    }
+}
+
+/// Why a refund of this amount cannot start; `None`: no such order.
+pub(in crate::postgres) fn refusal(order: Option<&OrderRecord>, amount: Rupiah) -> Option<RefundRefusal> {
+    match order {
+        Some(order) => order.refuses_refund(amount),
+        None => Some(RefundRefusal::OrderUnknown),
     }
 }
 

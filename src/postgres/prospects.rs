@@ -1,0 +1,73 @@
+//! What would become of a command, were it to come now: judged by the parts that judge claims and
+//! rejections, in their order. Never: anything is written or locked.
+
+use super::{
+    claims::{self, refunds},
+    error::Done,
+    orders, rejections,
+};
+use crate::{
+    domain::{
+        command::{Command, CommandKind, Order, Prospect, Rejection},
+        validate::Violation,
+    },
+    flow::ports::{NewCommand, StoreError},
+};
+use sqlx::{PgConnection, PgPool};
+
+/// What a claim would find.
+pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<Prospect, StoreError> {
+    let mut connection = pool.acquire().await.map_err(|e| super::error::store_error(&e))?;
+    Ok(claim(&mut connection, &new.command, &new.order).await?)
+}
+
+/// What a rejection would find.
+pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<Prospect, StoreError> {
+    let mut connection = pool.acquire().await.map_err(|e| super::error::store_error(&e))?;
+    Ok(reject(&mut connection, rejection).await?)
+}
+
+async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> Done<Prospect> {
+    if let Some(known) = seen_before(connection, command).await? {
+        return Ok(known);
+    }
+    let now = rejections::now(connection).await?;
+    let refused = match rejections::expired(command, now) {
+        Some(expired) => Some(expired),
+        None => refused_by_order(connection, command.kind, order).await?,
+    };
+    Ok(refused.map_or(Prospect::Claimed, |violation| Prospect::Rejected(vec![violation])))
+}
+
+async fn refused_by_order(
+    connection: &mut PgConnection,
+    kind: CommandKind,
+    order: &Order,
+) -> Done<Option<Violation>> {
+    match kind {
+        CommandKind::Payment => claims::invoice_used(connection, order).await,
+        CommandKind::Refund => {
+            let found = orders::look(connection, &order.merchant, &order.invoice_number).await?;
+            Ok(refunds::refusal(found.as_ref(), order.amount).map(rejections::refused))
+        }
+    }
+}
+
+async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<Prospect> {
+    if let Some(known) = seen_before(connection, &rejection.command).await? {
+        return Ok(known);
+    }
+    let now = rejections::now(connection).await?;
+    Ok(Prospect::Rejected(rejections::ranked(rejection, now)))
+}
+
+async fn seen_before(connection: &mut PgConnection, command: &Command) -> Done<Option<Prospect>> {
+    let known = rejections::find(connection, &command.identity).await?;
+    Ok(known.map(|known| {
+        if known.is(command) {
+            Prospect::Duplicate { told_again: known.outcome_event.is_some() }
+        } else {
+            Prospect::Rejected(vec![rejections::conflict()])
+        }
+    }))
+}
