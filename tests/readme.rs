@@ -208,9 +208,16 @@ fn files() -> String {
     for (name, holds) in [
         ("migrations/", "The tables, with the constraints that keep illegal rows out."),
         ("tests/it/", "Stories through the front door: real servers, the sandbox as the oracle."),
+        ("tests/deploy/", "What lies under deploy/, held against the code; the alerts, by promtool."),
         ("tests/architecture.rs", "The layers, held by reading the sources."),
         ("tests/readme.rs", "This page, held against the code."),
         ("deploy/local/", "The two commands, and the private servers they start."),
+        ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
+        (
+            "deploy/RUNBOOK.md",
+            "What an alert, a dead letter, an exit code or a review means, and what to do.",
+        ),
+        ("deploy/CHANGELOG.md", "What an upgrade asks of operators."),
     ] {
         assert!(project().join(name).exists(), "{name} is not there");
         rows.push(vec![code(name), holds.to_owned()]);

@@ -36,9 +36,10 @@ epmd_program() {
   type -P epmd || erl -noinput -eval 'io:format("~s/epmd~n", [os:getenv("BINDIR")]), halt().'
 }
 
-# Not servers: the client of README's examples, which a test runs as they are printed, a load generator, and what brings
-# another Debian.
+# Not servers: the client of README's examples, which a test runs as they are printed, what tests the alerts, a load
+# generator, and what brings another Debian.
 pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
+promtool_bin() { type -P promtool; }
 wrk_bin() { type -P wrk; }
 debootstrap_bin() { type -P debootstrap; }
 
@@ -47,6 +48,7 @@ package_of() {
     postgres) echo postgresql ;;
     rabbitmq) echo rabbitmq-server ;;
     pika) echo python3-pika ;;
+    promtool) echo prometheus ;;
     wrk) echo wrk ;;
     debootstrap) echo debootstrap ;;
   esac
