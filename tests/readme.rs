@@ -212,6 +212,7 @@ fn files() -> String {
         ("tests/architecture.rs", "The layers, held by reading the sources."),
         ("tests/readme.rs", "This page, held against the code."),
         ("deploy/local/", "The two commands, and the private servers they start."),
+        ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
         (
             "deploy/RUNBOOK.md",
