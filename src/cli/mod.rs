@@ -19,8 +19,12 @@ use clap::{Parser, Subcommand};
 use print::PrintError;
 use std::{path::PathBuf, process::ExitCode};
 
+/// It failed at run time; for `run`, the stop cut work off.
+const FAILED: u8 = 1;
 /// The same as for the usage errors that clap finds itself.
 const USAGE: u8 = 2;
+/// Every way the process ends.
+pub const EXIT_CODES: [u8; 3] = [0, FAILED, USAGE];
 
 /// The asynchronous worker between a merchant's services and DOKU's Jenius Pay.
 #[derive(Debug, Parser)]
@@ -90,7 +94,7 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 fn code_of(error: &anyhow::Error) -> u8 {
     let usage = error.is::<Faults>() || error.is::<UsageError>() || error.is::<crate::telemetry::LogError>();
-    if usage { USAGE } else { 1 }
+    if usage { USAGE } else { FAILED }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod alerts;
 mod dashboard;
 mod queries;
+mod runbook;
 
 use std::path::PathBuf;
 

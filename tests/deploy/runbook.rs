@@ -1,0 +1,113 @@
+//! The runbook: an entry for everything that can come to a person on call and for nothing else, and whatever it says to
+//! run, set or look at is there.
+
+use crate::{alerts, read};
+use clap::Parser;
+use jenius_pay::{cli, config, domain::order::ReviewCause, flow::disposition::DeadReason, metric};
+use std::collections::BTreeSet;
+
+/// What an entry says, in this order, a paragraph each.
+const PARTS: [&str; 3] = ["**It means**", "**Look at**", "**Do**"];
+
+/// The entries of a section, each with its text.
+fn entries(section: &str) -> Vec<(String, String)> {
+    let text = read("RUNBOOK.md");
+    let sections: Vec<&str> = text.split("\n## ").collect();
+    let section = sections.iter().find_map(|s| s.strip_prefix(&format!("{section}\n"))).unwrap();
+    let entries = section.split("\n### ").skip(1).map(|entry| entry.split_once('\n').unwrap());
+    entries.map(|(title, text)| (title.to_owned(), text.to_owned())).collect()
+}
+
+fn titles(section: &str) -> Vec<String> {
+    entries(section).into_iter().map(|(title, _)| title).collect()
+}
+
+/// What stands in backquotes or in a block of a shell, a line each.
+fn code() -> Vec<String> {
+    let text = read("RUNBOOK.md");
+    let mut code = Vec::new();
+    for (index, part) in text.split("```").enumerate() {
+        if index % 2 == 1 {
+            code.extend(part.lines().skip(1).map(str::to_owned));
+        } else {
+            code.extend(part.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")));
+        }
+    }
+    code
+}
+
+fn sorted<T: Into<String>>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    names.into_iter().map(Into::into).collect()
+}
+
+#[test]
+fn everything_that_comes_to_a_person_has_its_entry_and_nothing_else_has() {
+    assert_eq!(titles("Alerts"), alerts::names());
+    // The broker's own reason, and the queue beside the dead one.
+    let reasons = DeadReason::ALL.map(DeadReason::name).into_iter().chain(["delivery_limit", "unrouted"]);
+    assert_eq!(titles("Dead letters"), reasons.collect::<Vec<_>>());
+    assert_eq!(titles("Orders in review"), ReviewCause::ALL.map(ReviewCause::name));
+    assert_eq!(titles("Exit codes"), cli::EXIT_CODES.map(|code| code.to_string()));
+}
+
+#[test]
+fn every_entry_says_what_it_means_what_to_look_at_and_what_to_do() {
+    for section in ["Alerts", "Dead letters", "Orders in review", "Exit codes"] {
+        for (title, text) in entries(section) {
+            let paragraphs: Vec<&str> = text.trim().split("\n\n").collect();
+            assert_eq!(paragraphs.len(), PARTS.len(), "{title}");
+            for (paragraph, part) in paragraphs.iter().zip(PARTS) {
+                assert!(paragraph.starts_with(part), "{title}: {part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_it_says_is_one() {
+    let commands: Vec<String> = code().into_iter().filter(|line| line.starts_with("jenius-pay ")).collect();
+    assert!(commands.len() > 20, "only {} commands found", commands.len());
+    for command in commands {
+        if let Err(error) = cli::Cli::try_parse_from(command.split_whitespace()) {
+            panic!("{command}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_key_and_metric_it_names_and_every_link_is_there() {
+    let keys: BTreeSet<&str> = config::keys().iter().map(|key| key.name).collect();
+    let sections = sorted(keys.iter().map(|key| key.split('.').next().unwrap()));
+    for word in code() {
+        let is_key = word.split_once('.').is_some_and(|(section, _)| sections.contains(section));
+        assert!(!is_key || keys.contains(word.as_str()), "there is no key {word}");
+        let is_metric = word.starts_with("jenius_");
+        assert!(!is_metric || metric::all().iter().any(|m| m.name == word), "there is no metric {word}");
+    }
+    let text = read("RUNBOOK.md");
+    let headings: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')))
+        .map(|heading| heading.to_lowercase().replace(' ', "-"))
+        .collect();
+    for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        match link.strip_prefix('#') {
+            Some(anchor) => assert!(headings.contains(anchor), "no heading {anchor}"),
+            None => assert!(!read(link).is_empty(), "{link}"),
+        }
+    }
+}
+
+/// Measured ones are told by their comma or point.
+#[test]
+fn every_figure_of_its_capacity_is_one_that_was_measured() {
+    let (text, measured) = (read("RUNBOOK.md"), read("PERFORMANCE.md"));
+    let (_, capacity) = text.split_once("\n## Capacity\n").unwrap();
+    let words = capacity.split(|c: char| !(c.is_ascii_digit() || c == ',' || c == '.'));
+    let figures: Vec<&str> =
+        words.map(|w| w.trim_matches([',', '.'])).filter(|w| w.contains([',', '.'])).collect();
+    assert!(figures.len() > 8, "{figures:?}");
+    for figure in figures {
+        assert!(measured.contains(figure), "{figure} is not in PERFORMANCE.md");
+    }
+}
