@@ -153,6 +153,11 @@ impl App {
         self.rest.spawn(watchers::until(rest_stop, refreshing));
         let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
         self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
+        let relays = roles.contains(&Role::Relay);
+        let listening = shared.store.listen_for_others(shared.database.clone(), relays);
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), listening));
+        let watching = watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate));
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), watching));
         for role in roles {
             match role {
                 Role::Worker => self.start_worker(&shared),
@@ -233,7 +238,6 @@ impl App {
             stop: self.relay_stop.clone(),
             active: shared.seen.relay_active.clone(),
         };
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), shared.store.listen_for_others()));
         let ready = shared.seen.database_ready();
         let stop = self.relay_stop.clone();
         self.relay.spawn(async move {

@@ -2,6 +2,7 @@
 
 use crate::{
     config::Role,
+    domain::pause::Paused,
     flow::{gate::Gate, hold::Held, store_state::StoreState},
     http::admin::{Health, Readiness},
     rabbit::Broker,
@@ -77,16 +78,24 @@ impl Seen {
         self.held.fault().map_or_else(|| Health::ok("up and migrated"), Health::bad)
     }
 
+    /// Whether an operator paused anybody's sends.
+    fn paused(&self) -> bool {
+        self.gate.get().and_then(|gate| gate.paused()).is_some_and(|paused| paused.any())
+    }
+
     fn doku(&self) -> Health {
         let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
-        let stopped = gate.sends_stopped();
+        let stopped = gate.tripped();
         if stopped.all {
             return Health::bad(
                 "sends are stopped: DOKU fails; one probe at a time finds out when it is back",
             );
         }
         if stopped.merchants.is_empty() {
-            return Health::ok("sends go");
+            return gate.paused().map_or_else(
+                || Health::bad("no sends yet: what operators paused is not read yet"),
+                |paused| Health::ok(paused_word(&paused)),
+            );
         }
         let merchants: Vec<&str> = stopped.merchants.iter().map(|m| m.as_str()).collect();
         Health::bad(format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
@@ -110,12 +119,23 @@ pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Sen
         }
         Readiness {
             ready: roles.values().all(|role| role.ok),
-            paused: false,
+            paused: seen.paused(),
             dependencies,
             roles,
             stranded_orders: seen.stranded.load(Ordering::Relaxed),
         }
     }
+}
+
+fn paused_word(paused: &Paused) -> String {
+    if paused.everybody {
+        return "sends are paused by an operator".to_owned();
+    }
+    if paused.merchants.is_empty() {
+        return "sends go".to_owned();
+    }
+    let merchants: Vec<&str> = paused.merchants.iter().map(|merchant| merchant.as_str()).collect();
+    format!("sends are paused by an operator for: {}", merchants.join(", "))
 }
 
 fn needs_postgres(role: Role) -> bool {

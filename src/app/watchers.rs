@@ -5,7 +5,7 @@ use crate::{
     config::Environment,
     domain::order::OrderState,
     flow::{
-        gate::Sends,
+        gate::{Gate, Sends},
         ports::{Account, StoreError},
         store_state::StoreState,
     },
@@ -66,6 +66,20 @@ async fn look(pool: &PgPool, environment: Environment) -> Result<(), StoreError>
         return postgres::bind_environment(pool, environment).await;
     }
     Err(StoreError::Refused("the schema is not the one of this version: run `jenius-pay migrate`".to_owned()))
+}
+
+/// Keeps the gate told of what operators paused: woken by whoever does it, and looking every second for what
+/// no word came of. While the database is away, what was known before holds. Runs for ever.
+pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
+    let changed = store.pauses_changed();
+    loop {
+        match store.paused().await {
+            Ok(paused) => gate.set_paused(paused),
+            Err(StoreError::Away(detail)) => tracing::debug!(detail, "what is paused cannot be read now"),
+            Err(StoreError::Refused(detail)) => tracing::warn!(detail, "what is paused cannot be read"),
+        }
+        let _ = timeout(LOOK_EVERY, changed.notified()).await;
+    }
 }
 
 /// Keeps the gauges that are counted in the database. Runs for ever.

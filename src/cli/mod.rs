@@ -5,6 +5,7 @@ mod bench;
 mod event_line;
 mod migrate;
 mod orders;
+mod pause;
 mod print;
 mod run;
 pub mod sandbox;
@@ -49,6 +50,10 @@ enum Command {
     Watch(watch::Args),
     /// Shows orders.
     Orders(orders::Args),
+    /// Stops sends, of all merchants or of one. Inquiries, notifications and events go on.
+    Pause(pause::Args),
+    /// Lets sends go on.
+    Resume(pause::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
     /// Measures the service, beside a plain worker and the machine's own parts.
@@ -68,6 +73,8 @@ impl Cli {
             Command::Send(args) => send::run(args, &source).await,
             Command::Watch(args) => watch::run(args, &source).await,
             Command::Orders(args) => orders::run(args, &source).await,
+            Command::Pause(args) => pause::pause(args, &source).await,
+            Command::Resume(args) => pause::resume(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }

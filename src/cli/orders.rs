@@ -3,7 +3,7 @@
 mod check;
 mod resolve;
 
-use super::{print, timeline};
+use super::{pause, print, timeline};
 use crate::{
     config::{Database, Source},
     domain::{
@@ -80,18 +80,32 @@ fn state_names() -> Vec<&'static str> {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List(args) => {
-            let orders = fetch_list(&Database::load(source)?, &args).await?;
+            let pool = reader(&Database::load(source)?)?;
+            let orders = fetch_list(&pool, &args).await?;
+            tell_pauses(&pool, args.json).await?;
             print::line(&listed(&orders, args.json)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Show(args) => {
-            let order = args.order.fetch(&reader(&Database::load(source)?)?).await?;
+            let pool = reader(&Database::load(source)?)?;
+            let order = args.order.fetch(&pool).await?;
+            tell_pauses(&pool, args.json).await?;
             print::line(&shown(&order, args.json)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(args, source).await,
         Command::Resolve(args) => resolve::run(args, source).await,
     }
+}
+
+/// Why nothing moves, for a person; a program's output is the contract's.
+async fn tell_pauses(pool: &PgPool, for_a_program: bool) -> anyhow::Result<()> {
+    match pause::note(pool).await? {
+        Some(note) if for_a_program => print::complain(&note),
+        Some(note) => print::line(&note)?,
+        None => {}
+    }
+    Ok(())
 }
 
 impl Which {
@@ -119,8 +133,8 @@ fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
 }
 
 /// The latest orders, without their lists.
-async fn fetch_list(database: &Database, wanted: &ListArgs) -> anyhow::Result<Vec<OrderSummary>> {
-    Ok(postgres::list_orders(&reader(database)?, wanted.state.as_deref(), wanted.limit).await?)
+async fn fetch_list(pool: &PgPool, wanted: &ListArgs) -> anyhow::Result<Vec<OrderSummary>> {
+    Ok(postgres::list_orders(pool, wanted.state.as_deref(), wanted.limit).await?)
 }
 
 fn reader(database: &Database) -> anyhow::Result<PgPool> {

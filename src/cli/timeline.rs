@@ -133,7 +133,7 @@ fn due(due: Option<&DueView>) -> String {
     due.map(|due| format!("{} at {}", due.kind, time(due.at))).unwrap_or_default()
 }
 
-fn time(at: Time) -> String {
+pub fn time(at: Time) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

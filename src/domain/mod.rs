@@ -17,6 +17,7 @@ pub mod learned;
 pub mod money;
 pub mod notification;
 pub mod order;
+pub mod pause;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;

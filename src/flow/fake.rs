@@ -16,6 +16,7 @@ use crate::domain::{
     learned::{AttemptKind, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     money::Rupiah,
     notification::Notification,
+    pause::Paused,
     validate::Rules,
 };
 use std::{
@@ -216,9 +217,11 @@ pub fn worker(
         timeout: Duration::from_secs(30),
         stop: stop.clone(),
     };
+    let gate = Gate::new(&limits, [MerchantName::default_account()]);
+    gate.set_paused(Paused::default());
     let worker = Worker {
         attempts: Arc::new(attempts),
-        gate: Gate::new(&limits, [MerchantName::default_account()]),
+        gate,
         rules: Rules { notification_path: "/n".to_owned(), production: false },
         budgets: Budgets { payment: Duration::from_secs(900), refund: Duration::from_secs(900) },
         hold: Hold {

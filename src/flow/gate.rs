@@ -9,6 +9,7 @@ mod lane;
 use crate::domain::{
     ids::MerchantName,
     learned::{AttemptKind, Health},
+    pause::Paused,
 };
 use breakers::{Breakers, Changed, Probes};
 use lane::Lane;
@@ -81,6 +82,7 @@ pub struct Permit {
 }
 
 impl Gate {
+    /// No send starts before `set_paused` has told what operators paused.
     pub fn new(limits: &Limits, merchants: impl IntoIterator<Item = MerchantName>) -> Arc<Self> {
         let lanes: BTreeMap<_, _> =
             merchants.into_iter().map(|merchant| (merchant, Lane::new(limits))).collect();
@@ -89,13 +91,13 @@ impl Gate {
             breaker_open: limits.breaker_open,
             lanes,
             breakers: Mutex::new(breakers),
-            sends: watch::Sender::new(Sends::Open),
+            sends: watch::Sender::new(Sends::Stopped),
             inquiries_due: AtomicBool::new(false),
         })
     }
 
     /// Waits for a place and a token, at most `wait_max`. A send is refused at once while a breaker is
-    /// open; an inquiry never is.
+    /// open or an operator paused it; an inquiry never is.
     pub async fn permit(
         self: &Arc<Self>,
         merchant: &MerchantName,
@@ -128,6 +130,24 @@ impl Gate {
     /// probe that became free is news.
     pub fn flow(&self) -> watch::Receiver<Sends> {
         self.sends.subscribe()
+    }
+
+    /// Whose sends the breakers stop, pauses aside.
+    pub fn tripped(&self) -> Stopped {
+        self.lock().tripped(now())
+    }
+
+    /// What operators paused; `None`: not known yet.
+    pub fn paused(&self) -> Option<Paused> {
+        self.lock().paused().cloned()
+    }
+
+    /// Says what operators paused. Sends that have their permit are made.
+    pub fn set_paused(&self, paused: Paused) {
+        let is_news = self.lock().set_paused(paused);
+        if is_news {
+            self.announce();
+        }
     }
 
     /// Follow-up says whether any inquiry is due: then one token in five is kept for inquiries.

@@ -121,6 +121,16 @@ pub struct DecisionView {
     pub decided_by: Option<String>,
 }
 
+/// A pause of sends that holds now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseView {
+    /// `*` for everybody, or a merchant.
+    pub scope: String,
+    pub since: Time,
+    pub reason: Option<String>,
+    pub paused_by: Option<String>,
+}
+
 /// The order of `orders show` in the contract, for the tests of everything that shows one.
 #[cfg(test)]
 pub mod sample {

@@ -19,7 +19,6 @@ pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreEr
 }
 
 /// Keeps an action in the transaction of what was done.
-#[allow(dead_code, reason = "the first caller comes with the next commit")]
 pub(super) async fn write(connection: &mut PgConnection, action: &Action) -> Done<()> {
     insert(action).execute(connection).await?;
     Ok(())

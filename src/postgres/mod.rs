@@ -19,6 +19,7 @@ mod orders;
 mod outbox;
 mod outcomes;
 mod parked;
+mod pauses;
 mod pool;
 pub mod prospects;
 mod rejections;
@@ -35,6 +36,7 @@ mod writes;
 pub use actions::record_action;
 pub use gauges::{Gauges, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};
+pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{connect_options, pool};
 pub use schema::{bind_environment, is_migrated, migrate};
 pub use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -71,6 +73,7 @@ struct Inner {
     dice: Dice,
     outbox_changed: Arc<Notify>,
     due_changed: Arc<Notify>,
+    pauses_changed: Arc<Notify>,
     /// An event was committed, and the active relay may be another process.
     tell_others: Arc<Notify>,
 }
@@ -132,6 +135,7 @@ impl PostgresStore {
             dice,
             outbox_changed: Arc::default(),
             due_changed: Arc::default(),
+            pauses_changed: Arc::default(),
             tell_others: Arc::default(),
         });
         Self {
@@ -151,6 +155,11 @@ impl PostgresStore {
     /// Woken when this process has committed a due time.
     pub fn due_changed(&self) -> Arc<Notify> {
         Arc::clone(&self.inner.due_changed)
+    }
+
+    /// Woken when an operator has paused or resumed sends, in whatever process.
+    pub fn pauses_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.pauses_changed)
     }
 }
 

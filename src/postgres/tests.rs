@@ -9,6 +9,7 @@ mod interleaved;
 mod model;
 mod notifications;
 mod operators;
+mod pauses;
 mod permutations;
 mod prospects;
 mod records;

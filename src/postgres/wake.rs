@@ -1,17 +1,22 @@
-//! Wakes the active relay when it runs in another process. A NOTIFY inside of a transaction takes a lock of
-//! the whole database at its commit; this one is sent after commits, on its own, and many commits share it.
+//! Wakes what waits in other processes: the active relay for events, and whoever sends for pauses. A NOTIFY
+//! inside of a transaction takes a lock of the whole database at its commit; these are sent after commits,
+//! on their own, and many commits share one.
 
-use super::{PostgresStore, error::store_error, tx::answered};
+use super::{PostgresStore, error::store_error, pool, tx::answered};
 use crate::flow::ports::StoreError;
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgListener},
+};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
 };
 
-const CHANNEL: &str = "jenius_outbox";
-/// After a fault; meanwhile a relay looks every second by itself.
+const OUTBOX: &str = "jenius_outbox";
+pub(super) const PAUSES: &str = "jenius_pauses";
+/// After a fault; meanwhile those who wait look every second by themselves.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl PostgresStore {
@@ -27,20 +32,27 @@ impl PostgresStore {
                 if *relay_is_here.borrow() {
                     continue;
                 }
-                if tell(&inner.pool).await.is_err() {
+                if tell(&inner.pool, OUTBOX).await.is_err() {
                     sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    /// Wakes this process's relay when others have committed events. Runs for ever.
-    pub fn listen_for_others(&self) -> impl Future<Output = ()> + Send + 'static {
-        let inner = Arc::clone(&self.inner);
+    /// Wakes this process when others have committed what it waits for: pauses, and events where it relays.
+    /// On a connection of its own, which the pool need not spare. Runs for ever.
+    pub fn listen_for_others(
+        &self,
+        options: PgConnectOptions,
+        relays: bool,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let outbox = relays.then(|| (OUTBOX, self.outbox_changed()));
+        let channels: Vec<_> = outbox.into_iter().chain([(PAUSES, self.pauses_changed())]).collect();
         async move {
+            let own = pool::pool(options, 1);
             loop {
-                if let Err(error) = listen(&inner.pool, &inner.outbox_changed).await {
-                    tracing::debug!(%error, "the relay is not woken by others: it looks every second");
+                if let Err(error) = listen(&own, &channels).await {
+                    tracing::debug!(%error, "nobody is woken by others: they look every second");
                 }
                 sleep(PAUSE).await;
             }
@@ -48,16 +60,18 @@ impl PostgresStore {
     }
 }
 
-async fn tell(pool: &PgPool) -> Result<(), StoreError> {
-    answered!(pool, |c| sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(c))?;
+pub(super) async fn tell(pool: &PgPool, channel: &str) -> Result<(), StoreError> {
+    answered!(pool, |c| sqlx::query("SELECT pg_notify($1, '')").bind(channel).execute(c))?;
     Ok(())
 }
 
-async fn listen(pool: &PgPool, outbox_changed: &Notify) -> Result<(), StoreError> {
+async fn listen(pool: &PgPool, channels: &[(&str, Arc<Notify>)]) -> Result<(), StoreError> {
     let mut listener = PgListener::connect_with(pool).await.map_err(|e| store_error(&e))?;
-    listener.listen(CHANNEL).await.map_err(|e| store_error(&e))?;
+    listener.listen_all(channels.iter().map(|(name, _)| *name)).await.map_err(|e| store_error(&e))?;
     loop {
-        listener.recv().await.map_err(|e| store_error(&e))?;
-        outbox_changed.notify_one();
+        let heard = listener.recv().await.map_err(|e| store_error(&e))?;
+        for (_, changed) in channels.iter().filter(|(name, _)| *name == heard.channel()) {
+            changed.notify_one();
+        }
     }
 }

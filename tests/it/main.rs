@@ -19,6 +19,7 @@ mod hostile;
 mod ingress;
 mod notifications;
 mod operators;
+mod operators_pause;
 mod outages;
 mod payments;
 mod process;

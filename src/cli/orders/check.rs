@@ -1,6 +1,6 @@
 //! `orders check`: asks DOKU about one order now, and says what that changed.
 
-use super::{Which, reader};
+use super::{Which, reader, tell_pauses};
 use crate::{
     cli::{print, timeline},
     config::{Needs, Parts, Source},
@@ -25,6 +25,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = Parts::load(source, Needs::DOKU)?;
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
+    tell_pauses(&pool, false).await?;
     let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
     let gateway = Client::new(&parts.doku, &parts.merchants, SystemClock)?;
     let Which { merchant, invoice } = &args.order;

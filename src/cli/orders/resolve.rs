@@ -1,6 +1,6 @@
 //! `orders resolve`: a person decides for an order in review, and says why.
 
-use super::{Which, reader};
+use super::{Which, reader, tell_pauses};
 use crate::{
     cli::{UsageError, print, who},
     config::{Needs, Parts, Source},
@@ -46,7 +46,7 @@ impl State {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = Parts::load(source, Needs::DATABASE)?;
     let pool = reader(&parts.need_database()?)?;
-    let store = PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
     let Which { merchant, invoice } = args.order;
     let verdict = args.state.verdict();
     let decision = Decision {
@@ -57,6 +57,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         decided_by: who::who(),
         checked_doku: args.i_checked_doku,
     };
+    tell_pauses(&pool, false).await?;
     match store.resolve(decision).await? {
         Resolved::Done(told) => {
             let told: Vec<_> = told.into_iter().map(EventType::routing_key).collect();

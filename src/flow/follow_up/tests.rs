@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::ids::MerchantName,
+    domain::{ids::MerchantName, pause::Paused},
     flow::{
         fake::{FakeGateway, FakeStore, Steps, worker},
         gate::Limits,
@@ -26,6 +26,7 @@ fn follow_up(
 ) -> (FollowUp<FakeStore, FakeGateway>, Steps) {
     let (worker, steps, _) = worker(store, 1);
     let gate = Gate::new(limits, [MerchantName::default_account()]);
+    gate.set_paused(Paused::default());
     (FollowUp { attempts: worker.attempts, gate, due_changed: Arc::default() }, steps)
 }
 

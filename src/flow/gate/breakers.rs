@@ -1,5 +1,5 @@
-//! Every breaker together: DOKU's, and one per merchant. What they say about sends is decided here and
-//! nowhere else; each change is shown as a metric and logged.
+//! Every reason to stop sends together: DOKU's breaker, one per merchant, and what operators paused. It is
+//! decided here and nowhere else; each change is shown as a metric and logged.
 
 use super::{Limits, Sends, Stopped};
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
         breaker::{Admission, Breaker, Phase},
         ids::MerchantName,
         learned::Health,
+        pause::Paused,
     },
     metric,
 };
@@ -17,6 +18,8 @@ const SCOPE_DOKU: &str = "doku";
 pub struct Breakers {
     doku: Breaker,
     merchants: BTreeMap<MerchantName, Breaker>,
+    /// `None`: not known yet, and nobody's sends may start before it is.
+    paused: Option<Paused>,
 }
 
 /// Which breakers a permit is the probe of.
@@ -48,11 +51,16 @@ impl Breakers {
         for scope in std::iter::once(SCOPE_DOKU).chain(merchants.keys().map(MerchantName::as_str)) {
             show(scope, Phase::Closed);
         }
-        Self { doku: Breaker::of_doku(limits.breaker_failures, limits.breaker_open), merchants }
+        let doku = Breaker::of_doku(limits.breaker_failures, limits.breaker_open);
+        Self { doku, merchants, paused: None }
     }
 
     /// Asks for one send; `None`: it may not start.
     pub fn admit(&mut self, merchant: &MerchantName, now: Instant) -> Option<Probes> {
+        // Before the breakers: a pause is not probed open.
+        if self.pauses(merchant) {
+            return None;
+        }
         let own = self.merchants.get_mut(merchant)?;
         let doku = match self.doku.admit(now) {
             Admission::Pass => false,
@@ -104,7 +112,12 @@ impl Breakers {
 
     /// What the command consumers are to do.
     pub fn sends(&self, now: Instant) -> Sends {
-        let mut own = self.merchants.values().map(|breaker| breaker.phase(now));
+        let free = self.merchants.iter().filter(|(merchant, _)| !self.pauses(merchant));
+        let mut own = free.map(|(_, breaker)| breaker.phase(now));
+        let nobody_is_free = !self.merchants.is_empty() && own.clone().next().is_none();
+        if self.pauses_everybody() || nobody_is_free {
+            return Sends::Stopped;
+        }
         match self.doku.phase(now) {
             Phase::Open => Sends::Stopped,
             Phase::HalfOpen { .. } => Sends::Probe,
@@ -115,7 +128,16 @@ impl Breakers {
         }
     }
 
+    /// Whose sends cannot start, for whatever reason.
     pub fn stopped(&self, now: Instant) -> Stopped {
+        let mut stopped = self.tripped(now);
+        stopped.all |= self.pauses_everybody();
+        stopped.merchants.extend(self.paused.iter().flat_map(|paused| paused.merchants.clone()));
+        stopped
+    }
+
+    /// Whose sends DOKU's faults stop.
+    pub fn tripped(&self, now: Instant) -> Stopped {
         let own = self.merchants.iter().filter(|(_, breaker)| stops(breaker, now));
         Stopped {
             all: stops(&self.doku, now),
@@ -123,9 +145,42 @@ impl Breakers {
         }
     }
 
+    pub fn paused(&self) -> Option<&Paused> {
+        self.paused.as_ref()
+    }
+
+    /// Takes in what operators paused; false where it was known.
+    pub fn set_paused(&mut self, paused: Paused) -> bool {
+        if self.paused.as_ref() == Some(&paused) {
+            return false;
+        }
+        metric::paused(SCOPE_DOKU, paused.everybody);
+        for merchant in self.merchants.keys() {
+            metric::paused(merchant.as_str(), paused.merchants.contains(merchant));
+        }
+        let merchants: Vec<&str> = paused.merchants.iter().map(MerchantName::as_str).collect();
+        if paused.any() {
+            tracing::warn!(everybody = paused.everybody, ?merchants, "sends are paused by an operator");
+        } else if self.paused.as_ref().is_some_and(Paused::any) {
+            tracing::info!("sends go on: an operator resumed them");
+        }
+        self.paused = Some(paused);
+        true
+    }
+
+    fn pauses_everybody(&self) -> bool {
+        self.paused.as_ref().is_none_or(|paused| paused.everybody)
+    }
+
+    fn pauses(&self, merchant: &MerchantName) -> bool {
+        self.paused.as_ref().is_none_or(|paused| paused.stops(merchant))
+    }
+
     /// Whether a send of this merchant would be refused now.
     pub fn stops(&self, merchant: &MerchantName, now: Instant) -> bool {
-        stops(&self.doku, now) || self.merchants.get(merchant).is_none_or(|own| stops(own, now))
+        self.pauses(merchant)
+            || stops(&self.doku, now)
+            || self.merchants.get(merchant).is_none_or(|own| stops(own, now))
     }
 }
 

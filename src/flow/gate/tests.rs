@@ -10,7 +10,9 @@ fn merchant(name: &str) -> MerchantName {
 }
 
 fn gate(limits: &Limits, merchants: &[&str]) -> Arc<Gate> {
-    Gate::new(limits, merchants.iter().map(|name| merchant(name)))
+    let gate = Gate::new(limits, merchants.iter().map(|name| merchant(name)));
+    gate.set_paused(Paused::default());
+    gate
 }
 
 fn limits() -> Limits {
@@ -197,7 +199,9 @@ fn all_or_the_merchant_itself_is_stopped() {
 
 #[test]
 fn without_a_merchant_nothing_is_stopped() {
-    assert_eq!(Breakers::new(&limits(), std::iter::empty()).sends(now()), Sends::Open);
+    let mut breakers = Breakers::new(&limits(), std::iter::empty());
+    breakers.set_paused(Paused::default());
+    assert_eq!(breakers.sends(now()), Sends::Open);
 }
 
 #[tokio::test]
@@ -226,4 +230,56 @@ async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     shown(1);
     fail(&gate, "shown", Health::Well, 1).await;
     shown(0);
+}
+
+fn pause(gate: &Gate, everybody: bool, merchants: &[&str]) {
+    let merchants = merchants.iter().map(|name| merchant(name)).collect();
+    gate.set_paused(Paused { everybody, merchants });
+}
+
+#[tokio::test]
+async fn no_send_starts_before_it_is_known_what_is_paused_and_none_while_it_is() {
+    let gate = Gate::new(&limits(), [merchant("default")]);
+    assert_eq!((*gate.flow().borrow(), gate.paused()), (Sends::Stopped, None));
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    pause(&gate, true, &[]);
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    assert!(gate.sends_stopped().all && !gate.tripped().all, "nothing is wrong with DOKU");
+    assert!(gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await.is_ok());
+    let mut flow = gate.flow();
+    pause(&gate, true, &[]);
+    assert!(!flow.has_changed().unwrap(), "what was known is no news");
+    pause(&gate, false, &[]);
+    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+    assert!(send(&gate, "default").await.is_ok());
+}
+
+#[tokio::test]
+async fn one_merchants_pause_lets_the_others_send_and_that_of_each_stops_all() {
+    let gate = gate(&limits(), &["default", "second"]);
+    pause(&gate, false, &["default", "gone"]);
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    assert!(send(&gate, "second").await.is_ok());
+    assert_eq!(*gate.flow().borrow(), Sends::Open);
+    assert!(gate.sends_stopped().stops(&merchant("default")) && !gate.sends_stopped().all);
+    pause(&gate, false, &["default", "second"]);
+    assert_eq!(*gate.flow().borrow(), Sends::Stopped);
+}
+
+/// Time half-opens a breaker; it must not open a pause.
+#[tokio::test]
+async fn a_pause_is_not_probed_open() {
+    let gate = gate(&limits(), &["default", "second"]);
+    fail(&gate, "default", Health::KeyRefused, 1).await;
+    fail(&gate, "second", Health::KeyRefused, 1).await;
+    pause(&gate, false, &["default"]);
+    let mut flow = gate.flow();
+    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    pause(&gate, true, &[]);
+    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
+    assert_eq!(refused(&gate, "second").await, NoPermit::Stopped);
+    pause(&gate, false, &[]);
+    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
+    send(&gate, "second").await.unwrap().learned(Health::Well);
 }

@@ -78,7 +78,7 @@ async fn a_commit_wakes_a_relay_in_another_process() {
         let plan = db.store.inner.plan.clone();
         let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), plan, Arc::new(|| 0.5));
         let (_here, relay_is_here) = tokio::sync::watch::channel(false);
-        let listening = tokio::spawn(elsewhere.listen_for_others());
+        let listening = tokio::spawn(elsewhere.listen_for_others(db.options.clone(), true));
         let telling = tokio::spawn(db.store.tell_other_relays(relay_is_here));
         let mut woken = false;
         // The first commits may come before it listens.

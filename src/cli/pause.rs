@@ -1,0 +1,150 @@
+//! `pause` and `resume`: an operator stops sends, or lets them go on, in every process. Works while none
+//! runs: whoever starts reads what is paused before it sends.
+
+use super::{UsageError, print, timeline, who};
+use crate::{
+    config::{Needs, Parts, Source},
+    domain::{ids::MerchantName, pause::Scope},
+    flow::view::PauseView,
+    postgres::{self, PauseChange, PgPool, PostgresStore, WaitingSends},
+};
+use std::{process::ExitCode, sync::Arc};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this merchant's sends.
+    #[arg(long, value_parser = |name: &str| MerchantName::parse(name))]
+    merchant: Option<MerchantName>,
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: Option<String>,
+}
+
+impl Args {
+    fn change(self) -> PauseChange {
+        let scope = self.merchant.map_or(Scope::Everybody, Scope::Merchant);
+        PauseChange { scope, reason: self.reason, done_by: who::who() }
+    }
+}
+
+pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let parts = Parts::load(source, Needs::DATABASE)?;
+    let change = args.change();
+    must_be_configured(&parts, &change.scope)?;
+    let (pool, store) = store(&parts)?;
+    let scope = change.scope.clone();
+    let is_new = store.pause(change).await?;
+    let first = if is_new { "sends are paused now" } else { "sends were paused already" };
+    print::line(&format!("{first}: {}", names(&postgres::pauses(&pool).await?)))?;
+    print::line(&meaning(&scope, store.waiting_sends(&scope).await?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let (pool, store) = store(&Parts::load(source, Needs::DATABASE)?)?;
+    let change = args.change();
+    let scope = change.scope.clone();
+    let was_paused = store.resume(change).await?;
+    let first = if was_paused { "sends go on" } else { "nothing was paused" };
+    print::line(&format!("{first}: {scope}"))?;
+    let left = postgres::pauses(&pool).await?;
+    if !left.is_empty() {
+        print::line(&format!("still paused: {}", names(&left)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For everybody who looks at orders: why nothing moves. `None` where nothing is paused.
+pub async fn note(pool: &PgPool) -> anyhow::Result<Option<String>> {
+    let pauses = postgres::pauses(pool).await?;
+    Ok((!pauses.is_empty()).then(|| format!("sends are paused: {}", names(&pauses))))
+}
+
+fn store(parts: &Parts) -> anyhow::Result<(PgPool, PostgresStore)> {
+    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
+    Ok((pool.clone(), PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64))))
+}
+
+/// A name with a slip of the pen would look like a pause, and pause nobody. Where no account is configured
+/// here at all, nothing can be said about a name.
+fn must_be_configured(parts: &Parts, scope: &Scope) -> Result<(), UsageError> {
+    let Some(merchant) = scope.merchant() else { return Ok(()) };
+    if parts.merchants.is_empty() || parts.merchants.contains_key(merchant) {
+        return Ok(());
+    }
+    let known: Vec<&str> = parts.merchants.keys().map(MerchantName::as_str).collect();
+    let known = known.join(", ");
+    Err(UsageError(format!("merchant {merchant} is not configured here: allowed are {known}")))
+}
+
+/// `everybody since … by ratna: reason; shop since …`.
+fn names(pauses: &[PauseView]) -> String {
+    pauses.iter().map(name).collect::<Vec<_>>().join("; ")
+}
+
+fn name(pause: &PauseView) -> String {
+    let scope = if pause.scope == Scope::Everybody.name() {
+        Scope::Everybody.to_string()
+    } else {
+        print::clean(&pause.scope)
+    };
+    let by = pause.paused_by.as_deref().map(|name| format!(" by {}", print::clean(name)));
+    let why = pause.reason.as_deref().map(|why| format!(": {}", print::clean(why)));
+    let (by, why) = (by.unwrap_or_default(), why.unwrap_or_default());
+    format!("{scope} since {}{by}{why}", timeline::time(pause.since))
+}
+
+/// What an operator should know of what waits meanwhile.
+fn meaning(scope: &Scope, waiting: WaitingSends) -> String {
+    let arriving = match scope {
+        Scope::Everybody => "New commands wait in RabbitMQ; an expirytime goes on.",
+        Scope::Merchant(_) => "New commands are claimed and wait; their budgets begin with that.",
+    };
+    let first =
+        waiting.first_end.map(|end| format!(", the first until {}", timeline::time(end))).unwrap_or_default();
+    format!(
+        "Every process stops within two seconds; inquiries, notifications and events go on.\n{arriving}\n\
+         {} claimed commands wait for a send{first}. Budgets go on: a command whose sends end meanwhile is \
+         abandoned, or unresolved where DOKU may have acted.",
+        waiting.count
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::view::sample;
+
+    #[test]
+    fn a_pause_is_told_with_who_and_why() {
+        let shop =
+            PauseView { scope: "shop".to_owned(), since: sample::at(0), reason: None, paused_by: None };
+        let all = PauseView {
+            scope: "*".to_owned(),
+            reason: Some("a restore\u{1b}".to_owned()),
+            paused_by: Some("ratna".to_owned()),
+            ..shop.clone()
+        };
+        assert_eq!(
+            names(&[all, shop]),
+            "everybody since 2026-01-01T00:00:00.000Z by ratna: a restore\u{fffd}; \
+             shop since 2026-01-01T00:00:00.000Z"
+        );
+    }
+
+    #[test]
+    fn what_a_pause_means_for_commands_is_said() {
+        let nothing = WaitingSends { count: 0, first_end: None };
+        assert!(
+            meaning(&Scope::Everybody, nothing).contains("\n0 claimed commands wait for a send. Budgets")
+        );
+        let some = WaitingSends { count: 3, first_end: Some(sample::at(1)) };
+        let merchant = Scope::Merchant(MerchantName::default_account());
+        let said = meaning(&merchant, some);
+        assert!(
+            said.contains("3 claimed commands wait for a send, the first until 2026-01-01T00:00:01"),
+            "{said}"
+        );
+        assert!(said.contains("budgets begin"), "{said}");
+    }
+}
