@@ -3,6 +3,7 @@
 
 mod bench;
 mod event_line;
+mod health;
 mod migrate;
 mod orders;
 mod pause;
@@ -44,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Makes the database's schema what this version needs.
     Migrate,
+    /// Says by its exit code whether the process beside it lives, for an image's health check.
+    Health,
     /// Sends a command, as an upstream service would.
     Send(send::Args),
     /// Prints events as they are published.
@@ -70,6 +73,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(args, &source).await,
             Command::Migrate => migrate::run(&source).await,
+            Command::Health => health::run(&source),
             Command::Send(args) => send::run(args, &source).await,
             Command::Watch(args) => watch::run(args, &source).await,
             Command::Orders(args) => orders::run(args, &source).await,
