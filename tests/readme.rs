@@ -213,6 +213,10 @@ fn files() -> String {
         ("tests/readme.rs", "This page, held against the code."),
         ("deploy/local/", "The two commands, and the private servers they start."),
         ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
+        ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
+        ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
+        ("deploy/kubernetes/", "A Deployment for each role; `example/` is a cluster's own."),
+        ("deploy/systemd/", "A hardened unit with all roles, and one that migrates."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
         (
             "deploy/RUNBOOK.md",

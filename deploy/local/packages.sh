@@ -42,6 +42,12 @@ pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
 promtool_bin() { type -P promtool; }
 wrk_bin() { type -P wrk; }
 debootstrap_bin() { type -P debootstrap; }
+# What `check` needs.
+yaml_bin() { /usr/bin/python3 -c 'import yaml' 2> /dev/null && echo /usr/bin; }
+jsonschema_bin() { /usr/bin/python3 -c 'import jsonschema' 2> /dev/null && echo /usr/bin; }
+shellcheck_bin() { type -P shellcheck; }
+systemd_bin() { type -P systemd-analyze; }
+pip_bin() { python3 -m pip --version 2> /dev/null; }
 
 package_of() {
   case $1 in
@@ -51,6 +57,11 @@ package_of() {
     promtool) echo prometheus ;;
     wrk) echo wrk ;;
     debootstrap) echo debootstrap ;;
+    yaml) echo python3-yaml ;;
+    jsonschema) echo python3-jsonschema ;;
+    shellcheck) echo shellcheck ;;
+    systemd) echo systemd ;;
+    pip) echo python3-pip ;;
   esac
 }
 

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod dashboard;
+mod manifests;
 mod queries;
 mod runbook;
 

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""What must hold of the Compose and Kubernetes files: manifests.py compose|kubernetes DEPLOY SCHEMAS
+
+For `check`. DEPLOY is the folder to check, SCHEMAS one with the wheels of kubernetes-validate and check-jsonschema, of
+which only the schemas are read. Prints every fault; exit code 1 where there is one.
+"""
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+# The oldest that has all that is used, and the newest known.
+KUBERNETES = ("1.30.0", "1.37.0")
+# For what only KEDA and the Prometheus operator know.
+OWN_SCHEMAS = Path(__file__).parent / "custom-resources.json"
+PINNED = re.compile(r":v?[0-9]+\.[0-9]+[^/]*$")
+
+FAULTS = []
+
+
+def fault(where, what):
+    FAULTS.append(f"{where}: {what}")
+
+
+def wheel(folder, name):
+    return zipfile.ZipFile(next(Path(folder).glob(f"{name}-*.whl")))
+
+
+def judge(where, value, schema, resolver=None):
+    validator = jsonschema.validators.validator_for(schema)(schema, resolver=resolver)
+    for error in validator.iter_errors(value):
+        worst = jsonschema.exceptions.best_match([error])
+        fault(where, f"{'.'.join(map(str, error.absolute_path))}: {worst.message}")
+
+
+# --- Compose -------------------------------------------------------------------------------------------------
+
+
+def compose(deploy, schemas):
+    file = deploy / "compose.yaml"
+    document = yaml.safe_load(file.read_text())
+    schema = json.loads(wheel(schemas, "check_jsonschema").read("check_jsonschema/builtin_schemas/vendor/compose-spec.json"))
+    judge(file.name, document, schema)
+    services = document["services"]
+    for name, service in services.items():
+        where = f"{file.name}: {name}"
+        check_service(where, service, services)
+        for secret in service.get("secrets", []):
+            if secret not in document["secrets"]:
+                fault(where, f"the secret {secret} is not declared")
+        for other in (volume.split(":")[0] for volume in service.get("volumes", [])):
+            if not (deploy / other).exists() if other.startswith(".") else other not in document["volumes"]:
+                fault(where, f"the volume {other} is not there")
+    for name, source in {**document["secrets"], **document["configs"]}.items():
+        if "content" not in source and not (deploy / source["file"]).is_file():
+            fault(file.name, f"the file of {name} is not there")
+
+
+def check_service(where, service, services):
+    ours = service["image"].startswith("jenius-pay:")
+    if not PINNED.search(service["image"]):
+        fault(where, "its image has no version")
+    if set(service["deploy"]["resources"]["limits"]) != {"cpus", "memory"}:
+        fault(where, "no limit of its processors and memory")
+    if "no-new-privileges:true" not in service.get("security_opt", []):
+        fault(where, "it may gain privileges")
+    if ours and not (service.get("read_only") and service.get("cap_drop") == ["ALL"]):
+        fault(where, "not read_only, or not without capabilities")
+    if not ours and "healthcheck" not in service:
+        fault(where, "no health check")
+    for port in service.get("ports", []):
+        if not port.startswith("127.0.0.1:"):
+            fault(where, f"the port {port} is open to the network")
+    for other, wanted in service.get("depends_on", {}).items():
+        healthy = "test" in services[other].get("healthcheck", {}) or services[other]["image"].startswith("jenius-pay:")
+        if wanted["condition"] == "service_healthy" and not healthy:
+            fault(where, f"{other} never becomes healthy")
+
+
+# --- Kubernetes ----------------------------------------------------------------------------------------------
+
+
+class Schemas:
+    def __init__(self, folder):
+        self.wheel = wheel(folder, "kubernetes_validate")
+        self.own = json.loads(OWN_SCHEMAS.read_text())
+        self.read = functools.lru_cache(None)(lambda path: json.loads(self.wheel.read(path)))
+
+    def judge(self, where, document):
+        kind, version = document["kind"], document["apiVersion"]
+        own = self.own["resources"].get(f"{version}/{kind}")
+        if own:
+            return judge(where, document, {**own, "definitions": self.own["definitions"]})
+        group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", version)
+        for release in KUBERNETES:
+            folder = f"kubernetes_validate/kubernetes-json-schema/v{release}-local-strict"
+            schema, definitions = (self.read(f"{folder}/{name}.json") for name in (f"{kind.lower()}-{group}", "_definitions"))
+            store = {definitions["$id"]: definitions}
+            judge(f"{where} ({release})", document, schema, jsonschema.RefResolver("", schema, store=store))
+        return None
+
+
+def documents(path):
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+
+
+def kubernetes(deploy, schemas):
+    schemas = Schemas(schemas)
+    for folder in sorted(path for path in (deploy / "kubernetes").iterdir() if path.is_dir()):
+        check_folder(folder, schemas)
+    resources = [d for path in (deploy / "kubernetes/base").glob("*.yaml") for d in documents(path)]
+    check_together([resource for resource in resources if resource["kind"] != "Kustomization"])
+    for kustomize in (["kubectl", "kustomize"], ["kustomize", "build"]):
+        if shutil.which(kustomize[0]):
+            return check_rendered([*kustomize, str(deploy / "kubernetes/example")], schemas)
+    return None
+
+
+def check_folder(folder, schemas):
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    resources = listed.get("resources", []) + listed.get("components", [])
+    for name in resources:
+        if not (folder / name).exists():
+            fault(folder.name, f"kustomization.yaml names {name}, which is not there")
+    for path in folder.glob("*.yaml"):
+        if path.name == "kustomization.yaml":
+            continue
+        if path.name not in resources:
+            fault(folder.name, f"kustomization.yaml leaves {path.name} out")
+        for document in documents(path):
+            schemas.judge(f"{folder.name}/{path.name}", document)
+
+
+def check_rendered(command, schemas):
+    rendered = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if rendered.returncode:
+        return fault("example", rendered.stderr.strip())
+    for document in filter(None, yaml.safe_load_all(rendered.stdout)):
+        schemas.judge(f"example, rendered: {document['metadata']['name']}", document)
+    return None
+
+
+def check_together(resources):
+    of_kind = {}
+    for resource in resources:
+        of_kind.setdefault(resource["kind"], []).append(resource)
+    pods = {r["metadata"]["name"]: r["spec"]["template"] for r in of_kind["Deployment"] + of_kind["Job"]}
+    for name, pod in pods.items():
+        check_pod(name, pod)
+    for deployment in of_kind["Deployment"]:
+        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
+        if deployment["spec"]["selector"]["matchLabels"] != labels:
+            fault(name, "it selects other pods than its own")
+        budgets = [b for b in of_kind["PodDisruptionBudget"] if b["spec"]["selector"]["matchLabels"] == labels]
+        if len(budgets) != 1:
+            fault(name, f"{len(budgets)} disruption budgets, not one")
+        check_serving(name, deployment["spec"]["template"]["spec"]["containers"][0])
+    check_services(of_kind["Service"], pods)
+    policies = of_kind["NetworkPolicy"]
+    closed = [p for p in policies if set(p["spec"]) == {"podSelector", "policyTypes"} and len(p["spec"]["policyTypes"]) == 2]
+    if len(closed) != 1 or not all(selects(closed[0]["spec"]["podSelector"], pod) for pod in pods.values()):
+        fault("network", "no policy that closes every pod")
+    for policy in policies:
+        if not any(selects(policy["spec"]["podSelector"], pod) for pod in pods.values()):
+            fault(policy["metadata"]["name"], "it selects no pod")
+
+
+def selects(selector, pod):
+    labels = pod["metadata"]["labels"]
+    matched = selector.get("matchLabels", {}).items() <= labels.items()
+    return matched and all(labels.get(e["key"]) in e["values"] for e in selector.get("matchExpressions", []))
+
+
+def check_pod(name, pod):
+    spec, container = pod["spec"], pod["spec"]["containers"][0]
+    if not PINNED.search(container["image"]):
+        fault(name, "its image has no version")
+    if not (spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"):
+        fault(name, "it may run as root, or call what it likes")
+    wanted = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    if container["securityContext"] != wanted:
+        fault(name, f"its container's securityContext is not {wanted}")
+    if spec["automountServiceAccountToken"] or spec["enableServiceLinks"]:
+        fault(name, "it sees the cluster")
+    for bound in ("requests", "limits"):
+        if set(container["resources"][bound]) != {"cpu", "memory"}:
+            fault(name, f"no {bound} of processor and memory")
+    folder = container["volumeMounts"][0]["mountPath"]
+    mounted = {f"{folder}/{item['path']}" for item in spec["volumes"][0]["secret"]["items"]}
+    named = {variable["value"] for variable in container["env"] if variable["name"].endswith("_FILE")}
+    if mounted != named:
+        fault(name, f"secrets are mounted at {sorted(mounted)} and looked for at {sorted(named)}")
+
+
+def check_serving(name, container):
+    ports = {port["name"] for port in container["ports"]}
+    for probe in ("livenessProbe", "readinessProbe"):
+        if container.get(probe, {}).get("httpGet", {}).get("port") not in ports:
+            fault(name, f"its {probe} asks no port of its own")
+
+
+def check_services(services, pods):
+    for service in services:
+        ports = [
+            {port["name"] for port in pod["spec"]["containers"][0].get("ports", [])}
+            for pod in pods.values() if selects({"matchLabels": service["spec"]["selector"]}, pod)
+        ]
+        for port in service["spec"]["ports"]:
+            if not any(port["targetPort"] in offered for offered in ports):
+                fault(service["metadata"]["name"], f"no pod of it has the port {port['targetPort']}")
+
+
+def main():
+    {"compose": compose, "kubernetes": kubernetes}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
+    print("\n".join(FAULTS))
+    sys.exit(bool(FAULTS))
+
+
+main()

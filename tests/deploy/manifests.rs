@@ -1,0 +1,213 @@
+//! The image, Compose, Kubernetes and systemd: every variable they set is a key, every role has its place, and ports,
+//! probes, queues and waits are the program's own. That they are well formed is checked by `deploy/local/check`.
+
+use crate::{file, read};
+use jenius_pay::{
+    config::{self, Key, Parts, Role, Source},
+    rabbit::Names,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+const PREFIX: &str = "JENIUS_PAY__";
+const FILE_SUFFIX: &str = "_FILE";
+/// Stands in the build, before there is a program to configure.
+const REVISION: &str = "JENIUS_PAY_REVISION";
+
+fn texts() -> Vec<(String, String)> {
+    let mut paths = vec![file("Dockerfile"), file("compose.yaml")];
+    for folder in
+        ["kubernetes/base", "kubernetes/keda", "kubernetes/pod-monitor", "kubernetes/example", "systemd"]
+    {
+        paths.extend(fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    paths.into_iter().map(|path| (name_of(&path), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn name_of(path: &Path) -> String {
+    path.strip_prefix(file("")).unwrap().display().to_string()
+}
+
+fn default_of(name: &str) -> &'static str {
+    config::keys().iter().find(|key| key.name == name).and_then(|key| key.default).unwrap()
+}
+
+fn port_of(name: &str) -> &'static str {
+    default_of(name).rsplit_once(':').unwrap().1
+}
+
+/// The numbers that follow a word, as far as they are numbers.
+fn numbers_after(text: &str, word: &str) -> Vec<u64> {
+    let after = text.match_indices(word).map(|(at, _)| &text[at + word.len()..]);
+    let digits =
+        after.map(|rest| rest.trim_start().chars().take_while(char::is_ascii_digit).collect::<String>());
+    digits.map(|digits| digits.parse().unwrap_or_else(|_| panic!("no number after {word}"))).collect()
+}
+
+/// Words in capitals that are ours, or a short name of a key.
+fn variables(text: &str) -> BTreeSet<String> {
+    let is_word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let shorts: Vec<&str> = config::keys().iter().filter_map(|key| key.short).collect();
+    text.split(|c| !is_word(c))
+        .filter(|word| *word != REVISION)
+        .filter(|word| {
+            word.starts_with("JENIUS_PAY_") || shorts.contains(&word.trim_end_matches(FILE_SUFFIX))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn key_of(variable: &str) -> Option<&'static Key> {
+    config::keys().iter().find(|key| key.short == Some(variable) || key.variable() == variable)
+}
+
+#[test]
+fn every_variable_is_a_key_and_only_secrets_come_from_files() {
+    let mut seen = 0;
+    for (name, text) in texts() {
+        for variable in variables(&text) {
+            let stem = variable.strip_suffix(FILE_SUFFIX).unwrap_or(&variable);
+            let key = key_of(stem).unwrap_or_else(|| panic!("{name}: {variable} is no key"));
+            let from_file = stem != variable;
+            let sandboxed = name == "compose.yaml" && variable == "DOKU_SECRET_KEY";
+            assert!(key.secret == from_file || sandboxed, "{name}: {variable} is a secret, or none");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen}");
+}
+
+/// `- name: X` and `value: Y` of a pod; `KEY=VALUE` of kustomize's literals.
+fn environment(role: Role) -> BTreeMap<String, String> {
+    let pod = read(&format!("kubernetes/base/{}.yaml", role.name()));
+    let lines: Vec<&str> = pod.lines().map(str::trim).collect();
+    let named = lines.windows(2).filter_map(|pair| {
+        Some((pair[0].strip_prefix("- name: ")?.to_owned(), pair[1].strip_prefix("value: ")?.to_owned()))
+    });
+    let kustomization = read("kubernetes/base/kustomization.yaml");
+    let literals: Vec<(String, String)> = kustomization
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- ")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    named.chain(literals).collect()
+}
+
+#[test]
+fn every_role_starts_with_what_its_pod_gives_it() {
+    for role in Role::ALL {
+        let secret = |path: &Path| match path.file_name().unwrap().to_str().unwrap() {
+            "database-url" => Ok("postgres://u:p@postgres/d\n".to_owned()),
+            "amqp-url" => Ok("amqps://u:p@rabbitmq/%2f\n".to_owned()),
+            "doku-secret-key" => Ok("SK-1\n".to_owned()),
+            other => panic!("{}: nobody makes the secret {other}", role.name()),
+        };
+        let environment = environment(role);
+        let source = Source::new(None, environment.clone(), secret);
+        let parts = Parts::load(&source, config::Needs::of(&BTreeSet::from([role])));
+        let parts = parts.unwrap_or_else(|faults| panic!("{}: {faults}", role.name()));
+        assert!(parts.admin_listen.ip().is_unspecified(), "{}: nobody could probe it", role.name());
+        assert_eq!(parts.database.is_some(), role != Role::Ingress, "{}", role.name());
+    }
+}
+
+#[test]
+fn every_role_has_its_deployment_its_service_and_its_scrape() {
+    let compose = read("compose.yaml");
+    let kustomization = read("kubernetes/base/kustomization.yaml");
+    let admin = port_of("admin.listen");
+    for name in Role::ALL.map(Role::name) {
+        let pod = read(&format!("kubernetes/base/{name}.yaml"));
+        for part in [
+            format!("\n  name: jenius-pay-{name}\n"),
+            format!("args: [run, --role, {name}]\n"),
+            "path: /livez\n".to_owned(),
+            format!("path: /readyz?role={name}\n"),
+            format!("containerPort: {admin}\n"),
+        ] {
+            assert!(pod.contains(&part), "{name}: no `{part}`");
+        }
+        assert!(kustomization.contains(&format!("- {name}.yaml\n")));
+        assert!(
+            compose.contains(&format!("\n  {name}:\n"))
+                && compose.contains(&format!("[run, --role, {name}]"))
+        );
+        assert!(compose.contains(&format!("\"{name}:{admin}\"")), "nobody scrapes {name}");
+    }
+}
+
+#[test]
+fn ports_are_those_that_the_program_listens_on_by_default() {
+    let (admin, ingress) = (port_of("admin.listen"), port_of("ingress.listen"));
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("EXPOSE {ingress} {admin}\n")));
+    for (name, text) in texts() {
+        for (key, port) in [("ADMIN", admin), ("INGRESS", ingress)] {
+            for set in numbers_after(&text, &format!("{PREFIX}{key}__LISTEN=0.0.0.0:")) {
+                assert_eq!(set.to_string(), port, "{name}: {key}");
+            }
+        }
+        let offered = numbers_after(&text, "containerPort:");
+        assert!(offered.iter().all(|port| [admin, ingress].contains(&port.to_string().as_str())), "{name}");
+    }
+    assert!(read("kubernetes/base/ingress.yaml").contains(&format!("containerPort: {ingress}\n")));
+    let path = default_of("doku.notification_path");
+    assert!(read("kubernetes/example/route.yaml").contains(&format!("- path: {path}\n")));
+    assert!(read("compose.yaml").contains(&format!("http://ingress:{ingress}{path}")));
+}
+
+/// Who is killed before the drain has ended leaves work to leases that must run out first.
+#[test]
+fn everybody_waits_longer_than_the_drain() {
+    let drain: u64 = default_of("shutdown.drain_ms").parse::<u64>().unwrap() / 1000;
+    let mut seen = 0;
+    for (name, text) in texts() {
+        let before: u64 =
+            if text.contains("preStop:") { numbers_after(&text, "seconds:").into_iter().sum() } else { 0 };
+        for word in ["terminationGracePeriodSeconds:", "TimeoutStopSec="] {
+            for wait in numbers_after(&text, word) {
+                assert!(
+                    wait >= drain + before + 5,
+                    "{name}: {word} {wait}, the drain takes {drain} s after {before} s"
+                );
+                seen += 1;
+            }
+        }
+        if name == "compose.yaml" {
+            assert!(numbers_after(&text, "stop_grace_period:")[0] >= drain + 5, "{name}");
+        }
+    }
+    assert_eq!(seen, Role::ALL.len() + 1, "a Deployment for each role, and the unit");
+}
+
+#[test]
+fn replicas_follow_the_queues_that_are_worked_on() {
+    let names = Names::new(default_of("amqp.prefix")).unwrap();
+    let scaled = read("kubernetes/keda/scaled-objects.yaml");
+    let queues: BTreeSet<&str> =
+        scaled.lines().filter_map(|line| line.trim().strip_prefix("queueName: ")).collect();
+    assert_eq!(queues, BTreeSet::from(names.work_queues()));
+    let policies = read("compose/rabbitmq.json");
+    assert!(policies.contains(&format!(r#""^{}\\.(dead|unrouted)$""#, default_of("amqp.prefix"))));
+}
+
+#[test]
+fn the_version_is_this_one_and_the_image_is_built_with_a_rust_that_can() {
+    let image = format!("jenius-pay:{}", env!("CARGO_PKG_VERSION"));
+    for (name, text) in texts() {
+        let named: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("image: jenius-pay")).map(|l| l.1).collect();
+        for tag in named {
+            assert_eq!(format!("jenius-pay{tag}"), image, "{name}");
+        }
+    }
+    assert!(
+        read("kubernetes/example/kustomization.yaml")
+            .contains(&format!("newTag: {}\n", env!("CARGO_PKG_VERSION")))
+    );
+    let wanted: u64 = env!("CARGO_PKG_RUST_VERSION").split('.').nth(1).unwrap().parse().unwrap();
+    assert!(numbers_after(&read("Dockerfile"), "ARG RUST=1.")[0] >= wanted);
+}
