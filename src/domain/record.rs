@@ -4,7 +4,7 @@
 
 use super::{
     Time,
-    command::{CommandKind, CommandRef, Outcome, RefundRefusal},
+    command::{CommandKind, CommandRef, Order, Outcome, RefundRefusal},
     event::{EventError, EventType, EvidenceSource, OrderEvent},
     ids::{InvoiceNumber, MerchantName},
     learned::Report,
@@ -105,6 +105,36 @@ impl Brought {
 }
 
 impl OrderRecord {
+    /// The order of a payment that nobody has seen, as its claim opens it.
+    pub fn opened(order: &Order, command: CommandRef, claimed_at: Time, sends_end_at: Time) -> Self {
+        Self {
+            merchant: order.merchant.clone(),
+            invoice_number: order.invoice_number.clone(),
+            amount: order.amount,
+            state: OrderState::Submitting,
+            state_since: claimed_at,
+            version: 0,
+            announced: Announced::default(),
+            doku_status: None,
+            evidence: None,
+            checks_made: 0,
+            payment: Progress {
+                kind: CommandKind::Payment,
+                command,
+                outcome: None,
+                claimed_at,
+                sends_end_at,
+                sends: 0,
+                last_send_at: None,
+                maybe_acted_at: None,
+                inquired: false,
+                failed_inquiries: 0,
+                contradictions: 0,
+            },
+            refund: None,
+        }
+    }
+
     /// The command whose outcome is not known yet.
     pub fn open_command(&self) -> Option<&Progress> {
         match self.state {

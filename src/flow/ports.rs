@@ -2,16 +2,17 @@
 
 use crate::domain::{
     Time,
-    command::{Command, Order, Rejection, StoredRequest},
+    command::{Command, Order, Rejection, StoredRequest, TraceContext},
     document::Document,
     event::EventType,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
     notification::{Notification, SignedHeaders},
     order::{OrderState, Verdict},
+    record::OrderRecord,
     validate::Violation,
 };
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -75,6 +76,20 @@ pub struct Claim {
     pub lease_ends: Instant,
     /// No send starts after it; measured like the lease.
     pub sends_end: Instant,
+    /// For the store alone: what it knew when it granted a first claim, so that it need not read that again.
+    pub fresh: Option<Arc<FreshOrder>>,
+}
+
+/// An order that was claimed for the first time, as it was committed.
+#[derive(Debug)]
+pub struct FreshOrder {
+    pub record: OrderRecord,
+    pub trace: TraceContext,
+    /// The store's clock then, and how long ago that is by ours.
+    pub claimed_at: Time,
+    pub answered_at: Instant,
+    /// Looked for after the commit: no notification is parked for it.
+    pub nothing_parked: bool,
 }
 
 /// What became of a delivery's command at the store.

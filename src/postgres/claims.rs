@@ -11,18 +11,20 @@ use super::{
     Inner,
     batch::{Batch, Group},
     error::{Done, Undone},
+    parked,
     rejections::{self, RACES_MAX, violation},
     requests::instant,
 };
 use crate::{
     domain::{
         Time,
-        command::{CommandKind, Order},
+        command::{CommandKind, CommandRef, Order},
         ids::{InvoiceNumber, MerchantName},
         learned::AttemptKind,
+        record::OrderRecord,
         validate::{Code, Violation},
     },
-    flow::ports::{Claim, Claimed, NewCommand, StoreError},
+    flow::ports::{Claim, Claimed, FreshOrder, NewCommand, StoreError},
 };
 use sqlx::PgConnection;
 use std::sync::Arc;
@@ -72,11 +74,22 @@ impl Group for Payments {
         (asked.new.order.merchant.clone(), asked.new.order.invoice_number.clone())
     }
 
+    /// Two statements: the claims are committed before anybody looks what is parked for them.
     async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
         let new = all.clone();
-        let granted =
-            self.0.statement(move |c| Box::pin(async move { payments::claim(c, &new).await })).await?;
-        Ok(all.iter().zip(granted).map(|(asked, granted)| Some(granted?.claimed(asked))).collect())
+        let claim_and_look = async move |c: &mut PgConnection| {
+            let granted = payments::claim(c, &new).await?;
+            let answered_at = Instant::now();
+            let orders: Vec<_> = new.iter().map(|asked| Self::key(asked)).collect();
+            Ok((granted, parked::look(c, &orders).await?, answered_at))
+        };
+        let (granted, parked, answered_at) =
+            self.0.statement(move |c| Box::pin(async move { claim_and_look(c).await })).await?;
+        let claimed = |((asked, granted), is_parked): ((&Arc<Asked>, Option<Granted>), bool)| {
+            let fresh = |g: &Granted| g.fresh(&asked.new, answered_at, !is_parked);
+            granted.map(|granted| granted.claimed(asked, Some(fresh(&granted))))
+        };
+        Ok(all.iter().zip(granted).zip(parked).map(claimed).collect())
     }
 
     async fn alone(self: Arc<Self>, asked: Arc<Asked>) -> Result<Claimed, StoreError> {
@@ -105,7 +118,7 @@ async fn claim_one(connection: &mut PgConnection, asked: Arc<Asked>) -> Done<Cla
 
 async fn claim_payment(connection: &mut PgConnection, asked: Arc<Asked>) -> Done<Claimed> {
     match payments::claim(connection, std::slice::from_ref(&asked)).await?.pop().flatten() {
-        Some(granted) => Ok(granted.claimed(&asked)),
+        Some(granted) => Ok(granted.claimed(&asked, None)),
         None => not_claimed(connection, &asked).await,
     }
 }
@@ -155,7 +168,7 @@ async fn seen_before(connection: &mut PgConnection, asked: &Asked) -> Done<Optio
     .await?;
     if let Some((order_key, lease_end, sends_end_at, now)) = own {
         let granted = Granted { order_key, command_key: known.key, now, sends_end_at };
-        return Ok(Some(Claimed::Ours(Box::new(granted.claim(asked, lease_end)))));
+        return Ok(Some(Claimed::Ours(Box::new(granted.claim(asked, lease_end, None)))));
     }
     rejections::answer_known(connection, &new.command, &known).await.map(Some)
 }
@@ -169,14 +182,26 @@ struct Granted {
 }
 
 impl Granted {
-    fn claimed(&self, asked: &Asked) -> Claimed {
+    fn claimed(&self, asked: &Asked, fresh: Option<Arc<FreshOrder>>) -> Claimed {
         match asked.new.lease {
-            Some(lease) => Claimed::Ours(Box::new(self.claim(asked, self.now + lease))),
+            Some(lease) => Claimed::Ours(Box::new(self.claim(asked, self.now + lease, fresh))),
             None => Claimed::Deferred,
         }
     }
 
-    fn claim(&self, asked: &Asked, lease_end: Time) -> Claim {
+    fn fresh(&self, new: &NewCommand, answered_at: Instant, nothing_parked: bool) -> Arc<FreshOrder> {
+        let (identity, request_id) = (new.command.identity.clone(), new.request.request_id.clone());
+        let command = CommandRef { identity, request_id };
+        Arc::new(FreshOrder {
+            record: OrderRecord::opened(&new.order, command, self.now, self.sends_end_at),
+            trace: new.command.trace.clone(),
+            claimed_at: self.now,
+            answered_at,
+            nothing_parked,
+        })
+    }
+
+    fn claim(&self, asked: &Asked, lease_end: Time, fresh: Option<Arc<FreshOrder>>) -> Claim {
         Claim {
             order_key: self.order_key,
             command_key: self.command_key,
@@ -185,6 +210,7 @@ impl Granted {
             request: asked.new.request.clone(),
             lease_ends: instant(asked.asked_at, lease_end - self.now),
             sends_end: instant(asked.asked_at, self.sends_end_at - self.now),
+            fresh,
         }
     }
 }

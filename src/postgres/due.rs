@@ -45,9 +45,13 @@ pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), S
         .transaction(move |connection| {
             Box::pin(async move {
                 orders::lock(connection, order_key).await?;
+                // The revision is raised as by every write: whoever rests on the claim finds that it is gone.
                 sqlx::query(
-                    "UPDATE due SET at = jenius_now(), token = NULL, claimed_at = NULL
-                     WHERE order_key = $1 AND token = $2",
+                    "WITH freed AS (
+                         UPDATE due SET at = jenius_now(), token = NULL, claimed_at = NULL
+                         WHERE order_key = $1 AND token = $2
+                         RETURNING order_key)
+                     UPDATE orders SET revision = revision + 1 WHERE order_key = (SELECT order_key FROM freed)",
                 )
                 .bind(order_key)
                 .bind(token)

@@ -4,6 +4,9 @@
 use crate::flow::ports::StoreError;
 use sqlx::{Error, error::DatabaseError};
 
+/// What `all_or_nothing` of the schema says.
+const NOTHING_WRITTEN: &str = "JN001";
+
 /// Why a transaction was not committed.
 #[derive(Debug)]
 pub(super) enum Undone {
@@ -18,8 +21,11 @@ pub(super) type Done<T> = Result<T, Undone>;
 
 impl From<Error> for Undone {
     fn from(error: Error) -> Self {
-        let is_contended =
-            error.as_database_error().and_then(DatabaseError::code).is_some_and(|c| is_contention(&c));
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        if code.as_deref() == Some(NOTHING_WRITTEN) {
+            return Self::Raced;
+        }
+        let is_contended = code.is_some_and(|c| is_contention(&c));
         let error = store_error(&error);
         if is_contended { Self::Contended(error) } else { Self::Failed(error) }
     }

@@ -3,7 +3,7 @@
 
 mod write;
 
-pub(super) use write::{Brought, write_all};
+pub(super) use write::{Brought, write_all, write_all_or_nothing};
 
 use super::{
     error::Done,
@@ -14,16 +14,18 @@ use crate::{
         Time,
         command::TraceContext,
         ids::{InvoiceNumber, MerchantName},
+        learned::AttemptKind,
         order::{OrderState, ReviewCause},
         record::{Change, OrderRecord},
     },
-    flow::ports::StoreError,
+    flow::ports::{FreshOrder, StoreError},
 };
+use chrono::{SubsecRound, TimeDelta};
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// An order whose row this transaction has locked, and everything that hangs on it.
+/// An order whose row this transaction has locked, or will find as it is here, and everything that hangs on it.
 pub(super) struct LockedOrder {
     pub order_key: i64,
     pub revision: i64,
@@ -176,6 +178,31 @@ fn due_of(row: &PgRow) -> Done<Option<DueRow>> {
 }
 
 impl LockedOrder {
+    /// A first claim's order, as it was committed. Nothing is read: whoever writes it finds out whether that is
+    /// still so.
+    pub fn as_claimed(order_key: i64, payment_key: i64, token: Uuid, fresh: &FreshOrder) -> Self {
+        let since = TimeDelta::from_std(fresh.answered_at.elapsed()).unwrap_or(TimeDelta::MAX);
+        let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
+        let due = DueRow {
+            kind: AttemptKind::Send,
+            at: fresh.claimed_at,
+            token: Some(token),
+            claimed_at: Some(fresh.claimed_at),
+        };
+        Self {
+            order_key,
+            revision: 0,
+            payment_key,
+            refund_key: None,
+            record: fresh.record.clone(),
+            due: Some(due),
+            // As exact as the database keeps it.
+            now: now.trunc_subsecs(6),
+            payment_trace: fresh.trace.clone(),
+            refund_trace: TraceContext::default(),
+        }
+    }
+
     /// Whether an attempt with this token is the one under way.
     pub fn is_claimed_by(&self, token: Uuid) -> bool {
         self.due.as_ref().is_some_and(|due| due.token == Some(token))

@@ -5,7 +5,7 @@ use super::{
     Inner,
     attempts::{self, NewAttempt},
     batch::{Batch, Group},
-    error::Done,
+    error::{Done, Undone},
     orders::{self, Brought, LockedOrder, write_all},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         plan::Plan,
         record::Change,
     },
-    flow::ports::{Claim, Learned, StoreError},
+    flow::ports::{Claim, FreshOrder, Learned, StoreError},
 };
 use chrono::TimeDelta;
 use sqlx::PgConnection;
@@ -39,6 +39,8 @@ struct Attempt {
     token: Uuid,
     learned: Learned,
     took: TimeDelta,
+    /// What its claim knew, where that was the order's first.
+    fresh: Option<Arc<FreshOrder>>,
     /// In [0, 1), for the jitter.
     chance: f64,
 }
@@ -57,6 +59,7 @@ impl Records {
             token: claim.token,
             learned: learned.clone(),
             took: TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX),
+            fresh: claim.fresh.clone(),
             chance: (self.inner.dice)(),
         };
         let brought = self.attempts.add(attempt).await?;
@@ -77,12 +80,21 @@ impl Group for Attempts {
         attempt.order_key
     }
 
+    /// Those of first claims are written as they were claimed, without a look, in one statement; should another
+    /// have changed one of their orders meanwhile, all are recorded as the rest are, under their locks.
     async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
-        let plan = self.0.plan.clone();
-        let recorded =
-            self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &plan).await })).await?;
+        let (fresh, mut rest): (Vec<_>, Vec<_>) = (0..all.len()).partition(|at| all[*at].fresh.is_some());
+        let mut answers: Vec<Option<Brought>> = all.iter().map(|_| None).collect();
+        let of = |places: &[usize]| places.iter().map(|at| Arc::clone(&all[*at])).collect::<Vec<_>>();
+        match self.record_fresh(of(&fresh)).await {
+            Ok(brought) => fresh.iter().zip(brought).for_each(|(at, brought)| answers[*at] = Some(brought)),
+            Err(Undone::Raced | Undone::Contended(_)) => rest.extend(fresh),
+            Err(Undone::Failed(error)) => return Err(error.into()),
+        }
+        let recorded = self.record_rest(of(&rest)).await?;
+        rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought);
         crash::point(Point::RecordsCommitted).await;
-        Ok(recorded)
+        Ok(answers)
     }
 
     async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Brought, StoreError> {
@@ -91,6 +103,44 @@ impl Group for Attempts {
             self.0.transaction(move |c| Box::pin(async move { record_one(c, &attempt, &plan).await })).await;
         Ok(done?)
     }
+}
+
+impl Attempts {
+    async fn record_fresh(&self, all: Vec<Arc<Attempt>>) -> Done<Vec<Brought>> {
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plan = self.0.plan.clone();
+        self.0.statement(move |c| Box::pin(async move { record_fresh(c, &all, &plan).await })).await
+    }
+
+    async fn record_rest(&self, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let plan = self.0.plan.clone();
+        self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &plan).await })).await
+    }
+}
+
+/// Records those whose orders are as their claims left them: all, or none.
+async fn record_fresh(
+    connection: &mut PgConnection,
+    all: &[Arc<Attempt>],
+    plan: &Plan,
+) -> Done<Vec<Brought>> {
+    let recorded: Vec<Recorded<'_>> = all
+        .iter()
+        .filter_map(|attempt| {
+            let Attempt { order_key, command_key, token, .. } = **attempt;
+            let order = LockedOrder::as_claimed(order_key, command_key, token, attempt.fresh.as_ref()?);
+            Some(Recorded::new(attempt, order, plan))
+        })
+        .collect();
+    let Some(now) = recorded.iter().map(|one| one.order.now).min() else { return Ok(Vec::new()) };
+    let (changes, made) = parts(recorded.iter());
+    let brought = orders::write_all_or_nothing(connection, &changes, made, now).await?;
+    Ok(with_attempts(brought, recorded.iter()))
 }
 
 /// Records those whose order is free and whose claim holds.
@@ -153,19 +203,31 @@ async fn write<'a>(
     connection: &mut PgConnection,
     all: impl Iterator<Item = &'a Recorded<'a>> + Clone,
 ) -> Done<Vec<Brought>> {
-    let changes: Vec<_> = all.clone().map(|one| (&one.order, &one.change)).collect();
-    let made = all.clone().map(|one| NewAttempt {
+    let (changes, made) = parts(all.clone());
+    let brought = write_all(connection, &changes, made).await?;
+    Ok(with_attempts(brought, all))
+}
+
+/// What changes, and the attempts that taught it.
+fn parts<'a>(
+    all: impl Iterator<Item = &'a Recorded<'a>> + Clone,
+) -> (Vec<(&'a LockedOrder, &'a Change)>, Vec<NewAttempt<'a>>) {
+    let changes = all.clone().map(|one| (&one.order, &one.change)).collect();
+    let made = all.map(|one| NewAttempt {
         command_key: one.attempt.command_key,
         made: &one.made,
         started_at: one.started_at,
         finished_at: one.order.now,
         token: Some(one.attempt.token),
     });
-    let mut brought = write_all(connection, &changes, made.collect()).await?;
+    (changes, made.collect())
+}
+
+fn with_attempts<'a>(mut brought: Vec<Brought>, all: impl Iterator<Item = &'a Recorded<'a>>) -> Vec<Brought> {
     for (one, brought) in all.zip(&mut brought) {
         brought.attempts.push((one.made.kind, one.made.class));
     }
-    Ok(brought)
+    brought
 }
 
 fn whose(order: &LockedOrder, attempt: &Attempt) -> AttemptOf {

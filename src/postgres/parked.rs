@@ -61,6 +61,9 @@ impl Parked {
     /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
     /// it.
     pub async fn apply(&self, claim: &Claim) -> Result<bool, StoreError> {
+        if claim.fresh.as_ref().is_some_and(|fresh| fresh.nothing_parked) {
+            return Ok(false);
+        }
         let order = (claim.request.merchant.clone(), claim.request.invoice_number.clone());
         if !self.looks.add(order).await? {
             return Ok(false);
@@ -88,16 +91,8 @@ impl Group for Looks {
     }
 
     async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> Done<Vec<Option<bool>>> {
-        let parked: Vec<bool> = answered!(self.0.pool, |c| sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM notifications n
-                            WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
-                              AND n.order_key IS NULL OFFSET 0)
-             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, place)
-             ORDER BY o.place",
-        )
-        .bind(all.iter().map(|order| order.0.as_str()).collect::<Vec<_>>())
-        .bind(all.iter().map(|order| order.1.as_str()).collect::<Vec<_>>())
-        .fetch_all(c))?;
+        let orders: Vec<_> = all.iter().map(|order| Self::Item::clone(order)).collect();
+        let parked = self.0.statement(move |c| Box::pin(async move { look(c, &orders).await })).await?;
         Ok(parked.into_iter().map(Some).collect())
     }
 
@@ -105,6 +100,25 @@ impl Group for Looks {
         let parked = self.together(vec![order]).await?.pop().flatten();
         parked.ok_or_else(|| StoreError::Refused("a look for parked notifications said nothing".to_owned()))
     }
+}
+
+/// Whether anything is parked for each of these orders, which are committed.
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    orders: &[(MerchantName, InvoiceNumber)],
+) -> Done<Vec<bool>> {
+    let parked = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM notifications n
+                        WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
+                          AND n.order_key IS NULL OFFSET 0)
+         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, place)
+         ORDER BY o.place",
+    )
+    .bind(orders.iter().map(|(merchant, _)| merchant.as_str()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|(_, invoice_number)| invoice_number.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(parked)
 }
 
 /// Applies what was parked for an order; says what became of each, by its key.

@@ -167,6 +167,7 @@ async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> S
         include_str!("../../migrations/0008_balance.sql"),
         include_str!("../../migrations/0009_publications.sql"),
         include_str!("../../migrations/0010_operators.sql"),
+        include_str!("../../migrations/0012_all_or_nothing.sql"),
     ]
     .concat();
     let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());

@@ -4,7 +4,7 @@
 use super::{
     attempts::{self, NewAttempt},
     due::{self, NewDue},
-    error::Done,
+    error::{Done, Undone},
     events::{self, NewEvent},
     rows::{storable, stored_count},
 };
@@ -54,8 +54,12 @@ pub(super) struct Moved<'a> {
 }
 
 /// An event has its outbox row, in the order of the versions. A guarded update that finds another revision,
-/// or another outcome, changes nothing, and is counted.
-const WRITE: &str = "
+/// or another outcome, changes nothing, and is counted. Orders are updated first, since who waits for whom is
+/// decided by their rows.
+macro_rules! write_and_count {
+    ($only_if:literal) => {
+        concat!(
+            "
     WITH told AS (
         INSERT INTO events (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[],
@@ -105,17 +109,52 @@ const WRITE: &str = "
         FROM unnest($39::bigint[], $40::text[], $41::timestamptz[], $42::timestamptz[], $43::smallint[],
                     $44::text[], $45::text[], $46::uuid[])
              AS n (command_key, kind, started_at, finished_at, http_status, result, detail, token))
-    SELECT (SELECT count(*) FROM progressed), (SELECT count(*) FROM moved)";
+    SELECT moved, progressed
+    FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed) AS c ",
+            $only_if
+        )
+    };
+}
+
+const WRITE: &str = write_and_count!("");
+
+/// The same, undone where it does not find what it rests on, or the database's clock far from where it is
+/// believed to be.
+const WRITE_OR_NOTHING: &str = write_and_count!(
+    "WHERE all_or_nothing(moved = $47 AND progressed = $48
+                          AND jenius_now() BETWEEN $49 - interval '0.5 s' AND $49 + interval '0.5 s')"
+);
 
 impl Writes<'_> {
     /// Writes all of it, or says which guard found something else: then nothing may be committed.
     pub async fn write(&self, connection: &mut PgConnection) -> Done<()> {
-        let statement = events::bind(sqlx::query_as(WRITE), &self.events);
+        let (orders, commands) = self.bind(WRITE).fetch_one(connection).await?;
+        exactly(self.orders.len(), orders, "orders")?;
+        exactly(self.commands.len(), commands, "commands")
+    }
+
+    /// Writes all of it about orders that nobody has locked, or nothing: each of `orders` is among those that
+    /// move, and every write of another raises their revision. Raced: one of them is not as it was read, and
+    /// all are to be read again.
+    pub async fn write_or_nothing(
+        &self,
+        orders: usize,
+        now: Time,
+        connection: &mut PgConnection,
+    ) -> Done<()> {
+        if self.orders.len() != orders {
+            return Err(Undone::Raced);
+        }
+        let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(orders));
+        statement.bind(stored_length(self.commands.len())).bind(now).fetch_one(connection).await?;
+        Ok(())
+    }
+
+    fn bind(&self, sql: &'static str) -> Statement<'_> {
+        let statement = events::bind(sqlx::query_as(sql), &self.events);
         let statement = due::bind(bind_commands(statement, &self.commands), &self.due);
         let statement = bind_orders(statement, &self.orders).bind(&self.done);
-        let (commands, orders) = attempts::bind(statement, &self.attempts).fetch_one(connection).await?;
-        exactly(self.commands.len(), commands, "commands")?;
-        exactly(self.orders.len(), orders, "orders")
+        attempts::bind(statement, &self.attempts)
     }
 }
 
@@ -152,8 +191,12 @@ fn bind_orders<'q>(statement: Statement<'q>, all: &[Moved<'_>]) -> Statement<'q>
 }
 
 fn exactly(wanted: usize, changed: i64, what: &str) -> Done<()> {
-    if i64::try_from(wanted) == Ok(changed) {
+    if stored_length(wanted) == changed {
         return Ok(());
     }
     Err(StoreError::Refused(format!("an update of {wanted} {what} changed {changed} rows")).into())
+}
+
+fn stored_length(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }

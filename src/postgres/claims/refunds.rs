@@ -82,5 +82,5 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, claim };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
-    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked))
+    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked, None))
 }

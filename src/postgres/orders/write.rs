@@ -3,6 +3,7 @@
 use super::LockedOrder;
 use crate::{
     domain::{
+        Time,
         command::{CommandKind, Outcome, TraceContext},
         event::OrderEvent,
         learned::{AttemptClass, AttemptKind},
@@ -41,6 +42,27 @@ pub(in crate::postgres) async fn write_all<'a>(
     all: &[(&'a LockedOrder, &'a Change)],
     attempts: Vec<NewAttempt<'a>>,
 ) -> Done<Vec<Brought>> {
+    let (writes, brought) = all_that_follows(all, attempts)?;
+    writes.write(connection).await?;
+    Ok(brought)
+}
+
+/// The same about orders that nobody has locked, or nothing where one of them is not as it was read.
+pub(in crate::postgres) async fn write_all_or_nothing<'a>(
+    connection: &mut PgConnection,
+    all: &[(&'a LockedOrder, &'a Change)],
+    attempts: Vec<NewAttempt<'a>>,
+    now: Time,
+) -> Done<Vec<Brought>> {
+    let (writes, brought) = all_that_follows(all, attempts)?;
+    writes.write_or_nothing(all.len(), now, connection).await?;
+    Ok(brought)
+}
+
+fn all_that_follows<'a>(
+    all: &[(&'a LockedOrder, &'a Change)],
+    attempts: Vec<NewAttempt<'a>>,
+) -> Done<(Writes<'a>, Vec<Brought>)> {
     let mut writes = Writes { attempts, ..Writes::default() };
     let mut brought = Vec::with_capacity(all.len());
     for (order, change) in all {
@@ -63,8 +85,7 @@ pub(in crate::postgres) async fn write_all<'a>(
             writes.orders.push(Moved { order_key, revision, is: &change.order });
         }
     }
-    writes.write(connection).await?;
-    Ok(brought)
+    Ok((writes, brought))
 }
 
 impl LockedOrder {

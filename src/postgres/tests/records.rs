@@ -1,7 +1,11 @@
 //! Records: one transaction with all that follows, written once, however late it comes.
 
 use super::*;
-use crate::flow::ports::{StoreError, Taken};
+use crate::{
+    flow::ports::{StoreError, Taken},
+    postgres::orders,
+};
+use chrono::TimeDelta;
 
 #[tokio::test]
 async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
@@ -43,6 +47,54 @@ async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
             db.text("SELECT kind FROM due WHERE token IS NULL AND at > jenius_now()").await,
             "inquiry"
         );
+    })
+    .await;
+}
+
+/// What is believed of a first claim's order is what is stored of it: nothing else makes it right not to look.
+#[tokio::test]
+async fn a_first_claim_knows_its_order_as_it_is_stored() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        let fresh = claim.fresh.as_ref().expect("a first claim");
+        let believed =
+            orders::LockedOrder::as_claimed(claim.order_key, claim.command_key, claim.token, fresh);
+        let order_key = claim.order_key;
+        let stored = db
+            .store
+            .inner
+            .transaction(move |c| Box::pin(async move { orders::lock(c, order_key).await }))
+            .await
+            .unwrap();
+        assert_eq!(believed.record, stored.record);
+        assert_eq!((believed.revision, believed.payment_key), (stored.revision, stored.payment_key));
+        assert!(believed.refund_key.is_none() && stored.is_claimed_by(claim.token));
+        let behind = stored.now - believed.now;
+        assert!(behind >= TimeDelta::zero() && behind < TimeDelta::seconds(1), "{behind}");
+        assert!(fresh.nothing_parked);
+    })
+    .await;
+}
+
+/// Each of these happens between the claim and its answer, and none of it is written over.
+#[tokio::test]
+async fn a_first_answer_that_finds_its_order_changed_is_recorded_by_what_it_finds() {
+    on_a_database(|db| async move {
+        let [reported_paid, other_clock, given_back] = ["INV-1", "INV-2", "INV-3"];
+        let mut claims = Vec::new();
+        for invoice in [reported_paid, other_clock, given_back] {
+            claims.push(db.claim(payment(invoice, invoice)).await);
+        }
+        super::evidence::notify(&db.store, reported_paid, "SUCCESS", 50_000).await;
+        db.store.record(&claims[0], &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
+        assert_eq!(db.types().await, ["jenius.payment.accepted.v1", "jenius.order.paid.v1"]);
+        db.store.give_back(&claims[2]).await.unwrap();
+        db.store.record(&claims[2], &not_acted(), Duration::ZERO).await.unwrap();
+        assert_eq!(db.number("SELECT count(*) FROM due WHERE order_key = 3 AND at <= jenius_now()").await, 1);
+        db.jump(7).await;
+        db.store.record(&claims[1], &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
+        let settled = "SELECT count(*) FROM commands WHERE settled_at > clock_timestamp() + interval '6 s'";
+        assert_eq!(db.number(settled).await, 1);
     })
     .await;
 }
