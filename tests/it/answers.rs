@@ -219,7 +219,12 @@ async fn retry_after_is_obeyed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsigned_answer_is_believed_only_where_that_is_configured() {
-    let world = World::with().set("DOKU__RESPONSE_SIGNATURE", "tls_only").build().await;
+    // A wrong answer is settled by the next one, not by an inquiry before it.
+    let world = World::with()
+        .set("DOKU__RESPONSE_SIGNATURE", "tls_only")
+        .set("CHECK__FIRST_AFTER_MS", 60_000)
+        .build()
+        .await;
     let unsigned = world.invoice();
     world.publish(&commands::payment_with(&unsigned, "no_signature")).await;
     world.event(&unsigned, "payment.accepted").await;
