@@ -73,3 +73,10 @@ pub async fn bind_environment(pool: &PgPool, environment: Environment) -> Result
         "this database belongs to doku.environment = {bound}, and {wanted} is configured: use another database"
     )))
 }
+
+/// The same for the same migrations, for tests that keep what they made of them.
+#[cfg(test)]
+pub(super) fn fingerprint() -> uuid::Uuid {
+    let all: Vec<u8> = MIGRATIONS.iter().flat_map(|migration| migration.checksum.iter().copied()).collect();
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &all)
+}

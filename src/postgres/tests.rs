@@ -156,21 +156,7 @@ impl Db {
 
 /// The name of the database that all others are copied from; it is made where this schema has none yet.
 async fn template(connection: &mut PgConnection, server: &PgConnectOptions) -> String {
-    let schema = [
-        include_str!("../../migrations/0001_clock_and_installation.sql"),
-        include_str!("../../migrations/0002_events_and_outbox.sql"),
-        include_str!("../../migrations/0003_commands_and_orders.sql"),
-        include_str!("../../migrations/0004_due.sql"),
-        include_str!("../../migrations/0005_attempts_and_notifications.sql"),
-        include_str!("../../migrations/0006_decisions.sql"),
-        include_str!("../../migrations/0007_open_orders_have_due.sql"),
-        include_str!("../../migrations/0008_balance.sql"),
-        include_str!("../../migrations/0009_publications.sql"),
-        include_str!("../../migrations/0010_operators.sql"),
-        include_str!("../../migrations/0012_all_or_nothing.sql"),
-    ]
-    .concat();
-    let name = format!("jenius_template_{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, schema.as_bytes()).simple());
+    let name = format!("jenius_template_{}", super::schema::fingerprint().simple());
     let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
         .bind(&name)
         .fetch_one(&mut *connection)
