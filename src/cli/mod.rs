@@ -8,6 +8,7 @@ mod migrate;
 mod orders;
 mod pause;
 mod print;
+mod prune;
 mod run;
 pub mod sandbox;
 mod send;
@@ -57,6 +58,8 @@ enum Command {
     Pause(pause::Args),
     /// Lets sends go on.
     Resume(pause::Args),
+    /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
+    Prune(prune::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
     /// Measures the service, beside a plain worker and the machine's own parts.
@@ -79,6 +82,7 @@ impl Cli {
             Command::Orders(args) => orders::run(args, &source).await,
             Command::Pause(args) => pause::pause(args, &source).await,
             Command::Resume(args) => pause::resume(args, &source).await,
+            Command::Prune(args) => prune::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }

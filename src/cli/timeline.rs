@@ -50,6 +50,9 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
     if order.due.is_some() {
         facts.push(format!("next     {}", due(order.due.as_ref())));
     }
+    if order.pruned {
+        facts.push("pruned   request, attempts and notifications are gone, events are kept".to_owned());
+    }
     let mut table = table(terminal, ["time (UTC)", "what", "how it went"]);
     for step in steps(view) {
         table.add_row([time(step.at), step.what, step.detail]);

@@ -15,6 +15,9 @@ pub struct OrderSummary {
     /// For people: why a person must decide.
     #[serde(skip)]
     pub review_cause: Option<String>,
+    /// For people: it ended long ago, and its request, attempts and notifications were taken away.
+    #[serde(skip)]
+    pub pruned: bool,
     pub version: u32,
     /// The payment's.
     pub command: CommandView,
@@ -172,6 +175,7 @@ pub mod sample {
                 amount: "50000".to_owned(),
                 state: "paid".to_owned(),
                 review_cause: None,
+                pruned: false,
                 version: 2,
                 command: CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() },
                 request_id: "INV-1".to_owned(),

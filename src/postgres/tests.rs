@@ -12,6 +12,7 @@ mod operators;
 mod pauses;
 mod permutations;
 mod prospects;
+mod prune;
 mod records;
 mod refunds;
 mod relay;

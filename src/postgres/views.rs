@@ -27,6 +27,7 @@ struct SummaryRow {
     amount: i64,
     state: String,
     review_cause: Option<String>,
+    pruned: bool,
     version: i32,
     doku_status: Option<String>,
     evidence: Option<String>,
@@ -53,6 +54,7 @@ impl SummaryRow {
             amount: self.amount.to_string(),
             state: self.state,
             review_cause: self.review_cause,
+            pruned: self.pruned,
             version: whole(self.version)?,
             command: CommandView { id: self.id, source: self.source },
             request_id: self.request_id,
@@ -91,7 +93,8 @@ macro_rules! select_summary {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
-                    o.review_cause, o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
+                    o.review_cause, octet_length(c.request_body) = 0 AS pruned, o.version, o.doku_status,
+                    o.evidence, c.id, c.source, c.request_id,
                     d.kind AS due_kind, d.at AS due_at, r.id AS refund_id, r.source AS refund_source,
                     r.request_id AS refund_request_id, r.outcome AS refund_outcome,
                     r.request_body AS refund_body

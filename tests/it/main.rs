@@ -24,6 +24,7 @@ mod outages;
 mod payments;
 mod process;
 mod process_stop;
+mod prune;
 mod readme_clients;
 mod reports;
 mod rules;

@@ -43,6 +43,7 @@ const ILLEGAL: &[(&str, &str)] = &[
     ("UPDATE commands SET outcome = 'accepted'", "commands_settled_with_event"),
     ("UPDATE commands SET settled_at = now()", "commands_settled_with_event"),
     ("UPDATE commands SET request_body = NULL", "commands_request_unless_rejected"),
+    ("UPDATE commands SET request_body = ''", "commands_request_is_kept_until_settled"),
     ("UPDATE commands SET digest = 'short'", "commands_digest_is_sha256"),
     ("UPDATE commands SET kind = 'gift'", "commands_kind_is_known"),
     (

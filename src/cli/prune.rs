@@ -1,0 +1,68 @@
+//! `prune`: empties what nobody needs of orders that ended long ago, the customers' data among it. Safe beside the
+//! service, twice, and to break off.
+
+use super::{print, who};
+use crate::{
+    config::{Database, Source},
+    domain::action::{Action, ActionKind},
+    postgres::{self, PgPool, PruneRun, Pruned},
+};
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only orders that ended more than so many days ago.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    older_than: u32,
+    /// Stop once so many requests are emptied; the next run goes on.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+    /// Say what it would do, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: Option<String>,
+}
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let database = Database::load(source)?;
+    let pool = postgres::pool(postgres::connect_options(&database)?, 1);
+    if !args.dry_run {
+        keep(&pool, &args, "begun").await?;
+    }
+    let mut run = PruneRun::begin(&pool, args.older_than).await?;
+    let mut pruned = Pruned::default();
+    while !run.is_done() && pruned.requests < args.limit {
+        pruned.add(run.batch(&pool, args.dry_run).await?);
+    }
+    let said = told(&pruned);
+    if args.dry_run {
+        print::line(&format!("would prune {said}"))?;
+    } else {
+        keep(&pool, &args, &said).await?;
+        print::line(&format!("pruned {said}"))?;
+    }
+    if !run.is_done() {
+        print::line("there is more: run it again")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(pruned: &Pruned) -> String {
+    let Pruned { requests, request_bytes, attempts, notifications } = pruned;
+    format!("{requests} requests ({request_bytes} bytes), {attempts} attempts, {notifications} notifications")
+}
+
+/// Before and after: a run that was broken off is known as well.
+async fn keep(pool: &PgPool, args: &Args, detail: &str) -> anyhow::Result<()> {
+    let action = Action {
+        kind: ActionKind::Prune,
+        subject: format!("orders that ended more than {} days ago", args.older_than),
+        merchant: None,
+        reason: args.reason.clone(),
+        done_by: who::who(),
+        detail: Some(detail.to_owned()),
+    };
+    Ok(postgres::record_action(pool, &action).await?)
+}

@@ -1,0 +1,103 @@
+//! Retention: what nobody needs of orders that ended long ago. A command's request is emptied, its attempts and its
+//! order's notifications go. Rows that carry an identity stay, and so do events: each is what a second delivery is
+//! answered with, and an event's deletion would read all commands to see that none of them names it.
+//!
+//! Never: an order that is open, in review or has something due; a row whose order somebody else has locked.
+
+use super::tx::answered;
+use crate::{domain::Time, flow::ports::StoreError};
+use sqlx::{FromRow, PgPool};
+
+/// Commands of one transaction: it holds their orders' locks for milliseconds.
+const BATCH: i64 = 1000;
+
+/// Where a run is, and what is old to it.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct PruneRun {
+    old_before: Time,
+    next: i64,
+    last: i64,
+}
+
+/// What was taken away, or would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+pub struct Pruned {
+    pub requests: i64,
+    pub request_bytes: i64,
+    pub attempts: i64,
+    pub notifications: i64,
+}
+
+impl Pruned {
+    pub fn add(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.request_bytes += more.request_bytes;
+        self.attempts += more.attempts;
+        self.notifications += more.notifications;
+    }
+}
+
+/// Of the commands from $1 up to $2, those whose order ended before $3 and has not been pruned.
+macro_rules! of_old_commands {
+    ($lock:literal, $rest:literal) => {
+        concat!(
+            "WITH old AS MATERIALIZED (
+                 SELECT c.key, o.order_key, octet_length(c.request_body) AS bytes
+                 FROM commands c JOIN orders o USING (merchant, invoice_number)
+                 WHERE c.key >= $1 AND c.key < $2 AND c.settled_at < $3
+                   AND c.outcome <> 'rejected' AND octet_length(c.request_body) > 0
+                   AND o.state IN ('paid', 'failed', 'expired', 'abandoned', 'refunded') AND o.state_since < $3
+                   AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = o.order_key) ",
+            $lock,
+            ") ",
+            $rest
+        )
+    };
+}
+
+const COUNT: &str = of_old_commands!(
+    "",
+    "SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
+            (SELECT count(*) FROM attempts WHERE command_key IN (SELECT key FROM old)) AS attempts,
+            (SELECT count(*) FROM notifications WHERE order_key IN (SELECT order_key FROM old)) AS notifications
+     FROM old"
+);
+
+const PRUNE: &str = of_old_commands!(
+    "FOR UPDATE OF o SKIP LOCKED",
+    ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key RETURNING bytes),
+       made AS (DELETE FROM attempts WHERE command_key IN (SELECT key FROM old) RETURNING 1),
+       told AS (DELETE FROM notifications WHERE order_key IN (SELECT order_key FROM old) RETURNING 1)
+     SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
+            (SELECT count(*) FROM made) AS attempts, (SELECT count(*) FROM told) AS notifications
+     FROM emptied"
+);
+
+impl PruneRun {
+    /// Begins: what ended more than so many days ago is old.
+    pub async fn begin(pool: &PgPool, days: u32) -> Result<Self, StoreError> {
+        answered!(pool, |c| sqlx::query_as(
+            "SELECT jenius_now() - make_interval(days => $1) AS old_before,
+                    (SELECT coalesce(min(key), 1) FROM commands) AS next,
+                    (SELECT coalesce(max(key), 0) FROM commands) AS last",
+        )
+        .bind(i32::try_from(days).unwrap_or(i32::MAX))
+        .fetch_one(c))
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.next > self.last
+    }
+
+    /// The next batch, in one transaction; or what it would be.
+    pub async fn batch(&mut self, pool: &PgPool, dry_run: bool) -> Result<Pruned, StoreError> {
+        let end = self.next.saturating_add(BATCH);
+        let pruned = answered!(pool, |c| sqlx::query_as(if dry_run { COUNT } else { PRUNE })
+            .bind(self.next)
+            .bind(end)
+            .bind(self.old_before)
+            .fetch_one(c))?;
+        self.next = end;
+        Ok(pruned)
+    }
+}
