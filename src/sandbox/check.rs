@@ -14,12 +14,28 @@ use super::signature::{self, Key, Signed, Stamp};
 const TIMESTAMP_SKEW_MAX_S: i64 = 3600;
 const REQUEST_ID_LENGTH_MAX: usize = 128;
 
-pub(super) type Merchants = HashMap<Arc<str>, Key>;
+pub(super) type Merchants = HashMap<Arc<str>, Keys>;
+
+/// One merchant's keys. They differ while a key is exchanged.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    /// What a request must be signed with.
+    pub(super) taken: Key,
+    /// What answers and notifications are signed with.
+    pub(super) signing: Key,
+}
+
+impl Keys {
+    pub(super) fn new(taken: &str, signing: &str) -> Self {
+        Self { taken: Key::new(taken), signing: Key::new(signing) }
+    }
+}
 
 /// Who asks, after every check has passed.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) client_id: Arc<str>,
+    /// Signs the answer.
     pub(super) key: Key,
     pub(super) request_id: String,
     /// Of the body; `None` for a GET.
@@ -76,14 +92,19 @@ pub(super) fn verify(
     if (now - at).abs() > TimeDelta::seconds(TIMESTAMP_SKEW_MAX_S) {
         return Err(Refusal::Timestamp);
     }
-    let (client_id, key) = merchants.get_key_value(client_id).ok_or(Refusal::ClientId)?;
+    let (client_id, keys) = merchants.get_key_value(client_id).ok_or(Refusal::ClientId)?;
     let digest = body.map(signature::digest);
     let signed =
         Signed { client_id, request_id, stamp: Stamp::Request(timestamp), target, digest: digest.as_deref() };
-    if !signature::verify(&signed, key, given) {
+    if !signature::verify(&signed, &keys.taken, given) {
         return Err(Refusal::Signature);
     }
-    Ok(Caller { client_id: client_id.clone(), key: key.clone(), request_id: request_id.to_owned(), digest })
+    Ok(Caller {
+        client_id: client_id.clone(),
+        key: keys.signing.clone(),
+        request_id: request_id.to_owned(),
+        digest,
+    })
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Refusal> {
@@ -101,7 +122,7 @@ mod tests {
     const NOW: &str = "2021-07-07T08:45:42Z";
 
     fn judge(client_id: &str, request_id: &str, timestamp: &str, secret: &str) -> Result<(), Refusal> {
-        let merchants = Merchants::from([(Arc::from("MCH-1"), Key::new("SK-1"))]);
+        let merchants = Merchants::from([(Arc::from("MCH-1"), Keys::new("SK-1", "SK-1"))]);
         let value = signature::digest(b"{}");
         let signature = signature::sign(
             &Signed {

@@ -85,7 +85,7 @@ pub(super) async fn payment(
 ) -> Response<Body> {
     let tally = &world.tally;
     let now = world.now();
-    let caller = match check::verify(&world.merchants, now, &headers, uri.path(), Some(&body)) {
+    let caller = match check::verify(&world.merchants(), now, &headers, uri.path(), Some(&body)) {
         Ok(caller) => caller,
         Err(refusal) => {
             tally.refused.fetch_add(1, Ordering::Relaxed);

@@ -54,10 +54,9 @@ pub use notify::{NOTIFY_RETRIES_MS, NotSent};
 pub use server::{CHECK_PATH, PAYMENT_PATH, REFUND_PATH};
 pub use switch::{Faults, UnknownFault};
 
-use check::Merchants;
+use check::{Keys, Merchants};
 use notify::{NOTIFY_CONCURRENCY_MAX, NOTIFY_TIMEOUT, Notification};
 use plan::Plan;
-use signature::Key;
 use switch::Switch;
 use wire::{Wire, WiredListener};
 use world::World;
@@ -111,7 +110,7 @@ impl Sandbox {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let world = Arc::new(World {
-            merchants: merchants(&config)?,
+            merchants: RwLock::new(Arc::new(merchants(&config)?)),
             config,
             client,
             notify_permits: Semaphore::new(NOTIFY_CONCURRENCY_MAX),
@@ -168,6 +167,12 @@ impl Sandbox {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.world.switch().faults.clone()
+    }
+
+    /// Exchanges a merchant's key: requests must be signed with the one, answers and notifications are signed
+    /// with the other.
+    pub fn set_keys(&self, client_id: &str, taken: &str, signing: &str) {
+        self.world.set_keys(client_id, Keys::new(taken, signing));
     }
 
     /// Where notifications go from now on; `None`: nowhere.
@@ -258,8 +263,8 @@ impl std::fmt::Debug for World {
 fn merchants(config: &SandboxConfig) -> io::Result<Merchants> {
     let mut merchants = Merchants::new();
     for merchant in &config.merchants {
-        let key = Key::new(merchant.secret_key.expose_secret());
-        if merchants.insert(Arc::from(merchant.client_id.as_str()), key).is_some() {
+        let key = merchant.secret_key.expose_secret();
+        if merchants.insert(Arc::from(merchant.client_id.as_str()), Keys::new(key, key)).is_some() {
             return Err(invalid(format!("the Client-Id {} is given twice", merchant.client_id)));
         }
     }

@@ -97,10 +97,11 @@ pub(super) async fn send(
     if switch.faults.notify_never {
         return Err(NotSent::Unwanted);
     }
-    let key = world.merchants.get(&notification.client_id).ok_or(NotSent::UnknownMerchant)?;
+    let merchants = world.merchants();
+    let keys = merchants.get(&notification.client_id).ok_or(NotSent::UnknownMerchant)?;
     let permit = world.notify_permits.acquire().await;
     let at = clock::now();
-    let answer = post(world, notification, request_id, &url, key).await;
+    let answer = post(world, notification, request_id, &url, &keys.signing).await;
     drop(permit);
     world.book().note_notification(NotificationSend {
         at,

@@ -84,7 +84,7 @@ pub(super) async fn serve(
     let now = world.now();
     let target = uri.path();
     let signed_body = (operation != Operation::Check).then_some(&*body);
-    let caller = match check::verify(&world.merchants, now, &headers, target, signed_body) {
+    let caller = match check::verify(&world.merchants(), now, &headers, target, signed_body) {
         Ok(caller) => caller,
         Err(refusal) => {
             world.book().note_refused(refusal.code());

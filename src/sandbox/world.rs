@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::book::Book;
-use super::check::Merchants;
+use super::check::{Keys, Merchants};
 use super::clock;
 use super::config::SandboxConfig;
 use super::fast::Tally;
@@ -22,7 +22,7 @@ use super::switch::Switch;
 
 pub(super) struct World {
     pub(super) config: SandboxConfig,
-    pub(super) merchants: Merchants,
+    pub(super) merchants: RwLock<Arc<Merchants>>,
     pub(super) client: reqwest::Client,
     pub(super) notify_permits: Semaphore,
     pub(super) stopped: CancellationToken,
@@ -37,6 +37,15 @@ pub(super) struct World {
 impl World {
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn merchants(&self) -> Arc<Merchants> {
+        self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_keys(&self, client_id: &str, keys: Keys) {
+        let mut merchants = self.merchants.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut merchants).insert(Arc::from(client_id), keys);
     }
 
     pub(super) fn switch(&self) -> Arc<Switch> {
