@@ -4,13 +4,15 @@
 mod commands;
 mod notifications;
 mod readiness;
+mod secrets;
 mod watchers;
 
 pub use crate::config::Role;
+pub use secrets::Secrets;
 
 use crate::{
     config::{Config, Doku, Needs, Parts},
-    doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
+    doku::{client::Client, clock::SystemClock, notification::Verifier},
     domain::{Time, command::CommandKind, validate::Rules},
     flow::{
         attempt::Attempts,
@@ -24,7 +26,7 @@ use crate::{
     },
     http::{Bound, admin, ingress},
     metric,
-    postgres::{self, PgConnectOptions, PgPool, PostgresSeat, PostgresStore},
+    postgres::{self, PgPool, PostgresSeat, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Names, Publisher},
     shutdown::{Drained, Shutdown},
 };
@@ -43,6 +45,7 @@ type CommandWorker = Worker<PostgresStore, DokuClient>;
 pub struct App {
     shutdown: Shutdown,
     config: Parts,
+    secrets: Arc<Secrets>,
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
     /// What takes in and works off; it ends by `shutdown.stop`.
@@ -57,9 +60,9 @@ pub struct App {
 /// What the roles share.
 struct Shared {
     config: Config,
+    secrets: Arc<Secrets>,
     broker: Broker,
     publisher: Publisher,
-    database: PgConnectOptions,
     pool: PgPool,
     store: PostgresStore,
     gateway: Arc<DokuClient>,
@@ -79,8 +82,10 @@ impl App {
         let listen = config.admin_listen;
         let admin =
             Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
+        let broker = broker(&config)?;
         let mut app = Self {
             shutdown,
+            secrets: Arc::new(Secrets::new(&config, broker.clone())),
             admin: admin.address(),
             ingress: None,
             intake: TaskTracker::new(),
@@ -90,7 +95,6 @@ impl App {
             rest_stop: CancellationToken::new(),
             config: config.clone(),
         };
-        let broker = broker(&config)?;
         metric::create_counters_of(&broker.names().work_queues());
         config.merchants.keys().for_each(|merchant| metric::create_counters_of_merchant(merchant.as_str()));
         let (publisher, task) = Publisher::new(&broker, "publisher");
@@ -117,7 +121,7 @@ impl App {
         let (publisher, task) = Publisher::new(broker, "ingress");
         self.rest.spawn(task.run(self.rest_stop.clone()));
         let paths = notification_paths(&self.config.doku);
-        let reader = Verifier::new(Accounts::new(&self.config.merchants), paths.clone());
+        let reader = Verifier::new(self.secrets.accounts.clone(), paths.clone());
         let router = ingress::router(ingress::Ingress { paths, reader, publisher });
         self.intake.spawn(served("ingress", bound.serve(router, self.shutdown.stop.clone())));
         Ok(())
@@ -131,7 +135,7 @@ impl App {
         publisher: Publisher,
         seen: Arc<Seen>,
     ) {
-        let shared = match Shared::new(config, broker, publisher, seen, &self.shutdown) {
+        let shared = match Shared::new(config, &self.secrets, broker, publisher, seen, &self.shutdown) {
             Ok(shared) => shared,
             Err(error) => {
                 tracing::error!(%error, "the configuration cannot work");
@@ -154,7 +158,7 @@ impl App {
         let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
         self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
         let relays = roles.contains(&Role::Relay);
-        let listening = shared.store.listen_for_others(shared.database.clone(), relays);
+        let listening = shared.store.listen_for_others(relays);
         self.rest.spawn(watchers::until(self.rest_stop.clone(), listening));
         let watching = watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate));
         self.rest.spawn(watchers::until(self.rest_stop.clone(), watching));
@@ -198,7 +202,7 @@ impl App {
         let (consume, consuming) = watch::channel(Consume::Stopped);
         let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
         self.rest.spawn(watchers::until(self.rest_stop.clone(), following));
-        let accounts = Accounts::new(&shared.config.merchants);
+        let accounts = shared.secrets.accounts.clone();
         let consumer = Consumer {
             broker: shared.broker.clone(),
             queue: shared.broker.names().notifications_queue.clone(),
@@ -232,7 +236,7 @@ impl App {
 
     fn start_relay(&self, shared: &Shared) {
         let relay = Relay {
-            seat: PostgresSeat::new(shared.database.clone()),
+            seat: PostgresSeat::new(shared.pool.clone()),
             publisher: Arc::new(shared.publisher.clone()),
             outbox_changed: shared.store.outbox_changed(),
             stop: self.relay_stop.clone(),
@@ -245,6 +249,11 @@ impl App {
                 relay.run().await;
             }
         });
+    }
+
+    /// What a second reading of the configuration is given to.
+    pub fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets)
     }
 
     /// Where `/metrics`, `/livez` and `/readyz` are.
@@ -311,15 +320,17 @@ async fn served(name: &'static str, serving: impl Future<Output = io::Result<()>
 impl Shared {
     fn new(
         config: Config,
+        secrets: &Arc<Secrets>,
         broker: Broker,
         publisher: Publisher,
         seen: Arc<Seen>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let database = postgres::connect_options(&config.database)?;
-        let pool = postgres::pool(database.clone(), config.database.max_connections);
+        let pool =
+            postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
+        secrets.of_pool(&pool);
         let store = PostgresStore::new(pool.clone(), config.plan(), Arc::new(fastrand::f64));
-        let gateway = Arc::new(Client::new(&config.doku, &config.merchants, SystemClock)?);
+        let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = Limits {
             concurrency: config.doku.concurrency,
             requests_per_second: config.doku.requests_per_second,
@@ -328,13 +339,14 @@ impl Shared {
         };
         let gate = Gate::new(&limits, config.merchants.keys().cloned());
         seen.watch_gate(&gate);
+        let secrets = Arc::clone(secrets);
         let attempts = Arc::new(Attempts {
             store: store.clone().into(),
             gateway: Arc::clone(&gateway),
             timeout: config.doku.timeout,
             stop: shutdown.stop.clone(),
         });
-        Ok(Self { config, broker, publisher, database, pool, store, gateway, gate, attempts, seen })
+        Ok(Self { config, secrets, broker, publisher, pool, store, gateway, gate, attempts, seen })
     }
 
     fn worker(&self) -> CommandWorker {

@@ -7,6 +7,7 @@ use crate::{
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{collections::BTreeSet, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,7 +24,7 @@ fn role_parser() -> impl TypedValueParser<Value = Role> {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let roles = args.roles();
     let parts = Parts::load(source, Needs::of(&roles))?;
-    serve(parts, roles).await
+    serve(parts, roles, source).await
 }
 
 impl Args {
@@ -33,11 +34,23 @@ impl Args {
 }
 
 /// Exit code 1 where the drain limit, or a second signal, cut work off.
-async fn serve(parts: Parts, roles: BTreeSet<Role>) -> anyhow::Result<ExitCode> {
+async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::new();
     tokio::spawn(shutdown.clone().listen());
+    let mut hangups = signal(SignalKind::hangup())?;
     let app = App::start(parts, &roles, shutdown).await?;
-    match app.finished().await {
+    let secrets = app.secrets();
+    let rereading = async {
+        while hangups.recv().await.is_some() {
+            secrets.renew(Parts::load(source, Needs::of(&roles)));
+        }
+        std::future::pending().await
+    };
+    let drained = tokio::select! {
+        drained = app.finished() => drained,
+        never = rereading => never,
+    };
+    match drained {
         Drained::Finished => Ok(ExitCode::SUCCESS),
         Drained::CutOff => {
             tracing::warn!("work was cut off; it is due again for whoever runs next");

@@ -47,6 +47,14 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// For a log: one line, however many there are.
+    pub fn in_a_line(&self) -> String {
+        let shown: Vec<String> = self.0.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+        shown.join("; ")
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration is not usable:")?;

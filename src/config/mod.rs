@@ -8,13 +8,16 @@ mod merchants;
 mod parse;
 mod reader;
 mod role;
+mod said;
 mod sections;
 mod source;
 mod values;
 
 pub use fault::{Fault, Faults};
 pub use keys::{Key, keys};
+pub use parse::same_but_for_its_user;
 pub use role::Role;
+pub use said::{Difference, Said};
 pub use sections::Parts;
 pub use source::Source;
 

@@ -153,6 +153,17 @@ pub fn base_url(text: &str) -> Parsed<String> {
     }
 }
 
+/// Whether two URLs name the same place, whoever asks there.
+pub fn same_but_for_its_user(one: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        let mut url = parse_url(text)?;
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        Some(url)
+    };
+    place(one).is_some_and(|one| place(other) == Some(one))
+}
+
 fn parse_url(text: &str) -> Option<Url> {
     // `url` drops spaces and line breaks in silence; who uses the text later would not.
     if text.len() > TEXT_MAX || text.chars().any(|c| c.is_control() || c.is_whitespace()) {

@@ -1,7 +1,7 @@
 //! Reads one key after another, and keeps every fault instead of stopping at the first.
 
 use super::{
-    Fault, Faults, Source,
+    Fault, Faults, Said, Source,
     keys::{Key, PREFIX, keys},
     parse::Parsed,
     values::Values,
@@ -28,7 +28,7 @@ fn variable_of(name: &str) -> String {
 }
 
 /// The row of the table for a full name; a merchant's key is found by its template.
-fn key(name: &str) -> Option<&'static Key> {
+pub fn key(name: &str) -> Option<&'static Key> {
     let wanted = match name.strip_prefix("merchants.").and_then(|rest| rest.split_once('.')) {
         Some((_, member)) => format!("merchants.<name>.{member}"),
         None => name.to_owned(),
@@ -55,6 +55,10 @@ impl Reader {
             Some(read) if self.faults.0.is_empty() => Ok(read),
             Some(_) | None => Err(self.faults),
         }
+    }
+
+    pub fn said(&self) -> Said {
+        Said::new(self.values.texts())
     }
 
     /// Merchants of `merchants.<name>`.

@@ -2,7 +2,7 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Source, merchants,
+    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Source, merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
     reader::{Reader, missing},
 };
@@ -29,6 +29,8 @@ pub struct Parts {
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub shutdown_drain: Duration,
+    /// What a later reading is compared with.
+    pub said: Said,
 }
 
 /// One HTTP exchange takes no longer, whoever configures it.
@@ -122,6 +124,7 @@ fn read_parts(r: &mut Reader, needs: Needs) -> Option<Parts> {
         ingress_listen: ingress_listen?,
         admin_listen: admin_listen?,
         shutdown_drain: shutdown_drain?,
+        said: r.said(),
     })
 }
 

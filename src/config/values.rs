@@ -51,6 +51,11 @@ impl Values {
         self.by_key.get(name)
     }
 
+    /// Each value as one text.
+    pub fn texts(&self) -> impl Iterator<Item = (String, String)> {
+        self.by_key.iter().map(|(name, value)| (name.clone(), value.texts.join("\n")))
+    }
+
     fn gather_environment(&mut self, source: &Source<'_>, faults: &mut Faults) {
         for (variable, value) in source.variables() {
             let Some((key, name, rank, from_file)) = target(variable, faults) else { continue };

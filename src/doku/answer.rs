@@ -1,7 +1,10 @@
 //! One answer of DOKU's, read from the wire and held against its signature. It judges nothing else.
 
-use super::signature::{Keys, Signed, Timestamp, digest};
-use crate::domain::Time;
+use super::signature::{KeyAge, Keys, Signed, Timestamp, digest};
+use crate::{
+    domain::{Time, ids::MerchantName},
+    metric,
+};
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use reqwest::{Response, header::HeaderMap};
@@ -35,6 +38,7 @@ pub struct Answer {
 /// What an answer's signature is held against: our own request.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
+    pub merchant: &'a MerchantName,
     pub keys: &'a Keys,
     pub client_id: &'a str,
     pub request_id: &'a str,
@@ -57,9 +61,13 @@ pub fn response_time(headers: &HeaderMap) -> Option<Time> {
 pub async fn read(mut response: Response, asked: Asked<'_>, now: Time) -> Answer {
     let body = read_body(&mut response).await;
     let headers = response.headers();
+    let (authenticity, key) = authenticity(headers, body.as_deref(), asked);
+    if let Some(key) = key {
+        metric::key_verified(asked.merchant.as_str(), key.into());
+    }
     Answer {
         status: response.status().as_u16(),
-        authenticity: authenticity(headers, body.as_deref(), asked),
+        authenticity,
         retry_after: header(headers, "Retry-After").and_then(|value| retry_after(value, now)),
         body,
     }
@@ -76,14 +84,19 @@ async fn read_body(response: &mut Response) -> Option<Bytes> {
     Some(body.freeze())
 }
 
-fn authenticity(headers: &HeaderMap, body: Option<&[u8]>, asked: Asked<'_>) -> Authenticity {
+/// With the key that made the signature.
+fn authenticity(
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+    asked: Asked<'_>,
+) -> (Authenticity, Option<KeyAge>) {
     if !headers.contains_key("Signature") {
-        return Authenticity::Unsigned;
+        return (Authenticity::Unsigned, None);
     }
     let (Some(signature), Some(timestamp), Some(body)) =
         (header(headers, "Signature"), header(headers, "Response-Timestamp"), body)
     else {
-        return Authenticity::Wrong;
+        return (Authenticity::Wrong, None);
     };
     let digest = digest(body);
     let signed = Signed {
@@ -94,12 +107,11 @@ fn authenticity(headers: &HeaderMap, body: Option<&[u8]>, asked: Asked<'_>) -> A
         digest: Some(&digest),
     };
     let without_digest = Signed { digest: None, ..signed };
-    let verifies = |signed: &Signed<'_>| signed.verify(asked.keys, signature).is_some();
-    if verifies(&signed) || (asked.is_get && verifies(&without_digest)) {
-        Authenticity::Signed
-    } else {
-        Authenticity::Wrong
+    let mut key = signed.verify(asked.keys, signature);
+    if key.is_none() && asked.is_get {
+        key = without_digest.verify(asked.keys, signature);
     }
+    (if key.is_some() { Authenticity::Signed } else { Authenticity::Wrong }, key)
 }
 
 /// Seconds, or a date (RFC 9110, section 10.2.3).
@@ -144,7 +156,15 @@ mod tests {
     #[test]
     fn an_answers_signature_covers_its_body_time_path_and_request() {
         let keys = Keys { current: "new".into(), previous: vec!["old".into()] };
-        let asked = Asked { keys: &keys, client_id: "MCH-1", request_id: "R-1", target: "/x", is_get: false };
+        let merchant = MerchantName::default_account();
+        let asked = Asked {
+            merchant: &merchant,
+            keys: &keys,
+            client_id: "MCH-1",
+            request_id: "R-1",
+            target: "/x",
+            is_get: false,
+        };
         let body = br#"{"a":1}"#;
         let body_digest = digest(body);
         let good = Signed {
@@ -158,32 +178,33 @@ mod tests {
         let get = Asked { is_get: true, ..asked };
         let no_digest = Signed { digest: None, ..good };
         let request_form = Signed { timestamp: Timestamp::Request("2026-01-02T03:04:05Z"), ..good };
-        use Authenticity::{Signed as Ours, Unsigned, Wrong};
-        let table: &[(&str, Option<String>, Asked<'_>, Authenticity)] = &[
-            ("no signature", None, asked, Unsigned),
-            ("an empty one", Some(String::new()), asked, Wrong),
-            ("another key", Some(by("other", good)), asked, Wrong),
-            ("another path", Some(by("new", Signed { target: "/y", ..good })), asked, Wrong),
-            ("another request", Some(by("new", Signed { request_id: "R-2", ..good })), asked, Wrong),
-            ("another body", Some(by("new", Signed { digest: Some("x"), ..good })), asked, Wrong),
-            ("our own request", Some(by("new", request_form)), asked, Wrong),
-            ("a POST without a digest", Some(by("new", no_digest)), asked, Wrong),
-            ("the current key", Some(by("new", good)), asked, Ours),
-            ("a previous key", Some(by("old", good)), asked, Ours),
-            ("a GET without a digest", Some(by("new", no_digest)), get, Ours),
-            ("a GET with a digest", Some(by("new", good)), get, Ours),
+        let (wrong, unsigned) = ((Authenticity::Wrong, None), (Authenticity::Unsigned, None));
+        let ours = |key| (Authenticity::Signed, Some(key));
+        let table = [
+            ("no signature", None, asked, unsigned),
+            ("an empty one", Some(String::new()), asked, wrong),
+            ("another key", Some(by("other", good)), asked, wrong),
+            ("another path", Some(by("new", Signed { target: "/y", ..good })), asked, wrong),
+            ("another request", Some(by("new", Signed { request_id: "R-2", ..good })), asked, wrong),
+            ("another body", Some(by("new", Signed { digest: Some("x"), ..good })), asked, wrong),
+            ("our own request", Some(by("new", request_form)), asked, wrong),
+            ("a POST without a digest", Some(by("new", no_digest)), asked, wrong),
+            ("the current key", Some(by("new", good)), asked, ours(KeyAge::Current)),
+            ("a previous key", Some(by("old", good)), asked, ours(KeyAge::Previous)),
+            ("a GET without a digest", Some(by("new", no_digest)), get, ours(KeyAge::Current)),
+            ("a GET with a digest", Some(by("new", good)), get, ours(KeyAge::Current)),
         ];
         for (name, signature, asked, expected) in table {
             let mut headers = HeaderMap::new();
             headers.insert("Response-Timestamp", HeaderValue::from_static("2026-01-02T03:04:05Z"));
             if let Some(signature) = signature {
-                headers.insert("Signature", HeaderValue::from_str(signature).unwrap());
+                headers.insert("Signature", HeaderValue::from_str(&signature).unwrap());
             }
-            assert_eq!(authenticity(&headers, Some(body), *asked), *expected, "{name}");
+            assert_eq!(authenticity(&headers, Some(body), asked), expected, "{name}");
         }
         let mut headers = HeaderMap::new();
         headers.insert("Signature", HeaderValue::from_str(&by("new", good)).unwrap());
-        assert_eq!(authenticity(&headers, Some(body), asked), Wrong, "no timestamp");
+        assert_eq!(authenticity(&headers, Some(body), asked), wrong, "no timestamp");
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, Request, Url, header::CONTENT_TYPE};
 use std::{
-    collections::BTreeMap,
     error::Error,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -75,11 +75,7 @@ enum NoAnswer {
 
 impl<C: Clock> Client<C> {
     /// Fails where TLS cannot be set up, for want of root certificates for example.
-    pub fn new(
-        doku: &config::Doku,
-        merchants: &BTreeMap<MerchantName, config::Merchant>,
-        clock: C,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(doku: &config::Doku, accounts: Accounts, clock: C) -> Result<Self, reqwest::Error> {
         // An error says that another part of the process installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let concurrency = usize::try_from(doku.concurrency).unwrap_or(usize::MAX);
@@ -93,12 +89,12 @@ impl<C: Clock> Client<C> {
             .connect_timeout(doku.connect_timeout)
             .timeout(doku.timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(concurrency.saturating_mul(merchants.len()))
+            .pool_max_idle_per_host(concurrency.saturating_mul(accounts.all().len()))
             .user_agent(concat!("jenius-pay/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self {
             http,
-            accounts: Accounts::new(merchants),
+            accounts,
             base_url: doku.base_url.clone(),
             response_signature: doku.response_signature,
             clock,
@@ -121,6 +117,7 @@ impl<C: Clock> Client<C> {
                     self.drift.note(theirs, now);
                 }
                 let asked = Asked {
+                    merchant: &call.account.merchant,
                     keys: &call.account.keys,
                     client_id: &call.account.client_id,
                     request_id: call.request_id,
@@ -171,7 +168,7 @@ impl<C: Clock> Client<C> {
     }
 
     /// A stored request goes only to the account and host it was made for.
-    fn account_of(&self, request: &StoredRequest) -> Option<&KeyedAccount> {
+    fn account_of(&self, request: &StoredRequest) -> Option<Arc<KeyedAccount>> {
         self.accounts.of_client_id(&request.client_id).filter(|_| request.base_url == self.base_url)
     }
 
@@ -186,11 +183,11 @@ impl<C: Clock> Client<C> {
 
 impl<C: Clock> Gateway for Client<C> {
     fn account(&self, merchant: &MerchantName) -> Option<Account> {
-        self.accounts.of_merchant(merchant).map(|account| self.public(account))
+        self.accounts.of_merchant(merchant).map(|account| self.public(&account))
     }
 
     fn accounts(&self) -> Vec<Account> {
-        self.accounts.iter().map(|account| self.public(account)).collect()
+        self.accounts.all().iter().map(|account| self.public(account)).collect()
     }
 
     async fn send(&self, request: &StoredRequest) -> SendLearned {
@@ -204,7 +201,7 @@ impl<C: Clock> Gateway for Client<C> {
         };
         let call = Call {
             operation: request.kind.into(),
-            account,
+            account: &account,
             request_id: request.request_id.as_str(),
             url: format!("{}{path}", request.base_url),
             body: Some(&request.body),
@@ -228,7 +225,7 @@ impl<C: Clock> Gateway for Client<C> {
         let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
         let call = Call {
             operation: Operation::Check,
-            account,
+            account: &account,
             request_id: &uuid::Uuid::new_v4().to_string(),
             url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
             body: None,

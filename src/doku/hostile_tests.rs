@@ -185,7 +185,10 @@ proptest! {
         let response = reqwest::Response::from(response.body(body).unwrap());
         let _ = answer::response_time(response.headers());
         let keys = Keys { current: "SK-1".into(), previous: vec!["SK-0".into()] };
-        let asked = Asked { keys: &keys, client_id: "MCH-1", request_id: "R", target: "/x", is_get: true };
+        let merchant = MerchantName::default_account();
+        let asked = Asked {
+            merchant: &merchant, keys: &keys, client_id: "MCH-1", request_id: "R", target: "/x", is_get: true,
+        };
         let now = DateTime::<Utc>::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let answer = answer::read(response, asked, now).now_or_never().unwrap();
         prop_assert!(answer.authenticity != Authenticity::Signed);

@@ -14,6 +14,7 @@ use crate::{
         notification::{Notification, SignedHeaders},
     },
     flow::ports::{NotificationReader, ReceivedNotification},
+    metric,
 };
 
 /// A longer invoice number is no invoice of ours, nor of any channel of the account's.
@@ -104,7 +105,9 @@ fn kept(written: &str) -> String {
 
 impl NotificationReader for Verifier {
     fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Option<MerchantName> {
-        Self::verify(self, headers, body).ok().map(|verified| verified.merchant)
+        let verified = Self::verify(self, headers, body).ok()?;
+        metric::key_verified(verified.merchant.as_str(), verified.key.into());
+        Some(verified.merchant)
     }
 
     fn read(&self, received: &ReceivedNotification) -> Option<Notification> {

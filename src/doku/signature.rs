@@ -3,6 +3,7 @@
 //! The bytes that are hashed are the bytes that travel: a body is never serialised again to sign or verify
 //! it. What is compared is the decoded HMAC, in constant time.
 
+use crate::metric;
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
@@ -51,6 +52,15 @@ pub struct Keys {
 pub enum KeyAge {
     Current,
     Previous,
+}
+
+impl From<KeyAge> for metric::Key {
+    fn from(age: KeyAge) -> Self {
+        match age {
+            KeyAge::Current => Self::Current,
+            KeyAge::Previous => Self::Previous,
+        }
+    }
 }
 
 /// The digest line's value for a body.

@@ -4,7 +4,7 @@
 
 use super::error::store_error;
 use crate::flow::ports::{Outbox, OutboxEvent, RelaySeat, StoreError};
-use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, FromRow, PgConnection, PgPool};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -17,14 +17,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// A relay reads the outbox every second; one that does not is frozen, and its seat another's.
 const IDLE_SESSION_MAX: &str = "60s";
 
-/// Where a relay asks for the seat.
+/// Where a relay asks for the seat: as the pool connects, on a connection of its own.
 pub struct PostgresSeat {
-    options: PgConnectOptions,
+    pool: PgPool,
 }
 
 impl PostgresSeat {
-    pub fn new(options: PgConnectOptions) -> Self {
-        Self { options: options.options([("idle_session_timeout", IDLE_SESSION_MAX)]) }
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
     }
 }
 
@@ -32,7 +32,9 @@ impl RelaySeat for PostgresSeat {
     type Outbox = ActiveOutbox;
 
     async fn take(&self) -> Result<Option<ActiveOutbox>, StoreError> {
-        let mut connection = answered(PgConnection::connect_with(&self.options)).await?;
+        let options = self.pool.connect_options().as_ref().clone();
+        let options = options.options([("idle_session_timeout", IDLE_SESSION_MAX)]);
+        let mut connection = answered(PgConnection::connect_with(&options)).await?;
         let seated: bool = answered(
             sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK).fetch_one(&mut connection),
         )

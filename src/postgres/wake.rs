@@ -4,10 +4,7 @@
 
 use super::{PostgresStore, error::store_error, pool, tx::answered};
 use crate::flow::ports::StoreError;
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgListener},
-};
+use sqlx::{PgPool, postgres::PgListener};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
@@ -41,16 +38,13 @@ impl PostgresStore {
 
     /// Wakes this process when others have committed what it waits for: pauses, and events where it relays.
     /// On a connection of its own, which the pool need not spare. Runs for ever.
-    pub fn listen_for_others(
-        &self,
-        options: PgConnectOptions,
-        relays: bool,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    pub fn listen_for_others(&self, relays: bool) -> impl Future<Output = ()> + Send + 'static {
+        let inner = Arc::clone(&self.inner);
         let outbox = relays.then(|| (OUTBOX, self.outbox_changed()));
         let channels: Vec<_> = outbox.into_iter().chain([(PAUSES, self.pauses_changed())]).collect();
         async move {
-            let own = pool::pool(options, 1);
             loop {
+                let own = pool::pool(inner.pool.connect_options().as_ref().clone(), 1);
                 if let Err(error) = listen(&own, &channels).await {
                     tracing::debug!(%error, "nobody is woken by others: they look every second");
                 }

@@ -7,6 +7,7 @@
 use super::{
     health::{Board, Health, LinkHealth},
     topology::Names,
+    url::{BadUrl, read},
 };
 use crate::domain::retry::RetryPolicy;
 use futures_util::{StreamExt, stream::BoxStream};
@@ -33,10 +34,10 @@ use tokio_util::sync::CancellationToken;
 /// No answer from the broker takes longer. Declaring a quorum queue in a busy cluster takes seconds.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// From the first packet to an open AMQP connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that says nothing for twice as long is gone.
-const HEARTBEAT_SECONDS: u16 = 10;
+pub(super) const HEARTBEAT_SECONDS: u16 = 10;
 /// A link that worked for so long starts the schedule of reconnects anew. A broker that was killed may
 /// let clients in and throw them out again and again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
@@ -93,15 +94,10 @@ pub(super) async fn bounded_by<T>(
     }
 }
 
-/// A URL that names no broker. The URL itself is not shown: it holds the password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("amqp.url: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://; the virtual host `/` is `%2f`")]
-pub struct BadUrl;
-
 /// The broker: where it is, what everything on it is called, and how the links to it are.
 #[derive(Clone)]
 pub struct Broker {
-    uri: AMQPUri,
+    uri: Arc<Mutex<AMQPUri>>,
     names: Arc<Names>,
     board: Board,
 }
@@ -120,9 +116,15 @@ impl Broker {
     pub fn new(url: &SecretString, names: Names) -> Result<Self, BadUrl> {
         // lapin takes the process's provider; the first one installed stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let uri = parse_url(url.expose_secret())?;
+        let uri = read(url.expose_secret())?;
         let place = format!("{}:{}, virtual host {}", uri.authority.host, uri.authority.port, uri.vhost);
-        Ok(Self { uri, names: Arc::new(names), board: Board::new(&place) })
+        Ok(Self { uri: Arc::new(Mutex::new(uri)), names: Arc::new(names), board: Board::new(&place) })
+    }
+
+    /// Every link that is opened from now on uses this URL; those that are open stay.
+    pub fn exchange_url(&self, url: &SecretString) -> Result<(), BadUrl> {
+        *self.uri.lock().unwrap_or_else(PoisonError::into_inner) = read(url.expose_secret())?;
+        Ok(())
     }
 
     pub fn names(&self) -> &Names {
@@ -151,10 +153,11 @@ impl Broker {
         let opening = Opening::default();
         let socket = opening.socket.clone();
         let runtime = lapin::runtime::default_runtime().map_err(|e| BrokerError::failed("connecting", e))?;
+        let uri = self.uri.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let properties =
             ConnectionProperties::default().with_connection_name(format!("jenius-pay {name}").into());
         let connecting = lapin::Connection::connector(
-            self.uri.clone(),
+            uri,
             runtime,
             async move |uri: AMQPUri, runtime| {
                 // lapin would wait for as long as the kernel tries, on a thread of its own.
@@ -185,29 +188,6 @@ impl Broker {
         let link = Link { connection, _socket: opening, health, blocked: watch::Sender::new(false) };
         Ok((link, events))
     }
-}
-
-/// lapin's own reading, except: the virtual host of a URL that ends in `/` is `/` and not the empty
-/// one; an IPv6 address is not taken for `localhost`; heartbeats and frames are ours to choose.
-fn parse_url(text: &str) -> Result<AMQPUri, BadUrl> {
-    const VHOST_BYTES_MAX: usize = 255;
-    let mut uri: AMQPUri = text.parse().map_err(|_| BadUrl)?;
-    let url: url::Url = text.parse().map_err(|_| BadUrl)?;
-    match url.host() {
-        Some(url::Host::Ipv6(address)) => uri.authority.host = address.to_string(),
-        Some(url::Host::Domain(_) | url::Host::Ipv4(_)) => {}
-        None => return Err(BadUrl),
-    }
-    if uri.vhost.is_empty() {
-        uri.vhost = "/".to_owned();
-    }
-    if uri.vhost.len() > VHOST_BYTES_MAX {
-        return Err(BadUrl);
-    }
-    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
-    uri.query.connection_timeout = u64::try_from(CONNECT_LIMIT.as_millis()).ok();
-    uri.query.frame_max = None;
-    Ok(uri)
 }
 
 pub(super) type Events = BoxStream<'static, Event>;
@@ -364,28 +344,6 @@ pub(super) async fn keep_connected(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_names_host_and_virtual_host() {
-        let of = |text: &str| parse_url(text).map(|u| (u.authority.host, u.authority.port, u.vhost));
-        let expect = |host: &str, port, vhost: &str| Ok((host.to_owned(), port, vhost.to_owned()));
-        assert_eq!(of("amqp://h"), expect("h", 5672, "/"));
-        assert_eq!(of("amqp://h/"), expect("h", 5672, "/"));
-        assert_eq!(of("amqp://h:1/%2f"), expect("h", 1, "/"));
-        assert_eq!(of("amqps://u:p%40@h/shop"), expect("h", 5671, "shop"));
-        assert_eq!(of("amqp://[::1]:5/x"), expect("::1", 5, "x"));
-        assert_eq!(of("amqp://10.0.0.7:5/x"), expect("10.0.0.7", 5, "x"));
-        for bad in ["", "h:5672", "http://h", "amqp:h", "amqp://", "amqp://h:99999"] {
-            assert_eq!(of(bad), Err(BadUrl), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn the_limits_are_ours_whatever_the_url_says() {
-        let uri = parse_url("amqp://h?heartbeat=0&frame_max=1&connection_timeout=0").unwrap();
-        assert_eq!(uri.query.heartbeat, Some(HEARTBEAT_SECONDS));
-        assert_eq!((uri.query.frame_max, uri.query.connection_timeout), (None, Some(10_000)));
-    }
 
     #[test]
     fn nobody_shows_the_password() {

@@ -10,6 +10,7 @@ pub mod publisher;
 #[cfg(test)]
 mod tests;
 pub mod topology;
+mod url;
 pub mod watch;
 pub mod wire;
 

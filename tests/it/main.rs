@@ -28,5 +28,6 @@ mod prune;
 mod readme_clients;
 mod reports;
 mod rules;
+mod secrets;
 mod soak;
 mod tls;

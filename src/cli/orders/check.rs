@@ -4,7 +4,7 @@ use super::{Which, reader, tell_pauses};
 use crate::{
     cli::{print, timeline},
     config::{Needs, Parts, Source},
-    doku::{client::Client, clock::SystemClock},
+    doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
         learned::{InquiryFinding, InquiryLearned},
         money::ReportedAmount,
@@ -27,7 +27,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let before = args.order.fetch(&pool).await?;
     tell_pauses(&pool, false).await?;
     let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
-    let gateway = Client::new(&parts.doku, &parts.merchants, SystemClock)?;
+    let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
     let Which { merchant, invoice } = &args.order;
     let learned = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
     let after = args.order.fetch(&pool).await?;

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::domain::{Time, ids::RequestId, money::Rupiah};
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -151,7 +154,7 @@ fn client(base_url: &str) -> Client<FixedClock> {
         previous_secret_keys: vec!["SK-old".into()],
     };
     let merchants = BTreeMap::from([(MerchantName::default_account(), merchant)]);
-    Client::new(&doku, &merchants, FixedClock).unwrap()
+    Client::new(&doku, Accounts::new(&merchants), FixedClock).unwrap()
 }
 
 const BODY: &str = r#"{ "kept" : "byte for byte" }"#;

@@ -84,7 +84,7 @@ async fn a_duplicate_publishes_a_known_outcome_again_with_the_same_event_id() {
         assert_eq!(told[0], told[1]);
         let free = "SELECT count(*) FROM outbox WHERE order_key IS NULL";
         assert_eq!(db.number(free).await, 0, "the first publication is still to come: it keeps its turn");
-        let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
         let sequences: Vec<_> =
             outbox.unpublished(10, &[]).await.unwrap().iter().map(|e| e.sequence).collect();
         outbox.mark_published(&sequences).await.unwrap();

@@ -63,7 +63,7 @@ async fn a_pause_wakes_other_processes_at_once() {
     on_a_database(|db| async move {
         let plan = db.store.inner.plan.clone();
         let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), plan, Arc::new(|| 0.5));
-        let listening = tokio::spawn(elsewhere.listen_for_others(db.options.clone(), false));
+        let listening = tokio::spawn(elsewhere.listen_for_others(false));
         let changed = elsewhere.pauses_changed();
         let (mut woken, end) = (false, Instant::now() + Duration::from_secs(20));
         // The first may come before it listens.

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 #[tokio::test]
 async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
     on_a_database(|db| async move {
-        let (first, second) = (PostgresSeat::new(db.options.clone()), PostgresSeat::new(db.options.clone()));
+        let (first, second) = (PostgresSeat::new(db.pool.clone()), PostgresSeat::new(db.pool.clone()));
         let mut active = first.take().await.unwrap().unwrap();
         assert!(second.take().await.unwrap().is_none());
         let end = "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -34,7 +34,7 @@ async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
 async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
     on_a_database(|db| async move {
         db.paid_order("INV-1").await;
-        let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
         let events = outbox.unpublished(10, &[]).await.unwrap();
         let keys: Vec<_> = events.iter().map(|e| e.routing_key.as_str()).collect();
         assert_eq!(keys, ["payment.accepted", "order.paid"]);
@@ -78,7 +78,7 @@ async fn a_commit_wakes_a_relay_in_another_process() {
         let plan = db.store.inner.plan.clone();
         let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), plan, Arc::new(|| 0.5));
         let (_here, relay_is_here) = tokio::sync::watch::channel(false);
-        let listening = tokio::spawn(elsewhere.listen_for_others(db.options.clone(), true));
+        let listening = tokio::spawn(elsewhere.listen_for_others(true));
         let telling = tokio::spawn(db.store.tell_other_relays(relay_is_here));
         let mut woken = false;
         // The first commits may come before it listens.

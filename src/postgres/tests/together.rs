@@ -182,7 +182,7 @@ async fn no_table_is_read_as_a_whole() {
             for reconciled in join_all(said.iter().map(|said| db.store.reconcile(&merchant, said))).await {
                 reconciled.unwrap();
             }
-            let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+            let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
             let sequences: Vec<_> =
                 outbox.unpublished(1000, &[]).await.unwrap().iter().map(|event| event.sequence).collect();
             outbox.mark_published(&sequences).await.unwrap();

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod child;
 pub mod commands;
 pub mod database;
+pub mod mounted;
 pub mod proof;
 pub mod proxy;
 pub mod raw;

@@ -1,0 +1,123 @@
+//! Secrets that change while the process runs: read again on SIGHUP, and taken all together or not at all.
+//!
+//! Only secrets are. A merchant's Client-Id and the places of DOKU, the database and the broker belong to
+//! what is in flight: orders would be stranded, claims torn apart from their records.
+
+use crate::{
+    config::{Faults, Parts, Said, same_but_for_its_user},
+    doku::account::Accounts,
+    postgres::{self, PgPool},
+    rabbit::Broker,
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What must not change along with a secret.
+const BOUND: [&str; 3] = ["doku.base_url", "doku.environment", "client_id"];
+
+/// Whoever uses a secret, and what was said last.
+pub struct Secrets {
+    taken: Mutex<Taken>,
+    pub accounts: Accounts,
+    broker: Broker,
+    pool: OnceLock<PgPool>,
+}
+
+struct Taken {
+    said: Said,
+    database: Option<SecretString>,
+    amqp: Option<SecretString>,
+}
+
+impl Secrets {
+    pub fn new(parts: &Parts, broker: Broker) -> Self {
+        Self {
+            taken: Mutex::new(Taken::of(parts)),
+            accounts: Accounts::new(&parts.merchants),
+            broker,
+            pool: OnceLock::new(),
+        }
+    }
+
+    /// The pool whose next connections use what is read again.
+    pub fn of_pool(&self, pool: &PgPool) {
+        // Set once, by the one start.
+        let _ = self.pool.set(pool.clone());
+    }
+
+    /// Takes what a second reading says, and tells which keys changed, never their values.
+    pub fn renew(&self, read: Result<Parts, Faults>) {
+        match self.take(read) {
+            Ok(changed) if changed.is_empty() => tracing::info!("secrets were read again: none has changed"),
+            Ok(changed) => tracing::info!(changed = changed.join(", "), "secrets were read again and taken"),
+            Err(problem) => tracing::error!(problem, "secrets were read again; the old ones stay"),
+        }
+    }
+
+    fn take(&self, read: Result<Parts, Faults>) -> Result<Vec<String>, String> {
+        let parts = read.map_err(|faults| faults.in_a_line())?;
+        let mut taken = self.lock();
+        let difference = taken.said.difference(&parts.said);
+        let bound: Vec<&String> = difference.others.iter().filter(|name| is_bound(name)).collect();
+        if !bound.is_empty() {
+            return Err(format!("{}: changed too; allowed with a restart only", joined(&bound)));
+        }
+        let next = Taken::of(&parts);
+        for (name, old, new) in
+            [("database.url", &taken.database, &next.database), ("amqp.url", &taken.amqp, &next.amqp)]
+        {
+            if !same_place(old.as_ref(), new.as_ref()) {
+                return Err(format!(
+                    "{name}: another place; allowed without a restart: another user or password"
+                ));
+            }
+        }
+        // What may fail comes first.
+        let options = parts.database.as_ref().map(postgres::connect_options).transpose();
+        let options = options.map_err(|error| error.to_string())?;
+        if let Some(amqp) = &parts.amqp {
+            self.broker.exchange_url(&amqp.url).map_err(|error| error.to_string())?;
+        }
+        if let Some((pool, options)) = self.pool.get().zip(options) {
+            pool.set_connect_options(options);
+        }
+        self.accounts.exchange(&parts.merchants);
+        taken.said.take_secrets(&parts.said);
+        (taken.database, taken.amqp) = (next.database, next.amqp);
+        if !difference.others.is_empty() {
+            let waiting: Vec<&String> = difference.others.iter().collect();
+            tracing::warn!(changed = joined(&waiting), "no secrets: they change with a restart");
+        }
+        Ok(difference.secrets)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn of(parts: &Parts) -> Self {
+        Self {
+            said: parts.said.clone(),
+            database: parts.database.as_ref().map(|database| database.url.clone()),
+            amqp: parts.amqp.as_ref().map(|amqp| amqp.url.clone()),
+        }
+    }
+}
+
+fn is_bound(name: &str) -> bool {
+    BOUND.iter().any(|bound| name == *bound || name.ends_with(&format!(".{bound}")))
+}
+
+fn same_place(old: Option<&SecretString>, new: Option<&SecretString>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => same_but_for_its_user(old.expose_secret(), new.expose_secret()),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn joined(names: &[&String]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}
