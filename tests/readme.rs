@@ -216,6 +216,7 @@ fn files() -> String {
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
         ("deploy/kubernetes/", "A Deployment for each role; `example/` is a cluster's own."),
+        ("deploy/sbom", "Prints what the program is made of."),
         ("deploy/systemd/", "A hardened unit with all roles, and one that migrates."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
         (

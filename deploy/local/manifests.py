@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What must hold of the Compose and Kubernetes files: manifests.py compose|kubernetes DEPLOY SCHEMAS
+"""What must hold of Compose, Kubernetes and the list of parts: manifests.py compose|kubernetes|sbom DEPLOY SCHEMAS
 
-For `check`. DEPLOY is the folder to check, SCHEMAS one with the wheels of kubernetes-validate and check-jsonschema, of
-which only the schemas are read. Prints every fault; exit code 1 where there is one.
+For `check`. DEPLOY is the folder to check, SCHEMAS one with wheels (kubernetes-validate, check-jsonschema and
+cyclonedx-python-lib), of which only the schemas are read. Prints every fault; exit code 1 where there is one.
 """
 
 import functools
@@ -218,8 +218,25 @@ def check_services(services, pods):
                 fault(service["metadata"]["name"], f"no pod of it has the port {port['targetPort']}")
 
 
+# --- the list of parts ---------------------------------------------------------------------------------------
+
+
+def sbom(deploy, schemas):
+    source = wheel(schemas, "cyclonedx_python_lib")
+    schema, *others = (
+        json.loads(source.read(f"cyclonedx/schema/_res/{name}.SNAPSHOT.schema.json"))
+        for name in ("bom-1.5", "spdx", "jsf-0.82")
+    )
+    listed = json.loads(subprocess.run([deploy / "sbom"], check=True, stdout=subprocess.PIPE).stdout)
+    store = {other["$id"]: other for other in others}
+    judge("sbom", listed, schema, jsonschema.RefResolver(schema["$id"], schema, store=store))
+    for part in listed["components"]:
+        if "licenses" not in part or "hashes" not in part:
+            fault("sbom", f"{part['name']} has no licence, or no checksum")
+
+
 def main():
-    {"compose": compose, "kubernetes": kubernetes}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
+    {"compose": compose, "kubernetes": kubernetes, "sbom": sbom}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
     print("\n".join(FAULTS))
     sys.exit(bool(FAULTS))
 

@@ -6,6 +6,7 @@ mod dashboard;
 mod manifests;
 mod queries;
 mod runbook;
+mod supply;
 
 use std::path::PathBuf;
 
