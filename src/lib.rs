@@ -13,6 +13,7 @@ pub mod metric;
 pub mod postgres;
 pub mod rabbit;
 pub mod sandbox;
+pub mod schema;
 pub mod shutdown;
 pub mod startup;
 pub mod telemetry;

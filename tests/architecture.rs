@@ -12,7 +12,7 @@ const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// A folder (or file) of `src`, and what of this crate it may import besides itself.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     // The windows that a crash may strike are named where they are: between the steps of the stories.
     ("flow", &["domain", "metric", "shutdown", "crash"]),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("shutdown", &[]),
     ("telemetry", &[]),
     ("startup", &[]),
+    ("schema", &["domain"]),
     ("doku", EDGE),
     ("postgres", EDGE),
     ("rabbit", EDGE),
@@ -33,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("cli", ANYTHING),
     ("main", ANYTHING),
 ];
-const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown", "crash"];
+const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown", "crash", "schema"];
 const ANYTHING: &[&str] = &[
     "domain",
     "flow",
@@ -47,6 +48,7 @@ const ANYTHING: &[&str] = &[
     "rabbit",
     "http",
     "sandbox",
+    "schema",
     "bench",
     "app",
     "cli",

@@ -34,30 +34,8 @@ fn code(text: &str) -> String {
 }
 
 fn events() -> String {
-    let rows = EventType::ALL.map(|event| vec![code(event.routing_key()), meaning(event).to_owned()]);
+    let rows = EventType::ALL.map(|event| vec![code(event.routing_key()), event.meaning().to_owned()]);
     table(&["event", "what it tells"], rows)
-}
-
-fn meaning(event: EventType) -> &'static str {
-    match event {
-        EventType::PaymentAccepted => "DOKU took the payment request; the customer has still to pay",
-        EventType::PaymentDeclined => "DOKU said no",
-        EventType::PaymentUnresolved => {
-            "the budget is spent and nobody knows what DOKU did; the order is in review"
-        }
-        EventType::PaymentAbandoned => "the budget is spent and DOKU certainly did nothing",
-        EventType::RefundAccepted => "DOKU refunds",
-        EventType::RefundDeclined => "DOKU does not refund; the order is `paid` again",
-        EventType::RefundUnresolved => "nobody knows whether DOKU refunded; the order is in review",
-        EventType::RefundAbandoned => "DOKU certainly did not refund; the order is `paid` again",
-        EventType::OrderPaid => "the payment is confirmed; at most once for an order",
-        EventType::OrderFailed => "confirmed as not paid",
-        EventType::OrderExpired => "confirmed as not paid in time",
-        EventType::OrderRefunded => "the refund is a fact",
-        EventType::OrderReview => "evidence names another amount, or nobody could find out for too long",
-        EventType::OrderResolved => "decided for a state that had been announced before",
-        EventType::CommandRejected => "the command broke a rule; nothing reached DOKU",
-    }
 }
 
 /// Every move of the table, and the two claims, which are not announced.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Exit codes: 0 done; 1 it failed at run time; 2 usage or
 //! configuration.
 
+pub mod asyncapi;
 mod bench;
 mod event_line;
 mod health;
@@ -62,6 +63,8 @@ enum Command {
     Prune(prune::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
+    /// Prints the contract: the AsyncAPI 3.0 document of every message.
+    Asyncapi(asyncapi::Args),
     /// Measures the service, beside a plain worker and the machine's own parts.
     Bench(bench::Args),
 }
@@ -84,6 +87,7 @@ impl Cli {
             Command::Resume(args) => pause::resume(args, &source).await,
             Command::Prune(args) => prune::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
+            Command::Asyncapi(args) => asyncapi::run(&args),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }
     }

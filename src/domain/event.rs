@@ -96,6 +96,31 @@ impl EventType {
         }
     }
 
+    /// What it tells, in a sentence for README and for programs that show the contract.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::PaymentAccepted => "DOKU took the payment request; the customer has still to pay",
+            Self::PaymentDeclined => "DOKU said no",
+            Self::PaymentUnresolved => {
+                "the budget is spent and nobody knows what DOKU did; the order is in review"
+            }
+            Self::PaymentAbandoned => "the budget is spent and DOKU certainly did nothing",
+            Self::RefundAccepted => "DOKU refunds",
+            Self::RefundDeclined => "DOKU does not refund; the order is `paid` again",
+            Self::RefundUnresolved => "nobody knows whether DOKU refunded; the order is in review",
+            Self::RefundAbandoned => "DOKU certainly did not refund; the order is `paid` again",
+            Self::OrderPaid => "the payment is confirmed; at most once for an order",
+            Self::OrderFailed => "confirmed as not paid",
+            Self::OrderExpired => "confirmed as not paid in time",
+            Self::OrderRefunded => "the refund is a fact",
+            Self::OrderReview => {
+                "evidence names another amount, or nobody could find out for too long: a person must decide"
+            }
+            Self::OrderResolved => "an operator decided for a state that had been announced before",
+            Self::CommandRejected => "the command broke a rule; nothing reached DOKU",
+        }
+    }
+
     /// Whether the event speaks of the refund's command rather than the payment's.
     pub fn is_about_refund(self) -> bool {
         match self {

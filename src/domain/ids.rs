@@ -12,19 +12,23 @@ pub struct NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(String);
 
         impl $name {
+            pub const CHARS_MAX: usize = $max;
             /// What is allowed, in words.
             pub const ALLOWED: &'static str = $allowed;
+            /// Its characters as a regular expression, for whoever describes the rule to a program.
+            pub const PATTERN: &'static str = $pattern;
 
             pub fn parse(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
                 let check: fn(&str) -> bool = $check;
-                if check(&text) { Ok(Self(text)) } else { Err(NameError { what: $what, allowed: $allowed }) }
+                let fits = !text.is_empty() && text.chars().nth(Self::CHARS_MAX).is_none();
+                if fits && check(&text) { Ok(Self(text)) } else { Err(NameError { what: $what, allowed: $allowed }) }
             }
 
             pub fn as_str(&self) -> &str {
@@ -44,9 +48,10 @@ name!(
     /// The configured name of one DOKU account. Not DOKU's Client-Id.
     MerchantName,
     "merchant",
+    32,
     "1–32 of a-z, 0-9 and _",
-    |t| (1..=32).contains(&t.len())
-        && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    "^[a-z0-9_]+$",
+    |t| t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 );
 
 impl MerchantName {
@@ -60,11 +65,16 @@ name!(
     /// An order's number, unique within a merchant; a payment's Request-Id too (specification, step 1).
     InvoiceNumber,
     "invoice number",
+    64,
     "1–64 visible ASCII characters without a space, not `.` or `..`",
-    |t| (1..=64).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()) && t != "." && t != ".."
+    "^[!-~]+$",
+    |t| t.bytes().all(|b| b.is_ascii_graphic()) && !InvoiceNumber::REFUSED.contains(&t)
 );
 
 impl InvoiceNumber {
+    /// In a path they are folders.
+    pub const REFUSED: [&'static str; 2] = [".", ".."];
+
     /// Whether the number needs no percent-encoding in a path. What DOKU makes of an encoded one is
     /// documented nowhere, so its "not found" for such a number proves nothing.
     pub fn is_plain(&self) -> bool {
@@ -76,25 +86,31 @@ name!(
     /// DOKU's idempotency key: the same id with the same body gets the same answer.
     RequestId,
     "Request-Id",
+    128,
     "1–128 visible ASCII characters",
-    |t| (1..=128).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic())
+    "^[!-~]+$",
+    |t| t.bytes().all(|b| b.is_ascii_graphic())
 );
 
 name!(
     /// The `id` an upstream service gave to its command.
     CommandId,
     "id",
+    128,
     "1–128 visible ASCII characters",
-    |t| (1..=128).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic())
+    "^[!-~]+$",
+    |t| t.bytes().all(|b| b.is_ascii_graphic())
 );
 
 name!(
     /// The `source` of a command: a URI reference that names the upstream service.
     CommandSource,
     "source",
+    255,
     "1–255 characters, a URI reference",
-    |t| (1..=255).contains(&t.chars().count())
-        && !t.chars().any(|c| c.is_control() || c.is_whitespace() || "<>\"{}|\\^`".contains(c))
+    // White space and control characters as Rust knows them: `\s` is not the same everywhere.
+    r#"^[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000<>"{}|\\^`]+$"#,
+    |t| !t.chars().any(|c| c.is_control() || c.is_whitespace() || "<>\"{}|\\^`".contains(c))
 );
 
 /// What makes two commands the same one.
@@ -135,6 +151,19 @@ mod tests {
         assert!(CommandSource::parse("two words").is_err());
         for good in ["INV/2026/001", "...", "$x"] {
             assert!(InvoiceNumber::parse(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_names_the_length() {
+        for (allowed, max) in [
+            (MerchantName::ALLOWED, MerchantName::CHARS_MAX),
+            (InvoiceNumber::ALLOWED, InvoiceNumber::CHARS_MAX),
+            (RequestId::ALLOWED, RequestId::CHARS_MAX),
+            (CommandId::ALLOWED, CommandId::CHARS_MAX),
+            (CommandSource::ALLOWED, CommandSource::CHARS_MAX),
+        ] {
+            assert!(allowed.starts_with(&format!("1–{max} ")), "{allowed}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 pub const HEADERS: [&str; 4] = ["Client-Id", "Request-Id", "Request-Timestamp", "Signature"];
 
 /// Longer headers are nobody's: DOKU's own limit for a Request-Id is 128.
-const HEADER_BYTES_MAX: usize = 256;
+pub const HEADER_BYTES_MAX: usize = 256;
 
 /// The signed headers of one notification, whoever sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]

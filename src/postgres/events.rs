@@ -1,7 +1,13 @@
 //! The bytes of an event: a CloudEvent in structured mode, written once, in the transaction of the change
 //! it tells of. Nothing of the request's body is in it: no name, phone, e-mail or cash tag.
 
-use super::{error::Done, rejections::TRACE_CHARS_MAX, rows::storable, writes::Statement};
+use super::{
+    error::Done,
+    event_body::{CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, ViolationData},
+    rejections::TRACE_CHARS_MAX,
+    rows::storable,
+    writes::Statement,
+};
 use crate::{
     domain::{
         Time,
@@ -32,65 +38,6 @@ pub(super) struct NewEvent {
     pub body: Vec<u8>,
 }
 
-#[derive(Serialize)]
-struct CloudEvent<'a, D> {
-    specversion: &'static str,
-    id: String,
-    source: &'a str,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tracestate: Option<&'a str>,
-    data: D,
-}
-
-#[derive(Serialize)]
-struct OrderData<'a> {
-    merchant: &'a str,
-    invoice_number: &'a str,
-    amount: String,
-    currency: &'static str,
-    state: &'static str,
-    previous_state: &'static str,
-    evidence: &'static str,
-    doku_status: Option<&'a str>,
-    command_id: Option<&'a str>,
-    command_source: Option<&'a str>,
-    request_id: Option<&'a str>,
-    error: Option<ErrorData<'a>>,
-    late: bool,
-}
-
-#[derive(Serialize)]
-struct ErrorData<'a> {
-    code: &'a str,
-    message: &'a str,
-    http_status: Option<u16>,
-}
-
-#[derive(Serialize)]
-struct RejectedData<'a> {
-    merchant: &'a str,
-    command_id: &'a str,
-    command_source: &'a str,
-    invoice_number: Option<&'a str>,
-    errors: Vec<ViolationData<'a>>,
-}
-
-#[derive(Serialize)]
-struct ViolationData<'a> {
-    code: &'static str,
-    field: &'a str,
-    message: &'a str,
-}
-
 /// An event of an order. `trace` is that of the command the event speaks of.
 pub(super) fn of_order(
     order_key: i64,
@@ -105,7 +52,7 @@ pub(super) fn of_order(
         merchant: order.merchant.as_str(),
         invoice_number: order.invoice_number.as_str(),
         amount: order.amount.to_string(),
-        currency: "IDR",
+        currency: CURRENCY,
         state: event.state.name(),
         previous_state: event.previous_state.name(),
         evidence: event.evidence.name(),

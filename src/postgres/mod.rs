@@ -12,6 +12,7 @@ mod claims;
 mod decisions;
 mod due;
 mod error;
+pub mod event_body;
 mod events;
 mod gauges;
 mod notifications;

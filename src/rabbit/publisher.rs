@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The routing key of a notification; the queue takes any.
-const NOTIFICATION_KEY: &str = "notification.received";
+pub const NOTIFICATION_KEY: &str = "notification.received";
 
 /// How long a publish waits for a link before it says that nothing is known.
 const AWAY_LIMIT: Duration = Duration::from_secs(5);

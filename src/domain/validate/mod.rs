@@ -4,9 +4,9 @@
 mod payment;
 mod reader;
 mod refund;
-mod rules;
+pub mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::{ids::InvoiceNumber, money::Rupiah};
 

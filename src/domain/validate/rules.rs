@@ -1,5 +1,6 @@
 //! The rule of each field, with the words that say what it allows. A field may be as long as the
-//! contract says, and where it says nothing as long as a body can be.
+//! contract says, and where it says nothing as long as a body can be. Whoever describes the rules reads
+//! them here.
 
 use super::{
     Code, Rules,
@@ -11,17 +12,19 @@ use url::Url;
 
 /// A text of one character or more.
 #[derive(Debug)]
-pub(super) struct Text {
-    /// Counts characters, not bytes.
-    length_max: usize,
-    pub(super) allowed: &'static str,
+pub struct Text {
+    /// Counts characters, not bytes; `usize::MAX` is no limit.
+    pub length_max: usize,
+    pub allowed: &'static str,
+    /// The rule as a regular expression, as far as it is one: for whoever describes it to a program.
+    pub pattern: &'static str,
     /// What is wrong with a text of an allowed length.
     fault: fn(&str) -> Option<Code>,
 }
 
 impl Text {
     const fn of(length_max: usize, allowed: &'static str) -> Self {
-        Self { length_max, allowed, fault: |_| None }
+        Self { length_max, allowed, pattern: "^[^\\u0000]*$", fault: |_| None }
     }
 
     /// The first rule that a text breaks: empty, too long, U+0000, then the field's own.
@@ -40,25 +43,27 @@ impl Text {
 
 /// A whole number.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) range: RangeInclusive<u64>,
-    pub(super) allowed: &'static str,
+pub struct Whole {
+    pub range: RangeInclusive<u64>,
+    pub allowed: &'static str,
 }
 
-const INVOICE_NUMBER: Text = Text {
-    length_max: 64,
+pub const INVOICE_NUMBER: Text = Text {
+    length_max: InvoiceNumber::CHARS_MAX,
     allowed: InvoiceNumber::ALLOWED,
+    pattern: InvoiceNumber::PATTERN,
     fault: |text| {
-        if matches!(text, "." | "..") {
+        if InvoiceNumber::REFUSED.contains(&text) {
             return Some(Code::NotAllowed);
         }
         (!text.bytes().all(|b| b.is_ascii_graphic())).then_some(Code::InvalidCharacters)
     },
 };
 
-const AMOUNT: Text = Text {
+pub const AMOUNT: Text = Text {
     length_max: 12,
     allowed: "a string of 1–12 digits without a leading zero, at least 1 (whole rupiah)",
+    pattern: "^[1-9][0-9]*$",
     fault: |text| {
         if !text.bytes().all(|b| b.is_ascii_digit()) {
             Some(Code::InvalidCharacters)
@@ -70,46 +75,55 @@ const AMOUNT: Text = Text {
     },
 };
 
-pub(super) const ITEM_NAME: Text = Text::of(255, "1–255 characters");
-pub(super) const ITEM_PRICE: Whole =
+pub const ITEM_NAME: Text = Text::of(255, "1–255 characters");
+pub const ITEM_PRICE: Whole =
     Whole { range: 0..=999_999_999_999, allowed: "an integer from 0 to 999999999999" };
-pub(super) const ITEM_QUANTITY: Whole = Whole { range: 1..=9999, allowed: "an integer from 1 to 9999" };
+pub const ITEM_QUANTITY: Whole = Whole { range: 1..=9999, allowed: "an integer from 1 to 9999" };
 
-pub(super) const SETTLEMENT_ACCOUNT: Text = Text::of(64, "1–64 characters");
-pub(super) const SETTLEMENT_FIX: Whole = Whole { range: 1..=u64::MAX, allowed: "an integer above 0" };
-pub(super) const PERCENTAGE: &str = "PERCENTAGE";
-pub(super) const FIX: &str = "FIX";
-pub(super) const SETTLEMENT_TYPE: Text = Text {
+pub const SETTLEMENT_ACCOUNT: Text = Text::of(64, "1–64 characters");
+pub const SETTLEMENT_FIX: Whole = Whole { range: 1..=u64::MAX, allowed: "an integer above 0" };
+pub const PERCENTAGE: &str = "PERCENTAGE";
+pub const FIX: &str = "FIX";
+pub const SETTLEMENT_TYPE: Text = Text {
     length_max: usize::MAX,
     allowed: "PERCENTAGE or FIX",
+    pattern: "^(PERCENTAGE|FIX)$",
     fault: |text| (![PERCENTAGE, FIX].contains(&text)).then_some(Code::NotAllowed),
 };
 
-pub(super) const CUSTOMER_NAME: Text = Text::of(64, "1–64 characters");
-pub(super) const CUSTOMER_PHONE: Text = Text {
+pub const CUSTOMER_NAME: Text = Text::of(64, "1–64 characters");
+pub const CUSTOMER_PHONE: Text = Text {
     length_max: 16,
     allowed: "a string of 1–16 digits",
+    pattern: "^[0-9]+$",
     fault: |text| (!text.bytes().all(|b| b.is_ascii_digit())).then_some(Code::InvalidCharacters),
 };
-pub(super) const CUSTOMER_EMAIL: Text = Text {
+pub const CUSTOMER_EMAIL: Text = Text {
     length_max: 400,
     allowed: "at most 400 characters with one @ and something on both sides of it",
+    pattern: "^[^@\\u0000]+@[^@\\u0000]+$",
     fault: |text| {
         let sides = text.split_once('@');
         let good = sides.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty() && !b.contains('@'));
         (!good).then_some(Code::InvalidFormat)
     },
 };
-pub(super) const REDIRECT_URL: Text = Text {
+pub const REDIRECT_URL: Text = Text {
     length_max: 512,
     allowed: "an absolute http or https URL of 1–512 characters",
+    pattern: HTTP_URL,
     fault: |text| http_url(text).is_none().then_some(Code::InvalidFormat),
 };
-pub(super) const CASH_TAG: Text = Text::of(30, "1–30 characters");
-pub(super) const REASON: Text = Text::of(255, "1–255 characters");
+pub const CASH_TAG: Text = Text::of(30, "1–30 characters");
+pub const REASON: Text = Text::of(255, "1–255 characters");
 
 /// Any text: the rule of an override depends on the configuration, see `override_fault`.
-pub(super) const OVERRIDE_URL: Text = Text::of(usize::MAX, "an absolute URL");
+pub const OVERRIDE_URL: Text = Text {
+    length_max: usize::MAX,
+    allowed: "an absolute URL with the configured path of notifications; https in production",
+    pattern: HTTP_URL,
+    fault: |_| None,
+};
 
 /// What is wrong with an override of the notification URL, and what is allowed. Only its host may differ
 /// from the registered one: the path is signed, and compared as it was written.
@@ -123,6 +137,13 @@ pub(super) fn override_fault(text: &str, rules: &Rules) -> Option<(Code, String)
     };
     Some((code, format!("an absolute {scheme} URL with the path {}", rules.notification_path)))
 }
+
+/// What a regular expression can say of `http_url`.
+const HTTP_URL: &str = concat!(
+    r"^[Hh][Tt][Tt][Pp][Ss]?://",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\\/?#]",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\\]*$",
+);
 
 struct HttpUrl<'t> {
     https: bool,

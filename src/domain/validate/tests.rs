@@ -1,7 +1,7 @@
 //! What several violations, the contract's allowances and any document at all come to. The table of
 //! every rule is in `table`.
 
-mod table;
+pub(crate) mod table;
 
 use super::{Code::*, *};
 use crate::domain::document::Document::{self, Array, Bool, Float, Integer, Null, Object};
@@ -32,7 +32,7 @@ fn shares(values: &[f64]) -> Document {
 }
 
 /// The specification's sample body, with everything optional.
-fn payment_data() -> Document {
+pub(crate) fn payment_data() -> Document {
     let url = s("https://another.example.com/payments/notifications");
     let info = [("override_notification_url", url), ("settlement", shares(&[10.0, 90.0]))];
     let customer = [("name", s("Astari")), ("email", s("Astari@doku.com")), ("phone", s("081288910205"))];
@@ -52,13 +52,13 @@ fn payment_data() -> Document {
     ])
 }
 
-fn refund_data() -> Document {
+pub(crate) fn refund_data() -> Document {
     let order = [("invoice_number", s("INV-1")), ("amount", s("61000")), ("reason", s("Cancel Order"))];
     object(&[("order", object(&order))])
 }
 
 /// `data` with the member at `path` (`a.b[0].c`) set, or taken away.
-fn with(mut data: Document, path: &str, value: Option<Document>) -> Document {
+pub(crate) fn with(mut data: Document, path: &str, value: Option<Document>) -> Document {
     let steps: Vec<&str> = path.split(['.', '[', ']']).filter(|step| !step.is_empty()).collect();
     let (last, parents) = steps.split_last().unwrap();
     let mut at = &mut data;
@@ -109,10 +109,10 @@ fn data_that_is_missing_or_no_object_is_one_error_of_data() {
     }
 }
 
-#[test]
-fn what_the_contract_allows_passes() {
+/// Values that a payment's members may have.
+pub(crate) fn allowed() -> Vec<(&'static str, Option<Document>)> {
     let settled = "additional_info.settlement";
-    let rows = [
+    vec![
         ("additional_info", None),
         ("additional_info", Some(Null)),
         ("additional_info", Some(object(&[("note", object(&[("deep", Null)]))]))),
@@ -130,8 +130,12 @@ fn what_the_contract_allows_passes() {
         ("customer.email", None),
         ("redirect_url", Some(s("http://localhost:3000?x=[1]"))),
         ("redirect_url", Some(s(&format!("https://test.com/{}", "x".repeat(495))))),
-    ];
-    for (field, value) in rows {
+    ]
+}
+
+#[test]
+fn what_the_contract_allows_passes() {
+    for (field, value) in allowed() {
         let data = with(payment_data(), field, value.clone());
         assert_eq!(payment_broken(&data), [], "{field} = {value:?}");
     }

@@ -5,13 +5,16 @@ use super::{Malformed, json, open};
 use crate::{
     domain::{
         document::Document,
-        notification::{MissingHeader, SignedHeaders},
+        notification::{HEADER_BYTES_MAX, MissingHeader, SignedHeaders},
     },
     flow::ports::ReceivedNotification,
+    schema,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
+use serde_json::json;
 
 pub const EVENT_TYPE: &str = "jenius.notification.received.v1";
 const SOURCE: &str = "/jenius-pay/ingress";
@@ -33,35 +36,60 @@ impl From<Malformed> for Unreadable {
     }
 }
 
-#[derive(Serialize)]
-struct Event<'a> {
+/// A notification as it came: a CloudEvent 1.0 in structured mode.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NotificationReceived")]
+pub struct Event<'a> {
+    #[schemars(transform = schema::constant("1.0"))]
     specversion: &'static str,
     id: &'a str,
+    /// Who took it in.
     source: &'static str,
+    #[schemars(transform = schema::constant(EVENT_TYPE))]
     r#type: &'static str,
+    #[schemars(with = "Option<&str>")]
     datacontenttype: &'static str,
     data: Data<'a>,
 }
 
-#[derive(Serialize)]
-struct Data<'a> {
+/// What was signed, byte for byte. There is either body or body_base64.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NotificationData", transform = one_body)]
+pub struct Data<'a> {
+    /// Where it was posted to. The signature is judged by the configured paths, not by this.
+    #[schemars(with = "Option<&str>")]
     request_target: &'a str,
     headers: Headers<'a>,
+    /// The exact text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::never_null)]
     body: Option<&'a str>,
+    /// The exact bytes, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::never_null, transform = schema::keyword("contentEncoding", "base64"))]
     body_base64: Option<String>,
 }
 
-#[derive(Serialize)]
+fn one_body(schema: &mut Schema) {
+    let one = json!([{"required": ["body"]}, {"required": ["body_base64"]}]);
+    schema::keyword("oneOf", one)(schema);
+}
+
+/// The headers that are signed, and the signature. Their names are read in any letter case.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct Headers<'a> {
+#[schemars(rename = "SignedHeaders")]
+pub struct Headers<'a> {
     #[serde(rename = "Client-Id")]
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
     client_id: &'a str,
     #[serde(rename = "Request-Id")]
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
     request_id: &'a str,
     #[serde(rename = "Request-Timestamp")]
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
     timestamp: &'a str,
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
     signature: &'a str,
 }
 
@@ -124,7 +152,7 @@ fn signed_body(data: &Document) -> Result<Bytes, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn received(body: &'static [u8]) -> ReceivedNotification {
         ReceivedNotification {

@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod child;
 pub mod commands;
+pub mod contract;
 pub mod database;
 pub mod mounted;
 pub mod proof;

@@ -4,6 +4,7 @@
 use super::{
     broker::{self, Broker, Event},
     commands::Message,
+    contract,
     database::{self, Database},
     eventually, eventually_or, get,
 };
@@ -322,6 +323,7 @@ impl World {
     async fn check_canaries(&self) {
         for event in self.events(|_| true) {
             assert_no_canary("an event", &format!("{event:?}"));
+            contract::check(&event);
         }
         for (table, column, kind) in self.database.columns().await {
             if (table.as_str(), column.as_str()) != ("commands", "request_body") {

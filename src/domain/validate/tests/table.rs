@@ -3,7 +3,7 @@
 use super::*;
 
 /// A member's value (`None`: taken away), and the code it gets.
-type Case = (Option<Document>, Code);
+pub(crate) type Case = (Option<Document>, Code);
 
 /// What every mandatory text of 1 to `max` characters refuses.
 fn text_cases(max: usize) -> Vec<Case> {
@@ -143,10 +143,23 @@ fn other_cases() -> Vec<(&'static str, Vec<Case>)> {
     ]
 }
 
+/// Every rule of a payment, and how it is broken.
+pub(crate) fn of_payments() -> Vec<(&'static str, Vec<Case>)> {
+    [order_cases(), item_cases(), additional_info_cases(), other_cases()].concat()
+}
+
+/// Every rule of a refund, and how it is broken.
+pub(crate) fn of_refunds() -> Vec<(&'static str, Vec<Case>)> {
+    let mut table = order_cases();
+    table.push(("order.reason", text_cases(255)));
+    table.push(("order.line_items", vec![(Some(Array(vec![])), UnknownField)]));
+    table.push(("customer", vec![(Some(object(&[])), UnknownField)]));
+    table
+}
+
 #[test]
 fn each_broken_rule_of_a_payment_is_reported_once_with_its_code_and_field() {
-    let table = [order_cases(), item_cases(), additional_info_cases(), other_cases()].concat();
-    for (field, cases) in table {
+    for (field, cases) in of_payments() {
         for (value, code) in cases {
             let data = with(payment_data(), field, value.clone());
             assert_eq!(payment_broken(&data), [(field.to_owned(), code)], "{field} = {value:?}");
@@ -156,11 +169,7 @@ fn each_broken_rule_of_a_payment_is_reported_once_with_its_code_and_field() {
 
 #[test]
 fn each_broken_rule_of_a_refund_is_reported_once_with_its_code_and_field() {
-    let mut table = order_cases();
-    table.push(("order.reason", text_cases(255)));
-    table.push(("order.line_items", vec![(Some(Array(vec![])), UnknownField)]));
-    table.push(("customer", vec![(Some(object(&[])), UnknownField)]));
-    for (field, cases) in table {
+    for (field, cases) in of_refunds() {
         for (value, code) in cases {
             let data = with(refund_data(), field, value.clone());
             assert_eq!(broken(refund(&data)), [(field.to_owned(), code)], "{field} = {value:?}");

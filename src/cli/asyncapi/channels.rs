@@ -1,0 +1,135 @@
+//! Where messages go: a channel for each routing key that is published to, one for all events, and one for
+//! each queue, as they are declared.
+
+use super::messages::{self, NOTIFICATION};
+use crate::{
+    domain::{command::CommandKind, event::EventType},
+    rabbit::{
+        Names,
+        topology::{Argument, Exchange, Kind, Queue},
+    },
+};
+use serde_json::{Map, Value, json};
+
+pub const EVENTS: &str = "events";
+pub const BINDING_VERSION: &str = "0.3.0";
+
+pub fn channels(names: &Names) -> Value {
+    let mut channels = Map::new();
+    for kind in CommandKind::ALL {
+        let key = kind.routing_key();
+        let title = format!("Where upstream services ask for a {}", kind.name());
+        channels.insert(key.to_owned(), keyed(names, &names.commands_exchange, key, &title, &[key]));
+    }
+    let title =
+        "Where the ingress, or a gateway of your own, hands in DOKU's notifications; any routing key does";
+    let notifications = keyed(names, &names.notifications_exchange, NOTIFICATION, title, &[NOTIFICATION]);
+    channels.insert(NOTIFICATION.to_owned(), notifications);
+    channels.insert(EVENTS.to_owned(), events(names));
+    for queue in names.queues() {
+        channels.insert(queue.name.to_owned(), queued(names, &queue));
+    }
+    channels.into()
+}
+
+/// One routing key of an exchange.
+fn keyed(names: &Names, exchange: &str, key: &str, title: &str, keys: &[&str]) -> Value {
+    json!({
+        "address": key,
+        "title": title,
+        "messages": references(keys),
+        "bindings": {"amqp": exchange_binding(names, exchange)},
+    })
+}
+
+fn events(names: &Names) -> Value {
+    let keys = EventType::ALL.map(EventType::routing_key);
+    let mut channel = keyed(names, &names.events_exchange, "{event}", "Where events are told", &keys);
+    channel["description"] = json!(
+        "Bind a queue of your own. The routing key is the event's type without jenius. and .v1. A queue that \
+         is full with reject-publish holds back everybody's events: give yours room."
+    );
+    channel["parameters"] = json!({"event": {"enum": keys, "description": "The routing key."}});
+    channel
+}
+
+fn exchange_binding(names: &Names, name: &str) -> Value {
+    let declared = names.exchanges();
+    let mut binding = Map::new();
+    binding.insert("is".to_owned(), json!("routingKey"));
+    if let Some(exchange) = declared.iter().find(|exchange| exchange.name == name) {
+        binding.insert("exchange".to_owned(), described(exchange));
+        if let Some(alternate) = exchange.alternate {
+            binding.insert("x-alternate-exchange".to_owned(), json!(alternate));
+        }
+    }
+    binding.insert("bindingVersion".to_owned(), json!(BINDING_VERSION));
+    binding.into()
+}
+
+fn described(exchange: &Exchange<'_>) -> Value {
+    let kind = match exchange.kind {
+        Kind::Topic => "topic",
+        Kind::Fanout => "fanout",
+    };
+    json!({"name": exchange.name, "type": kind, "durable": true, "autoDelete": false})
+}
+
+fn queued(names: &Names, queue: &Queue<'_>) -> Value {
+    let arguments: Map<String, Value> = queue
+        .arguments
+        .iter()
+        .map(|(name, argument)| {
+            let value = match argument {
+                Argument::Text(text) => json!(text),
+                Argument::Number(number) => json!(number),
+            };
+            ((*name).to_owned(), value)
+        })
+        .collect();
+    let bound: Vec<Value> = names
+        .bindings()
+        .iter()
+        .filter(|binding| binding.queue == queue.name)
+        .map(|binding| json!({"exchange": binding.exchange, "routingKey": binding.key}))
+        .collect();
+    let (title, keys) = held(names, queue.name);
+    json!({
+        "address": queue.name,
+        "title": title,
+        "messages": references(&keys),
+        "bindings": {"amqp": {
+            "is": "queue",
+            "queue": {"name": queue.name, "durable": true, "exclusive": false, "autoDelete": false},
+            "bindingVersion": BINDING_VERSION,
+            "x-arguments": arguments,
+            "x-bindings": bound,
+        }},
+    })
+}
+
+/// What a queue is for, and which messages are in it.
+fn held(names: &Names, queue: &str) -> (&'static str, Vec<&'static str>) {
+    let inbound = || messages::inbound().to_vec();
+    if queue == names.payments_queue {
+        ("Payments for the worker", vec![CommandKind::Payment.routing_key()])
+    } else if queue == names.refunds_queue {
+        ("Refunds for the worker", vec![CommandKind::Refund.routing_key()])
+    } else if queue == names.notifications_queue {
+        ("Notifications for the reconciler", vec![NOTIFICATION])
+    } else if queue == names.dead_queue {
+        (
+            "Dead letters, with the headers x-jenius-reason and x-jenius-detail, or the broker's x-death",
+            inbound(),
+        )
+    } else {
+        ("What was published with a routing key that no queue is bound to", inbound())
+    }
+}
+
+fn references(keys: &[&str]) -> Value {
+    keys.iter()
+        .map(|key| ((*key).to_owned(), json!({"$ref": format!("#/components/messages/{key}")})))
+        .collect::<Map<String, Value>>()
+        .into()
+}

@@ -1,0 +1,171 @@
+//! The messages: what they mean, their schema, their AMQP properties, and an example of each.
+
+use super::{
+    command::{Command, PaymentData, RefundData},
+    examples,
+};
+use crate::{
+    domain::{command::CommandKind, event::EventType},
+    postgres::event_body::{CloudEvent, OrderData, RejectedData},
+    rabbit::{message::CLOUD_EVENT, publisher::NOTIFICATION_KEY, wire::notification},
+};
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator,
+    generate::{Contract, SchemaSettings},
+    transform::RecursiveTransform,
+};
+use serde_json::{Map, Value, json};
+
+/// A message is named by its routing key.
+pub const NOTIFICATION: &str = NOTIFICATION_KEY;
+pub const COMMAND_REJECTED: &str = "command.rejected";
+
+/// The messages that others publish.
+pub fn inbound() -> [&'static str; 3] {
+    let [payment, refund] = CommandKind::ALL.map(CommandKind::routing_key);
+    [payment, refund, NOTIFICATION]
+}
+
+/// The messages, and the schemas that they refer to.
+pub fn components() -> (Value, Value) {
+    let mut messages = Map::new();
+    for kind in CommandKind::ALL {
+        messages.insert(kind.routing_key().to_owned(), command(kind));
+    }
+    messages.insert(NOTIFICATION.to_owned(), received());
+    for event in EventType::ALL {
+        messages.insert(event.routing_key().to_owned(), told(event));
+    }
+    (messages.into(), schemas())
+}
+
+fn command(kind: CommandKind) -> Value {
+    let (schema, meaning) = match kind {
+        CommandKind::Payment => ("PaymentRequest", "Asks for a payment."),
+        CommandKind::Refund => {
+            ("RefundRequest", "Asks for a refund: the whole amount of an order that is paid.")
+        }
+    };
+    let properties = json!({"content_type": CLOUD_EVENT, "delivery_mode": 2});
+    let example = json!({"name": "sample", "payload": examples::command(kind)});
+    let mut message = message(kind.event_type(), meaning, schema, properties, example);
+    message["correlationId"] = correlation("/id");
+    message
+}
+
+fn received() -> Value {
+    let properties = json!({"content_type": CLOUD_EVENT, "delivery_mode": 2});
+    let meaning = "DOKU's notification, with the headers and the exact body that were signed.";
+    let example = json!({"name": "sample", "payload": examples::notification()});
+    message(notification::EVENT_TYPE, meaning, "NotificationReceived", properties, example)
+}
+
+fn told(event: EventType) -> Value {
+    let properties = json!({
+        "content_type": CLOUD_EVENT,
+        "delivery_mode": 2,
+        "message_id": "the event's id",
+        "type": event.name(),
+        "correlation_id": "data.command_id; absent where that is null",
+    });
+    let headers = json!({"traceparent": examples::TRACEPARENT});
+    let example = json!({"name": "sample", "headers": headers, "payload": examples::event(event)});
+    let mut message = message(&event.name(), event.meaning(), schema_of(event), properties, example);
+    message["headers"] = json!({"type": "object", "properties": {
+        "traceparent": {"type": "string", "description": "W3C Trace Context of the command, where known."},
+    }});
+    message["correlationId"] = correlation("/data/command_id");
+    message["payload"] = json!({"allOf": [
+        {"$ref": format!("#/components/schemas/{}", schema_of(event))},
+        {"properties": {"type": {"const": event.name()}}},
+    ]});
+    message
+}
+
+/// Where the command's id is: what belongs together has the same.
+fn correlation(pointer: &str) -> Value {
+    json!({"location": format!("$message.payload#{pointer}"), "description": "The command's id."})
+}
+
+fn schema_of(event: EventType) -> &'static str {
+    if event.routing_key() == COMMAND_REJECTED { "CommandRejected" } else { "OrderEvent" }
+}
+
+fn message(name: &str, meaning: &str, schema: &str, properties: Value, example: Value) -> Value {
+    json!({
+        "name": name,
+        "title": name,
+        "summary": meaning,
+        "contentType": CLOUD_EVENT,
+        "payload": {"$ref": format!("#/components/schemas/{schema}")},
+        "bindings": {"amqp": {"messageType": name, "bindingVersion": super::channels::BINDING_VERSION}},
+        "x-amqp-properties": properties,
+        "examples": [example],
+    })
+}
+
+fn schemas() -> Value {
+    let [payment, refund] = CommandKind::ALL.map(CommandKind::event_type);
+    let mut all = Map::new();
+    let read = &mut generator(Contract::Deserialize);
+    all.insert("PaymentRequest".to_owned(), typed::<Command<PaymentData>>(read, payment));
+    all.insert("RefundRequest".to_owned(), typed::<Command<RefundData>>(read, refund));
+    all.insert("NotificationReceived".to_owned(), inline::<notification::Event<'_>>(read).into());
+    all.extend(read.take_definitions(true));
+    let written = &mut generator(Contract::Serialize);
+    all.insert("OrderEvent".to_owned(), order_event(written));
+    all.insert("CommandRejected".to_owned(), command_rejected(written));
+    all.extend(written.take_definitions(true));
+    all.into()
+}
+
+/// What may be absent is told by who reads and by who writes in two ways.
+fn generator(contract: Contract) -> SchemaGenerator {
+    let settings = SchemaSettings::draft07().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        settings.contract = contract;
+    });
+    settings.with_transform(RecursiveTransform(unwrap_lines)).into_generator()
+}
+
+/// A comment's line breaks are not the reader's.
+fn unwrap_lines(schema: &mut Schema) {
+    if let Some(text) = schema.get("description").and_then(Value::as_str).map(|text| text.replace('\n', " "))
+    {
+        schema.insert("description".to_owned(), text.into());
+    }
+}
+
+/// An envelope whose `type` is this.
+fn typed<T: JsonSchema>(generator: &mut SchemaGenerator, name: &str) -> Value {
+    let mut schema: Value = inline::<T>(generator).into();
+    schema["properties"]["type"]["const"] = json!(name);
+    schema
+}
+
+/// Every event of an order has a number, and says of which order it is.
+fn order_event(generator: &mut SchemaGenerator) -> Value {
+    let mut schema: Value = inline::<CloudEvent<'_, OrderData<'_>>>(generator).into();
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.extend([json!("subject"), json!("sequence")]);
+    }
+    schema
+}
+
+/// A rejection is no version of an order.
+fn command_rejected(generator: &mut SchemaGenerator) -> Value {
+    let mut schema: Value = inline::<CloudEvent<'_, RejectedData<'_>>>(generator).into();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.shift_remove("sequence");
+    }
+    schema
+}
+
+fn inline<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = T::json_schema(generator);
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut schema);
+    }
+    schema
+}
