@@ -16,6 +16,7 @@ use crate::{
     domain::{Time, command::CommandKind, validate::Rules},
     flow::{
         attempt::Attempts,
+        disposition::DeadReason,
         follow_up::FollowUp,
         gate::{Gate, Limits},
         hold::Hold,
@@ -95,7 +96,9 @@ impl App {
             rest_stop: CancellationToken::new(),
             config: config.clone(),
         };
-        metric::create_counters_of(&broker.names().work_queues());
+        for queue in broker.names().work_queues() {
+            metric::create_counters_of(queue, &DeadReason::ALL.map(DeadReason::name));
+        }
         config.merchants.keys().for_each(|merchant| metric::create_counters_of_merchant(merchant.as_str()));
         let (publisher, task) = Publisher::new(&broker, "publisher");
         app.rest.spawn(task.run(app.rest_stop.clone()));

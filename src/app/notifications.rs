@@ -4,7 +4,7 @@ use crate::{
     flow::{
         disposition::Disposition,
         ports::{NotificationReader, Store},
-        reconcile_notification::{Reconciler, malformed, not_authentic},
+        reconcile_notification::{Reconciler, malformed, not_signed},
     },
     rabbit::{
         Delivery, Handler,
@@ -20,7 +20,7 @@ impl<S: Store, R: NotificationReader> Handler for NotificationHandler<S, R> {
         match notification::read(delivery.content_type.as_deref(), &delivery.body) {
             Ok(received) => self.0.process(received).await,
             Err(Unreadable::Malformed(why)) => malformed(why.detail),
-            Err(Unreadable::NotSigned(missing)) => not_authentic(missing.to_string()),
+            Err(Unreadable::NotSigned(missing)) => not_signed(missing),
         }
     }
 }

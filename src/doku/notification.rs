@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::MerchantName,
         money::ReportedAmount,
-        notification::{Notification, SignedHeaders},
+        notification::{NotAuthentic, Notification, SignedHeaders},
     },
     flow::ports::{NotificationReader, ReceivedNotification},
     metric,
@@ -32,11 +32,6 @@ pub struct Verified {
     pub merchant: MerchantName,
     pub key: KeyAge,
 }
-
-/// The Client-Id is unknown, or no key of its account made the signature for a configured path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the signature or the Client-Id is wrong")]
-pub struct NotAuthentic;
 
 /// A verified notification that names no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +55,7 @@ impl Verifier {
     /// Verifies over the raw bytes. Only the keys of the account it names are tried, so that a merchant's
     /// signature never speaks for another's order.
     pub fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Result<Verified, NotAuthentic> {
-        let account = self.accounts.of_client_id(&headers.client_id).ok_or(NotAuthentic)?;
+        let account = self.accounts.of_client_id(&headers.client_id).ok_or(NotAuthentic::ClientIdUnknown)?;
         let digest = digest(body);
         let verifies = |path: &String| {
             let signed = Signed {
@@ -72,7 +67,7 @@ impl Verifier {
             };
             signed.verify(&account.keys, &headers.signature)
         };
-        let key = self.paths.iter().find_map(verifies).ok_or(NotAuthentic)?;
+        let key = self.paths.iter().find_map(verifies).ok_or(NotAuthentic::SignatureWrong)?;
         Ok(Verified { merchant: account.merchant.clone(), key })
     }
 }
@@ -104,10 +99,10 @@ fn kept(written: &str) -> String {
 }
 
 impl NotificationReader for Verifier {
-    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Option<MerchantName> {
-        let verified = Self::verify(self, headers, body).ok()?;
+    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Result<MerchantName, NotAuthentic> {
+        let verified = Self::verify(self, headers, body)?;
         metric::key_verified(verified.merchant.as_str(), verified.key.into());
-        Some(verified.merchant)
+        Ok(verified.merchant)
     }
 
     fn read(&self, received: &ReceivedNotification) -> Option<Notification> {

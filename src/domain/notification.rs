@@ -29,6 +29,15 @@ pub struct SignedHeaders {
 #[error("the header {0} is missing or unusable")]
 pub struct MissingHeader(pub &'static str);
 
+/// Why nobody's key speaks for a notification. Who sent it is told no more than that it is not authentic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAuthentic {
+    #[error("no account here has the Client-Id it names")]
+    ClientIdUnknown,
+    #[error("no key of the account it names signed it for a configured path")]
+    SignatureWrong,
+}
+
 impl SignedHeaders {
     /// Reads them through `get`, which finds a header by its name in any letter case.
     pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MissingHeader> {

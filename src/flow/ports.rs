@@ -7,7 +7,7 @@ use crate::domain::{
     event::EventType,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
-    notification::{Notification, SignedHeaders},
+    notification::{NotAuthentic, Notification, SignedHeaders},
     order::{OrderState, Verdict},
     record::OrderRecord,
     validate::Violation,
@@ -277,8 +277,8 @@ pub struct ReceivedNotification {
 
 /// Judges notifications by the configured keys and paths.
 pub trait NotificationReader: Send + Sync + 'static {
-    /// Whose it is; `None` where no key of the account it names signed it for a configured path.
-    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Option<MerchantName>;
+    /// Whose it is: a key of the account it names signed it for a configured path.
+    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Result<MerchantName, NotAuthentic>;
 
     /// What a verified one says; `None` where it names no order.
     fn read(&self, received: &ReceivedNotification) -> Option<Notification>;

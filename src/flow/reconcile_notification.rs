@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    metric::{self, Received},
+    domain::notification::MissingHeader,
+    metric::{self, Received, Refusal},
 };
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
     /// Brings one notification to its order, or parks it.
     pub async fn process(&self, received: ReceivedNotification) -> Disposition {
         // 1 Verify, whoever published it: by the configured paths, never by the one the message names.
-        let Some(merchant) = self.reader.verify(&received.headers, &received.body) else {
-            return not_authentic("no key of the account it names signed it for a configured path");
+        let merchant = match self.reader.verify(&received.headers, &received.body) {
+            Ok(merchant) => merchant,
+            Err(why) => return not_authentic(why.into(), why.to_string()),
         };
         // 2 Read leniently: who cannot say which order it is about cannot be reconciled.
         let Some(notification) = self.reader.read(&received) else {
@@ -56,14 +58,21 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
 }
 
 /// It changes nothing.
-pub fn not_authentic(detail: impl Into<String>) -> Disposition {
+fn not_authentic(why: Refusal, detail: String) -> Disposition {
     metric::notification_received_by_reconciler(Received::NotAuthentic);
-    Disposition::DeadLetter { reason: DeadReason::NotAuthentic, detail: detail.into() }
+    metric::notification_refused_by_reconciler(why);
+    Disposition::DeadLetter { reason: DeadReason::NotAuthentic, detail }
+}
+
+/// Without its headers nobody can tell whose it is.
+pub fn not_signed(missing: MissingHeader) -> Disposition {
+    not_authentic(Refusal::HeaderMissing, missing.to_string())
 }
 
 /// It cannot be read.
 pub fn malformed(detail: impl Into<String>) -> Disposition {
     metric::notification_received_by_reconciler(Received::Malformed);
+    metric::notification_refused_by_reconciler(Refusal::Malformed);
     Disposition::DeadLetter { reason: DeadReason::Malformed, detail: detail.into() }
 }
 

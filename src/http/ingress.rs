@@ -6,9 +6,9 @@
 use super::Limits;
 use crate::{
     crash::{self, Point},
-    domain::notification::{MissingHeader, SignedHeaders},
+    domain::notification::{MissingHeader, NotAuthentic, SignedHeaders},
     flow::ports::{NotificationPublisher, NotificationReader, Published, ReceivedNotification},
-    metric::{self, Received},
+    metric::{self, Received, Refusal},
 };
 use axum::{
     Router,
@@ -47,8 +47,9 @@ enum NotTaken {
     TooLarge,
     /// The body did not come in time.
     TooSlow,
-    Missing(String),
-    NotAuthentic,
+    HeaderMissing(MissingHeader),
+    NoBody(String),
+    NotAuthentic(NotAuthentic),
     BrokerAway,
 }
 
@@ -88,16 +89,16 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
             Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 return Err(NotTaken::TooLarge);
             }
-            Ok(Err(refused)) => return Err(NotTaken::Missing(refused.body_text())),
+            Ok(Err(refused)) => return Err(NotTaken::NoBody(refused.body_text())),
             Err(_) => return Err(NotTaken::TooSlow),
         };
         // 3 Something to verify.
-        let headers = headers.map_err(|missing| NotTaken::Missing(missing.to_string()))?;
+        let headers = headers.map_err(NotTaken::HeaderMissing)?;
         if body.is_empty() {
-            return Err(NotTaken::Missing("the body is empty".to_owned()));
+            return Err(NotTaken::NoBody("the body is empty".to_owned()));
         }
         // 4 Whose is it? Nobody's costs no more than this.
-        self.reader.verify(&headers, &body).ok_or(NotTaken::NotAuthentic)?;
+        self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
         crash::point(Point::BeforePublish).await;
         // 5 On the broker, confirmed. If we die before the answer, DOKU sends it again.
         let received = ReceivedNotification { request_target, headers, body };
@@ -121,8 +122,8 @@ impl NotTaken {
             Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Missing(_) => StatusCode::BAD_REQUEST,
-            Self::NotAuthentic => StatusCode::UNAUTHORIZED,
+            Self::HeaderMissing(_) | Self::NoBody(_) => StatusCode::BAD_REQUEST,
+            Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
             Self::BrokerAway => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -131,21 +132,39 @@ impl NotTaken {
     fn counted(&self) -> Option<Received> {
         match self {
             Self::AnotherPath | Self::AnotherMethod => None,
-            Self::TooLarge | Self::TooSlow | Self::Missing(_) => Some(Received::Malformed),
-            Self::NotAuthentic => Some(Received::NotAuthentic),
+            Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::NoBody(_) => {
+                Some(Received::Malformed)
+            }
+            Self::NotAuthentic(_) => Some(Received::NotAuthentic),
             Self::BrokerAway => Some(Received::Unavailable),
         }
     }
 
-    fn says(&self) -> &str {
+    /// `None` where the fault is ours.
+    fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::AnotherPath => "no notifications are taken at this path",
-            Self::AnotherMethod => "POST is allowed",
-            Self::TooLarge => "at most 256 KiB are allowed",
-            Self::TooSlow => "the body did not come in time",
-            Self::Missing(what) => what,
-            Self::NotAuthentic => "the signature or the Client-Id is wrong",
-            Self::BrokerAway => "not taken: send it again",
+            Self::AnotherPath => Some(Refusal::AnotherPath),
+            Self::AnotherMethod => Some(Refusal::AnotherMethod),
+            Self::TooLarge => Some(Refusal::TooLarge),
+            Self::TooSlow => Some(Refusal::TooSlow),
+            Self::HeaderMissing(_) => Some(Refusal::HeaderMissing),
+            Self::NoBody(_) => Some(Refusal::Malformed),
+            Self::NotAuthentic(why) => Some((*why).into()),
+            Self::BrokerAway => None,
+        }
+    }
+
+    fn says(&self) -> String {
+        match self {
+            Self::AnotherPath => "no notifications are taken at this path".to_owned(),
+            Self::AnotherMethod => "POST is allowed".to_owned(),
+            Self::TooLarge => "at most 256 KiB are allowed".to_owned(),
+            Self::TooSlow => "the body did not come in time".to_owned(),
+            Self::HeaderMissing(which) => which.to_string(),
+            Self::NoBody(what) => what.clone(),
+            // Which of the two is nothing for a stranger to learn.
+            Self::NotAuthentic(_) => "the signature or the Client-Id is wrong".to_owned(),
+            Self::BrokerAway => "not taken: send it again".to_owned(),
         }
     }
 }
@@ -154,6 +173,9 @@ impl IntoResponse for NotTaken {
     fn into_response(self) -> Response {
         if let Some(counted) = self.counted() {
             metric::notification_received_by_ingress(counted);
+        }
+        if let Some(refusal) = self.refusal() {
+            metric::notification_refused_by_ingress(refusal);
         }
         let body = serde_json::json!({ "error": self.says() }).to_string();
         let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();

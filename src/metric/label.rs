@@ -1,6 +1,6 @@
 //! The labels' values, where the domain has no words for them: each set is bounded here.
 
-use crate::domain::command::CommandKind;
+use crate::domain::{command::CommandKind, notification::NotAuthentic};
 
 /// How a delivery was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +156,15 @@ impl Refusal {
             Self::HeaderMissing => "header_missing",
             Self::ClientIdUnknown => "client_id_unknown",
             Self::SignatureWrong => "signature_wrong",
+        }
+    }
+}
+
+impl From<NotAuthentic> for Refusal {
+    fn from(why: NotAuthentic) -> Self {
+        match why {
+            NotAuthentic::ClientIdUnknown => Self::ClientIdUnknown,
+            NotAuthentic::SignatureWrong => Self::SignatureWrong,
         }
     }
 }

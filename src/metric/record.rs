@@ -200,7 +200,7 @@ pub(super) fn create_counters() {
     Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
     Refusal::ALL.into_iter().for_each(|why| refusals("ingress", why).absolute(0));
     Refusal::BY_RECONCILER.into_iter().for_each(|why| refusals("reconciler", why).absolute(0));
-    paused(EVERYBODY, false);
+    gauge!(name::PAUSED, "scope" => EVERYBODY).increment(0.0);
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
@@ -208,16 +208,14 @@ pub(super) fn create_counters() {
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 }
 
-/// The same for labels that configuration bounds. May be called again, for other queues.
-pub fn create_counters_of(queues: &[&str]) {
-    for queue in queues {
-        Finished::ALL.into_iter().for_each(|finished| deliveries(queue, finished).absolute(0));
-    }
+/// The same for a queue whose deliveries are worked on; `dead_reasons` are all that its dead letters may have.
+pub fn create_counters_of(queue: &str, dead_reasons: &[&'static str]) {
+    Finished::ALL.into_iter().for_each(|finished| deliveries(queue, finished).absolute(0));
+    dead_reasons.iter().for_each(|reason| dead_letters(queue, reason).absolute(0));
 }
 
-/// The same for merchants; what a gauge of theirs says is told later.
+/// The same for a merchant. A gauge is left as it is, if it is there already.
 pub fn create_counters_of_merchant(merchant: &str) {
     Key::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
-    paused(merchant, false);
-    CommandKind::ALL.into_iter().for_each(|kind| in_doubt(merchant, kind, 0, Duration::ZERO));
+    gauge!(name::PAUSED, "scope" => merchant.to_owned()).increment(0.0);
 }

@@ -68,7 +68,7 @@ fn every_metric_of_the_table_is_recorded_with_its_type_and_its_labels() {
 #[test]
 fn counters_exist_before_anything_happens() {
     install().unwrap();
-    create_counters_of(&["other.refunds"]);
+    create_counters_of("other.refunds", &["crashed"]);
     create_counters_of_merchant("quiet");
     let text = render();
     for line in [
@@ -76,11 +76,11 @@ fn counters_exist_before_anything_happens() {
         r#"jenius_attempts_made_total{kind="inquiry",class="lost"} 0"#,
         r#"jenius_events_published_total{type="jenius.order.resolved.v1"} 0"#,
         r#"jenius_notifications_received_total{role="ingress",result="unavailable"} 0"#,
+        r#"jenius_deliveries_dead_lettered_total{queue="other.refunds",reason="crashed"} 0"#,
         r#"jenius_notifications_refused_total{role="reconciler",reason="client_id_unknown"} 0"#,
         r#"jenius_keys_verified_total{merchant="quiet",key="previous"} 0"#,
         r#"jenius_paused{scope="doku"} 0"#,
         r#"jenius_paused{scope="quiet"} 0"#,
-        r#"jenius_in_doubt_oldest_seconds{merchant="quiet",kind="refund"} 0"#,
         r#"jenius_reconnects_total{dependency="postgres"} 0"#,
         r#"jenius_deliveries_finished_total{queue="other.refunds",disposition="requeued"} 0"#,
     ] {

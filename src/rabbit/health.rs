@@ -1,16 +1,11 @@
 //! Whether the broker can be worked with now: what `/readyz` says of each link, and the two connection
 //! metrics. Never says a password: links are named by what they do, the broker by host and virtual host.
 
-use metrics::{counter, gauge};
+use crate::metric::{self, Dependency::Broker};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-const CONNECTION_UP: &str = "jenius_connection_up";
-const RECONNECTS: &str = "jenius_reconnects_total";
-const DEPENDENCY: &str = "dependency";
-const BROKER: &str = "broker";
 
 /// Characters of a cause that are shown: a broker's reply can be long.
 const CAUSE_CHARS_MAX: usize = 200;
@@ -53,8 +48,7 @@ pub(super) struct Board {
 
 impl Board {
     pub fn new(place: &str) -> Self {
-        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(0.0);
-        counter!(RECONNECTS, DEPENDENCY => BROKER).increment(0);
+        metric::connection_up(Broker, false);
         Self { place: place.into(), links: Arc::default() }
     }
 
@@ -106,7 +100,7 @@ impl LinkHealth {
         let is_new = self.set(LinkState::Up) != Some(LinkState::Up);
         let mut was_up = self.was_up.lock().unwrap_or_else(PoisonError::into_inner);
         if is_new && *was_up {
-            counter!(RECONNECTS, DEPENDENCY => BROKER).increment(1);
+            metric::reconnected(Broker);
         }
         *was_up = true;
     }
@@ -128,7 +122,7 @@ impl LinkHealth {
         let mut links = self.board.lock();
         let before = links.insert(self.name.clone(), state);
         let all_up = links.values().all(|s| *s == LinkState::Up);
-        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(if all_up { 1.0 } else { 0.0 });
+        metric::connection_up(Broker, all_up);
         before
     }
 }
@@ -138,7 +132,7 @@ impl Drop for LinkHealth {
         let mut links = self.board.lock();
         links.remove(&self.name);
         let all_up = !links.is_empty() && links.values().all(|s| *s == LinkState::Up);
-        gauge!(CONNECTION_UP, DEPENDENCY => BROKER).set(if all_up { 1.0 } else { 0.0 });
+        metric::connection_up(Broker, all_up);
     }
 }
 

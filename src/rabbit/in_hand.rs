@@ -13,6 +13,7 @@ use crate::{
     crash::{self, Point},
     domain::Time,
     flow::disposition::{DeadReason, Disposition},
+    metric::{self, Finished},
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -21,36 +22,14 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
     types::AMQPValue,
 };
-use metrics::counter;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{sync::RwLock, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-const DELIVERIES_FINISHED: &str = "jenius_deliveries_finished_total";
 /// A delivery that came so often before may be what kills the process: it is worked on alone.
 const SUSPECT_FROM: u64 = 2;
 /// Before a delivery is given back whose dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
-
-/// How a delivery ended: the label of the metric.
-#[derive(Debug, Clone, Copy)]
-enum Finished {
-    Acked,
-    DeadLettered,
-    Requeued,
-}
-
-impl Finished {
-    const ALL: [Self; 3] = [Self::Acked, Self::DeadLettered, Self::Requeued];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Acked => "acked",
-            Self::DeadLettered => "dead_lettered",
-            Self::Requeued => "requeued",
-        }
-    }
-}
 
 pub(super) struct InHand<H> {
     names: Names,
@@ -74,10 +53,6 @@ impl<H: Handler> InHand<H> {
         now: fn() -> Time,
         leave_now: CancellationToken,
     ) -> Self {
-        for finished in Finished::ALL {
-            counter!(DELIVERIES_FINISHED, "queue" => queue.to_owned(), "disposition" => finished.name())
-                .increment(0);
-        }
         let tasks = TaskTracker::new();
         // Closed, so that one can wait for it to be empty; it takes tasks nevertheless.
         tasks.close();
@@ -178,8 +153,7 @@ impl<H: Handler> InHand<H> {
         if !bounded(doing, answer).await? {
             return Err(BrokerError::failed(doing, "the channel is gone"));
         }
-        counter!(DELIVERIES_FINISHED, "queue" => self.queue.clone(), "disposition" => finished.name())
-            .increment(1);
+        metric::delivery_finished(&self.queue, finished);
         Ok(())
     }
 
@@ -199,6 +173,7 @@ impl<H: Handler> InHand<H> {
             .map_err(|e| BrokerError::failed("dead-lettering", e))?;
         match self.publisher.publish_one(letter).await {
             PublishAnswer::Confirmed => {
+                metric::delivery_dead_lettered(&self.queue, reason.name());
                 crash::point(Point::AfterDeadLetter).await;
                 self.ack(acker, Finished::DeadLettered).await
             }

@@ -50,11 +50,31 @@ fn a_notification_is_its_accounts_own_or_nobodys() {
     let path = "/payments/notifications";
     let default = |key| Ok(("default".to_owned(), key));
     for (name, client_id, signature, expected) in [
-        ("unknown account", "MCH-3", signature("MCH-3", "SK-1", path, BODY), Err(NotAuthentic)),
-        ("another account's key", "MCH-1", signature("MCH-1", "SK-2", path, BODY), Err(NotAuthentic)),
-        ("signed for another account", "MCH-2", signature("MCH-1", "SK-1", path, BODY), Err(NotAuthentic)),
-        ("another path", "MCH-1", signature("MCH-1", "SK-1", "/elsewhere", BODY), Err(NotAuthentic)),
-        ("another body", "MCH-1", signature("MCH-1", "SK-1", path, b"{}"), Err(NotAuthentic)),
+        (
+            "unknown account",
+            "MCH-3",
+            signature("MCH-3", "SK-1", path, BODY),
+            Err(NotAuthentic::ClientIdUnknown),
+        ),
+        (
+            "another account's key",
+            "MCH-1",
+            signature("MCH-1", "SK-2", path, BODY),
+            Err(NotAuthentic::SignatureWrong),
+        ),
+        (
+            "signed for another account",
+            "MCH-2",
+            signature("MCH-1", "SK-1", path, BODY),
+            Err(NotAuthentic::SignatureWrong),
+        ),
+        (
+            "another path",
+            "MCH-1",
+            signature("MCH-1", "SK-1", "/elsewhere", BODY),
+            Err(NotAuthentic::SignatureWrong),
+        ),
+        ("another body", "MCH-1", signature("MCH-1", "SK-1", path, b"{}"), Err(NotAuthentic::SignatureWrong)),
         ("the current key", "MCH-1", signature("MCH-1", "SK-1", path, BODY), default(KeyAge::Current)),
         ("a previous key", "MCH-1", signature("MCH-1", "SK-old", path, BODY), default(KeyAge::Previous)),
         ("a previous path", "MCH-1", signature("MCH-1", "SK-1", "/old/path", BODY), default(KeyAge::Current)),
@@ -178,9 +198,9 @@ fn the_story_reads_what_verifies_and_nothing_else() {
     let verifier = verifier();
     let reader: &dyn NotificationReader = &verifier;
     let good = received(signature("MCH-1", "SK-1", "/payments/notifications", BODY));
-    assert_eq!(reader.verify(&good.headers, &good.body), Some(MerchantName::default_account()));
+    assert_eq!(reader.verify(&good.headers, &good.body), Ok(MerchantName::default_account()));
     assert_eq!(reader.read(&good).map(|read| read.invoice_number), Some("INV-1".to_owned()));
     let forged = received(signature("MCH-1", "SK-2", "/payments/notifications", BODY));
-    assert_eq!(reader.verify(&forged.headers, &forged.body), None);
+    assert_eq!(reader.verify(&forged.headers, &forged.body), Err(NotAuthentic::SignatureWrong));
     assert_eq!(reader.read(&ReceivedNotification { body: b"{}"[..].into(), ..good }), None);
 }
