@@ -20,7 +20,10 @@ pub struct CommandHandler<S, G> {
 impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
     async fn handle(&self, delivery: Delivery) -> Disposition {
         match wire::read_command(self.kind, delivery.content_type.as_deref(), &delivery.body) {
-            Ok(incoming) => self.worker.process(incoming).await,
+            Ok(mut incoming) => {
+                incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
+                self.worker.process(incoming).await
+            }
             Err(malformed) => {
                 Disposition::DeadLetter { reason: DeadReason::Malformed, detail: malformed.detail }
             }

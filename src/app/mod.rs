@@ -28,7 +28,7 @@ use crate::{
     http::{Bound, admin, ingress},
     metric,
     postgres::{self, PgPool, PostgresSeat, PostgresStore},
-    rabbit::{Broker, Consume, Consumer, Names, Publisher},
+    rabbit::{Broker, Consume, Consumer, Names, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
 };
 use anyhow::Context;
@@ -146,6 +146,7 @@ impl App {
             }
         };
         let rest_stop = self.rest_stop.clone();
+        self.rest.spawn(watch_depth(shared.broker.clone(), rest_stop.clone()));
         let watching = watchers::watch_database(
             shared.pool.clone(),
             shared.config.doku.environment,

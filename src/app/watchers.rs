@@ -158,7 +158,13 @@ fn publish(gauges: &Gauges, accounts: &[Account]) {
             let (orders, rupiah, oldest) =
                 found.map_or((0, 0, 0.0), |o| (o.count, o.rupiah, o.oldest_seconds));
             let oldest = Duration::from_secs_f64(oldest);
-            metric::open_orders(account.merchant.as_str(), state, count(orders), count(rupiah), oldest);
+            let merchant = account.merchant.as_str();
+            metric::open_orders(merchant, state, count(orders), count(rupiah), oldest);
+            if let Some(kind) = state.open_command() {
+                let doubt = found.map(|o| o.in_doubt).unwrap_or_default();
+                let oldest = Duration::from_secs_f64(doubt.oldest_seconds);
+                metric::in_doubt(merchant, kind, count(doubt.count), oldest);
+            }
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct Command {
     pub digest: [u8; 32],
     /// No send starts after it.
     pub expires_at: Option<Time>,
+    /// By its sender's clock: nothing is decided by it.
+    pub published_at: Option<Time>,
     pub trace: TraceContext,
 }
 

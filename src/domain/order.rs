@@ -1,6 +1,8 @@
 //! An order's states. Each names who moves an order in and who moves it out; the moves themselves are
 //! the table in `reconcile`.
 
+use super::command::CommandKind;
+
 /// Where an order stands. *State* is ours; *status* is DOKU's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OrderState {
@@ -103,6 +105,21 @@ impl OrderState {
     /// The state a name and a cause stand for; `None` where no such state exists.
     pub fn from_names(name: &str, cause: Option<&str>) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.name() == name && s.review_cause().map(ReviewCause::name) == cause)
+    }
+
+    /// The kind of the command whose outcome it waits for.
+    pub fn open_command(self) -> Option<CommandKind> {
+        match self {
+            Self::Submitting => Some(CommandKind::Payment),
+            Self::Refunding => Some(CommandKind::Refund),
+            Self::AwaitingPayment
+            | Self::Paid
+            | Self::Failed
+            | Self::Expired
+            | Self::Abandoned
+            | Self::Refunded
+            | Self::Review(_) => None,
+        }
     }
 
     /// Somebody still waits for news of it: it always has something due.

@@ -190,6 +190,7 @@ pub fn refund() -> Incoming {
             invoice_number: None,
             digest: [0; 32],
             expires_at: None,
+            published_at: None,
             trace: TraceContext::default(),
         },
         data: Document::Object(vec![("order".to_owned(), Document::Object(order))]),

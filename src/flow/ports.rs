@@ -85,6 +85,7 @@ pub struct Claim {
 pub struct FreshOrder {
     pub record: OrderRecord,
     pub trace: TraceContext,
+    pub published_at: Option<Time>,
     /// The store's clock then, and how long ago that is by ours.
     pub claimed_at: Time,
     pub answered_at: Instant,

@@ -124,7 +124,7 @@ pub fn open_orders(merchant: &str, state: OrderState, orders: u64, rupiah: u64, 
     gauge!(name::OPEN_ORDERS_OLDEST, &labels).set(oldest);
 }
 
-/// To be called with zeroes too. `oldest`: since the first send that is still in doubt.
+/// To be called with zeroes too. `oldest`: since its claim.
 pub fn in_doubt(merchant: &str, kind: CommandKind, commands: u64, oldest: Duration) {
     let labels = [("merchant", merchant.to_owned()), ("kind", kind.name().to_owned())];
     gauge!(name::IN_DOUBT_COMMANDS, &labels).set(commands as f64);

@@ -143,7 +143,12 @@ const ALL: &[Metric] = &[
         &["merchant", "kind"],
         "open commands of which nobody knows whether DOKU acted",
     ),
-    metric(name::IN_DOUBT_OLDEST, Gauge, &["merchant", "kind"], "age of the oldest of them; 0: none"),
+    metric(
+        name::IN_DOUBT_OLDEST,
+        Gauge,
+        &["merchant", "kind"],
+        "since the claim of the oldest of them; 0: none",
+    ),
     metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
     metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),

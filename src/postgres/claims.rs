@@ -195,6 +195,7 @@ impl Granted {
         Arc::new(FreshOrder {
             record: OrderRecord::opened(&new.order, command, self.now, self.sends_end_at),
             trace: new.command.trace.clone(),
+            published_at: new.command.published_at,
             claimed_at: self.now,
             answered_at,
             nothing_parked,

@@ -30,6 +30,15 @@ pub struct OpenOrders {
     pub rupiah: i64,
     /// Since it became this state.
     pub oldest_seconds: f64,
+    pub in_doubt: InDoubt,
+}
+
+/// Commands of which nobody knows whether DOKU acted; of those orders that are `submitting` or `refunding`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct InDoubt {
+    pub count: i64,
+    /// Since the claim.
+    pub oldest_seconds: f64,
 }
 
 #[derive(FromRow)]
@@ -39,6 +48,8 @@ struct OpenRow {
     count: i64,
     rupiah: i64,
     oldest_seconds: f64,
+    in_doubt: i64,
+    in_doubt_oldest_seconds: f64,
 }
 
 #[derive(FromRow)]
@@ -72,11 +83,21 @@ impl PostgresStore {
     }
 }
 
+/// OFFSET 0 makes each look for a command one into the index, and only where one is open.
 async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
     let rows: Vec<OpenRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT o.merchant, o.state, count(*) AS count, sum(o.amount)::bigint AS rupiah,
-                greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds
+                greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds,
+                count(doubt.since) AS in_doubt,
+                coalesce(greatest(0, extract(epoch FROM jenius_now() - min(doubt.since))), 0)::float8
+                    AS in_doubt_oldest_seconds
          FROM due d JOIN orders o USING (order_key)
+         LEFT JOIN LATERAL (
+             SELECT c.claimed_at AS since FROM commands c
+             WHERE o.state <> 'awaiting_payment'
+               AND c.key = CASE WHEN o.state = 'refunding' THEN o.refund ELSE o.payment END
+               AND c.outcome IS NULL AND c.maybe_acted_at IS NOT NULL
+             OFFSET 0) AS doubt ON true
          WHERE o.state IN ('submitting', 'awaiting_payment', 'refunding')
          GROUP BY o.merchant, o.state",
     )
@@ -93,6 +114,7 @@ impl OpenRow {
             count: self.count,
             rupiah: self.rupiah,
             oldest_seconds: self.oldest_seconds,
+            in_doubt: InDoubt { count: self.in_doubt, oldest_seconds: self.in_doubt_oldest_seconds },
         })
     }
 }

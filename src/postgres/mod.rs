@@ -36,7 +36,7 @@ mod wake;
 mod writes;
 
 pub use actions::record_action;
-pub use gauges::{Gauges, OpenOrders};
+pub use gauges::{Gauges, InDoubt, OpenOrders};
 pub use outbox::{ActiveOutbox, PostgresSeat};
 pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{connect_options, pool};
@@ -90,8 +90,9 @@ impl Inner {
         if brought.due {
             self.due_changed.notify_one();
         }
-        if let Some((kind, outcome, took)) = brought.settled {
-            metric::command_settled(kind, outcome, Some(took), None);
+        if let Some(settled) = &brought.settled {
+            let (kind, outcome) = (settled.kind, settled.outcome);
+            metric::command_settled(kind, outcome, Some(settled.since_claim), settled.since_publication);
         }
         for (kind, class) in &brought.attempts {
             metric::attempt_made(*kind, *class);

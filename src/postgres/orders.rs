@@ -37,6 +37,8 @@ pub(super) struct LockedOrder {
     pub now: Time,
     payment_trace: TraceContext,
     refund_trace: TraceContext,
+    payment_published_at: Option<Time>,
+    refund_published_at: Option<Time>,
 }
 
 macro_rules! select_order {
@@ -125,6 +127,7 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
         "SELECT c.key, c.source, c.id, c.kind, c.traceparent, c.tracestate, c.request_id, c.claimed_at,
                 c.sends_end_at, c.sends, c.last_send_at, c.maybe_acted_at, c.inquired,
                 c.failed_inquiries, c.contradictions, c.outcome,
+                c.published_at,
                 d.kind AS due_kind, d.at AS due_at, d.token AS due_token, d.claimed_at AS due_claimed_at,
                 (SELECT jenius_now()) AS now
          FROM unnest($1::bigint[], $2::bigint[]) AS of (order_key, command_key)
@@ -160,6 +163,8 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
         now: beside.try_get("now")?,
         payment_trace: payment.trace(),
         refund_trace: refund.map(ProgressRow::trace).unwrap_or_default(),
+        payment_published_at: payment.published_at,
+        refund_published_at: refund.and_then(|row| row.published_at),
     })
 }
 
@@ -200,6 +205,8 @@ impl LockedOrder {
             now: now.trunc_subsecs(6),
             payment_trace: fresh.trace.clone(),
             refund_trace: TraceContext::default(),
+            payment_published_at: fresh.published_at,
+            refund_published_at: None,
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) struct ProgressRow {
     pub failed_inquiries: i32,
     pub contradictions: i32,
     pub outcome: Option<String>,
+    pub published_at: Option<Time>,
 }
 
 impl ProgressRow {

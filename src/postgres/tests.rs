@@ -240,6 +240,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             invoice_number: Some(invoice.to_owned()),
             digest: [7; 32],
             expires_at: None,
+            published_at: None,
             trace: TraceContext { traceparent: Some("00-aa-bb-01".to_owned()), tracestate: None },
         },
         order: Order { merchant: merchant(), invoice_number: invoice_number.clone(), amount },

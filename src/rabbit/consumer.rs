@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{domain::Time, flow::disposition::Disposition};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use lapin::{
     Channel,
@@ -45,6 +46,8 @@ pub struct Delivery {
     pub content_type: Option<String>,
     pub routing_key: String,
     pub redelivered: bool,
+    /// The property `timestamp`, where its sender set it: whole seconds.
+    pub sent_at: Option<DateTime<Utc>>,
     /// How often it came before and was neither acked nor dead-lettered.
     pub delivery_count: u64,
 }

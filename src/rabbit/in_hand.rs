@@ -16,6 +16,7 @@ use crate::{
     metric::{self, Finished},
 };
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use lapin::{
     Acker, BasicProperties,
@@ -98,6 +99,7 @@ impl<H: Handler> InHand<H> {
             content_type: raw.properties.content_type().as_ref().map(ToString::to_string),
             routing_key: raw.routing_key.to_string(),
             redelivered: raw.redelivered,
+            sent_at: sent_at(&raw.properties),
             delivery_count: count,
         };
         let ended = AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await;
@@ -184,6 +186,11 @@ impl<H: Handler> InHand<H> {
             }
         }
     }
+}
+
+fn sent_at(properties: &BasicProperties) -> Option<DateTime<Utc>> {
+    let seconds = i64::try_from((*properties.timestamp())?).ok()?;
+    DateTime::from_timestamp(seconds, 0)
 }
 
 /// The broker's count of earlier deliveries. Quorum queues leave it out where there was none.

@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod consumer;
+mod depth;
 pub mod health;
 mod in_hand;
 pub mod message;
@@ -16,6 +17,7 @@ pub mod wire;
 
 pub use connection::{Broker, BrokerError};
 pub use consumer::{Consume, Consumer, Delivery, Handler};
+pub use depth::watch_depth;
 pub use health::Health;
 pub use message::Message;
 pub use publisher::{PublishAnswer, Publisher, PublisherTask};

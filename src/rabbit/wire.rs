@@ -60,6 +60,7 @@ pub fn read_command(
         invoice_number: repeatable(data.get("order").and_then(|order| order.get("invoice_number"))),
         digest: digest(&data)?,
         expires_at,
+        published_at: published(&envelope),
         trace: trace(&envelope),
     };
     let body = request_body(kind, &mut data, envelope.data)?;
@@ -135,6 +136,12 @@ fn expiry(envelope: &Envelope<'_>, violations: &mut Vec<Violation>) -> Option<Da
     let message = "an RFC 3339 time, such as 2026-01-31T17:00:00Z".to_owned();
     violations.push(Violation { code, field: "expirytime".to_owned(), message });
     None
+}
+
+/// What is no time is ignored: it decides nothing.
+fn published(envelope: &Envelope<'_>) -> Option<DateTime<Utc>> {
+    let written = envelope.text("time")?;
+    DateTime::parse_from_rfc3339(written).ok().map(|time| time.to_utc())
 }
 
 /// A text that an event and a row can hold, whatever the rules will say about it.

@@ -17,6 +17,7 @@ mod events;
 mod evidence;
 mod hostile;
 mod ingress;
+mod metrics;
 mod notifications;
 mod operators;
 mod operators_pause;

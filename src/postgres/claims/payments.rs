@@ -24,10 +24,10 @@ const CLAIM: &str = "
                nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
         FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
-                           $14::timestamptz[], $15::bigint[], $16::uuid[])
+                           $14::timestamptz[], $15::bigint[], $16::uuid[], $17::timestamptz[])
              WITH ORDINALITY AS a (source, id, merchant, digest, invoice_number, traceparent, tracestate,
                                    request_id, client_id, base_url, request_body, amount, budget, expires_at,
-                                   lease, token, place)
+                                   lease, token, published_at, place)
         WHERE (a.expires_at IS NULL OR a.expires_at > now)
           AND NOT EXISTS (SELECT FROM orders o
                           WHERE o.merchant = a.merchant AND o.invoice_number = a.invoice_number OFFSET 0)
@@ -35,10 +35,11 @@ const CLAIM: &str = "
     command AS (
         INSERT INTO commands (key, source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                               received_at, request_id, client_id, base_url, request_body, claimed_at,
-                              sends_end_at, expires_at)
+                              sends_end_at, expires_at, published_at)
         OVERRIDING SYSTEM VALUE
         SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
-               now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at
+               now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at,
+               published_at
         FROM asked),
     opened AS (
         INSERT INTO orders (order_key, merchant, invoice_number, amount, state, state_since, payment, created_at)
@@ -102,6 +103,7 @@ async fn insert(connection: &mut PgConnection, all: &[&NewCommand]) -> Done<Vec<
         .bind(all.iter().map(|new| new.command.expires_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.lease.map(micros)).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.command.published_at).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
         .map_err(raced)

@@ -30,9 +30,18 @@ const WAKE_WITHIN: Duration = Duration::from_secs(1);
 pub(in crate::postgres) struct Brought {
     pub events: bool,
     pub due: bool,
-    /// The command that has its outcome now, and how long after its claim.
-    pub settled: Option<(CommandKind, Outcome, Duration)>,
+    pub settled: Option<Settled>,
     pub attempts: Vec<(AttemptKind, AttemptClass)>,
+}
+
+/// The command that has its outcome now, and how long after its claim and its publication.
+#[derive(Debug)]
+pub(in crate::postgres) struct Settled {
+    pub kind: CommandKind,
+    pub outcome: Outcome,
+    pub since_claim: Duration,
+    /// Where its sender said when that was.
+    pub since_publication: Option<Duration>,
 }
 
 /// Writes all that follows from each change, and the attempts that taught it, or an error. No order is there
@@ -68,7 +77,7 @@ fn all_that_follows<'a>(
     for (order, change) in all {
         let events = order.events_of(change)?;
         order.progress_of(change, &events, &mut writes.commands);
-        let settled = change.settled.map(|(kind, outcome)| (kind, outcome, order.since_claim(kind)));
+        let settled = change.settled.map(|(kind, outcome)| order.settled(kind, outcome));
         let due = order.is_due_soon(change);
         brought.push(Brought { events: !events.is_empty(), due, settled, attempts: Vec::new() });
         writes.events.extend(events);
@@ -123,12 +132,19 @@ impl LockedOrder {
         }
     }
 
-    fn since_claim(&self, kind: CommandKind) -> Duration {
-        let command = match kind {
-            CommandKind::Payment => Some(&self.record.payment),
-            CommandKind::Refund => self.record.refund.as_ref(),
+    fn settled(&self, kind: CommandKind, outcome: Outcome) -> Settled {
+        let (command, published_at) = match kind {
+            CommandKind::Payment => (Some(&self.record.payment), self.payment_published_at),
+            CommandKind::Refund => (self.record.refund.as_ref(), self.refund_published_at),
         };
-        command.and_then(|c| (self.now - c.claimed_at).to_std().ok()).unwrap_or_default()
+        // A sender's clock that is ahead makes no negative time.
+        let since = |then: Time| (self.now - then).to_std().unwrap_or_default();
+        Settled {
+            kind,
+            outcome,
+            since_claim: command.map(|c| since(c.claimed_at)).unwrap_or_default(),
+            since_publication: published_at.map(since),
+        }
     }
 
     /// The claim of a refund, which has been stored: the paid order moves to `refunding`.

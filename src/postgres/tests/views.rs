@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     flow::view::{CommandView, OrderView},
-    postgres::{list_orders, order_view},
+    postgres::{InDoubt, list_orders, order_view},
 };
 
 async fn view(db: &Db, invoice: &str) -> Option<OrderView> {
@@ -95,6 +95,12 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
         let [open] = gauges.open_orders.as_slice() else { panic!("{gauges:?}") };
         assert_eq!((open.state.name(), open.count, open.rupiah), ("submitting", 2, 100_000));
         assert!(about_30(open.oldest_seconds), "{open:?}");
+        assert_eq!(open.in_doubt, InDoubt::default());
+        let doubt = "UPDATE commands SET maybe_acted_at = claimed_at WHERE invoice_number = 'INV-2'";
+        db.execute(doubt).await.unwrap();
+        let [open] = db.store.gauges().await.unwrap().open_orders.try_into().unwrap();
+        assert_eq!((open.count, open.in_doubt.count), (2, 1));
+        assert!(about_30(open.in_doubt.oldest_seconds), "{open:?}");
         assert_eq!(db.store.balance().await.unwrap(), 0);
     })
     .await;

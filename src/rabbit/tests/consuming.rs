@@ -105,10 +105,12 @@ async fn a_delivery_stays_while_its_dead_letter_is_not_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_back_comes_again() {
     with_rig(async |rig| {
-        rig.put(&rig.names.payments_queue, b"x", BasicProperties::default()).await;
+        let sent_at = 1_769_878_800;
+        rig.put(&rig.names.payments_queue, b"x", BasicProperties::default().with_timestamp(sent_at)).await;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
         let consumer = rig.consumer(move |delivery| {
+            assert_eq!(delivery.sent_at.map(|at| at.timestamp()), i64::try_from(sent_at).ok());
             log.lock().unwrap().push((delivery.delivery_count, delivery.redelivered));
             dispose(if delivery.redelivered { Disposition::Ack } else { Disposition::Requeue })
         });

@@ -237,6 +237,21 @@ fn an_expirytime_is_a_time_or_a_violation() {
 }
 
 #[test]
+fn a_time_says_when_it_was_published_and_what_is_no_time_says_nothing() {
+    let time = |text: &str| Some(DateTime::parse_from_rfc3339(text).unwrap().to_utc());
+    for (written, published_at) in [
+        (Value::Null, None),
+        (json!("2026-01-31T17:00:00.5+07:00"), time("2026-01-31T10:00:00.5Z")),
+        (json!("yesterday"), None),
+        (json!(1_769_878_800), None),
+    ] {
+        let incoming = read(&event_with("time", written.clone())).unwrap();
+        assert_eq!(incoming.command.published_at, published_at, "{written}");
+        assert!(incoming.violations.is_empty(), "{written}");
+    }
+}
+
+#[test]
 fn a_trace_context_is_kept_where_it_is_valid_and_dropped_where_not() {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let zero_trace = GOOD.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32));

@@ -1,0 +1,148 @@
+//! Metrics: what happens in the world moves the figure that an alert would look at. The process of the tests
+//! has one recorder for all worlds: what is asserted carries this world's own queue or merchant, or only grows.
+
+use crate::harness::{
+    World, commands, eventually, payment, refund, reports::Report, vitals::metric, world::PATH,
+};
+use jenius_pay::{app::Role, sandbox::Merchant};
+
+impl World {
+    async fn figure(&self, words: &[&str]) -> f64 {
+        metric(&self.app().admin_address().to_string(), words).await
+    }
+
+    async fn figure_becomes(&self, words: &[&str], wanted: f64) {
+        eventually(&format!("{words:?} to be {wanted}"), async || {
+            (self.figure(words).await == wanted).then_some(())
+        })
+        .await;
+    }
+
+    fn queue_label(&self, queue: &str) -> String {
+        format!("queue=\"{}.{queue}\"", self.broker.prefix)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_ready_in_every_queue_is_told() {
+    let mut world = World::new().await;
+    world.stop().await;
+    world.publish(&payment(&world.invoice())).await;
+    world.publish(&refund(&world.invoice())).await;
+    world.publish(&refund(&world.invoice())).await;
+    world.queue(&Report::success(&world.invoice()).event()).await;
+    for _ in 0..3 {
+        world.broker.publish_bytes("payment.requests", "application/json", b"{}").await;
+    }
+    world.broker.publish_to("dead", "x", "application/json", b"{}").await;
+    world.start(&[Role::Relay]).await;
+    for (queue, ready) in
+        [("payments", 1), ("refunds", 2), ("notifications", 1), ("unrouted", 3), ("dead", 1)]
+    {
+        let label = world.queue_label(queue);
+        world.figure_becomes(&["jenius_queue_messages{", &label], f64::from(ready)).await;
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_counted_by_its_reason() {
+    let world = World::new().await;
+    let counted = async |queue: &str, reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        world.figure(&["jenius_deliveries_dead_lettered_total{", &world.queue_label(queue), &reason]).await
+    };
+    world.broker.publish_bytes("payment.request", "application/json", b"{}").await;
+    world.queue(&Report { key: "SK-forged".to_owned(), ..Report::success("INV-1") }.event()).await;
+    for _ in 0..2 {
+        world.broker.dead().await;
+    }
+    for (queue, reason, count) in [
+        ("payments", "malformed", 1.0),
+        ("payments", "crashed", 0.0),
+        ("refunds", "malformed", 0.0),
+        ("notifications", "malformed", 0.0),
+        ("notifications", "not_authentic", 1.0),
+    ] {
+        assert_eq!(counted(queue, reason).await, count, "{queue} {reason}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_notification_is_counted_by_its_reason() {
+    let world = World::with().notified().build().await;
+    let count = async |role: &str, reason: &str| {
+        let labels = [format!("role=\"{role}\""), format!("reason=\"{reason}\"")];
+        world.figure(&["jenius_notifications_refused_total{", &labels[0], &labels[1]]).await
+    };
+    let good = Report::success("INV-1");
+    let strange = Report { client_id: "MCH-strange".to_owned(), ..good.clone() };
+    let forged = Report { key: "SK-forged".to_owned(), ..good.clone() };
+    for (reason, path, report, status) in [
+        ("another_path", "/elsewhere", &good, 404),
+        ("too_large", PATH, &Report::with_body(vec![b' '; 256 * 1024 + 1]), 413),
+        ("malformed", PATH, &Report::with_body(""), 400),
+        ("header_missing", PATH, &Report { request_id: String::new(), ..good.clone() }, 400),
+        ("client_id_unknown", PATH, &strange, 401),
+        ("signature_wrong", PATH, &forged, 401),
+    ] {
+        let before = count("ingress", reason).await;
+        assert_eq!(world.post(path, report).await, status, "{reason}");
+        assert!(count("ingress", reason).await > before, "{reason}");
+    }
+    let mut unsigned = good.event();
+    unsigned["data"]["headers"]["Signature"] = "".into();
+    let mut unreadable = good.event();
+    unreadable["data"]["body"] = 7.into();
+    for (reason, event) in [
+        ("malformed", unreadable),
+        ("header_missing", unsigned),
+        ("client_id_unknown", strange.event()),
+        ("signature_wrong", forged.event()),
+    ] {
+        let before = count("reconciler", reason).await;
+        world.queue(&event).await;
+        world.broker.dead().await;
+        assert!(count("reconciler", reason).await > before, "{reason}");
+    }
+    world.end().await;
+}
+
+/// DOKU's answer is lost, and so is every later one: it is in doubt until an inquiry settles it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_in_doubt_are_counted_and_their_age_is_told() {
+    let mut world = World::with()
+        .set("MERCHANTS__DOUBTFUL__CLIENT_ID", "MCH-doubtful")
+        .set("MERCHANTS__DOUBTFUL__SECRET_KEY", "SK-canary-doubtful")
+        .sandbox(|config| config.merchants.push(Merchant::new("MCH-doubtful", "SK-canary-doubtful")))
+        .set("RETRY__INITIAL_MS", 60_000)
+        .set("RETRY__MAX_INTERVAL_MS", 60_000)
+        .set("CHECK__FIRST_AFTER_MS", 60_000)
+        .build()
+        .await;
+    let doubtful = commands::payment_with(&world.invoice(), "act_then_drop").with("merchant", "doubtful");
+    world.publish(&doubtful).await;
+    let recorded = "SELECT count(*) FROM attempts WHERE result = 'in_doubt'";
+    eventually("an attempt in doubt", async || (world.database.count(recorded).await == 1).then_some(()))
+        .await;
+    world.stop().await;
+    world.start(&Role::ALL).await;
+    let of = ["merchant=\"doubtful\"", "kind=\"payment\""];
+    world.figure_becomes(&["jenius_in_doubt_commands{", of[0], of[1]], 1.0).await;
+    assert!(world.figure(&["jenius_in_doubt_oldest_seconds{", of[0], of[1]]).await > 0.0);
+    assert_eq!(world.figure(&["jenius_in_doubt_commands{", of[0], "kind=\"refund\""]).await, 0.0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_since_a_commands_publication_is_told() {
+    let world = World::new().await;
+    let seconds = async || world.figure(&["jenius_publication_outcome_seconds_sum{kind=\"payment\"}"]).await;
+    let before = seconds().await;
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice).with("time", "2020-01-01T00:00:00Z")).await;
+    world.event(&invoice, "payment.accepted").await;
+    assert!(seconds().await >= before + 1e8);
+    world.end().await;
+}
