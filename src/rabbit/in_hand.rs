@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use lapin::{
     Acker, BasicProperties,
     options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
-    types::AMQPValue,
+    types::{AMQPValue, FieldTable},
 };
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{sync::RwLock, time::sleep};
@@ -195,8 +195,12 @@ fn sent_at(properties: &BasicProperties) -> Option<DateTime<Utc>> {
 
 /// The broker's count of earlier deliveries. Quorum queues leave it out where there was none.
 fn delivery_count(properties: &BasicProperties) -> u64 {
-    let value = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
-    let count = match value {
+    properties.headers().as_ref().map_or(0, |headers| count_in(headers, "x-delivery-count"))
+}
+
+/// A header that counts; 0 where it is missing, or no count.
+pub(super) fn count_in(headers: &FieldTable, name: &str) -> u64 {
+    let count = match headers.inner().get(name) {
         Some(AMQPValue::LongLongInt(n)) => *n,
         Some(AMQPValue::LongInt(n)) => i64::from(*n),
         Some(AMQPValue::LongUInt(n)) => i64::from(*n),

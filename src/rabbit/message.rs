@@ -1,7 +1,11 @@
 //! One message on its way to the broker: where to, what bytes, which properties. Bodies are carried,
 //! never read or changed.
 
-use super::topology::Names;
+use super::{
+    dead::{Destination, Letter},
+    publisher::NOTIFICATION_KEY,
+    topology::Names,
+};
 use crate::{
     domain::Time,
     flow::{disposition::DeadReason, ports::OutboxEvent},
@@ -19,6 +23,10 @@ pub const REASON_HEADER: &str = "x-jenius-reason";
 pub const DETAIL_HEADER: &str = "x-jenius-detail";
 pub const QUEUE_HEADER: &str = "x-jenius-queue";
 pub const AT_HEADER: &str = "x-jenius-at";
+/// How often an operator replayed a message that had died.
+pub const REPLAYS_HEADER: &str = "x-jenius-replays";
+/// What it had died of before.
+pub const DEATHS_HEADER: &str = "x-jenius-deaths";
 
 const PERSISTENT: u8 = 2;
 /// Characters of a dead letter's detail.
@@ -117,6 +125,45 @@ impl Message {
         })
     }
 
+    /// A dead letter for whoever works on it, byte for byte. It keeps what its sender said of it, and says that
+    /// it has died; how it died is written anew if it dies again.
+    pub(super) fn replayed(
+        names: &Names,
+        destination: Destination,
+        original: &BasicProperties,
+        body: Bytes,
+        letter: &Letter,
+    ) -> Result<Self, TooLong> {
+        let (exchange, key) = match destination {
+            Destination::Command(kind) => (&names.commands_exchange, kind.routing_key()),
+            Destination::Notification => (&names.notifications_exchange, NOTIFICATION_KEY),
+        };
+        let before =
+            original.headers().as_ref().and_then(|headers| match headers.inner().get(DEATHS_HEADER) {
+                Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+                _ => None,
+            });
+        let at = letter.at().map_or("unknown".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let deaths = format!("{} {at}; {}", letter.reason(), before.unwrap_or_default());
+        let deaths: String = deaths.trim_end_matches("; ").chars().take(DETAIL_CHARS_MAX).collect();
+        let mut headers = FieldTable::default();
+        for (name, value) in original.headers().as_ref().map(carried_headers).unwrap_or_default().inner() {
+            if !tells_of_death(name.as_str()) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        let replays = i64::try_from(letter.replays).unwrap_or_default().saturating_add(1);
+        headers.insert(REPLAYS_HEADER.into(), AMQPValue::LongLongInt(replays));
+        headers.insert(DEATHS_HEADER.into(), AMQPValue::LongString(deaths.into()));
+        Ok(Self {
+            exchange: short("exchange", exchange)?,
+            routing_key: short("routing key", key)?,
+            mandatory: true,
+            body,
+            properties: carried_properties(original).with_headers(headers).with_delivery_mode(PERSISTENT),
+        })
+    }
+
     /// Whether the broker speaks of this message when it returns one.
     pub(super) fn is_same(&self, returned: &BasicReturnMessage) -> bool {
         self.exchange == returned.exchange
@@ -124,6 +171,13 @@ impl Message {
             && self.properties.message_id() == returned.properties.message_id()
             && self.body == returned.data
     }
+}
+
+/// Headers of a dead letter that say how it died.
+fn tells_of_death(name: &str) -> bool {
+    [REASON_HEADER, DETAIL_HEADER, QUEUE_HEADER, AT_HEADER, "x-death"].contains(&name)
+        || name.starts_with("x-first-death-")
+        || name.starts_with("x-last-death-")
 }
 
 fn cloud_event_properties(id: &str, event_type: &str) -> Result<BasicProperties, TooLong> {
@@ -136,7 +190,7 @@ fn cloud_event_properties(id: &str, event_type: &str) -> Result<BasicProperties,
 
 /// The sender's properties, without those that would act on the dead letter: an expiration would lose
 /// it, a user id that is not ours closes the channel.
-fn carried_properties(original: &BasicProperties) -> BasicProperties {
+pub(super) fn carried_properties(original: &BasicProperties) -> BasicProperties {
     let mut carried = BasicProperties::default();
     macro_rules! carry {
         ($($get:ident => $with:ident),*) => {

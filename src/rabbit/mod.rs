@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod consumer;
+pub mod dead;
 mod depth;
 pub mod health;
 mod in_hand;

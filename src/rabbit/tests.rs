@@ -1,6 +1,7 @@
 //! The edge against a real broker. Every test has a prefix of its own and takes its queues away again.
 
 mod consuming;
+mod dead;
 mod links;
 mod proxy;
 mod publishing;

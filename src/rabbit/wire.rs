@@ -5,6 +5,7 @@
 mod hostile_tests;
 mod json;
 pub mod notification;
+pub mod peek;
 #[cfg(test)]
 mod tests;
 

@@ -20,7 +20,7 @@ pub const EVENT_TYPE: &str = "jenius.notification.received.v1";
 const SOURCE: &str = "/jenius-pay/ingress";
 
 /// A body of 256 KiB, of which JSON may write every byte as six, and what is around it.
-const BYTES_MAX: usize = 2 * 1024 * 1024;
+pub(super) const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Why a delivery is no notification that can be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]

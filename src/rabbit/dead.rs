@@ -1,0 +1,134 @@
+//! The dead letters: the messages of the queues `dead` and `unrouted`, which nobody works on. A person
+//! looks at them here, and takes one off for good or has it worked on again.
+//!
+//! A quorum queue cannot be browsed: what is looked at is taken, and given back when the look ends, in the
+//! order it had. The broker counts every return, and RabbitMQ 4 drops what was returned 20 times, unless a
+//! policy says otherwise: nothing is taken that is not wanted. Never: a letter is acked before whoever asked
+//! for its end is done.
+
+mod death;
+mod letter;
+
+pub use death::Death;
+pub use letter::{Destination, Letter};
+
+use super::{
+    connection::{Broker, BrokerError, Events, Link, bounded},
+    message::{Message, TooLong},
+    topology::{self, Names, short},
+};
+use bytes::Bytes;
+use lapin::{
+    Acker, BasicProperties, Channel,
+    options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
+};
+use std::{collections::HashMap, sync::Arc};
+
+const NAME: &str = "dead";
+
+/// Which of the two queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadQueue {
+    /// A consumer of ours or the broker gave up on it.
+    Dead,
+    /// No queue was bound for its routing key.
+    Unrouted,
+}
+
+impl DeadQueue {
+    pub const ALL: [Self; 2] = [Self::Dead, Self::Unrouted];
+
+    /// Its name, without the prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Unrouted => "unrouted",
+        }
+    }
+
+    fn queue(self, names: &Names) -> &str {
+        match self {
+            Self::Dead => &names.dead_queue,
+            Self::Unrouted => &names.unrouted_queue,
+        }
+    }
+}
+
+/// A look at the dead letters. Whatever was taken and not removed is given back when it ends, however it
+/// ends.
+pub struct Look {
+    names: Names,
+    channel: Channel,
+    link: Link,
+    _events: Events,
+    /// How many of each id came.
+    alike: HashMap<String, u32>,
+}
+
+/// A letter in hand: nobody else sees it until the look ends.
+pub struct Held {
+    pub letter: Letter,
+    pub body: Bytes,
+    /// How many more its queue has.
+    pub left: u32,
+    properties: BasicProperties,
+    acker: Acker,
+}
+
+impl Look {
+    pub async fn start(broker: &Broker) -> Result<Self, BrokerError> {
+        let health = Arc::new(broker.link_health(NAME));
+        let (link, events) = broker.open(health, NAME).await?;
+        let channel = link.channel().await?;
+        topology::declare(&channel, broker.names()).await?;
+        link.up();
+        let names = broker.names().clone();
+        Ok(Self { names, channel, link, _events: events, alike: HashMap::new() })
+    }
+
+    /// The next letter of a queue, oldest first.
+    pub async fn take(&mut self, queue: DeadQueue) -> Result<Option<Held>, BrokerError> {
+        let options = BasicGetOptions { no_ack: false };
+        let got = self.channel.basic_get(short(queue.queue(&self.names)), options);
+        let Some(got) = bounded("looking at a dead letter", got).await? else { return Ok(None) };
+        let (left, mut raw) = (got.message_count, got.delivery);
+        let mut letter = Letter::read(&self.names, queue, &raw);
+        let alike = self.alike.entry(letter.id.clone()).or_default();
+        *alike += 1;
+        if *alike > 1 {
+            letter.id = format!("{}-{alike}", letter.id);
+        }
+        let body = Bytes::from(std::mem::take(&mut raw.data));
+        Ok(Some(Held { letter, body, left, properties: raw.properties, acker: raw.acker }))
+    }
+
+    /// Gives back what was not removed.
+    pub async fn end(self) -> Result<(), BrokerError> {
+        const ALL_OF_THEM: u64 = 0;
+        let options = BasicNackOptions { multiple: true, requeue: true };
+        bounded("giving back", self.channel.basic_nack(ALL_OF_THEM, options)).await?;
+        // Answered after everything before it was done: acks have no answer of their own.
+        bounded("closing", self.channel.close(200, "OK".into())).await?;
+        self.link.close().await;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// Takes it off for good.
+    pub async fn remove(self) -> Result<(), BrokerError> {
+        let acked = self.acker.ack(BasicAckOptions { multiple: false });
+        if bounded("acking", acked).await? {
+            Ok(())
+        } else {
+            Err(BrokerError::failed("acking", "the channel is gone"))
+        }
+    }
+
+    /// The same message for whoever works on it, its body byte for byte; `None`: nobody would.
+    pub fn again(&self, names: &Names) -> Option<Result<Message, TooLong>> {
+        let destination = self.letter.destination?;
+        let body = self.body.clone();
+        Some(Message::replayed(names, destination, &self.properties, body, &self.letter))
+    }
+}

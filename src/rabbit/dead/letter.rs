@@ -1,0 +1,158 @@
+//! A dead letter as it is shown: what died, how, when, and where it belongs. Of the body only what tells
+//! one from another.
+
+use super::{
+    DeadQueue,
+    death::{Death, deaths, published_at, text},
+};
+use crate::{
+    domain::{Time, command::CommandKind},
+    rabbit::{
+        in_hand::count_in,
+        message::{REPLAYS_HEADER, carried_properties},
+        topology::Names,
+        wire::peek::{Peeked, peek},
+    },
+};
+use lapin::{BasicProperties, message::Delivery, types::FieldTable};
+use sha2::{Digest, Sha256};
+
+/// Hexadecimal digits of an id: enough to tell a queue of millions apart.
+const ID_DIGITS: usize = 12;
+/// What the broker counts with each look: no part of what a letter is.
+const COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+
+/// Where a message is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    Command(CommandKind),
+    Notification,
+}
+
+/// A message that nobody works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The same at every look. Of letters that are alike to the byte, each after the first has its number.
+    pub id: String,
+    pub queue: DeadQueue,
+    /// The latest first; a message that reached no queue has died once, of that. Never empty.
+    pub deaths: Vec<Death>,
+    pub event_type: Option<String>,
+    pub command_id: Option<String>,
+    pub bytes: usize,
+    /// How often an operator had it worked on again before it died anew.
+    pub replays: u64,
+    /// How often it was given back after a look.
+    pub returns: u64,
+    pub destination: Option<Destination>,
+    pub content_type: Option<String>,
+    pub message_id: Option<String>,
+    /// The headers: their values where they are ours or the broker's, else nothing.
+    pub headers: Vec<(String, Option<String>)>,
+}
+
+impl Letter {
+    /// Without the number that tells it from its likes.
+    pub(super) fn read(names: &Names, queue: DeadQueue, raw: &Delivery) -> Self {
+        let properties = &raw.properties;
+        let headers = properties.headers().clone().unwrap_or_default();
+        let peeked = peek(&raw.data);
+        let deaths = match queue {
+            DeadQueue::Dead => Some(deaths(properties)).filter(|deaths| !deaths.is_empty()),
+            DeadQueue::Unrouted => None,
+        };
+        Self {
+            id: id(queue, raw),
+            queue,
+            deaths: deaths.unwrap_or_else(|| vec![unexplained(queue, raw)]),
+            bytes: raw.data.len(),
+            replays: count_in(&headers, REPLAYS_HEADER),
+            returns: count_in(&headers, COUNTS[0]),
+            destination: destination(names, &peeked, raw.routing_key.as_str()),
+            content_type: properties.content_type().as_ref().map(ToString::to_string),
+            message_id: properties.message_id().as_ref().map(ToString::to_string),
+            headers: shown(&headers),
+            event_type: peeked.event_type,
+            command_id: peeked.command_id,
+        }
+    }
+
+    pub fn reason(&self) -> &str {
+        self.deaths.first().map_or("unknown", |death| &death.reason)
+    }
+
+    pub fn detail(&self) -> Option<&str> {
+        self.deaths.first().and_then(|death| death.detail.as_deref())
+    }
+
+    pub fn at(&self) -> Option<Time> {
+        self.deaths.first().and_then(|death| death.at)
+    }
+}
+
+/// A message that no queue was bound for, or one whose headers do not say why it is here.
+fn unexplained(queue: DeadQueue, raw: &Delivery) -> Death {
+    let (reason, detail) = match queue {
+        DeadQueue::Dead => ("unknown", "its headers do not say why it is here".to_owned()),
+        DeadQueue::Unrouted => {
+            let (exchange, key) = (raw.exchange.as_str(), raw.routing_key.as_str());
+            ("unrouted", format!("no queue of {exchange} takes the routing key {key:?}"))
+        }
+    };
+    let at = published_at(&raw.properties);
+    Death { reason: reason.to_owned(), detail: Some(detail), at, queue: None, times: 1 }
+}
+
+/// A message says itself what it is; where it does not, it goes back to where it died.
+fn destination(names: &Names, peeked: &Peeked, routing_key: &str) -> Option<Destination> {
+    if let Some(kind) = peeked.command_kind() {
+        return Some(Destination::Command(kind));
+    }
+    if peeked.is_notification() || routing_key == names.notifications_queue {
+        return Some(Destination::Notification);
+    }
+    [(&names.payments_queue, CommandKind::Payment), (&names.refunds_queue, CommandKind::Refund)]
+        .into_iter()
+        .find(|(queue, _)| *queue == routing_key)
+        .map(|(_, kind)| Destination::Command(kind))
+}
+
+/// Made of all that stays as it is: where it lies, how it came there, its properties and its body.
+fn id(queue: DeadQueue, raw: &Delivery) -> String {
+    let mut hash = Sha256::new();
+    let properties = format!("{:?}", carried_properties(&raw.properties));
+    let headers = format!("{:?}", lasting(&raw.properties));
+    let parts = [queue.name(), raw.exchange.as_str(), raw.routing_key.as_str(), &properties, &headers];
+    for part in parts.map(str::as_bytes).into_iter().chain([raw.data.as_slice()]) {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let digits = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    digits[..ID_DIGITS].to_owned()
+}
+
+fn lasting(properties: &BasicProperties) -> FieldTable {
+    let mut lasting = FieldTable::default();
+    for (name, value) in properties.headers().iter().flatten() {
+        if !COUNTS.contains(&name.as_str()) {
+            lasting.insert(name.clone(), value.clone());
+        }
+    }
+    lasting
+}
+
+/// Of a stranger's header the name alone: its value may be anything, a customer's name too.
+fn shown(headers: &FieldTable) -> Vec<(String, Option<String>)> {
+    let is_known =
+        |name: &str| name.starts_with("x-jenius-") || name == "traceparent" || COUNTS.contains(&name);
+    headers
+        .into_iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| *name != "x-death")
+        .map(|name| {
+            let value = is_known(name)
+                .then(|| text(headers, name).unwrap_or_else(|| count_in(headers, name).to_string()));
+            (name.to_owned(), value)
+        })
+        .collect()
+}
