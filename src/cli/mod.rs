@@ -3,6 +3,7 @@
 
 pub mod asyncapi;
 mod bench;
+mod dead;
 mod event_line;
 mod health;
 mod migrate;
@@ -61,6 +62,8 @@ enum Command {
     Resume(pause::Args),
     /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
     Prune(prune::Args),
+    /// Looks at dead letters, and decides what becomes of them.
+    Dead(dead::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
     /// Prints the contract: the AsyncAPI 3.0 document of every message.
@@ -86,6 +89,7 @@ impl Cli {
             Command::Pause(args) => pause::pause(args, &source).await,
             Command::Resume(args) => pause::resume(args, &source).await,
             Command::Prune(args) => prune::run(args, &source).await,
+            Command::Dead(args) => dead::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Asyncapi(args) => asyncapi::run(&args),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,

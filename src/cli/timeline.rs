@@ -154,7 +154,7 @@ fn rupiah(digits: &str) -> String {
     grouped
 }
 
-fn table<const N: usize>(terminal: bool, header: [&str; N]) -> Table {
+pub(super) fn table<const N: usize>(terminal: bool, header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.set_header(header);
     if terminal {
@@ -166,7 +166,7 @@ fn table<const N: usize>(terminal: bool, header: [&str; N]) -> Table {
     table
 }
 
-fn printed(table: &Table) -> String {
+pub(super) fn printed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 

@@ -1,0 +1,173 @@
+//! `dead show`: all that is known of one letter, the customer's data masked.
+
+use super::{
+    list::{Row, replays},
+    masked::{self, Shown},
+    sight::{Filter, Sight, not_found},
+};
+use crate::{
+    cli::{print, timeline, watch},
+    config::{Amqp, Source},
+    rabbit::dead::{Death, Destination, Held, Letter},
+};
+use print::clean;
+use serde_json::json;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// As `dead list` has it.
+    id: String,
+    #[command(flatten)]
+    filter: Filter,
+    /// A JSON object.
+    #[arg(long)]
+    json: bool,
+    /// The body alone, its exact bytes: the customer's data too. For whoever must see it.
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let broker = watch::broker(&Amqp::load(source)?)?;
+    let mut sight = Sight::start(&broker, &args.filter).await?;
+    let found = find(&mut sight, &args).await;
+    let held = sight.end(found).await?;
+    if args.raw {
+        let mut out = io::stdout().lock();
+        out.write_all(&held.body).and_then(|()| out.flush()).map_err(print::PrintError::from)?;
+    } else if args.json {
+        print::line(&serde_json::to_string_pretty(&for_programs(&held)?)?)?;
+    } else {
+        print::line(&for_people(&held.letter, &masked::body(&held.body)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks no further than it.
+async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<Held> {
+    while let Some(held) = sight.next().await? {
+        if held.letter.id == args.id {
+            return Ok(held);
+        }
+    }
+    Err(not_found(&args.id, &args.filter))
+}
+
+fn for_programs(held: &Held) -> anyhow::Result<serde_json::Value> {
+    let letter = &held.letter;
+    let mut object = serde_json::to_value(Row::of(letter))?;
+    object["replays"] = json!(letter.replays);
+    object["belongs_to"] = json!(letter.destination.map(belongs_to));
+    object["headers"] = letter.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    object["deaths"] = letter
+        .deaths
+        .iter()
+        .map(|death| {
+            json!({"reason": death.reason, "detail": death.detail, "at": death.at, "queue": death.queue,
+                   "times": death.times})
+        })
+        .collect();
+    object["body"] = match masked::body(&held.body) {
+        Shown::Json(value) => value,
+        Shown::Excerpt(text) => json!(text),
+    };
+    Ok(object)
+}
+
+fn for_people(letter: &Letter, body: &Shown) -> String {
+    let mut facts = vec![
+        ("id", clean(&letter.id)),
+        ("queue", letter.queue.name().to_owned()),
+        ("bytes", letter.bytes.to_string()),
+    ];
+    facts.extend(letter.deaths.iter().map(|death| ("died", died(death))));
+    facts.extend(replays(letter).map(|text| ("replays", text)));
+    let texts = [
+        ("type", &letter.event_type),
+        ("command", &letter.command_id),
+        ("content", &letter.content_type),
+        ("message", &letter.message_id),
+    ];
+    facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, clean(text.as_ref()?)))));
+    let belongs = letter.destination.map_or("nowhere: it does not say what it is", belongs_to);
+    facts.push(("belongs", belongs.to_owned()));
+    for (name, value) in &letter.headers {
+        let value = value.as_deref().map_or("(a stranger's: --raw shows bodies only)".to_owned(), clean);
+        facts.push(("header", format!("{} {value}", clean(name))));
+    }
+    let facts: Vec<_> = facts.into_iter().map(|(name, text)| format!("{name:<8} {text}")).collect();
+    let body = match body {
+        Shown::Json(value) => format!("body, masked:\n{}", masked::cut(&format!("{value:#}"))),
+        Shown::Excerpt(text) => format!("body, which is no JSON, masked and cut:\n{text}"),
+    };
+    format!("{}\n\n{body}", facts.join("\n"))
+}
+
+fn died(death: &Death) -> String {
+    let mut text = format!("of {}", clean(&death.reason));
+    if let Some(at) = death.at {
+        text.push_str(&format!(" at {}", timeline::time(at)));
+    }
+    if let Some(queue) = &death.queue {
+        text.push_str(&format!(" in {}", clean(queue)));
+    }
+    if death.times > 1 {
+        text.push_str(&format!(", {} times", death.times));
+    }
+    if let Some(detail) = &death.detail {
+        text.push_str(&format!(": {}", clean(detail)));
+    }
+    text
+}
+
+/// What it is worked on as.
+pub(super) fn belongs_to(destination: Destination) -> &'static str {
+    match destination {
+        Destination::Command(kind) => kind.routing_key(),
+        Destination::Notification => "notifications",
+    }
+}
+
+#[cfg(test)]
+pub(super) fn sample(id: &str, reason: &str, replays: u64) -> Letter {
+    let at = Some(chrono::DateTime::UNIX_EPOCH);
+    let detail = Some("why\u{1b}".to_owned());
+    let queue = Some("p.payments".to_owned());
+    Letter {
+        id: id.to_owned(),
+        queue: crate::rabbit::dead::DeadQueue::Dead,
+        deaths: vec![Death { reason: reason.to_owned(), detail, at, queue, times: 2 }],
+        event_type: Some("jenius.payment.request.v1".to_owned()),
+        command_id: Some("c-1".to_owned()),
+        bytes: 7,
+        replays,
+        returns: 0,
+        destination: Some(Destination::Command(crate::domain::command::CommandKind::Payment)),
+        content_type: None,
+        message_id: Some("m\u{7}".to_owned()),
+        headers: vec![("theirs".to_owned(), None)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_how_it_died_and_nothing_drives_their_terminal() {
+        let text = for_people(&sample("a", "malformed", 1), &Shown::Json(json!({"id": "c-1"})));
+        for part in [
+            "died     of malformed at 1970-01-01T00:00:00.000Z in p.payments, 2 times: why\u{fffd}",
+            "replays  replayed once, died again",
+            "belongs  payment.request",
+            "\"id\": \"c-1\"",
+        ] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+        assert!(!text.contains(['\u{1b}', '\u{7}']));
+    }
+}

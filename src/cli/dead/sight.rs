@@ -1,0 +1,135 @@
+//! Which letters are looked at, how many at most, and what is said of those that are not.
+
+use crate::{
+    cli::print,
+    rabbit::{
+        Broker, BrokerError,
+        dead::{DeadQueue, Held, Letter, Look},
+    },
+};
+use anyhow::Context;
+use clap::ValueEnum;
+
+/// A letter that came back so often is pointed out: RabbitMQ 4 drops it at 20, without a policy.
+const RETURNS_NOTED: u64 = 10;
+
+/// Which letters.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Filter {
+    /// Only those that died of this: `malformed`, `delivery_limit`, `unrouted`, …
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// Only those in this queue.
+    #[arg(long)]
+    pub queue: Option<Queue>,
+    /// Only messages of this type; `payment.request` is `jenius.payment.request.v1`.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<String>,
+    /// Look at so many at most, the oldest first.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Queue {
+    Dead,
+    Unrouted,
+}
+
+impl Filter {
+    fn queues(&self) -> Vec<DeadQueue> {
+        match self.queue {
+            Some(Queue::Dead) => vec![DeadQueue::Dead],
+            Some(Queue::Unrouted) => vec![DeadQueue::Unrouted],
+            None => DeadQueue::ALL.to_vec(),
+        }
+    }
+
+    fn wants(&self, letter: &Letter) -> bool {
+        let is_type = |wanted: &String| {
+            let whole = format!("jenius.{wanted}.v1");
+            letter.event_type.as_ref().is_some_and(|written| written == wanted || *written == whole)
+        };
+        self.reason.as_ref().is_none_or(|wanted| letter.reason() == wanted)
+            && self.event_type.as_ref().is_none_or(is_type)
+    }
+}
+
+/// A look at the letters a filter wants.
+pub struct Sight {
+    look: Look,
+    filter: Filter,
+    /// Those that are not looked through yet, the current one last.
+    queues: Vec<DeadQueue>,
+    looked_at: u32,
+    left: u32,
+    returns_max: u64,
+}
+
+impl Sight {
+    pub async fn start(broker: &Broker, filter: &Filter) -> Result<Self, BrokerError> {
+        let mut queues = filter.queues();
+        queues.reverse();
+        let look = Look::start(broker).await?;
+        Ok(Self { look, filter: filter.clone(), queues, looked_at: 0, left: 0, returns_max: 0 })
+    }
+
+    /// The next one that is wanted; `None` at the end, or at the limit.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Held>> {
+        while let Some(queue) = self.queues.last() {
+            if self.looked_at == self.filter.limit {
+                return Ok(None);
+            }
+            let taken = self.look.take(*queue).await;
+            let taken = taken.with_context(|| {
+                let before = self.looked_at;
+                format!(
+                    "the letter after the first {before} cannot be looked at (--limit {before} stops there)"
+                )
+            })?;
+            let Some(held) = taken else {
+                self.queues.pop();
+                continue;
+            };
+            self.looked_at += 1;
+            self.left = held.left;
+            self.returns_max = self.returns_max.max(held.letter.returns);
+            if self.filter.wants(&held.letter) {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives everything back, whatever `done` says, and tells what was not seen.
+    pub async fn end<T>(self, done: anyhow::Result<T>) -> anyhow::Result<T> {
+        if self.is_cut() {
+            let (looked_at, left) = (self.looked_at, self.left);
+            print::complain(&format!(
+                "looked at the first {looked_at} only; {left} or more are behind: --limit"
+            ));
+        }
+        if self.returns_max >= RETURNS_NOTED {
+            print::complain(&format!(
+                "a letter was looked at {} times; RabbitMQ 4 drops one at 20, unless the policy of the README is set",
+                self.returns_max
+            ));
+        }
+        let ended = self.look.end().await;
+        let done = done?;
+        ended?;
+        Ok(done)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.looked_at == self.filter.limit && (self.left > 0 || self.queues.len() > 1)
+    }
+}
+
+/// An id that no letter has.
+pub fn not_found(id: &str, filter: &Filter) -> anyhow::Error {
+    let limit = filter.limit;
+    anyhow::anyhow!(
+        "no dead letter {id} among the first {limit}: `dead list` has the ids, --limit looks further"
+    )
+}
