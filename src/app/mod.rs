@@ -3,6 +3,7 @@
 
 mod commands;
 mod notifications;
+pub mod prospects;
 mod readiness;
 mod secrets;
 mod watchers;
@@ -309,6 +310,17 @@ fn broker(config: &Parts) -> anyhow::Result<Broker> {
     Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
 }
 
+fn rules(config: &Config) -> Rules {
+    Rules {
+        notification_path: config.doku.notification_path.clone(),
+        production: config.doku.environment == crate::config::Environment::Production,
+    }
+}
+
+fn budgets(config: &Config) -> Budgets {
+    Budgets { payment: config.payment_budget, refund: config.refund_budget }
+}
+
 /// As the outside sees them, the current one first.
 fn notification_paths(doku: &Doku) -> Vec<String> {
     let previous = doku.previous_notification_paths.iter();
@@ -357,11 +369,8 @@ impl Shared {
         Worker {
             attempts: Arc::clone(&self.attempts),
             gate: Arc::clone(&self.gate),
-            rules: Rules {
-                notification_path: self.config.doku.notification_path.clone(),
-                production: self.config.doku.environment == crate::config::Environment::Production,
-            },
-            budgets: Budgets { payment: self.config.payment_budget, refund: self.config.refund_budget },
+            rules: rules(&self.config),
+            budgets: budgets(&self.config),
             hold: self.hold(),
         }
     }

@@ -1,0 +1,140 @@
+//! What would become of a dead letter, were it worked on now: read and judged by the code that reads and
+//! judges deliveries, as far as nothing is written.
+
+use super::{budgets, notification_paths, rules};
+use crate::{
+    config::Config,
+    doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
+    domain::{
+        command::{Command, CommandKind, Prospect},
+        ids::MerchantName,
+        money::Rupiah,
+        validate::Rules,
+    },
+    flow::{
+        disposition::DeadReason,
+        ports::{Gateway, NotificationReader, StoreError},
+        process_command::{Budgets, judge},
+    },
+    postgres::{PgPool, prospects},
+    rabbit::{
+        dead::Destination,
+        wire::{
+            self,
+            notification::{self, Unreadable},
+        },
+    },
+};
+
+/// What would become of a message.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    Command(Box<CommandFate>),
+    /// It would be reconciled with this order.
+    Notification {
+        merchant: MerchantName,
+        invoice_number: String,
+    },
+    /// It would be dead-lettered anew.
+    DeadAgain {
+        reason: DeadReason,
+        detail: String,
+    },
+    /// It does not say what it is, and nobody would work on it.
+    Nowhere,
+}
+
+/// What would become of a command.
+#[derive(Debug, Clone)]
+pub struct CommandFate {
+    pub command: Command,
+    /// Where its data keeps the rules.
+    pub amount: Option<Rupiah>,
+    pub prospect: Prospect,
+}
+
+/// Tells fates. It asks the database, and changes nothing.
+pub struct Fates {
+    gateway: Client<SystemClock>,
+    verifier: Verifier,
+    rules: Rules,
+    budgets: Budgets,
+    pool: PgPool,
+}
+
+impl Fates {
+    /// # Errors
+    /// A configuration that cannot work.
+    pub fn new(config: &Config, pool: PgPool) -> anyhow::Result<Self> {
+        let accounts = Accounts::new(&config.merchants);
+        Ok(Self {
+            gateway: Client::new(&config.doku, &config.merchants, SystemClock)?,
+            verifier: Verifier::new(accounts, notification_paths(&config.doku)),
+            rules: rules(config),
+            budgets: budgets(config),
+            pool,
+        })
+    }
+
+    /// # Errors
+    /// The database is away.
+    pub async fn of(
+        &self,
+        destination: Option<Destination>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Fate, StoreError> {
+        match destination {
+            Some(Destination::Command(kind)) => self.of_command(kind, content_type, body).await,
+            Some(Destination::Notification) => Ok(self.of_notification(content_type, body)),
+            None => Ok(Fate::Nowhere),
+        }
+    }
+
+    async fn of_command(
+        &self,
+        kind: CommandKind,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Fate, StoreError> {
+        let incoming = match wire::read_command(kind, content_type, body) {
+            Ok(incoming) => incoming,
+            Err(malformed) => {
+                return Ok(Fate::DeadAgain { reason: DeadReason::Malformed, detail: malformed.detail });
+            }
+        };
+        let account = |merchant: &MerchantName| self.gateway.account(merchant);
+        let fate = match judge(incoming, account, &self.rules, self.budgets) {
+            Ok(new) => CommandFate {
+                prospect: prospects::of_claim(&self.pool, &new).await?,
+                amount: Some(new.order.amount),
+                command: new.command,
+            },
+            Err(rejection) => CommandFate {
+                prospect: prospects::of_rejection(&self.pool, &rejection).await?,
+                amount: None,
+                command: rejection.command,
+            },
+        };
+        Ok(Fate::Command(Box::new(fate)))
+    }
+
+    fn of_notification(&self, content_type: Option<&str>, body: &[u8]) -> Fate {
+        let dead = |reason, detail: &str| Fate::DeadAgain { reason, detail: detail.to_owned() };
+        let received = match notification::read(content_type, body) {
+            Ok(received) => received,
+            Err(Unreadable::Malformed(why)) => return dead(DeadReason::Malformed, &why.detail),
+            Err(Unreadable::NotSigned(missing)) => {
+                return dead(DeadReason::NotAuthentic, &missing.to_string());
+            }
+        };
+        let verified = NotificationReader::verify(&self.verifier, &received.headers, &received.body);
+        let Some(merchant) = verified else {
+            return dead(DeadReason::NotAuthentic, "no configured key signed it for a configured path");
+        };
+        match NotificationReader::read(&self.verifier, &received) {
+            Some(read) => Fate::Notification { merchant, invoice_number: read.invoice_number },
+            None => dead(DeadReason::Malformed, "it names no order"),
+        }
+    }
+}
