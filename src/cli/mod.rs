@@ -62,7 +62,6 @@ enum Command {
     Resume(pause::Args),
     /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
     Prune(prune::Args),
-    /// Looks at dead letters, and decides what becomes of them.
     Dead(dead::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),

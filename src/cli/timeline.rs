@@ -141,7 +141,7 @@ pub fn time(at: Time) -> String {
 }
 
 /// `Rp50.000`, as Indonesia writes it.
-fn rupiah(digits: &str) -> String {
+pub fn rupiah(digits: &str) -> String {
     let digits = clean(digits);
     let mut grouped = String::from("Rp");
     let length = digits.chars().count();

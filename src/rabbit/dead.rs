@@ -2,9 +2,9 @@
 //! looks at them here, and takes one off for good or has it worked on again.
 //!
 //! A quorum queue cannot be browsed: what is looked at is taken, and given back when the look ends, in the
-//! order it had. The broker counts every return, and RabbitMQ 4 drops what was returned 20 times, unless a
-//! policy says otherwise: nothing is taken that is not wanted. Never: a letter is acked before whoever asked
-//! for its end is done.
+//! order it had, but behind what other looks gave back. The broker counts every return, and RabbitMQ 4 drops
+//! what was returned 20 times, unless a policy says otherwise: nothing is taken that is not wanted. Never: a
+//! letter is acked before whoever asked for its end is done.
 
 mod death;
 mod letter;

@@ -11,6 +11,7 @@ mod budgets;
 mod check_status;
 mod claims;
 mod crashes;
+mod dead_letters;
 mod deliveries;
 mod doubt;
 mod events;

@@ -37,6 +37,11 @@ pub enum Queue {
 }
 
 impl Filter {
+    /// Whether it leaves anything out.
+    pub fn is_given(&self) -> bool {
+        self.reason.is_some() || self.queue.is_some() || self.event_type.is_some()
+    }
+
     fn queues(&self) -> Vec<DeadQueue> {
         match self.queue {
             Some(Queue::Dead) => vec![DeadQueue::Dead],

@@ -5,9 +5,9 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
-        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-        ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
-        QueueDeleteOptions,
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions,
+        ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
     },
     types::FieldTable,
 };
@@ -184,6 +184,20 @@ impl Broker {
             detail: header(&message.properties, "x-jenius-detail"),
             body: message.delivery.data,
         })
+    }
+
+    /// Takes the first message of a work queue and puts it back, until the broker has enough of it.
+    pub async fn exhaust(&self, queue: &str) {
+        let queue = format!("{}.{queue}", self.prefix);
+        let take = async || {
+            let options = BasicGetOptions { no_ack: false };
+            self.channel.basic_get(queue.as_str().into(), options).await.unwrap()
+        };
+        let mut message = Some(eventually("a message to exhaust", take).await);
+        while let Some(taken) = message {
+            taken.delivery.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+            message = take().await;
+        }
     }
 
     /// Waits for one dead-lettered message.

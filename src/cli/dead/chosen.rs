@@ -1,0 +1,114 @@
+//! Which letters an operator means, and the means that every action on them shares: it asks first, and is
+//! kept with who and why before it is done.
+
+use super::sight::{Filter, Sight, not_found};
+use crate::{
+    cli::{UsageError, print, who},
+    domain::action::{Action, ActionKind},
+    postgres::{self, PgPool},
+    rabbit::dead::Held,
+};
+use anyhow::Context;
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead, IsTerminal, Read},
+};
+
+/// Bodies in memory at a time; what is over is left for the next run.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// An answer is shorter.
+const ANSWER_BYTES_MAX: u64 = 64;
+
+/// Which letters.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// As `dead list` has them.
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Every one.
+    #[arg(long, conflicts_with_all = ["ids", "reason", "queue", "event_type"])]
+    all: bool,
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+impl Which {
+    /// Nobody means all by saying nothing.
+    pub fn check(&self) -> Result<(), UsageError> {
+        if self.ids.is_empty() && !self.all && !self.filter.is_given() {
+            return Err(UsageError("say which: their ids, --reason, --type, --queue or --all".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The letters, in hand. Looks no further than the last of the ids.
+    pub async fn choose(&self, sight: &mut Sight) -> anyhow::Result<Vec<Held>> {
+        let mut missing: BTreeSet<&str> = self.ids.iter().map(String::as_str).collect();
+        let (mut chosen, mut bytes) = (Vec::new(), 0_usize);
+        while self.ids.is_empty() || !missing.is_empty() {
+            let Some(held) = sight.next().await? else { break };
+            if !self.ids.is_empty() && !missing.remove(held.letter.id.as_str()) {
+                continue;
+            }
+            bytes = bytes.saturating_add(held.body.len());
+            if bytes > BODIES_BYTES_MAX && !chosen.is_empty() {
+                let taken = chosen.len();
+                print::complain(&format!(
+                    "more than is held in memory: these are the first {taken}, run it again"
+                ));
+                return Ok(chosen);
+            }
+            chosen.push(held);
+        }
+        match missing.first() {
+            Some(id) => Err(not_found(id, &self.filter)),
+            None => Ok(chosen),
+        }
+    }
+}
+
+/// Asks a person; a program has to have said `--yes`.
+pub async fn is_confirmed(question: &str, yes: bool) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        let help = "nothing was done: say --yes to do it, --dry-run to see what it would do";
+        return Err(UsageError(help.to_owned()).into());
+    }
+    print::complain(&format!("{question} [y/N]"));
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer).map(|_| answer)
+    });
+    Ok(matches!(answer.await??.trim(), "y" | "yes"))
+}
+
+/// Where actions are kept, before any is begun: one that cannot be kept is not done.
+pub struct Audit {
+    pub pool: PgPool,
+    pub kind: ActionKind,
+    pub why: Option<String>,
+}
+
+impl Audit {
+    pub async fn check(&self) -> anyhow::Result<()> {
+        const NEEDED: &str = "nothing was done: the database keeps what operators do";
+        let is_migrated = postgres::is_migrated(&self.pool).await.context(NEEDED)?;
+        anyhow::ensure!(is_migrated, "{NEEDED}, and this one is not migrated: `jenius-pay migrate`");
+        Ok(())
+    }
+
+    pub async fn record(&self, held: &Held, merchant: Option<&str>, detail: &str) -> anyhow::Result<()> {
+        let action = Action {
+            kind: self.kind,
+            subject: held.letter.id.clone(),
+            merchant: merchant.map(str::to_owned),
+            reason: self.why.clone(),
+            done_by: who::who(),
+            detail: Some(format!("{} in {}: {detail}", held.letter.reason(), held.letter.queue.name())),
+        };
+        let kept = postgres::record_action(&self.pool, &action).await;
+        kept.with_context(|| format!("stopped before {}: it could not be kept", held.letter.id))
+    }
+}

@@ -1,0 +1,91 @@
+//! `dead drop`: takes letters off for good. Each is kept as an action first, with who and why.
+
+use super::{
+    chosen::{Audit, Which, is_confirmed},
+    list::Row,
+    show::belongs_to,
+    sight::Sight,
+};
+use crate::{
+    cli::{UsageError, print, watch, who},
+    config::{Amqp, Database, Source},
+    domain::action::ActionKind,
+    postgres,
+    rabbit::dead::{Held, Letter},
+};
+use print::clean;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Say which, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    yes: bool,
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    why: String,
+    /// A JSON array of what is dropped.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    args.which.check()?;
+    if args.json && !args.yes && !args.dry_run {
+        return Err(UsageError("--json asks nobody: say --yes or --dry-run".to_owned()).into());
+    }
+    let pool = postgres::pool(postgres::connect_options(&Database::load(source)?)?, 1);
+    let audit = Audit { pool, kind: ActionKind::DropDeadLetter, why: Some(args.why.clone()) };
+    audit.check().await?;
+    let broker = watch::broker(&Amqp::load(source)?)?;
+    let mut sight = Sight::start(&broker, &args.which.filter).await?;
+    let done = drop_them(&args, &mut sight, &audit).await;
+    sight.end(done).await
+}
+
+async fn drop_them(args: &Args, sight: &mut Sight, audit: &Audit) -> anyhow::Result<ExitCode> {
+    let chosen = args.which.choose(sight).await?;
+    let count = chosen.len();
+    let list = serde_json::to_string_pretty(&chosen.iter().map(|h| Row::of(&h.letter)).collect::<Vec<_>>())?;
+    if !args.json {
+        for held in &chosen {
+            print::line(&format!("{}  {}", held.letter.id, summary(&held.letter)))?;
+        }
+        print::line(&format!("{count} would be dropped"))?;
+    }
+    if !args.dry_run {
+        if count > 0 && !is_confirmed(&format!("drop {count} for good?"), args.yes).await? {
+            print::line("nothing was done")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for held in chosen {
+            drop_one(held, audit, args.json).await?;
+        }
+    }
+    if args.json {
+        print::line(&list)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn drop_one(held: Held, audit: &Audit, json: bool) -> anyhow::Result<()> {
+    let id = held.letter.id.clone();
+    audit.record(&held, None, &summary(&held.letter)).await?;
+    held.remove().await?;
+    if !json {
+        print::line(&format!("{id}  dropped"))?;
+    }
+    Ok(())
+}
+
+/// What is lost with it.
+fn summary(letter: &Letter) -> String {
+    let what = letter.destination.map_or("unreadable", belongs_to);
+    let command = letter.command_id.as_deref().map(|id| format!(" {}", clean(id))).unwrap_or_default();
+    format!("{what}{command}, {} bytes, died of {}", letter.bytes, clean(letter.reason()))
+}

@@ -1,0 +1,106 @@
+//! What would become of a letter, in an operator's words.
+
+use crate::{
+    app::prospects::{CommandFate, Fate},
+    cli::{print::clean, timeline},
+    domain::{command::Prospect, validate::Violation},
+};
+
+/// Violations that are told of one command.
+const VIOLATIONS_SHOWN: usize = 5;
+
+/// For programs, in a word.
+pub fn word(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Command(command) => match command.prospect {
+            Prospect::Claimed => "send",
+            Prospect::Duplicate { .. } => "known",
+            Prospect::Rejected(_) => "reject",
+        },
+        Fate::Notification { .. } => "reconcile",
+        Fate::DeadAgain { reason, .. } => reason.name(),
+        Fate::Nowhere => "nowhere",
+    }
+}
+
+/// For people, in a sentence.
+pub fn sentence(fate: &Fate) -> String {
+    match fate {
+        Fate::Command(command) => of_command(command),
+        Fate::Notification { merchant, invoice_number } => {
+            format!("would be reconciled: a notification about {} of {merchant}", clean(invoice_number))
+        }
+        Fate::DeadAgain { reason, detail } => format!("{} still: {}", reason.name(), clean(detail)),
+        Fate::Nowhere => "nowhere to go: it does not say what it is".to_owned(),
+    }
+}
+
+fn of_command(fate: &CommandFate) -> String {
+    let command = &fate.command;
+    let what = format!("{} {}", command.kind.name(), clean(command.identity.id.as_str()));
+    match &fate.prospect {
+        Prospect::Claimed => {
+            let amount = fate.amount.map(|amount| timeline::rupiah(&amount.to_string())).unwrap_or_default();
+            let invoice = command.invoice_number.as_deref().map(clean).unwrap_or_default();
+            let merchant = clean(&command.merchant);
+            format!("{what} would be claimed and sent: {amount} for {invoice} of {merchant}")
+        }
+        Prospect::Duplicate { told_again: true } => {
+            format!("{what} is known already: its outcome event is published again")
+        }
+        Prospect::Duplicate { told_again: false } => {
+            format!("{what} is known already, its outcome not yet: nothing follows")
+        }
+        Prospect::Rejected(violations) => format!("{what} would be rejected: {}", because(violations)),
+    }
+}
+
+fn because(violations: &[Violation]) -> String {
+    let told = violations.iter().take(VIOLATIONS_SHOWN);
+    let mut told: Vec<_> = told.map(|v| format!("{} ({})", v.code.name(), clean(&v.field))).collect();
+    if violations.len() > VIOLATIONS_SHOWN {
+        told.push(format!("{} more", violations.len() - VIOLATIONS_SHOWN));
+    }
+    told.join(", ")
+}
+
+/// Whether working on it would bring anything but its next death.
+pub fn is_hopeless(fate: &Fate) -> bool {
+    match fate {
+        Fate::Command(_) | Fate::Notification { .. } => false,
+        Fate::DeadAgain { .. } | Fate::Nowhere => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::ids::MerchantName, domain::validate::Code, flow::disposition::DeadReason};
+
+    #[test]
+    fn a_fate_is_told_in_a_word_and_a_sentence() {
+        let merchant = MerchantName::default_account();
+        let report = Fate::Notification { merchant, invoice_number: "INV-1".to_owned() };
+        let dead = |reason| Fate::DeadAgain { reason, detail: "why\u{1b}".to_owned() };
+        for (fate, expected, said, hopeless) in [
+            (report, "reconcile", "would be reconciled: a notification about INV-1 of default", false),
+            (dead(DeadReason::Malformed), "malformed", "malformed still: why\u{fffd}", true),
+            (dead(DeadReason::NotAuthentic), "not_authentic", "not_authentic still: why\u{fffd}", true),
+            (Fate::Nowhere, "nowhere", "nowhere to go: it does not say what it is", true),
+        ] {
+            assert_eq!(
+                (word(&fate), sentence(&fate).as_str(), is_hopeless(&fate)),
+                (expected, said, hopeless)
+            );
+        }
+    }
+
+    #[test]
+    fn of_many_violations_the_first_are_told() {
+        let violation =
+            |n: usize| Violation { code: Code::Missing, field: format!("f{n}"), message: String::new() };
+        let many: Vec<_> = (0..7).map(violation).collect();
+        assert_eq!(because(&many[..2]), "missing (f0), missing (f1)");
+        assert!(because(&many).ends_with("missing (f4), 2 more"));
+    }
+}
