@@ -47,6 +47,9 @@ yaml_bin() { /usr/bin/python3 -c 'import yaml' 2> /dev/null && echo /usr/bin; }
 jsonschema_bin() { /usr/bin/python3 -c 'import jsonschema' 2> /dev/null && echo /usr/bin; }
 shellcheck_bin() { type -P shellcheck; }
 systemd_bin() { type -P systemd-analyze; }
+npm_bin() { type -P npm; }
+# The libraries of the clients in Java.
+java_libraries_bin() { [[ -e /usr/share/java/amqp-client.jar && -e /usr/share/java/gson.jar ]]; }
 pip_bin() { python3 -m pip --version 2> /dev/null; }
 
 package_of() {
@@ -62,6 +65,8 @@ package_of() {
     shellcheck) echo shellcheck ;;
     systemd) echo systemd ;;
     pip) echo python3-pip ;;
+    npm) echo npm ;;
+    java_libraries) printf '%s\n' librabbitmq-client-java libgoogle-gson-java ;;
   esac
 }
 

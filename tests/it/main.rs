@@ -10,6 +10,7 @@ mod answers;
 mod budgets;
 mod check_status;
 mod claims;
+mod clients;
 mod crashes;
 mod dead_letters;
 mod deliveries;

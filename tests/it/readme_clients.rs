@@ -32,7 +32,7 @@ fn examples(prefix: &str) -> Vec<String> {
 }
 
 /// A Python that has pika: Debian's, or the one on PATH.
-fn python() -> &'static str {
+pub fn python() -> &'static str {
     let has_pika = |python: &&str| {
         let quiet = Command::new(python).args(["-c", "import pika"]).stderr(Stdio::null()).status();
         quiet.is_ok_and(|status| status.success())

@@ -1,0 +1,61 @@
+// Asks for a payment, and asks again with the same id until its outcome is known.
+//
+// node publish.js INVOICE [ID]     an ID: that command again, after a crash for example
+import { randomUUID } from 'node:crypto';
+import amqp from 'amqplib';
+
+const prefix = process.env.JENIUS_PREFIX ?? 'jenius';
+const againAfterSeconds = Number(process.env.AGAIN_AFTER_SECONDS ?? 30);
+const outcomes = ['payment.accepted', 'payment.declined', 'payment.unresolved', 'payment.abandoned', 'command.rejected'];
+
+const [invoice, id = randomUUID()] = process.argv.slice(2);
+const command = {
+  specversion: '1.0',
+  id,
+  source: '/checkout',
+  type: 'jenius.payment.request.v1',
+  data: {
+    order: {
+      invoice_number: invoice,
+      amount: '50000',
+      line_items: [{ name: 'Ayam', price: 50000, quantity: 1 }],
+    },
+    customer: { name: 'Astari', phone: '081288910205' },
+    redirect_url: 'https://shop.example.com/thanks',
+    jenius_info: { cash_tag: '$admin' },
+  },
+};
+// Your table of orders is where it belongs. It is there before anything is published.
+console.log('id', id);
+
+const connection = await amqp.connect(process.env.AMQP_URL);
+const channel = await connection.createConfirmChannel();
+channel.on('return', () => {
+  throw new Error(`no queue for ${prefix}.commands: is jenius-pay running?`);
+});
+const { queue } = await channel.assertQueue('', { exclusive: true });
+for (const key of outcomes) await channel.bindQueue(queue, `${prefix}.events`, key);
+
+// Resolves when the broker has it, else rejects.
+async function publish() {
+  const properties = { contentType: 'application/cloudevents+json', persistent: true, mandatory: true };
+  channel.publish(`${prefix}.commands`, 'payment.request', Buffer.from(JSON.stringify(command)), properties);
+  await channel.waitForConfirms();
+}
+
+// The event that settles our command.
+const outcome = new Promise((resolve) => {
+  channel.consume(queue, (message) => {
+    const event = JSON.parse(message.content);
+    if (event.data.command_source === command.source && event.data.command_id === id) resolve(event);
+  }, { noAck: true });
+});
+
+const again = setInterval(publish, againAfterSeconds * 1000);
+await publish();
+const event = await outcome;
+clearInterval(again);
+console.log(event.type, event.id);
+for (const error of event.data.errors ?? []) console.log(`${error.field}: ${error.code}: ${error.message}`);
+process.exitCode = event.type === 'jenius.payment.accepted.v1' ? 0 : 1;
+await connection.close();

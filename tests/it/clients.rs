@@ -1,0 +1,192 @@
+//! The clients of deploy/clients, run as an upstream developer would run them, against the real service. A
+//! language that is not on the machine is left out.
+
+use crate::harness::{World, broker, eventually};
+use jenius_pay::app::Role;
+use std::{
+    io::{BufRead, BufReader, Lines},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+/// Ended with the test, however that ends.
+struct Client(Child);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Client {
+    fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(self.0.stdout.take().unwrap()).lines()
+    }
+}
+
+/// How one language runs its publisher and its subscriber.
+struct Clients {
+    /// The program and what comes before the client's own arguments.
+    publish: Vec<String>,
+    subscribe: Vec<String>,
+}
+
+impl Clients {
+    fn of(program: &[&str], publisher: &Path, subscriber: &Path) -> Self {
+        let line = |client: &Path| {
+            program.iter().map(|word| (*word).to_owned()).chain([client.display().to_string()]).collect()
+        };
+        Self { publish: line(publisher), subscribe: line(subscriber) }
+    }
+
+    fn start(line: &[String], arguments: &[&str], prefix: &str) -> Client {
+        let child = Command::new(&line[0])
+            .args(&line[1..])
+            .args(arguments)
+            .envs([
+                ("AMQP_URL", broker::url().as_str()),
+                ("JENIUS_PREFIX", prefix),
+                ("AGAIN_AFTER_SECONDS", "0.2"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Client(child)
+    }
+}
+
+fn folder(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/clients").join(language)
+}
+
+/// The next line, read off the runtime.
+async fn next(mut lines: Lines<BufReader<ChildStdout>>) -> (String, Lines<BufReader<ChildStdout>>) {
+    tokio::task::spawn_blocking(move || (lines.next().expect("the client has ended").unwrap(), lines))
+        .await
+        .unwrap()
+}
+
+/// What a publisher printed, and whether it ended well.
+async fn ended(mut client: Client) -> (Vec<String>, bool) {
+    tokio::task::spawn_blocking(move || {
+        let lines = client.lines().map(Result::unwrap).collect();
+        (lines, client.0.wait().unwrap().success())
+    })
+    .await
+    .unwrap()
+}
+
+/// One payment asked for again and again, one asked for after it is done, and one that breaks a rule.
+async fn play(clients: Clients) {
+    // Nobody takes commands yet: there is only the topology.
+    let mut world = World::with().without_service().build().await;
+    world.start(&[Role::Relay]).await;
+    let prefix = world.broker.prefix.clone();
+    let queue = format!("{prefix}.book");
+    let mut subscriber = Clients::start(&clients.subscribe, &[&queue, "#"], &prefix);
+    let heard = subscriber.lines();
+    eventually("the subscriber's queue", async || world.broker.exists(&queue).await.then_some(())).await;
+
+    let invoice = world.invoice();
+    let publisher = Clients::start(&clients.publish, &[&invoice], &prefix);
+    let twice = async || (world.broker.depth("payments").await >= 2).then_some(());
+    eventually("the same command a second time", twice).await;
+    world.stop().await;
+    world.start(&Role::ALL).await;
+    let (told, well) = ended(publisher).await;
+    let id = told[0].strip_prefix("id ").unwrap();
+    let accepted = world.event(&invoice, "payment.accepted").await;
+    let line = format!("jenius.payment.accepted.v1 {}", accepted.message_id.unwrap());
+    assert_eq!((&told[1..], well), ([line].as_slice(), true));
+
+    world.event(&invoice, "order.paid").await;
+    let again = ended(Clients::start(&clients.publish, &[&invoice, id], &prefix)).await;
+    assert_eq!(again, (told.clone(), true), "the outcome of a known command is told again");
+
+    let (told, well) = ended(Clients::start(&clients.publish, &["two words"], &prefix)).await;
+    assert!(!well && told[1].starts_with("jenius.command.rejected.v1 "), "{told:?}");
+    assert!(told[2].starts_with("order.invoice_number: invalid_characters: 1–64 "), "{told:?}");
+
+    let (accepted, heard) = next(heard).await;
+    let (paid, heard) = next(heard).await;
+    let (rejected, _) = next(heard).await;
+    assert_eq!(accepted, format!("jenius.payment.accepted.v1 {invoice} 1 awaiting_payment"));
+    assert_eq!(paid, format!("jenius.order.paid.v1 {invoice} 2 paid"));
+    assert_eq!(rejected, "rejected two words order.invoice_number invalid_characters");
+    drop(subscriber);
+    world.broker.delete(&queue).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clients_in_python_ask_until_they_are_answered_and_handle_each_event_once() {
+    let folder = folder("python");
+    let python = crate::readme_clients::python();
+    play(Clients::of(&[python], &folder.join("publish.py"), &folder.join("subscribe.py"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clients_in_node_ask_until_they_are_answered_and_handle_each_event_once() {
+    let folder = node_tools("deploy/clients/node").await;
+    play(Clients::of(&["node"], &folder.join("publish.js"), &folder.join("subscribe.js"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clients_in_java_ask_until_they_are_answered_and_handle_each_event_once() {
+    // Debian's: librabbitmq-client-java and libgoogle-gson-java.
+    let jars =
+        ["amqp-client", "gson", "slf4j-api", "slf4j-nop"].map(|name| format!("/usr/share/java/{name}.jar"));
+    let runs = Command::new("javac").arg("-version").output().is_ok_and(|output| output.status.success());
+    if !runs || !jars.iter().all(|jar| Path::new(jar).exists()) {
+        eprintln!("not run: javac and its libraries are not on this machine");
+        return;
+    }
+    let folder = folder("java");
+    let program = ["java", "-XX:TieredStopAtLevel=1", "-cp", &jars.join(":")];
+    play(Clients::of(&program, &folder.join("Publish.java"), &folder.join("Subscribe.java"))).await;
+}
+
+/// The folder with what its package-lock.json pins, installed where it is missing.
+pub async fn node_tools(from: &'static str) -> PathBuf {
+    let install = move || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/node-tools");
+        Command::new(script).arg(from).stderr(Stdio::inherit()).output().unwrap()
+    };
+    let output = tokio::task::spawn_blocking(install).await.unwrap();
+    assert!(output.status.success(), "{from} is not installed: is there node and npm?");
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_parser_of_asyncapi_finds_no_fault_with_the_document() {
+    let folder = node_tools("deploy/asyncapi").await;
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/asyncapi.yaml");
+    let check = move || Command::new("node").arg(folder.join("check.js")).arg(document).output().unwrap();
+    let output = tokio::task::spawn_blocking(check).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "4 operations, 18 messages\n");
+}
+
+/// The page shows every client, and nothing that is not there.
+#[test]
+fn every_file_that_the_page_of_clients_names_exists_and_every_client_is_named() {
+    let page = std::fs::read_to_string(folder("README.md")).unwrap();
+    let linked: Vec<&str> = page
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap())
+        .filter(|l| !l.contains("://"))
+        .collect();
+    for link in &linked {
+        let path = link.split('#').next().unwrap();
+        assert!(folder(path).exists(), "{link} is not there");
+    }
+    for language in ["python", "node", "java"] {
+        for file in std::fs::read_dir(folder(language)).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let named = linked.contains(&format!("{language}/{name}").as_str());
+            assert!(named || name.ends_with(".json"), "{language}/{name} is not named");
+        }
+    }
+}
