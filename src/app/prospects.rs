@@ -68,7 +68,7 @@ impl Fates {
     pub fn new(config: &Config, pool: PgPool) -> anyhow::Result<Self> {
         let accounts = Accounts::new(&config.merchants);
         Ok(Self {
-            gateway: Client::new(&config.doku, &config.merchants, SystemClock)?,
+            gateway: Client::new(&config.doku, accounts.clone(), SystemClock)?,
             verifier: Verifier::new(accounts, notification_paths(&config.doku)),
             rules: rules(config),
             budgets: budgets(config),
@@ -129,8 +129,9 @@ impl Fates {
             }
         };
         let verified = NotificationReader::verify(&self.verifier, &received.headers, &received.body);
-        let Some(merchant) = verified else {
-            return dead(DeadReason::NotAuthentic, "no configured key signed it for a configured path");
+        let merchant = match verified {
+            Ok(merchant) => merchant,
+            Err(why) => return dead(DeadReason::NotAuthentic, &why.to_string()),
         };
         match NotificationReader::read(&self.verifier, &received) {
             Some(read) => Fate::Notification { merchant, invoice_number: read.invoice_number },
