@@ -5,7 +5,9 @@ For `check`. DEPLOY is the folder to check, SCHEMAS one with wheels (kubernetes-
 cyclonedx-python-lib), of which only the schemas are read. Prints every fault; exit code 1 where there is one.
 """
 
+import base64
 import functools
+import hashlib
 import json
 import re
 import shutil
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jsonschema
 import yaml
@@ -62,6 +65,23 @@ def compose(deploy, schemas):
     for name, source in {**document["secrets"], **document["configs"]}.items():
         if "content" not in source and not (deploy / source["file"]).is_file():
             fault(file.name, f"the file of {name} is not there")
+    check_passwords({name: (deploy / source["file"]).read_text().strip() for name, source in document["secrets"].items()},
+                    json.loads((deploy / "compose/rabbitmq.json").read_text())["users"][0],
+                    services["sandbox"]["environment"])
+
+
+def check_passwords(secrets, broker_user, sandbox):
+    """Both sides of each connection know the same."""
+    if urlsplit(secrets["database_url"]).password != secrets["postgres_password"]:
+        fault("compose", "the password in database_url is not PostgreSQL's")
+    broker = urlsplit(secrets["amqp_url"])
+    hashed = base64.b64decode(broker_user["password_hash"])
+    salt, expected = hashed[:4], hashed[4:]
+    same = hashlib.sha256(salt + broker.password.encode()).digest() == expected
+    if not same or broker.username != broker_user["name"]:
+        fault("compose", "the user in amqp_url is not RabbitMQ's")
+    if sandbox["DOKU_SECRET_KEY"] != secrets["doku_secret_key"]:
+        fault("compose", "doku_secret_key is not the sandbox's")
 
 
 def check_service(where, service, services):
