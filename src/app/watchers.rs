@@ -89,7 +89,7 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: 
         let started = Instant::now();
         if balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
             balanced = Some(Instant::now());
-            if let Ok(balance) = store.balance().await {
+            if let Ok(Some(balance)) = store.balance().await {
                 metric::balance(balance);
             }
         }

@@ -109,6 +109,11 @@ impl Filled<'_> {
              {more}"
         );
         self.chunks(sql, &statements).await?;
+        // What is settled for years was passed long ago.
+        sql.execute(
+            "UPDATE balance SET settled_below = (SELECT max(key) FROM commands WHERE outcome IS NOT NULL)",
+        )
+        .await?;
         for (table, column) in [("commands", "key"), ("orders", "order_key")] {
             let set = format!("SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {})", self.count);
             sql.execute(AssertSqlSafe(set)).await?;

@@ -8,26 +8,45 @@ use crate::flow::ports::StoreError;
 /// long. Above the first younger one a smaller key may still appear.
 const UNCOMMITTED_FOR: &str = "5 minutes";
 
+/// So many settled commands are passed by one statement, and so many statements are made by one look: a table
+/// that was filled by another version, or while nobody looked, is walked in pieces.
+const WALK_ROWS: i64 = 100_000;
+const WALKS_MAX: u32 = 20;
+
+/// Passes settled commands, from the first that was not; true where there may be more of them behind.
+const WALK: &str = "
+    WITH walked AS MATERIALIZED (
+        SELECT key, outcome IS NULL OR received_at > (SELECT jenius_now()) - $2::interval AS is_unsettled
+        FROM commands WHERE key >= (SELECT settled_below FROM balance) ORDER BY key LIMIT $1),
+    seen AS (
+        SELECT min(key) FILTER (WHERE is_unsettled) AS unsettled, max(key) AS last, count(*) AS passed FROM walked),
+    moved AS (
+        UPDATE balance SET settled_below = coalesce(unsettled, last) FROM seen
+        WHERE settled_below < coalesce(unsettled, last))
+    SELECT unsettled IS NULL AND passed = $1 FROM seen";
+
 impl PostgresStore {
-    /// Commands claimed + rejected − settled − open: anything but 0 is a bug.
-    pub async fn balance(&self) -> Result<i64, StoreError> {
+    /// Commands claimed + rejected − settled − open: anything but 0 is a bug. `None`: there are more settled ones
+    /// than one look passes, and the next look goes on.
+    pub async fn balance(&self) -> Result<Option<i64>, StoreError> {
         let pool = &self.inner.pool;
-        let balance = answered!(pool, |c| sqlx::query_scalar(
+        for _ in 0..WALKS_MAX {
+            let walk = sqlx::query_scalar(WALK).bind(WALK_ROWS).bind(UNCOMMITTED_FOR);
+            let is_more: bool = answered!(pool, |c| walk.fetch_one(c))?;
+            if !is_more {
+                return self.count_unsettled().await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn count_unsettled(&self) -> Result<i64, StoreError> {
+        answered!(self.inner.pool, |c| sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM commands
                      WHERE key >= (SELECT settled_below FROM balance) AND outcome IS NULL)
                     - (SELECT count(*) FROM due JOIN orders USING (order_key)
                        WHERE state IN ('submitting', 'refunding'))",
         )
-        .fetch_one(c))?;
-        answered!(pool, |c| sqlx::query(
-            "UPDATE balance SET settled_below = first.unsettled
-             FROM (SELECT coalesce(min(key), (SELECT max(key) FROM commands)) AS unsettled FROM commands
-                   WHERE key >= (SELECT settled_below FROM balance)
-                     AND (outcome IS NULL OR received_at > (SELECT jenius_now()) - $1::interval)) AS first
-             WHERE settled_below < first.unsettled",
-        )
-        .bind(UNCOMMITTED_FOR)
-        .execute(c))?;
-        Ok(balance)
+        .fetch_one(c))
     }
 }

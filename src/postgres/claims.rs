@@ -156,9 +156,11 @@ async fn seen_before(connection: &mut PgConnection, asked: &Asked) -> Done<Optio
     let new = &asked.new;
     let Some(known) = rejections::find(connection, &new.command.identity).await? else { return Ok(None) };
     let own: Option<(i64, Time, Time, Time)> = sqlx::query_as(
-        "SELECT d.order_key, d.at, c.sends_end_at, jenius_now()
-         FROM orders o JOIN due d USING (order_key) JOIN commands c ON c.key = $4
-         WHERE o.merchant = $1 AND o.invoice_number = $2 AND d.token = $3",
+        "SELECT o.order_key, d.at, c.sends_end_at, jenius_now()
+         FROM orders o
+         JOIN LATERAL (SELECT at FROM due WHERE order_key = o.order_key AND token = $3 OFFSET 0) d ON true
+         JOIN commands c ON c.key = $4
+         WHERE o.merchant = $1 AND o.invoice_number = $2",
     )
     .bind(new.order.merchant.as_str())
     .bind(new.order.invoice_number.as_str())

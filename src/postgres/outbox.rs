@@ -69,6 +69,13 @@ pub(super) const UNPUBLISHED: &str = "
     ORDER BY o.sequence
     LIMIT $1";
 
+#[cfg(test)]
+impl ActiveOutbox {
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
 impl Outbox for ActiveOutbox {
     async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
         let oldest = sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).bind(but);

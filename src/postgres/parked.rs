@@ -178,10 +178,10 @@ pub(super) async fn tend(inner: &Arc<Inner>) -> Result<(), StoreError> {
         apply_to(inner, order_key).await?;
     }
     answered!(inner.pool, |c| sqlx::query(
-        "DELETE FROM notifications WHERE order_key IS NULL AND key IN (
+        "DELETE FROM notifications WHERE key = ANY (ARRAY(
              SELECT key FROM notifications
-             WHERE order_key IS NULL AND received_at < (SELECT jenius_now()) - interval '7 days'
-             LIMIT $1)",
+             WHERE coalesce(order_key, 0) = 0 AND received_at < (SELECT jenius_now()) - interval '7 days'
+             LIMIT $1 FOR UPDATE SKIP LOCKED))",
     )
     .bind(DROPPED_MAX)
     .execute(c))?;

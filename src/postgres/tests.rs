@@ -11,6 +11,7 @@ mod notifications;
 mod operators;
 mod pauses;
 mod permutations;
+mod plans;
 mod prospects;
 mod prune;
 mod records;

@@ -207,7 +207,7 @@ async fn whatever_is_interleaved_the_store_equals_the_model() {
                 panic!("{error}");
             }
         });
-        assert_eq!(db.store.balance().await.unwrap(), 0);
+        assert_eq!(db.store.balance().await.unwrap(), Some(0));
         store.inner.pool.close().await;
     })
     .await;

@@ -275,7 +275,7 @@ async fn check_events(db: &Db) {
                     GROUP BY order_key HAVING count(*) > 1) told";
     assert_eq!(db.number(outcomes).await, 0, "a command has one outcome");
     assert_eq!(db.number("SELECT count(*) FROM events WHERE type = 'order.resolved'").await, 0);
-    assert_eq!(db.store.balance().await.unwrap(), 0);
+    assert_eq!(db.store.balance().await.unwrap(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,7 +82,7 @@ async fn a_refunds_events_speak_of_the_refund_and_follow_the_payments() {
         assert_eq!(told[3]["data"]["previous_state"], "refunding");
         assert_eq!(db.number("SELECT count(*) FROM commands WHERE outcome = 'accepted'").await, 2);
         assert_eq!(db.number("SELECT count(*) FROM due").await, 0);
-        assert_eq!(db.store.balance().await.unwrap(), 0);
+        assert_eq!(db.store.balance().await.unwrap(), Some(0));
     })
     .await;
 }
