@@ -127,6 +127,10 @@ impl Broker {
         Ok(())
     }
 
+    pub(super) fn uri(&self) -> AMQPUri {
+        self.uri.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn names(&self) -> &Names {
         &self.names
     }
@@ -153,7 +157,7 @@ impl Broker {
         let opening = Opening::default();
         let socket = opening.socket.clone();
         let runtime = lapin::runtime::default_runtime().map_err(|e| BrokerError::failed("connecting", e))?;
-        let uri = self.uri.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let uri = self.uri();
         let properties =
             ConnectionProperties::default().with_connection_name(format!("jenius-pay {name}").into());
         let connecting = lapin::Connection::connector(

@@ -179,14 +179,22 @@ pub(super) async fn declare_work_queue(
     queue(channel, names.work_queue(name)).await
 }
 
+impl Exchange<'_> {
+    pub(super) fn kind(&self) -> ExchangeKind {
+        match self.kind {
+            Kind::Topic => ExchangeKind::Topic,
+            Kind::Fanout => ExchangeKind::Fanout,
+        }
+    }
+
+    pub(super) fn arguments(&self) -> FieldTable {
+        table(self.alternate.map(|name| ("alternate-exchange", Argument::Text(name))))
+    }
+}
+
 async fn exchange(channel: &Channel, it: Exchange<'_>) -> Result<(), BrokerError> {
-    let kind = match it.kind {
-        Kind::Topic => ExchangeKind::Topic,
-        Kind::Fanout => ExchangeKind::Fanout,
-    };
-    let arguments = table(it.alternate.map(|name| ("alternate-exchange", Argument::Text(name))));
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let declared = channel.exchange_declare(short(it.name), kind, options, arguments);
+    let declared = channel.exchange_declare(short(it.name), it.kind(), options, it.arguments());
     bounded("declaring an exchange", declared).await
 }
 
@@ -219,7 +227,7 @@ pub(super) fn short(text: &str) -> ShortString {
     ShortString::from(&text[..text.floor_char_boundary(BYTES_MAX)])
 }
 
-fn table<'n>(arguments: impl IntoIterator<Item = (&'static str, Argument<'n>)>) -> FieldTable {
+pub(super) fn table<'n>(arguments: impl IntoIterator<Item = (&'static str, Argument<'n>)>) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in arguments {
         let value = match value {

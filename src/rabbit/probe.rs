@@ -1,0 +1,88 @@
+//! A message of our own that shows that a binding routes, and is taken away again. Only into a queue that is
+//! empty: to look past what others wait for would count as a delivery of theirs, and there is a limit on those.
+
+use super::{
+    connection::{BrokerError, Link, bounded},
+    inspect::{Found, QueueSeen},
+    topology::short,
+};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{
+        BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    },
+};
+use uuid::Uuid;
+
+/// No command and no dead letter has it.
+const KEY: &str = "doctor.probe";
+const BODY: &[u8] = b"a probe of `jenius-pay doctor`: it expires by itself";
+/// Should we die before it is taken away.
+const EXPIRES_AFTER_MS: &str = "60000";
+
+/// What became of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// It came through.
+    Through,
+    /// Something waits in the queue already, so nothing was tried.
+    Occupied,
+    /// The queue is not there, or cannot be seen, so nothing was tried.
+    NoQueue,
+    /// No queue is bound for it.
+    Returned,
+    /// The queue did not take it: full, or without a leader.
+    Refused,
+    /// It was routed, and somebody else took it, or it went elsewhere.
+    Elsewhere,
+    /// The broker did not say.
+    Unknown(String),
+}
+
+pub(super) async fn probe(link: &Link, exchange: &str, queue: Option<&QueueSeen>) -> Route {
+    let Some(queue) = queue.filter(|queue| can_be_seen(&queue.found)) else { return Route::NoQueue };
+    if queue.messages > 0 {
+        return Route::Occupied;
+    }
+    send(link, exchange, &queue.name).await.unwrap_or_else(|e| Route::Unknown(e.to_string()))
+}
+
+fn can_be_seen(found: &Found) -> bool {
+    match found {
+        Found::AsExpected | Found::Differs(_) => true,
+        Found::Missing | Found::Hidden(_) => false,
+    }
+}
+
+async fn send(link: &Link, exchange: &str, queue: &str) -> Result<Route, BrokerError> {
+    let channel = link.channel().await?;
+    bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    let id = Uuid::new_v4().to_string();
+    let properties = BasicProperties::default()
+        .with_message_id(short(&id))
+        .with_type(short("jenius.doctor.probe"))
+        .with_expiration(short(EXPIRES_AFTER_MS));
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let published =
+        async { channel.basic_publish(short(exchange), short(KEY), options, BODY, properties).await?.await };
+    match bounded("publishing a probe", published).await? {
+        Confirmation::Ack(None) => take(&channel, queue, &id).await,
+        Confirmation::Ack(Some(_)) => Ok(Route::Returned),
+        Confirmation::Nack(_) => Ok(Route::Refused),
+        Confirmation::NotRequested => Ok(Route::Unknown("no publish confirm".to_owned())),
+    }
+}
+
+/// What came in between is put back at once.
+async fn take(channel: &Channel, queue: &str, id: &str) -> Result<Route, BrokerError> {
+    let got = channel.basic_get(short(queue), BasicGetOptions { no_ack: false });
+    let Some(got) = bounded("taking the probe", got).await? else { return Ok(Route::Elsewhere) };
+    let acker = &got.delivery.acker;
+    if got.properties.message_id().as_ref().is_some_and(|found| found.as_str() == id) {
+        bounded("removing the probe", acker.ack(BasicAckOptions::default())).await?;
+        return Ok(Route::Through);
+    }
+    let back = BasicNackOptions { multiple: false, requeue: true };
+    bounded("putting back", acker.nack(back)).await?;
+    Ok(Route::Occupied)
+}
