@@ -15,6 +15,7 @@ mod error;
 pub mod event_body;
 mod events;
 mod gauges;
+mod health;
 mod notifications;
 mod orders;
 mod outbox;
@@ -37,11 +38,12 @@ mod writes;
 
 pub use actions::record_action;
 pub use gauges::{Gauges, InDoubt, OpenOrders};
+pub use health::{ServerFacts, examine};
 pub use outbox::{ActiveOutbox, PostgresSeat};
 pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{connect_options, pool};
 pub use prune::{PruneRun, Pruned};
-pub use schema::{bind_environment, is_migrated, migrate};
+pub use schema::{Migrations, bind_environment, is_migrated, migrate};
 pub use sqlx::{PgPool, postgres::PgConnectOptions};
 pub use views::{list_orders, order_view};
 

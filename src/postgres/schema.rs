@@ -34,6 +34,44 @@ async fn applied(connection: &mut PgConnection) -> Result<usize, StoreError> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
+/// What stands in the database, beside what this version brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Migrations {
+    /// Not applied yet.
+    pub pending: Vec<i64>,
+    /// Applied by a version that this one does not know: a newer one.
+    pub unknown: Vec<i64>,
+    /// Applied half, or in other words than this version has.
+    pub spoiled: Vec<i64>,
+    pub latest: i64,
+}
+
+/// Compares, and changes nothing.
+pub(super) async fn compare(connection: &mut PgConnection) -> sqlx::Result<Migrations> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied: Vec<(i64, bool, Vec<u8>)> = if exists {
+        sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(connection)
+            .await?
+    } else {
+        Vec::new()
+    };
+    let mut found = Migrations::default();
+    for migration in MIGRATIONS.iter() {
+        found.latest = found.latest.max(migration.version);
+        match applied.iter().find(|(version, ..)| *version == migration.version) {
+            None => found.pending.push(migration.version),
+            Some((_, true, checksum)) if *checksum == *migration.checksum => {}
+            Some(_) => found.spoiled.push(migration.version),
+        }
+    }
+    let is_known = |version: &i64| MIGRATIONS.iter().any(|migration| migration.version == *version);
+    found.unknown = applied.into_iter().map(|(version, ..)| version).filter(|v| !is_known(v)).collect();
+    Ok(found)
+}
+
 /// Whether every migration of this version has been applied.
 pub async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
     let latest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
