@@ -30,6 +30,8 @@ pub enum Authenticity {
 pub struct Answer {
     pub status: u16,
     pub authenticity: Authenticity,
+    /// DOKU's clock, or that of a gateway which answers for it.
+    pub time: Option<Time>,
     pub retry_after: Option<Duration>,
     /// `None`: cut off, too late or too long.
     pub body: Option<Bytes>,
@@ -57,6 +59,12 @@ pub fn response_time(headers: &HeaderMap) -> Option<Time> {
     Some(time.with_timezone(&Utc))
 }
 
+/// What every HTTP server says.
+fn gateway_time(headers: &HeaderMap) -> Option<Time> {
+    let time = DateTime::parse_from_rfc2822(header(headers, "Date")?).ok()?;
+    Some(time.with_timezone(&Utc))
+}
+
 /// Reads the rest of an answer, at most `BODY_BYTES_MAX` of it.
 pub async fn read(mut response: Response, asked: Asked<'_>, now: Time) -> Answer {
     let body = read_body(&mut response).await;
@@ -68,6 +76,7 @@ pub async fn read(mut response: Response, asked: Asked<'_>, now: Time) -> Answer
     Answer {
         status: response.status().as_u16(),
         authenticity,
+        time: response_time(headers).or_else(|| gateway_time(headers)),
         retry_after: header(headers, "Retry-After").and_then(|value| retry_after(value, now)),
         body,
     }

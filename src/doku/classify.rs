@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// DOKU refuses the key, the clock or the headers: so it would every order of this account.
-const KEY_REFUSED_CODES: [&str; 4] =
+pub const KEY_REFUSED_CODES: [&str; 4] =
     ["invalid_signature", "invalid_client_id", "invalid_header_request", "request_time_out_of_range"];
 
 /// DOKU knows the Request-Id or the invoice already: something acted.
@@ -173,7 +173,7 @@ fn not_found(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
     InquiryFinding::NotFound { proves: signed && invoice.is_plain() }
 }
 
-fn names_not_found(answer: &Answer) -> bool {
+pub fn names_not_found(answer: &Answer) -> bool {
     match answer.body.as_deref().map(read_envelope) {
         Some(Envelope::Error { code, message }) => {
             is_one_of(code.as_deref().unwrap_or(&message), &NOT_FOUND_CODES)
@@ -187,11 +187,11 @@ fn read(answer: &Answer, status_in: StatusIn) -> Option<Said> {
 }
 
 /// Codes come as `invalid_signature`, `INVALID SIGNATURE` and `Invalid-Signature`.
-fn is_one_of(named: &str, codes: &[&str]) -> bool {
+pub fn is_one_of(named: &str, codes: &[&str]) -> bool {
     codes.contains(&snake(named).as_str())
 }
 
-fn snake(named: &str) -> String {
+pub fn snake(named: &str) -> String {
     named.trim().to_ascii_lowercase().replace([' ', '-'], "_")
 }
 

@@ -44,10 +44,10 @@ const WHY_CHARS_MAX: usize = 300;
 /// DOKU, through HTTP.
 pub struct Client<C> {
     http: reqwest::Client,
-    accounts: Accounts,
-    base_url: String,
+    pub(super) accounts: Accounts,
+    pub(super) base_url: String,
     response_signature: config::ResponseSignature,
-    clock: C,
+    pub(super) clock: C,
     drift: Drift,
 }
 
@@ -62,7 +62,7 @@ struct Call<'a> {
 }
 
 /// Why there is no answer.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     /// Not a byte of the request left.
     NotSent {
         why: String,
@@ -138,6 +138,23 @@ impl<C: Clock> Client<C> {
         let merchant = call.account.merchant.as_str();
         tracing::debug!(operation = call.operation.name(), merchant, http_status, ?took, "DOKU was asked");
         answer
+    }
+
+    /// One Check Status.
+    pub(super) async fn check(
+        &self,
+        account: &KeyedAccount,
+        invoice: &InvoiceNumber,
+    ) -> Result<Answer, NoAnswer> {
+        let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
+        let call = Call {
+            operation: Operation::Check,
+            account,
+            request_id: &uuid::Uuid::new_v4().to_string(),
+            url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
+            body: None,
+        };
+        self.ask(call).await
     }
 
     /// Timed and signed for this one call; the body's bytes are those that were stored.
@@ -222,15 +239,7 @@ impl<C: Clock> Gateway for Client<C> {
             return NoAnswer::misconfigured("the merchant is not configured".to_owned()).of_inquiry();
         };
         let invoice = inquiry.invoice_number;
-        let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
-        let call = Call {
-            operation: Operation::Check,
-            account: &account,
-            request_id: &uuid::Uuid::new_v4().to_string(),
-            url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
-            body: None,
-        };
-        let answer = match self.ask(call).await {
+        let answer = match self.check(&account, invoice).await {
             Ok(answer) => answer,
             Err(no_answer) => return no_answer.of_inquiry(),
         };
@@ -256,9 +265,14 @@ impl NoAnswer {
         SendLearned { finding, http_status: None, retry_after: None, health }
     }
 
-    fn of_inquiry(self) -> InquiryLearned {
+    pub(super) fn why(self) -> String {
         let (Self::NotSent { why, .. } | Self::Lost { why }) = self;
-        InquiryLearned { finding: InquiryFinding::Failed { why }, http_status: None, retry_after: None }
+        why
+    }
+
+    fn of_inquiry(self) -> InquiryLearned {
+        let finding = InquiryFinding::Failed { why: self.why() };
+        InquiryLearned { finding, http_status: None, retry_after: None }
     }
 }
 

@@ -70,6 +70,7 @@ fn answers() -> impl Strategy<Value = Answer> {
         |(status, authenticity, body)| Answer {
             status,
             authenticity,
+            time: None,
             retry_after: None,
             body: body.map(Bytes::from),
         },

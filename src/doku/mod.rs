@@ -9,6 +9,7 @@ pub mod clock;
 mod drift;
 mod mask;
 pub mod notification;
+pub mod probe;
 pub mod signature;
 mod wire;
 

@@ -27,7 +27,7 @@ fn request(kind: CommandKind) -> StoredRequest {
 
 fn answer(status: u16, authenticity: Authenticity, body: &str) -> Answer {
     let body = Some(Bytes::copy_from_slice(body.as_bytes()));
-    Answer { status, authenticity, retry_after: None, body }
+    Answer { status, authenticity, time: None, retry_after: None, body }
 }
 
 fn says(invoice: &str, amount: &str, status: &str) -> String {

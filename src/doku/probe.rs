@@ -1,0 +1,129 @@
+//! One signed question that harms nothing, for `doctor`: Check Status of an invoice number that nobody has. DOKU
+//! looks at headers, clock, account and signature before it looks for the order, so that "not found" means that it
+//! took the key.
+
+use super::{
+    answer::Answer,
+    classify::{KEY_REFUSED_CODES, is_one_of, names_not_found, snake},
+    client::{Client, NoAnswer},
+    wire::{Envelope, read_envelope},
+};
+use crate::{
+    domain::ids::{InvoiceNumber, MerchantName},
+    flow::ports::Clock,
+};
+use chrono::TimeDelta;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+pub use super::answer::Authenticity;
+
+/// What DOKU's answer says about one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    /// DOKU refuses key, clock or headers, and says which.
+    Refused(String),
+    /// What answered is not DOKU.
+    Foreign(String),
+    /// An answer that says nothing about the key.
+    Unclear(String),
+}
+
+/// An answer to the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    pub verdict: Verdict,
+    pub http_status: u16,
+    pub authenticity: Authenticity,
+    /// DOKU's clock minus ours.
+    pub drift: Option<TimeDelta>,
+    pub took: Duration,
+}
+
+impl<C: Clock> Client<C> {
+    /// Asks once, under a merchant's key. The error says why nobody answered.
+    pub async fn probe(&self, merchant: &MerchantName) -> Result<Probed, String> {
+        let account = self.accounts.of_merchant(merchant).ok_or("the merchant is not configured")?;
+        let nobodys = format!("DOCTOR-{}", Uuid::new_v4().simple());
+        let invoice = InvoiceNumber::parse(nobodys).map_err(|e| e.to_string())?;
+        let started = Instant::now();
+        let answer = self.check(&account, &invoice).await.map_err(NoAnswer::why)?;
+        Ok(Probed {
+            verdict: verdict(&answer),
+            http_status: answer.status,
+            authenticity: answer.authenticity,
+            drift: answer.time.map(|theirs| theirs - self.clock.now()),
+            took: started.elapsed(),
+        })
+    }
+}
+
+fn verdict(answer: &Answer) -> Verdict {
+    let status = answer.status;
+    let said = format!("HTTP {status}");
+    let code = match answer.body.as_deref().map(read_envelope) {
+        _ if names_not_found(answer) => return Verdict::Accepted,
+        Some(Envelope::Error { code, message }) => code.unwrap_or(message),
+        Some(Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => String::new(),
+    };
+    match status {
+        _ if is_one_of(&code, &KEY_REFUSED_CODES) => Verdict::Refused(format!("{said}: {}", snake(&code))),
+        401 | 403 => Verdict::Refused(said),
+        // Whoever signs it knows the key.
+        200 | 404 if answer.authenticity == Authenticity::Signed => Verdict::Accepted,
+        404 if !code.is_empty() => Verdict::Accepted,
+        404 => Verdict::Foreign("HTTP 404, which is not DOKU's own".to_owned()),
+        200..=399 | 405 | 413 => Verdict::Foreign(format!("{said}, which DOKU never answers here")),
+        _ => Verdict::Unclear(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn only_what_doku_itself_says_judges_a_key() {
+        let foreign = |text: &str| Verdict::Foreign(text.to_owned());
+        let refused = |text: &str| Verdict::Refused(text.to_owned());
+        let unclear = |text: &str| Verdict::Unclear(text.to_owned());
+        let not_doku = || foreign("HTTP 404, which is not DOKU's own");
+        let envelope = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"x","type":"y"}}}}"#);
+        use Authenticity::{Signed, Unsigned};
+        for (status, authenticity, body, expected) in [
+            (400, Unsigned, envelope("invalid_signature"), refused("HTTP 400: invalid_signature")),
+            (401, Unsigned, envelope("invalid_client_id"), refused("HTTP 401: invalid_client_id")),
+            (
+                400,
+                Unsigned,
+                r#"{"message":["INVALID SIGNATURE"]}"#.to_owned(),
+                refused("HTTP 400: invalid_signature"),
+            ),
+            (401, Unsigned, String::new(), refused("HTTP 401")),
+            (403, Unsigned, "<html>".to_owned(), refused("HTTP 403")),
+            (404, Unsigned, "<html>".to_owned(), not_doku()),
+            (404, Unsigned, String::new(), not_doku()),
+            (302, Unsigned, String::new(), foreign("HTTP 302, which DOKU never answers here")),
+            (200, Unsigned, "<html>".to_owned(), foreign("HTTP 200, which DOKU never answers here")),
+            (429, Unsigned, String::new(), unclear("HTTP 429")),
+            (503, Unsigned, envelope("busy"), unclear("HTTP 503")),
+            (400, Unsigned, envelope("strange"), unclear("HTTP 400")),
+            (404, Signed, String::new(), Verdict::Accepted),
+            (404, Unsigned, envelope("data_not_found"), Verdict::Accepted),
+            (404, Unsigned, envelope("another_word"), Verdict::Accepted),
+            (400, Unsigned, envelope("order_not_found"), Verdict::Accepted),
+            (200, Signed, "{}".to_owned(), Verdict::Accepted),
+        ] {
+            let answer = Answer {
+                status,
+                authenticity,
+                time: None,
+                retry_after: None,
+                body: Some(Bytes::from(body.clone())),
+            };
+            assert_eq!(verdict(&answer), expected, "{status} {body}");
+        }
+    }
+}
