@@ -2,8 +2,11 @@
 //! itself; a router only says what is answered.
 
 pub mod admin;
+mod ask;
 pub mod ingress;
 mod listener;
+
+pub use ask::{Answered, ask};
 
 use axum::{Router, extract::DefaultBodyLimit, http::StatusCode};
 use listener::BoundedListener;
