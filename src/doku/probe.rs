@@ -18,12 +18,16 @@ use uuid::Uuid;
 
 pub use super::answer::Authenticity;
 
+const OUT_OF_TIME: &str = "request_time_out_of_range";
+
 /// What DOKU's answer says about one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
-    /// DOKU refuses key, clock or headers, and says which.
+    /// DOKU refuses key or headers, and says which.
     Refused(String),
+    /// Its clock and ours are too far apart. It looks at that before it looks at the key.
+    OutOfTime(String),
     /// What answered is not DOKU.
     Foreign(String),
     /// An answer that says nothing about the key.
@@ -68,6 +72,7 @@ fn verdict(answer: &Answer) -> Verdict {
         Some(Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => String::new(),
     };
     match status {
+        _ if is_one_of(&code, &[OUT_OF_TIME]) => Verdict::OutOfTime(format!("{said}: {OUT_OF_TIME}")),
         _ if is_one_of(&code, &KEY_REFUSED_CODES) => Verdict::Refused(format!("{said}: {}", snake(&code))),
         401 | 403 => Verdict::Refused(said),
         // Whoever signs it knows the key.
@@ -102,6 +107,12 @@ mod tests {
                 refused("HTTP 400: invalid_signature"),
             ),
             (401, Unsigned, String::new(), refused("HTTP 401")),
+            (
+                400,
+                Unsigned,
+                envelope("REQUEST_TIME_OUT_OF_RANGE"),
+                Verdict::OutOfTime("HTTP 400: request_time_out_of_range".to_owned()),
+            ),
             (403, Unsigned, "<html>".to_owned(), refused("HTTP 403")),
             (404, Unsigned, "<html>".to_owned(), not_doku()),
             (404, Unsigned, String::new(), not_doku()),

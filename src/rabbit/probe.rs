@@ -8,23 +8,33 @@ use super::{
 };
 use lapin::{
     BasicProperties, Channel, Confirmation,
+    message::BasicGetMessage,
     options::{
         BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
     },
 };
+use std::time::Duration;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// No command and no dead letter has it.
 const KEY: &str = "doctor.probe";
 const BODY: &[u8] = b"a probe of `jenius-pay doctor`: it expires by itself";
+/// More often than RabbitMQ 4 allows by itself.
+const PUT_BACK_TIMES: usize = 25;
+/// A message that was put back is there for the next who asks; to be sure, it is asked for once more.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Should we die before it is taken away.
 const EXPIRES_AFTER_MS: &str = "60000";
 
 /// What became of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// It came through.
+    /// It came through, and stays there however often it is put back.
     Through,
+    /// It came through, and was gone after it had been put back a few times: RabbitMQ 4 does that, unless a
+    /// policy says otherwise.
+    Dropped,
     /// Something waits in the queue already, so nothing was tried.
     Occupied,
     /// The queue is not there, or cannot be seen, so nothing was tried.
@@ -73,16 +83,35 @@ async fn send(link: &Link, exchange: &str, queue: &str) -> Result<Route, BrokerE
     }
 }
 
-/// What came in between is put back at once.
 async fn take(channel: &Channel, queue: &str, id: &str) -> Result<Route, BrokerError> {
-    let got = channel.basic_get(short(queue), BasicGetOptions { no_ack: false });
-    let Some(got) = bounded("taking the probe", got).await? else { return Ok(Route::Elsewhere) };
-    let acker = &got.delivery.acker;
-    if got.properties.message_id().as_ref().is_some_and(|found| found.as_str() == id) {
-        bounded("removing the probe", acker.ack(BasicAckOptions::default())).await?;
-        return Ok(Route::Through);
+    for times in 0..=PUT_BACK_TIMES {
+        let Some(got) = get(channel, queue).await? else {
+            return Ok(if times == 0 { Route::Elsewhere } else { Route::Dropped });
+        };
+        let acker = &got.delivery.acker;
+        let is_ours = got.properties.message_id().as_ref().is_some_and(|found| found.as_str() == id);
+        if is_ours && times == PUT_BACK_TIMES {
+            bounded("removing the probe", acker.ack(BasicAckOptions::default())).await?;
+            return Ok(Route::Through);
+        }
+        let back = BasicNackOptions { multiple: false, requeue: true };
+        bounded("putting back", acker.nack(back)).await?;
+        if !is_ours {
+            // It came in between; the probe behind it expires.
+            return Ok(Route::Occupied);
+        }
     }
-    let back = BasicNackOptions { multiple: false, requeue: true };
-    bounded("putting back", acker.nack(back)).await?;
-    Ok(Route::Occupied)
+    Ok(Route::Through)
+}
+
+async fn get(channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>, BrokerError> {
+    let ask =
+        || bounded("taking the probe", channel.basic_get(short(queue), BasicGetOptions { no_ack: false }));
+    match ask().await? {
+        Some(got) => Ok(Some(got)),
+        None => {
+            sleep(PAUSE).await;
+            ask().await
+        }
+    }
 }
