@@ -4,6 +4,7 @@
 pub mod asyncapi;
 mod bench;
 mod dead;
+mod doctor;
 mod event_line;
 mod health;
 mod migrate;
@@ -63,6 +64,8 @@ enum Command {
     /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
     Prune(prune::Args),
     Dead(dead::Args),
+    /// Looks at everything it needs, and says what is not well and what to do.
+    Doctor(doctor::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
     /// Prints the contract: the AsyncAPI 3.0 document of every message.
@@ -89,6 +92,7 @@ impl Cli {
             Command::Resume(args) => pause::resume(args, &source).await,
             Command::Prune(args) => prune::run(args, &source).await,
             Command::Dead(args) => dead::run(args, &source).await,
+            Command::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Asyncapi(args) => asyncapi::run(&args),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,

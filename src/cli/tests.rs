@@ -70,6 +70,8 @@ fn every_command_of_the_contract_is_understood() {
         "jenius-pay dead replay 0123456789ab 0123456789ab-2 --again --yes --why x --per-second 5",
         "jenius-pay dead replay --type refund.request --dry-run --json",
         "jenius-pay dead drop --all --why x --yes --json",
+        "jenius-pay doctor",
+        "jenius-pay doctor --json",
         "jenius-pay sandbox",
         "jenius-pay sandbox --fast",
         "jenius-pay asyncapi",

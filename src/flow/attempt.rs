@@ -22,7 +22,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(15);
 const START_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a claim holds where DOKU is given `timeout` for its answer.
-pub(super) fn lease(timeout: Duration) -> Duration {
+pub fn lease(timeout: Duration) -> Duration {
     timeout + LEASE_MARGIN
 }
 

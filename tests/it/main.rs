@@ -14,6 +14,7 @@ mod clients;
 mod crashes;
 mod dead_letters;
 mod deliveries;
+mod doctor;
 mod doubt;
 mod events;
 mod evidence;

@@ -9,7 +9,7 @@ use lapin::{
         ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
     },
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -222,6 +222,20 @@ impl Broker {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let channel = self.connection.create_channel().await.unwrap();
         channel.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
+    }
+
+    /// A quorum queue by its whole name, with a delivery limit that is not ours.
+    pub async fn declare_with_limit(&self, queue: &str, limit: i32) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(limit));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), durable, arguments).await.unwrap();
+    }
+
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments).await.unwrap();
     }
 
     pub async fn delete(&self, queue: &str) {

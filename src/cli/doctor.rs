@@ -1,0 +1,121 @@
+//! `doctor`: connects to everything, and says of each thing whether it is well and what to do where it is not. What
+//! is away fails its own checks, in bounded time, and the others are made all the same.
+//!
+//! Never: change anything but probes of its own, print a password or a key.
+
+mod broker;
+mod check;
+mod doku;
+mod limits;
+mod page;
+mod place;
+mod postgres;
+mod service;
+mod work;
+
+use super::{print, watch};
+use crate::{
+    config::{Config, Source},
+    doku::{account::Accounts, client::Client, clock::SystemClock},
+    flow::ports::StoreError,
+    postgres::{PostgresStore, connect_options, examine, pool},
+    rabbit::BrokerError,
+};
+use check::{Check, Status};
+use futures_util::{StreamExt, stream};
+use place::Place;
+use std::{
+    future::Future,
+    io::{self, IsTerminal},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// For everything that is asked of one server; the parts have limits of their own, and there are many.
+const SERVER_MAX: Duration = Duration::from_secs(30);
+/// DOKU may be given longer for a payment; whoever waits for this page is a person.
+const DOKU_MAX: Duration = Duration::from_secs(15);
+/// Merchants that are asked about at a time.
+const MERCHANTS_AT_ONCE: usize = 8;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    checks: &'a [Check],
+}
+
+/// Exit code 1 where a check fails.
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let checks = Box::pin(look(&Config::load(source)?)).await?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&Report { checks: &checks })?
+    } else {
+        page::page(&checks, io::stdout().is_terminal())
+    };
+    print::line(&text)?;
+    let failed = checks.iter().any(|check| check.status == Status::Fail);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Everything at once, in the order of the page.
+async fn look(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let (postgres, broker, doku, service) = tokio::join!(
+        look_at_postgres(config),
+        look_at_broker(config),
+        look_at_doku(config),
+        service::checks(config)
+    );
+    Ok([limits::limits(config), postgres?, broker?, doku?, service].concat())
+}
+
+async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let options = connect_options(&config.database)?;
+    let facts =
+        within(examine(&options, &SystemClock)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
+    let ours = postgres::Ours {
+        place: Place::of(&config.database.url),
+        environment: config.doku.environment,
+        max_connections: config.database.max_connections,
+    };
+    let mut checks = postgres::judge(&ours, &facts);
+    if let Ok(facts) = &facts
+        && facts.migrations.pending.is_empty()
+    {
+        let store = PostgresStore::new(pool(options, 1), config.plan(), Arc::new(fastrand::f64));
+        let work = within(work::count(&store)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
+        checks.extend(work::judge(&facts.paused, &work));
+    }
+    Ok(checks)
+}
+
+async fn look_at_broker(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let broker = watch::broker(&config.amqp)?;
+    let silent = |cause| Err(BrokerError::Failed { doing: "looking around", cause });
+    let (greeting, inspection) = tokio::join!(broker.greeting(), within(broker.inspect()));
+    let ours = broker::Ours { place: broker.place(), is_remote: broker.is_remote(), names: broker.names() };
+    Ok(broker::judge(&ours, &greeting, &inspection.unwrap_or_else(silent)))
+}
+
+async fn look_at_doku(config: &Config) -> anyhow::Result<Vec<Check>> {
+    let client = Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock)?;
+    let ask = async |merchant| {
+        let asked = timeout(DOKU_MAX, client.probe(merchant)).await;
+        let silent = |_| Err(format!("no answer within {} s", DOKU_MAX.as_secs()));
+        (merchant.clone(), asked.unwrap_or_else(silent))
+    };
+    let answers = stream::iter(config.merchants.keys()).map(ask).buffered(MERCHANTS_AT_ONCE).collect().await;
+    Ok(doku::judge(&config.doku, &answers))
+}
+
+async fn within<T>(asked: impl Future<Output = T>) -> Result<T, String> {
+    let answer = timeout(SERVER_MAX, asked).await;
+    answer.map_err(|_| format!("no answer within {} s", SERVER_MAX.as_secs()))
+}

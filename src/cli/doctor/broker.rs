@@ -1,0 +1,205 @@
+//! What was seen at the broker, judged.
+
+use super::check::{
+    BROKER_CONSUMERS, BROKER_DEAD_LETTERS, BROKER_DEAD_ROUTE, BROKER_EXCHANGES, BROKER_LOGIN, BROKER_QUEUES,
+    BROKER_REACHABLE, BROKER_TRANSPORT, BROKER_UNROUTED, BROKER_UNROUTED_ROUTE, BROKER_VERSION, Check, Name,
+};
+use crate::rabbit::{BrokerError, Found, Greeting, Inspection, Names, QueueSeen, Route};
+
+/// The oldest that has all arguments of our queues.
+const VERSION_MIN: (u32, u32) = (3, 10);
+/// The newest major version that is tested.
+const MAJOR_MAX: u32 = 4;
+
+/// What is configured, and matters here.
+pub struct Ours<'a> {
+    pub place: String,
+    pub is_remote: bool,
+    pub names: &'a Names,
+}
+
+pub fn judge(
+    ours: &Ours<'_>,
+    greeting: &Result<Greeting, BrokerError>,
+    inspection: &Result<Inspection, BrokerError>,
+) -> Vec<Check> {
+    let greeting = match greeting {
+        Ok(greeting) => greeting,
+        Err(error) => {
+            let hint = "start RabbitMQ, or correct amqp.url; until then nothing is taken, and events wait";
+            return vec![Check::fail(BROKER_REACHABLE, format!("{}: {error}", ours.place), hint)];
+        }
+    };
+    let mut checks = vec![
+        Check::ok(BROKER_REACHABLE, ours.place.clone()),
+        version(greeting),
+        transport(ours.is_remote, greeting.tls),
+    ];
+    match inspection {
+        Ok(seen) => checks.extend(inside(ours.names, seen)),
+        Err(error) => checks.push(Check::fail(
+            BROKER_LOGIN,
+            error.to_string(),
+            "correct user, password and virtual host of amqp.url, and see the broker's own log",
+        )),
+    }
+    checks
+}
+
+fn version(greeting: &Greeting) -> Check {
+    let said = format!("{} {}", greeting.product, greeting.version);
+    let mut numbers = greeting.version.split(['.', '-', '+']).map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) < VERSION_MIN => {
+            let hint = "upgrade the broker: 3.10 and 4 are supported";
+            Check::fail(BROKER_VERSION, said, hint)
+        }
+        (Some(major), Some(_)) if major <= MAJOR_MAX => Check::ok(BROKER_VERSION, said),
+        _ => Check::warn(BROKER_VERSION, said, "not tested: 3.10 and 4 are"),
+    }
+}
+
+fn transport(is_remote: bool, tls: bool) -> Check {
+    match (tls, is_remote) {
+        (true, _) => Check::ok(BROKER_TRANSPORT, "TLS"),
+        (false, false) => Check::ok(BROKER_TRANSPORT, "no TLS, on this machine"),
+        (false, true) => Check::warn(
+            BROKER_TRANSPORT,
+            "no TLS, over the network",
+            "use amqps:// in amqp.url: customers' data and the password pass there",
+        ),
+    }
+}
+
+fn inside(names: &Names, seen: &Inspection) -> Vec<Check> {
+    let is_there = |queue: &&QueueSeen| queue.found != Found::Missing;
+    let queue = |name: &str| seen.queues.iter().filter(is_there).find(|queue| queue.name == name);
+    let exchanges: Vec<_> = seen.exchanges.iter().map(|e| (e.name.as_str(), &e.found)).collect();
+    let queues: Vec<_> = seen.queues.iter().map(|q| (q.name.as_str(), &q.found)).collect();
+    let mut checks = vec![
+        Check::ok(BROKER_LOGIN, "the user may come in"),
+        declared(BROKER_EXCHANGES, "exchanges", &exchanges),
+        declared(BROKER_QUEUES, "queues", &queues),
+    ];
+    let (dead, spilled) = (&names.dead_queue, &names.unrouted_queue);
+    checks.extend(route(BROKER_DEAD_ROUTE, &names.dead_exchange, dead, &seen.dead_route));
+    checks.extend(route(BROKER_UNROUTED_ROUTE, &names.commands_exchange, spilled, &seen.unrouted_route));
+    checks.extend(queue(dead).map(dead_letters));
+    checks.extend(queue(spilled).map(unrouted));
+    let work: Vec<&QueueSeen> = names.work_queues().into_iter().filter_map(queue).collect();
+    if !work.is_empty() {
+        checks.push(consumers(&work));
+    }
+    checks
+}
+
+/// All of one kind in one line; each that is wrong is named.
+fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
+    let mut wrong = Vec::new();
+    let (mut missing, mut differs) = (false, false);
+    for (name, found) in all {
+        match found {
+            Found::AsExpected => {}
+            Found::Missing => {
+                missing = true;
+                wrong.push(format!("{name} is missing"));
+            }
+            Found::Differs(how) => {
+                differs = true;
+                wrong.push(format!("{name}: {how}"));
+            }
+            Found::Hidden(why) => wrong.push(format!("{name}: {why}")),
+        }
+    }
+    if wrong.is_empty() {
+        return Check::ok(name, format!("{} {what}, as they are declared", all.len()));
+    }
+    if all.iter().all(|(_, found)| **found == Found::Missing) {
+        wrong = vec![format!("none of the {} {what} is there", all.len())];
+    }
+    let hint = match (differs, missing) {
+        (true, _) => {
+            "no role starts work while this is so: empty and delete it, then a role declares it anew; a policy \
+             changes limits without that"
+        }
+        (false, true) => "start any role: it declares what is missing",
+        (false, false) => "give the user of amqp.url the permission to configure them",
+    };
+    Check::fail(name, wrong.join("; "), hint)
+}
+
+/// `None` where the queue's own check says all there is to say.
+fn route(name: Name, exchange: &str, queue: &str, route: &Route) -> Option<Check> {
+    let way = format!("{exchange} to {queue}");
+    let check = match route {
+        Route::NoQueue => return None,
+        Route::Through => Check::ok(name, format!("{way}: a probe came through")),
+        Route::Occupied => Check::ok(name, format!("{way}: not probed, messages wait there")),
+        Route::Returned => Check::fail(
+            name,
+            format!("{way}: no queue is bound, so what comes there is lost"),
+            "start any role: it binds them again; then run doctor again",
+        ),
+        Route::Dropped => Check::warn(
+            name,
+            format!("{way}: what is put back a few times is dropped"),
+            format!(
+                "a policy keeps it: rabbitmqctl set_policy --apply-to queues {queue} '^{}$' \
+                 '{{\"delivery-limit\": 1000000}}'",
+                queue.replace('.', "\\.")
+            ),
+        ),
+        Route::Refused => Check::fail(
+            name,
+            format!("{way}: the queue refuses"),
+            "is it full, or without a majority of its nodes? See the broker's own log",
+        ),
+        Route::Elsewhere => Check::warn(
+            name,
+            format!("{way}: a probe was routed, and is not in the queue"),
+            "who else consumes or binds there? Dead letters wait for a person, with `jenius-pay dead`",
+        ),
+        Route::Unknown(why) => Check::fail(
+            name,
+            format!("{way}: {why}"),
+            "see the broker's own log: an alarm of memory or disk stops all who publish",
+        ),
+    };
+    Some(check)
+}
+
+fn dead_letters(queue: &QueueSeen) -> Check {
+    let detail = format!("{} in {}", queue.messages, queue.name);
+    if queue.messages == 0 {
+        Check::ok(BROKER_DEAD_LETTERS, detail)
+    } else {
+        Check::warn(BROKER_DEAD_LETTERS, detail, "`jenius-pay dead list` says why; then replay or drop them")
+    }
+}
+
+fn unrouted(queue: &QueueSeen) -> Check {
+    let detail = format!("{} in {}", queue.messages, queue.name);
+    if queue.messages == 0 {
+        Check::ok(BROKER_UNROUTED, detail)
+    } else {
+        let hint =
+            "an upstream's routing key is wrong: nobody has judged these. `jenius-pay dead list` shows them";
+        Check::warn(BROKER_UNROUTED, detail, hint)
+    }
+}
+
+fn consumers(work: &[&QueueSeen]) -> Check {
+    let told = |queue: &&QueueSeen| {
+        format!("{} {} waiting, {} consumers", queue.name, queue.messages, queue.consumers)
+    };
+    let detail = work.iter().map(told).collect::<Vec<_>>().join("; ");
+    if work.iter().any(|queue| queue.messages > 0 && queue.consumers == 0) {
+        let hint = "run the roles worker and reconciler; /readyz says why they take nothing, and a pause is one reason";
+        Check::warn(BROKER_CONSUMERS, detail, hint)
+    } else {
+        Check::ok(BROKER_CONSUMERS, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests;

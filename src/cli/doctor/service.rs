@@ -1,0 +1,151 @@
+//! Whether the service itself runs on this machine, and takes notifications where DOKU is told to send them.
+
+use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_READY};
+use crate::{
+    config::Config,
+    http::{self, Answered},
+};
+use serde_json::Value;
+use std::{io, net::SocketAddr};
+
+/// No configured path: nobody may take notifications there.
+const OTHER_PATH: &str = "/jenius-pay-doctor";
+const NOT_FOUND: u16 = 404;
+const METHOD_NOT_ALLOWED: u16 = 405;
+
+type Answer = io::Result<Answered>;
+
+/// Asks both listeners.
+pub async fn checks(config: &Config) -> Vec<Check> {
+    let ready = async {
+        let listen = config.admin_listen;
+        match fixed(SERVICE_READY, listen) {
+            Some(unknown) => unknown,
+            None => ready(listen, &http::ask(listen, "/readyz").await),
+        }
+    };
+    let ingress = async {
+        let listen = config.ingress_listen;
+        match fixed(SERVICE_INGRESS, listen) {
+            Some(unknown) => unknown,
+            None => ingress(listen, &ask_paths(config).await),
+        }
+    };
+    let (ready, ingress) = tokio::join!(ready, ingress);
+    vec![ready, ingress]
+}
+
+/// Port 0 is any: nobody knows which.
+fn fixed(name: Name, listen: SocketAddr) -> Option<Check> {
+    (listen.port() == 0).then(|| Check::ok(name, format!("{listen} is any free port: not asked")))
+}
+
+fn ready(listen: SocketAddr, answer: &Answer) -> Check {
+    match answer {
+        Ok(answer) if answer.status == 200 => Check::ok(SERVICE_READY, format!("ready, at {listen}")),
+        Ok(answer) => Check::warn(
+            SERVICE_READY,
+            format!("not ready, at {listen}: {}", faults(answer)),
+            "see to what is named; the process waits, and goes on by itself",
+        ),
+        Err(error) => Check::warn(
+            SERVICE_READY,
+            format!("{listen}: {error}"),
+            "is `jenius-pay run` on another machine? If not, start it; admin.listen says where it is asked",
+        ),
+    }
+}
+
+/// What `/readyz` says is away.
+fn faults(answer: &Answered) -> String {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let dependencies = body["dependencies"].as_object().into_iter().flatten();
+    let faults: Vec<String> = dependencies
+        .filter(|(_, health)| health["ok"] == false)
+        .map(|(name, health)| format!("{name}: {}", health["detail"].as_str().unwrap_or("away")))
+        .collect();
+    if faults.is_empty() { format!("HTTP {}", answer.status) } else { faults.join("; ") }
+}
+
+/// Each path with what a GET of it answers: only a POST is a notification, and counted.
+async fn ask_paths(config: &Config) -> Vec<(String, u16, Answer)> {
+    let doku = &config.doku;
+    let taken = std::iter::once(&doku.notification_path).chain(&doku.previous_notification_paths);
+    let wanted = taken.map(|path| (path.as_str(), METHOD_NOT_ALLOWED)).chain([(OTHER_PATH, NOT_FOUND)]);
+    let mut answers = Vec::new();
+    for (path, expected) in wanted {
+        answers.push((path.to_owned(), expected, http::ask(config.ingress_listen, path).await));
+    }
+    answers
+}
+
+fn ingress(listen: SocketAddr, answers: &[(String, u16, Answer)]) -> Check {
+    for (path, expected, answer) in answers {
+        match answer {
+            Ok(answer) if answer.status == *expected => {}
+            Ok(answer) => {
+                return Check::fail(
+                    SERVICE_INGRESS,
+                    format!("GET {path} at {listen} answers HTTP {}, not {expected}", answer.status),
+                    "what listens there is not this service, or was started with another doku.notification_path",
+                );
+            }
+            Err(error) => {
+                return Check::warn(
+                    SERVICE_INGRESS,
+                    format!("{listen}: {error}"),
+                    "is the ingress on another machine? If not, `jenius-pay run --role ingress`; meanwhile Check \
+                     Status finds what is paid, later",
+                );
+            }
+        }
+    }
+    let paths: Vec<&str> =
+        answers.iter().filter(|a| a.1 == METHOD_NOT_ALLOWED).map(|a| a.0.as_str()).collect();
+    Check::ok(SERVICE_INGRESS, format!("takes notifications at {listen}, {}", paths.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Status;
+
+    fn answered(status: u16, body: &str) -> Answer {
+        Ok(Answered { status, body: body.to_owned() })
+    }
+
+    fn nobody() -> Answer {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    fn listen() -> SocketAddr {
+        "127.0.0.1:8080".parse().unwrap()
+    }
+
+    #[test]
+    fn only_an_ingress_with_these_paths_takes_notifications() {
+        let paths = |path: Answer, other: Answer| {
+            vec![("/n".to_owned(), METHOD_NOT_ALLOWED, path), (OTHER_PATH.to_owned(), NOT_FOUND, other)]
+        };
+        for (answers, expected) in [
+            (paths(answered(404, ""), answered(404, "")), Status::Fail),
+            (paths(answered(200, ""), answered(200, "")), Status::Fail),
+            (paths(answered(405, ""), answered(405, "")), Status::Fail),
+            (paths(nobody(), nobody()), Status::Warn),
+            (paths(answered(405, ""), answered(404, "")), Status::Ok),
+        ] {
+            assert_eq!(ingress(listen(), &answers).status, expected, "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_not_ready_says_what_is_away() {
+        let body = r#"{"dependencies":{"broker":{"ok":false,"detail":"host: refused"},"doku":{"ok":true}}}"#;
+        let check = ready(listen(), &answered(503, body));
+        assert_eq!(check.status, Status::Warn);
+        assert_eq!(check.detail, "not ready, at 127.0.0.1:8080: broker: host: refused");
+        assert_eq!(ready(listen(), &nobody()).status, Status::Warn);
+        assert_eq!(ready(listen(), &answered(500, "x")).detail, "not ready, at 127.0.0.1:8080: HTTP 500");
+        assert_eq!(ready(listen(), &answered(200, "")).status, Status::Ok);
+    }
+}

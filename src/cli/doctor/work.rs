@@ -1,0 +1,115 @@
+//! What the orders in the database say: does the sum come out, does anything wait that should not.
+
+use super::check::{Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_STRANDED};
+use crate::{flow::ports::StoreError, postgres::PostgresStore};
+
+/// Events leave in milliseconds.
+const OUTBOX_SECONDS_WARN: f64 = 60.0;
+const OUTBOX_SECONDS_FAIL: f64 = 900.0;
+
+pub struct Work {
+    balance: i64,
+    stranded: i64,
+    events: i64,
+    oldest_seconds: f64,
+}
+
+/// Counts, as the service does. The schema is there.
+pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
+    let gauges = store.gauges().await?;
+    Ok(Work {
+        balance: store.balance().await?,
+        stranded: gauges.stranded_orders,
+        events: gauges.outbox_events,
+        oldest_seconds: gauges.outbox_oldest_seconds,
+    })
+}
+
+pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
+    match work {
+        Ok(work) => vec![
+            balance(work.balance),
+            stranded(work.stranded),
+            outbox(work.events, work.oldest_seconds),
+            pauses(paused),
+        ],
+        Err(StoreError::Away(why) | StoreError::Refused(why)) => {
+            vec![Check::fail(WORK_READABLE, why, "see to the checks of postgres first, then ask again")]
+        }
+    }
+}
+
+fn balance(balance: i64) -> Check {
+    let detail = format!("claimed + rejected - settled - open = {balance}");
+    if balance == 0 {
+        Check::ok(WORK_BALANCE, detail)
+    } else {
+        let hint = "a command is lost or counted twice, which is a fault of ours: pause sends and report it";
+        Check::fail(WORK_BALANCE, detail, hint)
+    }
+}
+
+fn stranded(orders: i64) -> Check {
+    if orders == 0 {
+        Check::ok(WORK_STRANDED, "no order waits for an account or host that is not configured")
+    } else {
+        let hint = "configure the account or host they were made for again: they are sent nowhere else";
+        Check::warn(WORK_STRANDED, format!("{orders} orders, their budgets standing still"), hint)
+    }
+}
+
+fn outbox(events: i64, oldest_seconds: f64) -> Check {
+    let detail = format!("{events} events wait, the oldest for {oldest_seconds:.0} s");
+    let hint = "is a relay running, and the broker well? A subscriber's queue that is full refuses events";
+    if oldest_seconds >= OUTBOX_SECONDS_FAIL {
+        Check::fail(WORK_OUTBOX, detail, hint)
+    } else if oldest_seconds >= OUTBOX_SECONDS_WARN {
+        Check::warn(WORK_OUTBOX, detail, hint)
+    } else {
+        Check::ok(WORK_OUTBOX, detail)
+    }
+}
+
+fn pauses(paused: &[String]) -> Check {
+    if paused.is_empty() {
+        return Check::ok(WORK_PAUSED, "sends are not paused");
+    }
+    let all = paused.iter().any(|scope| scope == "*");
+    let of = if all { "everybody".to_owned() } else { paused.join(", ") };
+    Check::warn(
+        WORK_PAUSED,
+        format!("sends are paused: {of}"),
+        "`jenius-pay resume`, once the reason is gone",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Status;
+
+    #[test]
+    fn what_waits_too_long_or_does_not_come_out_is_named_alone() {
+        let work =
+            |balance, stranded, oldest_seconds| Ok(Work { balance, stranded, events: 1, oldest_seconds });
+        let away = || Err(StoreError::Away("42P01".to_owned()));
+        for (work, paused, expected) in [
+            (away(), vec![], vec![("work.readable", Status::Fail)]),
+            (work(1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
+            (work(-1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
+            (work(0, 1, 0.0), vec![], vec![("work.stranded", Status::Warn)]),
+            (work(0, 0, 900.0), vec![], vec![("work.outbox", Status::Fail)]),
+            (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),
+            (work(0, 0, 59.9), vec!["*".to_owned()], vec![("work.paused", Status::Warn)]),
+            (work(0, 0, 59.9), vec![], vec![]),
+        ] {
+            let checks = judge(&paused, &work);
+            let not_ok: Vec<(&str, Status)> = checks
+                .iter()
+                .filter(|c| c.status != Status::Ok)
+                .map(|c| (c.name.as_str(), c.status))
+                .collect();
+            assert_eq!(not_ok, expected);
+        }
+    }
+}

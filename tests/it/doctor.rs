@@ -1,0 +1,202 @@
+//! `doctor` by its exit code and its JSON: a world that is well, and each thing broken once.
+
+use crate::harness::{World, child::run, eventually, world::assert_no_canary};
+use jenius_pay::sandbox::Faults;
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+struct Doctor {
+    exit: Option<i32>,
+    /// Status, detail and hint by name.
+    checks: BTreeMap<String, (String, String, String)>,
+}
+
+impl Doctor {
+    async fn visits(world: &World) -> Self {
+        let output = run(world, &["doctor", "--json"], "").await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_no_canary("what the doctor says", &said);
+        assert_no_canary("what the doctor logs", &String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_str(&said).unwrap();
+        let text = |check: &Value, member: &str| check[member].as_str().unwrap_or_default().to_owned();
+        let checks: BTreeMap<_, _> = report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| (text(c, "name"), (text(c, "status"), text(c, "detail"), text(c, "hint"))))
+            .collect();
+        for (name, (status, _, hint)) in &checks {
+            assert_eq!(status == "ok", hint.is_empty(), "{name}");
+        }
+        Self { exit: output.status.code(), checks }
+    }
+
+    fn of_status(&self, wanted: &str) -> Vec<&str> {
+        let checks = self.checks.iter().filter(|(_, (status, ..))| status == wanted);
+        checks.map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[track_caller]
+    fn fails(&self, names: &[&str]) {
+        assert_eq!((self.of_status("fail").as_slice(), self.exit), (names, Some(1)), "{:#?}", self.checks);
+    }
+
+    #[track_caller]
+    fn warns(&self, name: &str) {
+        assert!(self.of_status("warn").contains(&name), "{name}: {:#?}", self.checks);
+        assert_eq!((self.of_status("fail").as_slice(), self.exit), ([].as_slice(), Some(0)));
+    }
+
+    fn detail(&self, name: &str) -> &str {
+        &self.checks[name].1
+    }
+}
+
+/// A world whose doctor knows where the service listens.
+async fn world() -> World {
+    let mut world = World::with().set("CHECK__FIRST_AFTER_MS", 60_000).build().await;
+    let (admin, ingress) = (world.app().admin_address(), world.app().ingress_address().unwrap());
+    for (key, address) in [("ADMIN", admin), ("INGRESS", ingress)] {
+        world.settings.insert(format!("JENIUS_PAY__{key}__LISTEN"), address.to_string());
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_world_that_is_well_has_nothing_that_fails() {
+    let world = world().await;
+    let doctor = Doctor::visits(&world).await;
+    doctor.warns("postgres.durability");
+    for name in ["service.ready", "service.ingress", "work.balance", "broker.dead_route", "doku.key.other"] {
+        assert_eq!(doctor.checks[name].0, "ok", "{name}: {:?}", doctor.checks[name]);
+    }
+    assert!(doctor.detail("broker.version").starts_with("RabbitMQ "));
+    assert_eq!(doctor.detail("doku.signature"), "DOKU signs its answers");
+    assert_eq!((world.broker.depth("dead").await, world.broker.depth("unrouted").await), (0, 0));
+    let page = run(&world, &["doctor"], "").await;
+    let page = String::from_utf8(page.stdout).unwrap();
+    assert!(page.contains("\nok    broker.queues") && page.contains(" 0 fail"), "{page}");
+    assert!(!page.contains('\u{1b}'), "no colour where nobody sees it");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_doku_refuses_is_named_with_its_merchant() {
+    let mut world = world().await;
+    let variable = "JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY";
+    let right = world.settings.insert(variable.to_owned(), "SK-canary-wrong".to_owned()).unwrap();
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["doku.key.other"]);
+    assert_eq!(doctor.detail("doku.key.other"), "refused: HTTP 400: invalid_signature");
+    world.settings.insert(variable.to_owned(), right);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_off_is_told_from_a_wrong_key() {
+    let world = world().await;
+    let off = |clock_offset_s| Faults { clock_offset_s, ..Faults::default() };
+    world.sandbox.set_faults(off(-120)).unwrap();
+    Doctor::visits(&world).await.warns("doku.clock");
+    world.sandbox.set_faults(off(7200)).unwrap();
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["doku.clock"]);
+    assert!(doctor.detail("doku.clock").contains("request_time_out_of_range"));
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_at_the_broker_is_named_and_not_made() {
+    let mut world = world().await;
+    world.stop().await;
+    world.broker.delete(&format!("{}.payments", world.broker.prefix)).await;
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["broker.queues"]);
+    assert!(doctor.detail("broker.queues").ends_with(".payments is missing"));
+    assert!(!world.broker.exists(&format!("{}.payments", world.broker.prefix)).await);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_another_limit_is_named_and_the_way_to_it_is_probed() {
+    let mut world = world().await;
+    world.stop().await;
+    let dead = format!("{}.dead", world.broker.prefix);
+    world.broker.delete(&dead).await;
+    world.broker.declare_with_limit(&dead, 3).await;
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["broker.dead_route", "broker.queues"]);
+    assert!(
+        doctor.detail("broker.queues").contains("x-delivery-limit"),
+        "{}",
+        doctor.detail("broker.queues")
+    );
+    assert!(doctor.detail("broker.dead_route").contains("no queue is bound"));
+    world.broker.bind(&dead, &dead, "#").await;
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["broker.queues"]);
+    assert!(doctor.of_status("warn").contains(&"broker.dead_route"), "{:#?}", doctor.checks);
+    assert_eq!(world.broker.depth("dead").await, 0);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_and_unrouted_letters_are_counted_and_left_alone() {
+    let world = world().await;
+    world.broker.publish_bytes("payment.request", "application/json", b"no JSON").await;
+    world.broker.publish_bytes("no.such.key", "application/json", b"{}").await;
+    eventually("both", async || {
+        let depths = (world.broker.depth("dead").await, world.broker.depth("unrouted").await);
+        (depths == (1, 1)).then_some(())
+    })
+    .await;
+    let doctor = Doctor::visits(&world).await;
+    doctor.warns("broker.dead_letters");
+    doctor.warns("broker.unrouted");
+    assert_eq!(world.broker.get("dead").await.unwrap().body, b"no JSON");
+    assert_eq!(world.broker.depth("unrouted").await, 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_migrated_or_another_environments_is_named() {
+    let mut world = world().await;
+    let pool = world.database.pool.clone();
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 1").execute(&pool).await.unwrap();
+    let doctor = Doctor::visits(&world).await;
+    doctor.fails(&["postgres.migrations"]);
+    assert_eq!(doctor.detail("postgres.migrations"), "not applied: 1");
+    world.stop().await;
+    sqlx::query("UPDATE installation SET environment = 'production'").execute(&pool).await.unwrap();
+    Doctor::visits(&world).await.fails(&["postgres.environment", "postgres.migrations"]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_away_fails_alone_and_soon() {
+    let mut world = world().await;
+    let right = world.settings.clone();
+    for (key, url, check) in [
+        ("DATABASE_URL", "postgres://jenius:SK-canary@127.0.0.1:9/pay", "postgres.reachable"),
+        ("AMQP_URL", "amqp://jenius:SK-canary@127.0.0.1:9", "broker.reachable"),
+        ("DOKU_BASE_URL", "http://127.0.0.1:9", "doku.reachable"),
+    ] {
+        world.settings.insert(key.to_owned(), url.to_owned());
+        let visit = tokio::time::timeout(Duration::from_secs(20), Doctor::visits(&world));
+        visit.await.unwrap().fails(&[check]);
+        world.settings = right.clone();
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_cannot_be_read_ends_with_2() {
+    let mut world = World::with().without_service().build().await;
+    world.settings.insert("JENIUS_PAY__RETRY__JITTER".to_owned(), "9".to_owned());
+    let output = run(&world, &["doctor", "--json"], "").await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("retry.jitter"));
+    world.settings.remove("JENIUS_PAY__RETRY__JITTER");
+    world.end().await;
+}
