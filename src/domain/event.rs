@@ -3,7 +3,7 @@
 use super::{
     command::{CommandKind, CommandRef, Outcome},
     learned::DokuError,
-    order::OrderState,
+    order::{OrderState, ReviewCause},
 };
 
 /// Every type of event. `CommandRejected` is about a command, the others are about an order.
@@ -118,6 +118,27 @@ impl EventType {
             }
             Self::OrderResolved => "an operator decided for a state that had been announced before",
             Self::CommandRejected => "the command broke a rule; nothing reached DOKU",
+        }
+    }
+
+    /// The state that it tells of a move to `to`: the first event of two tells of what lies between.
+    pub fn state_within(self, to: OrderState) -> OrderState {
+        match self {
+            Self::PaymentAccepted => OrderState::AwaitingPayment,
+            Self::RefundAccepted => OrderState::Refunding,
+            Self::PaymentUnresolved => OrderState::Review(ReviewCause::PaymentUnresolved),
+            Self::RefundUnresolved => OrderState::Review(ReviewCause::RefundUnresolved),
+            Self::PaymentDeclined
+            | Self::PaymentAbandoned
+            | Self::RefundDeclined
+            | Self::RefundAbandoned
+            | Self::OrderPaid
+            | Self::OrderFailed
+            | Self::OrderExpired
+            | Self::OrderRefunded
+            | Self::OrderReview
+            | Self::OrderResolved
+            | Self::CommandRejected => to,
         }
     }
 

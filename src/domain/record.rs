@@ -9,7 +9,7 @@ use super::{
     ids::{InvoiceNumber, MerchantName},
     learned::Report,
     money::Rupiah,
-    order::{OrderState, ReviewCause, Verdict},
+    order::{OrderState, Verdict},
     plan::{Due, Plan},
     reconcile::{Evidence, Step, reconcile},
 };
@@ -239,23 +239,7 @@ impl Change {
     fn announce(&mut self, told: EventType, to: OrderState, brought: &Brought, late: bool) {
         let event_type = self.once(told);
         let previous_state = self.events.last().map_or(self.order.state, |e: &OrderEvent| e.state);
-        let state = match told {
-            EventType::PaymentAccepted => OrderState::AwaitingPayment,
-            EventType::RefundAccepted => OrderState::Refunding,
-            EventType::PaymentUnresolved => OrderState::Review(ReviewCause::PaymentUnresolved),
-            EventType::RefundUnresolved => OrderState::Review(ReviewCause::RefundUnresolved),
-            EventType::PaymentDeclined
-            | EventType::PaymentAbandoned
-            | EventType::RefundDeclined
-            | EventType::RefundAbandoned
-            | EventType::OrderPaid
-            | EventType::OrderFailed
-            | EventType::OrderExpired
-            | EventType::OrderRefunded
-            | EventType::OrderReview
-            | EventType::OrderResolved
-            | EventType::CommandRejected => to,
-        };
+        let state = told.state_within(to);
         if let Some((kind, outcome)) = told.settles() {
             self.settle(kind, outcome);
         }

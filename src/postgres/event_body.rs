@@ -116,7 +116,7 @@ pub struct RejectedData<'a> {
 pub struct ViolationData<'a> {
     #[schemars(transform = schema::words(Code::ALL.map(Code::name)))]
     pub code: &'static str,
-    /// The path from data (order.line_items[0].price), or the attribute's name.
+    /// The path from data (`order.line_items[0].price`), or the attribute's name.
     pub field: &'a str,
     /// What is allowed.
     pub message: &'a str,

@@ -1,10 +1,10 @@
 //! The clients of deploy/clients, run as an upstream developer would run them, against the real service. A
 //! language that is not on the machine is left out.
 
-use crate::harness::{World, broker, eventually};
+use crate::harness::{World, broker, child::BINARY, eventually};
 use jenius_pay::app::Role;
 use std::{
-    io::{BufRead, BufReader, Lines},
+    io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
@@ -158,14 +158,28 @@ pub async fn node_tools(from: &'static str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
+/// What a program prints, given this to read.
+fn printed(program: &mut Command, input: &[u8]) -> String {
+    let (stdin, stdout, stderr) = (Stdio::piped(), Stdio::piped(), Stdio::piped());
+    let mut child = program.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_parser_of_asyncapi_finds_no_fault_with_the_document() {
+async fn asyncapi_prints_the_committed_document_and_a_parser_finds_no_fault_with_it() {
     let folder = node_tools("deploy/asyncapi").await;
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/asyncapi.yaml");
-    let check = move || Command::new("node").arg(folder.join("check.js")).arg(document).output().unwrap();
-    let output = tokio::task::spawn_blocking(check).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "4 operations, 18 messages\n");
+    let found = move || {
+        let asyncapi = |argument: &[&str]| printed(Command::new(BINARY).arg("asyncapi").args(argument), &[]);
+        assert_eq!(asyncapi(&[]), std::fs::read_to_string(&document).unwrap());
+        let check = &mut Command::new("node");
+        printed(check.arg(folder.join("check.js")).arg(document), asyncapi(&["--json"]).as_bytes())
+    };
+    let found = tokio::task::spawn_blocking(found).await.unwrap();
+    assert_eq!(found, "4 operations, 18 messages\n");
 }
 
 /// The page shows every client, and nothing that is not there.

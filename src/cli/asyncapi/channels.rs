@@ -4,8 +4,10 @@
 use super::messages::{self, NOTIFICATION};
 use crate::{
     domain::{command::CommandKind, event::EventType},
+    flow::disposition::DeadReason,
     rabbit::{
         Names,
+        message::{DETAIL_HEADER, REASON_HEADER},
         topology::{Argument, Exchange, Kind, Queue},
     },
 };
@@ -94,7 +96,7 @@ fn queued(names: &Names, queue: &Queue<'_>) -> Value {
         .map(|binding| json!({"exchange": binding.exchange, "routingKey": binding.key}))
         .collect();
     let (title, keys) = held(names, queue.name);
-    json!({
+    let mut channel = json!({
         "address": queue.name,
         "title": title,
         "messages": references(&keys),
@@ -105,7 +107,15 @@ fn queued(names: &Names, queue: &Queue<'_>) -> Value {
             "x-arguments": arguments,
             "x-bindings": bound,
         }},
-    })
+    });
+    if queue.name == names.dead_queue {
+        let reasons = DeadReason::ALL.map(DeadReason::name).join(", ");
+        channel["description"] = json!(format!(
+            "Messages keep their body byte for byte. {REASON_HEADER} is one of {reasons}, {DETAIL_HEADER} says what \
+             is wrong; what the broker dead-lettered has its x-death."
+        ));
+    }
+    channel
 }
 
 /// What a queue is for, and which messages are in it.

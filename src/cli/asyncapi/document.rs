@@ -9,7 +9,7 @@ use crate::{
         command::{CommandKind, Outcome},
         event::EventType,
     },
-    rabbit::Names,
+    rabbit::{Names, wire},
 };
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,10 @@ publish commands, subscribers hear events; all of it is CloudEvents 1.0 in struc
 owe: choose and store the id before publishing; publish with confirms and the mandatory flag; publish the same id \
 again until an outcome event has come; use a new invoice number for the same cart only after a final event of the \
 old one. Working clients are in deploy/clients.";
+
+const WHAT_FOLLOWS: &str = "A first valid one is claimed and sent to DOKU. The same source, id and data again: DOKU is \
+not called again on its account, and where the outcome is known its event is published again. The same source and id \
+with other data, and what breaks a rule, is rejected by an event. What cannot be read as a command, or is larger than";
 
 /// The AsyncAPI document for the exchanges and queues of this prefix.
 pub fn document(names: &Names) -> Value {
@@ -85,10 +89,8 @@ fn receive_command(kind: CommandKind) -> Value {
         "action": "receive",
         "channel": channel(key),
         "title": format!("Receives a {} command", kind.name()),
-        "description": "A first valid one is claimed and sent to DOKU. The same source, id and data again: DOKU is \
-            not called again on its account, and where the outcome is known its event is published again. What breaks \
-            a rule is rejected by an event. What cannot be read as a command is dead-lettered, reason malformed, \
-            and has no event.",
+        "description": format!("{WHAT_FOLLOWS} {} KiB, is dead-lettered, reason malformed, and has no event.",
+            wire::BODY_BYTES_MAX / 1024),
         "messages": [message(key, key)],
         "bindings": {"amqp": {"ack": true, "bindingVersion": channels::BINDING_VERSION}},
         "reply": {

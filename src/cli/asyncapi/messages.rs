@@ -5,7 +5,12 @@ use super::{
     examples,
 };
 use crate::{
-    domain::{command::CommandKind, event::EventType},
+    domain::{
+        command::CommandKind,
+        event::EventType,
+        order::{OrderState, Verdict},
+        reconcile::{Evidence, Step, reconcile},
+    },
     postgres::event_body::{CloudEvent, OrderData, RejectedData},
     rabbit::{message::CLOUD_EVENT, publisher::NOTIFICATION_KEY, wire::notification},
 };
@@ -75,11 +80,34 @@ fn told(event: EventType) -> Value {
         "traceparent": {"type": "string", "description": "W3C Trace Context of the command, where known."},
     }});
     message["correlationId"] = correlation("/data/command_id");
+    let mut own = json!({"type": {"const": event.name()}});
+    let states = states(event);
+    if !states.is_empty() {
+        own["data"] = json!({"properties": {"state": {"enum": states}}});
+    }
     message["payload"] = json!({"allOf": [
         {"$ref": format!("#/components/schemas/{}", schema_of(event))},
-        {"properties": {"type": {"const": event.name()}}},
+        {"properties": own},
     ]});
     message
+}
+
+/// What an order can be after the event, by the table of its moves.
+fn states(event: EventType) -> Vec<&'static str> {
+    let mut states: Vec<&str> = match event {
+        // It takes the place of another event that was published before.
+        EventType::OrderResolved => Verdict::ALL.map(|verdict| verdict.state().name()).into(),
+        _ => Vec::new(),
+    };
+    for (from, evidence) in OrderState::ALL.into_iter().flat_map(|s| Evidence::ALL.map(|e| (s, e))) {
+        if let Step::Move(to, events) = reconcile(from, evidence)
+            && events.contains(&event)
+            && !states.contains(&event.state_within(to).name())
+        {
+            states.push(event.state_within(to).name());
+        }
+    }
+    states
 }
 
 /// Where the command's id is: what belongs together has the same.
