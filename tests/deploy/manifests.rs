@@ -103,6 +103,7 @@ fn every_role_starts_with_what_its_pod_gives_it() {
             "database-url" => Ok("postgres://u:p@postgres/d\n".to_owned()),
             "amqp-url" => Ok("amqps://u:p@rabbitmq/%2f\n".to_owned()),
             "doku-secret-key" => Ok("SK-1\n".to_owned()),
+            "doku-previous-secret-keys" => Ok(String::new()),
             other => panic!("{}: nobody makes the secret {other}", role.name()),
         };
         let environment = environment(role);
