@@ -3,14 +3,14 @@
 use super::readiness::Seen;
 use crate::{
     config::Environment,
-    domain::order::OrderState,
+    domain::order::{OrderState, ReviewCause},
     flow::{
         gate::{Gate, Sends},
         ports::{Account, StoreError},
         store_state::StoreState,
     },
     metric,
-    postgres::{self, Gauges, PgPool, PostgresStore},
+    postgres::{self, Gauges, PgPool, PostgresStore, Reviews},
     rabbit::Consume,
 };
 use std::{
@@ -99,6 +99,9 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: 
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
         }
+        if let Ok(reviews) = store.reviews().await {
+            publish_reviews(&reviews, &accounts);
+        }
         sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
     }
 }
@@ -166,6 +169,17 @@ fn publish(gauges: &Gauges, accounts: &[Account]) {
                 metric::in_doubt(merchant, kind, count(doubt.count), oldest);
             }
         }
+    }
+}
+
+/// Orders that wait for a person: one state, whatever the cause.
+fn publish_reviews(reviews: &[Reviews], accounts: &[Account]) {
+    let state = OrderState::Review(ReviewCause::PaymentUnresolved);
+    for Account { merchant, .. } in accounts {
+        let found = reviews.iter().find(|reviews| reviews.merchant == *merchant);
+        let (orders, rupiah, oldest) = found.map_or((0, 0, 0.0), |r| (r.count, r.rupiah, r.oldest_seconds));
+        let oldest = Duration::from_secs_f64(oldest);
+        metric::open_orders(merchant.as_str(), state, count(orders), count(rupiah), oldest);
     }
 }
 
