@@ -8,7 +8,8 @@ const OUTBOX_SECONDS_WARN: f64 = 60.0;
 const OUTBOX_SECONDS_FAIL: f64 = 900.0;
 
 pub struct Work {
-    balance: i64,
+    /// `None`: not counted to the end.
+    balance: Option<i64>,
     stranded: i64,
     events: i64,
     oldest_seconds: f64,
@@ -39,7 +40,11 @@ pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
     }
 }
 
-fn balance(balance: i64) -> Check {
+fn balance(balance: Option<i64>) -> Check {
+    let Some(balance) = balance else {
+        let hint = "ask again: each look goes on where the one before ended";
+        return Check::warn(WORK_BALANCE, "there are more settled commands than one look passes", hint);
+    };
     let detail = format!("claimed + rejected - settled - open = {balance}");
     if balance == 0 {
         Check::ok(WORK_BALANCE, detail)
@@ -90,8 +95,9 @@ mod tests {
 
     #[test]
     fn what_waits_too_long_or_does_not_come_out_is_named_alone() {
-        let work =
-            |balance, stranded, oldest_seconds| Ok(Work { balance, stranded, events: 1, oldest_seconds });
+        let work = |balance, stranded, oldest_seconds| {
+            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds })
+        };
         let away = || Err(StoreError::Away("42P01".to_owned()));
         for (work, paused, expected) in [
             (away(), vec![], vec![("work.readable", Status::Fail)]),
