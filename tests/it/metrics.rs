@@ -146,3 +146,27 @@ async fn the_time_since_a_commands_publication_is_told() {
     assert!(seconds().await >= before + 1e8);
     world.end().await;
 }
+
+/// Nothing is due for it: whoever counts what is due would not see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_waits_for_a_person_is_counted_with_its_money() {
+    let (client_id, key) = ("MCH-reviewed", "SK-canary-reviewed");
+    let mut world = World::with()
+        .set("MERCHANTS__REVIEWED__CLIENT_ID", client_id)
+        .set("MERCHANTS__REVIEWED__SECRET_KEY", key)
+        .sandbox(|config| config.merchants.push(Merchant::new(client_id, key)))
+        .build()
+        .await;
+    let invoice = world.invoice();
+    world.publish(&commands::payment_with(&invoice, "never_pays").with("merchant", "reviewed")).await;
+    world.event(&invoice, "payment.accepted").await;
+    let other_amount = Report::of(&invoice, "SUCCESS", "\"60000\"");
+    world.notify(&Report { client_id: client_id.to_owned(), key: key.to_owned(), ..other_amount }).await;
+    world.event(&invoice, "order.review").await;
+    world.stop().await;
+    world.start(&Role::ALL).await;
+    let of = ["merchant=\"reviewed\"", "state=\"review\""];
+    world.figure_becomes(&["jenius_open_orders{", of[0], of[1]], 1.0).await;
+    assert_eq!(world.figure(&["jenius_open_orders_rupiah{", of[0], of[1]]).await, 50_000.0);
+    world.end().await;
+}
