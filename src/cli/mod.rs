@@ -84,7 +84,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(args, &source).await,
             Command::Migrate => migrate::run(&source).await,
-            Command::Health => health::run(&source),
+            Command::Health => health::run(&source).await,
             Command::Send(args) => send::run(args, &source).await,
             Command::Watch(args) => watch::run(args, &source).await,
             Command::Orders(args) => orders::run(args, &source).await,

@@ -1,5 +1,5 @@
-//! One look at a listener of this machine, for `doctor`: is somebody there, and what does it answer to a GET. By
-//! hand: the one HTTP client is DOKU's. Nothing it asks is counted or changes anything.
+//! One look at a listener of this machine, for `doctor` and `health`: is somebody there, and what does it answer to a
+//! GET. By hand: the one HTTP client is DOKU's. Nothing it asks is counted or changes anything.
 
 use std::{
     io,
