@@ -91,7 +91,7 @@ async fn the_relay_reads_nothing_whole_but_the_outbox_up_to_its_limit() {
     on_a_database(|db| async move {
         db.execute("VACUUM (ANALYZE)").await.unwrap();
         db.paid_order("INV-1").await;
-        let mut outbox = PostgresSeat::new(db.options.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
         let all = outbox.unpublished(1000, &[]).await.unwrap();
         outbox.mark_published(&all.iter().map(|event| event.sequence).collect::<Vec<_>>()).await.unwrap();
         let whole = whole_scans(outbox.connection()).await;
