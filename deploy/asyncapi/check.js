@@ -2,6 +2,7 @@
 // node check.js FILE < JSON
 import { deepStrictEqual } from 'node:assert';
 import { readFileSync } from 'node:fs';
+import { json } from 'node:stream/consumers';
 import { Parser } from '@asyncapi/parser';
 import { load } from 'js-yaml';
 
@@ -10,7 +11,7 @@ const WARNING = 1;
 const EXCUSED = ['asyncapi-latest-version'];
 
 const text = readFileSync(process.argv[2], 'utf8');
-deepStrictEqual(load(text), JSON.parse(readFileSync(process.stdin.fd, 'utf8')));
+deepStrictEqual(load(text), await json(process.stdin));
 
 const { document, diagnostics } = await new Parser().parse(text);
 const faults = diagnostics.filter((found) => found.severity <= WARNING && !EXCUSED.includes(found.code));
