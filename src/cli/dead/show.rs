@@ -96,7 +96,7 @@ fn for_people(letter: &Letter, body: &Shown) -> String {
     let belongs = letter.destination.map_or("nowhere: it does not say what it is", belongs_to);
     facts.push(("belongs", belongs.to_owned()));
     for (name, value) in &letter.headers {
-        let value = value.as_deref().map_or("(a stranger's: --raw shows bodies only)".to_owned(), clean);
+        let value = value.as_deref().map_or("(not shown: it may say anything)".to_owned(), clean);
         facts.push(("header", format!("{} {value}", clean(name))));
     }
     let facts: Vec<_> = facts.into_iter().map(|(name, text)| format!("{name:<8} {text}")).collect();
