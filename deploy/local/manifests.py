@@ -136,8 +136,8 @@ def kubernetes(deploy, schemas):
     schemas = Schemas(schemas)
     for folder in sorted(path for path in (deploy / "kubernetes").iterdir() if path.is_dir()):
         check_folder(folder, schemas)
-    resources = [d for path in (deploy / "kubernetes/base").glob("*.yaml") for d in documents(path)]
-    check_together([resource for resource in resources if resource["kind"] != "Kustomization"])
+    paths = [path for folder in ("base", "prune") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
+    check_together([document for path in paths for document in documents(path)])
     for kustomize in (["kubectl", "kustomize"], ["kustomize", "build"]):
         if shutil.which(kustomize[0]):
             return check_rendered([*kustomize, str(deploy / "kubernetes/example")], schemas)
@@ -173,6 +173,7 @@ def check_together(resources):
     for resource in resources:
         of_kind.setdefault(resource["kind"], []).append(resource)
     pods = {r["metadata"]["name"]: r["spec"]["template"] for r in of_kind["Deployment"] + of_kind["Job"]}
+    pods.update({r["metadata"]["name"]: r["spec"]["jobTemplate"]["spec"]["template"] for r in of_kind["CronJob"]})
     for name, pod in pods.items():
         check_pod(name, pod)
     for deployment in of_kind["Deployment"]:

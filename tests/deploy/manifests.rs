@@ -2,7 +2,9 @@
 //! probes, queues and waits are the program's own. That they are well formed is checked by `deploy/local/check`.
 
 use crate::{file, read};
+use clap::Parser;
 use jenius_pay::{
+    cli::Cli,
     config::{self, Key, Parts, Role, Source},
     rabbit::Names,
 };
@@ -19,9 +21,14 @@ const REVISION: &str = "JENIUS_PAY_REVISION";
 
 fn texts() -> Vec<(String, String)> {
     let mut paths = vec![file("Dockerfile"), file("compose.yaml")];
-    for folder in
-        ["kubernetes/base", "kubernetes/keda", "kubernetes/pod-monitor", "kubernetes/example", "systemd"]
-    {
+    for folder in [
+        "kubernetes/base",
+        "kubernetes/keda",
+        "kubernetes/pod-monitor",
+        "kubernetes/prune",
+        "kubernetes/example",
+        "systemd",
+    ] {
         paths.extend(fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path()));
     }
     paths.into_iter().map(|path| (name_of(&path), fs::read_to_string(&path).unwrap())).collect()
@@ -158,6 +165,34 @@ fn ports_are_those_that_the_program_listens_on_by_default() {
     let path = default_of("doku.notification_path");
     assert!(read("kubernetes/example/route.yaml").contains(&format!("- path: {path}\n")));
     assert!(read("compose.yaml").contains(&format!("http://ingress:{ingress}{path}")));
+}
+
+/// A command line of the program: a list in brackets, or what follows the program's path.
+fn command_lines(text: &str) -> Vec<Vec<String>> {
+    let lists = text.lines().filter_map(|line| {
+        let line = line.trim();
+        let list = line.strip_prefix("args: [").or_else(|| line.strip_prefix("command: ["))?;
+        let words = list.strip_suffix(']').unwrap().split(", ");
+        Some(words.map(|word| word.trim_matches('"').to_owned()).collect())
+    });
+    let starts = text.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/jenius-pay "));
+    lists.chain(starts.map(|line| line.split(' ').map(str::to_owned).collect())).collect()
+}
+
+#[test]
+fn every_command_line_is_one_that_the_program_takes() {
+    let mut seen = 0;
+    for (name, text) in texts() {
+        for line in command_lines(&text) {
+            let parsed = Cli::try_parse_from(std::iter::once("jenius-pay".to_owned()).chain(line));
+            assert!(parsed.is_ok(), "{name}: {}", parsed.unwrap_err());
+            seen += 1;
+        }
+    }
+    // The roles and `migrate` twice each, the sandbox, `prune`, and both units.
+    assert_eq!(seen, 2 * (Role::ALL.len() + 1) + 4);
+    let healthcheck = read("Dockerfile").contains(r#"CMD ["/usr/bin/jenius-pay", "health"]"#);
+    assert!(healthcheck && Cli::try_parse_from(["jenius-pay", "health"]).is_ok());
 }
 
 /// Who is killed before the drain has ended leaves work to leases that must run out first.
