@@ -19,5 +19,10 @@ fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     // Fails only where a provider is installed already, and nothing else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(cli.run())
+    #[cfg(feature = "otel")]
+    telemetry::start_traces(runtime.handle().clone())?;
+    let done = runtime.block_on(cli.run());
+    #[cfg(feature = "otel")]
+    telemetry::flush();
+    done
 }

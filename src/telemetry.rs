@@ -1,5 +1,14 @@
-//! Logs: to standard error, as text for a person at a terminal, as JSON for programs. Never a body, a key
+//! Traces, in `span`, and logs: to standard error, as text for a person at a terminal, as JSON for programs. Never a body, a key
 //! or a customer: who logs names the order and what is known about it.
+
+#[cfg(feature = "otel")]
+mod export;
+#[cfg(feature = "otel")]
+mod recorded;
+pub mod span;
+
+#[cfg(feature = "otel")]
+pub use export::{flush, start as start_traces};
 
 use std::{
     ffi::OsString,

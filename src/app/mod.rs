@@ -193,7 +193,7 @@ impl App {
                 broker: shared.broker.clone(),
                 queue: queue.clone(),
                 prefetch: shared.config.amqp.prefetch,
-                handler: CommandHandler { worker: Arc::clone(&worker), kind },
+                handler: CommandHandler { worker: Arc::clone(&worker), kind, queue: queue.clone() },
                 publisher: shared.publisher.clone(),
                 now: now_here,
                 consume: consuming.clone(),
@@ -212,11 +212,14 @@ impl App {
             broker: shared.broker.clone(),
             queue: shared.broker.names().notifications_queue.clone(),
             prefetch: shared.config.amqp.prefetch,
-            handler: NotificationHandler(Reconciler {
-                store: shared.store.clone().into(),
-                reader: Verifier::new(accounts, notification_paths(&shared.config.doku)),
-                hold: shared.hold(),
-            }),
+            handler: NotificationHandler {
+                queue: shared.broker.names().notifications_queue.clone(),
+                reconciler: Reconciler {
+                    store: shared.store.clone().into(),
+                    reader: Verifier::new(accounts, notification_paths(&shared.config.doku)),
+                    hold: shared.hold(),
+                },
+            },
             publisher: shared.publisher.clone(),
             now: now_here,
             consume: consuming,

@@ -10,17 +10,26 @@ use crate::{
         Delivery, Handler,
         wire::notification::{self, Unreadable},
     },
+    telemetry::span::Span,
 };
 
 /// Handles the queue of notifications.
-pub struct NotificationHandler<S, R>(pub Reconciler<S, R>);
+pub struct NotificationHandler<S, R> {
+    pub reconciler: Reconciler<S, R>,
+    pub queue: String,
+}
 
 impl<S: Store, R: NotificationReader> Handler for NotificationHandler<S, R> {
     async fn handle(&self, delivery: Delivery) -> Disposition {
-        match notification::read(delivery.content_type.as_deref(), &delivery.body) {
-            Ok(received) => self.0.process(received).await,
+        let span = Span::process(&self.queue, delivery.traceparent.as_deref());
+        let disposition = match notification::read(delivery.content_type.as_deref(), &delivery.body) {
+            Ok(received) => span.around(self.reconciler.process(received)).await,
             Err(Unreadable::Malformed(why)) => malformed(why.detail),
             Err(Unreadable::NotSigned(missing)) => not_signed(missing),
+        };
+        if let Disposition::DeadLetter { reason, .. } = &disposition {
+            span.failed(reason.name());
         }
+        disposition
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
     metric::{self, Oddity, Operation},
+    telemetry::span::Span,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, Request, Url, header::CONTENT_TYPE};
@@ -109,7 +110,8 @@ impl<C: Clock> Client<C> {
         let request =
             self.signed(&call, url, &target).map_err(|error| NoAnswer::misconfigured(describe(error)))?;
         let started = Instant::now();
-        let answered = self.http.execute(request).await;
+        let span = span_of(&request, call.operation);
+        let answered = span.around(self.http.execute(request)).await;
         let answer = match answered {
             Ok(response) => {
                 let now = self.clock.now();
@@ -135,6 +137,11 @@ impl<C: Clock> Client<C> {
         let took = started.elapsed();
         metric::doku_request(call.operation, took);
         let http_status = answer.as_ref().ok().map(|answer| answer.status);
+        match &answer {
+            Ok(answer) => span.status(answer.status),
+            Err(NoAnswer::NotSent { .. }) => span.failed("not_sent"),
+            Err(NoAnswer::Lost { .. }) => span.failed("lost"),
+        }
         let merchant = call.account.merchant.as_str();
         tracing::debug!(operation = call.operation.name(), merchant, http_status, ?took, "DOKU was asked");
         answer
@@ -249,6 +256,13 @@ impl<C: Clock> Gateway for Client<C> {
         note_unknown_word(&answer, StatusIn::Report, invoice, |text| without_keys(text, &account.keys));
         classify_inquiry(invoice, &answer)
     }
+}
+
+fn span_of(request: &Request, operation: Operation) -> Span {
+    let url = request.url();
+    let span = Span::request(request.method().as_str(), url.host_str(), url.port_or_known_default());
+    span.say("jenius.operation", operation.name());
+    span
 }
 
 impl NoAnswer {

@@ -161,6 +161,7 @@ pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
         token: Uuid::nil(),
         lease_ends: Instant::now() + lease,
         sends_end: Instant::now() + sends,
+        traceparent: None,
         fresh: None,
         request: StoredRequest {
             merchant: MerchantName::default_account(),

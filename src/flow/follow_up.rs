@@ -9,6 +9,7 @@ use super::{
 use crate::{
     crash::{self, Point},
     domain::learned::AttemptKind,
+    telemetry::span::Span,
 };
 use std::{
     collections::HashSet,
@@ -119,7 +120,10 @@ async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<
     crash::point(Point::AfterTake).await;
     match taken {
         // 3 Ask and record.
-        Ok(Taken::Attempt(claim)) => attempts.make(*claim, permit).await,
+        Ok(Taken::Attempt(claim)) => {
+            let span = Span::follow_up(claim.kind.name(), claim.traceparent.as_deref());
+            span.around(attempts.make(*claim, permit)).await;
+        }
         Ok(Taken::Concluded | Taken::Gone) => {}
         Err(error) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
     }

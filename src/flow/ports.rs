@@ -76,6 +76,8 @@ pub struct Claim {
     pub lease_ends: Instant,
     /// No send starts after it; measured like the lease.
     pub sends_end: Instant,
+    /// The trace of a command whose delivery is long gone.
+    pub traceparent: Option<String>,
     /// For the store alone: what it knew when it granted a first claim, so that it need not read that again.
     pub fresh: Option<Arc<FreshOrder>>,
 }

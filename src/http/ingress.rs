@@ -9,6 +9,7 @@ use crate::{
     domain::notification::{MissingHeader, NotAuthentic, SignedHeaders},
     flow::ports::{NotificationPublisher, NotificationReader, Published, ReceivedNotification},
     metric::{self, Received, Refusal},
+    telemetry::span::Span,
 };
 use axum::{
     Router,
@@ -81,8 +82,15 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         if request.method() != Method::POST {
             return Err(NotTaken::AnotherMethod);
         }
-        // 2 The raw bytes, within their limits.
         let request_target = path.to_owned();
+        let span = Span::serve("POST", &request_target);
+        let taken = span.around(self.take(request_target, request)).await;
+        span.status(taken.as_ref().err().map_or(StatusCode::OK, NotTaken::status).as_u16());
+        taken
+    }
+
+    async fn take(&self, request_target: String, request: Request) -> Result<(), NotTaken> {
+        // 2 The raw bytes, within their limits.
         let headers = signed_headers(request.headers());
         let body = match timeout(LIMITS.request, Bytes::from_request(request, &())).await {
             Ok(Ok(body)) => body,

@@ -213,6 +213,8 @@ impl Granted {
             request: asked.new.request.clone(),
             lease_ends: instant(asked.asked_at, lease_end - self.now),
             sends_end: instant(asked.asked_at, self.sends_end_at - self.now),
+            // Its delivery's story goes on.
+            traceparent: None,
             fresh,
         }
     }

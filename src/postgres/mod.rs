@@ -62,6 +62,7 @@ use crate::{
         Resolved, Store, StoreError, Taken,
     },
     metric,
+    telemetry::span::Span,
 };
 use claims::Claims;
 use notifications::Notifications;
@@ -173,7 +174,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
-        self.claims.claim(new).await
+        Span::step("claim").around(self.claims.claim(new)).await
     }
 
     async fn reject(&self, rejection: Rejection) -> Result<Claimed, StoreError> {
@@ -185,7 +186,7 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
-        self.records.record(claim, learned, took).await
+        Span::step("record").around(self.records.record(claim, learned, took)).await
     }
 
     async fn reconcile(
@@ -193,7 +194,7 @@ impl Store for PostgresStore {
         merchant: &MerchantName,
         notification: &Notification,
     ) -> Result<Reconciled, StoreError> {
-        self.notifications.reconcile(merchant, notification).await
+        Span::step("reconcile").around(self.notifications.reconcile(merchant, notification)).await
     }
 
     async fn tend_parked(&self) -> Result<(), StoreError> {

@@ -237,6 +237,13 @@ impl LockedOrder {
         }
     }
 
+    /// The trace of one of its commands.
+    pub fn traceparent_of(&self, command_key: i64) -> Option<String> {
+        let is_refund = self.refund_key == Some(command_key);
+        let trace = if is_refund { &self.refund_trace } else { &self.payment_trace };
+        trace.traceparent.clone()
+    }
+
     /// Writes what follows for this order alone.
     pub async fn write(&self, connection: &mut PgConnection, change: &Change) -> Done<Brought> {
         let brought = write_all(connection, &[(self, change)], Vec::new()).await;

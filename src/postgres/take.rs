@@ -127,6 +127,7 @@ async fn ask(
         request: requests::read(connection, command_key, order.record.amount).await?,
         lease_ends: wanted.asked_at + wanted.lease,
         sends_end: wanted.asked_at,
+        traceparent: order.traceparent_of(command_key),
         fresh: None,
     };
     Ok((claim, Brought::default()))
@@ -184,6 +185,7 @@ async fn grant(
         request: requests::read(connection, command_key, record.amount).await?,
         lease_ends: instant(wanted.asked_at, lease_end - now),
         sends_end: instant(wanted.asked_at, sends_end.map_or(chrono::TimeDelta::zero(), |end| end - now)),
+        traceparent: order.traceparent_of(command_key),
         fresh: None,
     })
 }

@@ -48,6 +48,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// The property `timestamp`, where its sender set it: whole seconds.
     pub sent_at: Option<DateTime<Utc>>,
+    /// The header of the same name.
+    pub traceparent: Option<String>,
     /// How often it came before and was neither acked nor dead-lettered.
     pub delivery_count: u64,
 }

@@ -5,7 +5,7 @@
 use super::{
     connection::{BrokerError, bounded},
     consumer::{Delivery, Handler},
-    message::Message,
+    message::{Message, TRACEPARENT_HEADER},
     publisher::{PublishAnswer, Publisher},
     topology::Names,
 };
@@ -100,6 +100,7 @@ impl<H: Handler> InHand<H> {
             routing_key: raw.routing_key.to_string(),
             redelivered: raw.redelivered,
             sent_at: sent_at(&raw.properties),
+            traceparent: traceparent(&raw.properties),
             delivery_count: count,
         };
         let ended = AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await;
@@ -186,6 +187,11 @@ impl<H: Handler> InHand<H> {
             }
         }
     }
+}
+
+fn traceparent(properties: &BasicProperties) -> Option<String> {
+    let header = properties.headers().as_ref()?.inner().get(TRACEPARENT_HEADER)?;
+    Some(String::from_utf8_lossy(header.as_long_string()?.as_bytes()).into_owned())
 }
 
 fn sent_at(properties: &BasicProperties) -> Option<DateTime<Utc>> {

@@ -22,6 +22,7 @@ pub const CLOUD_EVENT: &str = "application/cloudevents+json";
 pub const REASON_HEADER: &str = "x-jenius-reason";
 pub const DETAIL_HEADER: &str = "x-jenius-detail";
 pub const QUEUE_HEADER: &str = "x-jenius-queue";
+pub const TRACEPARENT_HEADER: &str = "traceparent";
 pub const AT_HEADER: &str = "x-jenius-at";
 /// How often an operator replayed a message that had died.
 pub const REPLAYS_HEADER: &str = "x-jenius-replays";
@@ -81,18 +82,24 @@ impl Message {
         if let Some(id) = &event.correlation_id {
             properties = properties.with_correlation_id(short("correlation id", id)?);
         }
-        if let Some(traceparent) = &event.traceparent {
-            let mut headers = FieldTable::default();
-            headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.as_str().into()));
-            properties = properties.with_headers(headers);
-        }
-        Ok(Self {
+        let message = Self {
             exchange: short("exchange", &names.events_exchange)?,
             routing_key: short("routing key", &event.routing_key)?,
             mandatory: false,
             body: event.body.clone(),
             properties,
-        })
+        };
+        Ok(message.traced(event.traceparent.as_deref()))
+    }
+
+    /// With the trace it belongs to, where that is known. For a message of our own: it has no headers yet.
+    pub fn traced(mut self, traceparent: Option<&str>) -> Self {
+        if let Some(traceparent) = traceparent {
+            let mut headers = FieldTable::default();
+            headers.insert(TRACEPARENT_HEADER.into(), AMQPValue::LongString(traceparent.into()));
+            self.properties = self.properties.with_headers(headers);
+        }
+        self
     }
 
     /// What a consumer could not use, byte for byte, with what is wrong with it and when that was found.

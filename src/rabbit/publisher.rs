@@ -12,6 +12,7 @@ use super::{
 use crate::flow::ports::{
     EventPublisher, NotificationPublisher, OutboxEvent, Published, ReceivedNotification,
 };
+use crate::telemetry::span::Span;
 use lapin::{
     Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -35,6 +36,8 @@ const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
 /// For one notification, waiting for a link included: then DOKU is told to come again.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
+/// What a span says of a message that the broker did not confirm.
+const UNCONFIRMED: &str = "unconfirmed";
 /// Callers that wait at the same time, and share a batch.
 const REQUESTS_MAX: usize = 256;
 
@@ -109,6 +112,10 @@ impl EventPublisher for Publisher {
         let mut results = vec![Published::Unconfirmed; events.len()];
         let mut places = Vec::with_capacity(events.len());
         let mut messages = Vec::with_capacity(events.len());
+        let exchange = &self.broker.names().events_exchange;
+        let span =
+            |e: &OutboxEvent| Span::publish(exchange, &e.routing_key, e.event_id, e.traceparent.as_deref());
+        let spans: Vec<Span> = events.iter().map(span).collect();
         for (place, event) in events.iter().enumerate() {
             match Message::event(self.broker.names(), event) {
                 Ok(message) => {
@@ -128,6 +135,9 @@ impl EventPublisher for Publisher {
                 }
             };
         }
+        for (span, _) in spans.iter().zip(&results).filter(|(_, is)| **is == Published::Unconfirmed) {
+            span.failed(UNCONFIRMED);
+        }
         results
     }
 }
@@ -136,6 +146,7 @@ impl NotificationPublisher for Publisher {
     async fn publish_notification(&self, received: &ReceivedNotification) -> Published {
         let id = Uuid::now_v7().to_string();
         let exchange = &self.broker.names().notifications_exchange;
+        let span = Span::publish(exchange, NOTIFICATION_KEY, &id, None);
         let message = notification::write(received, &id).ok().and_then(|body| {
             Message::cloud_event(exchange, NOTIFICATION_KEY, &id, notification::EVENT_TYPE, body).ok()
         });
@@ -143,9 +154,11 @@ impl NotificationPublisher for Publisher {
             tracing::error!("a notification cannot be published: its message cannot be made");
             return Published::Unconfirmed;
         };
+        let message = message.traced(span.traceparent().as_deref());
         match timeout(NOTIFICATION_LIMIT, self.publish_one(message)).await {
             Ok(PublishAnswer::Confirmed) => Published::Confirmed,
             Ok(PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) | Err(_) => {
+                span.failed(UNCONFIRMED);
                 Published::Unconfirmed
             }
         }

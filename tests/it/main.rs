@@ -35,3 +35,4 @@ mod rules;
 mod secrets;
 mod soak;
 mod tls;
+mod traces;
