@@ -2,6 +2,7 @@
 //! configuration.
 
 pub mod asyncapi;
+mod audit;
 mod bench;
 mod dead;
 mod doctor;
@@ -66,6 +67,8 @@ enum Command {
     Dead(dead::Args),
     /// Looks at everything it needs, and says what is not well and what to do.
     Doctor(doctor::Args),
+    /// Shows what operators did, who and why.
+    Audit(audit::Args),
     /// Plays DOKU, for trying and testing.
     Sandbox(sandbox::Args),
     /// Prints the contract: the AsyncAPI 3.0 document of every message.
@@ -93,6 +96,7 @@ impl Cli {
             Command::Prune(args) => prune::run(args, &source).await,
             Command::Dead(args) => dead::run(args, &source).await,
             Command::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
+            Command::Audit(args) => audit::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Asyncapi(args) => asyncapi::run(&args),
             Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,

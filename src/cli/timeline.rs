@@ -5,7 +5,8 @@ use super::print::clean;
 use crate::{
     domain::Time,
     flow::view::{
-        AttemptView, DecisionView, DueView, HistoryView, NotificationView, OrderSummary, OrderView,
+        ActionView, AttemptView, DecisionView, DueView, HistoryView, NotificationView, OrderSummary,
+        OrderView,
     },
 };
 use chrono::SecondsFormat;
@@ -60,6 +61,19 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
     format!("{}\n\n{}", facts.join("\n"), printed(&table))
 }
 
+/// A table of what operators did.
+pub fn actions(actions: &[ActionView], terminal: bool) -> String {
+    if actions.is_empty() {
+        return "nothing was done".to_owned();
+    }
+    let mut table = table(terminal, ["time (UTC)", "what", "merchant", "to", "who and why"]);
+    for action in actions {
+        let merchant = action.merchant.as_deref().map(clean).unwrap_or_default();
+        table.add_row([time(action.at), action_word(action), merchant, clean(&action.subject), why(action)]);
+    }
+    printed(&table)
+}
+
 /// What is different about an order now.
 pub fn changed(before: &OrderView, after: &OrderView) -> String {
     let (was, is) = (state(&before.order), state(&after.order));
@@ -80,17 +94,34 @@ struct Step {
     detail: String,
 }
 
-/// Stable: what happened at one time stays in the order attempt, notification, decision, event, which
+/// Stable: what happened at one time stays in the order action, attempt, notification, decision, event, which
 /// is cause before effect.
 fn steps(view: &OrderView) -> Vec<Step> {
     let refund = view.order.refund.as_ref().and_then(|refund| refund.attempts.as_deref()).unwrap_or_default();
-    let mut steps: Vec<_> = view.attempts.iter().map(|attempt| attempt_step("payment", attempt)).collect();
+    let mut steps: Vec<_> = view.actions.iter().map(action_step).collect();
+    steps.extend(view.attempts.iter().map(|attempt| attempt_step("payment", attempt)));
     steps.extend(refund.iter().map(|attempt| attempt_step("refund", attempt)));
     steps.extend(view.notifications.iter().map(notification_step));
     steps.extend(view.decisions.iter().map(decision_step));
     steps.extend(view.history.iter().map(event_step));
     steps.sort_by_key(|step| step.at);
     steps
+}
+
+fn action_step(action: &ActionView) -> Step {
+    Step { at: action.at, what: format!("operator: {}", action_word(action)), detail: why(action) }
+}
+
+fn action_word(action: &ActionView) -> String {
+    clean(&action.action).replace('_', " ")
+}
+
+/// `by ratna: reason (detail)`, as far as it was said.
+fn why(action: &ActionView) -> String {
+    let by = action.done_by.as_deref().map(|name| format!("by {}", clean(name)));
+    let said: Vec<_> = by.into_iter().chain(action.reason.as_deref().map(clean)).collect();
+    let detail = action.detail.as_deref().map(|detail| format!(" ({})", clean(detail)));
+    (said.join(": ") + &detail.unwrap_or_default()).trim_start().to_owned()
 }
 
 fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
@@ -201,6 +232,15 @@ mod tests {
             reason: "seen in the back office".to_owned(),
             decided_by: Some("ratna".to_owned()),
         }];
+        view.actions = vec![ActionView {
+            at: sample::at(10),
+            action: "check_order".to_owned(),
+            subject: "INV-1".to_owned(),
+            merchant: Some("default".to_owned()),
+            reason: Some("the shop asked".to_owned()),
+            done_by: Some("ratna".to_owned()),
+            detail: None,
+        }];
         let expected = [
             "order INV-1 of default",
             "state paid (version 2)",
@@ -213,6 +253,7 @@ mod tests {
             "time (UTC) what how it went",
             "2026-01-01T00:00:00.000Z payment send 1 accepted, HTTP 200, 1000 ms",
             "2026-01-01T00:00:01.000Z event 1 jenius.payment.accepted.v1 awaiting_payment by response",
+            "2026-01-01T00:00:10.000Z operator: check order by ratna: the shop asked",
             "2026-01-01T00:00:10.000Z notification SUCCESS, not applied: duplicate",
             "2026-01-01T00:00:10.000Z decision on check_gave_up paid by ratna: seen in the back office",
             "2026-01-01T00:00:10.000Z event 2 jenius.order.paid.v1 paid by notification, not published yet",
@@ -230,6 +271,25 @@ mod tests {
         assert_eq!(words(&plain)[1], "default INV-1 Rp50.000 paid SUCCESS");
         assert!(!list(&orders, true).is_ascii());
         assert_eq!(list(&[], false), "no orders");
+    }
+
+    #[test]
+    fn what_operators_did_is_told_as_far_as_they_said() {
+        let said = ActionView {
+            at: sample::at(0),
+            action: "replay_events".to_owned(),
+            subject: "INV-1".to_owned(),
+            merchant: Some("default".to_owned()),
+            reason: Some("its queue was lost".to_owned()),
+            done_by: Some("ratna".to_owned()),
+            detail: Some("2 events".to_owned()),
+        };
+        let short = ActionView { merchant: None, reason: None, done_by: None, ..said.clone() };
+        let told = words(&actions(&[said, short], false));
+        let head = "2026-01-01T00:00:00.000Z replay events";
+        assert_eq!(told[1], format!("{head} default INV-1 by ratna: its queue was lost (2 events)"));
+        assert_eq!(told[2], format!("{head} INV-1 (2 events)"));
+        assert_eq!(actions(&[], false), "nothing was done");
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct OrderView {
     /// For people: what operators decided, and why.
     #[serde(skip)]
     pub decisions: Vec<DecisionView>,
+    /// For people: what else operators did to it.
+    #[serde(skip)]
+    pub actions: Vec<ActionView>,
 }
 
 /// Which command it was.
@@ -124,6 +127,19 @@ pub struct DecisionView {
     pub decided_by: Option<String>,
 }
 
+/// What an operator did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActionView {
+    pub at: Time,
+    pub action: String,
+    /// What it was done to: an invoice number, a scope, a dead letter.
+    pub subject: String,
+    pub merchant: Option<String>,
+    pub reason: Option<String>,
+    pub done_by: Option<String>,
+    pub detail: Option<String>,
+}
+
 /// A pause of sends that holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseView {
@@ -198,6 +214,7 @@ pub mod sample {
                 reason: None,
             }],
             decisions: vec![],
+            actions: vec![],
         }
     }
 

@@ -2,8 +2,28 @@
 //! one, else before it is done: an action nobody knows of must not exist.
 
 use super::{error::Done, rows::storable, tx::answered};
-use crate::{domain::action::Action, flow::ports::StoreError};
-use sqlx::{PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
+use crate::{
+    domain::{Time, action::Action},
+    flow::{ports::StoreError, view::ActionView},
+};
+use sqlx::{FromRow, PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
+
+/// Of what an order's timeline does not tell by itself.
+const OF_ORDER: &str = "
+    SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
+    WHERE subject = $1 AND merchant = $2 AND action NOT IN ('pause', 'resume', 'prune') ORDER BY key";
+
+/// Decisions are kept apart, with their orders.
+const LATEST: &str = "
+    SELECT * FROM (
+        (SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
+         ORDER BY key DESC LIMIT $1)
+        UNION ALL
+        (SELECT d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
+                d.review_cause || ' -> ' || d.state
+         FROM decisions d JOIN orders o USING (order_key) ORDER BY d.key DESC LIMIT $1)
+    ) AS latest
+    ORDER BY at DESC LIMIT $1";
 
 /// As long as the table's columns take.
 const SUBJECT_CHARS_MAX: usize = 255;
@@ -11,6 +31,42 @@ const MERCHANT_CHARS_MAX: usize = 255;
 const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 64;
 const DETAIL_CHARS_MAX: usize = 1000;
+
+#[derive(FromRow)]
+struct ActionRow {
+    at: Time,
+    action: String,
+    subject: String,
+    merchant: Option<String>,
+    reason: Option<String>,
+    done_by: Option<String>,
+    detail: Option<String>,
+}
+
+impl ActionRow {
+    fn view(self) -> ActionView {
+        let Self { at, action, subject, merchant, reason, done_by, detail } = self;
+        ActionView { at, action, subject, merchant, reason, done_by, detail }
+    }
+}
+
+/// What operators did, decisions among it, the latest first.
+pub async fn actions(pool: &PgPool, limit: u32) -> Result<Vec<ActionView>, StoreError> {
+    let rows: Vec<ActionRow> =
+        answered!(pool, |c| sqlx::query_as(LATEST).bind(i64::from(limit)).fetch_all(c))?;
+    Ok(rows.into_iter().map(ActionRow::view).collect())
+}
+
+/// What operators did to an order, decisions aside, oldest first.
+pub(super) async fn of_order(
+    pool: &PgPool,
+    merchant: &str,
+    invoice: &str,
+) -> Result<Vec<ActionView>, StoreError> {
+    let rows: Vec<ActionRow> =
+        answered!(pool, |c| sqlx::query_as(OF_ORDER).bind(invoice).bind(merchant).fetch_all(c))?;
+    Ok(rows.into_iter().map(ActionRow::view).collect())
+}
 
 /// Keeps an action by itself.
 pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreError> {

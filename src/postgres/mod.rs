@@ -37,7 +37,7 @@ mod views;
 mod wake;
 mod writes;
 
-pub use actions::record_action;
+pub use actions::{actions, record_action};
 pub use gauges::{Gauges, InDoubt, OpenOrders};
 pub use health::{ServerFacts, examine};
 pub use outbox::{ActiveOutbox, PostgresSeat};

@@ -2,7 +2,7 @@
 //! nothing is decided by what they show.
 
 use super::{
-    decisions,
+    actions, decisions,
     error::{not_ours, store_error},
 };
 use crate::{
@@ -140,6 +140,7 @@ pub async fn order_view(
     let history = history(pool, row.order_key).await?;
     let notifications = notifications(pool, row.order_key).await?;
     let decisions = decisions::of_order(pool, row.order_key).await?;
+    let actions = actions::of_order(pool, merchant, invoice).await?;
     let refund_attempts = match row.refund {
         Some(key) => Some(attempts(pool, key).await?),
         None => None,
@@ -148,7 +149,7 @@ pub async fn order_view(
     if let Some(refund) = &mut order.refund {
         refund.attempts = refund_attempts;
     }
-    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications, decisions }))
+    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications, decisions, actions }))
 }
 
 async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {

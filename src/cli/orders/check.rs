@@ -2,15 +2,16 @@
 
 use super::{Which, reader, tell_pauses};
 use crate::{
-    cli::{print, timeline},
+    cli::{print, timeline, who},
     config::{Needs, Parts, Source},
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
+        action::{Action, ActionKind},
         learned::{InquiryFinding, InquiryLearned},
         money::ReportedAmount,
     },
     flow::check_order::check_order,
-    postgres::PostgresStore,
+    postgres::{self, PostgresStore},
 };
 use std::{process::ExitCode, sync::Arc};
 
@@ -18,6 +19,9 @@ use std::{process::ExitCode, sync::Arc};
 pub struct Args {
     #[command(flatten)]
     order: Which,
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: Option<String>,
 }
 
 /// Exit code 1 where nothing was learned.
@@ -29,6 +33,15 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
     let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
     let Which { merchant, invoice } = &args.order;
+    let asked = Action {
+        kind: ActionKind::CheckOrder,
+        subject: invoice.to_string(),
+        merchant: Some(merchant.to_string()),
+        reason: args.reason.clone(),
+        done_by: who::who(),
+        detail: None,
+    };
+    postgres::record_action(&pool, &asked).await?;
     let learned = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
     let after = args.order.fetch(&pool).await?;
     print::line(&format!("DOKU   {}\n{}", said(&learned), timeline::changed(&before, &after)))?;
