@@ -4,8 +4,10 @@
 pub mod asyncapi;
 mod audit;
 mod bench;
+mod csv;
 mod dead;
 mod doctor;
+mod duration;
 mod event_line;
 mod health;
 mod migrate;

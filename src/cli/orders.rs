@@ -1,20 +1,18 @@
 //! `orders`: shows what became of them, asks DOKU about one, decides for one in review.
 
 mod check;
+mod list;
 mod resolve;
 
 use super::{pause, print, timeline};
 use crate::{
     config::{Database, Source},
-    domain::{
-        ids::{InvoiceNumber, MerchantName},
-        order::OrderState,
-    },
-    flow::view::{OrderSummary, OrderView},
+    domain::ids::{InvoiceNumber, MerchantName},
+    flow::view::OrderView,
     postgres::{self, PgPool},
 };
 use anyhow::Context;
-use clap::{Subcommand, builder::PossibleValuesParser};
+use clap::Subcommand;
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
@@ -29,27 +27,13 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The latest orders.
-    List(ListArgs),
+    List(list::Args),
     /// All that is known of one.
     Show(ShowArgs),
     /// Asks DOKU about one now.
     Check(check::Args),
     /// Decides for one in review.
     Resolve(resolve::Args),
-}
-
-/// Which orders, and how many, the latest first.
-#[derive(Debug, clap::Args)]
-pub struct ListArgs {
-    /// Only orders in this state.
-    #[arg(long, value_parser = PossibleValuesParser::new(state_names()))]
-    pub state: Option<String>,
-    /// At most so many.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub limit: u32,
-    /// A JSON array.
-    #[arg(long)]
-    json: bool,
 }
 
 /// One order.
@@ -71,21 +55,9 @@ struct ShowArgs {
     json: bool,
 }
 
-fn state_names() -> Vec<&'static str> {
-    let mut names = OrderState::ALL.map(OrderState::name).to_vec();
-    names.dedup();
-    names
-}
-
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::List(args) => {
-            let pool = reader(&Database::load(source)?)?;
-            let orders = fetch_list(&pool, &args).await?;
-            tell_pauses(&pool, args.json).await?;
-            print::line(&listed(&orders, args.json)?)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::List(args) => list::run(args, source).await,
         Command::Show(args) => {
             let pool = reader(&Database::load(source)?)?;
             let order = args.order.fetch(&pool).await?;
@@ -116,25 +88,12 @@ impl Which {
     }
 }
 
-fn listed(orders: &[OrderSummary], json: bool) -> Result<String, serde_json::Error> {
-    if json {
-        serde_json::to_string_pretty(orders)
-    } else {
-        Ok(timeline::list(orders, io::stdout().is_terminal()))
-    }
-}
-
 fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
     if json {
         serde_json::to_string_pretty(order)
     } else {
         Ok(timeline::show(order, io::stdout().is_terminal()))
     }
-}
-
-/// The latest orders, without their lists.
-async fn fetch_list(pool: &PgPool, wanted: &ListArgs) -> anyhow::Result<Vec<OrderSummary>> {
-    Ok(postgres::list_orders(pool, wanted.state.as_deref(), wanted.limit).await?)
 }
 
 fn reader(database: &Database) -> anyhow::Result<PgPool> {

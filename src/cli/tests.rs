@@ -38,6 +38,8 @@ fn what_makes_no_sense_is_refused_as_usage() {
         ("jenius-pay orders", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
         ("jenius-pay orders list --state payed", ErrorKind::InvalidValue),
         ("jenius-pay orders list --limit 0", ErrorKind::ValueValidation),
+        ("jenius-pay orders list --older-than soon", ErrorKind::ValueValidation),
+        ("jenius-pay orders list --csv --json", ErrorKind::ArgumentConflict),
         ("jenius-pay orders show ..", ErrorKind::ValueValidation),
         ("jenius-pay orders check", ErrorKind::MissingRequiredArgument),
         ("jenius-pay orders resolve INV-1 --state paid", ErrorKind::MissingRequiredArgument),

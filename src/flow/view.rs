@@ -18,6 +18,11 @@ pub struct OrderSummary {
     /// For people: it ended long ago, and its request, attempts and notifications were taken away.
     #[serde(skip)]
     pub pruned: bool,
+    /// For people and finance: when it was claimed, and since when it is what it is.
+    #[serde(skip)]
+    pub created_at: Time,
+    #[serde(skip)]
+    pub state_since: Time,
     pub version: u32,
     /// The payment's.
     pub command: CommandView,
@@ -192,6 +197,8 @@ pub mod sample {
                 state: "paid".to_owned(),
                 review_cause: None,
                 pruned: false,
+                created_at: at(0),
+                state_since: at(10),
                 version: 2,
                 command: CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() },
                 request_id: "INV-1".to_owned(),

@@ -47,7 +47,7 @@ pub use prune::{PruneRun, Pruned};
 pub use reviews::Reviews;
 pub use schema::{Migrations, bind_environment, is_migrated, migrate};
 pub use sqlx::{PgPool, postgres::PgConnectOptions};
-pub use views::{list_orders, order_view};
+pub use views::{OrderFilter, list_orders, order_view};
 
 use crate::{
     domain::{

@@ -6,7 +6,7 @@ use super::{
     error::{not_ours, store_error},
 };
 use crate::{
-    domain::Time,
+    domain::{Time, ids::MerchantName},
     flow::{
         ports::StoreError,
         view::{
@@ -17,6 +17,7 @@ use crate::{
 };
 use serde::Deserialize;
 use sqlx::{FromRow, PgPool};
+use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(FromRow)]
@@ -28,6 +29,8 @@ struct SummaryRow {
     state: String,
     review_cause: Option<String>,
     pruned: bool,
+    created_at: Time,
+    state_since: Time,
     version: i32,
     doku_status: Option<String>,
     evidence: Option<String>,
@@ -55,6 +58,8 @@ impl SummaryRow {
             state: self.state,
             review_cause: self.review_cause,
             pruned: self.pruned,
+            created_at: self.created_at,
+            state_since: self.state_since,
             version: whole(self.version)?,
             command: CommandView { id: self.id, source: self.source },
             request_id: self.request_id,
@@ -93,8 +98,8 @@ macro_rules! select_summary {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
-                    o.review_cause, octet_length(c.request_body) = 0 AS pruned, o.version, o.doku_status,
-                    o.evidence, c.id, c.source, c.request_id,
+                    o.review_cause, octet_length(c.request_body) = 0 AS pruned, o.created_at, o.state_since,
+                    o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
                     d.kind AS due_kind, d.at AS due_at, r.id AS refund_id, r.source AS refund_source,
                     r.request_id AS refund_request_id, r.outcome AS refund_outcome,
                     r.request_body AS refund_body
@@ -105,17 +110,37 @@ macro_rules! select_summary {
     };
 }
 
-/// The latest orders, newest first, of one state where one is named.
-pub async fn list_orders(
-    pool: &PgPool,
-    state: Option<&str>,
-    limit: u32,
-) -> Result<Vec<OrderSummary>, StoreError> {
+/// Which orders to list; what is not named is not asked for.
+#[derive(Debug, Clone, Default)]
+pub struct OrderFilter {
+    pub state: Option<String>,
+    pub merchant: Option<MerchantName>,
+    /// Since the claim of the payment.
+    pub older_than: Option<Duration>,
+    pub younger_than: Option<Duration>,
+    /// Whole rupiah.
+    pub min_amount: Option<i64>,
+    pub max_amount: Option<i64>,
+    pub limit: u32,
+}
+
+/// The latest orders, newest first.
+pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
+    let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
     let rows: Vec<SummaryRow> = sqlx::query_as(select_summary!(
-        "WHERE $1::text IS NULL OR o.state = $1 ORDER BY o.order_key DESC LIMIT $2"
+        "WHERE ($1::text IS NULL OR o.state = $1) AND ($2::text IS NULL OR o.merchant = $2)
+           AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
+           AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
+           AND ($5::bigint IS NULL OR o.amount >= $5) AND ($6::bigint IS NULL OR o.amount <= $6)
+         ORDER BY o.order_key DESC LIMIT $7"
     ))
-    .bind(state)
-    .bind(i64::from(limit))
+    .bind(filter.state.as_deref())
+    .bind(filter.merchant.as_ref().map(MerchantName::as_str))
+    .bind(seconds(filter.older_than))
+    .bind(seconds(filter.younger_than))
+    .bind(filter.min_amount)
+    .bind(filter.max_amount)
+    .bind(i64::from(filter.limit))
     .fetch_all(pool)
     .await
     .map_err(|e| store_error(&e))?;

@@ -23,6 +23,7 @@ mod ingress;
 mod metrics;
 mod notifications;
 mod operators;
+mod operators_list;
 mod operators_pause;
 mod outages;
 mod payments;

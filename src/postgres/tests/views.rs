@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     flow::view::{CommandView, OrderView},
-    postgres::{InDoubt, list_orders, order_view},
+    postgres::{InDoubt, OrderFilter, list_orders, order_view},
 };
 
 async fn view(db: &Db, invoice: &str) -> Option<OrderView> {
@@ -63,13 +63,46 @@ async fn orders_are_listed_newest_first_and_by_state() {
         for n in 1..=3 {
             let _claim = db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await;
         }
-        let invoices = async |state, limit| {
-            let orders = list_orders(&db.pool, state, limit).await.unwrap();
-            orders.into_iter().map(|o| o.invoice_number).collect::<Vec<_>>()
+        let wanted = |state: Option<&str>, limit| OrderFilter {
+            state: state.map(str::to_owned),
+            limit,
+            ..OrderFilter::default()
         };
-        assert_eq!(invoices(None, 2).await, ["INV-3", "INV-2"]);
-        assert_eq!(invoices(Some("submitting"), 10).await.len(), 3);
-        assert!(invoices(Some("paid"), 10).await.is_empty());
+        assert_eq!(listed(&db, wanted(None, 2)).await, ["INV-3", "INV-2"]);
+        assert_eq!(listed(&db, wanted(Some("submitting"), 10)).await.len(), 3);
+        assert!(listed(&db, wanted(Some("paid"), 10)).await.is_empty());
+    })
+    .await;
+}
+
+async fn listed(db: &Db, filter: OrderFilter) -> Vec<String> {
+    let orders = list_orders(&db.pool, &filter).await.unwrap();
+    orders.into_iter().map(|o| o.invoice_number).collect()
+}
+
+#[tokio::test]
+async fn orders_are_listed_by_age_amount_and_merchant() {
+    on_a_database(|db| async move {
+        for (n, amount) in [(1, 1_000), (2, 50_000), (3, 999_999_999_999)] {
+            db.jump(n * 600).await;
+            let new = new_command(CommandKind::Payment, &n.to_string(), &format!("INV-{n}"), amount);
+            let _claim = db.claim(new).await;
+        }
+        let minutes = |n: u64| Some(Duration::from_secs(n * 60));
+        let any = || OrderFilter { limit: 10, ..OrderFilter::default() };
+        let other = MerchantName::parse("other").unwrap();
+        for (filter, expected) in [
+            (any(), &["INV-3", "INV-2", "INV-1"][..]),
+            (OrderFilter { older_than: minutes(5), ..any() }, &["INV-2", "INV-1"]),
+            (OrderFilter { younger_than: minutes(15), ..any() }, &["INV-3", "INV-2"]),
+            (OrderFilter { older_than: minutes(5), younger_than: minutes(15), ..any() }, &["INV-2"]),
+            (OrderFilter { min_amount: Some(50_000), ..any() }, &["INV-3", "INV-2"]),
+            (OrderFilter { max_amount: Some(50_000), ..any() }, &["INV-2", "INV-1"]),
+            (OrderFilter { merchant: Some(merchant()), limit: 1, ..any() }, &["INV-3"]),
+            (OrderFilter { merchant: Some(other), ..any() }, &[]),
+        ] {
+            assert_eq!(listed(&db, filter.clone()).await, expected, "{filter:?}");
+        }
     })
     .await;
 }
