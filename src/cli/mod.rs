@@ -9,6 +9,7 @@ mod dead;
 mod doctor;
 mod duration;
 mod event_line;
+mod events;
 mod health;
 mod migrate;
 mod orders;
@@ -69,6 +70,8 @@ enum Command {
     Dead(dead::Args),
     /// Looks at everything it needs, and says what is not well and what to do.
     Doctor(doctor::Args),
+    /// Publishes events again.
+    Events(events::Args),
     /// Shows what operators did, who and why.
     Audit(audit::Args),
     /// Plays DOKU, for trying and testing.
@@ -98,6 +101,7 @@ impl Cli {
             Command::Prune(args) => prune::run(args, &source).await,
             Command::Dead(args) => dead::run(args, &source).await,
             Command::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
+            Command::Events(args) => events::run(args, &source).await,
             Command::Audit(args) => audit::run(args, &source).await,
             Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             Command::Asyncapi(args) => asyncapi::run(&args),

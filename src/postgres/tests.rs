@@ -17,6 +17,7 @@ mod prune;
 mod records;
 mod refunds;
 mod relay;
+mod replay;
 mod reviews;
 mod schema;
 mod together;

@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-const OUTBOX: &str = "jenius_outbox";
+pub(super) const OUTBOX: &str = "jenius_outbox";
 pub(super) const PAUSES: &str = "jenius_pauses";
 /// After a fault; meanwhile those who wait look every second by themselves.
 const PAUSE: Duration = Duration::from_secs(1);

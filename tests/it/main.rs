@@ -25,6 +25,7 @@ mod notifications;
 mod operators;
 mod operators_list;
 mod operators_pause;
+mod operators_replay;
 mod outages;
 mod payments;
 mod process;

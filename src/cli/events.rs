@@ -1,0 +1,188 @@
+//! `events replay`: publishes events again, with the same ids, for a subscriber that lost its queue.
+//!
+//! Never: so many at once that what happens now waits behind what happened then. The next slice is put into
+//! the outbox when the last one is out of it.
+
+use super::{print, timeline, who};
+use crate::{
+    config::{Needs, Parts, Source},
+    domain::{
+        Time,
+        action::{Action, ActionKind},
+        event::EventType,
+        ids::{InvoiceNumber, MerchantName},
+    },
+    postgres::{self, PgPool, PostgresStore, PutBack, Replayed},
+};
+use anyhow::Context;
+use clap::Subcommand;
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// As many as the relay takes at once: nobody waits for more than these.
+const SLICE_EVENTS: u32 = 500;
+/// Counting holds nobody up.
+const COUNTED_EVENTS: u32 = 10_000;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An outbox from which nothing goes for so long will not empty by waiting.
+const STILL_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publishes events again, with the same ids: of one order, or of a time.
+    Replay(Replay),
+}
+
+#[derive(Debug, clap::Args)]
+struct Replay {
+    /// All events of this order.
+    #[arg(long, value_parser = |number: &str| InvoiceNumber::parse(number), required_unless_present = "since", conflicts_with = "since")]
+    invoice: Option<InvoiceNumber>,
+    /// Whose order it is; else `default`.
+    #[arg(long, value_parser = |name: &str| MerchantName::parse(name), requires = "invoice", conflicts_with = "since")]
+    merchant: Option<MerchantName>,
+    /// All events from this time on, RFC 3339 (`2026-11-25T08:00:00Z`).
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Time>,
+    /// Only those before this time; else before now.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "since", conflicts_with = "invoice")]
+    until: Option<Time>,
+    /// Only those of this type, `order.paid` or `jenius.order.paid.v1`.
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]
+    event_type: Option<EventType>,
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: Option<String>,
+    /// Only says how many they are.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    let parsed = chrono::DateTime::parse_from_rfc3339(text);
+    parsed.map(Time::from).map_err(|_| "allowed: RFC 3339, as 2026-11-25T08:00:00Z".to_owned())
+}
+
+fn event_type(text: &str) -> Result<EventType, String> {
+    let key = text.strip_prefix("jenius.").and_then(|text| text.strip_suffix(".v1")).unwrap_or(text);
+    EventType::from_routing_key(key).ok_or_else(|| {
+        let known = EventType::ALL.map(EventType::routing_key).join(", ");
+        format!("allowed: {known}")
+    })
+}
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let Command::Replay(wanted) = args.command;
+    let parts = Parts::load(source, Needs::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
+    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
+    wanted.run(&pool, &store).await
+}
+
+impl Replay {
+    async fn run(&self, pool: &PgPool, store: &PostgresStore) -> anyhow::Result<ExitCode> {
+        let (of, subject) = self.which(store).await?;
+        // 1 Say how many before anything is done.
+        let count = self.count(store, of).await?;
+        let types = self.event_type.map(|t| format!(" of type {}", t.routing_key())).unwrap_or_default();
+        let what = format!("{count} published events{types}");
+        print::line(&format!("{what} of {subject}"))?;
+        if self.dry_run || count == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // 2 Keep who does it, and why.
+        let merchant = self.invoice.as_ref().map(|_| self.merchant().to_string());
+        let (reason, done_by) = (self.reason.clone(), who::who());
+        let action =
+            Action { kind: ActionKind::ReplayEvents, subject, merchant, reason, done_by, detail: Some(what) };
+        postgres::record_action(pool, &action).await?;
+        // 3 Put them back, a slice at a time.
+        let done = self.put_back(store, of).await?;
+        print::line(&format!("{done} events are in the outbox again: the relay publishes them"))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn merchant(&self) -> MerchantName {
+        self.merchant.clone().unwrap_or_else(MerchantName::default_account)
+    }
+
+    /// What is asked for, and its name.
+    async fn which(&self, store: &PostgresStore) -> anyhow::Result<(Replayed, String)> {
+        if let Some(invoice) = &self.invoice {
+            let merchant = self.merchant();
+            let found = store.order_to_replay(&merchant, invoice).await?;
+            let found = found.with_context(|| format!("merchant {merchant} has no order {invoice}"))?;
+            return Ok((found, invoice.to_string()));
+        }
+        let since = self.since.context("--since is missing")?;
+        let until = match self.until {
+            Some(until) => until,
+            None => store.now().await?,
+        };
+        let name = format!("{} to {}", timeline::time(since), timeline::time(until));
+        Ok((Replayed::Time { since, until }, name))
+    }
+
+    async fn count(&self, store: &PostgresStore, of: Replayed) -> anyhow::Result<i64> {
+        let (mut count, mut last) = (0, None);
+        while let Some(slice) = store.next_slice(of, last, COUNTED_EVENTS).await? {
+            count += store.count_published(slice, self.event_type).await?;
+            last = Some(slice);
+        }
+        Ok(count)
+    }
+
+    async fn put_back(&self, store: &PostgresStore, of: Replayed) -> anyhow::Result<i64> {
+        let (mut done, mut last, mut waiting) = (0, None, None);
+        while let Some(slice) = store.next_slice(of, last, SLICE_EVENTS).await? {
+            if let Some(before) = waiting.take() {
+                gone(store, before).await.with_context(|| {
+                    let since = timeline::time(slice.since());
+                    format!("{done} events are in the outbox again; go on with --since {since}")
+                })?;
+            }
+            let put = store.put_back(slice, self.event_type).await?;
+            done += put.count;
+            waiting = (put.count > 0).then_some(put);
+            last = Some(slice);
+        }
+        Ok(done)
+    }
+}
+
+/// Waits until what was put back is published.
+async fn gone(store: &PostgresStore, put: PutBack) -> anyhow::Result<()> {
+    let (mut left, mut moved) = (put.count, Instant::now());
+    while left > 0 {
+        if moved.elapsed() > STILL_MAX {
+            anyhow::bail!("nothing leaves the outbox: does a relay run, and is the broker there?");
+        }
+        sleep(LOOK_EVERY).await;
+        let now = store.left_of(put).await?;
+        if now < left {
+            (left, moved) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_types_are_read_as_operators_write_them() {
+        assert_eq!(time("2026-01-01T07:00:00+07:00").unwrap(), time("2026-01-01T00:00:00Z").unwrap());
+        assert!(time("yesterday").unwrap_err().contains("RFC 3339"));
+        for text in ["order.paid", "jenius.order.paid.v1"] {
+            assert_eq!(event_type(text).unwrap(), EventType::OrderPaid);
+        }
+        assert!(event_type("order.payed").unwrap_err().contains("order.paid, order.failed"));
+    }
+}
