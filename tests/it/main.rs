@@ -1,11 +1,13 @@
 //! Stories through the front door: the real service, a real PostgreSQL, a real RabbitMQ, and DOKU's
 //! sandbox, which checks every signature and keeps the ledger that the stories are held against.
 //!
-//! `./deploy/local/test` starts the servers and runs them all.
+//! `./deploy/local/test` starts the servers and runs them all, in the order of their names: so the longest by far,
+//! the soak of `all_at_once`, is named to come first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
 
 mod harness;
 
+mod all_at_once;
 mod answers;
 mod budgets;
 mod check_status;
@@ -35,6 +37,5 @@ mod readme_clients;
 mod reports;
 mod rules;
 mod secrets;
-mod soak;
 mod tls;
 mod traces;

@@ -1,4 +1,4 @@
-//! Two instances, commands all the time, a DOKU that misbehaves at random, and one outage after the other, by
+//! The soak: two instances, commands all the time, a DOKU that misbehaves at random, and one outage after the other, by
 //! a seed. At the end every command has one outcome, and the ledger agrees.
 //!
 //! `JENIUS_SOAK_SECONDS` makes it longer, `JENIUS_SOAK_SEED` plays another seed.
