@@ -162,6 +162,10 @@ impl App {
         self.rest.spawn(watchers::until(rest_stop, refreshing));
         let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
         self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
+        let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
+        let per_second = shared.config.doku.requests_per_second;
+        let feeding = async move { gate.take_blocks(store, per_second).await };
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), feeding));
         let relays = roles.contains(&Role::Relay);
         let listening = shared.store.listen_for_others(relays);
         self.rest.spawn(watchers::until(self.rest_stop.clone(), listening));

@@ -6,6 +6,7 @@ pub mod action;
 pub mod attempt;
 #[cfg(test)]
 mod attempt_tests;
+pub mod blocks;
 pub mod breaker;
 pub mod command;
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         }
     }
 
-    async fn ask(&self, claim: Claim, permit: Permit) {
+    async fn ask(&self, claim: Claim, mut permit: Permit) {
         // 2 Is there time enough? Decided here, by the task that sends, before the first byte.
         if !self.may_start(&claim) {
             drop(permit);
@@ -81,6 +81,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         }
         // 3 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
         crash::point(Point::BeforeAsk).await;
+        permit.used();
         let started = Instant::now();
         let learned = match claim.kind {
             AttemptKind::Send => Learned::Send(self.gateway.send(&claim.request).await),

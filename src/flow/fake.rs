@@ -200,6 +200,24 @@ pub fn refund() -> Incoming {
     }
 }
 
+/// The schedule of one merchant, with no other process.
+#[derive(Default)]
+pub struct FakeSchedule(Mutex<Option<Instant>>);
+
+impl Schedule for FakeSchedule {
+    async fn take_block(
+        &self,
+        _: &MerchantName,
+        tokens: u32,
+        per_second: u32,
+    ) -> Result<Option<Duration>, StoreError> {
+        let (now, mut given_until) = (Instant::now(), self.0.lock().unwrap());
+        let starts = given_until.map_or(now, |until| until.max(now));
+        *given_until = Some(starts + Duration::from_secs(1) * tokens / per_second);
+        Ok(Some(starts - now))
+    }
+}
+
 /// A worker over the fakes, the steps it takes, and its stop.
 pub fn worker(
     store: impl FnOnce(&mut FakeStore),

@@ -3,7 +3,7 @@
 
 use super::{
     attempt::Attempts,
-    gate::Gate,
+    gate::{Gate, NoPermit},
     ports::{DueFilter, DueOrder, Gateway, Store, StoreError, Taken},
 };
 use crate::{
@@ -91,8 +91,9 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
             let changed = Arc::clone(&self.due_changed);
             tracker.spawn(async move {
-                follow_one(&attempts, &gate, &order).await;
-                if held.leaves_room_for_more() {
+                let had_its_turn = follow_one(&attempts, &gate, &order).await;
+                // It still waits, and nobody for it until the next look.
+                if held.leaves_room_for_more() || !had_its_turn {
                     changed.notify_one();
                 }
             });
@@ -111,9 +112,18 @@ async fn tend_parked<S: Store>(store: &S) {
     crash::point(Point::AfterTending).await;
 }
 
-async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<Gate>, due: &DueOrder) {
+/// False where no permit became free for it in time.
+async fn follow_one<S: Store, G: Gateway>(
+    attempts: &Attempts<S, G>,
+    gate: &Arc<Gate>,
+    due: &DueOrder,
+) -> bool {
     // 1 Permit first, as for every attempt.
-    let Ok(permit) = gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await else { return };
+    let permit = match gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await {
+        Ok(permit) => permit,
+        Err(NoPermit::Busy) => return false,
+        Err(NoPermit::Stopped) => return true,
+    };
     crash::point(Point::BeforeTake).await;
     // 2 Claim, unless another process was faster.
     let taken = attempts.store.take(due, attempts.lease()).await;
@@ -127,6 +137,7 @@ async fn follow_one<S: Store, G: Gateway>(attempts: &Attempts<S, G>, gate: &Arc<
         Ok(Taken::Concluded | Taken::Gone) => {}
         Err(error) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
     }
+    true
 }
 
 /// The orders this process has in hand: none of them is picked up twice, and there are not too many.

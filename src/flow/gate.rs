@@ -5,6 +5,7 @@
 
 mod breakers;
 mod lane;
+mod tokens;
 
 use crate::domain::{
     ids::MerchantName,
@@ -78,6 +79,8 @@ pub struct Permit {
     merchant: MerchantName,
     kind: AttemptKind,
     probes: Probes,
+    /// DOKU is asked: its token is used up.
+    is_used: bool,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -118,7 +121,14 @@ impl Gate {
             AttemptKind::Send => self.lock().admit(merchant, now()).ok_or(NoPermit::Stopped)?,
             AttemptKind::Inquiry => Probes::default(),
         };
-        Ok(Permit { gate: Arc::clone(self), merchant: merchant.clone(), kind, probes, _slot: slot })
+        Ok(Permit {
+            gate: Arc::clone(self),
+            merchant: merchant.clone(),
+            kind,
+            probes,
+            is_used: false,
+            _slot: slot,
+        })
     }
 
     /// Whose sends cannot start now. `flow` tells of every change.
@@ -191,9 +201,15 @@ impl Gate {
 }
 
 impl Permit {
+    /// DOKU is asked now. An unused permit gives its token back: the order may have been another process's.
+    pub fn used(&mut self) {
+        self.is_used = true;
+    }
+
     /// Tells the breakers what the attempt says about DOKU, and gives the place back. Inquiries neither
     /// open nor close a breaker: another service of DOKU's answers them.
     pub fn learned(mut self, health: Health) {
+        self.used();
         if self.kind == AttemptKind::Send {
             // Taken, so that the drop does not release a later probe.
             let probes = std::mem::take(&mut self.probes);
@@ -204,6 +220,9 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(lane) = self.gate.lanes.get(&self.merchant).filter(|_| !self.is_used) {
+            lane.give_back();
+        }
         if self.probes.any() {
             self.gate.lock().release(&self.merchant, self.probes);
             self.gate.announce();

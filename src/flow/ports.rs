@@ -204,6 +204,18 @@ pub trait Store: Send + Sync + 'static {
     fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 }
 
+/// The schedule of `doku.requests_per_second`, one for all processes.
+pub trait Schedule: Send + Sync + 'static {
+    /// Gives so many tokens away, one after the other at this rate, and says how long until the first one may
+    /// be spent; `None`: the near future is given away already.
+    fn take_block(
+        &self,
+        merchant: &MerchantName,
+        tokens: u32,
+        per_second: u32,
+    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+}
+
 /// What a person decided about an order in review.
 #[derive(Debug, Clone)]
 pub struct Decision {

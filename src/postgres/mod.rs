@@ -25,6 +25,7 @@ mod pauses;
 mod pool;
 pub mod prospects;
 mod prune;
+mod rate;
 mod rejections;
 mod replay;
 mod requests;

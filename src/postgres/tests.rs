@@ -14,6 +14,7 @@ mod permutations;
 mod plans;
 mod prospects;
 mod prune;
+mod rate;
 mod records;
 mod refunds;
 mod relay;

@@ -33,6 +33,7 @@ mod payments;
 mod process;
 mod process_stop;
 mod prune;
+mod rate;
 mod readme_clients;
 mod reports;
 mod rules;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::{ids::MerchantName, pause::Paused},
+    domain::{ids::MerchantName, learned::Health, pause::Paused},
     flow::{
         fake::{FakeGateway, FakeStore, Steps, worker},
         gate::Limits,
@@ -139,7 +139,11 @@ async fn the_gate_hears_whether_an_inquiry_is_due() {
         let tracker = TaskTracker::new();
         follow_up.pick_up(&tracker, &Arc::new(Hand::new())).await.unwrap();
         let merchant = MerchantName::default_account();
-        let ask = async |kind| follow_up.gate.permit(&merchant, kind, Duration::ZERO).await.is_ok();
+        follow_up.gate.hold(&merchant, 5);
+        let ask = async |kind| {
+            let permit = follow_up.gate.permit(&merchant, kind, Duration::ZERO).await;
+            permit.map(|permit| permit.learned(Health::Well)).is_ok()
+        };
         while ask(AttemptKind::Send).await {}
         assert_eq!(ask(AttemptKind::Inquiry).await, kept, "{kind:?}");
     }

@@ -1,19 +1,30 @@
 //! One merchant's way to DOKU: so many attempts at once, so many a second.
 
 use super::Limits;
-use crate::domain::{learned::AttemptKind, rate::Rate};
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use crate::domain::{
+    learned::AttemptKind,
+    rate::{NoToken, Rate},
+};
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
 };
 
 pub struct Lane {
     slots: Arc<Semaphore>,
+    is_limited: bool,
     rate: Mutex<Rate>,
+    /// Another block of tokens is wanted.
+    wanted: Notify,
+    /// One has come.
+    added: Notify,
     sends: Queue,
     inquiries: Queue,
 }
@@ -22,18 +33,21 @@ pub struct Lane {
 #[derive(Default)]
 struct Queue {
     first: tokio::sync::Mutex<()>,
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
 }
 
 /// Counts one who waits, also when its future is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a AtomicU32);
 
 impl Lane {
     pub fn new(limits: &Limits) -> Self {
         let slots = usize::try_from(limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
-            rate: Mutex::new(Rate::new(limits.requests_per_second, super::now())),
+            is_limited: limits.requests_per_second > 0,
+            rate: Mutex::new(Rate::new(limits.requests_per_second)),
+            wanted: Notify::new(),
+            added: Notify::new(),
             sends: Queue::default(),
             inquiries: Queue::default(),
         }
@@ -46,7 +60,9 @@ impl Lane {
         inquiries_due: impl Fn() -> bool,
     ) -> Option<OwnedSemaphorePermit> {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        self.token(kind, inquiries_due).await;
+        if self.is_limited {
+            self.token(kind, inquiries_due).await;
+        }
         Some(slot)
     }
 
@@ -55,21 +71,66 @@ impl Lane {
             AttemptKind::Send => (&self.sends, &self.inquiries),
             AttemptKind::Inquiry => (&self.inquiries, &self.sends),
         };
-        let _waiting = own.wait();
+        let waiting = own.wait();
+        self.want_tokens();
         let _first = own.first.lock().await;
         loop {
+            let mut added = pin!(self.added.notified());
+            added.as_mut().enable();
             let other_waits = other.anybody_waits() || (kind == AttemptKind::Send && inquiries_due());
-            match self.take(kind, other_waits) {
-                Ok(()) => return,
-                Err(ask_again_at) => tokio::time::sleep_until(ask_again_at).await,
+            let taken = self.rate().take(kind, other_waits, super::now());
+            match taken {
+                Ok(()) => {
+                    drop(waiting);
+                    return self.want_tokens();
+                }
+                Err(NoToken::Until(at)) => {
+                    tokio::select! {
+                        () = sleep_until(at.into()) => {}
+                        () = added => {}
+                    }
+                }
+                Err(NoToken::Held) => {
+                    self.want_tokens();
+                    added.await;
+                }
             }
         }
     }
 
-    fn take(&self, kind: AttemptKind, other_waits: bool) -> Result<(), Instant> {
-        let now = Instant::now();
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        rate.take(kind, other_waits, now.into_std()).map_err(|wait| now + wait)
+    fn want_tokens(&self) {
+        if self.next_block().is_some() {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Ends when another block of tokens is wanted, or was until a moment ago.
+    pub async fn wants_tokens(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// How many tokens to take next; `None`: none now.
+    pub fn next_block(&self) -> Option<u32> {
+        let waiting = self.sends.how_many_wait().saturating_add(self.inquiries.how_many_wait());
+        self.rate().next_block(waiting, super::now())
+    }
+
+    /// Takes a token back for which DOKU was not asked.
+    pub fn give_back(&self) {
+        if self.is_limited {
+            self.rate().give_back(super::now());
+            self.added.notify_waiters();
+        }
+    }
+
+    /// Takes in a block whose first token is usable at `starts`.
+    pub fn add(&self, starts: Instant, tokens: u32) {
+        self.rate().add(starts.into_std(), tokens);
+        self.added.notify_waiters();
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +141,11 @@ impl Queue {
     }
 
     fn anybody_waits(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.how_many_wait() > 0
+    }
+
+    fn how_many_wait(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -106,15 +171,25 @@ mod tests {
         assert!(!queue.anybody_waits());
     }
 
-    /// Asked again too early it would be asked again at once: a busy loop.
     #[tokio::test]
-    async fn whoever_finds_no_token_asks_again_when_there_is_one() {
-        let second = Duration::from_secs(1);
-        let limits =
-            Limits { concurrency: 1, requests_per_second: 1, breaker_failures: 1, breaker_open: second };
-        let before = Instant::now();
+    async fn whoever_finds_no_token_waits_for_a_block_or_for_its_moment() {
+        let limits = Limits {
+            concurrency: 2,
+            requests_per_second: 1,
+            breaker_failures: 1,
+            breaker_open: Duration::from_secs(1),
+        };
         let lane = Lane::new(&limits);
-        let again = std::iter::repeat_with(|| lane.take(AttemptKind::Send, false)).find_map(Result::err);
-        assert!(again.unwrap() >= before + second);
+        let enter = async || lane.enter(AttemptKind::Send, || false).await.map(drop);
+        let feed = async || {
+            lane.wants_tokens().await;
+            assert_eq!(lane.next_block(), Some(1));
+            lane.add(Instant::now() + Duration::from_millis(30), 1);
+            Instant::now()
+        };
+        let (entered, fed) = tokio::join!(async { (enter().await, Instant::now()) }, feed());
+        assert_eq!(entered.0, Some(()));
+        assert!(entered.1 >= fed + Duration::from_millis(29), "before its moment");
+        assert_eq!(lane.next_block(), None, "nobody waits");
     }
 }

@@ -1,6 +1,7 @@
 //! Permits, tokens and breakers together, in real but short time.
 
 use super::*;
+use crate::flow::fake::FakeSchedule;
 
 const MS: Duration = Duration::from_millis(1);
 const AT_ONCE: Duration = Duration::ZERO;
@@ -12,6 +13,14 @@ fn merchant(name: &str) -> MerchantName {
 fn gate(limits: &Limits, merchants: &[&str]) -> Arc<Gate> {
     let gate = Gate::new(limits, merchants.iter().map(|name| merchant(name)));
     gate.set_paused(Paused::default());
+    gate
+}
+
+/// With tokens of a schedule that nobody else takes from.
+fn fed(limits: &Limits) -> Arc<Gate> {
+    let (gate, per_second) = (gate(limits, &["default"]), limits.requests_per_second);
+    let fed = Arc::clone(&gate);
+    tokio::spawn(async move { fed.take_blocks(FakeSchedule::default(), per_second).await });
     gate
 }
 
@@ -135,8 +144,9 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
 
 #[tokio::test]
 async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
-    let gate = gate(&Limits { concurrency: 3, requests_per_second: 2, ..limits() }, &["default"]);
-    fail(&gate, "default", Health::Well, 2).await;
+    let gate = fed(&Limits { concurrency: 3, requests_per_second: 2, ..limits() });
+    let first = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
+    first.unwrap().learned(Health::Well);
     for _ in 0..10 {
         assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
     }
@@ -147,11 +157,23 @@ async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
 }
 
 #[tokio::test]
+async fn a_permit_that_asks_nobody_gives_its_token_back() {
+    let gate = gate(&Limits { requests_per_second: 1, ..limits() }, &["default"]);
+    gate.hold(&merchant("default"), 1);
+    drop(send(&gate, "default").await.unwrap());
+    send(&gate, "default").await.unwrap().learned(Health::Well);
+    assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
+}
+
+#[tokio::test]
 async fn a_token_is_kept_for_an_inquiry_that_is_due() {
     for due in [false, true] {
         let gate = gate(&Limits { requests_per_second: 5, ..limits() }, &["default"]);
+        gate.hold(&merchant("default"), 5);
         gate.set_inquiries_due(due);
-        while send(&gate, "default").await.is_ok() {}
+        while let Ok(permit) = send(&gate, "default").await {
+            permit.learned(Health::Well);
+        }
         let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
         assert_eq!(inquiry.is_ok(), due);
     }
@@ -172,10 +194,8 @@ async fn count(gate: Arc<Gate>, kind: AttemptKind, until: Instant) -> u32 {
 #[tokio::test]
 async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
     let limits = Limits { concurrency: 64, requests_per_second: 100, ..limits() };
-    let gate = gate(&limits, &["default"]);
+    let gate = fed(&limits);
     gate.set_inquiries_due(true);
-    // What was saved up goes first, to whoever comes first.
-    while send(&gate, "default").await.is_ok() {}
     let until = Instant::now() + 1000 * MS;
     let mut sends = tokio::task::JoinSet::new();
     for _ in 0..16 {
@@ -183,8 +203,10 @@ async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
     }
     let inquiries = count(gate, AttemptKind::Inquiry, until).await;
     let sends: u32 = sends.join_all().await.into_iter().sum();
-    assert!((12..=30).contains(&inquiries), "{inquiries} inquiries, {sends} sends");
-    assert!((70..=125).contains(&(sends + inquiries)), "{inquiries} inquiries, {sends} sends");
+    // Where a busy machine saves tokens up, whoever comes may take what leaves one; and some expire.
+    let all = sends + inquiries;
+    assert!(inquiries * 8 >= all && sends * 2 >= all, "{inquiries} inquiries, {sends} sends");
+    assert!((20..=125).contains(&all), "{inquiries} inquiries, {sends} sends");
 }
 
 #[test]

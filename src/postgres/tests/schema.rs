@@ -39,6 +39,7 @@ const ILLEGAL: &[(&str, &str)] = &[
         "orders_refund_is_commanded",
     ),
     ("UPDATE orders SET merchant = 'A'", "orders_merchant_is_a_name"),
+    ("INSERT INTO rate_schedule VALUES ('A', now())", "rate_schedule_merchant_is_a_name"),
     ("UPDATE orders SET invoice_number = 'a b'", "orders_invoice_is_a_number"),
     ("UPDATE commands SET outcome = 'accepted'", "commands_settled_with_event"),
     ("UPDATE commands SET settled_at = now()", "commands_settled_with_event"),
