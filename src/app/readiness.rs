@@ -2,8 +2,12 @@
 
 use crate::{
     config::Role,
-    domain::pause::Paused,
-    flow::{gate::Gate, hold::Held, store_state::StoreState},
+    domain::{breaker::Phase, ids::MerchantName, pause::Paused},
+    flow::{
+        gate::{Gate, Phases},
+        hold::Held,
+        store_state::StoreState,
+    },
     http::admin::{Health, Readiness},
     rabbit::Broker,
 };
@@ -85,20 +89,14 @@ impl Seen {
 
     fn doku(&self) -> Health {
         let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
-        let stopped = gate.tripped();
-        if stopped.all {
-            return Health::bad(
-                "sends are stopped: DOKU fails; one probe at a time finds out when it is back",
-            );
+        let phases = gate.phases();
+        if let Some(fault) = breakers_word(&phases) {
+            return Health::bad(fault);
         }
-        if stopped.merchants.is_empty() {
-            return gate.paused().map_or_else(
-                || Health::bad("no sends yet: what operators paused is not read yet"),
-                |paused| Health::ok(paused_word(&paused)),
-            );
-        }
-        let merchants: Vec<&str> = stopped.merchants.iter().map(|m| m.as_str()).collect();
-        Health::bad(format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
+        gate.paused().map_or_else(
+            || Health::bad("no sends yet: what operators paused is not read yet"),
+            |paused| Health::ok(paused_word(&paused)),
+        )
     }
 }
 
@@ -125,6 +123,26 @@ pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Sen
             stranded_orders: seen.stranded.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What the breakers do, and why; `None` where all of them are closed.
+fn breakers_word(phases: &Phases) -> Option<String> {
+    match phases.doku {
+        Phase::Open => {
+            let why = "sends are stopped: DOKU fails; one probe at a time finds out when it is back";
+            return Some(why.to_owned());
+        }
+        Phase::HalfOpen { .. } => {
+            return Some("probing: DOKU failed; one send at a time finds out whether it is back".to_owned());
+        }
+        Phase::Closed => {}
+    }
+    let word = |(merchant, phase): (&MerchantName, &Phase)| match phase {
+        Phase::HalfOpen { .. } => format!("{merchant} (probing: one send at a time)"),
+        Phase::Open | Phase::Closed => merchant.to_string(),
+    };
+    let merchants: Vec<String> = phases.merchants.iter().map(word).collect();
+    (!merchants.is_empty()).then(|| format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
 }
 
 fn paused_word(paused: &Paused) -> String {

@@ -97,7 +97,12 @@ const KEYS: &[Key] = &[
     Key::new("doku.previous_notification_paths", Texts, Some(""), "still accepted"),
     Key::new("doku.trust_response", Flag, Some("false"), "a synchronous Success is a confirmed payment"),
     Key::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
-    Key::new("doku.requests_per_second", Integer, Some("0"), "per merchant, all processes together; 0: no limit"),
+    Key::new(
+        "doku.requests_per_second",
+        Integer,
+        Some("0"),
+        "per merchant, all processes together; 0: no limit",
+    ),
     Key::new("doku.concurrency", Integer, Some("128"), "requests under way, per merchant"),
     Key::new("merchants.<name>.client_id", Text, None, "a further account's Client-Id"),
     Key::secret("merchants.<name>.secret_key", Text, "its key"),

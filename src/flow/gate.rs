@@ -8,6 +8,7 @@ mod lane;
 mod tokens;
 
 use crate::domain::{
+    breaker::Phase,
     ids::MerchantName,
     learned::{AttemptKind, Health},
     pause::Paused,
@@ -62,6 +63,13 @@ pub enum Sends {
 pub struct Stopped {
     pub all: bool,
     pub merchants: Vec<MerchantName>,
+}
+
+/// How the breakers stand: DOKU's, and those of merchants that are not closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phases {
+    pub doku: Phase,
+    pub merchants: BTreeMap<MerchantName, Phase>,
 }
 
 pub struct Gate {
@@ -142,9 +150,9 @@ impl Gate {
         self.sends.subscribe()
     }
 
-    /// Whose sends the breakers stop, pauses aside.
-    pub fn tripped(&self) -> Stopped {
-        self.lock().tripped(now())
+    /// How the breakers stand, pauses aside.
+    pub fn phases(&self) -> Phases {
+        self.lock().phases(now())
     }
 
     /// What operators paused; `None`: not known yet.
@@ -192,6 +200,7 @@ impl Gate {
     /// Under the lock, so that the last word said is the last one found.
     fn announce(&self) {
         let breakers = self.lock();
+        breakers.show(now());
         self.sends.send_replace(breakers.sends(now()));
     }
 

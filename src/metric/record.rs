@@ -145,8 +145,9 @@ pub fn claims_lost(lost: u64) {
 }
 
 /// The breaker of DOKU (`doku`), which stops everybody's sends, or of one merchant's key and clock.
-pub fn breaker(scope: &str, open: bool) {
+pub fn breaker(scope: &str, open: bool, probing: bool) {
     gauge!(name::BREAKER_OPEN, "scope" => scope.to_owned()).set(f64::from(open));
+    gauge!(name::BREAKER_PROBING, "scope" => scope.to_owned()).set(f64::from(probing));
 }
 
 /// An operator stopped everybody's sends (`doku`), or one merchant's.

@@ -53,6 +53,7 @@ pub mod name {
     pub const PARKED_NOTIFICATIONS: &str = "jenius_parked_notifications";
     pub const CLAIMS_LOST: &str = "jenius_claims_lost_total";
     pub const BREAKER_OPEN: &str = "jenius_breaker_open";
+    pub const BREAKER_PROBING: &str = "jenius_breaker_probing";
     pub const PAUSED: &str = "jenius_paused";
     pub const CONNECTION_UP: &str = "jenius_connection_up";
     pub const RECONNECTS: &str = "jenius_reconnects_total";
@@ -153,6 +154,7 @@ const ALL: &[Metric] = &[
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
     metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
     metric(name::BREAKER_OPEN, Gauge, &["scope"], "1: sends are stopped, for all (doku) or for a merchant"),
+    metric(name::BREAKER_PROBING, Gauge, &["scope"], "1: one send at a time tries whether they can go on"),
     metric(name::PAUSED, Gauge, &["scope"], "1: an operator stopped sends, for all (doku) or for a merchant"),
     metric(name::CONNECTION_UP, Gauge, &["dependency"], "1: connected"),
     metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),

@@ -29,9 +29,9 @@ fn record_everything() {
     open_orders("default", OrderState::Submitting, 1, 50_000, second);
     parked_notifications(1);
     claims_lost(1);
-    breaker("doku", true);
+    breaker("doku", true, true);
     doku_oddity(Oddity::UnknownStatus);
-    breaker("default", false);
+    breaker("default", false, false);
     connection_up(Dependency::Postgres, true);
     reconnected(Dependency::Broker);
     clock_drift(-0.5);

@@ -1,7 +1,7 @@
 //! Every reason to stop sends together: DOKU's breaker, one per merchant, and what operators paused. It is
 //! decided here and nowhere else; each change is shown as a metric and logged.
 
-use super::{Limits, Sends, Stopped};
+use super::{Limits, Phases, Sends, Stopped};
 use crate::{
     domain::{
         breaker::{Admission, Breaker, Phase},
@@ -130,18 +130,29 @@ impl Breakers {
 
     /// Whose sends cannot start, for whatever reason.
     pub fn stopped(&self, now: Instant) -> Stopped {
-        let mut stopped = self.tripped(now);
-        stopped.all |= self.pauses_everybody();
+        let own = self.merchants.iter().filter(|(_, breaker)| stops(breaker, now));
+        let mut stopped = Stopped {
+            all: stops(&self.doku, now) || self.pauses_everybody(),
+            merchants: own.map(|(merchant, _)| merchant.clone()).collect(),
+        };
         stopped.merchants.extend(self.paused.iter().flat_map(|paused| paused.merchants.clone()));
         stopped
     }
 
-    /// Whose sends DOKU's faults stop.
-    pub fn tripped(&self, now: Instant) -> Stopped {
-        let own = self.merchants.iter().filter(|(_, breaker)| stops(breaker, now));
-        Stopped {
-            all: stops(&self.doku, now),
-            merchants: own.map(|(merchant, _)| merchant.clone()).collect(),
+    /// How DOKU's breaker stands, and those of merchants that are not closed.
+    pub fn phases(&self, now: Instant) -> Phases {
+        let own = self.merchants.iter().map(|(merchant, breaker)| (merchant.clone(), breaker.phase(now)));
+        Phases {
+            doku: self.doku.phase(now),
+            merchants: own.filter(|(_, phase)| *phase != Phase::Closed).collect(),
+        }
+    }
+
+    /// Time alone changes a phase: it is shown to Prometheus here.
+    pub fn show(&self, now: Instant) {
+        show(SCOPE_DOKU, self.doku.phase(now));
+        for (merchant, breaker) in &self.merchants {
+            show(merchant.as_str(), breaker.phase(now));
         }
     }
 
@@ -214,5 +225,9 @@ fn learn(breaker: &mut Breaker, scope: &str, probe: bool, health: Health, now: I
 
 /// A half-open breaker counts as open: sends are not free yet.
 fn show(scope: &str, phase: Phase) {
-    metric::breaker(scope, phase != Phase::Closed);
+    let probing = match phase {
+        Phase::HalfOpen { .. } => true,
+        Phase::Closed | Phase::Open => false,
+    };
+    metric::breaker(scope, phase != Phase::Closed, probing);
 }

@@ -240,18 +240,23 @@ async fn a_stopped_send_does_not_wait_for_a_place_first() {
 #[tokio::test]
 async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     crate::metric::install().unwrap();
-    let shown = |open: u8| {
-        let line = format!("jenius_breaker_open{{scope=\"shown\"}} {open}");
-        assert!(crate::metric::render().lines().any(|l| l == line), "{line}");
+    let shown = |open: u8, probing: u8| {
+        for (metric, value) in [("open", open), ("probing", probing)] {
+            let line = format!("jenius_breaker_{metric}{{scope=\"shown\"}} {value}");
+            assert!(crate::metric::render().lines().any(|l| l == line), "{line}");
+        }
     };
     let gate = gate(&limits(), &["shown"]);
-    shown(0);
+    shown(0, 0);
     fail(&gate, "shown", Health::KeyRefused, 1).await;
-    shown(1);
+    shown(1, 0);
     gate.flow().wait_for(|sends| *sends == Sends::Probe).await.unwrap();
-    shown(1);
+    shown(1, 1);
+    fail(&gate, "shown", Health::KeyRefused, 1).await;
+    shown(1, 0);
+    gate.flow().wait_for(|sends| *sends == Sends::Probe).await.unwrap();
     fail(&gate, "shown", Health::Well, 1).await;
-    shown(0);
+    shown(0, 0);
 }
 
 fn pause(gate: &Gate, everybody: bool, merchants: &[&str]) {
@@ -266,7 +271,7 @@ async fn no_send_starts_before_it_is_known_what_is_paused_and_none_while_it_is()
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     pause(&gate, true, &[]);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
-    assert!(gate.sends_stopped().all && !gate.tripped().all, "nothing is wrong with DOKU");
+    assert!(gate.sends_stopped().all && gate.phases().doku == Phase::Closed, "nothing is wrong with DOKU");
     assert!(gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await.is_ok());
     let mut flow = gate.flow();
     pause(&gate, true, &[]);
