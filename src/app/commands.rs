@@ -1,7 +1,7 @@
 //! A delivery becomes a command, and the command's story decides about the delivery.
 
 use crate::{
-    domain::command::CommandKind,
+    domain::{command::CommandKind, senders::Senders},
     flow::{
         disposition::{DeadReason, Disposition},
         ports::{Gateway, Incoming, Store},
@@ -17,25 +17,33 @@ pub struct CommandHandler<S, G> {
     pub worker: Arc<Worker<S, G>>,
     pub kind: CommandKind,
     pub queue: String,
+    pub senders: Arc<Senders>,
 }
 
 impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
     async fn handle(&self, delivery: Delivery) -> Disposition {
-        match wire::read_command(self.kind, delivery.content_type.as_deref(), &delivery.body) {
-            Ok(mut incoming) => {
-                incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
-                let span = self.span(&mut incoming);
-                span.around(self.worker.process(incoming)).await
-            }
-            Err(malformed) => {
-                Span::process(&self.queue, None).failed(DeadReason::Malformed.name());
-                Disposition::DeadLetter { reason: DeadReason::Malformed, detail: malformed.detail }
-            }
+        let read = wire::read_command(self.kind, delivery.content_type.as_deref(), &delivery.body);
+        let mut incoming = match read {
+            Ok(incoming) => incoming,
+            Err(malformed) => return self.dead_letter(DeadReason::Malformed, malformed.detail),
+        };
+        let source = &incoming.command.identity.source;
+        if let Err(detail) = self.senders.judge(source, delivery.user_id.as_deref()) {
+            // Nothing of it is stored: the identity is still its source's own.
+            return self.dead_letter(DeadReason::NotAuthentic, detail);
         }
+        incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
+        let span = self.span(&mut incoming);
+        span.around(self.worker.process(incoming)).await
     }
 }
 
 impl<S, G> CommandHandler<S, G> {
+    fn dead_letter(&self, reason: DeadReason, detail: String) -> Disposition {
+        Span::process(&self.queue, None).failed(reason.name());
+        Disposition::DeadLetter { reason, detail }
+    }
+
     /// What follows hours later, and the events, go on with its trace: its sender's, or else one begun here.
     fn span(&self, incoming: &mut Incoming) -> Span {
         let command = &mut incoming.command;

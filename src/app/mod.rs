@@ -189,6 +189,7 @@ impl App {
             watchers::merge_consume(shared.gate.flow(), shared.seen.store_state.subscribe(), consume);
         self.rest.spawn(watchers::until(self.rest_stop.clone(), merged));
         let worker = Arc::new(shared.worker());
+        let senders = Arc::new(shared.config.amqp.senders.clone());
         let names = shared.broker.names();
         for (kind, queue) in
             [(CommandKind::Payment, &names.payments_queue), (CommandKind::Refund, &names.refunds_queue)]
@@ -197,7 +198,12 @@ impl App {
                 broker: shared.broker.clone(),
                 queue: queue.clone(),
                 prefetch: shared.config.amqp.prefetch,
-                handler: CommandHandler { worker: Arc::clone(&worker), kind, queue: queue.clone() },
+                handler: CommandHandler {
+                    worker: Arc::clone(&worker),
+                    kind,
+                    queue: queue.clone(),
+                    senders: Arc::clone(&senders),
+                },
                 publisher: shared.publisher.clone(),
                 now: now_here,
                 consume: consuming.clone(),

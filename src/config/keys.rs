@@ -86,6 +86,7 @@ const KEYS: &[Key] = &[
     Key::secret("amqp.url", Text, "RabbitMQ, `amqp://…` or `amqps://…`").short("AMQP_URL"),
     Key::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
     Key::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
+    Key::new("amqp.sources", Texts, Some(""), "`user=source`: commands of this source need this `user_id`"),
     Key::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
     Key::new("doku.base_url", Text, None, "by environment; `production` needs https").short("DOKU_BASE_URL"),
     Key::new("doku.client_id", Text, None, "the `default` merchant's Client-Id").short("DOKU_CLIENT_ID"),

@@ -21,7 +21,7 @@ pub use said::{Difference, Said};
 pub use sections::Parts;
 pub use source::Source;
 
-use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy};
+use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy, senders::Senders};
 use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -117,6 +117,7 @@ pub struct Amqp {
     pub url: SecretString,
     pub prefix: String,
     pub prefetch: u16,
+    pub senders: Senders,
 }
 
 #[derive(Debug, Clone)]

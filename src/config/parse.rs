@@ -1,6 +1,7 @@
 //! What a value may be. A refusal says what is allowed and never repeats the value.
 
 use super::{Environment, ResponseSignature};
+use crate::domain::ids::CommandSource;
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 use url::Url;
 
@@ -81,6 +82,19 @@ pub fn prefix(text: &str) -> Parsed<String> {
     } else {
         Err("not a prefix; allowed: 1 to 64 of A-Z, a-z, 0-9, `.`, `-`, `_`".to_owned())
     }
+}
+
+/// A user of the broker and the source it speaks for, as `checkout=/checkout`. A user's name has at most 255
+/// bytes, for so many a message can carry.
+pub fn user_and_source(text: &str) -> Parsed<(String, CommandSource)> {
+    let read = || {
+        let (user, source) = text.trim().split_once('=')?;
+        let fits =
+            (1..=255).contains(&user.len()) && !user.chars().any(|c| c.is_control() || c.is_whitespace());
+        fits.then_some(())?;
+        Some((user.to_owned(), CommandSource::parse(source).ok()?))
+    };
+    read().ok_or_else(|| "not a user and a source; allowed: user=source, as checkout=/checkout".to_owned())
 }
 
 /// The path of a notification URL: it is signed, so it is compared byte by byte.

@@ -10,6 +10,7 @@ use crate::domain::{
     ids::MerchantName,
     plan::{CheckPlan, Plan},
     retry::RetryPolicy,
+    senders::Senders,
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -37,6 +38,8 @@ pub struct Parts {
 const TIMEOUT_MAX_MS: u64 = 600_000;
 /// More inquiries afterwards would be a poll.
 const AFTERWARDS_MAX: usize = 16;
+/// Upstream services, each with a user of the broker.
+const SOURCES_MAX: usize = 1000;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
 
@@ -138,7 +141,10 @@ fn read_amqp(r: &mut Reader, needed: bool) -> Option<Amqp> {
     let url = r.secret("amqp.url", needed, parse::amqp_url);
     let prefix = r.get("amqp.prefix", parse::prefix);
     let prefetch = r.get("amqp.prefetch", whole(1..=u16::MAX));
-    Some(Amqp { url: url?, prefix: prefix?, prefetch: prefetch? })
+    let sources = r.list("amqp.sources", SOURCES_MAX, parse::user_and_source);
+    let mut senders = Senders::default();
+    sources?.into_iter().for_each(|(user, source)| senders.bind(user, source));
+    Some(Amqp { url: url?, prefix: prefix?, prefetch: prefetch?, senders })
 }
 
 fn read_doku(r: &mut Reader) -> Option<Doku> {

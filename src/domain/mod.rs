@@ -30,6 +30,7 @@ pub mod record;
 #[cfg(test)]
 mod record_tests;
 pub mod retry;
+pub mod senders;
 pub mod validate;
 
 /// A point in time by the database's clock (DESIGN: one clock judges leases, due times and budgets).

@@ -5,7 +5,7 @@
 pub enum DeadReason {
     /// It cannot be read, or cannot be answered for want of an identity.
     Malformed,
-    /// A notification whose signature does not verify.
+    /// A notification whose signature does not verify, or a command that its source's user did not publish.
     NotAuthentic,
     /// It killed the process that worked on it.
     Crashed,

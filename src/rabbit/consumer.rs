@@ -44,6 +44,8 @@ pub enum Consume {
 pub struct Delivery {
     pub body: Bytes,
     pub content_type: Option<String>,
+    /// Who published it, if it says so: the broker lets nobody say another's name.
+    pub user_id: Option<String>,
     pub routing_key: String,
     pub redelivered: bool,
     /// The property `timestamp`, where its sender set it: whole seconds.

@@ -97,6 +97,7 @@ impl<H: Handler> InHand<H> {
         let delivery = Delivery {
             body: body.clone(),
             content_type: raw.properties.content_type().as_ref().map(ToString::to_string),
+            user_id: raw.properties.user_id().as_ref().map(ToString::to_string),
             routing_key: raw.routing_key.to_string(),
             redelivered: raw.redelivered,
             sent_at: sent_at(&raw.properties),

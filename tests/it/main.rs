@@ -38,5 +38,6 @@ mod readme_clients;
 mod reports;
 mod rules;
 mod secrets;
+mod senders;
 mod tls;
 mod traces;

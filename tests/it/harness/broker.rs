@@ -148,6 +148,11 @@ impl Broker {
         self.publish_bytes(message.routing_key, message.content_type, &message.bytes()).await;
     }
 
+    /// The same with a `user_id`; false where the broker refuses it.
+    pub async fn publish_as(&self, user: &str, message: &Message) -> bool {
+        publish_by(&self.connection, &format!("{}.commands", self.prefix), user, message).await
+    }
+
     pub async fn publish_bytes(&self, routing_key: &str, content_type: &str, body: &[u8]) {
         self.publish_to("commands", routing_key, content_type, body).await;
     }
@@ -255,6 +260,22 @@ impl Broker {
         }
         let _ = self.connection.close(200, "done".into()).await;
     }
+}
+
+/// Publishes with a `user_id`; false where the broker refuses it. Its channel is then closed: it has one of its own.
+pub async fn publish_by(connection: &Connection, exchange: &str, user: &str, message: &Message) -> bool {
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let properties = BasicProperties::default()
+        .with_content_type(message.content_type.into())
+        .with_delivery_mode(2)
+        .with_user_id(user.into());
+    let (options, body) = (BasicPublishOptions::default(), message.bytes());
+    let key = message.routing_key.into();
+    let Ok(confirm) = channel.basic_publish(exchange.into(), key, options, &body, properties).await else {
+        return false;
+    };
+    matches!(confirm.await, Ok(Confirmation::Ack(_)))
 }
 
 fn header(properties: &BasicProperties, name: &str) -> Option<String> {
