@@ -151,7 +151,7 @@ find_servers() {
 has_packages() {
   local missing as_root=''
   # shellcheck disable=SC2086 # one word for each server
-  missing=$("$SERVERS" missing $WANTED $ALSO | paste -s -d ' ' -)
+  missing=$("$SERVERS" missing $WANTED $ALSO | paste -s -d ' ' -) || fail "\`servers\` cannot look for: $WANTED $ALSO"
   [[ -n $missing ]] || return 0
   command -v apt-get > /dev/null || return 1
   if ((EUID)); then
