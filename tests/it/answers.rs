@@ -195,7 +195,8 @@ async fn while_doku_refuses_every_signature_the_merchants_breaker_is_open_and_af
 /// Answers that go on to name another amount are no accident: a person decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_persists_in_another_amount_is_for_review() {
-    let world = World::new().await;
+    // Sent again before anybody asks Check Status, which names the right amount.
+    let world = World::with().set("CHECK__FIRST_AFTER_MS", 60_000).build().await;
     let invoice = world.invoice();
     world.publish(&commands::payment_with(&invoice, "other_amount*")).await;
     let event = world.event(&invoice, "order.review").await;

@@ -155,6 +155,12 @@ async fn an_unsigned_not_found_never_abandons() {
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
     attempted(&world, &invoice, "in_doubt").await;
+    world.database.jump(PAST_THE_BUDGET).await;
+    eventually("an inquiry", async || {
+        (world.sandbox.ledger().inquiries_of(&invoice).count() > 0).then_some(())
+    })
+    .await;
+    // A send may have been under way at the first jump: its grace begins there.
     world.database.jump(PAST_THE_BUDGET + 66 * MINUTE).await;
     world.event(&invoice, "payment.unresolved").await;
     world.end().await;
