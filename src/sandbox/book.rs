@@ -67,6 +67,8 @@ struct Order {
 struct Known {
     sends: u64,
     remembered: Option<Remembered>,
+    /// Of an invoice that is not known yet.
+    inquiries: u64,
 }
 
 /// What makes a Request-Id idempotent.
@@ -98,7 +100,11 @@ impl Book {
 
     /// The fault of the order's own plan for this inquiry, and how many inquiries came before.
     pub(super) fn count_inquiry(&mut self, caller: &Caller, id: &str) -> (Option<Play>, u64) {
-        let Some(order) = self.find(caller, id) else { return (None, 0) };
+        let Some(order) = self.find(caller, id) else {
+            let unknown = self.known.entry(key(caller, id)).or_default();
+            unknown.inquiries += 1;
+            return (None, unknown.inquiries - 1);
+        };
         let order = &mut self.orders[order.0];
         let nth = order.inquiries;
         order.inquiries += 1;

@@ -211,6 +211,17 @@ async fn the_same_seed_strikes_the_same_sends() {
     assert!((8..=32).contains(&struck), "{struck} of 40");
 }
 
+/// Struck for ever, nobody could find out that an order was never made.
+#[tokio::test]
+async fn inquiries_about_an_invoice_that_nobody_knows_are_struck_each_by_itself() {
+    let (sandbox, client) = sandbox(|config| (config.fault_rate, config.seed) = (0.5, 7)).await;
+    for _ in 0..40 {
+        let _ = client.check("INV-1").await;
+    }
+    let struck = sandbox.ledger().requests.into_iter().filter(|request| request.fault.is_some()).count();
+    assert!((8..=32).contains(&struck), "{struck} of 40");
+}
+
 #[tokio::test]
 async fn help_lists_every_word() {
     let (_sandbox, client) = sandbox(|_| {}).await;

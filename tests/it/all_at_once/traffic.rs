@@ -21,8 +21,6 @@ const PAYMENTS: [&str; 24] = [
     "act_then_500",
     "503",
     "429",
-    // Not `cut_json`: after a send that a slow DOKU never saw, every answer to an inquiry is cut too, and the order
-    // waits for the end of its budget.
     "$admin",
     "wrong_signature",
     "no_signature",
