@@ -57,7 +57,7 @@ pub(super) struct Moved<'a> {
 /// or another outcome, changes nothing, and is counted. Orders are updated first, since who waits for whom is
 /// decided by their rows.
 macro_rules! write_and_count {
-    ($only_if:literal) => {
+    ($those:literal, $only_if:literal) => {
         concat!(
             "
     WITH told AS (
@@ -93,10 +93,14 @@ macro_rules! write_and_count {
             announced_paid = n.paid, announced_failed = n.failed, announced_refunded = n.refunded,
             doku_status = n.doku_status, evidence = n.evidence, checks_made = n.checks_made,
             revision = o.revision + 1
-        FROM unnest($26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::timestamptz[], $31::integer[],
-                    $32::boolean[], $33::boolean[], $34::boolean[], $35::text[], $36::text[], $37::integer[])
-             AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
-                   doku_status, evidence, checks_made)
+        FROM (SELECT n.*
+              FROM unnest($26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::timestamptz[],
+                          $31::integer[], $32::boolean[], $33::boolean[], $34::boolean[], $35::text[], $36::text[],
+                          $37::integer[])
+                   AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
+                         doku_status, evidence, checks_made) ",
+            $those,
+            ") AS n
         WHERE o.order_key = n.order_key AND o.revision = n.revision
         RETURNING o.order_key),
     done AS (DELETE FROM due WHERE order_key = ANY ($38)),
@@ -116,11 +120,12 @@ macro_rules! write_and_count {
     };
 }
 
-const WRITE: &str = write_and_count!("");
+const WRITE: &str = write_and_count!("", "");
 
 /// The same, undone where it does not find what it rests on, or the database's clock far from where it is
-/// believed to be.
+/// believed to be. An order that somebody holds is not waited for: all others would wait too.
 const WRITE_OR_NOTHING: &str = write_and_count!(
+    "JOIN orders f ON f.order_key = n.order_key FOR UPDATE OF f SKIP LOCKED",
     "WHERE all_or_nothing(moved = $47 AND progressed = $48
                           AND jenius_now() BETWEEN $49 - interval '0.5 s' AND $49 + interval '0.5 s')"
 );
