@@ -62,18 +62,20 @@ impl Board {
     /// Every link must be up, and there must be one.
     pub fn health(&self) -> Health {
         let links = self.lock();
-        let faults: Vec<String> = links
-            .iter()
-            .filter(|(_, state)| **state != LinkState::Up)
-            .map(|(name, state)| format!("{name}: {}", state.of(&self.place).detail))
-            .collect();
         if links.is_empty() {
-            LinkState::Away("not connected".to_owned()).of(&self.place)
-        } else if faults.is_empty() {
-            LinkState::Up.of(&self.place)
-        } else {
-            Health { ok: false, detail: faults.join("; ") }
+            return LinkState::Away("not connected".to_owned()).of(&self.place);
         }
+        // As a rule one thing is wrong, for all of them: it is said once.
+        let mut faults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, state) in links.iter().filter(|(_, state)| **state != LinkState::Up) {
+            faults.entry(state.of(&self.place).detail).or_default().push(name);
+        }
+        if faults.is_empty() {
+            return LinkState::Up.of(&self.place);
+        }
+        let faults: Vec<String> =
+            faults.iter().map(|(fault, names)| format!("{}: {fault}", names.join(", "))).collect();
+        Health { ok: false, detail: faults.join("; ") }
     }
 
     pub fn health_of(&self, name: &str) -> Health {
@@ -152,6 +154,10 @@ mod tests {
         two.blocked("low on memory");
         assert!(board.health().detail.contains("two: host/vhost: the broker blocks publishers"));
         assert!(board.health_of("one").ok && !board.health_of("two").ok);
+        one.away("refused");
+        two.away("refused");
+        assert_eq!(board.health().detail, "one, two: host/vhost: refused");
+        one.up();
         drop(two);
         assert!(board.health().ok);
     }
