@@ -42,12 +42,20 @@ fn fixed(name: Name, listen: SocketAddr) -> Option<Check> {
 
 fn ready(listen: SocketAddr, answer: &Answer) -> Check {
     match answer {
-        Ok(answer) if answer.status == 200 => Check::ok(SERVICE_READY, format!("ready, at {listen}")),
-        Ok(answer) => Check::warn(
-            SERVICE_READY,
-            format!("not ready, at {listen}: {}", faults(answer)),
-            "see to what is named; the process waits, and goes on by itself",
-        ),
+        Ok(answer) => match (answer.status, faults(answer)) {
+            (200, None) => Check::ok(SERVICE_READY, format!("ready, at {listen}")),
+            (200, Some(faults)) => Check::warn(
+                SERVICE_READY,
+                format!("ready, at {listen}, but {faults}"),
+                "see to what is named; where the key is right here and not there, SIGHUP or a restart makes that \
+                 process read it",
+            ),
+            (status, faults) => Check::warn(
+                SERVICE_READY,
+                format!("not ready, at {listen}: {}", faults.unwrap_or_else(|| format!("HTTP {status}"))),
+                "see to what is named; the process waits, and goes on by itself",
+            ),
+        },
         Err(error) => Check::warn(
             SERVICE_READY,
             format!("{listen}: {error}"),
@@ -56,15 +64,15 @@ fn ready(listen: SocketAddr, answer: &Answer) -> Check {
     }
 }
 
-/// What `/readyz` says is away.
-fn faults(answer: &Answered) -> String {
+/// What `/readyz` says is not well. DOKU's faults make no process unready, and stop its sends all the same.
+fn faults(answer: &Answered) -> Option<String> {
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let dependencies = body["dependencies"].as_object().into_iter().flatten();
     let faults: Vec<String> = dependencies
         .filter(|(_, health)| health["ok"] == false)
         .map(|(name, health)| format!("{name}: {}", health["detail"].as_str().unwrap_or("away")))
         .collect();
-    if faults.is_empty() { format!("HTTP {}", answer.status) } else { faults.join("; ") }
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 /// Each path with what a GET of it answers: only a POST is a notification, and counted.
@@ -147,5 +155,10 @@ mod tests {
         assert_eq!(ready(listen(), &nobody()).status, Status::Warn);
         assert_eq!(ready(listen(), &answered(500, "x")).detail, "not ready, at 127.0.0.1:8080: HTTP 500");
         assert_eq!(ready(listen(), &answered(200, "")).status, Status::Ok);
+        let body =
+            r#"{"ready":true,"dependencies":{"broker":{"ok":true},"doku":{"ok":false,"detail":"refused"}}}"#;
+        let check = ready(listen(), &answered(200, body));
+        assert_eq!(check.status, Status::Warn);
+        assert_eq!(check.detail, "ready, at 127.0.0.1:8080, but doku: refused");
     }
 }
