@@ -49,7 +49,8 @@ fn balance(balance: Option<i64>) -> Check {
     if balance == 0 {
         Check::ok(WORK_BALANCE, detail)
     } else {
-        let hint = "a command is lost or counted twice, which is a fault of ours: pause sends and report it";
+        let hint = "a fault of ours, or tables changed by hand: keep a dump and report it; pause nothing, \
+                    the others go on";
         Check::fail(WORK_BALANCE, detail, hint)
     }
 }
@@ -84,7 +85,8 @@ fn pauses(paused: &[String]) -> Check {
     Check::warn(
         WORK_PAUSED,
         format!("sends are paused: {of}"),
-        "`jenius-pay resume`, once the reason is gone",
+        "`jenius-pay orders list` says since when, by whom and why; once the reason is gone, `jenius-pay resume` \
+         with the same --merchant",
     )
 }
 
