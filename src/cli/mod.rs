@@ -24,7 +24,11 @@ mod wait;
 mod watch;
 mod who;
 
-use crate::config::{Faults, Source};
+use crate::{
+    config::{Faults, Source},
+    flow::ports::StoreError,
+    rabbit::BrokerError,
+};
 use clap::{Parser, Subcommand};
 use print::PrintError;
 use std::{path::PathBuf, process::ExitCode};
@@ -124,8 +128,20 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     if matches!(error.downcast_ref(), Some(PrintError::Closed)) {
         return ExitCode::SUCCESS;
     }
-    print::complain(&format!("error: {error:#}"));
+    print::complain(&said(&error));
     ExitCode::from(code_of(&error))
+}
+
+/// The error; and where a server is away, which one, and who says more about it.
+fn said(error: &anyhow::Error) -> String {
+    let is_broker = |cause: &(dyn std::error::Error + 'static)| cause.is::<BrokerError>();
+    let is_away = |cause: &(dyn std::error::Error + 'static)| {
+        is_broker(cause) || matches!(cause.downcast_ref(), Some(StoreError::Away(_)))
+    };
+    // What a failed step of AMQP says does not name the broker.
+    let whose = if error.chain().next().is_some_and(is_broker) { "the broker: " } else { "" };
+    let hint = if error.chain().any(is_away) { "\n`jenius-pay doctor` says what to do" } else { "" };
+    format!("error: {whose}{error:#}{hint}")
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

@@ -121,3 +121,22 @@ fn nothing() -> Source<'static> {
     let nothing: [(String, String); 0] = [];
     Source::new(None, nothing, |_| Err(std::io::ErrorKind::NotFound.into()))
 }
+
+#[test]
+fn a_server_that_is_away_is_named_with_who_says_more() {
+    let broker = || BrokerError::Failed { doing: "connecting", cause: "refused".to_owned() };
+    let away = || StoreError::Away("refused".to_owned());
+    let hint = "\n`jenius-pay doctor` says what to do";
+    for (error, expected) in [
+        (anyhow::anyhow!("x"), "error: x".to_owned()),
+        (StoreError::Refused("x".to_owned()).into(), "error: the database refused: x".to_owned()),
+        (away().into(), format!("error: the database is away: refused{hint}")),
+        (broker().into(), format!("error: the broker: connecting: refused{hint}")),
+        (
+            anyhow::Error::new(broker()).context("nothing was done"),
+            format!("error: nothing was done: connecting: refused{hint}"),
+        ),
+    ] {
+        assert_eq!(said(&error), expected);
+    }
+}
