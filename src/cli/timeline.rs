@@ -132,8 +132,10 @@ fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
     if let Some(finished) = attempt.finished_at {
         detail.push_str(&format!(", {} ms", (finished - attempt.started_at).num_milliseconds()));
     }
-    if let Some(why) = &attempt.detail {
-        detail.push_str(&format!(": {}", clean(why)));
+    if let Some(why) = attempt.detail.as_deref().map(clean) {
+        // DOKU's refusals begin with the status, which stands there already.
+        let known = attempt.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
+        detail.push_str(&format!(": {}", why.strip_prefix(&known).unwrap_or(&why)));
     }
     Step { at: attempt.started_at, what: format!("{command} {} {}", attempt.kind, attempt.number), detail }
 }
@@ -209,6 +211,16 @@ mod tests {
     /// A line's words, whatever the widths of columns.
     fn words(text: &str) -> Vec<String> {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn the_http_status_of_a_refusal_is_told_once() {
+        let mut view = sample::order();
+        for attempt in &mut view.attempts {
+            attempt.detail = Some("HTTP 200: invalid_signature".to_owned());
+        }
+        let text = words(&show(&view, false)).join("\n");
+        assert!(text.contains("payment send 1 accepted, HTTP 200, 1000 ms: invalid_signature\n"), "{text}");
     }
 
     #[test]
