@@ -63,7 +63,7 @@ enum Command {
     Send(send::Args),
     /// Prints events as they are published.
     Watch(watch::Args),
-    /// Shows orders.
+    /// Shows orders, asks DOKU about one, decides for one in review.
     Orders(orders::Args),
     /// Stops sends, of all merchants or of one. Inquiries, notifications and events go on.
     Pause(pause::Args),

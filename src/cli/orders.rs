@@ -39,6 +39,7 @@ enum Command {
 /// One order.
 #[derive(Debug, clap::Args)]
 struct Which {
+    /// Its invoice number.
     #[arg(value_name = "INVOICE", value_parser = |number: &str| InvoiceNumber::parse(number))]
     invoice: InvoiceNumber,
     /// Whose order it is.

@@ -38,7 +38,7 @@ pub struct Args {
     /// The command's id; sending the same one again asks for nothing new. Default: a new one.
     #[arg(long, value_parser = |id: &str| CommandId::parse(id))]
     id: Option<CommandId>,
-    /// The account that acts.
+    /// The account that acts. Default: the service's `default` one.
     #[arg(long, value_name = "NAME", value_parser = |name: &str| MerchantName::parse(name))]
     merchant: Option<MerchantName>,
     /// Print the order's events until one is final; exit 0 only if it became what was asked for.

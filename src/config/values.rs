@@ -118,7 +118,7 @@ fn target(variable: &str, faults: &mut Faults) -> Option<(&'static Key, String, 
             None
         }
         None => {
-            let problem = "unknown variable; allowed: JENIUS_PAY__<SECTION>__<KEY> with a key of the table, \
+            let problem = "unknown variable; allowed: JENIUS_PAY__<SECTION>__<KEY> with a key of README's table, \
                            merchants as JENIUS_PAY__MERCHANTS__<NAME>__CLIENT_ID (name: A-Z, 0-9, _)";
             faults.add(Fault::new(variable, problem));
             None
