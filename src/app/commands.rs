@@ -58,3 +58,25 @@ impl<S, G> CommandHandler<S, G> {
         span
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doku::{client::Client, clock::SystemClock},
+        postgres::PostgresStore,
+    };
+    use std::future::Future;
+
+    #[test]
+    fn a_delivery_in_hand_is_small() {
+        /// As long as DOKU takes, thousands of these may wait.
+        const BYTES_MAX: usize = 6 * 1024;
+        type Payments = CommandHandler<PostgresStore, Client<SystemClock>>;
+        fn size<F: Future>(_: impl Fn(&'static Payments, Delivery) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(|handler, delivery| handler.handle(delivery));
+        assert!(bytes <= BYTES_MAX, "{bytes} bytes");
+    }
+}

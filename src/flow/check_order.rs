@@ -8,10 +8,11 @@ use super::{
     ports::{Claim, Gateway, Inquiry, Learned, OperatorStore, StoreError},
 };
 use crate::domain::{
+    command::StoredRequest,
     ids::{InvoiceNumber, MerchantName},
     learned::InquiryLearned,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Why nobody was asked, or the answer is not kept.
@@ -41,7 +42,7 @@ pub async fn check_order<S: OperatorStore, G: Gateway>(
     let claim = store.inquire_now(merchant, invoice_number, lease(timeout)).await?.ok_or_else(unknown)?;
     if !is_ours(&claim, gateway) {
         store.give_back(&claim).await?;
-        let (client_id, base_url) = (claim.request.client_id, claim.request.base_url);
+        let StoredRequest { client_id, base_url, .. } = Arc::unwrap_or_clone(claim.request);
         return Err(NotChecked::Stranded { client_id, base_url });
     }
     // 2 Ask. If we die from here on, nothing was learned; a lease that was taken runs out.

@@ -163,7 +163,7 @@ pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
         sends_end: Instant::now() + sends,
         traceparent: None,
         fresh: None,
-        request: StoredRequest {
+        request: Arc::new(StoredRequest {
             merchant: MerchantName::default_account(),
             kind: CommandKind::Refund,
             amount: Rupiah::new(50_000).unwrap(),
@@ -172,7 +172,7 @@ pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
             client_id: "C".to_owned(),
             base_url: "http://doku".to_owned(),
             body: Vec::new(),
-        },
+        }),
     }
 }
 

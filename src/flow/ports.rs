@@ -53,7 +53,7 @@ pub struct Incoming {
 pub struct NewCommand {
     pub command: Command,
     pub order: Order,
-    pub request: StoredRequest,
+    pub request: Arc<StoredRequest>,
     /// From the claim; no send starts later, nor after `command.expires_at`.
     pub budget: Duration,
     /// The claim's lease; `None`: due at once, for whoever has a permit.
@@ -71,7 +71,7 @@ pub struct Claim {
     pub command_key: i64,
     pub kind: AttemptKind,
     pub token: Uuid,
-    pub request: StoredRequest,
+    pub request: Arc<StoredRequest>,
     /// Measured here, from before the claim was asked for: shorter than what the store gives.
     pub lease_ends: Instant,
     /// No send starts after it; measured like the lease.

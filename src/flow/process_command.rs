@@ -65,6 +65,8 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                 // 4 Ask and record.
                 (Ok(Claimed::Ours(claim)), Some(permit)) => {
                     self.hold.store_is_back();
+                    // While DOKU takes its time, nothing is kept but what the attempt needs.
+                    drop(new);
                     self.attempts.make(*claim, permit).await;
                     return Disposition::Ack;
                 }
@@ -126,7 +128,7 @@ pub fn judge(
     };
     match judge_data(&command, &account, &data, rules, violations) {
         Ok(order) => {
-            let request = stored_request(&command, &order, account, body);
+            let request = Arc::new(stored_request(&command, &order, account, body));
             let budget = match command.kind {
                 CommandKind::Payment => budgets.payment,
                 CommandKind::Refund => budgets.refund,

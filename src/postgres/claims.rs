@@ -210,7 +210,7 @@ impl Granted {
             command_key: self.command_key,
             kind: AttemptKind::Send,
             token: asked.new.token,
-            request: asked.new.request.clone(),
+            request: Arc::clone(&asked.new.request),
             lease_ends: instant(asked.asked_at, lease_end - self.now),
             sends_end: instant(asked.asked_at, self.sends_end_at - self.now),
             // Its delivery's story goes on.

@@ -248,7 +248,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             trace: TraceContext { traceparent: Some("00-aa-bb-01".to_owned()), tracestate: None },
         },
         order: Order { merchant: merchant(), invoice_number: invoice_number.clone(), amount },
-        request: StoredRequest {
+        request: Arc::new(StoredRequest {
             merchant: merchant(),
             kind,
             invoice_number,
@@ -257,7 +257,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             client_id: account().client_id,
             base_url: account().base_url,
             body: br#"{"order":{"reason":"broken"}}"#.to_vec(),
-        },
+        }),
         budget: BUDGET,
         lease: Some(LEASE),
         token: Uuid::new_v4(),

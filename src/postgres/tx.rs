@@ -23,7 +23,9 @@ pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
 /// vanished would hold it for a quarter of an hour, and whoever asked.
 macro_rules! answered {
     ($pool:expr, |$connection:ident| $statement:expr) => {{
-        let mut acquired = $pool.acquire().await.map_err(|e| $crate::postgres::error::store_error(&e))?;
+        // In a box, since it takes 14 KiB, which whoever asks would hold as long as it lives.
+        let mut acquired =
+            Box::pin($pool.acquire()).await.map_err(|e| $crate::postgres::error::store_error(&e))?;
         let answer = {
             let $connection = &mut *acquired;
             tokio::time::timeout($crate::postgres::tx::STATEMENT_MAX, $statement).await

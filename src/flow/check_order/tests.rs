@@ -12,8 +12,9 @@ const LONG: Duration = Duration::from_secs(45);
 async fn check(made_for: Option<(&str, &str)>) -> (Result<InquiryLearned, NotChecked>, Vec<&'static str>) {
     let held = made_for.map(|(client_id, base_url)| {
         let mut claim = claim(AttemptKind::Inquiry, LONG, LONG);
-        claim.request.client_id = client_id.to_owned();
-        claim.request.base_url = base_url.to_owned();
+        let request = Arc::make_mut(&mut claim.request);
+        request.client_id = client_id.to_owned();
+        request.base_url = base_url.to_owned();
         claim
     });
     let (worker, steps, _) = worker(|store| store.inquired_now = held.into(), 1);
