@@ -50,3 +50,14 @@ fn no_dependency_asks_for_a_newer_rust_than_we_say() {
         assert!(minor(wanted) <= ours, "{} wants Rust {wanted}", package["name"]);
     }
 }
+
+/// Or the comparison with an image's program would say that they differ.
+#[test]
+fn the_build_that_is_compared_is_the_image_s() {
+    let built_by = |path: &str| {
+        let text = std::fs::read_to_string(file(path)).unwrap();
+        let start = text.find("cargo build").unwrap();
+        text[start..].split(['\n', ')']).next().unwrap().trim().to_owned()
+    };
+    assert_eq!(built_by("local/reproducible"), built_by("Dockerfile"));
+}
