@@ -9,6 +9,7 @@ use crate::{
         command::{Command, CommandKind, Prospect},
         ids::MerchantName,
         money::Rupiah,
+        senders::Senders,
         validate::Rules,
     },
     flow::{
@@ -59,6 +60,7 @@ pub struct Fates {
     verifier: Verifier,
     rules: Rules,
     budgets: Budgets,
+    senders: Senders,
     pool: PgPool,
 }
 
@@ -72,6 +74,7 @@ impl Fates {
             verifier: Verifier::new(accounts, notification_paths(&config.doku)),
             rules: rules(config),
             budgets: budgets(config),
+            senders: config.amqp.senders.clone(),
             pool,
         })
     }
@@ -103,6 +106,10 @@ impl Fates {
                 return Ok(Fate::DeadAgain { reason: DeadReason::Malformed, detail: malformed.detail });
             }
         };
+        // Whoever replays is not who sent it: what is published again has no user.
+        if let Err(detail) = self.senders.judge(&incoming.command.identity.source, None) {
+            return Ok(Fate::DeadAgain { reason: DeadReason::NotAuthentic, detail });
+        }
         let account = |merchant: &MerchantName| self.gateway.account(merchant);
         let fate = match judge(incoming, account, &self.rules, self.budgets) {
             Ok(new) => CommandFate {

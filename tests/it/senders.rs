@@ -1,6 +1,6 @@
 //! Upstream services that are bound to their users of the broker: nobody speaks for another.
 
-use crate::harness::{World, broker::publish_by, eventually, payment, servers::Server};
+use crate::harness::{World, broker::publish_by, child::run, eventually, payment, servers::Server};
 use jenius_pay::app::Role;
 use lapin::{
     Connection, ConnectionProperties,
@@ -43,6 +43,12 @@ async fn a_command_of_a_bound_source_is_taken_from_its_user_alone() {
     world.event(&own, "order.paid").await;
     world.event(&free, "order.paid").await;
     assert_eq!(world.database.count("SELECT count(*) FROM commands").await, 2);
+    // Nor does an operator who replays a dead one, and it is said beforehand.
+    world.publish(&payment(&world.invoice())).await;
+    eventually("a dead letter", async || (world.broker.depth("dead").await == 1).then_some(())).await;
+    let foretold = run(&world, &["dead", "replay", "--all", "--dry-run", "--json"], "").await.stdout;
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&foretold).unwrap()[0]["would"], "not_authentic");
+    world.broker.get("dead").await.unwrap();
     world.end().await;
 }
 
