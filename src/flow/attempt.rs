@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::learned::{AttemptKind, Health},
+    domain::learned::{AttemptKind, Health, SendFinding, SendLearned},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -96,7 +96,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         let took = started.elapsed();
         if let Learned::Send(send) = &learned {
             permit.learned(send.health);
-            shout_if_refused(&claim, send.health);
+            shout_if_refused(&claim, send);
         }
         crash::point(Point::AfterAnswer).await;
         // 4 Record it, with all that follows.
@@ -145,13 +145,13 @@ async fn keep_trying(
     }
 }
 
-fn shout_if_refused(claim: &Claim, health: Health) {
-    match health {
-        Health::KeyRefused => tracing::error!(
+fn shout_if_refused(claim: &Claim, send: &SendLearned) {
+    if let SendLearned { health: Health::KeyRefused, finding: SendFinding::NotActed { why }, .. } = send {
+        tracing::error!(
             merchant = %claim.request.merchant,
             invoice = %claim.request.invoice_number,
+            why,
             "DOKU refuses this merchant's key, clock or route: its sends stop, its commands are kept"
-        ),
-        Health::Well | Health::Unwell => {}
+        );
     }
 }
