@@ -29,6 +29,10 @@ impl Latencies {
         Self(all)
     }
 
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn quantiles(&self) -> Quantiles {
         Quantiles { p50: self.at(0.5), p99: self.at(0.99), p999: self.at(0.999), max: self.at(1.0) }
     }

@@ -1,5 +1,6 @@
 //! `latency`: commands at an even pace, and how long each takes from its publication to the arrival of its event at a
-//! subscriber. A durable queue is bound to the events too, and the relay waits for it.
+//! subscriber. A durable queue is bound to the events too, and the relay waits for it. Beside it: what the broker alone
+//! takes, from a publication to its arrival through a durable queue.
 
 use super::{
     Bench, Section,
@@ -14,7 +15,10 @@ use super::{
 };
 use anyhow::Context;
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// Commands of the first moments are not counted: connections are opened, plans are made.
@@ -31,16 +35,32 @@ struct Measured {
     commands: usize,
     #[serde(flatten)]
     ms: Quantiles,
+    broker_alone_ms: Quantiles,
 }
 
+/// What is published at an even pace.
+type Body = fn(&Commands, u64) -> Vec<u8>;
+
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let measured = on_stage(bench, async |stage| at_rates(stage).await).await?;
-    let head =
-        ["commands a second", "published a second", "commands", "p50 ms", "p99 ms", "p99.9 ms", "max ms"];
+    let alone = on_stage(bench, async |stage| broker_alone(stage).await).await?;
+    let measured = on_stage(bench, async |stage| at_rates(stage, &alone).await).await?;
+    let head = [
+        "commands a second",
+        "published a second",
+        "commands",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "broker alone: p50 ms",
+        "p99 ms",
+    ];
     let rows = measured.iter().map(|(m, _)| {
         let mut row =
             vec![m.wanted_per_second.to_string(), figure(m.published_per_second), m.commands.to_string()];
+        let of_broker = [m.broker_alone_ms.p50, m.broker_alone_ms.p99];
         row.extend([m.ms.p50, m.ms.p99, m.ms.p999, m.ms.max].map(|ms| format!("{ms:.1}")));
+        row.extend(of_broker.map(|ms| format!("{ms:.1}")));
         row
     });
     let mut text = table(&head.map(str::to_owned), &rows.collect::<Vec<_>>());
@@ -56,7 +76,24 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("latency", &results, text)
 }
 
-async fn at_rates(stage: &Stage<'_>) -> anyhow::Result<Vec<(Measured, Latencies)>> {
+async fn broker_alone(stage: &Stage<'_>) -> anyhow::Result<Vec<Quantiles>> {
+    let mut queue = stage.load.subscribe(&stage.name("payments")).await?;
+    let mut all = Vec::new();
+    let mut first = READY;
+    for rate in &stage.bench.options.rates {
+        let numbers = numbers(stage, *rate, first);
+        first = numbers.end;
+        all.push(at_rate(stage, &mut queue, *rate, numbers, Commands::event).await?.latencies.quantiles());
+    }
+    Ok(all)
+}
+
+/// The next commands, as many as are published at this rate.
+fn numbers(stage: &Stage<'_>, rate: u32, first: u64) -> Range<u64> {
+    first..first + u64::from(rate) * (stage.bench.options.span + WARM_UP).as_secs()
+}
+
+async fn at_rates(stage: &Stage<'_>, alone: &[Quantiles]) -> anyhow::Result<Vec<(Measured, Latencies)>> {
     stage.doku_answers_after(stage.bench.options.answer_after).await?;
     let mut service = Service::start(stage, &WORKING, &[])?;
     let mut events = stage.load.listen(&stage.name("events")).await?;
@@ -64,13 +101,20 @@ async fn at_rates(stage: &Stage<'_>) -> anyhow::Result<Vec<(Measured, Latencies)
     events.next().await.with_context(|| service.process.log_tail())?;
     let mut measured = Vec::new();
     let mut first = READY + 1;
-    for rate in &stage.bench.options.rates {
-        let span = stage.bench.options.span + WARM_UP;
-        let count = u64::from(*rate) * span.as_secs();
-        let numbers = first..first + count;
-        measured.push(at_rate(stage, &mut events, *rate, numbers).await?);
+    for (rate, alone) in stage.bench.options.rates.iter().zip(alone) {
+        let numbers = numbers(stage, *rate, first);
+        first = numbers.end;
+        let Paced { published_per_second, latencies } =
+            at_rate(stage, &mut events, *rate, numbers, Commands::payment).await?;
         service.process.must_run()?;
-        first += count;
+        let row = Measured {
+            wanted_per_second: *rate,
+            published_per_second,
+            commands: latencies.count(),
+            ms: latencies.quantiles(),
+            broker_alone_ms: *alone,
+        };
+        measured.push((row, latencies));
     }
     Ok(measured)
 }
@@ -80,15 +124,21 @@ async fn publish_one(stage: &Stage<'_>, number: u64) -> anyhow::Result<()> {
     confirmed(stage.load.publish(payments_route(&exchange), &stage.commands.payment(number)).await?).await
 }
 
+struct Paced {
+    published_per_second: f64,
+    latencies: Latencies,
+}
+
 async fn at_rate(
     stage: &Stage<'_>,
     events: &mut Subscription,
     rate: u32,
-    numbers: std::ops::Range<u64>,
-) -> anyhow::Result<(Measured, Latencies)> {
+    numbers: Range<u64>,
+    body: Body,
+) -> anyhow::Result<Paced> {
     let count = usize::try_from(numbers.end - numbers.start)?;
     let progress = Progress::of(&format!("{rate} commands a second"), numbers.end - numbers.start);
-    let publishing = publish(stage, rate, numbers.clone());
+    let publishing = publish(stage, rate, numbers.clone(), body);
     let arriving = arrivals(events, &stage.commands, numbers, &progress);
     let (published, arrived) = tokio::try_join!(publishing, arriving)?;
     let skipped = usize::try_from(u64::from(rate) * WARM_UP.as_secs())?;
@@ -98,16 +148,15 @@ async fn at_rate(
     let took = published.last().zip(published.first()).map_or(Duration::ZERO, |(last, first)| *last - *first);
     #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
     let published_per_second = (count.saturating_sub(1)) as f64 / took.as_secs_f64();
-    let ms = latencies.quantiles();
-    let measured = Measured { wanted_per_second: rate, published_per_second, commands: count - skipped, ms };
-    Ok((measured, latencies))
+    Ok(Paced { published_per_second, latencies })
 }
 
 /// Publishes at an even pace, whatever comes back, and says when each was handed over.
 async fn publish(
     stage: &Stage<'_>,
     rate: u32,
-    numbers: std::ops::Range<u64>,
+    numbers: Range<u64>,
+    body: Body,
 ) -> anyhow::Result<Vec<Instant>> {
     let exchange = stage.name("commands");
     let (sender, mut unconfirmed) = mpsc::channel(UNCONFIRMED_MAX);
@@ -115,7 +164,7 @@ async fn publish(
         let mut published = Vec::new();
         let start = Instant::now();
         for (nth, number) in (0u32..).zip(numbers) {
-            let body = stage.commands.payment(number);
+            let body = body(&stage.commands, number);
             let due = start + Duration::from_secs(1) * nth / rate;
             tokio::time::sleep_until(due.into()).await;
             published.push(Instant::now());
@@ -133,11 +182,11 @@ async fn publish(
     Ok(published)
 }
 
-/// When the first event about each of them arrived, in their order.
+/// When the first one about each of them arrived, in their order.
 async fn arrivals(
     events: &mut Subscription,
     commands: &Commands,
-    numbers: std::ops::Range<u64>,
+    numbers: Range<u64>,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Instant>> {
     let mut arrived = vec![None; usize::try_from(numbers.end - numbers.start)?];
