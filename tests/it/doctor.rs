@@ -67,10 +67,14 @@ async fn a_world_that_is_well_has_nothing_that_fails() {
     let world = world().await;
     let doctor = Doctor::visits(&world).await;
     doctor.warns("postgres.durability");
-    for name in ["service.ready", "service.ingress", "work.balance", "broker.dead_route", "doku.key.other"] {
+    for name in ["service.ready", "service.ingress", "work.balance", "doku.key.other"] {
         assert_eq!(doctor.checks[name].0, "ok", "{name}: {:?}", doctor.checks[name]);
     }
-    assert!(doctor.detail("broker.version").starts_with("RabbitMQ "));
+    // RabbitMQ 4 drops what is put back too often, unless a policy keeps it; here there is none.
+    let version = doctor.detail("broker.version");
+    assert!(version.starts_with("RabbitMQ "), "{version}");
+    let route = if version.starts_with("RabbitMQ 3") { "ok" } else { "warn" };
+    assert_eq!(doctor.checks["broker.dead_route"].0, route, "{version}");
     assert_eq!(doctor.detail("doku.signature"), "DOKU signs its answers");
     assert_eq!((world.broker.depth("dead").await, world.broker.depth("unrouted").await), (0, 0));
     let page = run(&world, &["doctor"], "").await;
