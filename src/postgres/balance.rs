@@ -41,12 +41,16 @@ impl PostgresStore {
     }
 
     async fn count_unsettled(&self) -> Result<i64, StoreError> {
-        answered!(self.inner.pool, |c| sqlx::query_scalar(
+        answered!(self.inner.pool, |c| {
+            sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM commands
                      WHERE key >= (SELECT settled_below FROM balance) AND outcome IS NULL)
-                    - (SELECT count(*) FROM due JOIN orders USING (order_key)
-                       WHERE state IN ('submitting', 'refunding'))",
+                    - (SELECT count(*) FROM due d
+                       CROSS JOIN LATERAL (
+                           SELECT FROM orders
+                           WHERE order_key = d.order_key AND state IN ('submitting', 'refunding') OFFSET 0) AS o)",
         )
-        .fetch_one(c))
+        .fetch_one(c)
+        })
     }
 }

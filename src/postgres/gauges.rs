@@ -83,7 +83,7 @@ impl PostgresStore {
     }
 }
 
-/// OFFSET 0 makes each look for a command one into the index, and only where one is open.
+/// OFFSET 0 makes each look for an order one into the index, and for a command only where one is open.
 async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
     let rows: Vec<OpenRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT o.merchant, o.state, count(*) AS count, sum(o.amount)::bigint AS rupiah,
@@ -91,14 +91,17 @@ async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
                 count(doubt.since) AS in_doubt,
                 coalesce(greatest(0, extract(epoch FROM jenius_now() - min(doubt.since))), 0)::float8
                     AS in_doubt_oldest_seconds
-         FROM due d JOIN orders o USING (order_key)
+         FROM due d
+         CROSS JOIN LATERAL (
+             SELECT merchant, state, amount, state_since, payment, refund FROM orders
+             WHERE order_key = d.order_key AND state IN ('submitting', 'awaiting_payment', 'refunding')
+             OFFSET 0) AS o
          LEFT JOIN LATERAL (
              SELECT c.claimed_at AS since FROM commands c
              WHERE o.state <> 'awaiting_payment'
                AND c.key = CASE WHEN o.state = 'refunding' THEN o.refund ELSE o.payment END
                AND c.outcome IS NULL AND c.maybe_acted_at IS NOT NULL
              OFFSET 0) AS doubt ON true
-         WHERE o.state IN ('submitting', 'awaiting_payment', 'refunding')
          GROUP BY o.merchant, o.state",
     )
     .fetch_all(c))?;

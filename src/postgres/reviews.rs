@@ -33,8 +33,9 @@ impl PostgresStore {
                     greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds
              FROM (SELECT DISTINCT order_key FROM events
                    WHERE type IN ('order.review', 'payment.unresolved', 'refund.unresolved')) AS asked
-             JOIN orders o USING (order_key)
-             WHERE o.state = 'review'
+             CROSS JOIN LATERAL (
+                 SELECT merchant, amount, state_since FROM orders
+                 WHERE order_key = asked.order_key AND state = 'review' OFFSET 0) AS o
              GROUP BY o.merchant",
         )
         .fetch_all(c)

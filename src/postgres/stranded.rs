@@ -8,20 +8,33 @@ use sqlx::PgPool;
 /// So many in one statement; the rest have their turn at the next look.
 const BATCH_MAX: i64 = 1000;
 
-/// The command whose account counts is the one that `due` would send or ask about.
+/// The command whose account counts is the one that `due` would send or ask about. OFFSET 0 and ANY keep the server
+/// from holding all orders against all commands: it looks up the order, and then the command, of what is due. An
+/// order that was written meanwhile has another revision, and its turn at the next look.
 macro_rules! due_and_known {
-    ($rest:literal) => {
+    ($those:literal, $rest:literal) => {
         concat!(
             "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now),
              known AS MATERIALIZED (
                  SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS a (merchant, client_id, base_url)),
-             found AS MATERIALIZED (
-                 SELECT d.order_key, c.key, c.outcome, d.stranded_at, now
-                 FROM clock, due d JOIN orders o USING (order_key)
-                 JOIN commands c ON c.key = CASE
-                     WHEN o.state = 'refunding' OR o.review_cause = 'refund_unresolved' THEN o.refund
-                     ELSE o.payment END
+             seen AS MATERIALIZED (
+                 SELECT d.order_key, o.revision, c.key, c.outcome, d.stranded_at, now
+                 FROM clock CROSS JOIN due d
+                 CROSS JOIN LATERAL (
+                     SELECT revision, CASE
+                         WHEN state = 'refunding' OR review_cause = 'refund_unresolved' THEN refund
+                         ELSE payment END AS command
+                     FROM orders WHERE order_key = d.order_key OFFSET 0) AS o
+                 CROSS JOIN LATERAL (
+                     SELECT key, outcome, merchant, client_id, base_url FROM commands
+                     WHERE key = o.command OFFSET 0) AS c
                  WHERE ",
+            $those,
+            " ORDER BY d.order_key LIMIT $4),
+             found AS MATERIALIZED (
+                 SELECT seen.* FROM seen JOIN orders o USING (order_key)
+                 WHERE o.order_key = ANY (ARRAY(SELECT order_key FROM seen)) AND o.revision = seen.revision
+                 FOR UPDATE OF o SKIP LOCKED)",
             $rest
         )
     };
@@ -30,18 +43,19 @@ macro_rules! due_and_known {
 /// An attempt under way belongs to a process that has the account.
 const STRAND: &str = due_and_known!(
     "d.stranded_at IS NULL AND (d.token IS NULL OR d.at <= now)
-         AND (c.merchant, c.client_id, c.base_url) NOT IN (SELECT * FROM known)
-     ORDER BY d.order_key LIMIT $4 FOR UPDATE OF o SKIP LOCKED)
-     UPDATE due SET stranded_at = found.now FROM found WHERE due.order_key = found.order_key"
+         AND (c.merchant, c.client_id, c.base_url) NOT IN (SELECT * FROM known)",
+    "UPDATE due SET stranded_at = found.now FROM found WHERE due.order_key = found.order_key"
 );
 
 const LET_GO: &str = due_and_known!(
-    "d.stranded_at IS NOT NULL AND (c.merchant, c.client_id, c.base_url) IN (SELECT * FROM known)
-     ORDER BY d.order_key LIMIT $4 FOR UPDATE OF o SKIP LOCKED),
+    "d.stranded_at IS NOT NULL AND (c.merchant, c.client_id, c.base_url) IN (SELECT * FROM known)",
+    ",
      moved AS (
          UPDATE commands SET sends_end_at =
              least(sends_end_at + (found.now - found.stranded_at), coalesce(expires_at, 'infinity'))
-         FROM found WHERE commands.key = found.key AND found.outcome IS NULL
+         FROM found
+         WHERE commands.key = found.key AND found.outcome IS NULL
+           AND commands.key = ANY (ARRAY(SELECT key FROM found))
          RETURNING commands.key, commands.sends_end_at)
      UPDATE due SET stranded_at = NULL,
                     sends_end_at = CASE WHEN kind = 'send' THEN coalesce(moved.sends_end_at, due.sends_end_at) END

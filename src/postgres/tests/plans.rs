@@ -85,6 +85,37 @@ async fn what_was_counted_while_nothing_was_open_makes_nobody_read_all_that_is_o
     .await;
 }
 
+/// Every few seconds all that is open is counted, and never what is done: orders and commands are found one by one.
+#[tokio::test]
+async fn what_is_looked_at_every_few_seconds_reads_no_order_that_is_done() {
+    on_a_database(|db| async move {
+        db.execute("VACUUM (ANALYZE)").await.unwrap();
+        let one = pool(db.options.clone(), 1);
+        let store = PostgresStore::new(one.clone(), plan(), Arc::new(|| 0.5));
+        store.look_for_stranded(&[]).await.unwrap();
+        store.gauges().await.unwrap();
+        store.reviews().await.unwrap();
+        store.balance().await.unwrap();
+        let mut whole = whole_scans(&mut one.acquire().await.unwrap()).await;
+        // Tables that hold only what is open, and indexes of a part of others.
+        let open = [
+            " due",
+            " outbox",
+            " balance",
+            "due_stranded",
+            "notifications_parked",
+            "events_that_ask_for_a_person",
+        ];
+        whole.retain(|scan| {
+            let of = scan.split(':').next().unwrap_or_default();
+            !open.iter().any(|open| of.contains(open))
+        });
+        assert!(whole.is_empty(), "{whole:#?}");
+        one.close().await;
+    })
+    .await;
+}
+
 /// The relay reads its outbox from the start, and stops after so many.
 #[tokio::test]
 async fn the_relay_reads_nothing_whole_but_the_outbox_up_to_its_limit() {
