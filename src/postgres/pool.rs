@@ -19,7 +19,7 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 ///
 /// Every statement of ours finds its rows by an index. What the planner knows of a young database, and keeps
 /// in its plans, would have it read tables as a whole that are long a minute later.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
@@ -32,6 +32,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
+    // A statement is planned once for each connection: to plan one anew takes as long as to run it.
+    ("plan_cache_mode", "force_generic_plan"),
     // What is forbidden above counts as so dear that the server would compile each statement.
     ("jit", "off"),
 ];
