@@ -4,13 +4,16 @@
 use crate::{config::Database, flow::ports::StoreError};
 use secrecy::ExposeSecret;
 use sqlx::{
-    ConnectOptions, PgPool,
+    ConnectOptions, Connection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{str::FromStr, time::Duration};
 
 /// How long a statement waits for a free connection.
 const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+/// A connection that has been idle for so long is tried before it is used: the server may have gone. One that was
+/// used a moment ago was tried then.
+const UNTRIED_MAX: Duration = Duration::from_secs(1);
 /// A connection that has been idle for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 
@@ -56,5 +59,14 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_MAX)
         .idle_timeout(IDLE_MAX)
+        .test_before_acquire(false)
+        .before_acquire(|connection, is| {
+            Box::pin(async move {
+                if is.idle_for > UNTRIED_MAX {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options)
 }
