@@ -61,11 +61,12 @@ struct OutboxRow {
     age_us: i64,
 }
 
+/// What was confirmed and is not taken out yet is left out by a table of it, not by a walk over it for each row.
 pub(super) const UNPUBLISHED: &str = "
     SELECT o.sequence, o.event_id, o.order_key, e.type, e.correlation_id, e.traceparent, e.body,
            greatest(0, extract(epoch FROM jenius_now() - o.created_at) * 1000000)::bigint AS age_us
     FROM outbox o JOIN events e USING (event_id)
-    WHERE o.sequence <> ALL ($2)
+    WHERE o.sequence NOT IN (SELECT unnest($2::bigint[]))
     ORDER BY o.sequence
     LIMIT $1";
 
