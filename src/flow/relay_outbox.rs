@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Events of one batch: enough to keep the broker busy, few enough to lose little time to one refusal.
 const BATCH_MAX: u32 = 500;
+/// So many are taken out of the outbox at a time while there is more to publish: each time is a write to disk that
+/// commands wait for too. Where nothing more can be published now, all are.
+const TAKE_OUT_MIN: usize = 64;
 /// The longest sleep: other processes commit without waking this one.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
@@ -64,13 +67,15 @@ impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
             let events = outbox.unpublished(BATCH_MAX, &confirmed).await?;
             crash::point(Point::BeforeRelay).await;
             // 2 Publish in waves, and wait for the confirms; 3 meanwhile take out what was confirmed before.
-            let (now, marked) =
-                tokio::join!(self.publish_in_waves(events), take_out(&mut outbox, &confirmed));
-            marked?;
-            confirmed = now;
-            if !confirmed.is_empty() {
+            let gone =
+                if confirmed.len() < TAKE_OUT_MIN { Vec::new() } else { std::mem::take(&mut confirmed) };
+            let (now, taken_out) = tokio::join!(self.publish_in_waves(events), take_out(&mut outbox, &gone));
+            taken_out?;
+            if !now.is_empty() {
+                confirmed.extend(now);
                 continue;
             }
+            take_out(&mut outbox, &std::mem::take(&mut confirmed)).await?;
             if self.stop.is_cancelled() {
                 return Ok(());
             }
@@ -224,6 +229,46 @@ mod tests {
     async fn a_full_batch_is_followed_by_the_next_at_once_unless_the_broker_takes_nothing() {
         assert_eq!(left_after_the_stop(std::iter::empty()).await, 0);
         assert_eq!(left_after_the_stop(1..=i64::from(BATCH_MAX)).await, BATCH_MAX as usize + 100);
+    }
+
+    /// Events that come one after the other, each while the last one is published; and what was taken out at a time.
+    struct Trickle(Table, Arc<Mutex<Vec<usize>>>);
+
+    impl Outbox for Trickle {
+        async fn unpublished(&mut self, _: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+            self.0.unpublished(1, but).await
+        }
+        async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+            self.1.lock().unwrap().push(sequences.len());
+            self.0.mark_published(sequences).await
+        }
+    }
+
+    impl RelaySeat for Trickle {
+        type Outbox = Self;
+        async fn take(&self) -> Result<Option<Self>, StoreError> {
+            Ok(Some(Self(Table(Arc::clone(&self.0.0)), Arc::clone(&self.1))))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_one_by_one_is_taken_out_together_and_the_last_of_it_at_once() {
+        let rows = (1..=100).map(|sequence| event(sequence, None)).collect();
+        let taken_out = Arc::default();
+        let trickle = Trickle(Table(Arc::new(Mutex::new(rows))), Arc::clone(&taken_out));
+        let (left, publisher) = (Arc::clone(&trickle.0.0), Arc::new(Broker::default()));
+        let relay = Relay {
+            seat: trickle,
+            publisher: Arc::clone(&publisher),
+            outbox_changed: Arc::default(),
+            stop: CancellationToken::new(),
+            active: watch::Sender::new(false),
+        };
+        relay.stop.cancel();
+        relay.relay(relay.seat.take().await.unwrap().unwrap()).await.unwrap();
+        assert_eq!(*publisher.confirmed.lock().unwrap(), (1..=100).collect::<Vec<_>>());
+        assert!(left.lock().unwrap().is_empty());
+        assert_eq!(*taken_out.lock().unwrap(), [TAKE_OUT_MIN, 100 - TAKE_OUT_MIN]);
     }
 
     #[tokio::test]
