@@ -4,7 +4,7 @@
 use crate::harness::{
     World,
     child::Service,
-    eventually,
+    eventually, free_port,
     mounted::Mounted,
     payment,
     reports::Report,
@@ -37,7 +37,7 @@ impl Service {
 
 /// A world whose service, once started, takes notifications of the sandbox.
 async fn world_with_ingress() -> (World, String) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let ingress = format!("127.0.0.1:{port}");
     let setting = World::with().without_service().set("INGRESS__LISTEN", &ingress);
     let world = setting.set("CHECK__FIRST_AFTER_MS", 3_600_000).build().await;

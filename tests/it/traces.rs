@@ -6,7 +6,7 @@ use crate::harness::{
     World,
     child::Service,
     commands::payment_with,
-    eventually,
+    eventually, free_port,
     world::{PATH, assert_no_canary},
 };
 use axum::{Router, body::Bytes, extract::State, routing::post};
@@ -69,7 +69,7 @@ fn attribute(span: &Span, key: &str) -> String {
 
 /// A service of its own process, that exports to an endpoint.
 async fn service(world: &mut World, endpoint: &str) -> Service {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let ingress = format!("127.0.0.1:{port}");
     for (name, value) in [
         ("JENIUS_PAY__INGRESS__LISTEN", ingress.as_str()),

@@ -1,7 +1,7 @@
 //! Two instances of the service, each behind proxies of its own, on one broker and one database that can be
 //! killed, with one DOKU.
 
-use crate::harness::{World, child::Service, proxy::Proxy, servers::Server, vitals};
+use crate::harness::{World, child::Service, free_port, proxy::Proxy, servers::Server, vitals};
 use std::time::{Duration, Instant};
 
 /// The longest backoff, the detection of a vanished host, and a busy machine.
@@ -59,7 +59,7 @@ impl Fleet {
     pub fn begin(&mut self, which: usize) {
         let instance = &mut self.instances[which];
         assert!(instance.service.is_none());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let ingress = format!("127.0.0.1:{port}");
         let mut extra: Vec<(&str, &str)> =
             instance.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();

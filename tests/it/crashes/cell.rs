@@ -5,7 +5,7 @@ use super::{
     oracle::{self, Ask, Findings},
     plays::{End, Kind, Letter, Plays},
 };
-use crate::harness::{PATIENCE, World, child::Service, eventually, reports::Report, world::PATH};
+use crate::harness::{PATIENCE, World, child::Service, eventually, free_port, reports::Report, world::PATH};
 use jenius_pay::{app::Role, crash::Point};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::{
@@ -74,7 +74,7 @@ pub struct Lane {
 impl Lane {
     /// With the orders that the cells need.
     pub async fn new(kind: Kind, count: usize) -> (Self, Vec<Plays>) {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let ingress = format!("127.0.0.1:{port}");
         // Where notifications alone decide, nobody asks Check Status for an hour.
         let first_check_ms = if kind == Kind::Notification { 3_600_000 } else { 200 };

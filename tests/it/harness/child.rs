@@ -1,6 +1,6 @@
 //! The service as a process of its own, for stories that kill it.
 
-use super::{World, eventually, get};
+use super::{World, eventually, free_port, get};
 use jenius_pay::crash::Point;
 use std::{
     io::{Read, Write},
@@ -69,7 +69,7 @@ impl Service {
     }
 
     fn spawn(world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let admin = format!("127.0.0.1:{port}");
         let log = std::env::temp_dir().join(format!("jenius-pay-{}-{port}.log", world.unique()));
         let child = Command::new(BINARY)

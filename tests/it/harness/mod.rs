@@ -18,7 +18,15 @@ pub mod world;
 pub use commands::{payment, refund};
 pub use world::World;
 
-use std::{future::Future, sync::OnceLock, time::Duration};
+use std::{
+    future::Future,
+    net::TcpListener,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 
 /// Stories wait for facts, never for time; this is when they give up.
@@ -29,6 +37,21 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn http() -> &'static reqwest::Client {
     static HTTP: OnceLock<reqwest::Client> = OnceLock::new();
     HTTP.get_or_init(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap())
+}
+
+/// A port for a service that the test names before it starts, and may start again: below the ephemeral range, so that
+/// no outgoing connection takes it meanwhile, and below the ports of the servers.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 9_000;
+    static DRAWN: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
+    loop {
+        let port = FIRST + (start + DRAWN.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// What a page says: its status, its text.

@@ -1,7 +1,7 @@
 //! HTTP as nobody should speak it, to the ingress and to the operators' listener of a process of its own.
 
 use super::Thrown;
-use crate::harness::{World, child::Service, get, reports::Report, world::PATH};
+use crate::harness::{World, child::Service, free_port, get, reports::Report, world::PATH};
 use futures_util::future::join_all;
 use std::{
     net::SocketAddr,
@@ -31,12 +31,12 @@ struct Front {
 
 impl Front {
     async fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let setting = World::with().set("INGRESS__LISTEN", port).without_service();
+        let ingress = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let setting = World::with().set("INGRESS__LISTEN", ingress).without_service();
         let mut world = setting.build().await;
         world.settings.insert("RUST_LOG".to_owned(), "debug".to_owned());
         let service = Service::start(&world).await;
-        Self { world, service, ingress: port }
+        Self { world, service, ingress }
     }
 
     /// Posts a good notification, and says how long its 200 took.
