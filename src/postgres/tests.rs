@@ -3,6 +3,7 @@
 
 mod actions;
 mod claims;
+mod connections;
 mod evidence;
 mod follow_up;
 mod interleaved;
