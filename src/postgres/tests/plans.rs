@@ -98,14 +98,7 @@ async fn what_is_looked_at_every_few_seconds_reads_no_order_that_is_done() {
         store.balance().await.unwrap();
         let mut whole = whole_scans(&mut one.acquire().await.unwrap()).await;
         // Tables that hold only what is open, and indexes of a part of others.
-        let open = [
-            " due",
-            " outbox",
-            " balance",
-            "due_stranded",
-            "notifications_parked",
-            "events_that_ask_for_a_person",
-        ];
+        let open = [" due", " outbox", " balance", "notifications_parked", "events_that_ask_for_a_person"];
         whole.retain(|scan| {
             let of = scan.split(':').next().unwrap_or_default();
             !open.iter().any(|open| of.contains(open))
