@@ -110,7 +110,7 @@ impl App {
             app.start_ingress(&broker).await?;
         }
         if Needs::of(roles).database {
-            app.start_with_database(config.complete()?, roles, broker, publisher, seen);
+            app.start_with_database(config.complete()?, roles, broker, publisher, seen)?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
@@ -138,14 +138,8 @@ impl App {
         broker: Broker,
         publisher: Publisher,
         seen: Arc<Seen>,
-    ) {
-        let shared = match Shared::new(config, &self.secrets, broker, publisher, seen, &self.shutdown) {
-            Ok(shared) => shared,
-            Err(error) => {
-                tracing::error!(%error, "the configuration cannot work");
-                return self.shutdown.signal();
-            }
-        };
+    ) -> anyhow::Result<()> {
+        let shared = Shared::new(config, &self.secrets, broker, publisher, seen, &self.shutdown)?;
         let rest_stop = self.rest_stop.clone();
         self.rest.spawn(watch_depth(shared.broker.clone(), rest_stop.clone()));
         let watching = watchers::watch_database(
@@ -181,6 +175,7 @@ impl App {
                 Role::Ingress => {}
             }
         }
+        Ok(())
     }
 
     fn start_worker(&self, shared: &Shared) {

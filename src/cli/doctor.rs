@@ -73,7 +73,7 @@ async fn look(config: &Config) -> anyhow::Result<Vec<Check>> {
         look_at_doku(config),
         service::checks(config)
     );
-    Ok([limits::limits(config), postgres?, broker?, doku?, service].concat())
+    Ok([limits::limits(config), postgres?, broker?, doku, service].concat())
 }
 
 async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
@@ -104,15 +104,18 @@ async fn look_at_broker(config: &Config) -> anyhow::Result<Vec<Check>> {
     Ok(broker::judge(&ours, &greeting, &inspection.unwrap_or_else(silent)))
 }
 
-async fn look_at_doku(config: &Config) -> anyhow::Result<Vec<Check>> {
-    let client = Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock)?;
+async fn look_at_doku(config: &Config) -> Vec<Check> {
+    let client = match Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock) {
+        Ok(client) => client,
+        Err(no_tls) => return doku::unreachable(&config.doku, &no_tls),
+    };
     let ask = async |merchant| {
         let asked = timeout(DOKU_MAX, client.probe(merchant)).await;
         let silent = |_| Err(format!("no answer within {} s", DOKU_MAX.as_secs()));
         (merchant.clone(), asked.unwrap_or_else(silent))
     };
     let answers = stream::iter(config.merchants.keys()).map(ask).buffered(MERCHANTS_AT_ONCE).collect().await;
-    Ok(doku::judge(&config.doku, &answers))
+    doku::judge(&config.doku, &answers)
 }
 
 async fn within<T>(asked: impl Future<Output = T>) -> Result<T, String> {

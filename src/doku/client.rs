@@ -74,13 +74,24 @@ pub(super) enum NoAnswer {
     },
 }
 
+/// Why DOKU cannot be asked by https from this machine.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "https to DOKU cannot be set up: {0}; allowed: the system's CA certificates (package ca-certificates), or a file \
+     of them that SSL_CERT_FILE names"
+)]
+pub struct NoTls(String);
+
 impl<C: Clock> Client<C> {
-    /// Fails where TLS cannot be set up, for want of root certificates for example.
-    pub fn new(doku: &config::Doku, accounts: Accounts, clock: C) -> Result<Self, reqwest::Error> {
+    /// # Errors
+    /// TLS cannot be set up, because the machine has no CA certificates for example. Plain http needs none.
+    pub fn new(doku: &config::Doku, accounts: Accounts, clock: C) -> Result<Self, NoTls> {
         // An error says that another part of the process installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let concurrency = usize::try_from(doku.concurrency).unwrap_or(usize::MAX);
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder();
+        let builder = if doku.base_url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
+        let http = builder
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -92,7 +103,8 @@ impl<C: Clock> Client<C> {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(concurrency.saturating_mul(accounts.all().len()))
             .user_agent(concat!("jenius-pay/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+            .build()
+            .map_err(|error| NoTls(describe(error)))?;
         Ok(Self {
             http,
             accounts,

@@ -39,5 +39,6 @@ mod reports;
 mod rules;
 mod secrets;
 mod senders;
+mod starting;
 mod tls;
 mod traces;

@@ -3,7 +3,10 @@
 use super::check::{Check, DOKU_CLOCK, DOKU_ENVIRONMENT, DOKU_KEY, DOKU_REACHABLE, DOKU_SIGNATURE};
 use crate::{
     config::{Doku, Environment, ResponseSignature},
-    doku::probe::{Authenticity, Probed, Verdict},
+    doku::{
+        client::NoTls,
+        probe::{Authenticity, Probed, Verdict},
+    },
     domain::ids::MerchantName,
 };
 
@@ -36,6 +39,12 @@ pub fn judge(doku: &Doku, answers: &Answers) -> Vec<Check> {
     checks.extend(answers.iter().map(|(merchant, answer)| key(answer).of(merchant.as_str())));
     checks.push(signature(doku.response_signature, &answered));
     checks
+}
+
+/// Without certificates of authorities no question can be put.
+pub fn unreachable(doku: &Doku, no_tls: &NoTls) -> Vec<Check> {
+    let hint = "install the CA certificates: `jenius-pay run` does not start without them";
+    vec![environment(doku), Check::fail(DOKU_REACHABLE, no_tls.to_string(), hint)]
 }
 
 fn environment(doku: &Doku) -> Check {

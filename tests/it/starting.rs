@@ -1,0 +1,76 @@
+//! What keeps the service from starting is told once, in plain words, and by the exit code.
+
+use crate::harness::{
+    World,
+    child::{BINARY, Service, run},
+    eventually, get, payment,
+};
+use std::process::Command;
+
+/// A machine without CA certificates, as an image from scratch is.
+const NO_CERTIFICATES: (&str, &str) = ("SSL_CERT_FILE", "/nowhere/ca-certificates.crt");
+
+#[test]
+fn a_process_that_cannot_ask_doku_by_https_ends_with_1_and_says_why() {
+    let output = Command::new(BINARY)
+        .arg("run")
+        .env_clear()
+        .envs([
+            ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d"),
+            ("AMQP_URL", "amqp://u:p@127.0.0.1:1"),
+            ("DOKU_BASE_URL", "https://127.0.0.1:1"),
+            ("DOKU_CLIENT_ID", "MCH-1"),
+            ("DOKU_SECRET_KEY", "SK-1"),
+            ("JENIUS_PAY__ADMIN__LISTEN", "127.0.0.1:0"),
+            ("JENIUS_PAY__INGRESS__LISTEN", "127.0.0.1:0"),
+            NO_CERTIFICATES,
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("https to DOKU cannot be set up") && said.contains("ca-certificates"), "{said}");
+    assert!(!said.contains("started"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_http_to_doku_needs_no_ca_certificates() {
+    let world = World::with().without_service().build().await;
+    let service = Service::start_unready(&world, &[NO_CERTIFICATES]);
+    let ready = async || {
+        let (status, _) = get(format!("http://{}/readyz", service.admin)).await.ok()?;
+        (status == 200).then_some(())
+    };
+    eventually("the service to be ready", ready).await;
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    world.event(&invoice, "order.paid").await;
+    drop(service);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_names_missing_ca_certificates_and_goes_on() {
+    let mut world = World::new().await;
+    world.settings.insert("DOKU_BASE_URL".to_owned(), "https://127.0.0.1:1".to_owned());
+    world.settings.insert(NO_CERTIFICATES.0.to_owned(), NO_CERTIFICATES.1.to_owned());
+    let output = run(&world, &["doctor", "--json"], "").await;
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let check = |name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks
+            .iter()
+            .find(|check| check["name"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {report}"))
+            .clone()
+    };
+    let doku = check("doku.reachable");
+    assert!(
+        doku["status"] == "fail" && doku["detail"].as_str().unwrap().contains("CA certificates"),
+        "{doku}"
+    );
+    assert_eq!(check("postgres.reachable")["status"], "ok");
+    assert_eq!(check("broker.reachable")["status"], "ok");
+    world.end().await;
+}
