@@ -189,7 +189,10 @@ fn files() -> String {
         ("tests/deploy/", "What lies under deploy/, held against the code; the alerts, by promtool."),
         ("tests/architecture.rs", "The layers, held by reading the sources."),
         ("tests/readme.rs", "This page, held against the code."),
-        ("deploy/local/", "The two commands, and the private servers they start."),
+        (
+            "deploy/local/",
+            "The commands of *Try it*, the private servers they start, and what checks `deploy/`.",
+        ),
         ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
@@ -289,6 +292,18 @@ fn every_word_of_the_glossary_and_every_path_is_in_use() {
         .filter(|t| t.starts_with("src/") || t.starts_with("tests/") || t.starts_with("./deploy"))
     {
         let path = path.split_whitespace().next().unwrap();
+        assert!(project().join(path).exists(), "{path} is not there");
+    }
+}
+
+#[test]
+fn every_path_that_contributors_are_sent_to_is_there() {
+    let text = fs::read_to_string(project().join(".github/CONTRIBUTING.md")).unwrap();
+    let folders = ["src/", "tests/", "deploy/", "./deploy/", "migrations/"];
+    let named: Vec<&str> =
+        text.split('`').filter(|t| folders.iter().any(|folder| t.starts_with(folder))).collect();
+    assert!(named.len() > 20, "only {named:?}");
+    for path in named {
         assert!(project().join(path).exists(), "{path} is not there");
     }
 }

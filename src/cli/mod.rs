@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand. Exit codes: 0 done; 1 it failed at run time; 2 usage or
+//! The command line: a file or a folder for each subcommand. Exit codes: 0 done; 1 it failed at run time; 2 usage or
 //! configuration.
 
 pub mod asyncapi;

@@ -33,7 +33,7 @@ pub mod retry;
 pub mod senders;
 pub mod validate;
 
-/// A point in time by the database's clock (DESIGN: one clock judges leases, due times and budgets).
+/// A point in time by the database's clock (one clock judges leases, due times and budgets).
 pub type Time = chrono::DateTime<chrono::Utc>;
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub enum Step {
 }
 use Step::{Move, Stay};
 
-/// The table of the contract, section 3.
+/// The table of order states: what one piece of evidence does to an order in one state.
 pub fn reconcile(state: OrderState, evidence: Evidence) -> Step {
     match state {
         Submitting => while_submitting(evidence),

@@ -1,6 +1,6 @@
 //! What follows from one thing that was learned about one order: its new state, its events, and what it
-//! waits for next. Every change of an order goes through `OrderRecord::advance`; whoever writes to the
-//! store locks the order's row, asks here, and writes the `Change` that comes back.
+//! waits for next. The store reads an order, asks one of the functions `after_…` here, and writes the
+//! `Change` that it gets back.
 
 use super::{
     Time,

@@ -1,4 +1,5 @@
-//! The story of a command: each file reads top to bottom, its steps numbered.
+//! The stories of a command, a notification and an event, each in a file that reads top to bottom, its steps
+//! numbered; beside them what the stories share.
 
 pub mod attempt;
 pub mod check_order;

@@ -1,5 +1,6 @@
 //! Everything a transaction writes about orders, in one statement, whatever of it there is: the one place
-//! where what follows from evidence becomes rows. Whoever writes holds the row locks of the orders.
+//! where what follows from evidence becomes rows. `write` needs the row locks of its orders; `write_or_nothing`
+//! needs none, since it writes nothing unless each order is as it was read.
 
 use super::{
     attempts::{self, NewAttempt},

@@ -1,5 +1,5 @@
-//! The deliveries of one queue that are being worked on, and how each ends: acked, dead-lettered or given
-//! back. The one place that acks; never more than one delivery by one ack, since an ack of many that
+//! The deliveries of one work queue that are being worked on, and how each ends: acked, dead-lettered or given
+//! back. Nothing else acks a delivery of a work queue; never more than one delivery by one ack, since an ack of many that
 //! crosses one of a few closes the channel.
 
 use super::{

@@ -27,29 +27,29 @@ const fn relayed(point: Point) -> Strike {
     Strike { point, nth: ALONE, before: Before::AllButTheRelay }
 }
 
-/// All of them prove M1 (one Request-Id, the same bytes), M7 (something is due for what is open), and that
-/// the versions are contiguous and first told in order (E4).
+/// All of them prove that one Request-Id with the same bytes reaches DOKU, that something is due for each open
+/// order, and that an order's events are contiguous and first published in order.
 const COMMANDS: [Strike; 19] = [
-    // E1: nothing is acked before it is committed.
+    // Nothing is acked before it is committed.
     at(Point::Received, IN_COMPANY),
     at(Point::BeforeClaim, IN_COMPANY),
     at(Point::AfterClaim, IN_COMPANY),
     at(Point::AfterRejection, ALONE),
-    // M5: what may have been sent is in doubt, and stays so.
+    // What may have been sent is in doubt, and stays so.
     at(Point::AfterParked, IN_COMPANY),
     at(Point::BeforeAsk, IN_COMPANY),
     at(Point::AfterAnswer, IN_COMPANY),
     at(Point::RecordsCommitted, IN_COMPANY),
     at(Point::AfterRecord, IN_COMPANY),
-    // E1 again, and E10: a dead letter is there once or more, never not at all.
+    // Neither here; and a dead letter is there once or more, never not at all.
     at(Point::BeforeAck, IN_COMPANY),
     at(Point::AfterAck, IN_COMPANY),
     at(Point::BeforeDeadLetter, ALONE),
     at(Point::AfterDeadLetter, ALONE),
-    // M6: a lease that runs out is taken over.
+    // A lease that runs out is taken over.
     at(Point::BeforeTake, ALONE),
     at(Point::AfterTake, ALONE),
-    // E3 and E4: no event is dropped, the ids of those that come again are the same.
+    // No event is dropped, the ids of those that come again are the same.
     relayed(Point::BeforeRelay),
     relayed(Point::BetweenWaves),
     relayed(Point::BeforeMark),
@@ -57,10 +57,10 @@ const COMMANDS: [Strike; 19] = [
 ];
 
 const NOTIFICATIONS: [Strike; 17] = [
-    // E6: what DOKU got its 200 for is on the broker.
+    // What DOKU got its 200 for is on the broker.
     at(Point::BeforePublish, ALONE),
     at(Point::AfterPublish, ALONE),
-    // E1 and E7: reconciled before the ack; what comes again changes nothing twice.
+    // Reconciled before the ack; what comes again changes nothing twice.
     at(Point::Received, IN_COMPANY),
     at(Point::BeforeReconcile, IN_COMPANY),
     at(Point::NotificationsCommitted, IN_COMPANY),
@@ -69,7 +69,7 @@ const NOTIFICATIONS: [Strike; 17] = [
     at(Point::AfterAck, IN_COMPANY),
     at(Point::BeforeDeadLetter, ALONE),
     at(Point::AfterDeadLetter, ALONE),
-    // E8: what was parked is applied, and DOKU is not asked.
+    // What was parked is applied, and DOKU is not asked.
     at(Point::AfterClaim, ALONE),
     at(Point::AfterParked, ALONE),
     // The dead one left claims behind, for which something is parked.
@@ -117,7 +117,7 @@ async fn killed_in_any_window_under_any_fault_nothing_is_lost_doubled_or_stuck()
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// E11. Whatever it does to the process, the broker counts; alone it is known, and its neighbours are innocent.
+/// Whatever it does to the process, the broker counts; alone it is known, and its neighbours are innocent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no crash points")]
 async fn a_message_that_kills_the_process_ends_in_the_dead_queue_and_its_255_neighbours_are_done() {

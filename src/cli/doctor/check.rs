@@ -83,7 +83,7 @@ impl Status {
     }
 }
 
-/// As `doctor --json` prints it (contract, section 8).
+/// As `doctor --json` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     pub name: String,

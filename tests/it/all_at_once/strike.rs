@@ -72,7 +72,7 @@ impl Strike {
             }
             Self::InstanceFrozen => {
                 fleet.service(which).signal("-STOP");
-                // Longer than a lease would be a story of its own (M6); this one ends within it or not.
+                // Longer than a lease would be a story of its own; this one ends within it or not.
                 sleep(lasts * 2).await;
                 fleet.service(which).signal("-CONT");
             }
