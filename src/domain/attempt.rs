@@ -12,6 +12,7 @@ use super::{
     learned::{
         AttemptClass, AttemptKind, InquiryFinding, InquiryLearned, ReportedStatus, SendFinding, SendLearned,
     },
+    order::OrderState,
     plan::{Due, Plan},
     reconcile::Evidence,
     record::{Brought, Change, DueChange, OrderRecord, Progress},
@@ -232,7 +233,7 @@ impl Change {
                 if plan.trust_response && ReportedStatus::read(status) == ReportedStatus::Success {
                     change.with(Evidence::Reported(ReportedStatus::Success), brought(), plan, now)
                 } else {
-                    change
+                    change.taken_after_its_end(plan, now)
                 }
             }
             AttemptOf::Refund => self.with(Evidence::RefundAnswerSuccess, brought(), plan, now),
@@ -240,6 +241,17 @@ impl Change {
                 self.with(Evidence::Reported(ReportedStatus::Refunded), brought(), plan, now)
             }
         }
+    }
+
+    /// A late worker brings that DOKU took what was given up meanwhile: the customer may still pay, so it is asked
+    /// about, whatever it waited for.
+    fn taken_after_its_end(mut self, plan: &Plan, now: Time) -> Self {
+        let is_ended =
+            matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
+        if is_ended {
+            self.due = DueChange::Replace(Some(Due::inquiry(now + plan.check.first_after)));
+        }
+        self
     }
 
     /// The open command is attempted again, later.
