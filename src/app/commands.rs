@@ -33,6 +33,8 @@ impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
             return self.dead_letter(DeadReason::NotAuthentic, detail);
         }
         incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
+        // A publisher may set the count; only the broker sets the flag.
+        incoming.came_before = if delivery.redelivered { delivery.delivery_count.max(1) } else { 0 };
         let span = self.span(&mut incoming);
         span.around(self.worker.process(incoming)).await
     }

@@ -6,11 +6,12 @@
 use super::{
     gate::Permit,
     patience::Patience,
-    ports::{Claim, Gateway, Inquiry, Learned, Store, StoreError},
+    ports::{Claim, ClaimError, Gateway, Inquiry, Learned, Store, StoreError},
 };
 use crate::{
     crash::{self, Point},
     domain::learned::{AttemptKind, Health, SendFinding, SendLearned},
+    metric,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -24,6 +25,18 @@ const START_MARGIN: Duration = Duration::from_secs(5);
 /// How long a claim holds where DOKU is given `timeout` for its answer.
 pub fn lease(timeout: Duration) -> Duration {
     timeout + LEASE_MARGIN
+}
+
+/// Who knows of a command when its attempt is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Kept {
+    /// The attempt is recorded, or due again.
+    ByTheStore,
+    /// The store has forgotten the claim.
+    Nowhere,
+    /// The store could not say whether it still knows the claim.
+    Unknown,
 }
 
 /// Makes attempts.
@@ -43,37 +56,43 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 
     /// Makes the attempt a claim is for.
-    pub async fn make(&self, claim: Claim, permit: Permit) {
+    pub async fn make(&self, claim: Claim, permit: Permit) -> Kept {
         // 1 A notification may have come before the order was known, and decided it: looked for after the
         //   claim's commit and before every send, whoever makes it.
         let decided = match claim.kind {
             AttemptKind::Send => self.decided_by_parked(&claim).await,
-            AttemptKind::Inquiry => Some(false),
+            AttemptKind::Inquiry => Ok(Some(false)),
         };
         crash::point(Point::AfterParked).await;
         match decided {
-            Some(true) => {}
-            Some(false) => self.ask(claim, permit).await,
-            None => self.give_back(&claim).await,
+            Ok(Some(true)) => Kept::ByTheStore,
+            Ok(Some(false)) => self.ask(claim, permit).await,
+            Ok(None) => self.give_back(&claim).await,
+            Err(Forgotten) => forgotten(&claim, "nothing was sent"),
         }
     }
 
     /// `None` where the store could not say.
-    async fn decided_by_parked(&self, claim: &Claim) -> Option<bool> {
+    async fn decided_by_parked(&self, claim: &Claim) -> Result<Option<bool>, Forgotten> {
         let mut patience = Patience::for_the_store();
         loop {
             match self.store.apply_parked(claim).await {
-                Ok(decided) => return Some(decided),
-                Err(error) => {
-                    if !keep_trying(&mut patience, &error, &self.stop, "parked notifications").await {
-                        return None;
+                Ok(decided) => return Ok(Some(decided)),
+                Err(ClaimError::Forgotten) => return Err(Forgotten),
+                Err(ClaimError::Store(error)) => {
+                    if !patience.survives(&error, &self.stop).await {
+                        tracing::error!(
+                            %error, order = claim.order_key,
+                            "parked notifications could not be looked for: nothing is sent"
+                        );
+                        return Ok(None);
                     }
                 }
             }
         }
     }
 
-    async fn ask(&self, claim: Claim, mut permit: Permit) {
+    async fn ask(&self, claim: Claim, mut permit: Permit) -> Kept {
         // 2 Is there time enough? Decided here, by the task that sends, before the first byte.
         if !self.may_start(&claim) {
             drop(permit);
@@ -100,8 +119,9 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         }
         crash::point(Point::AfterAnswer).await;
         // 4 Record it, with all that follows.
-        self.record(&claim, &learned, took).await;
+        let kept = self.record(&claim, &learned, took).await;
         crash::point(Point::AfterRecord).await;
+        kept
     }
 
     fn may_start(&self, claim: &Claim) -> bool {
@@ -111,38 +131,68 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         lease_holds && send_allowed && !self.stop.is_cancelled()
     }
 
-    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) {
+    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Kept {
         let mut patience = Patience::for_the_store();
         // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
         let never = CancellationToken::new();
-        while let Err(error) = self.store.record(claim, learned, took).await {
-            if !keep_trying(&mut patience, &error, &never, "an attempt").await {
-                return;
+        loop {
+            match self.store.record(claim, learned, took).await {
+                Ok(()) => return Kept::ByTheStore,
+                Err(ClaimError::Forgotten) => return forgotten(claim, &learned.result()),
+                Err(ClaimError::Store(error)) => {
+                    if !patience.survives(&error, &never).await {
+                        return not_recorded(claim, &learned.result(), &error);
+                    }
+                }
             }
         }
     }
 
     /// Due again at once; should even that fail, its lease runs out.
-    pub async fn give_back(&self, claim: &Claim) {
-        if let Err(error) = self.store.give_back(claim).await {
-            tracing::warn!(%error, order = claim.order_key, "a claim could not be given back: its lease runs out");
+    pub async fn give_back(&self, claim: &Claim) -> Kept {
+        match self.store.give_back(claim).await {
+            Ok(()) => Kept::ByTheStore,
+            Err(ClaimError::Forgotten) => forgotten(claim, "nothing was sent"),
+            Err(ClaimError::Store(error)) => {
+                tracing::warn!(%error, order = claim.order_key, "a claim could not be given back: its lease runs out");
+                Kept::Unknown
+            }
         }
     }
 }
 
-async fn keep_trying(
-    patience: &mut Patience,
-    error: &StoreError,
-    stop: &CancellationToken,
-    what: &str,
-) -> bool {
-    match error {
-        StoreError::Away(_) if patience.wait(stop).await => true,
-        StoreError::Away(_) | StoreError::Refused(_) => {
-            tracing::error!(%error, what, "not recorded: its lease runs out and it counts as in doubt");
-            false
-        }
-    }
+struct Forgotten;
+
+/// What is known stands in the log: without a delivery, nobody else knows it.
+fn forgotten(claim: &Claim, result: &str) -> Kept {
+    metric::claim_forgotten();
+    let request = &claim.request;
+    tracing::error!(
+        merchant = %request.merchant,
+        invoice = %request.invoice_number,
+        request_id = %request.request_id,
+        attempt = claim.kind.name(),
+        result,
+        "the database does not know this claim any more: it went back in time, and nothing was written. A command \
+         that still has its delivery is claimed anew; run `jenius-pay restored`"
+    );
+    Kept::Nowhere
+}
+
+/// The claim may be in the database or not: nobody could ask.
+fn not_recorded(claim: &Claim, result: &str, error: &StoreError) -> Kept {
+    let request = &claim.request;
+    tracing::error!(
+        %error,
+        merchant = %request.merchant,
+        invoice = %request.invoice_number,
+        request_id = %request.request_id,
+        attempt = claim.kind.name(),
+        result,
+        "an attempt could not be recorded: where its claim is still known, its lease runs out and DOKU is asked \
+         again; where it still has its delivery, the broker keeps it"
+    );
+    Kept::Unknown
 }
 
 fn shout_if_refused(claim: &Claim, send: &SendLearned) {

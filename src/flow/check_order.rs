@@ -5,7 +5,7 @@
 
 use super::{
     attempt::lease,
-    ports::{Claim, Gateway, Inquiry, Learned, OperatorStore, StoreError},
+    ports::{Claim, ClaimError, Gateway, Inquiry, Learned, OperatorStore, StoreError},
 };
 use crate::domain::{
     command::StoredRequest,
@@ -25,6 +25,8 @@ pub enum NotChecked {
          merchant: it is not asked about elsewhere"
     )]
     Stranded { client_id: String, base_url: String },
+    #[error("{0}")]
+    Claim(#[from] ClaimError),
     #[error("{0}")]
     Store(#[from] StoreError),
 }

@@ -38,8 +38,10 @@ pub struct FakeStore {
     /// A notification had come before the order, and decided it.
     pub decided_by_parked: bool,
     /// Answered first by the look for parked notifications and by the record, the last one first.
-    pub parked_errors: Mutex<Vec<StoreError>>,
-    pub record_errors: Mutex<Vec<StoreError>>,
+    pub parked_errors: Mutex<Vec<ClaimError>>,
+    pub record_errors: Mutex<Vec<ClaimError>>,
+    /// What is given back is not known any more.
+    pub forgets: bool,
     /// What every look finds due, and when the next order is.
     pub due: Vec<DueOrder>,
     pub next_due_in: Option<Duration>,
@@ -75,11 +77,11 @@ impl Store for FakeStore {
         self.note("reject");
         Ok(Claimed::Rejected)
     }
-    async fn apply_parked(&self, _: &Claim) -> Result<bool, StoreError> {
+    async fn apply_parked(&self, _: &Claim) -> Result<bool, ClaimError> {
         self.note("parked");
         next(&self.parked_errors).map_or(Ok(self.decided_by_parked), Err)
     }
-    async fn record(&self, _: &Claim, _: &Learned, _: Duration) -> Result<(), StoreError> {
+    async fn record(&self, _: &Claim, _: &Learned, _: Duration) -> Result<(), ClaimError> {
         self.note("record");
         next(&self.record_errors).map_or(Ok(()), Err)
     }
@@ -90,9 +92,9 @@ impl Store for FakeStore {
         self.note("tend parked");
         Ok(())
     }
-    async fn give_back(&self, _: &Claim) -> Result<(), StoreError> {
+    async fn give_back(&self, _: &Claim) -> Result<(), ClaimError> {
         self.note("give back");
-        Ok(())
+        if self.forgets { Err(ClaimError::Forgotten) } else { Ok(()) }
     }
     async fn due(&self, _: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
         self.note("look");
@@ -121,7 +123,7 @@ impl OperatorStore for FakeStore {
     }
 }
 
-fn next(errors: &Mutex<Vec<StoreError>>) -> Option<StoreError> {
+fn next(errors: &Mutex<Vec<ClaimError>>) -> Option<ClaimError> {
     errors.lock().unwrap().pop()
 }
 
@@ -159,6 +161,7 @@ pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
         command_key: 1,
         kind,
         token: Uuid::nil(),
+        birth: Uuid::nil(),
         lease_ends: Instant::now() + lease,
         sends_end: Instant::now() + sends,
         traceparent: None,
@@ -197,6 +200,7 @@ pub fn refund() -> Incoming {
         data: Document::Object(vec![("order".to_owned(), Document::Object(order))]),
         body: Vec::new(),
         violations: Vec::new(),
+        came_before: 0,
     }
 }
 

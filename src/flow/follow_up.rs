@@ -132,7 +132,8 @@ async fn follow_one<S: Store, G: Gateway>(
         // 3 Ask and record.
         Ok(Taken::Attempt(claim)) => {
             let span = Span::follow_up(claim.kind.name(), claim.traceparent.as_deref());
-            span.around(attempts.make(*claim, permit)).await;
+            // There is no delivery to give back: what the store has forgotten stands in the log.
+            let _ = span.around(attempts.make(*claim, permit)).await;
         }
         Ok(Taken::Concluded | Taken::Gone) => {}
         Err(error) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),

@@ -1,9 +1,17 @@
 //! Holding a delivery while the store is away: the same for everybody who works on deliveries.
 
 use super::{disposition::Disposition, patience::Patience, ports::StoreError, store_state::StoreState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
+
+/// So long a delivery is held before it is given back whose claim is gone: the first time, and at most.
+const GIVE_BACK_FIRST: Duration = Duration::from_secs(1);
+const GIVE_BACK_MAX: Duration = Duration::from_secs(60);
+const GIVE_BACK_DOUBLINGS_MAX: u32 = 6;
 
 /// What those who work on deliveries see of the store, and tell each other about it.
 #[derive(Debug, Clone)]
@@ -35,10 +43,22 @@ impl Hold {
         }
     }
 
+    /// Gives a delivery back whose claim is gone. The broker counts how often that happens, and gives up after a
+    /// few times: so the wait before it grows.
+    pub async fn give_back(&self, came_before: u64) -> Disposition {
+        self.stop.run_until_cancelled(sleep(wait_before_giving_back(came_before))).await;
+        Disposition::Requeue
+    }
+
     /// A change has committed: deliveries may come as fast as configured again.
     pub fn store_is_back(&self) {
         self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
     }
+}
+
+fn wait_before_giving_back(came_before: u64) -> Duration {
+    let doublings = u32::try_from(came_before).unwrap_or(u32::MAX).min(GIVE_BACK_DOUBLINGS_MAX);
+    (GIVE_BACK_FIRST * 2_u32.pow(doublings)).min(GIVE_BACK_MAX)
 }
 
 /// The deliveries that are held now. A database may answer whoever looks at it and still take no change: a
@@ -89,6 +109,13 @@ impl Drop for OneHeld {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The broker counts: ten times in a row must not be over in a moment.
+    #[test]
+    fn the_wait_before_a_delivery_is_given_back_grows_from_a_second_to_a_minute() {
+        let waits = [0, 1, 2, 5, 6, 10, u64::MAX].map(|before| wait_before_giving_back(before).as_secs());
+        assert_eq!(waits, [1, 2, 4, 32, 60, 60, 60]);
+    }
 
     #[test]
     fn what_is_held_is_told_until_its_end() {

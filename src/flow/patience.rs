@@ -1,6 +1,9 @@
 //! How long work in hand is held while the store is away: growing waits, jittered, up to a limit.
 
-use super::hold::{Held, OneHeld};
+use super::{
+    hold::{Held, OneHeld},
+    ports::StoreError,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +29,14 @@ impl Patience {
     /// It is a delivery's, which is held from now to its end.
     pub(super) fn holds(&mut self, held: &Arc<Held>, why: &str) {
         self.held.get_or_insert_with(|| OneHeld::new(held)).because(why);
+    }
+
+    /// Whether it is worth to ask the store again after this error, once the wait is over.
+    pub async fn survives(&mut self, error: &StoreError, stopping: &CancellationToken) -> bool {
+        match error {
+            StoreError::Away(_) => self.wait(stopping).await,
+            StoreError::Refused(_) => false,
+        }
     }
 
     /// Waits before the next try; false when it has lasted long enough, or the process stops.

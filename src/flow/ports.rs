@@ -6,7 +6,7 @@ use crate::domain::{
     document::Document,
     event::EventType,
     ids::{InvoiceNumber, MerchantName},
-    learned::{AttemptKind, InquiryLearned, SendLearned},
+    learned::{AttemptKind, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     notification::{NotAuthentic, Notification, SignedHeaders},
     order::{OrderState, Verdict},
     record::OrderRecord,
@@ -28,6 +28,17 @@ pub enum StoreError {
     Refused(String),
 }
 
+/// Why nothing was done under a claim.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClaimError {
+    /// The store does not know the claim any more, or its keys are another order's: the database went back in
+    /// time. Nothing was written.
+    #[error("the database does not know the claim any more: it went back in time")]
+    Forgotten,
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
 /// An account at DOKU that is configured here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -46,6 +57,8 @@ pub struct Incoming {
     pub body: Vec<u8>,
     /// What is wrong with the attributes; what is wrong with `data` is judged in the flow.
     pub violations: Vec<Violation>,
+    /// How often the broker delivered it before; 0 where it does not say so.
+    pub came_before: u64,
 }
 
 /// A command that keeps every rule, and the request it makes.
@@ -70,7 +83,10 @@ pub struct Claim {
     pub order_key: i64,
     pub command_key: i64,
     pub kind: AttemptKind,
+    /// Whose attempt it is: another's after another has taken it over.
     pub token: Uuid,
+    /// Whose command it is: drawn with its first claim, kept beside it, and never changed.
+    pub birth: Uuid,
     pub request: Arc<StoredRequest>,
     /// Measured here, from before the claim was asked for: shorter than what the store gives.
     pub lease_ends: Instant,
@@ -135,6 +151,28 @@ pub enum Learned {
     Inquiry(InquiryLearned),
 }
 
+impl Learned {
+    /// In a few words, for a log line.
+    pub fn result(&self) -> String {
+        match self {
+            Self::Send(learned) => match &learned.finding {
+                SendFinding::Accepted { status } => format!("DOKU took it: {status}"),
+                SendFinding::Failed { status } => format!("DOKU did not take it: {status}"),
+                SendFinding::Declined(error) => format!("DOKU declined it: {}", error.code),
+                SendFinding::NotActed { why } => format!("DOKU did nothing: {why}"),
+                SendFinding::InDoubt { why } | SendFinding::Contradiction { why } => {
+                    format!("DOKU may have acted: {why}")
+                }
+            },
+            Self::Inquiry(learned) => match &learned.finding {
+                InquiryFinding::Reported(report) => format!("DOKU says {}", report.word),
+                InquiryFinding::NotFound { .. } => "DOKU does not know it".to_owned(),
+                InquiryFinding::Failed { why } => format!("DOKU gave no answer: {why}"),
+            },
+        }
+    }
+}
+
 /// What became of a verified notification at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconciled {
@@ -169,7 +207,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies notifications that came before the order was known. True where they decided it: then DOKU
     /// is not asked.
-    fn apply_parked(&self, claim: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn apply_parked(&self, claim: &Claim) -> impl Future<Output = Result<bool, ClaimError>> + Send;
 
     /// Records what one attempt taught us, with all that follows from it.
     fn record(
@@ -177,7 +215,7 @@ pub trait Store: Send + Sync + 'static {
         claim: &Claim,
         learned: &Learned,
         took: Duration,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
     /// Records a verified notification of this merchant's, with all that follows from it, or parks it.
     fn reconcile(
@@ -190,7 +228,7 @@ pub trait Store: Send + Sync + 'static {
     fn tend_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Gives a claim back whose attempt was not started: due again now.
-    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
     /// Orders whose time has come, oldest first.
     fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;

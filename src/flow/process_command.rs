@@ -4,7 +4,7 @@
 //! rejection is.
 
 use super::{
-    attempt::Attempts,
+    attempt::{Attempts, Kept},
     disposition::Disposition,
     gate::Gate,
     hold::Hold,
@@ -46,6 +46,7 @@ pub struct Worker<S, G> {
 impl<S: Store, G: Gateway> Worker<S, G> {
     /// Brings one command as far as one attempt can.
     pub async fn process(&self, incoming: Incoming) -> Disposition {
+        let came_before = incoming.came_before;
         // 1 Judge: nothing that breaks a rule goes further.
         let account = |merchant: &MerchantName| self.attempts.gateway.account(merchant);
         let new = match judge(incoming, account, &self.rules, self.budgets) {
@@ -67,13 +68,11 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                     self.hold.store_is_back();
                     // While DOKU takes its time, nothing is kept but what the attempt needs.
                     drop(new);
-                    self.attempts.make(*claim, permit).await;
-                    return Disposition::Ack;
+                    return self.settled(self.attempts.make(*claim, permit).await, came_before).await;
                 }
                 (Ok(Claimed::Ours(claim)), None) => {
                     self.hold.store_is_back();
-                    self.attempts.give_back(&claim).await;
-                    return Disposition::Ack;
+                    return self.settled(self.attempts.give_back(&claim).await, came_before).await;
                 }
                 (Ok(Claimed::Deferred | Claimed::Duplicate | Claimed::Rejected), _) => {
                     self.hold.store_is_back();
@@ -86,6 +85,15 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                     }
                 }
             }
+        }
+    }
+
+    /// What the store does not know is known to the broker alone: acked, it would be lost. Given back, it is
+    /// claimed anew, or recognised.
+    async fn settled(&self, kept: Kept, came_before: u64) -> Disposition {
+        match kept {
+            Kept::ByTheStore => Disposition::Ack,
+            Kept::Nowhere | Kept::Unknown => self.hold.give_back(came_before).await,
         }
     }
 
@@ -116,7 +124,7 @@ pub fn judge(
     rules: &Rules,
     budgets: Budgets,
 ) -> Result<NewCommand, Box<Rejection>> {
-    let Incoming { command, data, body, violations } = incoming;
+    let Incoming { command, data, body, violations, came_before: _ } = incoming;
     let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
     let Some(account) = account else {
         let unknown = Violation {

@@ -1,10 +1,11 @@
 //! The order of steps, and what is not done: no step of these stories needs a server.
 
 use super::{
+    attempt::Kept,
     disposition::Disposition,
     fake::{claim, refund, worker},
     gate::Permit,
-    ports::StoreError,
+    ports::{ClaimError, StoreError},
     process_command::Worker,
     store_state::StoreState,
 };
@@ -90,7 +91,8 @@ async fn an_attempt_that_may_outlast_its_claim_is_given_back_unsent() {
     ] {
         let (worker, steps, _) = worker(|_| {}, 1);
         let permit = permit(&worker, kind).await;
-        worker.attempts.make(claim(kind, lease, sends), permit).await;
+        let kept = worker.attempts.make(claim(kind, lease, sends), permit).await;
+        assert_eq!(kept, Kept::ByTheStore);
         assert_eq!(*steps.lock().unwrap(), expected, "{kind:?} {lease:?} {sends:?}");
     }
 }
@@ -100,16 +102,17 @@ async fn after_the_stop_nothing_is_started() {
     let (worker, steps, stop) = worker(|_| {}, 1);
     let permit = permit(&worker, AttemptKind::Inquiry).await;
     stop.cancel();
-    worker.attempts.make(claim(AttemptKind::Inquiry, LONG, LONG), permit).await;
+    let kept = worker.attempts.make(claim(AttemptKind::Inquiry, LONG, LONG), permit).await;
+    assert_eq!(kept, Kept::ByTheStore);
     assert_eq!(*steps.lock().unwrap(), ["give back"]);
 }
 
-fn away() -> StoreError {
-    StoreError::Away("gone".to_owned())
+fn away() -> ClaimError {
+    StoreError::Away("gone".to_owned()).into()
 }
 
-fn refused() -> StoreError {
-    StoreError::Refused("no".to_owned())
+fn refused() -> ClaimError {
+    StoreError::Refused("no".to_owned()).into()
 }
 
 #[tokio::test]
@@ -131,7 +134,7 @@ async fn what_the_store_refuses_is_not_asked_of_it_again() {
     assert_eq!(first.process(refund()).await, Disposition::Ack);
     assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "give back"]);
     let (second, steps, _) = worker(|store| store.record_errors = vec![refused()].into(), 1);
-    assert_eq!(second.process(refund()).await, Disposition::Ack);
+    assert_eq!(second.process(refund()).await, Disposition::Requeue, "whether it is claimed is not known");
     assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record"]);
 }
 
@@ -146,7 +149,8 @@ async fn an_answer_in_hand_is_recorded_after_the_stop_too() {
         }
         stop.cancel();
     };
-    tokio::join!(attempt, stop_at_the_record);
+    let (kept, ()) = tokio::join!(attempt, stop_at_the_record);
+    assert_eq!(kept, Kept::ByTheStore);
     assert_eq!(*steps.lock().unwrap(), ["inquire", "record", "record"]);
 }
 
@@ -167,6 +171,23 @@ async fn a_stop_ends_the_wait_for_the_store_and_gives_the_claim_back() {
     let (worker, steps, stop) = worker(|store| store.parked_errors = vec![away(), away()].into(), 1);
     let permit = permit(&worker, AttemptKind::Send).await;
     stop.cancel();
-    worker.attempts.make(claim(AttemptKind::Send, LONG, LONG), permit).await;
+    let kept = worker.attempts.make(claim(AttemptKind::Send, LONG, LONG), permit).await;
+    assert_eq!(kept, Kept::ByTheStore);
     assert_eq!(*steps.lock().unwrap(), ["parked", "give back"]);
+}
+
+/// The broker has the only copy of a command whose claim the store has forgotten, wherever that comes out.
+#[tokio::test]
+async fn a_delivery_whose_claim_is_forgotten_is_given_back_and_never_acked() {
+    let forgotten = || vec![ClaimError::Forgotten].into();
+    let (at_the_look, steps, _) = worker(|store| store.parked_errors = forgotten(), 1);
+    assert_eq!(at_the_look.process(refund()).await, Disposition::Requeue);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked"]);
+    let (at_the_record, steps, _) = worker(|store| store.record_errors = forgotten(), 1);
+    assert_eq!(at_the_record.process(refund()).await, Disposition::Requeue);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record"]);
+    let (unsent, steps, stop) = worker(|store| store.forgets = true, 1);
+    stop.cancel();
+    assert_eq!(unsent.process(refund()).await, Disposition::Requeue);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "give back"]);
 }

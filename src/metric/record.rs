@@ -144,6 +144,11 @@ pub fn claims_lost(lost: u64) {
     counter!(name::CLAIMS_LOST).increment(lost);
 }
 
+/// A claim of ours that the database does not know any more.
+pub fn claim_forgotten() {
+    counter!(name::CLAIMS_FORGOTTEN).increment(1);
+}
+
 /// The breaker of DOKU (`doku`), which stops everybody's sends, or of one merchant's key and clock.
 pub fn breaker(scope: &str, open: bool, probing: bool) {
     gauge!(name::BREAKER_OPEN, "scope" => scope.to_owned()).set(f64::from(open));
@@ -205,6 +210,7 @@ pub(super) fn create_counters() {
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
+    counter!(name::CLAIMS_FORGOTTEN).absolute(0);
     let revision = option_env!("JENIUS_PAY_REVISION").unwrap_or("unknown");
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 }

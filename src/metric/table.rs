@@ -52,6 +52,7 @@ pub mod name {
     pub const QUEUE_MESSAGES: &str = "jenius_queue_messages";
     pub const PARKED_NOTIFICATIONS: &str = "jenius_parked_notifications";
     pub const CLAIMS_LOST: &str = "jenius_claims_lost_total";
+    pub const CLAIMS_FORGOTTEN: &str = "jenius_claims_forgotten_total";
     pub const BREAKER_OPEN: &str = "jenius_breaker_open";
     pub const BREAKER_PROBING: &str = "jenius_breaker_probing";
     pub const PAUSED: &str = "jenius_paused";
@@ -153,6 +154,12 @@ const ALL: &[Metric] = &[
     metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
     metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
+    metric(
+        name::CLAIMS_FORGOTTEN,
+        Counter,
+        &[],
+        "claims of ours that the database does not know any more: it went back in time",
+    ),
     metric(name::BREAKER_OPEN, Gauge, &["scope"], "1: sends are stopped, for all (doku) or for a merchant"),
     metric(name::BREAKER_PROBING, Gauge, &["scope"], "1: one send at a time tries whether they can go on"),
     metric(name::PAUSED, Gauge, &["scope"], "1: an operator stopped sends, for all (doku) or for a merchant"),

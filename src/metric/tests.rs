@@ -29,6 +29,7 @@ fn record_everything() {
     open_orders("default", OrderState::Submitting, 1, 50_000, second);
     parked_notifications(1);
     claims_lost(1);
+    claim_forgotten();
     breaker("doku", true, true);
     doku_oddity(Oddity::UnknownStatus);
     breaker("default", false, false);

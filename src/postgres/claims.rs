@@ -210,6 +210,8 @@ impl Granted {
             command_key: self.command_key,
             kind: AttemptKind::Send,
             token: asked.new.token,
+            // The first token of a command is its claim's, for good.
+            birth: asked.new.token,
             request: Arc::clone(&asked.new.request),
             lease_ends: instant(asked.asked_at, lease_end - self.now),
             sends_end: instant(asked.asked_at, self.sends_end_at - self.now),

@@ -7,11 +7,12 @@ use super::{
     orders,
     rows::{attempt_kind, merchant},
     tx::answered,
+    whose::Whose,
     writes::Statement,
 };
 use crate::{
     domain::{Time, ids::MerchantName, plan::Due},
-    flow::ports::{Claim, DueFilter, DueOrder, StoreError},
+    flow::ports::{Claim, ClaimError, DueFilter, DueOrder, StoreError},
 };
 use sqlx::{PgPool, Row};
 use std::{sync::Arc, time::Duration};
@@ -39,14 +40,17 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> State
 }
 
 /// Gives a claim back whose attempt was not started: due again now. One that is lost already stays so.
-pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), StoreError> {
-    let (order_key, token) = (claim.order_key, claim.token);
-    inner
+pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), ClaimError> {
+    let (whose, token) = (Whose::of(claim), claim.token);
+    let order_key = whose.order_key;
+    let is_known = inner
         .transaction(move |connection| {
             Box::pin(async move {
-                orders::lock(connection, order_key).await?;
+                if orders::lock_if_known(connection, order_key).await?.is_none() {
+                    return Ok(false);
+                }
                 // The revision is raised as by every write: whoever rests on the claim finds that it is gone.
-                sqlx::query(
+                let freed = sqlx::query(
                     "WITH freed AS (
                          UPDATE due SET at = jenius_now(), token = NULL, claimed_at = NULL
                          WHERE order_key = $1 AND token = $2
@@ -55,14 +59,15 @@ pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), S
                 )
                 .bind(order_key)
                 .bind(token)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await?;
-                Ok(())
+                Ok(freed.rows_affected() == 1 || whose.is_known(connection).await?)
             })
         })
-        .await?;
+        .await
+        .map_err(StoreError::from)?;
     inner.due_changed.notify_one();
-    Ok(())
+    if is_known { Ok(()) } else { Err(inner.forgotten()) }
 }
 
 /// Reads the index of due times from its start. An order whose command was made for an account or a host

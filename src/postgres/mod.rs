@@ -27,6 +27,7 @@ pub mod prospects;
 mod prune;
 mod rate;
 mod rejections;
+mod renew;
 mod replay;
 mod requests;
 mod reviews;
@@ -37,6 +38,7 @@ mod take;
 mod tx;
 mod views;
 mod wake;
+mod whose;
 mod writes;
 
 pub use actions::{actions, record_action};
@@ -61,8 +63,8 @@ use crate::{
         plan::Plan,
     },
     flow::ports::{
-        Claim, Claimed, Decision, DueFilter, DueOrder, Learned, NewCommand, OperatorStore, Reconciled,
-        Resolved, Store, StoreError, Taken,
+        Claim, ClaimError, Claimed, Decision, DueFilter, DueOrder, Learned, NewCommand, OperatorStore,
+        Reconciled, Resolved, Store, StoreError, Taken,
     },
     metric,
     telemetry::span::Span,
@@ -114,6 +116,13 @@ impl Inner {
     fn event_committed(&self) {
         self.outbox_changed.notify_one();
         self.tell_others.notify_one();
+    }
+
+    /// A claim that is not there any more: this connection, or the one that made the claim, may lead to a server that
+    /// is not the one any more. Whatever is asked from now on is asked on new ones.
+    fn forgotten(&self) -> ClaimError {
+        renew::renew();
+        ClaimError::Forgotten
     }
 
     fn answered(&self, kind: CommandKind, claimed: &Claimed) {
@@ -184,11 +193,11 @@ impl Store for PostgresStore {
         rejections::reject(&self.inner, rejection).await
     }
 
-    async fn apply_parked(&self, claim: &Claim) -> Result<bool, StoreError> {
+    async fn apply_parked(&self, claim: &Claim) -> Result<bool, ClaimError> {
         self.parked.apply(claim).await
     }
 
-    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
+    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), ClaimError> {
         Span::step("record").around(self.records.record(claim, learned, took)).await
     }
 
@@ -204,7 +213,7 @@ impl Store for PostgresStore {
         parked::tend(&self.inner).await
     }
 
-    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
+    async fn give_back(&self, claim: &Claim) -> Result<(), ClaimError> {
         due::give_back(&self.inner, claim).await
     }
 

@@ -8,6 +8,7 @@ pub(super) use write::{Brought, write_all, write_all_or_nothing};
 use super::{
     error::Done,
     rows::{DueRow, OrderRow, ProgressRow, attempt_kind},
+    whose::Whose,
 };
 use crate::{
     domain::{
@@ -55,11 +56,19 @@ macro_rules! select_order {
 
 /// Locks an order, waiting for whoever has it.
 pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> Done<LockedOrder> {
+    lock_if_known(connection, order_key).await?.ok_or_else(orphan)
+}
+
+/// The same; `None` where there is none.
+pub(super) async fn lock_if_known(
+    connection: &mut PgConnection,
+    order_key: i64,
+) -> Done<Option<LockedOrder>> {
     let row = sqlx::query_as(select_order!("WHERE order_key = $1 FOR UPDATE"))
         .bind(order_key)
-        .fetch_one(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await?;
-    read_locked(connection, vec![row]).await?.pop().ok_or_else(orphan)
+    Ok(read_locked(connection, row.into_iter().collect()).await?.pop())
 }
 
 /// Locks an order by its number, waiting for whoever has it; `None` where there is none.
@@ -187,7 +196,7 @@ fn due_of(row: &PgRow) -> Done<Option<DueRow>> {
 impl LockedOrder {
     /// A first claim's order, as it was committed. Nothing is read: whoever writes it finds out whether that is
     /// still so.
-    pub fn as_claimed(order_key: i64, payment_key: i64, token: Uuid, fresh: &FreshOrder) -> Self {
+    pub fn as_claimed(whose: &Whose, token: Uuid, fresh: &FreshOrder) -> Self {
         let since = TimeDelta::from_std(fresh.answered_at.elapsed()).unwrap_or(TimeDelta::MAX);
         let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
         let due = DueRow {
@@ -197,9 +206,9 @@ impl LockedOrder {
             claimed_at: Some(fresh.claimed_at),
         };
         Self {
-            order_key,
+            order_key: whose.order_key,
             revision: 0,
-            payment_key,
+            payment_key: whose.command_key,
             refund_key: None,
             record: fresh.record.clone(),
             due: Some(due),

@@ -7,6 +7,7 @@ use super::{
     batch::{Batch, Group},
     error::{Done, Undone},
     orders::{self, Brought, LockedOrder, write_all},
+    whose::Whose,
 };
 use crate::{
     crash::{self, Point},
@@ -17,7 +18,7 @@ use crate::{
         plan::Plan,
         record::Change,
     },
-    flow::ports::{Claim, FreshOrder, Learned, StoreError},
+    flow::ports::{Claim, ClaimError, FreshOrder, Learned, StoreError},
 };
 use chrono::TimeDelta;
 use sqlx::PgConnection;
@@ -33,9 +34,7 @@ pub(super) struct Records {
 
 /// One attempt on its way into the store.
 struct Attempt {
-    order_key: i64,
-    command_key: i64,
-    kind: CommandKind,
+    whose: Whose,
     token: Uuid,
     learned: Learned,
     took: TimeDelta,
@@ -45,25 +44,35 @@ struct Attempt {
     chance: f64,
 }
 
+/// What became of it.
+enum Recorded {
+    Now(Brought),
+    /// It was recorded already, and its answer lost.
+    Before,
+    /// Its claim is forgotten: nothing was written.
+    Nowhere,
+}
+
 impl Records {
     pub fn new(inner: Arc<Inner>) -> Self {
         Self { attempts: Batch::new(Attempts(Arc::clone(&inner))), inner }
     }
 
     /// Records one attempt. Asked again after an error, it writes nothing twice.
-    pub async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), StoreError> {
+    pub async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), ClaimError> {
         let attempt = Attempt {
-            order_key: claim.order_key,
-            command_key: claim.command_key,
-            kind: claim.request.kind,
+            whose: Whose::of(claim),
             token: claim.token,
             learned: learned.clone(),
             took: TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX),
             fresh: claim.fresh.clone(),
             chance: (self.inner.dice)(),
         };
-        let brought = self.attempts.add(attempt).await?;
-        self.inner.committed(&brought);
+        match self.attempts.add(attempt).await? {
+            Recorded::Now(brought) => self.inner.committed(&brought),
+            Recorded::Before => {}
+            Recorded::Nowhere => return Err(self.inner.forgotten()),
+        }
         Ok(())
     }
 }
@@ -74,30 +83,33 @@ struct Attempts(Arc<Inner>);
 impl Group for Attempts {
     type Item = Attempt;
     type Key = i64;
-    type Answer = Brought;
+    type Answer = Recorded;
 
     fn key(attempt: &Attempt) -> i64 {
-        attempt.order_key
+        attempt.whose.order_key
     }
 
     /// Those of first claims are written as they were claimed, without a look, in one statement; should another
     /// have changed one of their orders meanwhile, all are recorded as the rest are, under their locks.
-    async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
+    async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Recorded>>> {
         let (fresh, mut rest): (Vec<_>, Vec<_>) = (0..all.len()).partition(|at| all[*at].fresh.is_some());
-        let mut answers: Vec<Option<Brought>> = all.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Recorded>> = all.iter().map(|_| None).collect();
         let of = |places: &[usize]| places.iter().map(|at| Arc::clone(&all[*at])).collect::<Vec<_>>();
         match self.record_fresh(of(&fresh)).await {
-            Ok(brought) => fresh.iter().zip(brought).for_each(|(at, brought)| answers[*at] = Some(brought)),
+            Ok(brought) => fresh
+                .iter()
+                .zip(brought)
+                .for_each(|(at, brought)| answers[*at] = Some(Recorded::Now(brought))),
             Err(Undone::Raced | Undone::Contended(_)) => rest.extend(fresh),
             Err(Undone::Failed(error)) => return Err(error.into()),
         }
         let recorded = self.record_rest(of(&rest)).await?;
-        rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought);
+        rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought.map(Recorded::Now));
         crash::point(Point::RecordsCommitted).await;
         Ok(answers)
     }
 
-    async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Brought, StoreError> {
+    async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Recorded, StoreError> {
         let plan = self.0.plan.clone();
         let done =
             self.0.transaction(move |c| Box::pin(async move { record_one(c, &attempt, &plan).await })).await;
@@ -129,55 +141,63 @@ async fn record_fresh(
     all: &[Arc<Attempt>],
     plan: &Plan,
 ) -> Done<Vec<Brought>> {
-    let recorded: Vec<Recorded<'_>> = all
+    let judged: Vec<Judged<'_>> = all
         .iter()
         .filter_map(|attempt| {
-            let Attempt { order_key, command_key, token, .. } = **attempt;
-            let order = LockedOrder::as_claimed(order_key, command_key, token, attempt.fresh.as_ref()?);
-            Some(Recorded::new(attempt, order, plan))
+            let order = LockedOrder::as_claimed(&attempt.whose, attempt.token, attempt.fresh.as_ref()?);
+            Some(Judged::new(attempt, order, plan))
         })
         .collect();
-    let Some(now) = recorded.iter().map(|one| one.order.now).min() else { return Ok(Vec::new()) };
-    let (changes, made) = parts(recorded.iter());
-    let brought = orders::write_all_or_nothing(connection, &changes, made, now).await?;
-    Ok(with_attempts(brought, recorded.iter()))
+    let Some(now) = judged.iter().map(|one| one.order.now).min() else { return Ok(Vec::new()) };
+    let (changes, made) = parts(judged.iter());
+    let whose: Vec<&Whose> = judged.iter().map(|one| &one.attempt.whose).collect();
+    let brought = orders::write_all_or_nothing(connection, &changes, made, &whose, now).await?;
+    Ok(with_attempts(brought, judged.iter()))
 }
 
-/// Records those whose order is free and whose claim holds.
+/// Records those whose order is free and whose claim holds. A token is drawn once: where the order still has it, it is
+/// the order that the claim is for.
 async fn record_held(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
     plan: &Plan,
 ) -> Done<Vec<Option<Brought>>> {
-    let order_keys: Vec<i64> = all.iter().map(|attempt| attempt.order_key).collect();
+    let order_keys: Vec<i64> = all.iter().map(|attempt| attempt.whose.order_key).collect();
     let mut orders: HashMap<i64, LockedOrder> = orders::lock_free(connection, &order_keys)
         .await?
         .into_iter()
         .map(|order| (order.order_key, order))
         .collect();
-    let recorded: Vec<Option<Recorded<'_>>> = all
+    let judged: Vec<Option<Judged<'_>>> = all
         .iter()
         .map(|attempt| {
-            let order = orders.remove(&attempt.order_key)?;
-            order.is_claimed_by(attempt.token).then(|| Recorded::new(attempt, order, plan))
+            let order = orders.remove(&attempt.whose.order_key)?;
+            order.is_claimed_by(attempt.token).then(|| Judged::new(attempt, order, plan))
         })
         .collect();
-    let mut brought = write(connection, recorded.iter().flatten()).await?.into_iter();
-    Ok(recorded.iter().map(|one| one.as_ref().and_then(|_| brought.next())).collect())
+    let mut brought = write(connection, judged.iter().flatten()).await?.into_iter();
+    Ok(judged.iter().map(|one| one.as_ref().and_then(|_| brought.next())).collect())
 }
 
-async fn record_one(connection: &mut PgConnection, attempt: &Attempt, plan: &Plan) -> Done<Brought> {
-    let order = orders::lock(connection, attempt.order_key).await?;
-    let is_late = !order.is_claimed_by(attempt.token);
-    if is_late && attempts::is_recorded(connection, attempt.command_key, attempt.token).await? {
-        return Ok(Brought::default());
+async fn record_one(connection: &mut PgConnection, attempt: &Attempt, plan: &Plan) -> Done<Recorded> {
+    let whose = &attempt.whose;
+    let Some(order) = orders::lock_if_known(connection, whose.order_key).await? else {
+        return Ok(Recorded::Nowhere);
+    };
+    if !whose.is_known(connection).await? {
+        return Ok(Recorded::Nowhere);
     }
-    let recorded = Recorded::new(attempt, order, plan);
-    Ok(write(connection, std::iter::once(&recorded)).await?.pop().unwrap_or_default())
+    let is_late = !order.is_claimed_by(attempt.token);
+    if is_late && attempts::is_recorded(connection, whose.command_key, attempt.token).await? {
+        return Ok(Recorded::Before);
+    }
+    let judged = Judged::new(attempt, order, plan);
+    let brought = write(connection, std::iter::once(&judged)).await?.pop();
+    Ok(Recorded::Now(brought.unwrap_or_default()))
 }
 
 /// An attempt, and what it changes about its locked order.
-struct Recorded<'a> {
+struct Judged<'a> {
     attempt: &'a Attempt,
     order: LockedOrder,
     change: Change,
@@ -185,7 +205,7 @@ struct Recorded<'a> {
     started_at: Time,
 }
 
-impl<'a> Recorded<'a> {
+impl<'a> Judged<'a> {
     fn new(attempt: &'a Attempt, order: LockedOrder, plan: &Plan) -> Self {
         let started_at = order.now.checked_sub_signed(attempt.took).unwrap_or(order.now);
         let claim_held = order.is_claimed_by(attempt.token);
@@ -201,7 +221,7 @@ impl<'a> Recorded<'a> {
 
 async fn write<'a>(
     connection: &mut PgConnection,
-    all: impl Iterator<Item = &'a Recorded<'a>> + Clone,
+    all: impl Iterator<Item = &'a Judged<'a>> + Clone,
 ) -> Done<Vec<Brought>> {
     let (changes, made) = parts(all.clone());
     let brought = write_all(connection, &changes, made).await?;
@@ -210,11 +230,11 @@ async fn write<'a>(
 
 /// What changes, and the attempts that taught it.
 fn parts<'a>(
-    all: impl Iterator<Item = &'a Recorded<'a>> + Clone,
+    all: impl Iterator<Item = &'a Judged<'a>> + Clone,
 ) -> (Vec<(&'a LockedOrder, &'a Change)>, Vec<NewAttempt<'a>>) {
     let changes = all.clone().map(|one| (&one.order, &one.change)).collect();
     let made = all.map(|one| NewAttempt {
-        command_key: one.attempt.command_key,
+        command_key: one.attempt.whose.command_key,
         made: &one.made,
         started_at: one.started_at,
         finished_at: one.order.now,
@@ -223,7 +243,7 @@ fn parts<'a>(
     (changes, made.collect())
 }
 
-fn with_attempts<'a>(mut brought: Vec<Brought>, all: impl Iterator<Item = &'a Recorded<'a>>) -> Vec<Brought> {
+fn with_attempts<'a>(mut brought: Vec<Brought>, all: impl Iterator<Item = &'a Judged<'a>>) -> Vec<Brought> {
     for (one, brought) in all.zip(&mut brought) {
         brought.attempts.push((one.made.kind, one.made.class));
     }
@@ -231,9 +251,9 @@ fn with_attempts<'a>(mut brought: Vec<Brought>, all: impl Iterator<Item = &'a Re
 }
 
 fn whose(order: &LockedOrder, attempt: &Attempt) -> AttemptOf {
-    match attempt.kind {
+    match attempt.whose.kind {
         CommandKind::Payment => AttemptOf::Payment,
-        CommandKind::Refund if order.refund_key == Some(attempt.command_key) => AttemptOf::Refund,
+        CommandKind::Refund if order.refund_key == Some(attempt.whose.command_key) => AttemptOf::Refund,
         CommandKind::Refund => AttemptOf::EarlierRefund,
     }
 }

@@ -11,6 +11,7 @@ use super::{
     notifications::{self, Marked},
     orders,
     tx::answered,
+    whose::Whose,
 };
 use crate::{
     domain::{
@@ -18,7 +19,7 @@ use crate::{
         notification::Notification,
         plan::Plan,
     },
-    flow::ports::{Claim, Reconciled, StoreError},
+    flow::ports::{Claim, ClaimError, Reconciled, StoreError},
 };
 use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl Parked {
 
     /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
     /// it.
-    pub async fn apply(&self, claim: &Claim) -> Result<bool, StoreError> {
+    pub async fn apply(&self, claim: &Claim) -> Result<bool, ClaimError> {
         if claim.fresh.as_ref().is_some_and(|fresh| fresh.nothing_parked) {
             return Ok(false);
         }
@@ -68,14 +69,15 @@ impl Parked {
         if !self.looks.add(order).await? {
             return Ok(false);
         }
+        let whose = Whose::of(claim);
+        // What is parked for an invoice is only ever applied to the order of that invoice, whoever claimed it.
+        let (is_known, _) = whose.is_known_and_holds(&self.inner, claim.token).await?;
+        if !is_known {
+            return Err(self.inner.forgotten());
+        }
         apply_to(&self.inner, claim.order_key).await?;
-        let held: bool = answered!(self.inner.pool, |c| sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM due WHERE order_key = $1 AND token = $2)"
-        )
-        .bind(claim.order_key)
-        .bind(claim.token)
-        .fetch_one(c))?;
-        Ok(!held)
+        let (is_known, holds) = whose.is_known_and_holds(&self.inner, claim.token).await?;
+        if is_known { Ok(!holds) } else { Err(self.inner.forgotten()) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections and their limits. Nothing connects before it is used, and nothing exits because Postgres
 //! is away.
 
+use super::renew;
 use crate::{config::Database, flow::ports::StoreError};
 use secrecy::ExposeSecret;
 use sqlx::{
@@ -62,6 +63,9 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
         .test_before_acquire(false)
         .before_acquire(|connection, is| {
             Box::pin(async move {
+                if renew::is_older(is.age) {
+                    return Ok(false);
+                }
                 if is.idle_for > UNTRIED_MAX {
                     connection.ping().await?;
                 }

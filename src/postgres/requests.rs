@@ -8,6 +8,7 @@ use crate::domain::{command::StoredRequest, money::Rupiah};
 use sqlx::{FromRow, PgConnection};
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 #[derive(FromRow)]
 struct RequestRow {
@@ -18,22 +19,23 @@ struct RequestRow {
     client_id: String,
     base_url: String,
     request_body: Vec<u8>,
+    birth: Uuid,
 }
 
-/// Reads a command's request as it was stored with its claim.
+/// Reads a command's request as it was stored with its claim, and the birth of that.
 pub(super) async fn read(
     connection: &mut PgConnection,
     command_key: i64,
     amount: Rupiah,
-) -> Done<StoredRequest> {
+) -> Done<(StoredRequest, Uuid)> {
     let row: RequestRow = sqlx::query_as(
-        "SELECT merchant, kind, invoice_number, request_id, client_id, base_url, request_body
+        "SELECT merchant, kind, invoice_number, request_id, client_id, base_url, request_body, birth
          FROM commands WHERE key = $1",
     )
     .bind(command_key)
     .fetch_one(connection)
     .await?;
-    Ok(StoredRequest {
+    let request = StoredRequest {
         merchant: merchant(&row.merchant)?,
         kind: command_kind(&row.kind)?,
         invoice_number: invoice_number(&row.invoice_number)?,
@@ -42,7 +44,8 @@ pub(super) async fn read(
         client_id: row.client_id,
         base_url: row.base_url,
         body: row.request_body,
-    })
+    };
+    Ok((request, row.birth))
 }
 
 /// What the database's clock says will be `left` from now, on this machine's clock. `asked_at` was

@@ -29,6 +29,7 @@ use uuid::Uuid;
 /// What the caller has a permit for, and how long an attempt may take.
 struct Wanted {
     order_key: i64,
+    merchant: MerchantName,
     kind: AttemptKind,
     lease: Duration,
     asked_at: Instant,
@@ -36,7 +37,8 @@ struct Wanted {
 
 /// Takes on what a due order needs, unless another did.
 pub(super) async fn take(inner: &Arc<Inner>, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
-    let wanted = Wanted { order_key: due.order_key, kind: due.kind, lease, asked_at: Instant::now() };
+    let DueOrder { order_key, merchant, kind } = due.clone();
+    let wanted = Wanted { order_key, merchant, kind, lease, asked_at: Instant::now() };
     let judge = Arc::clone(inner);
     let (taken, brought) =
         inner.transaction(move |c| Box::pin(async move { take_one(c, &judge, &wanted).await })).await?;
@@ -49,6 +51,10 @@ async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted)
     let Some(order) = orders::lock_free(connection, &[wanted.order_key]).await?.pop() else {
         return Ok(gone);
     };
+    // Listed before the database went back in time, its key may be another's by now: the permit is for its merchant.
+    if order.record.merchant != wanted.merchant {
+        return Ok(gone);
+    }
     let Some(due) = order.due.clone().filter(|due| due.at <= order.now) else { return Ok(gone) };
     let (record, lost) = as_found(&order, &due);
     keep_lost(connection, &order, &due, lost.as_ref()).await?;
@@ -90,7 +96,7 @@ pub(super) async fn inquire_now(
                     return Ok((None, Brought::default()));
                 };
                 let kind = AttemptKind::Inquiry;
-                let wanted = Wanted { order_key: order.order_key, kind, lease, asked_at };
+                let wanted = Wanted { order_key: order.order_key, merchant, kind, lease, asked_at };
                 let (claim, brought) = ask(c, &judge, &order, &wanted).await?;
                 Ok((Some(claim), brought))
             })
@@ -119,12 +125,14 @@ async fn ask(
         }
     }
     let command_key = order.command_to_ask_about();
+    let (request, birth) = requests::read(connection, command_key, order.record.amount).await?;
     let claim = Claim {
         order_key: order.order_key,
         command_key,
         kind: AttemptKind::Inquiry,
         token: Uuid::new_v4(),
-        request: Arc::new(requests::read(connection, command_key, order.record.amount).await?),
+        birth,
+        request: Arc::new(request),
         lease_ends: wanted.asked_at + wanted.lease,
         sends_end: wanted.asked_at,
         traceparent: order.traceparent_of(command_key),
@@ -177,12 +185,14 @@ async fn grant(
     let claim = Some((token, now));
     let new = NewDue { order_key: order.order_key, merchant: &record.merchant, due: &due, claim };
     Writes { due: vec![new], ..Writes::default() }.write(connection).await?;
+    let (request, birth) = requests::read(connection, command_key, record.amount).await?;
     Ok(Claim {
         order_key: order.order_key,
         command_key,
         kind,
         token,
-        request: Arc::new(requests::read(connection, command_key, record.amount).await?),
+        birth,
+        request: Arc::new(request),
         lease_ends: instant(wanted.asked_at, lease_end - now),
         sends_end: instant(wanted.asked_at, sends_end.map_or(chrono::TimeDelta::zero(), |end| end - now)),
         traceparent: order.traceparent_of(command_key),

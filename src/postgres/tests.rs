@@ -6,6 +6,7 @@ mod claims;
 mod connections;
 mod evidence;
 mod follow_up;
+mod forgotten;
 mod interleaved;
 mod model;
 mod notifications;

@@ -8,6 +8,7 @@ use super::{
     error::{Done, Undone},
     events::{self, NewEvent},
     rows::{storable, stored_count},
+    whose::Whose,
 };
 use crate::{
     domain::{
@@ -58,7 +59,7 @@ pub(super) struct Moved<'a> {
 /// or another outcome, changes nothing, and is counted. Orders are updated first, since who waits for whom is
 /// decided by their rows.
 macro_rules! write_and_count {
-    ($those:literal, $only_if:literal) => {
+    ($more:literal, $named:literal, $those:literal, $only_if:literal) => {
         concat!(
             "
     WITH told AS (
@@ -97,9 +98,13 @@ macro_rules! write_and_count {
         FROM (SELECT n.*
               FROM unnest($26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::timestamptz[],
                           $31::integer[], $32::boolean[], $33::boolean[], $34::boolean[], $35::text[], $36::text[],
-                          $37::integer[])
+                          $37::integer[]",
+            $more,
+            ")
                    AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
-                         doku_status, evidence, checks_made) ",
+                         doku_status, evidence, checks_made",
+            $named,
+            ") ",
             $those,
             ") AS n
         WHERE o.order_key = n.order_key AND o.revision = n.revision
@@ -121,12 +126,21 @@ macro_rules! write_and_count {
     };
 }
 
-const WRITE: &str = write_and_count!("", "");
+const WRITE: &str = write_and_count!("", "", "", "");
 
-/// The same, undone where it does not find what it rests on, or the database's clock far from where it is
+/// The same for first claims, undone where it does not find what it rests on, or the database's clock far from where it is
 /// believed to be. An order that somebody holds is not waited for: all others would wait too.
+///
+/// A revision of 0 says that nobody wrote to the order, not whose it is: under the same keys another's may stand. So
+/// the order, and the claim of its payment, are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
-    "JOIN orders f ON f.order_key = n.order_key FOR UPDATE OF f SKIP LOCKED",
+    ", $50::bigint[], $51::text[], $52::text[], $53::uuid[]",
+    ", payment, merchant, request_id, birth",
+    "JOIN orders f ON f.order_key = n.order_key AND f.payment = n.payment
+         WHERE EXISTS (SELECT FROM commands b
+                       WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
+                         AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
+         FOR UPDATE OF f SKIP LOCKED",
     "WHERE all_or_nothing(moved = $47 AND progressed = $48
                           AND jenius_now() BETWEEN $49 - interval '0.5 s' AND $49 + interval '0.5 s')"
 );
@@ -141,18 +155,27 @@ impl Writes<'_> {
 
     /// Writes all of it about orders that nobody has locked, or nothing: each of `orders` is among those that
     /// move, and every write of another raises their revision. Raced: one of them is not as it was read, and
-    /// all are to be read again.
+    /// all are to be read again. `whose`: their claims, in the same order.
     pub async fn write_or_nothing(
         &self,
-        orders: usize,
+        whose: &[&Whose],
         now: Time,
         connection: &mut PgConnection,
     ) -> Done<()> {
-        if self.orders.len() != orders {
+        let is_of_each = self.orders.iter().map(|m| m.order_key).eq(whose.iter().map(|w| w.order_key));
+        if !is_of_each {
             return Err(Undone::Raced);
         }
-        let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(orders));
-        statement.bind(stored_length(self.commands.len())).bind(now).fetch_one(connection).await?;
+        let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(whose.len()));
+        statement
+            .bind(stored_length(self.commands.len()))
+            .bind(now)
+            .bind(whose.iter().map(|w| w.command_key).collect::<Vec<_>>())
+            .bind(whose.iter().map(|w| w.merchant.as_str()).collect::<Vec<_>>())
+            .bind(whose.iter().map(|w| w.request_id.as_str()).collect::<Vec<_>>())
+            .bind(whose.iter().map(|w| w.birth).collect::<Vec<_>>())
+            .fetch_one(connection)
+            .await?;
         Ok(())
     }
 

@@ -65,7 +65,7 @@ pub fn read_command(
         trace: trace(&envelope),
     };
     let body = request_body(kind, &mut data, envelope.data)?;
-    Ok(Incoming { command, data, body, violations })
+    Ok(Incoming { command, data, body, violations, came_before: 0 })
 }
 
 /// A CloudEvent in structured mode, its `data` still text.

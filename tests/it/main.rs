@@ -42,3 +42,4 @@ mod senders;
 mod starting;
 mod tls;
 mod traces;
+mod went_back;

@@ -35,11 +35,11 @@ const CLAIM: &str = "
     command AS (
         INSERT INTO commands (key, source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                               received_at, request_id, client_id, base_url, request_body, claimed_at,
-                              sends_end_at, expires_at, published_at)
+                              sends_end_at, expires_at, published_at, birth)
         OVERRIDING SYSTEM VALUE
         SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
                now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at,
-               published_at
+               published_at, token
         FROM asked),
     opened AS (
         INSERT INTO orders (order_key, merchant, invoice_number, amount, state, state_since, payment, created_at)

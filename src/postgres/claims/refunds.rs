@@ -53,9 +53,9 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     let inserted: Option<(i64, Time)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
-                               sends_end_at, expires_at, published_at)
+                               sends_end_at, expires_at, published_at, birth)
          VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
-                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15)
+                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16)
          ON CONFLICT (source, id) DO NOTHING
          RETURNING key, sends_end_at",
     )
@@ -74,6 +74,7 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     .bind(micros(new.budget))
     .bind(command.expires_at)
     .bind(command.published_at)
+    .bind(new.token)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };

@@ -16,6 +16,7 @@ use crate::{
         due::NewDue,
         error::Done,
         events::{self, NewEvent},
+        whose::Whose,
         writes::{Moved, Progressed, Writes},
     },
 };
@@ -56,15 +57,17 @@ pub(in crate::postgres) async fn write_all<'a>(
     Ok(brought)
 }
 
-/// The same about orders that nobody has locked, or nothing where one of them is not as it was read.
+/// The same about orders that nobody has locked, as their first claims left them, or nothing where one of them is not
+/// so any more. `whose`: these claims, as many.
 pub(in crate::postgres) async fn write_all_or_nothing<'a>(
     connection: &mut PgConnection,
     all: &[(&'a LockedOrder, &'a Change)],
     attempts: Vec<NewAttempt<'a>>,
+    whose: &[&Whose],
     now: Time,
 ) -> Done<Vec<Brought>> {
     let (writes, brought) = all_that_follows(all, attempts)?;
-    writes.write_or_nothing(all.len(), now, connection).await?;
+    writes.write_or_nothing(whose, now, connection).await?;
     Ok(brought)
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    flow::ports::{StoreError, Taken},
-    postgres::orders,
+    flow::ports::{ClaimError, StoreError, Taken},
+    postgres::{orders, whose::Whose},
 };
 use chrono::TimeDelta;
 
@@ -56,8 +56,7 @@ async fn a_first_claim_knows_its_order_as_it_is_stored() {
     on_a_database(|db| async move {
         let claim = db.claim(payment("1", "INV-1")).await;
         let fresh = claim.fresh.as_ref().expect("a first claim");
-        let believed =
-            orders::LockedOrder::as_claimed(claim.order_key, claim.command_key, claim.token, fresh);
+        let believed = orders::LockedOrder::as_claimed(&Whose::of(&claim), claim.token, fresh);
         let order_key = claim.order_key;
         let stored = db
             .store
@@ -157,7 +156,7 @@ async fn no_change_without_its_event() {
         .await
         .unwrap();
         let refused = db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await;
-        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert!(matches!(refused, Err(ClaimError::Store(StoreError::Refused(_)))), "{refused:?}");
         assert_eq!(db.state().await, "submitting");
         assert_eq!(db.number("SELECT count(*) FROM commands WHERE outcome IS NULL").await, 1);
         assert_eq!(db.number("SELECT count(*) FROM attempts").await, 0);

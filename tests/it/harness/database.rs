@@ -66,10 +66,40 @@ impl Database {
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(words).fetch_optional(&self.pool).await.unwrap()
     }
 
+    /// Keeps a copy of it as it is now. Whoever is connected loses the connection.
+    pub async fn back_up(&self) {
+        let name = &self.name;
+        self.disconnect().await;
+        self.as_admin(&format!("CREATE DATABASE {name}_backup TEMPLATE {name}")).await;
+        self.as_admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+    }
+
+    /// Puts that copy in its place, under whoever uses it.
+    pub async fn go_back(&self) {
+        let name = &self.name;
+        self.disconnect().await;
+        self.as_admin(&format!("ALTER DATABASE {name} RENAME TO {name}_lost")).await;
+        self.as_admin(&format!("ALTER DATABASE {name}_backup RENAME TO {name}")).await;
+    }
+
+    async fn disconnect(&self) {
+        let name = &self.name;
+        self.as_admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+        let end =
+            format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'");
+        self.as_admin(&end).await;
+    }
+
+    async fn as_admin(&self, sql: &str) {
+        let mut admin = PgConnection::connect(self.server.as_str()).await.unwrap();
+        admin.execute(sqlx::AssertSqlSafe(sql.to_owned())).await.unwrap();
+        admin.close().await.unwrap();
+    }
+
     pub async fn drop(self) {
         self.pool.close().await;
-        let mut admin = PgConnection::connect(self.server.as_str()).await.unwrap();
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        admin.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        for of_it in ["", "_backup", "_lost"] {
+            self.as_admin(&format!("DROP DATABASE IF EXISTS {}{of_it} WITH (FORCE)", self.name)).await;
+        }
     }
 }

@@ -1,0 +1,172 @@
+//! Claims that the database does not know any more: it went back in time, and gave their keys to others, or to nobody.
+
+use super::*;
+use crate::flow::ports::{ClaimError, OperatorStore, Taken};
+
+/// As a restored backup from before the first claim: nothing is there, and the keys start again.
+async fn go_back(db: &Db) {
+    db.execute(
+        "SET session_replication_role = replica;
+         DELETE FROM attempts; DELETE FROM outbox; DELETE FROM events; DELETE FROM due; DELETE FROM orders;
+         DELETE FROM commands;
+         RESET session_replication_role;
+         ALTER TABLE commands ALTER COLUMN key RESTART;
+         ALTER TABLE orders ALTER COLUMN order_key RESTART",
+    )
+    .await
+    .unwrap();
+}
+
+/// What stands under the keys afterwards: nothing, another's order, or the same one claimed again.
+async fn and_then(db: &Db, invoice: Option<&str>) -> Option<Claim> {
+    go_back(db).await;
+    match invoice {
+        Some(invoice) => Some(db.claim(payment("later", invoice)).await),
+        None => None,
+    }
+}
+
+const EVERYTHING: &str =
+    "SELECT coalesce(string_agg(row(c.*)::text || row(o.*)::text || row(d.*)::text, ''), '')
+                              || (SELECT count(*) FROM events)::text || (SELECT count(*) FROM attempts)::text
+                              || (SELECT count(*) FROM outbox)::text
+                          FROM commands c JOIN orders o ON o.payment = c.key JOIN due d USING (order_key)";
+
+const AFTERWARDS: [Option<&str>; 3] = [None, Some("INV-2"), Some("INV-1")];
+
+async fn writes_nothing(db: &Db, claim: &Claim, what: &str) {
+    let before = db.text(EVERYTHING).await;
+    for learned in [accepted("SUCCESS"), in_doubt(), not_acted(), reported("SUCCESS", 50_000)] {
+        let recorded = db.store.record(claim, &learned, Duration::ZERO).await;
+        assert!(matches!(recorded, Err(ClaimError::Forgotten)), "{what}: {recorded:?}");
+    }
+    let given_back = db.store.give_back(claim).await;
+    assert!(matches!(given_back, Err(ClaimError::Forgotten)), "{what}: {given_back:?}");
+    assert_eq!(db.text(EVERYTHING).await, before, "{what}");
+}
+
+#[tokio::test]
+async fn a_first_claims_answer_lands_on_no_other_order() {
+    for invoice in AFTERWARDS {
+        on_a_database(|db| async move {
+            let claim = db.claim(payment("1", "INV-1")).await;
+            let other = and_then(&db, invoice).await;
+            if let Some(other) = &other {
+                assert_eq!((other.order_key, other.command_key), (claim.order_key, claim.command_key));
+            }
+            writes_nothing(&db, &claim, &format!("{invoice:?}")).await;
+            // Who claimed it last still holds it.
+            if let Some(other) = other {
+                db.store.record(&other, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
+                assert_eq!(db.state().await, "awaiting_payment");
+            }
+        })
+        .await;
+    }
+}
+
+/// Recorded together with others whose claims are known, it takes nothing from them.
+#[tokio::test]
+async fn one_forgotten_claim_among_others_is_told_apart() {
+    on_a_database(|db| async move {
+        let forgotten = db.claim(payment("1", "INV-1")).await;
+        go_back(&db).await;
+        let mut known = Vec::new();
+        for n in 2..12 {
+            known.push(db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await);
+        }
+        let learned = accepted("PENDING");
+        let record = |claim| db.store.record(claim, &learned, Duration::ZERO);
+        let all = std::iter::once(&forgotten).chain(&known);
+        let recorded = futures_util::future::join_all(all.map(record)).await;
+        assert!(matches!(recorded[0], Err(ClaimError::Forgotten)), "{:?}", recorded[0]);
+        for recorded in &recorded[1..] {
+            assert!(recorded.is_ok(), "{recorded:?}");
+        }
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'awaiting_payment'").await, 10);
+        assert_eq!(db.number("SELECT count(*) FROM attempts").await, 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_follow_up_took_on_is_forgotten_as_well() {
+    for invoice in AFTERWARDS {
+        on_a_database(|db| async move {
+            let first = db.claim(payment("1", "INV-1")).await;
+            db.store.record(&first, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+            db.jump(120).await;
+            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+            let Taken::Attempt(claim) = db.store.take(&due, LEASE).await.unwrap() else {
+                panic!("nothing to inquire")
+            };
+            and_then(&db, invoice).await;
+            writes_nothing(&db, &claim, &format!("{invoice:?}")).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_asked_is_forgotten_as_well() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        let asked = db
+            .store
+            .inquire_now(&merchant(), &InvoiceNumber::parse("INV-1").unwrap(), LEASE)
+            .await
+            .unwrap()
+            .unwrap();
+        and_then(&db, Some("INV-2")).await;
+        writes_nothing(&db, &asked, "orders check").await;
+    })
+    .await;
+}
+
+/// The order is older than the backup, its refund is not.
+#[tokio::test]
+async fn a_refunds_answer_is_forgotten_with_its_claim() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        let claim = db.claim(refund("2", "INV-1")).await;
+        db.execute(
+            "SET session_replication_role = replica;
+             UPDATE orders SET state = 'paid', refund = NULL;
+             DELETE FROM due; DELETE FROM commands WHERE kind = 'refund';
+             RESET session_replication_role;
+             ALTER TABLE commands ALTER COLUMN key RESTART WITH 2",
+        )
+        .await
+        .unwrap();
+        let other = db.claim(refund("3", "INV-1")).await;
+        assert_eq!((other.order_key, other.command_key), (claim.order_key, claim.command_key));
+        writes_nothing(&db, &claim, "a refund").await;
+        assert_eq!(db.state().await, "refunding");
+    })
+    .await;
+}
+
+/// A look for what is parked decides nothing for a claim that is gone.
+#[tokio::test]
+async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided() {
+    for invoice in AFTERWARDS {
+        on_a_database(|db| async move {
+            let claim = db.claim(payment("1", "INV-1")).await;
+            db.store.give_back(&claim).await.unwrap();
+            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+            let Taken::Attempt(claim) = db.store.take(&due, LEASE).await.unwrap() else {
+                panic!("nothing to send")
+            };
+            and_then(&db, invoice).await;
+            db.execute(
+                "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount)
+                 VALUES ('default', 'INV-1', 'r', 'SUCCESS', '50000')",
+            )
+            .await
+            .unwrap();
+            let looked = db.store.apply_parked(&claim).await;
+            assert!(matches!(looked, Err(ClaimError::Forgotten)), "{invoice:?}: {looked:?}");
+        })
+        .await;
+    }
+}

@@ -1,0 +1,70 @@
+//! The database goes back in time, as after a failover to a standby that had lost the last commits: claims are gone, and
+//! their keys are given to other orders. What DOKU was asked meanwhile is still true.
+
+use crate::harness::{World, commands, eventually, payment};
+use jenius_pay::{app::Role, sandbox::Faults};
+
+const PAYMENTS: i64 = 12;
+
+async fn are_asked(world: &World, attempts: i64) {
+    eventually("every claim to be committed", async || {
+        (world.database.count("SELECT count(*) FROM due WHERE token IS NOT NULL").await == attempts)
+            .then_some(())
+    })
+    .await;
+}
+
+async fn forgotten(world: &World) -> u64 {
+    let page = world.admin("/metrics").await.1;
+    let line = page.lines().find(|line| line.starts_with("jenius_claims_forgotten_total "));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Workers hold the answers of claims that are gone, and the same keys belong to others by the time they come.
+async fn answers_land_on_no_other_order_and_deliveries_are_kept(trust_response: bool) {
+    let setting = World::with().without_service().set("DOKU__TIMEOUT_MS", 20_000);
+    let mut world = setting.set("DOKU__TRUST_RESPONSE", trust_response).build().await;
+    world.database.back_up().await;
+    world.start(&Role::ALL).await;
+    // Long enough that every claim is committed, and lost, before its answer comes.
+    world.sandbox.set_faults(Faults { latency_ms: 8_000, ..Faults::default() }).unwrap();
+    let lost: Vec<String> = (0..PAYMENTS).map(|_| world.invoice()).collect();
+    for invoice in &lost {
+        world.publish(&payment(invoice)).await;
+    }
+    are_asked(&world, PAYMENTS).await;
+    world.database.go_back().await;
+    let others: Vec<String> = (0..PAYMENTS).map(|_| world.invoice()).collect();
+    for invoice in &others {
+        world.publish(&commands::payment_with(invoice, "failed")).await;
+    }
+    are_asked(&world, PAYMENTS).await;
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    for invoice in &lost {
+        world.event(invoice, "order.paid").await;
+        assert_eq!(world.told(invoice), ["payment.accepted", "order.paid"]);
+    }
+    for invoice in &others {
+        world.event(invoice, "payment.declined").await;
+        assert_eq!(world.told(invoice), ["payment.declined"]);
+        assert_eq!(world.order(invoice).await["attempts"].as_array().unwrap().len(), 1);
+    }
+    assert!(forgotten(&world).await >= PAYMENTS as u64);
+    let ledger = world.sandbox.ledger();
+    assert!(lost.iter().all(|invoice| ledger.charges_of(invoice).count() == 1));
+    eventually("all deliveries to be acked", async || {
+        (world.broker.depth("payments").await == 0).then_some(())
+    })
+    .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_whose_claim_is_gone_lands_on_no_other_order_and_its_delivery_is_claimed_anew() {
+    answers_land_on_no_other_order_and_deliveries_are_kept(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_answer_whose_claim_is_gone_pays_no_other_order() {
+    answers_land_on_no_other_order_and_deliveries_are_kept(true).await;
+}
