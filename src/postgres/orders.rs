@@ -139,10 +139,11 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
                 c.failed_inquiries, c.contradictions, c.outcome,
                 c.published_at,
                 d.kind AS due_kind, d.at AS due_at, d.token AS due_token, d.claimed_at AS due_claimed_at,
+                d.stranded_at IS NOT NULL AS is_stranded,
                 (SELECT jenius_now()) AS now
          FROM unnest($1::bigint[], $2::bigint[]) AS of (order_key, command_key)
          JOIN commands c ON c.key = of.command_key
-         LEFT JOIN LATERAL (SELECT kind, at, token, claimed_at FROM due
+         LEFT JOIN LATERAL (SELECT kind, at, token, claimed_at, stranded_at FROM due
                             WHERE order_key = of.order_key OFFSET 0) d ON true",
     )
     .bind(&order_keys)
@@ -190,6 +191,7 @@ fn due_of(row: &PgRow) -> Done<Option<DueRow>> {
         at: row.try_get("due_at")?,
         token: row.try_get("due_token")?,
         claimed_at: row.try_get("due_claimed_at")?,
+        is_stranded: row.try_get("is_stranded")?,
     }))
 }
 
@@ -204,6 +206,7 @@ impl LockedOrder {
             at: fresh.claimed_at,
             token: Some(token),
             claimed_at: Some(fresh.claimed_at),
+            is_stranded: false,
         };
         Self {
             order_key: whose.order_key,

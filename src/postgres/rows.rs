@@ -119,6 +119,16 @@ pub(super) struct DueRow {
     pub at: Time,
     pub token: Option<Uuid>,
     pub claimed_at: Option<Time>,
+    /// Nobody here has its account: its budget stands still, until `stranded` lets it go.
+    pub is_stranded: bool,
+}
+
+impl DueRow {
+    /// Whether its time has come. What is stranded waits for its account, whatever the time: whoever took it on
+    /// would forget how long its budget stood still.
+    pub fn has_come(&self, now: Time) -> bool {
+        self.at <= now && !self.is_stranded
+    }
 }
 
 pub(super) fn merchant(text: &str) -> Result<MerchantName, StoreError> {

@@ -55,7 +55,7 @@ async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted)
     if order.record.merchant != wanted.merchant {
         return Ok(gone);
     }
-    let Some(due) = order.due.clone().filter(|due| due.at <= order.now) else { return Ok(gone) };
+    let Some(due) = order.due.clone().filter(|due| due.has_come(order.now)) else { return Ok(gone) };
     let (record, lost) = as_found(&order, &due);
     keep_lost(connection, &order, &due, lost.as_ref()).await?;
     let lost = lost.map(|made| (made.kind, made.class));
@@ -114,7 +114,7 @@ async fn ask(
     order: &LockedOrder,
     wanted: &Wanted,
 ) -> Done<(Claim, Brought)> {
-    if let Some(due) = order.due.as_ref().filter(|due| due.at <= order.now) {
+    if let Some(due) = order.due.as_ref().filter(|due| due.has_come(order.now)) {
         let (record, lost) = as_found(order, due);
         if inner.plan.next(&record, order.now) == Next::Inquire {
             keep_lost(connection, order, due, lost.as_ref()).await?;
