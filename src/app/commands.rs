@@ -34,7 +34,7 @@ impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
         }
         incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
         // A publisher may set the count; only the broker sets the flag.
-        incoming.came_before = if delivery.redelivered { delivery.delivery_count.max(1) } else { 0 };
+        incoming.command.came_before = if delivery.redelivered { delivery.delivery_count.max(1) } else { 0 };
         let span = self.span(&mut incoming);
         span.around(self.worker.process(incoming)).await
     }

@@ -9,7 +9,7 @@ use super::{
     learned::*,
     money::{ReportedAmount, Rupiah},
     order::{OrderState, ReviewCause},
-    plan::{CheckPlan, Next, Plan},
+    plan::{CheckPlan, Due, Next, Plan},
     record::{Announced, Change, DueChange, OrderRecord, Progress},
     retry::RetryPolicy,
 };
@@ -265,6 +265,29 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
     let answer = send(SendFinding::Accepted { status: "PENDING".to_owned() });
     let (change, _) = lost.after_send(AttemptOf::Payment, &answer, late, &plan());
     assert_eq!(change.order.state, OrderState::AwaitingPayment);
+}
+
+/// A frozen worker brings it when nobody asks any more: its customer may have paid.
+#[test]
+fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
+    let late = AttemptTime { started_at: seconds(0), now: seconds(2000), claim_held: false, chance: 0.5 };
+    let answer = SendLearned {
+        finding: SendFinding::Accepted { status: "SUCCESS".to_owned() },
+        http_status: Some(200),
+        retry_after: None,
+        health: Health::Well,
+    };
+    for state in OrderState::ALL {
+        let before = OrderRecord { state, ..order(CommandKind::Payment) };
+        let (change, _) = before.after_send(AttemptOf::Payment, &answer, late, &plan());
+        let is_ended = [OrderState::Abandoned, OrderState::Failed, OrderState::Expired].contains(&state);
+        if is_ended {
+            assert_eq!((change.order.state, change.events.len()), (state, 0));
+            assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(2060)))), "{state:?}");
+        } else if change.order.state == state {
+            assert_eq!(change.due, DueChange::Keep, "{state:?}");
+        }
+    }
 }
 
 #[test]

@@ -97,9 +97,21 @@ pub struct Command {
     pub digest: [u8; 32],
     /// No send starts after it.
     pub expires_at: Option<Time>,
-    /// By its sender's clock: nothing is decided by it.
+    /// By its sender's clock.
     pub published_at: Option<Time>,
+    /// How often the broker delivered it before; 0 where it does not say so.
+    pub came_before: u64,
     pub trace: TraceContext,
+}
+
+impl Command {
+    /// Whether it may have been sent under a claim that the store has forgotten: it was delivered before, or is older than
+    /// the last time that the database went back. By its `expirytime` alone, such a command must not be called
+    /// unsent.
+    pub fn may_have_been_sent(&self, restored_at: Option<Time>) -> bool {
+        let is_older = self.published_at.zip(restored_at).is_some_and(|(published, back)| published <= back);
+        self.came_before > 0 || is_older
+    }
 }
 
 /// What is right about a command whose fields keep every rule.

@@ -195,12 +195,12 @@ pub fn refund() -> Incoming {
             digest: [0; 32],
             expires_at: None,
             published_at: None,
+            came_before: 0,
             trace: TraceContext::default(),
         },
         data: Document::Object(vec![("order".to_owned(), Document::Object(order))]),
         body: Vec::new(),
         violations: Vec::new(),
-        came_before: 0,
     }
 }
 

@@ -57,8 +57,6 @@ pub struct Incoming {
     pub body: Vec<u8>,
     /// What is wrong with the attributes; what is wrong with `data` is judged in the flow.
     pub violations: Vec<Violation>,
-    /// How often the broker delivered it before; 0 where it does not say so.
-    pub came_before: u64,
 }
 
 /// A command that keeps every rule, and the request it makes.

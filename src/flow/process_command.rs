@@ -46,7 +46,7 @@ pub struct Worker<S, G> {
 impl<S: Store, G: Gateway> Worker<S, G> {
     /// Brings one command as far as one attempt can.
     pub async fn process(&self, incoming: Incoming) -> Disposition {
-        let came_before = incoming.came_before;
+        let came_before = incoming.command.came_before;
         // 1 Judge: nothing that breaks a rule goes further.
         let account = |merchant: &MerchantName| self.attempts.gateway.account(merchant);
         let new = match judge(incoming, account, &self.rules, self.budgets) {
@@ -124,7 +124,7 @@ pub fn judge(
     rules: &Rules,
     budgets: Budgets,
 ) -> Result<NewCommand, Box<Rejection>> {
-    let Incoming { command, data, body, violations, came_before: _ } = incoming;
+    let Incoming { command, data, body, violations } = incoming;
     let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
     let Some(account) = account else {
         let unknown = Violation {

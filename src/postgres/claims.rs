@@ -129,8 +129,9 @@ async fn not_claimed(connection: &mut PgConnection, asked: &Asked) -> Done<Claim
         return Ok(answer);
     }
     let new = &asked.new;
-    let now = rejections::now(connection).await?;
-    if let Some(expired) = rejections::expired(&new.command, now) {
+    let moment = rejections::moment(connection).await?;
+    let now = moment.now;
+    if let Some(expired) = rejections::expired(&new.command, &moment) {
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
     match invoice_used(connection, &new.order).await? {
@@ -186,6 +187,8 @@ struct Granted {
 impl Granted {
     fn claimed(&self, asked: &Asked, fresh: Option<Arc<FreshOrder>>) -> Claimed {
         match asked.new.lease {
+            // What may have been sent under a claim that is gone, and must not be sent any more: it is asked about.
+            _ if self.sends_end_at <= self.now => Claimed::Deferred,
             Some(lease) => Claimed::Ours(Box::new(self.claim(asked, self.now + lease, fresh))),
             None => Claimed::Deferred,
         }

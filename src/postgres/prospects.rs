@@ -31,8 +31,8 @@ async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) 
     if let Some(known) = seen_before(connection, command).await? {
         return Ok(known);
     }
-    let now = rejections::now(connection).await?;
-    let refused = match rejections::expired(command, now) {
+    let moment = rejections::moment(connection).await?;
+    let refused = match rejections::expired(command, &moment) {
         Some(expired) => Some(expired),
         None => refused_by_order(connection, command.kind, order).await?,
     };
@@ -57,8 +57,8 @@ async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<Pr
     if let Some(known) = seen_before(connection, &rejection.command).await? {
         return Ok(known);
     }
-    let now = rejections::now(connection).await?;
-    Ok(Prospect::Rejected(rejections::ranked(rejection, now)))
+    let moment = rejections::moment(connection).await?;
+    Ok(Prospect::Rejected(rejections::ranked(rejection, &moment)))
 }
 
 async fn seen_before(connection: &mut PgConnection, command: &Command) -> Done<Option<Prospect>> {

@@ -71,21 +71,30 @@ async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) ->
     if let Some(known) = find(connection, &command.identity).await? {
         return answer_known(connection, command, &known).await;
     }
-    let now = now(connection).await?;
-    store(connection, command, &ranked(&rejection, now), now).await
+    let moment = moment(connection).await?;
+    store(connection, command, &ranked(&rejection, &moment), moment.now).await
 }
 
 /// A command that has expired is told so, and no more, unless nobody knows its merchant.
-pub(super) fn ranked(rejection: &Rejection, now: Time) -> Vec<Violation> {
+pub(super) fn ranked(rejection: &Rejection, moment: &Moment) -> Vec<Violation> {
     let merchant_unknown = rejection.violations.iter().any(|v| v.code == Code::MerchantUnknown);
-    match expired(&rejection.command, now).filter(|_| !merchant_unknown) {
+    match expired(&rejection.command, moment).filter(|_| !merchant_unknown) {
         Some(expired) => vec![expired],
         None => rejection.violations.clone(),
     }
 }
 
-pub(super) async fn now(connection: &mut PgConnection) -> Done<Time> {
-    Ok(sqlx::query_scalar("SELECT jenius_now()").fetch_one(connection).await?)
+/// When something is judged.
+#[derive(FromRow)]
+pub(super) struct Moment {
+    pub now: Time,
+    /// When the database last went back in time, as far as it was told.
+    pub restored_at: Option<Time>,
+}
+
+pub(super) async fn moment(connection: &mut PgConnection) -> Done<Moment> {
+    let moment = "SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at";
+    Ok(sqlx::query_as(moment).fetch_one(connection).await?)
 }
 
 pub(super) async fn find(connection: &mut PgConnection, identity: &Identity) -> Done<Option<KnownCommand>> {
@@ -111,7 +120,7 @@ pub(super) async fn answer_known(
         }
         return Ok(Claimed::Duplicate);
     }
-    let now = now(connection).await?;
+    let now = moment(connection).await?.now;
     let told = events::of_rejection(command, &[conflict()], now)?;
     Writes { events: vec![told], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
@@ -121,10 +130,12 @@ pub(super) fn conflict() -> Violation {
     violation(Code::IdentityConflict, "id", "a new id: the command that first had this one is another")
 }
 
-/// Whether the command's `expirytime` had passed.
-pub(super) fn expired(command: &Command, now: Time) -> Option<Violation> {
-    let passed = command.expires_at.is_some_and(|at| at <= now);
-    passed.then(|| violation(Code::CommandExpired, "expirytime", "a time after the command is first seen"))
+/// Whether the command's `expirytime` had passed when it was first seen.
+pub(super) fn expired(command: &Command, moment: &Moment) -> Option<Violation> {
+    let passed = command.expires_at.is_some_and(|at| at <= moment.now);
+    let is_first_seen = !command.may_have_been_sent(moment.restored_at);
+    (passed && is_first_seen)
+        .then(|| violation(Code::CommandExpired, "expirytime", "a time after the command is first seen"))
 }
 
 /// Stores a command that breaks a rule, with its event.

@@ -247,6 +247,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             digest: [7; 32],
             expires_at: None,
             published_at: None,
+            came_before: 0,
             trace: TraceContext { traceparent: Some("00-aa-bb-01".to_owned()), tracestate: None },
         },
         order: Order { merchant: merchant(), invoice_number: invoice_number.clone(), amount },

@@ -62,10 +62,11 @@ pub fn read_command(
         digest: digest(&data)?,
         expires_at,
         published_at: published(&envelope),
+        came_before: 0,
         trace: trace(&envelope),
     };
     let body = request_body(kind, &mut data, envelope.data)?;
-    Ok(Incoming { command, data, body, violations, came_before: 0 })
+    Ok(Incoming { command, data, body, violations })
 }
 
 /// A CloudEvent in structured mode, its `data` still text.

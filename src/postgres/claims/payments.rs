@@ -14,32 +14,35 @@ use crate::{
 use sqlx::{Error, FromRow, PgConnection};
 use std::sync::Arc;
 
-/// What was seen before, or has expired, is left out; what another transaction commits meanwhile breaks a
+/// What was seen before, or has expired, is left out. One that may have been sent under a claim that is gone does not
+/// expire: it is claimed with its sends ended, in doubt, and asked about. What another transaction commits meanwhile breaks a
 /// unique index, and then nothing of this statement is true. The keys are drawn first, so that nothing has
 /// to be looked up to join what is inserted.
 const CLAIM: &str = "
-    WITH clock AS MATERIALIZED (SELECT jenius_now() AS now),
+    WITH clock AS MATERIALIZED (
+        SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at),
     asked AS MATERIALIZED (
         SELECT a.*, now, least(now + a.budget * interval '1 microsecond', a.expires_at) AS sends_end_at,
+               a.expires_at <= now AS is_over,
                nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
         FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
-                           $14::timestamptz[], $15::bigint[], $16::uuid[], $17::timestamptz[])
+                           $14::timestamptz[], $15::bigint[], $16::uuid[], $17::timestamptz[], $18::boolean[])
              WITH ORDINALITY AS a (source, id, merchant, digest, invoice_number, traceparent, tracestate,
                                    request_id, client_id, base_url, request_body, amount, budget, expires_at,
-                                   lease, token, published_at, place)
-        WHERE (a.expires_at IS NULL OR a.expires_at > now)
+                                   lease, token, published_at, came_before, place)
+        WHERE (a.expires_at IS NULL OR a.expires_at > now OR a.came_before OR a.published_at <= restored_at)
           AND NOT EXISTS (SELECT FROM orders o
                           WHERE o.merchant = a.merchant AND o.invoice_number = a.invoice_number OFFSET 0)
           AND NOT EXISTS (SELECT FROM commands c WHERE c.source = a.source AND c.id = a.id OFFSET 0)),
     command AS (
         INSERT INTO commands (key, source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                               received_at, request_id, client_id, base_url, request_body, claimed_at,
-                              sends_end_at, expires_at, published_at, birth)
+                              sends_end_at, expires_at, published_at, birth, maybe_acted_at)
         OVERRIDING SYSTEM VALUE
         SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
                now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at,
-               published_at, token
+               published_at, token, CASE WHEN is_over THEN now END
         FROM asked),
     opened AS (
         INSERT INTO orders (order_key, merchant, invoice_number, amount, state, state_since, payment, created_at)
@@ -50,7 +53,9 @@ const CLAIM: &str = "
         INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
         SELECT order_key, merchant, 'send', now + coalesce(lease, 0) * interval '1 microsecond', sends_end_at,
                CASE WHEN lease IS NOT NULL THEN token END, CASE WHEN lease IS NOT NULL THEN now END
-        FROM asked)
+        FROM asked WHERE is_over IS NOT TRUE
+        UNION ALL
+        SELECT order_key, merchant, 'inquiry', now, NULL, NULL, NULL FROM asked WHERE is_over)
     SELECT place, order_key, command_key, now, sends_end_at FROM asked";
 
 #[derive(FromRow)]
@@ -104,6 +109,7 @@ async fn insert(connection: &mut PgConnection, all: &[&NewCommand]) -> Done<Vec<
         .bind(all.iter().map(|new| new.lease.map(micros)).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.published_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| new.command.came_before > 0).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
         .map_err(raced)

@@ -22,11 +22,9 @@ pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked) -> Done<
     }
     let new = &asked.new;
     let order = orders::lock_invoice(connection, &new.order.merchant, &new.order.invoice_number).await?;
-    let now = match &order {
-        Some(order) => order.now,
-        None => rejections::now(connection).await?,
-    };
-    if let Some(expired) = rejections::expired(&new.command, now) {
+    let moment = rejections::moment(connection).await?;
+    let now = moment.now;
+    if let Some(expired) = rejections::expired(&new.command, &moment) {
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
     match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
@@ -53,9 +51,10 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     let inserted: Option<(i64, Time)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
-                               sends_end_at, expires_at, published_at, birth)
+                               sends_end_at, expires_at, published_at, birth, maybe_acted_at)
          VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
-                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16)
+                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16,
+                 CASE WHEN $14::timestamptz <= $12 THEN $12 END)
          ON CONFLICT (source, id) DO NOTHING
          RETURNING key, sends_end_at",
     )
@@ -78,9 +77,10 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };
+    let is_over = sends_end_at <= now;
     let at = now + new.lease.unwrap_or_default();
-    let claim = new.lease.map(|_| (new.token, now));
-    let due = Due::send(at, sends_end_at);
+    let claim = new.lease.filter(|_| !is_over).map(|_| (new.token, now));
+    let due = if is_over { Due::inquiry(now) } else { Due::send(at, sends_end_at) };
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, claim };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::learned::AttemptKind,
-    flow::ports::{DueOrder, Taken},
+    flow::ports::{DueOrder, OperatorStore, Taken},
 };
 use futures_util::future::join_all;
 
@@ -179,6 +179,31 @@ async fn the_budget_of_a_stranded_order_stands_still_and_its_expirytime_does_not
         let kinds: Vec<AttemptKind> = due.iter().map(|d| d.kind).collect();
         // The first has 840 s left to send; the second expired meanwhile, and is only concluded.
         assert_eq!(kinds, [AttemptKind::Send, AttemptKind::Inquiry]);
+    })
+    .await;
+}
+
+/// `orders check` asks about it beside its schedule, by whatever account it has itself.
+#[tokio::test]
+async fn a_question_about_a_stranded_order_does_not_forget_how_long_its_budget_stood_still() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("1", "INV-1")).await;
+        db.store.record(&claim, &in_doubt(), Duration::ZERO).await.unwrap();
+        db.jump(120).await;
+        db.store.look_for_stranded(&[]).await.unwrap();
+        let stood_still = "SELECT round(extract(epoch FROM sends_end_at - claimed_at))::bigint FROM commands";
+        assert_eq!(db.number(stood_still).await, 900);
+        db.jump(620).await;
+        let invoice = InvoiceNumber::parse("INV-1").unwrap();
+        let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
+        db.store.give_back(&asked).await.unwrap();
+        let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
+        let finding = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
+        let failed = InquiryLearned { finding, http_status: Some(500), retry_after: None };
+        db.store.record(&asked, &Learned::Inquiry(failed), Duration::ZERO).await.unwrap();
+        assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 1);
+        db.store.look_for_stranded(&[account()]).await.unwrap();
+        assert_eq!(db.number(stood_still).await, 1400);
     })
     .await;
 }

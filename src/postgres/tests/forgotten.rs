@@ -170,3 +170,52 @@ async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided()
         .await;
     }
 }
+
+/// By its `expirytime` alone, a command that the broker delivered before must not be called unsent: its claim may be
+/// gone. It is not sent any more, and DOKU is asked.
+#[tokio::test]
+async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
+    for (kind, came_before, published, expected) in [
+        (CommandKind::Payment, 0, None, "rejected"),
+        (CommandKind::Payment, 1, None, "asked about"),
+        (CommandKind::Payment, 0, Some(-100), "asked about"),
+        (CommandKind::Payment, 0, Some(-10), "rejected"),
+        (CommandKind::Refund, 0, None, "rejected"),
+        (CommandKind::Refund, 1, None, "asked about"),
+        (CommandKind::Refund, 0, Some(-100), "asked about"),
+    ] {
+        on_a_database(|db| async move {
+            if kind == CommandKind::Refund {
+                db.paid_order("INV-1").await;
+            }
+            db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
+            let now: crate::domain::Time =
+                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.pool).await.unwrap();
+            let before = |seconds| now + chrono::TimeDelta::seconds(seconds);
+            let mut new = new_command(kind, "1", "INV-1", 50_000);
+            new.command.expires_at = Some(before(-5));
+            new.command.came_before = came_before;
+            new.command.published_at = published.map(before);
+            let claimed = db.store.claim(new).await.unwrap();
+            let what = format!("{kind:?} {came_before} {published:?}");
+            if expected == "rejected" {
+                assert!(matches!(claimed, Claimed::Rejected), "{what}: {claimed:?}");
+                return;
+            }
+            assert!(matches!(claimed, Claimed::Deferred), "{what}: {claimed:?}");
+            let doubted =
+                "SELECT count(*) FROM commands WHERE id = '1' AND maybe_acted_at IS NOT NULL AND sends = 0";
+            assert_eq!(db.number(doubted).await, 1, "{what}");
+            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
+            let Taken::Attempt(inquiry) = db.store.take(&due, LEASE).await.unwrap() else {
+                panic!("nothing to inquire: {what}")
+            };
+            assert_eq!(inquiry.kind, crate::domain::learned::AttemptKind::Inquiry, "{what}");
+            let word = if kind == CommandKind::Payment { "SUCCESS" } else { "REFUNDED" };
+            db.store.record(&inquiry, &reported(word, 50_000), Duration::ZERO).await.unwrap();
+            let state = if kind == CommandKind::Payment { "paid" } else { "refunded" };
+            assert_eq!(db.state().await, state, "{what}");
+        })
+        .await;
+    }
+}
