@@ -13,6 +13,7 @@ mod budgets;
 mod check_status;
 mod claims;
 mod clients;
+mod cluster;
 mod crashes;
 mod dead_letters;
 mod deliveries;
