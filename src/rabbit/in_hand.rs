@@ -72,7 +72,7 @@ impl<H: Handler> InHand<H> {
     /// Starts to work on a delivery, and says whether it is a suspect. `broken` is told when its end
     /// cannot be said on this link.
     pub fn start(self: &Arc<Self>, raw: lapin::message::Delivery, broken: &CancellationToken) -> bool {
-        let count = delivery_count(&raw.properties);
+        let count = delivery_count(&raw);
         let is_suspect = count >= SUSPECT_FROM;
         let (hand, broken) = (self.clone(), broken.clone());
         self.tasks.spawn(async move {
@@ -200,9 +200,11 @@ fn sent_at(properties: &BasicProperties) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(seconds, 0)
 }
 
-/// The broker's count of earlier deliveries. Quorum queues leave it out where there was none.
-fn delivery_count(properties: &BasicProperties) -> u64 {
-    properties.headers().as_ref().map_or(0, |headers| count_in(headers, "x-delivery-count"))
+/// The broker's count of earlier deliveries. A publisher may set the header too, and RabbitMQ 3.10 hands that on
+/// with the first delivery: only what was redelivered was counted.
+fn delivery_count(raw: &lapin::message::Delivery) -> u64 {
+    let headers = raw.properties.headers().as_ref().filter(|_| raw.redelivered);
+    headers.map_or(0, |headers| count_in(headers, "x-delivery-count"))
 }
 
 /// A header that counts; 0 where it is missing, or no count.

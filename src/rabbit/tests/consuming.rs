@@ -92,10 +92,9 @@ async fn a_delivery_stays_while_its_dead_letter_is_not_taken() {
         };
         unbind(&n.dead_queue, &n.dead_exchange).await;
         rig.put(&n.payments_queue, b"x", BasicProperties::default()).await;
-        until("it came again", async || letters.load(Ordering::SeqCst) >= 2).await;
-        assert_eq!(rig.ready(&n.dead_queue).await, 0);
-        declare(&rig.channel, n).await.unwrap();
+        // It came back, was given back, and the queue was bound again.
         until("it is dead", async || rig.ready(&n.dead_queue).await == 1).await;
+        assert!(letters.load(Ordering::SeqCst) >= 2);
         consumer.stop().await;
         assert_eq!(rig.ready(&n.payments_queue).await, 0);
     })
@@ -267,6 +266,36 @@ async fn a_stop_finishes_what_is_in_hand_and_takes_no_more() {
         permits.add_permits(taken);
         consumer.stop().await;
         assert_eq!((held.load(Ordering::SeqCst), rig.ready(queue).await), (taken, left));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publishers_delivery_count_serialises_nobody() {
+    with_rig(async |rig| {
+        const MESSAGES: usize = 20;
+        let mut headers = FieldTable::default();
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(2));
+        for _ in 0..MESSAGES {
+            let properties = BasicProperties::default().with_headers(headers.clone());
+            rig.put(&rig.names.payments_queue, b"x", properties).await;
+        }
+        // None is done before all of them are in hand.
+        let (all_in_hand, counts) =
+            (Arc::new(tokio::sync::Barrier::new(MESSAGES)), Arc::new(Mutex::new(Vec::new())));
+        let (barrier, log) = (all_in_hand.clone(), counts.clone());
+        let consumer = rig.consumer(move |delivery| {
+            let (barrier, log) = (barrier.clone(), log.clone());
+            async move {
+                barrier.wait().await;
+                log.lock().unwrap().push(delivery.delivery_count);
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        until("all are done", async || counts.lock().unwrap().len() == MESSAGES).await;
+        assert_eq!(*counts.lock().unwrap(), [0; MESSAGES]);
+        consumer.stop().await;
     })
     .await;
 }
