@@ -98,8 +98,26 @@ fn open<'b>(content_type: Option<&str>, body: &'b [u8], bytes_max: usize) -> Res
             body.len()
         )));
     }
+    if let Some(problem) = encoding_problem(body) {
+        return Err(Malformed::because(problem));
+    }
     let text = std::str::from_utf8(body).map_err(|_| Malformed::because("the body is not UTF-8"))?;
     json::read_envelope(text)
+}
+
+/// What a publisher's library may do to JSON without being asked.
+fn encoding_problem(body: &[u8]) -> Option<&'static str> {
+    const STARTS: [(&[u8], &str); 5] = [
+        (b"\xef\xbb\xbf", "the body begins with a byte order mark: UTF-8 without one is allowed"),
+        (b"\xff\xfe", "the body is UTF-16: UTF-8 without a byte order mark is allowed"),
+        (b"\xfe\xff", "the body is UTF-16: UTF-8 without a byte order mark is allowed"),
+        (b"\x1f\x8b", "the body is compressed (gzip): JSON as it is is allowed, without content_encoding"),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "the body is compressed (zstd): JSON as it is is allowed, without content_encoding",
+        ),
+    ];
+    STARTS.iter().find(|(start, _)| body.starts_with(start)).map(|(_, problem)| *problem)
 }
 
 fn is_structured(content_type: &str) -> bool {

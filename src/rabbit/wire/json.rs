@@ -30,12 +30,21 @@ fn unreadable(error: &serde_json::Error, what: &str) -> Malformed {
         serde_json::error::Category::Data => {
             format!("{place}: an object has a member twice; each name is allowed once")
         }
+        serde_json::error::Category::Syntax if is_half_a_pair(error) => {
+            format!("{place}: half of a surrogate pair; whole characters are allowed")
+        }
         serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof
         | serde_json::error::Category::Io => {
             format!("{place}: not JSON; at most 127 levels and numbers in the range of a double are allowed")
         }
     })
+}
+
+/// Only the words of serde_json tell it.
+fn is_half_a_pair(error: &serde_json::Error) -> bool {
+    let words = error.to_string();
+    words.starts_with("lone leading surrogate") || words.starts_with("unexpected end of hex escape")
 }
 
 /// The only error of ours while reading.

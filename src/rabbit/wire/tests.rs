@@ -47,12 +47,13 @@ fn what_is_no_command_for_the_queue_is_malformed_and_says_what_is_allowed() {
         (String::new(), "a JSON object"),
         ("[]".to_owned(), "a JSON object"),
         ("\"{}\"".to_owned(), "a JSON object"),
-        ("\u{feff}{}".to_owned(), "a JSON object"),
+        ("\u{feff}{}".to_owned(), "a byte order mark"),
         ("{".to_owned(), "not JSON"),
         ("{} {}".to_owned(), "not JSON"),
         ("{\"specversion\":\"1.0\",}".to_owned(), "not JSON"),
         (event(CommandKind::Payment, "{\"a\":1e999}"), "not JSON"),
-        (event(CommandKind::Payment, "{\"a\":\"\\ud800\"}"), "not JSON"),
+        (event(CommandKind::Payment, "{\"a\":\"\\ud800\"}"), "half of a surrogate pair"),
+        (event(CommandKind::Payment, "{\"a\":\"\\udc00x\"}"), "half of a surrogate pair"),
         (event(CommandKind::Payment, "{\"a\":01}"), "not JSON"),
         (event(CommandKind::Payment, "{\"a\":NaN}"), "not JSON"),
         (event(CommandKind::Payment, &nested(200)), "127 levels"),
@@ -78,9 +79,14 @@ fn what_is_no_command_for_the_queue_is_malformed_and_says_what_is_allowed() {
         let malformed = read(&body).expect_err(&shown);
         assert!(malformed.detail.contains(said), "{shown}: {malformed}");
     }
-    assert!(
-        read_command(CommandKind::Payment, None, b"{\"a\":\"\xff\"}").unwrap_err().detail.contains("UTF-8")
-    );
+    for (body, said) in [
+        (b"{\"a\":\"\xff\"}".as_slice(), "not UTF-8"),
+        (b"\xff\xfe{\0}\0", "UTF-16"),
+        (b"\x1f\x8b\x08\0\0", "gzip"),
+    ] {
+        let malformed = read_command(CommandKind::Payment, None, body).unwrap_err();
+        assert!(malformed.detail.contains(said), "{malformed}");
+    }
 }
 
 #[test]
