@@ -34,6 +34,9 @@ fn deliveries(queue: &str, finished: Finished) -> metrics::Counter {
     counter!(name::DELIVERIES_FINISHED, "queue" => queue.to_owned(), "disposition" => finished.name())
 }
 
+/// A command that claims to be older was published by a clock that is wrong: it would spoil the sum.
+const PUBLISHED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Its outcome is committed; `took`: from its claim, `None` for a rejection, which has none; `published`: since
 /// its sender published it, where that is known.
 pub fn command_settled(
@@ -46,7 +49,7 @@ pub fn command_settled(
     if let Some(took) = took {
         histogram!(name::COMMAND_OUTCOME, "kind" => kind.name()).record(took);
     }
-    if let Some(published) = published {
+    if let Some(published) = published.filter(|published| *published <= PUBLISHED_MAX) {
         histogram!(name::PUBLICATION_OUTCOME, "kind" => kind.name()).record(published);
     }
 }
