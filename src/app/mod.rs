@@ -3,6 +3,7 @@
 
 mod commands;
 mod notifications;
+mod parts;
 pub mod prospects;
 mod readiness;
 mod secrets;
@@ -29,7 +30,7 @@ use crate::{
     http::{Bound, admin, ingress},
     metric,
     postgres::{self, PgPool, PostgresSeat, PostgresStore},
-    rabbit::{Broker, Consume, Consumer, Names, Publisher, watch_depth},
+    rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
 };
 use anyhow::Context;
@@ -84,7 +85,7 @@ impl App {
         let listen = config.admin_listen;
         let admin =
             Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
-        let broker = broker(&config)?;
+        let broker = parts::broker(&config)?;
         let mut app = Self {
             shutdown,
             secrets: Arc::new(Secrets::new(&config, broker.clone())),
@@ -101,8 +102,12 @@ impl App {
             metric::create_counters_of(queue, &DeadReason::ALL.map(DeadReason::name));
         }
         config.merchants.keys().for_each(|merchant| metric::create_counters_of_merchant(merchant.as_str()));
-        let (publisher, task) = Publisher::new(&broker, "publisher");
-        app.rest.spawn(task.run(app.rest_stop.clone()));
+        app.rest.spawn(broker.clone().keep_declared(parts::used_by(roles), app.rest_stop.clone()));
+        let published = parts::published_by(roles);
+        let (publisher, task) = Publisher::new(&broker, "publisher", &published);
+        if !published.is_empty() {
+            app.rest.spawn(task.run(app.rest_stop.clone()));
+        }
         app.rest.spawn(metric::run_upkeep(app.rest_stop.clone()));
         let router = admin::router(snapshot(Arc::clone(&seen), broker.clone()));
         app.rest.spawn(served("admin", admin.serve(router, app.rest_stop.clone())));
@@ -122,7 +127,7 @@ impl App {
         let bound =
             Bound::new(listen, ingress::LIMITS).await.with_context(|| format!("ingress.listen {listen}"))?;
         self.ingress = Some(bound.address());
-        let (publisher, task) = Publisher::new(broker, "ingress");
+        let (publisher, task) = Publisher::new(broker, "ingress", &[Part::Notifications]);
         self.rest.spawn(task.run(self.rest_stop.clone()));
         let paths = notification_paths(&self.config.doku);
         let reader = Verifier::new(self.secrets.accounts.clone(), paths.clone());
@@ -311,11 +316,6 @@ impl App {
 /// For dead letters: by this machine's clock.
 fn now_here() -> Time {
     SystemClock.now()
-}
-
-fn broker(config: &Parts) -> anyhow::Result<Broker> {
-    let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
-    Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
 }
 
 fn rules(config: &Config) -> Rules {

@@ -4,25 +4,34 @@
 //!
 //! lapin's own recovery is never switched on: it hangs, or goes on with deliveries that were given away.
 
+pub use super::error::BrokerError;
+pub(super) use super::error::{ANSWER_LIMIT, bounded, bounded_by};
+
 use super::{
+    declare::Declared,
     health::{Board, Health, LinkHealth},
-    topology::Names,
-    url::{BadUrl, read},
+    reconnect::{End, Tries},
+    refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED},
+    socket::Opening,
+    topology::{Names, Part},
+    url::{BadUrl, host, place, read_all},
 };
-use crate::domain::retry::RetryPolicy;
 use futures_util::{StreamExt, stream::BoxStream};
 use lapin::{
     ConnectionProperties, Event,
     tcp::{AsyncTcpStream, OwnedTLSConfig},
-    uri::{AMQPScheme, AMQPUri},
+    uri::{AMQPScheme, AMQPUri, SASLMechanism},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::{
     fmt,
     future::Future,
-    net::{Shutdown, TcpStream},
+    net::TcpStream,
     os::fd::AsFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -31,75 +40,24 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// No answer from the broker takes longer. Declaring a quorum queue in a busy cluster takes seconds.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// From the first packet to an open AMQP connection.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The same, where there is another node to try.
+const CONNECT_LIMIT_OF_SEVERAL: Duration = Duration::from_secs(4);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that says nothing for twice as long is gone.
 pub(super) const HEARTBEAT_SECONDS: u16 = 10;
-/// A link that worked for so long starts the schedule of reconnects anew. A broker that was killed may
-/// let clients in and throw them out again and again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
-/// Between two tries to connect; there is no limit on tries.
-const RECONNECT: RetryPolicy = RetryPolicy {
-    initial: Duration::from_millis(250),
-    multiplier: 2.0,
-    jitter: 0.5,
-    max_interval: Duration::from_secs(15),
-};
-
-/// Why the broker did not do what was asked. Always worth another try, on a new link.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    #[error("{doing}: no answer within {} s", .limit.as_secs())]
-    Silent { doing: &'static str, limit: Duration },
-    #[error("{doing}: {cause}")]
-    Failed { doing: &'static str, cause: String },
-    /// Properties that are no AMQP: lapin ends the connection, and the same message comes again, until the
-    /// broker's delivery limit.
-    #[error("{doing}: a message whose properties cannot be read")]
-    Unreadable { doing: &'static str },
-}
-
-impl BrokerError {
-    pub(super) fn failed(doing: &'static str, cause: impl fmt::Display) -> Self {
-        Self::Failed { doing, cause: cause.to_string() }
-    }
-
-    pub(super) fn of(doing: &'static str, error: &lapin::Error) -> Self {
-        match error.kind() {
-            lapin::ErrorKind::ParsingError(_) => Self::Unreadable { doing },
-            _ => Self::failed(doing, error),
-        }
-    }
-}
-
-/// Waits for one answer of the broker, no longer than [`ANSWER_LIMIT`].
-pub(super) async fn bounded<T>(
-    doing: &'static str,
-    answer: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerError> {
-    bounded_by(ANSWER_LIMIT, doing, answer).await
-}
-
-pub(super) async fn bounded_by<T>(
-    limit: Duration,
-    doing: &'static str,
-    answer: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, BrokerError> {
-    match timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|e| BrokerError::of(doing, &e)),
-        Err(_) => Err(BrokerError::Silent { doing, limit }),
-    }
-}
 
 /// The broker: where it is, what everything on it is called, and how the links to it are.
 #[derive(Clone)]
 pub struct Broker {
-    uri: Arc<Mutex<AMQPUri>>,
+    nodes: Arc<Mutex<Vec<AMQPUri>>>,
+    /// The node that was reached last.
+    reached: Arc<AtomicUsize>,
+    tls: Arc<OwnedTLSConfig>,
     names: Arc<Names>,
     board: Board,
+    declared: Declared,
 }
 
 impl fmt::Debug for Broker {
@@ -112,27 +70,51 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// Connects to nothing yet.
-    pub fn new(url: &SecretString, names: Names) -> Result<Self, BadUrl> {
+    /// Connects to nothing yet. `authorities` are certificates, PEM, that are believed beside the system's.
+    pub fn new(urls: &[SecretString], authorities: Option<&str>, names: Names) -> Result<Self, BadUrl> {
         // lapin takes the process's provider; the first one installed stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let uri = read(url.expose_secret())?;
-        let place = format!("{}:{}, virtual host {}", uri.authority.host, uri.authority.port, uri.vhost);
-        Ok(Self { uri: Arc::new(Mutex::new(uri)), names: Arc::new(names), board: Board::new(&place) })
+        let nodes = read_all(urls)?;
+        let board = Board::new(&place(&nodes));
+        let tls = OwnedTLSConfig { cert_chain: authorities.map(str::to_owned), ..OwnedTLSConfig::default() };
+        Ok(Self {
+            nodes: Arc::new(Mutex::new(nodes)),
+            reached: Arc::default(),
+            tls: Arc::new(tls),
+            names: Arc::new(names),
+            board,
+            declared: Declared::default(),
+        })
     }
 
-    /// Every link that is opened from now on uses this URL; those that are open stay.
-    pub fn exchange_url(&self, url: &SecretString) -> Result<(), BadUrl> {
-        *self.uri.lock().unwrap_or_else(PoisonError::into_inner) = read(url.expose_secret())?;
+    /// Every link that is opened from now on uses these URLs; those that are open stay.
+    pub fn exchange_urls(&self, urls: &[SecretString]) -> Result<(), BadUrl> {
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = read_all(urls)?;
         Ok(())
     }
 
-    pub(super) fn uri(&self) -> AMQPUri {
-        self.uri.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// At least one.
+    pub(super) fn nodes(&self) -> Vec<AMQPUri> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who we are there, where the URL itself says so.
+    pub fn user(&self) -> Option<String> {
+        let node = self.nodes().into_iter().next()?;
+        let says_so = matches!(node.query.auth_mechanism, None | Some(SASLMechanism::Plain));
+        says_so.then_some(node.authority.userinfo.username)
+    }
+
+    pub(super) fn tls(&self) -> &OwnedTLSConfig {
+        &self.tls
     }
 
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    pub(super) fn declared(&self) -> &Declared {
+        &self.declared
     }
 
     /// Whether every link that somebody wants is up.
@@ -149,23 +131,49 @@ impl Broker {
         self.board.link(name)
     }
 
+    /// At the node that was reached last, else at the next one of `amqp.url`.
     pub(super) async fn open(
         &self,
         health: Arc<LinkHealth>,
         name: &str,
     ) -> Result<(Link, Events), BrokerError> {
+        let nodes = self.nodes();
+        let limit = if nodes.len() == 1 { CONNECT_LIMIT } else { CONNECT_LIMIT_OF_SEVERAL };
+        let first = self.reached.load(Ordering::Relaxed);
+        let mut faults = Vec::new();
+        for turn in 0..nodes.len() {
+            let at = first.wrapping_add(turn) % nodes.len();
+            match self.open_at(nodes[at].clone(), limit, health.clone(), name).await {
+                Ok(opened) => {
+                    self.reached.store(at, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Err(fault) if nodes.len() == 1 => return Err(fault),
+                Err(fault) => faults.push(format!("{}: {fault}", host(&nodes[at]))),
+            }
+        }
+        Err(BrokerError::failed("connecting to each", faults.join("; ")))
+    }
+
+    async fn open_at(
+        &self,
+        uri: AMQPUri,
+        limit: Duration,
+        health: Arc<LinkHealth>,
+        name: &str,
+    ) -> Result<(Link, Events), BrokerError> {
         let opening = Opening::default();
-        let socket = opening.socket.clone();
+        let socket = opening.socket();
         let runtime = lapin::runtime::default_runtime().map_err(|e| BrokerError::failed("connecting", e))?;
-        let uri = self.uri();
         let properties =
             ConnectionProperties::default().with_connection_name(format!("jenius-pay {name}").into());
+        let tls = self.tls.clone();
         let connecting = lapin::Connection::connector(
             uri,
             runtime,
             async move |uri: AMQPUri, runtime| {
                 // lapin would wait for as long as the kernel tries, on a thread of its own.
-                let dialled = timeout(CONNECT_LIMIT, async {
+                let dialled = timeout(limit, async {
                     let place = (uri.authority.host.as_str(), uri.authority.port);
                     let addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
                     let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
@@ -175,8 +183,7 @@ impl Broker {
                     match uri.scheme {
                         AMQPScheme::AMQP => Ok(stream),
                         AMQPScheme::AMQPS => {
-                            let tls = OwnedTLSConfig::default();
-                            stream.into_tls(&uri.authority.host, tls.as_ref()).await
+                            stream.into_tls(&uri.authority.host, OwnedTLSConfig::as_ref(&tls)).await
                         }
                     }
                 });
@@ -184,70 +191,26 @@ impl Broker {
             },
             properties,
         );
-        let connection = bounded_by(CONNECT_LIMIT, "connecting", connecting).await?;
+        let connection =
+            bounded_by(limit, "connecting", connecting).await.map_err(BrokerError::connecting)?;
         let events = connection.events_listener().boxed();
         if !connection.status().connected() {
             return Err(BrokerError::failed("connecting", "closed again at once"));
         }
-        let link = Link { connection, _socket: opening, health, blocked: watch::Sender::new(false) };
+        let (worked_since, blocked) = (OnceLock::new(), watch::Sender::new(false));
+        let link = Link { connection, _socket: opening, health, worked_since, blocked };
         Ok((link, events))
     }
 }
 
 pub(super) type Events = BoxStream<'static, Event>;
 
-/// A second handle of the socket, to end a connection that will not end by itself: one that hangs in
-/// its handshake or is blocked by the broker would otherwise keep its thread and buffers for ever.
-#[derive(Default)]
-struct Opening {
-    socket: Arc<Socket>,
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        let mut state = self.socket.lock();
-        if let SocketState::Open(stream) = &*state {
-            // An error says that it is closed already.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        *state = SocketState::GivenUp;
-    }
-}
-
-#[derive(Default)]
-struct Socket(Mutex<SocketState>);
-
-#[derive(Default)]
-enum SocketState {
-    #[default]
-    Unopened,
-    Open(TcpStream),
-    /// Nobody waits for it any more.
-    GivenUp,
-}
-
-impl Socket {
-    fn put(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut state = self.lock();
-        match *state {
-            SocketState::GivenUp => Err(std::io::ErrorKind::TimedOut.into()),
-            SocketState::Unopened | SocketState::Open(_) => {
-                *state = SocketState::Open(stream);
-                Ok(())
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SocketState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// An open connection. Dropping it cuts it.
 pub(super) struct Link {
     connection: lapin::Connection,
     _socket: Opening,
     health: Arc<LinkHealth>,
+    worked_since: OnceLock<Instant>,
     blocked: watch::Sender<bool>,
 }
 
@@ -258,7 +221,19 @@ impl Link {
 
     /// What the link is for works.
     pub fn up(&self) {
+        self.worked_since.get_or_init(Instant::now);
         self.health.up();
+    }
+
+    /// What the link is for cannot be done yet.
+    pub fn waits(&self, cause: &str) {
+        self.health.away(cause);
+    }
+
+    /// Waits until what this link needs is declared.
+    pub async fn wait_for_parts(&self, broker: &Broker, parts: &[Part]) {
+        self.waits("waits until its exchanges and queues are declared");
+        broker.declared.wait_for(parts).await;
     }
 
     /// Follows whether the broker refuses what is published.
@@ -266,8 +241,9 @@ impl Link {
         self.blocked.subscribe()
     }
 
-    /// Ends when the connection is lost, and says why.
-    async fn lost(&self, mut events: Events) -> BrokerError {
+    /// Ends when the connection is lost, and says why. The end of a channel alone counts as that too, unless the
+    /// session `handles_refusals` itself.
+    async fn lost(&self, mut events: Events, handles_refusals: bool) -> BrokerError {
         const DOING: &str = "connected";
         loop {
             match events.next().await {
@@ -280,6 +256,7 @@ impl Link {
                     self.health.unblocked();
                     self.blocked.send_replace(false);
                 }
+                Some(Event::Error(e)) if handles_refusals && is_refusal(&e) => {}
                 Some(Event::Error(e)) => return BrokerError::of(DOING, &e),
                 None => return BrokerError::failed(DOING, "closed"),
                 Some(_) => {}
@@ -295,35 +272,49 @@ impl Link {
     }
 }
 
+/// It closes a channel, and leaves the connection.
+fn is_refusal(error: &lapin::Error) -> bool {
+    match error.kind() {
+        lapin::ErrorKind::ProtocolError(refusal) => {
+            [ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED].contains(&refusal.get_id())
+        }
+        _ => false,
+    }
+}
+
 /// What is done on a link. It is started anew on every new link.
 pub(super) trait Session: Send {
+    /// It asks for what the broker may refuse, and goes on with another channel then.
+    const HANDLES_REFUSALS: bool = false;
+
     /// `Ok`: done, the link is not wanted any more. `Err`: a fault, it must be rebuilt.
     fn run(&mut self, link: &Link) -> impl Future<Output = Result<(), BrokerError>> + Send;
 }
 
 /// Runs a session, on one link after another, until it is done or `stop` is asked for while there is no
 /// link. A session sees `stop` itself.
-pub(super) async fn keep_connected(
+pub(super) async fn keep_connected<S: Session>(
     broker: &Broker,
     name: &str,
     stop: &CancellationToken,
-    session: &mut impl Session,
+    session: &mut S,
 ) {
     let health = Arc::new(broker.link_health(name));
-    let mut faults = 0_u32;
+    let mut tries = Tries::default();
     loop {
         let opened = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             opened = broker.open(health.clone(), name) => opened,
         };
-        let started = Instant::now();
+        let mut worked_for = None;
         let fault = match opened {
             Ok((link, events)) => {
                 let end = tokio::select! {
                     end = session.run(&link) => end,
-                    lost = link.lost(events) => Err(lost),
+                    lost = link.lost(events, S::HANDLES_REFUSALS) => Err(lost),
                 };
+                worked_for = link.worked_since.get().map(Instant::elapsed);
                 link.close().await;
                 end
             }
@@ -331,13 +322,12 @@ pub(super) async fn keep_connected(
         };
         let Err(fault) = fault else { return };
         health.away(&fault.to_string());
-        // The broker is well, and its delivery limit bounds how often one message does this.
-        if started.elapsed() >= HEALTHY_AFTER || matches!(fault, BrokerError::Unreadable { .. }) {
-            faults = 0;
+        if matches!(fault, BrokerError::NotFound { .. }) {
+            broker.declared.lost();
         }
-        faults = faults.saturating_add(1);
-        let wait = RECONNECT.wait(faults, fastrand::f64(), None);
-        tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the broker is away");
+        let is_by_message = matches!(fault, BrokerError::Unreadable { .. });
+        let wait = tries.after(End { worked_for, is_by_message }, fastrand::f64());
+        tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the link broke and is made again");
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(wait) => {}
@@ -352,7 +342,7 @@ mod tests {
     #[test]
     fn nobody_shows_the_password() {
         let url = SecretString::from("amqp://user:hunter2@h:1/v");
-        let broker = Broker::new(&url, Names::new("p").unwrap()).unwrap();
+        let broker = Broker::new(&[url], None, Names::new("p").unwrap()).unwrap();
         assert!(!format!("{broker:?} {:?}", broker.health()).contains("hunter2"));
     }
 }

@@ -9,7 +9,7 @@ use super::{
     connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
     in_hand::InHand,
     publisher::Publisher,
-    topology::{self, short},
+    topology::short,
 };
 use crate::{domain::Time, flow::disposition::Disposition};
 use bytes::Bytes;
@@ -125,7 +125,7 @@ impl<H: Handler> Session for ConsumerSession<H> {
         let channel = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            channel = set_up(link, &self.broker) => channel?,
+            channel = self.set_up(link) => channel?,
         };
         // What ended the last link may have been a message that no handler ever saw.
         self.is_cautious = true;
@@ -147,13 +147,13 @@ impl<H: Handler> Session for ConsumerSession<H> {
     }
 }
 
-async fn set_up(link: &Link, broker: &Broker) -> Result<Channel, BrokerError> {
-    let channel = link.channel().await?;
-    topology::declare(&channel, broker.names()).await?;
-    Ok(channel)
-}
-
 impl<H: Handler> ConsumerSession<H> {
+    async fn set_up(&self, link: &Link) -> Result<Channel, BrokerError> {
+        let part = self.broker.names().part_of_queue(&self.queue);
+        link.wait_for_parts(&self.broker, &[part]).await;
+        link.channel().await
+    }
+
     /// The prefetch that is wanted now; `None`: no consumer.
     fn wanted(&self) -> Option<u16> {
         let pace = *self.consume.borrow();
@@ -206,7 +206,7 @@ impl<H: Handler> ConsumerSession<H> {
                 next = deliveries.next() => match next {
                     Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, broken),
                     Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
-                    None => return Err(BrokerError::failed(DOING, "cancelled by the broker: is the queue gone?")),
+                    None => return Err(cancelled()),
                 },
             }
         }
@@ -218,6 +218,14 @@ impl<H: Handler> ConsumerSession<H> {
             self.is_cautious |= self.in_hand.start(delivery, broken);
         }
         Ok(())
+    }
+}
+
+/// As a rule because the queue was deleted.
+fn cancelled() -> BrokerError {
+    BrokerError::NotFound {
+        doing: "consuming",
+        cause: "cancelled by the broker: is the queue gone?".to_owned(),
     }
 }
 

@@ -14,8 +14,9 @@ pub use letter::{Destination, Letter};
 
 use super::{
     connection::{Broker, BrokerError, Events, Link, bounded},
+    declare::declare_now,
     message::{Message, TooLong},
-    topology::{self, Names, short},
+    topology::{Names, Part, short},
 };
 use bytes::Bytes;
 use lapin::{
@@ -80,7 +81,7 @@ impl Look {
         let health = Arc::new(broker.link_health(NAME));
         let (link, events) = broker.open(health, NAME).await?;
         let channel = link.channel().await?;
-        topology::declare(&channel, broker.names()).await?;
+        declare_now(&link, broker, &[Part::Dead, Part::Unrouted]).await?;
         link.up();
         let names = broker.names().clone();
         Ok(Self { names, channel, link, _events: events, alike: HashMap::new() })

@@ -3,7 +3,7 @@
 
 use super::{
     connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
-    topology::{self, short},
+    topology::short,
 };
 use crate::metric;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
@@ -29,17 +29,25 @@ struct DepthSession {
 }
 
 impl Session for DepthSession {
+    const HANDLES_REFUSALS: bool = true;
+
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
         let looking = async {
-            let channel = link.channel().await?;
-            topology::declare(&channel, self.broker.names()).await?;
+            let mut channel = link.channel().await?;
             link.up();
             loop {
                 for queue in self.broker.names().queues() {
                     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                    let declaring = channel.queue_declare(short(queue.name), passive, FieldTable::default());
-                    let found = bounded("looking at a queue", declaring).await?;
-                    metric::queue_messages(queue.name, found.message_count());
+                    let looking = channel.queue_declare(short(queue.name), passive, FieldTable::default());
+                    match bounded("looking at a queue", looking).await {
+                        Ok(found) => metric::queue_messages(queue.name, found.message_count()),
+                        Err(BrokerError::NotFound { .. }) => {
+                            metric::queue_messages(queue.name, 0);
+                            self.broker.declared().lost_queue(queue.name, self.broker.names());
+                            channel = link.channel().await?;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 sleep(LOOK_EVERY).await;
             }

@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Characters of a cause that are shown: a broker's reply can be long.
-const CAUSE_CHARS_MAX: usize = 200;
+/// Characters of a cause that are shown: a broker's reply can be long. The names of all that may be missing fit.
+const CAUSE_CHARS_MAX: usize = 600;
 
 /// What is said about the broker, or about one link to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

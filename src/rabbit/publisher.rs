@@ -6,7 +6,7 @@
 use super::{
     connection::{ANSWER_LIMIT, Broker, BrokerError, Link, Session, bounded, bounded_by, keep_connected},
     message::Message,
-    topology,
+    topology::Part,
     wire::notification,
 };
 use crate::flow::ports::{
@@ -75,13 +75,13 @@ pub struct PublisherTask {
 }
 
 impl Publisher {
-    /// `name` names the link, in `/readyz` and at the broker.
-    pub fn new(broker: &Broker, name: &str) -> (Self, PublisherTask) {
+    /// `name` names the link, in `/readyz` and at the broker; `parts` are what is published to.
+    pub fn new(broker: &Broker, name: &str, parts: &[Part]) -> (Self, PublisherTask) {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let up = watch::Sender::new(false);
         let handle = Self { broker: broker.clone(), requests: sender, up: up.subscribe() };
-        let session =
-            PublisherSession { broker: broker.clone(), requests, up, stop: CancellationToken::new() };
+        let (broker_of_session, parts, stop) = (broker.clone(), parts.to_vec(), CancellationToken::new());
+        let session = PublisherSession { broker: broker_of_session, parts, requests, up, stop };
         (handle, PublisherTask { broker: broker.clone(), name: name.to_owned(), session })
     }
 
@@ -175,6 +175,7 @@ impl PublisherTask {
 
 struct PublisherSession {
     broker: Broker,
+    parts: Vec<Part>,
     requests: mpsc::Receiver<Request>,
     up: watch::Sender<bool>,
     stop: CancellationToken,
@@ -202,8 +203,8 @@ impl Session for PublisherSession {
 
 impl PublisherSession {
     async fn publish_until_lost(&mut self, link: &Link) -> Result<(), BrokerError> {
+        link.wait_for_parts(&self.broker, &self.parts).await;
         let channel = link.channel().await?;
-        topology::declare(&channel, self.broker.names()).await?;
         bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         link.up();
         let up = Up(&self.up);
@@ -226,7 +227,12 @@ impl PublisherSession {
             // Whoever does not wait any more was told that nothing is known, and may have asked again.
             requests.retain(|request| !request.answers.is_closed());
             let messages: Vec<&Message> = requests.iter().flat_map(|request| &request.messages).collect();
-            let mut answers = publish(&channel, &messages).await?.into_iter();
+            let answers = publish(&channel, &messages).await?;
+            if answers.contains(&PublishAnswer::Returned) {
+                // A binding is gone.
+                self.broker.declared().lost();
+            }
+            let mut answers = answers.into_iter();
             for request in requests {
                 let own = answers.by_ref().take(request.messages.len()).collect();
                 // A caller that went away in between publishes again.

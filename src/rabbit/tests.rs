@@ -10,7 +10,7 @@ use super::{
     Broker, Consume, Consumer, Delivery, Handler, Names, Publisher,
     connection::keep_connected,
     connection::{BrokerError, Link, Session},
-    topology::{declare, short},
+    topology::{Part, short},
 };
 use crate::flow::disposition::Disposition;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -47,10 +47,10 @@ struct Rig {
 async fn with_rig(test: impl AsyncFnOnce(&Rig)) {
     let url = std::env::var("AMQP_URL").expect("AMQP_URL is not set: run ./deploy/local/test");
     let names = Names::new(&format!("test-{}", uuid::Uuid::new_v4().simple())).unwrap();
-    let broker = Broker::new(&SecretString::from(url.as_str()), names.clone()).unwrap();
+    let broker = Broker::new(&[SecretString::from(url.as_str())], None, names.clone()).unwrap();
     let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    declare(&channel, &names).await.unwrap();
+    broker.declare(&Part::ALL).await.unwrap();
     let rig = Rig { url, names, broker, channel, _connection: connection };
     let result = AssertUnwindSafe(test(&rig)).catch_unwind().await;
     rig.take_away().await;
@@ -135,8 +135,10 @@ impl Running {
         queue: &str,
         handle: impl Fn(Delivery) -> BoxFuture<'static, Disposition> + Send + Sync + 'static,
     ) -> Self {
-        let (publisher, task) = Publisher::new(broker, "publisher");
-        tokio::spawn(task.run(CancellationToken::new()));
+        let never = CancellationToken::new();
+        tokio::spawn(broker.clone().keep_declared(Part::ALL.into(), never.clone()));
+        let (publisher, task) = Publisher::new(broker, "publisher", &[Part::Dead]);
+        tokio::spawn(task.run(never));
         let consume = watch::Sender::new(Consume::Normal);
         let consumer = Consumer {
             broker: broker.clone(),

@@ -1,12 +1,10 @@
-//! The exchanges and queues of this system: their names, and their declaration. Declaring is idempotent
-//! and never deletes: what exists with other arguments is an error for a person to see.
+//! The exchanges and queues of this system: their names and their arguments. `declare` declares them; that is
+//! idempotent and never deletes: what exists with other arguments is an error for a person to see.
 //!
 //! Every argument is accepted by RabbitMQ 3.10 and by 4.x.
 
-use super::connection::{BrokerError, bounded};
 use lapin::{
-    Channel, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    ExchangeKind,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
@@ -104,6 +102,54 @@ pub struct Binding<'n> {
     pub key: &'static str,
 }
 
+/// An exchange with everything behind it, as one role or another needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Commands,
+    Notifications,
+    Events,
+    /// The dead letters.
+    Dead,
+    /// What reached no queue.
+    Unrouted,
+}
+
+impl Part {
+    pub const ALL: [Self; 5] =
+        [Self::Commands, Self::Notifications, Self::Events, Self::Dead, Self::Unrouted];
+}
+
+/// What belongs to a part.
+impl Names {
+    pub fn exchanges_of(&self, part: Part) -> impl Iterator<Item = Exchange<'_>> {
+        let (unrouted, dead) = (self.unrouted_exchange.as_str(), self.dead_exchange.as_str());
+        let wanted = match part {
+            Part::Commands => vec![unrouted, dead, &self.commands_exchange],
+            Part::Notifications => vec![unrouted, dead, &self.notifications_exchange],
+            Part::Events => vec![self.events_exchange.as_str()],
+            Part::Dead => vec![dead],
+            Part::Unrouted => vec![unrouted],
+        };
+        self.exchanges().into_iter().filter(move |exchange| wanted.contains(&exchange.name))
+    }
+
+    /// Those that a binding of its exchanges leads to.
+    pub fn queues_of(&self, part: Part) -> impl Iterator<Item = Queue<'_>> {
+        let wanted: Vec<&str> = self.bindings_of(part).map(|binding| binding.queue).collect();
+        self.queues().into_iter().filter(move |queue| wanted.contains(&queue.name))
+    }
+
+    pub fn bindings_of(&self, part: Part) -> impl Iterator<Item = Binding<'_>> {
+        let exchanges: Vec<&str> = self.exchanges_of(part).map(|exchange| exchange.name).collect();
+        self.bindings().into_iter().filter(move |binding| exchanges.contains(&binding.exchange))
+    }
+
+    /// The part that a work queue belongs to.
+    pub fn part_of_queue(&self, queue: &str) -> Part {
+        if queue == self.notifications_queue { Part::Notifications } else { Part::Commands }
+    }
+}
+
 /// What is declared, as a table: whoever declares, checks or describes it reads the same one.
 impl Names {
     /// Each before those that it is the alternate of.
@@ -156,29 +202,6 @@ const QUORUM: (&str, Argument<'static>) = ("x-queue-type", Argument::Text("quoru
 /// Of a topic exchange.
 const EVERYTHING: &str = "#";
 
-/// Declares everything. Each answer of the broker is waited for, a bounded time.
-pub(super) async fn declare(channel: &Channel, names: &Names) -> Result<(), BrokerError> {
-    for it in names.exchanges() {
-        exchange(channel, it).await?;
-    }
-    for it in names.queues() {
-        queue(channel, it).await?;
-    }
-    for it in names.bindings() {
-        bind(channel, it.queue, it.exchange, it.key).await?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-pub(super) async fn declare_work_queue(
-    channel: &Channel,
-    names: &Names,
-    name: &str,
-) -> Result<(), BrokerError> {
-    queue(channel, names.work_queue(name)).await
-}
-
 impl Exchange<'_> {
     pub(super) fn kind(&self) -> ExchangeKind {
         match self.kind {
@@ -190,34 +213,6 @@ impl Exchange<'_> {
     pub(super) fn arguments(&self) -> FieldTable {
         table(self.alternate.map(|name| ("alternate-exchange", Argument::Text(name))))
     }
-}
-
-async fn exchange(channel: &Channel, it: Exchange<'_>) -> Result<(), BrokerError> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    let declared = channel.exchange_declare(short(it.name), it.kind(), options, it.arguments());
-    bounded("declaring an exchange", declared).await
-}
-
-async fn queue(channel: &Channel, it: Queue<'_>) -> Result<(), BrokerError> {
-    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    let declared = channel.queue_declare(short(it.name), options, table(it.arguments));
-    bounded("declaring a queue", declared).await.map(|_| ())
-}
-
-pub(super) async fn bind(
-    channel: &Channel,
-    queue: &str,
-    exchange: &str,
-    key: &str,
-) -> Result<(), BrokerError> {
-    let bound = channel.queue_bind(
-        short(queue),
-        short(exchange),
-        short(key),
-        QueueBindOptions::default(),
-        FieldTable::default(),
-    );
-    bounded("binding a queue", bound).await
 }
 
 /// An AMQP short string holds 255 bytes, and lapin panics over longer ones: cut, so that the broker says
@@ -254,6 +249,25 @@ mod tests {
     fn a_prefix_that_makes_no_names_is_refused() {
         for bad in ["", "a b", "a#", "ä", &"x".repeat(201)] {
             assert_eq!(Names::new(bad), Err(BadPrefix), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_has_everything_behind_its_exchange() {
+        let names = Names::new("p").unwrap();
+        let of = |part| {
+            let exchanges: Vec<&str> = names.exchanges_of(part).map(|it| it.name).collect();
+            let queues: Vec<&str> = names.queues_of(part).map(|it| it.name).collect();
+            (exchanges.join(" "), queues.join(" "))
+        };
+        for (part, exchanges, queues) in [
+            (Part::Commands, "p.unrouted p.dead p.commands", "p.dead p.unrouted p.payments p.refunds"),
+            (Part::Notifications, "p.unrouted p.dead p.notifications", "p.dead p.unrouted p.notifications"),
+            (Part::Events, "p.events", ""),
+            (Part::Dead, "p.dead", "p.dead"),
+            (Part::Unrouted, "p.unrouted", "p.unrouted"),
+        ] {
+            assert_eq!(of(part), (exchanges.to_owned(), queues.to_owned()), "{part:?}");
         }
     }
 

@@ -2,15 +2,33 @@
 
 use super::connection::{CONNECT_LIMIT, HEARTBEAT_SECONDS};
 use lapin::uri::AMQPUri;
+use secrecy::{ExposeSecret, SecretString};
 
 /// A URL that names no broker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("amqp.url: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://; the virtual host `/` is `%2f`")]
 pub struct BadUrl;
 
+/// The nodes of one broker.
+pub(super) fn read_all(urls: &[SecretString]) -> Result<Vec<AMQPUri>, BadUrl> {
+    let nodes: Vec<AMQPUri> = urls.iter().map(|url| read(url.expose_secret())).collect::<Result<_, _>>()?;
+    if nodes.is_empty() { Err(BadUrl) } else { Ok(nodes) }
+}
+
+pub(super) fn host(node: &AMQPUri) -> String {
+    format!("{}:{}", node.authority.host, node.authority.port)
+}
+
+/// Hosts, ports and virtual host, for a person.
+pub(super) fn place(nodes: &[AMQPUri]) -> String {
+    let hosts: Vec<String> = nodes.iter().map(host).collect();
+    let vhost = nodes.first().map_or("/", |node| &node.vhost);
+    format!("{}, virtual host {vhost}", hosts.join(" or "))
+}
+
 /// lapin's own reading, except: the virtual host of a URL that ends in `/` is `/` and not the empty
 /// one; an IPv6 address is not taken for `localhost`; heartbeats and frames are ours to choose.
-pub(super) fn read(text: &str) -> Result<AMQPUri, BadUrl> {
+fn read(text: &str) -> Result<AMQPUri, BadUrl> {
     const VHOST_BYTES_MAX: usize = 255;
     let mut uri: AMQPUri = text.parse().map_err(|_| BadUrl)?;
     let url: url::Url = text.parse().map_err(|_| BadUrl)?;

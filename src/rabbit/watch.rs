@@ -3,7 +3,8 @@
 
 use super::{
     connection::{Broker, BrokerError, Events, Link, bounded},
-    topology::{self, short},
+    declare::{bind, declare_now},
+    topology::{Part, short},
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -30,14 +31,14 @@ impl Watch {
         let health = Arc::new(broker.link_health(NAME));
         let (link, events) = broker.open(health, NAME).await?;
         let channel = link.channel().await?;
-        topology::declare(&channel, broker.names()).await?;
+        declare_now(&link, broker, &[Part::Events]).await?;
         // Transient queues must be exclusive: RabbitMQ 4 refuses the others.
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let declared = channel.queue_declare(short(""), options, FieldTable::default());
         let queue = bounded("declaring a queue", declared).await?.name().to_string();
         for key in if keys.is_empty() { &["#"] } else { keys } {
-            topology::bind(&channel, &queue, &broker.names().events_exchange, key).await?;
+            bind(&channel, &queue, &broker.names().events_exchange, key).await?;
         }
         bounded("setting the prefetch", channel.basic_qos(PREFETCH, BasicQosOptions { global: false }))
             .await?;

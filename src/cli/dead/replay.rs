@@ -18,7 +18,7 @@ use crate::{
         ids::{CommandId, CommandSource},
     },
     postgres,
-    rabbit::{Broker, Names, PublishAnswer, Publisher, dead::Held},
+    rabbit::{Broker, Names, Part, PublishAnswer, Publisher, dead::Held},
 };
 use serde_json::json;
 use std::{collections::HashSet, process::ExitCode, time::Duration};
@@ -116,7 +116,9 @@ async fn replay(
         print::line("nothing was done")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (publisher, task) = Publisher::new(broker, "replay");
+    let parts = [Part::Commands, Part::Notifications];
+    broker.declare(&parts).await?;
+    let (publisher, task) = Publisher::new(broker, "replay", &parts);
     let stop = CancellationToken::new();
     let link = tokio::spawn(task.run(stop.clone()));
     let ended = carry_out(plan, args, audit, &publisher, broker.names()).await;

@@ -1,7 +1,8 @@
 //! Links that are lost, and what the world is told meanwhile.
 
 use super::{proxy::Proxy, *};
-use crate::rabbit::{Message, PublishAnswer, health::Board};
+use crate::flow::disposition::DeadReason;
+use crate::rabbit::{Message, PublishAnswer, health::Board, topology::table};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::{io::AsyncReadExt, net::TcpListener};
@@ -10,7 +11,7 @@ fn through(rig: &Rig, port: u16) -> Broker {
     let mut url: url::Url = rig.url.parse().unwrap();
     url.set_host(Some("127.0.0.1")).unwrap();
     url.set_port(Some(port)).unwrap();
-    Broker::new(&SecretString::from(url.as_str()), rig.names.clone()).unwrap()
+    Broker::new(&[SecretString::from(url.as_str())], None, rig.names.clone()).unwrap()
 }
 
 async fn proxy(rig: &Rig) -> (Proxy, Broker) {
@@ -28,7 +29,7 @@ fn command(rig: &Rig) -> Message {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_topology_is_declared_twice_without_a_word() {
     with_rig(async |rig| {
-        declare(&rig.channel, &rig.names).await.unwrap();
+        rig.broker.declare(&Part::ALL).await.unwrap();
         let other = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         // The broker compares arguments: without ours it is another queue.
         let channel = rig._connection.create_channel().await.unwrap();
@@ -148,20 +149,86 @@ async fn a_queue_that_was_deleted_and_declared_at_once_is_consumed_again() {
     with_rig(async |rig| {
         consumes_after(rig, async || {
             let other = rig._connection.create_channel().await.unwrap();
-            let delete =
-                rig.channel.queue_delete(short(&rig.names.payments_queue), QueueDeleteOptions::default());
-            let queue =
-                crate::rabbit::topology::declare_work_queue(&other, &rig.names, &rig.names.payments_queue);
+            let name = rig.names.payments_queue.as_str();
+            let delete = rig.channel.queue_delete(short(name), QueueDeleteOptions::default());
             let (deleted, declared) = tokio::join!(delete, async {
                 // Right behind the delete, not before it.
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                queue.await
+                let queue = rig.names.queues().into_iter().find(|queue| queue.name == name).unwrap();
+                let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+                other.queue_declare(short(name), durable, table(queue.arguments)).await
             });
             deleted.unwrap();
             declared.unwrap();
-            declare(&other, &rig.names).await.unwrap();
+            rig.broker.declare(&Part::ALL).await.unwrap();
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_waits_for_a_binding_that_the_broker_does_not_make() {
+    with_rig(async |rig| {
+        let (proxy, broker) = proxy(rig).await;
+        // From the start, as in a process that starts while a node of the cluster hangs.
+        proxy.swallows_bindings.store(true, Ordering::SeqCst);
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = done.clone();
+        let consumer = Running::start(&broker, &rig.names.payments_queue, move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            dispose(Disposition::Ack)
+        });
+        for round in 1..=2 {
+            rig.put_numbers(&rig.names.payments_queue, 0..1).await;
+            until("a delivery is handled", async || done.load(Ordering::SeqCst) >= round).await;
+            proxy.cut(false);
+            until("the link is missed", async || !broker.health_of(&rig.names.payments_queue).ok).await;
+        }
+        until("the links work again", async || {
+            broker.health_of(&rig.names.payments_queue).ok && broker.health_of("publisher").ok
+        })
+        .await;
+        assert!(!broker.health_of("topology").ok, "the binding is not told to be made");
+        consumer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_throws_us_out_at_once_is_not_asked_in_a_busy_loop() {
+    with_rig(async |rig| {
+        let (proxy, broker) = proxy(rig).await;
+        let (stop, links) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (ended, mut session, inner) = (stop.clone(), Hold(links.clone()), broker.clone());
+        let task = tokio::spawn(async move { keep_connected(&inner, "hold", &ended, &mut session).await });
+        let end = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < end {
+            let seen = links.load(Ordering::SeqCst);
+            until("the link is made again", async || links.load(Ordering::SeqCst) > seen).await;
+            proxy.cut(false);
+        }
+        // Waits of 250 ms and more, doubled each time.
+        let accepted = proxy.accepted.load(Ordering::SeqCst);
+        assert!((2..=8).contains(&accepted), "{accepted} connections in 4 s");
+        stop.cancel();
+        task.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_that_was_deleted_is_declared_again_and_its_queue_bound() {
+    with_rig(async |rig| {
+        let consumer = rig.consumer(|_| {
+            dispose(Disposition::DeadLetter { reason: DeadReason::Malformed, detail: String::new() })
+        });
+        until("all links are up", async || rig.broker.health().ok).await;
+        let name = short(&rig.names.dead_exchange);
+        rig.channel.exchange_delete(name, ExchangeDeleteOptions::default()).await.unwrap();
+        rig.put_numbers(&rig.names.payments_queue, 0..1).await;
+        until("the letter is dead", async || rig.ready(&rig.names.dead_queue).await == 1).await;
+        consumer.stop().await;
     })
     .await;
 }

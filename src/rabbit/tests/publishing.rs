@@ -10,7 +10,7 @@ use lapin::types::AMQPValue;
 use uuid::Uuid;
 
 fn publisher(broker: &Broker) -> Publisher {
-    let (publisher, task) = Publisher::new(broker, "publisher");
+    let (publisher, task) = Publisher::new(broker, "publisher", &[Part::Events]);
     tokio::spawn(task.run(CancellationToken::new()));
     publisher
 }
@@ -23,7 +23,7 @@ async fn full_queue(rig: &Rig, exchange: &str, key: &str) -> String {
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     rig.channel.queue_declare(short(&queue), exclusive, arguments).await.unwrap();
-    crate::rabbit::topology::bind(&rig.channel, &queue, exchange, key).await.unwrap();
+    crate::rabbit::declare::bind(&rig.channel, &queue, exchange, key).await.unwrap();
     queue
 }
 
@@ -116,7 +116,7 @@ async fn an_event_carries_the_properties_of_the_contract() {
         let queue = format!("{}.subscriber", rig.names.payments_queue);
         let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         rig.channel.queue_declare(short(&queue), exclusive, FieldTable::default()).await.unwrap();
-        crate::rabbit::topology::bind(&rig.channel, &queue, &rig.names.events_exchange, "order.*")
+        crate::rabbit::declare::bind(&rig.channel, &queue, &rig.names.events_exchange, "order.*")
             .await
             .unwrap();
         let full = event(1, "order.paid");
@@ -161,7 +161,7 @@ async fn a_watch_sees_the_events_of_its_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_publisher_says_that_it_knows_nothing() {
     with_rig(async |rig| {
-        let (publisher, task) = Publisher::new(&rig.broker, "publisher");
+        let (publisher, task) = Publisher::new(&rig.broker, "publisher", &[]);
         let stop = CancellationToken::new();
         let task = tokio::spawn(task.run(stop.clone()));
         until("it is up", async || rig.broker.health().ok).await;

@@ -1,0 +1,34 @@
+//! Which exchanges and queues of the broker each role uses. A role needs no permission for the others.
+
+use crate::{
+    config::{Parts, Role},
+    rabbit::{Broker, Names, Part},
+};
+use anyhow::Context;
+use std::collections::BTreeSet;
+
+pub fn broker(config: &Parts) -> anyhow::Result<Broker> {
+    let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
+    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), Names::new(&amqp.prefix)?)?)
+}
+
+/// What these roles consume from and publish to.
+pub fn used_by(roles: &BTreeSet<Role>) -> BTreeSet<Part> {
+    let used = |role: &Role| match role {
+        Role::Worker => Some(Part::Commands),
+        Role::Reconciler | Role::Ingress => Some(Part::Notifications),
+        Role::Relay => Some(Part::Events),
+        Role::FollowUp => None,
+    };
+    roles.iter().filter_map(used).chain(published_by(roles)).collect()
+}
+
+/// What they publish to on the link that they share. The ingress has one of its own.
+pub fn published_by(roles: &BTreeSet<Role>) -> Vec<Part> {
+    let published = |role: &Role| match role {
+        Role::Worker | Role::Reconciler => Some(Part::Dead),
+        Role::Relay => Some(Part::Events),
+        Role::FollowUp | Role::Ingress => None,
+    };
+    roles.iter().filter_map(published).collect::<BTreeSet<_>>().into_iter().collect()
+}
