@@ -200,6 +200,7 @@ fn files() -> String {
         ("deploy/sbom", "Prints what the program is made of."),
         ("deploy/systemd/", "A hardened unit with all roles, and one that migrates."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
+        ("deploy/rabbitmq/", "The exchanges, queues and bindings, for where no role may declare them."),
         (
             "deploy/RUNBOOK.md",
             "What an alert, a dead letter, an exit code or a review means, and what to do.",

@@ -1,7 +1,10 @@
 //! A delivery becomes a command, and the command's story decides about the delivery.
 
 use crate::{
-    domain::{command::CommandKind, senders::Senders},
+    domain::{
+        command::CommandKind,
+        senders::{Claim, Senders},
+    },
     flow::{
         disposition::{DeadReason, Disposition},
         ports::{Gateway, Incoming, Store},
@@ -27,8 +30,13 @@ impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
             Ok(incoming) => incoming,
             Err(malformed) => return self.dead_letter(DeadReason::Malformed, malformed.detail),
         };
-        let source = &incoming.command.identity.source;
-        if let Err(detail) = self.senders.judge(source, delivery.user_id.as_deref()) {
+        let claim = Claim {
+            source: &incoming.command.identity.source,
+            user_id: delivery.user_id.as_deref(),
+            kind: self.kind,
+            merchant: &incoming.command.merchant,
+        };
+        if let Err(detail) = self.senders.judge(claim) {
             // Nothing of it is stored: the identity is still its source's own.
             return self.dead_letter(DeadReason::NotAuthentic, detail);
         }

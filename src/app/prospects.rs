@@ -9,7 +9,7 @@ use crate::{
         command::{Command, CommandKind, Prospect},
         ids::MerchantName,
         money::Rupiah,
-        senders::Senders,
+        senders::{Claim, Senders},
         validate::Rules,
     },
     flow::{
@@ -107,7 +107,9 @@ impl Fates {
             }
         };
         // Whoever replays is not who sent it: what is published again has no user.
-        if let Err(detail) = self.senders.judge(&incoming.command.identity.source, None) {
+        let source = &incoming.command.identity.source;
+        let claim = Claim { source, user_id: None, kind, merchant: &incoming.command.merchant };
+        if let Err(detail) = self.senders.judge(claim) {
             return Ok(Fate::DeadAgain { reason: DeadReason::NotAuthentic, detail });
         }
         let account = |merchant: &MerchantName| self.gateway.account(merchant);

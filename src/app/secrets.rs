@@ -25,8 +25,8 @@ pub struct Secrets {
 
 struct Taken {
     said: Said,
-    database: Option<SecretString>,
-    amqp: Option<SecretString>,
+    database: Vec<SecretString>,
+    amqp: Vec<SecretString>,
 }
 
 impl Secrets {
@@ -66,7 +66,7 @@ impl Secrets {
         for (name, old, new) in
             [("database.url", &taken.database, &next.database), ("amqp.url", &taken.amqp, &next.amqp)]
         {
-            if !same_place(old.as_ref(), new.as_ref()) {
+            if !same_places(old, new) {
                 return Err(format!(
                     "{name}: another place; allowed without a restart: another user or password"
                 ));
@@ -76,7 +76,7 @@ impl Secrets {
         let options = parts.database.as_ref().map(postgres::connect_options).transpose();
         let options = options.map_err(|error| error.to_string())?;
         if let Some(amqp) = &parts.amqp {
-            self.broker.exchange_url(&amqp.url).map_err(|error| error.to_string())?;
+            self.broker.exchange_urls(&amqp.urls).map_err(|error| error.to_string())?;
         }
         if let Some((pool, options)) = self.pool.get().zip(options) {
             pool.set_connect_options(options);
@@ -100,8 +100,8 @@ impl Taken {
     fn of(parts: &Parts) -> Self {
         Self {
             said: parts.said.clone(),
-            database: parts.database.as_ref().map(|database| database.url.clone()),
-            amqp: parts.amqp.as_ref().map(|amqp| amqp.url.clone()),
+            database: parts.database.iter().map(|database| database.url.clone()).collect(),
+            amqp: parts.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
         }
     }
 }
@@ -110,12 +110,11 @@ fn is_bound(name: &str) -> bool {
     BOUND.iter().any(|bound| name == *bound || name.ends_with(&format!(".{bound}")))
 }
 
-fn same_place(old: Option<&SecretString>, new: Option<&SecretString>) -> bool {
-    match (old, new) {
-        (Some(old), Some(new)) => same_but_for_its_user(old.expose_secret(), new.expose_secret()),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
+fn same_places(old: &[SecretString], new: &[SecretString]) -> bool {
+    let same = |(old, new): (&SecretString, &SecretString)| {
+        same_but_for_its_user(old.expose_secret(), new.expose_secret())
+    };
+    old.len() == new.len() && old.iter().zip(new).all(same)
 }
 
 fn joined(names: &[&String]) -> String {

@@ -74,6 +74,9 @@ fn bench(args: Args, parts: &Parts, program: PathBuf, config_file: Option<PathBu
         return Err(UsageError(refused.to_owned()).into());
     }
     let amqp = parts.amqp.as_ref().ok_or_else(|| UsageError("amqp.url is missing".to_owned()))?;
+    let [url] = amqp.urls.as_slice() else {
+        return Err(UsageError("amqp.url names several brokers; allowed: one, to measure".to_owned()).into());
+    };
     let database = parts.need_database()?;
     let beside = program.with_file_name(PLAIN_WORKER);
     let scenarios = if args.scenarios.is_empty() { Scenario::QUICK.to_vec() } else { args.scenarios };
@@ -90,7 +93,7 @@ fn bench(args: Args, parts: &Parts, program: PathBuf, config_file: Option<PathBu
         },
         servers: Servers {
             database: database.url.expose_secret().parse()?,
-            amqp: amqp.url.expose_secret().to_owned(),
+            amqp: url.expose_secret().to_owned(),
         },
         settings: Settings {
             prefetch: amqp.prefetch,

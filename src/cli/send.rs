@@ -11,7 +11,7 @@ use crate::{
         command::CommandKind,
         ids::{CommandId, MerchantName},
     },
-    rabbit::{Message, PublishAnswer, Publisher},
+    rabbit::{Message, Part, PublishAnswer, Publisher},
 };
 use clap::ValueEnum;
 use serde::Serialize;
@@ -141,9 +141,13 @@ async fn publish(amqp: &Amqp, kind: CommandKind, id: &str, body: Vec<u8>) -> any
     let broker = watch::broker(amqp)?;
     let names = broker.names();
     let routing_key = kind.routing_key();
-    let message =
+    let mut message =
         Message::cloud_event(&names.commands_exchange, routing_key, id, kind.event_type(), body.into())?;
-    let (publisher, task) = Publisher::new(&broker, "send");
+    if let Some(user) = broker.user() {
+        message = message.from_user(&user)?;
+    }
+    broker.declare(&[Part::Commands]).await?;
+    let (publisher, task) = Publisher::new(&broker, "send", &[Part::Commands]);
     let stop = CancellationToken::new();
     let link = tokio::spawn(task.run(stop.clone()));
     let answer = publisher.publish_one(message).await;

@@ -65,5 +65,5 @@ pub(super) async fn subscribe(amqp: &Amqp) -> anyhow::Result<mpsc::Receiver<Byte
 }
 
 pub(super) fn broker(amqp: &Amqp) -> anyhow::Result<Broker> {
-    Ok(Broker::new(&amqp.url, Names::new(&amqp.prefix)?)?)
+    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), Names::new(&amqp.prefix)?)?)
 }

@@ -116,6 +116,8 @@ fn texts(form: Form, value: &Toml) -> Option<Vec<String>> {
         (Form::Number, Toml::Float(number)) => Some(vec![number.to_string()]),
         (Form::Flag, Toml::Boolean(flag)) => Some(vec![flag.to_string()]),
         (Form::Texts, Toml::Array(entries)) => list(Form::Text, entries),
+        // One is a list too.
+        (Form::Texts, Toml::String(text)) => Some(vec![text.clone()]),
         (Form::Integers, Toml::Array(entries)) => list(Form::Integer, entries),
         (
             Form::Text | Form::Integer | Form::Number | Form::Flag | Form::Texts | Form::Integers,

@@ -83,10 +83,17 @@ use Form::{Flag, Integer, Integers, Number, Text, Texts};
 const KEYS: &[Key] = &[
     Key::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
     Key::new("database.max_connections", Integer, Some("16"), "connections of one process"),
-    Key::secret("amqp.url", Text, "RabbitMQ, `amqp://…` or `amqps://…`").short("AMQP_URL"),
+    Key::secret("amqp.url", Texts, "RabbitMQ, `amqp://…` or `amqps://…`; several are tried in turn")
+        .short("AMQP_URL"),
+    Key::new("amqp.ca_file", Text, None, "PEM, authorities beside the system's"),
     Key::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
     Key::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
-    Key::new("amqp.sources", Texts, Some(""), "`user=source`: commands of this source need this `user_id`"),
+    Key::new(
+        "amqp.sources",
+        Texts,
+        Some(""),
+        "`user=source;payment;shop`: who sends for a source, which kind, for which merchants",
+    ),
     Key::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
     Key::new("doku.base_url", Text, None, "by environment; `production` needs https").short("DOKU_BASE_URL"),
     Key::new("doku.client_id", Text, None, "the `default` merchant's Client-Id").short("DOKU_CLIENT_ID"),

@@ -11,7 +11,7 @@ const PREVIOUS_KEYS_MAX: usize = 16;
 const MERCHANTS_MAX: usize = 1000;
 
 /// Reads every account. Where `needed`, there is at least one and each is complete.
-pub fn read(r: &mut Reader, needed: bool) -> BTreeMap<MerchantName, Merchant> {
+pub fn read(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, Merchant> {
     let default = MerchantName::default_account();
     let named = r.merchants();
     let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
@@ -45,7 +45,7 @@ pub fn read(r: &mut Reader, needed: bool) -> BTreeMap<MerchantName, Merchant> {
 const MEMBERS: [&str; 3] = ["client_id", "secret_key", "previous_secret_keys"];
 
 fn account(
-    r: &mut Reader,
+    r: &mut Reader<'_>,
     section: &str,
     needed: bool,
     client_ids: &mut BTreeSet<String>,

@@ -49,10 +49,19 @@ impl Needs {
     pub const BROKER: Self = Self { database: false, amqp: true, merchants: false };
     /// `run --role ingress`: it works while Postgres is away, and where there is none.
     pub const INGRESS: Self = Self { database: false, amqp: true, merchants: true };
+    /// `run --role relay`: it publishes what is written, and never talks to DOKU.
+    pub const RELAY: Self = Self { database: true, amqp: true, merchants: false };
 
     /// What these roles need together.
     pub fn of(roles: &BTreeSet<Role>) -> Self {
-        if roles.iter().all(|role| *role == Role::Ingress) { Self::INGRESS } else { Self::EVERYTHING }
+        let all_are = |wanted: Role| roles.iter().all(|role| *role == wanted);
+        if all_are(Role::Ingress) {
+            Self::INGRESS
+        } else if all_are(Role::Relay) {
+            Self::RELAY
+        } else {
+            Self::EVERYTHING
+        }
     }
 }
 
@@ -114,7 +123,10 @@ pub struct Database {
 
 #[derive(Debug, Clone)]
 pub struct Amqp {
-    pub url: SecretString,
+    /// One or more, tried in turn.
+    pub urls: Vec<SecretString>,
+    /// Certificates of authorities, PEM, that are believed beside the system's.
+    pub authorities: Option<String>,
     pub prefix: String,
     pub prefetch: u16,
     pub senders: Senders,

@@ -1,7 +1,15 @@
 //! What a value may be. A refusal says what is allowed and never repeats the value.
 
 use super::{Environment, ResponseSignature};
-use crate::domain::ids::CommandSource;
+use crate::domain::{
+    command::CommandKind,
+    ids::{CommandSource, MerchantName},
+    senders::Sender,
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 use url::Url;
 
@@ -12,6 +20,8 @@ pub type Parsed<T> = Result<T, String>;
 pub const DURATION_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 /// No text is longer, whatever its key.
 const TEXT_MAX: usize = 4096;
+/// Of a parameter's name that is told.
+const PARAMETER_CHARS_MAX: usize = 32;
 
 pub fn whole<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
 where
@@ -84,17 +94,37 @@ pub fn prefix(text: &str) -> Parsed<String> {
     }
 }
 
-/// A user of the broker and the source it speaks for, as `checkout=/checkout`. A user's name has at most 255
-/// bytes, for so many a message can carry.
-pub fn user_and_source(text: &str) -> Parsed<(String, CommandSource)> {
-    let read = || {
-        let (user, source) = text.trim().split_once('=')?;
-        let fits =
-            (1..=255).contains(&user.len()) && !user.chars().any(|c| c.is_control() || c.is_whitespace());
-        fits.then_some(())?;
-        Some((user.to_owned(), CommandSource::parse(source).ok()?))
-    };
-    read().ok_or_else(|| "not a user and a source; allowed: user=source, as checkout=/checkout".to_owned())
+/// A user of the broker and the source it speaks for, as `checkout=/checkout`; with `;payment` or `;refund` for
+/// that kind of command alone, and with `;NAME` for each merchant it speaks for. A user's name has at most 255
+/// bytes: a message can carry no more.
+pub fn sender(text: &str) -> Parsed<Sender> {
+    read_sender(text.trim()).ok_or_else(|| {
+        "not a sender; allowed: user=source, as checkout=/checkout, and after it ;payment or ;refund and \
+         ;NAME for each merchant"
+            .to_owned()
+    })
+}
+
+fn read_sender(text: &str) -> Option<Sender> {
+    let mut words = text.split(';');
+    let (user, source) = words.next()?.split_once('=')?;
+    let fits = (1..=255).contains(&user.len()) && !user.chars().any(|c| c.is_control() || c.is_whitespace());
+    fits.then_some(())?;
+    let source = CommandSource::parse(source).ok()?;
+    let mut sender = Sender { user: user.to_owned(), source, kind: None, merchants: Vec::new() };
+    for word in words {
+        let kind = match word {
+            "payment" => CommandKind::Payment,
+            "refund" => CommandKind::Refund,
+            name => {
+                sender.merchants.push(MerchantName::parse(name).ok()?);
+                continue;
+            }
+        };
+        // Both at once is none of them.
+        sender.kind.replace(kind).is_none().then_some(())?;
+    }
+    Some(sender)
 }
 
 /// The path of a notification URL: it is signed, so it is compared byte by byte.
@@ -138,13 +168,45 @@ pub fn database_url(text: &str) -> Parsed<String> {
     }
 }
 
+/// What a URL of the broker may say after `?`.
+const AMQP_PARAMETERS: [&str; 5] =
+    ["auth_mechanism", "channel_max", "connection_timeout", "frame_max", "heartbeat"];
+
 pub fn amqp_url(text: &str) -> Parsed<String> {
-    let fits = parse_url(text)
-        .is_some_and(|url| matches!(url.scheme(), "amqp" | "amqps") && url.host_str().is_some());
-    if fits {
+    let url = parse_url(text)
+        .filter(|url| {
+            matches!(url.scheme(), "amqp" | "amqps") && url.host_str().is_some_and(|h| !h.is_empty())
+        })
+        .filter(|url| url.fragment().is_none());
+    let Some(url) = url else {
+        return Err("not an AMQP URL; allowed: amqp://user:password@host:port/vhost, or amqps; in user and \
+                    password `#` is written %23, `/` %2F, `?` %3F, `@` %40, `,` %2C"
+            .to_owned());
+    };
+    // What the client does not know it would ignore, a parameter that is to make TLS safer too.
+    match url.query_pairs().find(|(name, _)| !AMQP_PARAMETERS.contains(&name.as_ref())) {
+        None => Ok(text.to_owned()),
+        Some((name, _)) => {
+            let shown: String =
+                name.chars().filter(char::is_ascii_graphic).take(PARAMETER_CHARS_MAX).collect();
+            Err(format!(
+                "unknown parameter `{shown}`; allowed: {}; an authority of your own is amqp.ca_file",
+                AMQP_PARAMETERS.join(", ")
+            ))
+        }
+    }
+}
+
+/// Certificates of authorities, PEM.
+pub fn authorities(text: &str) -> Parsed<String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let (good, bad) = certificates
+        .map_or((0, 1), |certificates| RootCertStore::empty().add_parsable_certificates(certificates));
+    if good > 0 && bad == 0 {
         Ok(text.to_owned())
     } else {
-        Err("not an AMQP URL; allowed: amqp://user:password@host:port/vhost, or amqps".to_owned())
+        Err("no certificates; allowed: a file with one or more, each as PEM: -----BEGIN CERTIFICATE-----"
+            .to_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::ids::MerchantName;
 use secrecy::SecretString;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 pub fn missing(name: &str) -> Faults {
     Faults(vec![missing_fault(name)])
@@ -37,16 +37,17 @@ pub fn key(name: &str) -> Option<&'static Key> {
 }
 
 /// The values, and the faults found so far.
-pub struct Reader {
+pub struct Reader<'s> {
+    source: &'s Source<'s>,
     values: Values,
     faults: Faults,
 }
 
-impl Reader {
-    pub fn new(source: &Source<'_>) -> Self {
+impl<'s> Reader<'s> {
+    pub fn new(source: &'s Source<'_>) -> Self {
         let mut faults = Faults::default();
         let values = Values::gather(source, &mut faults);
-        Self { values, faults }
+        Self { source, values, faults }
     }
 
     /// What was read, unless anything is wrong.
@@ -127,5 +128,41 @@ impl Reader {
             self.missing(name);
         }
         self.get(name, parse).map(SecretString::from)
+    }
+
+    /// A list of secrets. An empty one that was said, or a missing one that is needed, is a fault.
+    pub fn secrets(
+        &mut self,
+        name: &str,
+        needed: bool,
+        max: usize,
+        parse: impl Fn(&str) -> Parsed<String>,
+    ) -> Option<Vec<SecretString>> {
+        match (self.says(name), needed) {
+            (false, true) => self.missing(name),
+            (true, _) if self.values.get(name).is_some_and(|value| value.texts.is_empty()) => {
+                let nothing = parse("").err().unwrap_or_default();
+                self.fault(name, nothing);
+            }
+            (_, _) => {}
+        }
+        let texts = self.list(name, max, parse)?;
+        (!texts.is_empty()).then(|| texts.into_iter().map(SecretString::from).collect())
+    }
+
+    /// The text of the file that a key names, if it names one.
+    pub fn file(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<String>) -> Option<String> {
+        let path = self.values.get(name)?.texts.first()?.clone();
+        let read = self
+            .source
+            .read(Path::new(&path))
+            .map_err(|e| format!("{} cannot be read: {e}", path.escape_debug()));
+        match read.and_then(|text| parse(&text)) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.fault(name, problem);
+                None
+            }
+        }
     }
 }

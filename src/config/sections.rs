@@ -40,6 +40,8 @@ const TIMEOUT_MAX_MS: u64 = 600_000;
 const AFTERWARDS_MAX: usize = 16;
 /// Upstream services, each with a user of the broker.
 const SOURCES_MAX: usize = 1000;
+/// Nodes of a cluster, each with a URL.
+const URLS_MAX: usize = 16;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
 
@@ -100,7 +102,7 @@ fn plan(retry: &RetryPolicy, check: &CheckPlan, doku: &Doku) -> Plan {
     Plan { retry: retry.clone(), check: check.clone(), trust_response: doku.trust_response }
 }
 
-fn read_parts(r: &mut Reader, needs: Needs) -> Option<Parts> {
+fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
     let database = read_database(r, needs.database);
     let amqp = read_amqp(r, needs.amqp);
     let doku = read_doku(r);
@@ -131,23 +133,24 @@ fn read_parts(r: &mut Reader, needs: Needs) -> Option<Parts> {
     })
 }
 
-fn read_database(r: &mut Reader, needed: bool) -> Option<Database> {
+fn read_database(r: &mut Reader<'_>, needed: bool) -> Option<Database> {
     let url = r.secret("database.url", needed, parse::database_url);
     let max_connections = r.get("database.max_connections", whole(1..=1_000));
     Some(Database { url: url?, max_connections: max_connections? })
 }
 
-fn read_amqp(r: &mut Reader, needed: bool) -> Option<Amqp> {
-    let url = r.secret("amqp.url", needed, parse::amqp_url);
+fn read_amqp(r: &mut Reader<'_>, needed: bool) -> Option<Amqp> {
+    let urls = r.secrets("amqp.url", needed, URLS_MAX, parse::amqp_url);
+    let ca_file = r.file("amqp.ca_file", parse::authorities);
     let prefix = r.get("amqp.prefix", parse::prefix);
     let prefetch = r.get("amqp.prefetch", whole(1..=u16::MAX));
-    let sources = r.list("amqp.sources", SOURCES_MAX, parse::user_and_source);
+    let sources = r.list("amqp.sources", SOURCES_MAX, parse::sender);
     let mut senders = Senders::default();
-    sources?.into_iter().for_each(|(user, source)| senders.bind(user, source));
-    Some(Amqp { url: url?, prefix: prefix?, prefetch: prefetch?, senders })
+    sources?.into_iter().for_each(|sender| senders.bind(sender));
+    Some(Amqp { urls: urls?, authorities: ca_file, prefix: prefix?, prefetch: prefetch?, senders })
 }
 
-fn read_doku(r: &mut Reader) -> Option<Doku> {
+fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
     let environment = r.get("doku.environment", parse::environment);
     let base_url = if r.says("doku.base_url") {
         r.get("doku.base_url", parse::base_url)
@@ -183,7 +186,7 @@ fn read_doku(r: &mut Reader) -> Option<Doku> {
     })
 }
 
-fn read_retry(r: &mut Reader) -> Option<RetryPolicy> {
+fn read_retry(r: &mut Reader<'_>) -> Option<RetryPolicy> {
     let initial = r.get("retry.initial_ms", millis(1..=DURATION_MAX_MS));
     let multiplier = r.get("retry.multiplier", number(1.0..=100.0));
     let jitter = r.get("retry.jitter", number(0.0..=1.0));
@@ -199,7 +202,7 @@ fn read_retry(r: &mut Reader) -> Option<RetryPolicy> {
     })
 }
 
-fn read_check(r: &mut Reader) -> Option<CheckPlan> {
+fn read_check(r: &mut Reader<'_>) -> Option<CheckPlan> {
     let first_after = r.get("check.first_after_ms", millis(1..=DURATION_MAX_MS));
     let max_interval = r.get("check.max_interval_ms", millis(1..=DURATION_MAX_MS));
     let not_found_grace = r.get("check.not_found_grace_ms", millis(0..=DURATION_MAX_MS));

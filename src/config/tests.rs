@@ -46,6 +46,21 @@ fn a_bad_value_is_refused_with_its_key_its_variable_and_what_is_allowed() {
         ("database.max_connections", "0", "1 to 1000"),
         ("amqp.url", "localhost:5672", "amqp://"),
         ("amqp.url", "http://h", "amqp://"),
+        ("amqp.url", "", "amqp://"),
+        ("amqp.url", "amqp://h,http://h", "amqp://"),
+        ("amqp.url", "amqp://u:p#w@h/", "%23"),
+        ("amqp.url", "amqp://u:1#w@h/", "%23"),
+        (
+            "amqp.url",
+            "amqps://h?cacertfile=/ca.pem",
+            "unknown parameter `cacertfile`; allowed: auth_mechanism",
+        ),
+        ("amqp.url", "amqps://h?heartbeat=5&verify=verify_none", "unknown parameter `verify`"),
+        ("amqp.ca_file", "/nowhere", "/nowhere cannot be read"),
+        ("amqp.ca_file", "/run/secret", "no certificates"),
+        ("amqp.sources", "checkout", "user=source"),
+        ("amqp.sources", "checkout=/checkout;Shop", "user=source"),
+        ("amqp.sources", "checkout=/checkout;payment;refund", "user=source"),
         ("amqp.prefix", "a b", "A-Z"),
         ("amqp.prefetch", "0", "1 to 65535"),
         ("amqp.prefetch", "65536", "1 to 65535"),
@@ -226,10 +241,27 @@ fn a_command_asks_only_for_what_it_needs() {
     let ingress = Parts::load(&source("", &COMPLETE[1..]), Needs::INGRESS).unwrap();
     assert!(ingress.database.is_none() && ingress.amqp.is_some());
     assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress])), Needs::INGRESS);
+    let relay = Needs::of(&BTreeSet::from([Role::Relay]));
+    assert!(Parts::load(&source("", &COMPLETE[..2]), relay).unwrap().complete().is_ok());
     assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress, Role::Relay])), Needs::EVERYTHING);
     // What is not needed may be missing, but not wrong.
     let bad = Database::load(&source("", &[COMPLETE[0], ("AMQP_URL", "nonsense")])).unwrap_err();
     assert_eq!(bad.0[0].key, "amqp.url");
+}
+
+#[test]
+fn the_broker_may_have_several_urls() {
+    let urls = |config: Config| -> Vec<String> {
+        config.amqp.urls.iter().map(|url| url.expose_secret().to_owned()).collect()
+    };
+    let both = ["amqp://one", "amqps://two:5671/x"];
+    assert_eq!(urls(with(&[("AMQP_URL", "amqp://one, amqps://two:5671/x")]).unwrap()), both);
+    let without: Vec<_> = COMPLETE.iter().filter(|(name, _)| *name != "AMQP_URL").copied().collect();
+    assert_eq!(urls(load("[amqp]\nurl = ['amqp://one', 'amqps://two:5671/x']", &without).unwrap()), both);
+    assert_eq!(urls(load("[amqp]\nurl = 'amqp://one'", &without).unwrap()), ["amqp://one"]);
+    // A parameter's value may be a secret, its name is not.
+    let refused = with(&[("AMQP_URL", "amqp://h?password=c4n4ry")]).unwrap_err().to_string();
+    assert!(refused.contains("`password`") && !refused.contains("c4n4ry"), "{refused}");
 }
 
 #[test]

@@ -94,9 +94,11 @@ impl Values {
 /// The key a variable speaks of, its full name, and whether the variable names a file. `None` where it is
 /// not ours, or (then it is a fault) not known.
 fn target(variable: &str, faults: &mut Faults) -> Option<(&'static Key, String, Rank, bool)> {
+    let is_named = |name: &str| keys().iter().any(|key| key.variable() == name);
     let (stem, from_file) = match variable.strip_suffix(FILE_SUFFIX) {
-        Some(stem) => (stem, true),
-        None => (variable, false),
+        // Some keys' own names end so.
+        Some(stem) if !is_named(variable) => (stem, true),
+        Some(_) | None => (variable, false),
     };
     let usable = |key: &Key| key.secret || !from_file;
     if let Some(key) = keys().iter().find(|key| key.short == Some(stem)) {

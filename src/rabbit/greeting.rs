@@ -4,7 +4,7 @@
 use super::connection::{BrokerError, CONNECT_LIMIT};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use lapin::{
-    tcp::AMQPUriTcpExt,
+    tcp::{AMQPUriTcpExt, OwnedTLSConfig},
     types::{AMQPValue, FieldTable, parsing::parse_field_table},
     uri::{AMQPScheme, AMQPUri},
 };
@@ -31,19 +31,19 @@ pub struct Greeting {
 }
 
 /// Waits for the greeting, a bounded time.
-pub(super) async fn greet(uri: &AMQPUri) -> Result<Greeting, BrokerError> {
-    let read = timeout(CONNECT_LIMIT, read_properties(uri)).await;
+pub(super) async fn greet(uri: &AMQPUri, tls: &OwnedTLSConfig) -> Result<Greeting, BrokerError> {
+    let read = timeout(CONNECT_LIMIT, read_properties(uri, tls)).await;
     let properties = match read {
-        Ok(read) => read.map_err(|e| BrokerError::failed(DOING, e))?,
+        Ok(read) => read.map_err(|e| BrokerError::failed(DOING, e).connecting())?,
         Err(_) => return Err(BrokerError::Silent { doing: DOING, limit: CONNECT_LIMIT }),
     };
     let tls = uri.scheme == AMQPScheme::AMQPS;
     Ok(Greeting { product: text(&properties, "product"), version: text(&properties, "version"), tls })
 }
 
-async fn read_properties(uri: &AMQPUri) -> io::Result<FieldTable> {
+async fn read_properties(uri: &AMQPUri, tls: &OwnedTLSConfig) -> io::Result<FieldTable> {
     let runtime = lapin::runtime::default_runtime().map_err(io::Error::other)?;
-    let mut stream = uri.connect_async(&runtime).await?;
+    let mut stream = uri.connect_with_config_async(tls.as_ref(), &runtime).await?;
     stream.write_all(HELLO).await?;
     stream.flush().await?;
     let mut head = [0; FRAME_HEAD];

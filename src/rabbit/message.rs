@@ -102,6 +102,12 @@ impl Message {
         self
     }
 
+    /// With the user who publishes it, which the broker compares with the user of the link.
+    pub fn from_user(mut self, user: &str) -> Result<Self, TooLong> {
+        self.properties = self.properties.with_user_id(short("user", user)?);
+        Ok(self)
+    }
+
     /// What a consumer could not use, byte for byte, with what is wrong with it and when that was found.
     pub(super) fn dead_letter(
         names: &Names,

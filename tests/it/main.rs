@@ -24,6 +24,7 @@ mod evidence;
 mod hostile;
 mod ingress;
 mod metrics;
+mod nodes;
 mod notifications;
 mod operators;
 mod operators_list;

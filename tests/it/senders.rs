@@ -1,6 +1,13 @@
 //! Upstream services that are bound to their users of the broker: nobody speaks for another.
 
-use crate::harness::{World, broker::publish_by, child::run, eventually, payment, servers::Server};
+use crate::harness::{
+    World,
+    broker::publish_by,
+    child::{Service, run},
+    eventually, free_port, get, payment, refund,
+    reports::Report,
+    servers::Server,
+};
 use jenius_pay::app::Role;
 use lapin::{
     Connection, ConnectionProperties,
@@ -8,13 +15,17 @@ use lapin::{
     types::FieldTable,
 };
 
+const NONE: &[&str] = &[];
 /// The stories' own user of the broker.
 const USER: &str = "guest";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_of_a_bound_source_is_taken_from_its_user_alone() {
-    let world = World::with().set("AMQP__SOURCES", format!("{USER}=/checkout, other=/erp")).build().await;
-    let (own, free) = (world.invoice(), world.invoice());
+    let world = World::with()
+        .set("AMQP__SOURCES", format!("{USER}=/checkout;payment;default, other=/erp"))
+        .build()
+        .await;
+    let own = world.invoice();
     let command = payment(&own);
     // Without a user, and as another's: never claimed, nothing stored.
     for (message, user, expected) in [
@@ -23,6 +34,23 @@ async fn a_command_of_a_bound_source_is_taken_from_its_user_alone() {
             payment(&world.invoice()).with("source", "/erp"),
             Some(USER),
             "source /erp: allowed with user_id other; this one came with another",
+        ),
+        (
+            payment(&world.invoice()).with("source", "/free"),
+            Some(USER),
+            "source /free: not in amqp.sources; allowed: the sources that are",
+        ),
+        (refund(&own), Some(USER), "source /checkout: its user may send payments of default"),
+        (
+            payment(&world.invoice()).with("merchant", "other"),
+            Some(USER),
+            "source /checkout: its user may send payments of default",
+        ),
+        // Before anything else is judged.
+        (
+            payment(&world.invoice()).with("source", "/free").with("expirytime", "soon").with("data", 1),
+            Some(USER),
+            "source /free: not in amqp.sources; allowed: the sources that are",
         ),
     ] {
         match user {
@@ -37,12 +65,10 @@ async fn a_command_of_a_bound_source_is_taken_from_its_user_alone() {
     assert_eq!(world.database.count("SELECT count(*) FROM commands").await, 0);
     // Another's name is refused by the broker itself.
     assert!(!world.broker.publish_as("other", &payment(&world.invoice()).with("source", "/erp")).await);
-    // The same command, this time by its user; and a source that is not bound.
+    // The same command, this time by its user.
     assert!(world.broker.publish_as(USER, &command).await);
-    world.publish(&payment(&free).with("source", "/free")).await;
     world.event(&own, "order.paid").await;
-    world.event(&free, "order.paid").await;
-    assert_eq!(world.database.count("SELECT count(*) FROM commands").await, 2);
+    assert_eq!(world.database.count("SELECT count(*) FROM commands").await, 1);
     // Nor does an operator who replays a dead one, and it is said beforehand.
     world.publish(&payment(&world.invoice())).await;
     eventually("a dead letter", async || (world.broker.depth("dead").await == 1).then_some(())).await;
@@ -52,39 +78,101 @@ async fn a_command_of_a_bound_source_is_taken_from_its_user_alone() {
     world.end().await;
 }
 
-/// A user of RUNBOOK's on a broker of the story's own.
-async fn connect(server: &Server, user: &str) -> (String, Connection) {
+/// The URL of a user of RUNBOOK's on a broker of the story's own.
+fn url_of(server: &Server, user: &str) -> String {
     let mut url: url::Url = server.url.parse().unwrap();
     url.set_username(user).unwrap();
     url.set_password(Some("PASSWORD")).unwrap();
-    let connection = Connection::connect(url.as_str(), ConnectionProperties::default()).await.unwrap();
-    (url.to_string(), connection)
+    url.to_string()
 }
 
-/// RUNBOOK's own commands, word by word: everybody can do its part and nothing else.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_runbooks_users_of_the_broker_can_do_their_part_and_nothing_else() {
-    let server = Server::start("rabbitmq").await;
-    let setting = World::with().on_broker(&server.url).without_service();
-    let mut world = setting.set("AMQP__SOURCES", "checkout=/checkout").build().await;
-    let prefix = world.broker.prefix.clone();
+async fn connect(server: &Server, user: &str) -> Connection {
+    Connection::connect(&url_of(server, user), ConnectionProperties::default()).await.unwrap()
+}
+
+/// RUNBOOK's own commands, word by word, for another prefix. What is imported lies where the broker can read it.
+async fn set_up(server: &Server, prefix: &str, wanted: impl Fn(&str) -> bool) {
+    let definitions = include_str!("../../deploy/rabbitmq/definitions.json").replace("jenius", prefix);
+    let file = std::env::temp_dir().join(format!("{prefix}-definitions.json"));
+    std::fs::write(&file, definitions).unwrap();
     let (_, section) = include_str!("../../deploy/RUNBOOK.md").split_once("## Broker users").unwrap();
     let commands =
         section.split("```").nth(1).unwrap().lines().filter_map(|l| l.strip_prefix("rabbitmqctl "));
-    for command in commands {
-        let command = command.replace("jenius", &prefix);
+    for command in commands.filter(|command| wanted(command)) {
+        let command = command
+            .replace("deploy/rabbitmq/definitions.json", file.to_str().unwrap())
+            .replace("jenius", prefix);
         let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         server.ctl(&words).await;
     }
-    let (url, _pay) = connect(&server, "pay").await;
-    world.settings.insert("AMQP_URL".to_owned(), url);
-    world.start(&Role::ALL).await;
+    std::fs::remove_file(&file).unwrap();
+}
 
-    let (_, bookkeeping) = connect(&server, "bookkeeping").await;
+/// A process with one role, as its own user of the broker, and without the settings that name one of these.
+async fn role(world: &mut World, server: &Server, role: Role, without: &[&str]) -> Service {
+    let all = world.settings.clone();
+    world.settings.insert("AMQP_URL".to_owned(), url_of(server, role.name()));
+    world.settings.retain(|name, _| !without.iter().any(|word| name.contains(word)));
+    let service = Service::start_unready_role(world, role.name());
+    world.settings = all;
+    service
+}
+
+async fn readyz(service: &Service) -> Option<(u16, String)> {
+    get(format!("http://{}/readyz", service.admin)).await.ok()
+}
+
+async fn is_ready(service: &Service) {
+    eventually(&format!("ready: {}", service.log()), async || {
+        readyz(service).await.filter(|(status, _)| *status == 200)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_role_runs_with_the_rights_that_the_runbook_gives_it_and_nobody_has_more() {
+    let server = Server::start("rabbitmq").await;
+    let setting = World::with().on_broker(&server.url).without_service();
+    let sources = "checkout=/checkout;payment, backoffice=/backoffice;refund;default";
+    let mut world =
+        setting.set("AMQP__SOURCES", sources).set("CHECK__FIRST_AFTER_MS", 3_600_000).build().await;
+    let prefix = world.broker.prefix.clone();
+    let ingress = format!("127.0.0.1:{}", free_port());
+    world.settings.insert("JENIUS_PAY__INGRESS__LISTEN".to_owned(), ingress.clone());
+    set_up(&server, &prefix, |command| !command.starts_with("import")).await;
+
+    // Nothing is declared yet, and no role may: each waits, and names what it misses.
+    let mut processes = Vec::new();
+    for (it, without, missing) in [
+        (Role::Worker, NONE, "missing, and this user may not declare it: exchange PREFIX.unrouted"),
+        (Role::FollowUp, NONE, ""),
+        (Role::Reconciler, NONE, "queue PREFIX.notifications"),
+        (Role::Relay, &["DOKU", "MERCHANTS"][..], ""),
+        (Role::Ingress, &["DATABASE"][..], "exchange PREFIX.notifications"),
+    ] {
+        let process = role(&mut world, &server, it, without).await;
+        let missing = missing.replace("PREFIX", &prefix);
+        let waits = async || {
+            let (status, said) = readyz(&process).await?;
+            (said.contains(&missing) && (missing.is_empty() || status == 503)).then_some(())
+        };
+        eventually(&format!("{} to name {missing}", it.name()), waits).await;
+        processes.push(process);
+    }
+    set_up(&server, &prefix, |command| command.starts_with("import")).await;
+    for process in &processes {
+        is_ready(process).await;
+    }
+
+    let [checkout, backoffice, bookkeeping] = [
+        connect(&server, "checkout").await,
+        connect(&server, "backoffice").await,
+        connect(&server, "bookkeeping").await,
+    ];
     let channel = bookkeeping.create_channel().await.unwrap();
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare("bookkeeping".into(), durable, FieldTable::default()).await.unwrap();
-    let events = format!("{prefix}.events");
+    let [commands, events] = ["commands", "events"].map(|it| format!("{prefix}.{it}"));
     let bind = channel.queue_bind(
         "bookkeeping".into(),
         events.as_str().into(),
@@ -94,23 +182,66 @@ async fn the_runbooks_users_of_the_broker_can_do_their_part_and_nothing_else() {
     );
     bind.await.unwrap();
 
-    let (_, checkout) = connect(&server, "checkout").await;
-    let (invoice, commands) = (world.invoice(), format!("{prefix}.commands"));
+    // A payment, its notification, and its refund: through all five.
+    let invoice = world.invoice();
     assert!(publish_by(&checkout, &commands, "checkout", &payment(&invoice)).await);
+    world.event(&invoice, "payment.accepted").await;
+    let path = format!("http://{ingress}/payments/notifications");
+    assert_eq!(Report::success(&invoice).post(&path).await.unwrap(), 200);
     world.event(&invoice, "order.paid").await;
-    let get = async |connection: &Connection, queue: &str| {
+    let asked = refund(&invoice).with("source", "/backoffice");
+    assert!(publish_by(&backoffice, &commands, "backoffice", &asked).await);
+    world.event(&invoice, "order.refunded").await;
+    let take = async |connection: &Connection, queue: &str| {
         let channel = connection.create_channel().await.unwrap();
         channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await
     };
-    eventually("bookkeeping to hear of it", async || get(&bookkeeping, "bookkeeping").await.unwrap()).await;
+    eventually("bookkeeping to hear", async || take(&bookkeeping, "bookkeeping").await.unwrap()).await;
+    // And dead letters of both consumers.
+    let stranger = payment(&world.invoice()).with("source", "/backoffice");
+    assert!(publish_by(&checkout, &commands, "checkout", &stranger).await);
+    assert_eq!(world.broker.dead().await.reason.as_deref(), Some("not_authentic"));
+    let mut forged = Report::success(&invoice);
+    forged.key = "wrong".to_owned();
+    world.queue(&forged.event()).await;
+    assert_eq!(world.broker.dead().await.reason.as_deref(), Some("not_authentic"));
 
+    // Nobody has more rights than that.
     let own = payment(&world.invoice());
-    assert!(!publish_by(&bookkeeping, &commands, "bookkeeping", &own).await);
-    assert!(!publish_by(&checkout, &events, "checkout", &own).await);
-    assert!(!publish_by(&checkout, &format!("{prefix}.notifications"), "checkout", &own).await);
-    for queue in ["bookkeeping".to_owned(), format!("{prefix}.payments"), format!("{prefix}.dead")] {
-        assert!(get(&checkout, &queue).await.is_err(), "{queue}");
+    for (user, exchange, message) in [
+        ("checkout", "commands", &refund(&invoice)),
+        ("backoffice", "commands", &own),
+        ("checkout", "events", &own),
+        ("checkout", "notifications", &own),
+        ("bookkeeping", "commands", &own),
+        ("ingress", "commands", &own),
+        ("ingress", "events", &own),
+        ("relay", "commands", &own),
+        ("worker", "commands", &own),
+        ("worker", "events", &own),
+        ("reconciler", "events", &own),
+        ("follow-up", "commands", &own),
+    ] {
+        let connection = connect(&server, user).await;
+        assert!(
+            !publish_by(&connection, &format!("{prefix}.{exchange}"), user, message).await,
+            "{user} {exchange}"
+        );
     }
-    assert!(get(&bookkeeping, &format!("{prefix}.payments")).await.is_err());
+    for (user, queues) in [
+        ("checkout", ["bookkeeping", "PREFIX.payments", "PREFIX.dead"]),
+        ("bookkeeping", ["PREFIX.payments", "PREFIX.refunds", "PREFIX.dead"]),
+        ("ingress", ["PREFIX.payments", "PREFIX.notifications", "PREFIX.dead"]),
+        ("relay", ["PREFIX.payments", "PREFIX.notifications", "PREFIX.dead"]),
+        ("worker", ["PREFIX.unrouted", "PREFIX.notifications", "PREFIX.dead"]),
+        ("reconciler", ["PREFIX.payments", "PREFIX.refunds", "PREFIX.dead"]),
+        ("follow-up", ["PREFIX.payments", "PREFIX.refunds", "PREFIX.dead"]),
+    ] {
+        let connection = connect(&server, user).await;
+        for queue in queues {
+            assert!(take(&connection, &queue.replace("PREFIX", &prefix)).await.is_err(), "{user} {queue}");
+        }
+    }
+    drop(processes);
     world.end().await;
 }

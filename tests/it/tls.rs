@@ -116,6 +116,38 @@ async fn a_payment_goes_over_tls_to_the_broker_and_to_the_database() {
     world.end().await;
 }
 
+/// The system's authorities stay, so DOKU's certificate is believed as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_private_authority_of_the_broker_is_believed_beside_the_systems() {
+    let servers = Servers::start().await;
+    let world = servers.world().await;
+    let tls = servers.folder.join("tls");
+    let authority = |name: &str| tls.join(name).to_str().unwrap().to_owned();
+    let broker = servers.said("AMQPS_URL=").to_owned();
+    let start = |ca_file: &str| {
+        let more = [("AMQP_URL", broker.as_str()), ("JENIUS_PAY__AMQP__CA_FILE", ca_file)];
+        // The system's, which do not know the broker's.
+        let system = ("SSL_CERT_FILE", &authority("other-ca.crt") as &str);
+        Service::start_unready(&world, &[more.as_slice(), &[system]].concat())
+    };
+    let service = start(&authority("ca.crt"));
+    eventually("the service to be ready", async || (readyz(&service).await?.0 == 200).then_some(())).await;
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    world.event(&invoice, "order.paid").await;
+    drop(service);
+    // Another authority is of no help, and what would be is told.
+    let service = start(&authority("other-ca.crt"));
+    let told = async || {
+        let ready = readyz(&service).await?.1;
+        let detail = ready["dependencies"]["broker"]["detail"].as_str()?.to_owned();
+        (detail.contains("UnknownIssuer") && detail.contains("amqp.ca_file")).then_some(())
+    };
+    eventually("/readyz to name amqp.ca_file", told).await;
+    drop(service);
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_of_a_stranger_or_for_another_name_is_refused_and_readyz_says_why() {
     let servers = Servers::start().await;

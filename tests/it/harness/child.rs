@@ -54,6 +54,10 @@ impl Service {
         Self::spawn(world, &[], extra)
     }
 
+    pub fn start_unready_role(world: &World, role: &str) -> Self {
+        Self::spawn(world, &["--role", role], &[])
+    }
+
     /// Killed at a crash point by the `nth` who reaches it, and whoever comes after.
     pub fn start_to_die(world: &World, point: Point, nth: usize) -> Self {
         Self::spawn(world, &[], &[("JENIUS_CRASH_AT", &format!("{}:{nth}", point.name()))])
