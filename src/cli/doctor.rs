@@ -7,6 +7,7 @@ mod broker;
 mod check;
 mod doku;
 mod limits;
+mod managed;
 mod page;
 mod place;
 mod postgres;
@@ -99,9 +100,14 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
 async fn look_at_broker(config: &Config) -> anyhow::Result<Vec<Check>> {
     let broker = watch::broker(&config.amqp)?;
     let silent = |cause| Err(BrokerError::Failed { doing: "looking around", cause });
-    let (greeting, inspection) = tokio::join!(broker.greeting(), within(broker.inspect()));
+    let (greetings, inspection, managed) =
+        tokio::join!(broker.greetings(), within(broker.inspect()), within(broker.managed()));
     let ours = broker::Ours { place: broker.place(), is_remote: broker.is_remote(), names: broker.names() };
-    Ok(broker::judge(&ours, &greeting, &inspection.unwrap_or_else(silent)))
+    let mut checks = broker::judge(&ours, &greetings, &inspection.unwrap_or_else(silent));
+    if greetings.iter().any(|(_, greeting)| greeting.is_ok()) {
+        checks.extend(managed::judge(&managed.unwrap_or_else(Err)));
+    }
+    Ok(checks)
 }
 
 async fn look_at_doku(config: &Config) -> Vec<Check> {

@@ -3,28 +3,29 @@
 //! Never: create what is missing; put anything into a work queue; take a message that is not our own probe.
 
 use super::{
-    connection::{ANSWER_LIMIT, Broker, BrokerError, Link},
+    connection::{Broker, BrokerError, Link},
     greeting::{Greeting, greet},
     probe::{Route, probe},
+    refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, Refusal, asked},
     topology::{self, Exchange, Queue, short},
+    url::{host, place},
 };
+use futures_util::future::join_all;
 use lapin::{
-    ErrorKind,
     options::{ExchangeDeclareOptions, QueueDeclareOptions},
     types::FieldTable,
+    uri::AMQPUri,
 };
-use std::{future::Future, sync::Arc};
-use tokio::time::timeout;
+use std::sync::Arc;
 
 const NAME: &str = "doctor";
-/// AMQP's reply codes.
-const NOT_FOUND: u16 = 404;
-const PRECONDITION_FAILED: u16 = 406;
 
 /// What there is under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     AsExpected,
+    /// It is there, and this user may not compare how it was declared.
+    There,
     Missing,
     /// It is there, and the broker says what is different.
     Differs(String),
@@ -52,35 +53,30 @@ pub struct QueueSeen {
 pub struct Inspection {
     pub exchanges: Vec<ExchangeSeen>,
     pub queues: Vec<QueueSeen>,
-    /// From the dead exchange to the dead queue.
+    /// What became of a probe in the dead queue.
     pub dead_route: Route,
-    /// From a key that nobody bound on the commands' exchange to the queue of the unrouted.
+    /// The same in the queue of the unrouted.
     pub unrouted_route: Route,
 }
 
-/// How the broker refused.
-struct Refusal {
-    /// 0 where it is no answer of the broker.
-    code: u16,
-    text: String,
-}
-
 impl Broker {
-    /// Who answers there, whoever may log in.
-    pub async fn greeting(&self) -> Result<Greeting, BrokerError> {
-        greet(&self.uri()).await
+    /// Who answers at each node of `amqp.url`, whoever may log in.
+    pub async fn greetings(&self) -> Vec<(String, Result<Greeting, BrokerError>)> {
+        let greet = async |node: AMQPUri| (host(&node), greet(&node, self.tls()).await);
+        join_all(self.nodes().into_iter().map(greet)).await
     }
 
-    /// Host, port and virtual host.
+    /// Hosts, ports and virtual host.
     pub fn place(&self) -> String {
-        let uri = self.uri();
-        format!("{}:{}, virtual host {}", uri.authority.host, uri.authority.port, uri.vhost)
+        place(&self.nodes())
     }
 
-    /// Whether the way to it leaves this machine.
+    /// Whether the way to one of them leaves this machine.
     pub fn is_remote(&self) -> bool {
-        let host = self.uri().authority.host;
-        host != "localhost" && !host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        self.nodes().iter().any(|node| {
+            let host = node.authority.host.as_str();
+            host != "localhost" && !host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        })
     }
 
     /// Looks at everything. Each answer of the broker is waited for, a bounded time.
@@ -97,8 +93,8 @@ impl Broker {
         }
         let of = |name: &str| queues.iter().find(|queue| queue.name == name);
         let (dead, unrouted) = (of(&names.dead_queue), of(&names.unrouted_queue));
-        let dead_route = probe(&link, &names.dead_exchange, dead).await;
-        let unrouted_route = probe(&link, &names.commands_exchange, unrouted).await;
+        let dead_route = probe(&link, dead).await;
+        let unrouted_route = probe(&link, unrouted).await;
         link.close().await;
         Ok(Inspection { exchanges, queues, dead_route, unrouted_route })
     }
@@ -113,10 +109,10 @@ async fn see_exchange(link: &Link, exchange: Exchange<'_>) -> Result<ExchangeSee
     };
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let found = match declare(passive, FieldTable::default()).await {
-        Err(refusal) => refusal.found(),
+        Err(refusal) => found(refusal),
         Ok(()) => {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            declare(options, exchange.arguments()).await.map_or_else(Refusal::found, |()| Found::AsExpected)
+            declare(options, exchange.arguments()).await.map_or_else(compared, |()| Found::AsExpected)
         }
     };
     Ok(ExchangeSeen { name: exchange.name.to_owned(), found })
@@ -128,34 +124,25 @@ async fn see_queue(link: &Link, queue: Queue<'_>) -> Result<QueueSeen, BrokerErr
     let name = queue.name.to_owned();
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     match declare(passive, FieldTable::default()).await {
-        Err(refusal) => Ok(QueueSeen { name, found: refusal.found(), messages: 0, consumers: 0 }),
+        Err(refusal) => Ok(QueueSeen { name, found: found(refusal), messages: 0, consumers: 0 }),
         Ok(there) => {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let same = declare(options, topology::table(queue.arguments)).await;
-            let found = same.map_or_else(Refusal::found, |_| Found::AsExpected);
+            let found = same.map_or_else(compared, |_| Found::AsExpected);
             Ok(QueueSeen { name, found, messages: there.message_count(), consumers: there.consumer_count() })
         }
     }
 }
 
-impl Refusal {
-    fn found(self) -> Found {
-        match self.code {
-            NOT_FOUND => Found::Missing,
-            PRECONDITION_FAILED => Found::Differs(self.text),
-            _ => Found::Hidden(self.text),
-        }
-    }
+/// Of what is there.
+fn compared(refusal: Refusal) -> Found {
+    if refusal.code == ACCESS_REFUSED { Found::There } else { found(refusal) }
 }
 
-async fn asked<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Refusal> {
-    let Ok(answer) = timeout(ANSWER_LIMIT, answer).await else {
-        return Err(Refusal { code: 0, text: format!("no answer within {} s", ANSWER_LIMIT.as_secs()) });
-    };
-    answer.map_err(|error| match error.kind() {
-        ErrorKind::ProtocolError(refusal) => {
-            Refusal { code: refusal.get_id(), text: refusal.get_message().to_string() }
-        }
-        _ => Refusal { code: 0, text: error.to_string() },
-    })
+fn found(refusal: Refusal) -> Found {
+    match refusal.code {
+        NOT_FOUND => Found::Missing,
+        PRECONDITION_FAILED => Found::Differs(refusal.text),
+        _ => Found::Hidden(refusal.text),
+    }
 }

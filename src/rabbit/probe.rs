@@ -1,5 +1,6 @@
-//! A message of our own that shows that a binding routes, and is taken away again. Only into a queue that is
-//! empty: to look past what others wait for would count as a delivery of theirs, and there is a limit on those.
+//! A message of our own that shows that a queue takes and keeps what comes, and is taken away again. It goes
+//! straight into the queue: through the exchange it would reach the queues that others bound there too. Only into
+//! a queue that is empty: to look past what waits there would count as a delivery of it, and those have a limit.
 
 use super::{
     connection::{BrokerError, Link, bounded},
@@ -17,8 +18,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// No command and no dead letter has it.
-const KEY: &str = "doctor.probe";
+/// It brings a message to the queue that its routing key names, and nowhere else.
+const DEFAULT_EXCHANGE: &str = "";
 const BODY: &[u8] = b"a probe of `jenius-pay doctor`: it expires by itself";
 /// More often than RabbitMQ 4 allows by itself.
 const PUT_BACK_TIMES: usize = 25;
@@ -39,7 +40,9 @@ pub enum Route {
     Occupied,
     /// The queue is not there, or cannot be seen, so nothing was tried.
     NoQueue,
-    /// No queue is bound for it.
+    /// This user may not publish there, so nothing was tried.
+    NotAllowed,
+    /// The queue is gone.
     Returned,
     /// The queue did not take it: full, or without a leader.
     Refused,
@@ -49,22 +52,26 @@ pub enum Route {
     Unknown(String),
 }
 
-pub(super) async fn probe(link: &Link, exchange: &str, queue: Option<&QueueSeen>) -> Route {
+pub(super) async fn probe(link: &Link, queue: Option<&QueueSeen>) -> Route {
     let Some(queue) = queue.filter(|queue| can_be_seen(&queue.found)) else { return Route::NoQueue };
     if queue.messages > 0 {
         return Route::Occupied;
     }
-    send(link, exchange, &queue.name).await.unwrap_or_else(|e| Route::Unknown(e.to_string()))
+    match send(link, &queue.name).await {
+        Ok(route) => route,
+        Err(BrokerError::Refused { .. }) => Route::NotAllowed,
+        Err(error) => Route::Unknown(error.to_string()),
+    }
 }
 
 fn can_be_seen(found: &Found) -> bool {
     match found {
-        Found::AsExpected | Found::Differs(_) => true,
+        Found::AsExpected | Found::There | Found::Differs(_) => true,
         Found::Missing | Found::Hidden(_) => false,
     }
 }
 
-async fn send(link: &Link, exchange: &str, queue: &str) -> Result<Route, BrokerError> {
+async fn send(link: &Link, queue: &str) -> Result<Route, BrokerError> {
     let channel = link.channel().await?;
     bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let id = Uuid::new_v4().to_string();
@@ -73,8 +80,9 @@ async fn send(link: &Link, exchange: &str, queue: &str) -> Result<Route, BrokerE
         .with_type(short("jenius.doctor.probe"))
         .with_expiration(short(EXPIRES_AFTER_MS));
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let published =
-        async { channel.basic_publish(short(exchange), short(KEY), options, BODY, properties).await?.await };
+    let published = async {
+        channel.basic_publish(short(DEFAULT_EXCHANGE), short(queue), options, BODY, properties).await?.await
+    };
     match bounded("publishing a probe", published).await? {
         Confirmation::Ack(None) => take(&channel, queue, &id).await,
         Confirmation::Ack(Some(_)) => Ok(Route::Returned),

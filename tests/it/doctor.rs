@@ -1,6 +1,6 @@
 //! `doctor` by its exit code and its JSON: a world that is well, and each thing broken once.
 
-use crate::harness::{World, child::run, eventually, world::assert_no_canary};
+use crate::harness::{World, child::run, eventually, servers::Server, world::assert_no_canary};
 use jenius_pay::sandbox::Faults;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -123,25 +123,68 @@ async fn what_is_missing_at_the_broker_is_named_and_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_with_another_limit_is_named_and_the_way_to_it_is_probed() {
+async fn a_queue_with_another_limit_is_named_and_what_it_keeps_is_probed() {
     let mut world = world().await;
     world.stop().await;
     let dead = format!("{}.dead", world.broker.prefix);
     world.broker.delete(&dead).await;
     world.broker.declare_with_limit(&dead, 3).await;
     let doctor = Doctor::visits(&world).await;
-    doctor.fails(&["broker.dead_route", "broker.queues"]);
+    doctor.fails(&["broker.queues"]);
     assert!(
         doctor.detail("broker.queues").contains("x-delivery-limit"),
         "{}",
         doctor.detail("broker.queues")
     );
-    assert!(doctor.detail("broker.dead_route").contains("no queue is bound"));
-    world.broker.bind(&dead, &dead, "#").await;
-    let doctor = Doctor::visits(&world).await;
-    doctor.fails(&["broker.queues"]);
     assert!(doctor.of_status("warn").contains(&"broker.dead_route"), "{:#?}", doctor.checks);
     assert_eq!(world.broker.depth("dead").await, 0);
+    world.end().await;
+}
+
+/// A copy of what dies and of what is sent, say.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_probes_reach_no_queue_of_somebody_else() {
+    let world = world().await;
+    let prefix = &world.broker.prefix;
+    let queue = format!("{prefix}.copy");
+    world.broker.declare_with_limit(&queue, 10).await;
+    for exchange in ["dead", "unrouted", "commands", "notifications", "events"] {
+        world.broker.bind(&queue, &format!("{prefix}.{exchange}"), "#").await;
+    }
+    let doctor = Doctor::visits(&world).await;
+    assert!(
+        doctor.detail("broker.dead_route").contains("probe")
+            || doctor.of_status("warn").contains(&"broker.dead_route")
+    );
+    assert_eq!(world.broker.depth("copy").await, 0);
+    world.broker.delete(&queue).await;
+    world.end().await;
+}
+
+/// The plugin is started on the test's own broker, at the port where it is looked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_ends_messages_early_is_seen_where_the_management_plugin_runs() {
+    let server = Server::start("rabbitmq").await;
+    let world = World::with().on_broker(&server.url).build().await;
+    let doctor = Doctor::visits(&world).await;
+    assert!(doctor.detail("broker.members").starts_with("not seen"), "{}", doctor.detail("broker.members"));
+    let url: url::Url = server.url.parse().unwrap();
+    let port = url.port().unwrap() + 10_000;
+    let start = format!(
+        "code:add_pathsz(filelib:wildcard(filename:join(code:lib_dir(rabbit), \"../*/ebin\"))), \
+         application:load(rabbitmq_management), \
+         application:set_env(rabbitmq_management, tcp_config, [{{port,{port}}},{{ip,\"127.0.0.1\"}}]), \
+         {{ok,_}} = application:ensure_all_started(rabbitmq_management)."
+    );
+    server.ctl(&["eval", &start]).await;
+    let doctor = Doctor::visits(&world).await;
+    assert_eq!(doctor.checks["broker.members"].1, "each queue has 1, the cluster 1 nodes");
+    assert_eq!(doctor.checks["broker.policies"].0, "ok", "{:?}", doctor.checks["broker.policies"]);
+    server.ctl(&["set_policy", "short", ".*", "{\"message-ttl\": 60000}"]).await;
+    eventually("doctor to warn", async || {
+        (Doctor::visits(&world).await.checks["broker.policies"].0 == "warn").then_some(())
+    })
+    .await;
     world.end().await;
 }
 

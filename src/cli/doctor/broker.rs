@@ -18,23 +18,15 @@ pub struct Ours<'a> {
     pub names: &'a Names,
 }
 
-pub fn judge(
-    ours: &Ours<'_>,
-    greeting: &Result<Greeting, BrokerError>,
-    inspection: &Result<Inspection, BrokerError>,
-) -> Vec<Check> {
-    let greeting = match greeting {
-        Ok(greeting) => greeting,
-        Err(error) => {
-            let hint = "start RabbitMQ, or correct amqp.url; until then nothing is taken, and events wait";
-            return vec![Check::fail(BROKER_REACHABLE, format!("{}: {error}", ours.place), hint)];
-        }
-    };
-    let mut checks = vec![
-        Check::ok(BROKER_REACHABLE, ours.place.clone()),
-        version(greeting),
-        transport(ours.is_remote, greeting.tls),
-    ];
+/// A node of `amqp.url`, and who answers there.
+type Node = (String, Result<Greeting, BrokerError>);
+
+pub fn judge(ours: &Ours<'_>, nodes: &[Node], inspection: &Result<Inspection, BrokerError>) -> Vec<Check> {
+    let mut checks = vec![reachable(ours, nodes)];
+    let answers: Vec<&Greeting> = nodes.iter().filter_map(|(_, greeting)| greeting.as_ref().ok()).collect();
+    let Some(greeting) = answers.first() else { return checks };
+    checks.push(version(greeting));
+    checks.push(transport(ours.is_remote, answers.iter().all(|greeting| greeting.tls)));
     match inspection {
         Ok(seen) => checks.extend(inside(ours.names, seen)),
         Err(error) => checks.push(Check::fail(
@@ -44,6 +36,25 @@ pub fn judge(
         )),
     }
     checks
+}
+
+fn reachable(ours: &Ours<'_>, nodes: &[Node]) -> Check {
+    let fault = |(node, greeting): &Node| greeting.as_ref().err().map(|error| format!("{node}: {error}"));
+    let faults: Vec<String> = nodes.iter().filter_map(fault).collect();
+    if faults.is_empty() {
+        return Check::ok(BROKER_REACHABLE, ours.place.clone());
+    }
+    let detail = faults.join("; ");
+    let hint = if detail.contains("certificate") {
+        "the broker is there, and its certificate is not believed: set amqp.ca_file to the authority that signed \
+         it, or correct the host in amqp.url"
+    } else {
+        "start RabbitMQ, or correct amqp.url; until then nothing is taken, and events wait"
+    };
+    if faults.len() < nodes.len() {
+        return Check::warn(BROKER_REACHABLE, detail, "the other nodes of amqp.url are used meanwhile");
+    }
+    Check::fail(BROKER_REACHABLE, detail, hint)
 }
 
 fn version(greeting: &Greeting) -> Check {
@@ -82,8 +93,8 @@ fn inside(names: &Names, seen: &Inspection) -> Vec<Check> {
         declared(BROKER_QUEUES, "queues", &queues),
     ];
     let (dead, spilled) = (&names.dead_queue, &names.unrouted_queue);
-    checks.extend(route(BROKER_DEAD_ROUTE, &names.dead_exchange, dead, &seen.dead_route));
-    checks.extend(route(BROKER_UNROUTED_ROUTE, &names.commands_exchange, spilled, &seen.unrouted_route));
+    checks.extend(route(BROKER_DEAD_ROUTE, dead, &seen.dead_route));
+    checks.extend(route(BROKER_UNROUTED_ROUTE, spilled, &seen.unrouted_route));
     checks.extend(queue(dead).map(dead_letters));
     checks.extend(queue(spilled).map(unrouted));
     let work: Vec<&QueueSeen> = names.work_queues().into_iter().filter_map(queue).collect();
@@ -96,10 +107,11 @@ fn inside(names: &Names, seen: &Inspection) -> Vec<Check> {
 /// All of one kind in one line; each that is wrong is named.
 fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
     let mut wrong = Vec::new();
-    let (mut missing, mut differs) = (false, false);
+    let (mut missing, mut differs, mut unseen) = (false, false, 0);
     for (name, found) in all {
         match found {
             Found::AsExpected => {}
+            Found::There => unseen += 1,
             Found::Missing => {
                 missing = true;
                 wrong.push(format!("{name} is missing"));
@@ -112,7 +124,12 @@ fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
         }
     }
     if wrong.is_empty() {
-        return Check::ok(name, format!("{} {what}, as they are declared", all.len()));
+        let seen = if unseen == 0 {
+            "as they are declared"
+        } else {
+            "there; this user may not see how they were declared"
+        };
+        return Check::ok(name, format!("{} {what}, {seen}", all.len()));
     }
     if all.iter().all(|(_, found)| **found == Found::Missing) {
         wrong = vec![format!("none of the {} {what} is there", all.len())];
@@ -128,40 +145,42 @@ fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
     Check::fail(name, wrong.join("; "), hint)
 }
 
-/// `None` where the queue's own check says all there is to say.
-fn route(name: Name, exchange: &str, queue: &str, route: &Route) -> Option<Check> {
-    let way = format!("{exchange} to {queue}");
+/// `None` where the queue's own check says all there is to say. Bindings cannot be seen: a role makes them when it
+/// starts.
+fn route(name: Name, queue: &str, route: &Route) -> Option<Check> {
     let check = match route {
         Route::NoQueue => return None,
-        Route::Through => Check::ok(name, format!("{way}: a probe came through")),
-        Route::Occupied => Check::ok(name, format!("{way}: not probed, messages wait there")),
+        Route::Through => Check::ok(name, format!("{queue}: a probe came through")),
+        Route::Occupied => Check::ok(name, format!("{queue}: not probed, messages wait there")),
+        Route::NotAllowed => Check::ok(name, format!("{queue}: not probed, this user may not publish there")),
         Route::Returned => Check::fail(
             name,
-            format!("{way}: no queue is bound, so what comes there is lost"),
-            "start any role: it binds them again; then run doctor again",
+            format!("{queue}: it is gone"),
+            "start any role that may declare: it makes it again; then run doctor again",
         ),
         Route::Dropped => Check::warn(
             name,
-            format!("{way}: what is put back a few times is dropped"),
+            format!("{queue}: what is put back a few times is dropped"),
             format!(
-                "a policy keeps it: rabbitmqctl set_policy --apply-to queues {queue} '^{}$' \
+                "a policy keeps it: rabbitmqctl set_policy --priority 100 --apply-to queues {queue} '^{}$' \
                  '{{\"delivery-limit\": 1000000}}'",
                 queue.replace('.', "\\.")
             ),
         ),
         Route::Refused => Check::fail(
             name,
-            format!("{way}: the queue refuses"),
+            format!("{queue}: it refuses"),
             "is it full, or without a majority of its nodes? See the broker's own log",
         ),
         Route::Elsewhere => Check::warn(
             name,
-            format!("{way}: a probe was routed, and is not in the queue"),
-            "who else consumes or binds there? Dead letters wait for a person, with `jenius-pay dead`",
+            format!("{queue}: a probe was taken, and is not there"),
+            "who else consumes there, and does a policy end messages early (message-ttl)? Dead letters wait for a person, \
+             with `jenius-pay dead`",
         ),
         Route::Unknown(why) => Check::fail(
             name,
-            format!("{way}: {why}"),
+            format!("{queue}: {why}"),
             "see the broker's own log: an alarm of memory or disk stops all who publish",
         ),
     };

@@ -54,6 +54,8 @@ names! {
     BROKER_DEAD_LETTERS = "broker.dead_letters",
     BROKER_UNROUTED = "broker.unrouted",
     BROKER_CONSUMERS = "broker.consumers",
+    BROKER_MEMBERS = "broker.members",
+    BROKER_POLICIES = "broker.policies",
     DOKU_ENVIRONMENT = "doku.environment",
     DOKU_REACHABLE = "doku.reachable",
     DOKU_CLOCK = "doku.clock",

@@ -7,6 +7,10 @@ fn greeting(version: &str) -> Greeting {
     Greeting { product: "RabbitMQ".to_owned(), version: version.to_owned(), tls: false }
 }
 
+fn node(version: &str) -> [Node; 1] {
+    [("host:5672".to_owned(), Ok(greeting(version)))]
+}
+
 fn seen(names: &Names) -> Inspection {
     let exchange = |it: &crate::rabbit::topology::Exchange<'_>| ExchangeSeen {
         name: it.name.to_owned(),
@@ -56,12 +60,12 @@ fn each_thing_that_is_not_well_is_named_alone() {
     for (row, (name, status, change)) in table.iter().enumerate() {
         let mut seen = seen(&names);
         change(&mut seen);
-        let checks = judge(&ours, &Ok(greeting("3.10.8")), &Ok(seen));
+        let checks = judge(&ours, &node("3.10.8"), &Ok(seen));
         assert_eq!(not_ok(&checks), [(*name, *status)], "row {row}");
     }
     let mut busy = seen(&names);
     (busy.queues[PAYMENTS].messages, busy.queues[PAYMENTS].consumers) = (1000, 1);
-    assert_eq!(not_ok(&judge(&ours, &Ok(greeting("4.1.0")), &Ok(busy))), []);
+    assert_eq!(not_ok(&judge(&ours, &node("4.1.0"), &Ok(busy))), []);
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn what_is_missing_is_said_once() {
     nothing.exchanges.iter_mut().for_each(|exchange| exchange.found = Found::Missing);
     nothing.queues.iter_mut().for_each(|queue| queue.found = Found::Missing);
     (nothing.dead_route, nothing.unrouted_route) = (Route::NoQueue, Route::NoQueue);
-    let checks = judge(&ours, &Ok(greeting("3.10.8")), &Ok(nothing));
+    let checks = judge(&ours, &node("3.10.8"), &Ok(nothing));
     assert_eq!(not_ok(&checks), [("broker.exchanges", Status::Fail), ("broker.queues", Status::Fail)]);
     assert_eq!(checks.last().unwrap().detail, "none of the 5 queues is there");
 }
@@ -106,9 +110,25 @@ fn who_does_not_answer_and_who_does_not_let_us_in_are_told_apart() {
     let names = Names::new("jenius").unwrap();
     let ours = Ours { place: "host:5672".to_owned(), is_remote: false, names: &names };
     let error = || BrokerError::Failed { doing: "connecting", cause: "x".to_owned() };
-    let away = judge(&ours, &Err(error()), &Err(error()));
+    let away = judge(&ours, &[("host:5672".to_owned(), Err(error()))], &Err(error()));
     assert_eq!(not_ok(&away), [("broker.reachable", Status::Fail)]);
     assert_eq!(away[0].detail, "host:5672: connecting: x");
-    let refused = judge(&ours, &Ok(greeting("3.10.8")), &Err(error()));
+    let refused = judge(&ours, &node("3.10.8"), &Err(error()));
     assert_eq!(not_ok(&refused), [("broker.login", Status::Fail)]);
+}
+
+#[test]
+fn a_node_that_is_away_beside_others_is_named_and_a_certificate_has_its_own_hint() {
+    let names = Names::new("jenius").unwrap();
+    let ours = Ours { place: "one:5671 or two:5671".to_owned(), is_remote: false, names: &names };
+    let failed = |cause: &str| BrokerError::Failed { doing: "greeting", cause: cause.to_owned() };
+    let nodes =
+        [("one:5671".to_owned(), Err(failed("refused"))), ("two:5671".to_owned(), Ok(greeting("4.1.0")))];
+    let checks = judge(&ours, &nodes, &Ok(seen(&names)));
+    assert_eq!(not_ok(&checks), [("broker.reachable", Status::Warn)]);
+    assert_eq!(checks[0].detail, "one:5671: greeting: refused");
+    let unknown = Err(failed("invalid peer certificate: UnknownIssuer"));
+    let checks = judge(&ours, &[("one:5671".to_owned(), unknown)], &Err(failed("x")));
+    assert_eq!(not_ok(&checks), [("broker.reachable", Status::Fail)]);
+    assert!(checks[0].hint.as_deref().is_some_and(|hint| hint.contains("amqp.ca_file")));
 }
