@@ -76,7 +76,10 @@ fn every_variable_is_a_key_and_only_secrets_come_from_files() {
     let mut seen = 0;
     for (name, text) in texts() {
         for variable in variables(&text) {
-            let stem = variable.strip_suffix(FILE_SUFFIX).unwrap_or(&variable);
+            let stem = match variable.strip_suffix(FILE_SUFFIX) {
+                Some(stem) if key_of(&variable).is_none() => stem,
+                Some(_) | None => &variable,
+            };
             let key = key_of(stem).unwrap_or_else(|| panic!("{name}: {variable} is no key"));
             let from_file = stem != variable;
             let sandboxed = name == "compose.yaml" && variable == "DOKU_SECRET_KEY";
@@ -111,7 +114,7 @@ fn every_role_starts_with_what_its_pod_gives_it() {
             "amqp-url" => Ok("amqps://u:p@rabbitmq/%2f\n".to_owned()),
             "doku-secret-key" => Ok("SK-1\n".to_owned()),
             "doku-previous-secret-keys" => Ok(String::new()),
-            other => panic!("{}: nobody makes the secret {other}", role.name()),
+            other => panic!("{}: nothing makes the secret {other}", role.name()),
         };
         let environment = environment(role);
         let source = Source::new(None, environment.clone(), secret);
@@ -246,4 +249,98 @@ fn the_version_is_this_one_and_the_image_is_built_with_a_rust_that_can() {
     );
     let wanted: u64 = env!("CARGO_PKG_RUST_VERSION").split('.').nth(1).unwrap().parse().unwrap();
     assert!(numbers_after(&read("Dockerfile"), "ARG RUST=1.")[0] >= wanted);
+}
+
+/// What RUNBOOK and Compose import is what a role with the permission declares.
+#[test]
+fn the_imported_definitions_are_the_exchanges_and_queues_of_the_program() {
+    use jenius_pay::rabbit::topology::{Argument, Kind};
+    use serde_json::{Map, Value, json};
+    let names = Names::new(default_of("amqp.prefix")).unwrap();
+    let exchanges: Vec<Value> = names
+        .exchanges()
+        .iter()
+        .map(|it| {
+            let kind = match it.kind {
+                Kind::Topic => "topic",
+                Kind::Fanout => "fanout",
+            };
+            let arguments = it.alternate.map_or(json!({}), |to| json!({"alternate-exchange": to}));
+            json!({"name": it.name, "vhost": "/", "type": kind, "durable": true, "auto_delete": false,
+                   "internal": false, "arguments": arguments})
+        })
+        .collect();
+    let argument = |(name, value): &(&str, Argument<'_>)| {
+        let value = match value {
+            Argument::Text(text) => json!(text),
+            Argument::Number(number) => json!(number),
+        };
+        ((*name).to_owned(), value)
+    };
+    let queues: Vec<Value> = names
+        .queues()
+        .iter()
+        .map(|it| {
+            let arguments: Map<String, Value> = it.arguments.iter().map(argument).collect();
+            json!({"name": it.name, "vhost": "/", "durable": true, "auto_delete": false, "arguments": arguments})
+        })
+        .collect();
+    let bindings: Vec<Value> = names
+        .bindings()
+        .iter()
+        .map(|it| {
+            json!({"source": it.exchange, "vhost": "/", "destination": it.queue, "destination_type": "queue",
+                   "routing_key": it.key, "arguments": {}})
+        })
+        .collect();
+    for file in ["rabbitmq/definitions.json", "compose/rabbitmq.json"] {
+        let written: Value = serde_json::from_str(&read(file)).unwrap();
+        assert_eq!(written["exchanges"], json!(exchanges), "{file}");
+        assert_eq!(written["queues"], json!(queues), "{file}");
+        assert_eq!(written["bindings"], json!(bindings), "{file}");
+    }
+}
+
+/// The columns of RUNBOOK's table of roles that are about the broker and DOKU's keys.
+fn needs() -> BTreeMap<String, [String; 4]> {
+    let runbook = read("RUNBOOK.md");
+    let rows = runbook.lines().filter_map(|line| {
+        // A `|` in a pattern is written `\|`.
+        let line = line.replace("\\|", "\u{1}");
+        let cells: Vec<String> = line
+            .strip_prefix("| `")?
+            .split('|')
+            .map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|"))
+            .collect();
+        let role = Role::from_name(cells.first()?.as_str())?;
+        let [write, read, database, keys] = cells.get(1..5)?.to_vec().try_into().ok()?;
+        Some((role.name().to_owned(), [write, read, database, keys]))
+    });
+    rows.collect()
+}
+
+#[test]
+fn each_role_is_given_what_the_runbook_says_it_needs_and_nothing_else() {
+    let needs = needs();
+    assert_eq!(needs.len(), Role::ALL.len(), "RUNBOOK's table: {needs:?}");
+    let compose: serde_json::Value = serde_json::from_str(&read("compose/rabbitmq.json")).unwrap();
+    let given = compose["permissions"].as_array().unwrap();
+    for role in Role::ALL {
+        let [write, read_right, database, keys] = &needs[role.name()];
+        let user = format!("jenius-{}", role.name());
+        let given = given.iter().find(|given| given["user"] == user.as_str()).unwrap();
+        let rights = ["configure", "write", "read"].map(|right| given[right].as_str().unwrap());
+        assert_eq!(rights, ["^$", write, read_right], "{}", role.name());
+        let pod = read(&format!("kubernetes/base/{}.yaml", role.name()));
+        assert!(pod.contains(&format!("- key: amqp-url-{}\n", role.name())), "{}", role.name());
+        assert_eq!(pod.contains("database-url"), database != "none", "{}", role.name());
+        assert_eq!(pod.contains("doku-secret-key"), keys != "none", "{}", role.name());
+        let needed = config::Needs::of(&BTreeSet::from([role]));
+        assert_eq!(
+            (needed.database, needed.merchants),
+            (database != "none", keys != "none"),
+            "{}",
+            role.name()
+        );
+    }
 }
