@@ -105,9 +105,10 @@ pub(super) async fn declare_now(link: &Link, broker: &Broker, parts: &[Part]) ->
     if let Some(lack) = pass.lack() {
         return Err(BrokerError::failed("declaring", lack));
     }
+    let others = pass.declare_others(|part| parts.contains(&part)).await?;
     if pass.has_created {
-        for part in parts {
-            bind_all(link, broker.names(), *part).await?;
+        for part in parts.iter().copied().chain(others) {
+            bind_all(link, broker.names(), part).await?;
         }
     }
     Ok(())
@@ -132,7 +133,7 @@ impl Session for Declaring {
 impl Declaring {
     async fn declare_and_bind(&mut self, link: &Link) -> Result<(), BrokerError> {
         let mut told = String::new();
-        loop {
+        let others = loop {
             let mut pass = Pass::start(link, self.broker.names(), self.may_not_declare).await?;
             for part in &self.parts {
                 if pass.declare(*part).await? {
@@ -140,16 +141,18 @@ impl Declaring {
                 }
             }
             self.may_not_declare = pass.may_not_declare;
-            let Some(lack) = pass.lack() else { break };
+            let Some(lack) = pass.lack() else {
+                break pass.declare_others(|part| self.parts.contains(&part)).await?;
+            };
             if lack != told {
                 tracing::warn!(lack, "what needs these exchanges and queues waits");
                 link.waits(&lack);
                 told = lack;
             }
             sleep(LOOK_AGAIN).await;
-        }
-        for part in &self.parts {
-            bind_all(link, self.broker.names(), *part).await?;
+        };
+        for part in self.parts.iter().copied().chain(others) {
+            bind_all(link, self.broker.names(), part).await?;
         }
         Ok(())
     }
@@ -199,6 +202,21 @@ impl<'l> Pass<'l> {
             is_whole &= self.have(&thing).await?;
         }
         Ok(is_whole)
+    }
+
+    /// What other roles use, where this user may declare it: upstream services can publish before those run.
+    /// Nothing here depends on it.
+    async fn declare_others(&mut self, is_own: impl Fn(Part) -> bool) -> Result<Vec<Part>, BrokerError> {
+        let (missing, wrong) = (self.missing.len(), self.wrong.len());
+        let mut declared = Vec::new();
+        for part in Part::ALL.into_iter().filter(|part| !is_own(*part)) {
+            if !self.may_not_declare && self.declare(part).await? {
+                declared.push(part);
+            }
+        }
+        self.missing.truncate(missing);
+        self.wrong.truncate(wrong);
+        Ok(declared)
     }
 
     /// Everything that is missing or different, for a person.
