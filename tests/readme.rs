@@ -61,7 +61,7 @@ fn states() -> String {
 }
 
 /// What fails, what follows, and the story among the tests that proves it.
-const FAILURES: [(&str, &str, &str); 17] = [
+const FAILURES: [(&str, &str, &str); 22] = [
     (
         "DOKU acts, and its answer is lost",
         "sent again under the same Request-Id; DOKU's replay settles it; one charge",
@@ -74,14 +74,39 @@ const FAILURES: [(&str, &str, &str); 17] = [
     ),
     ("DOKU is too busy (429)", "sent again, not before `Retry-After`", "retry_after_is_obeyed"),
     (
-        "DOKU refuses the key, the clock or the route",
+        "DOKU refuses the key or the clock",
         "nothing is declined; that merchant's sends stop, its commands are kept, and one probe at a time finds out",
         "while_doku_refuses_every_signature_the_merchants_breaker_is_open_and_afterwards_all_are_paid",
     ),
     (
         "DOKU is down until the budget ends",
-        "`payment.abandoned` if it certainly did nothing; otherwise it is asked before anything is concluded",
+        "it is asked before anything is concluded: `payment.abandoned`, or what it says",
         "a_budget_that_ended_while_nobody_worked_is_concluded_by_asking",
+    ),
+    (
+        "a firewall refuses one order by its content",
+        "that order is tried again, later than usual; the others never hear of it",
+        "what_refuses_one_order_stops_none_of_the_others",
+    ),
+    (
+        "one merchant has a backlog",
+        "nobody else waits: due sends, inquiries, places and tokens are kept by merchant",
+        "a_merchants_backlog_delays_neither_anothers_resend_nor_its_own_inquiries",
+    ),
+    (
+        "Check Status hangs",
+        "it holds half of the places at most, and is left alone for a while; sends go on",
+        "a_check_status_that_hangs_delays_no_send",
+    ),
+    (
+        "sends are stopped (pause, breaker, rate)",
+        "commands are taken, judged and claimed; `orders show` says what blocks their send; budgets run",
+        "while_everybodys_sends_are_paused_commands_wait_and_everything_else_goes_on",
+    ),
+    (
+        "a payment command is older than its budget",
+        "`command.rejected`, code `command_expired`: its `time` decides",
+        "a_payment_is_not_sent_later_than_its_budget_after_its_own_time",
     ),
     (
         "DOKU acted, and nobody can find out",

@@ -156,6 +156,7 @@ impl App {
         let refreshing = watchers::refresh_gauges(
             shared.store.clone(),
             shared.gateway.accounts(),
+            Arc::clone(&shared.gate),
             Arc::clone(&shared.seen),
         );
         self.rest.spawn(watchers::until(rest_stop, refreshing));
@@ -170,6 +171,8 @@ impl App {
         self.rest.spawn(watchers::until(self.rest_stop.clone(), listening));
         let watching = watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate));
         self.rest.spawn(watchers::until(self.rest_stop.clone(), watching));
+        let telling = watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate));
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
         for role in roles {
             match role {
                 Role::Worker => self.start_worker(&shared),
@@ -183,11 +186,11 @@ impl App {
         Ok(())
     }
 
+    /// Commands are taken whether or not sends are stopped: they are judged and claimed, and their sends wait.
     fn start_worker(&self, shared: &Shared) {
         let (consume, consuming) = watch::channel(Consume::Stopped);
-        let merged =
-            watchers::merge_consume(shared.gate.flow(), shared.seen.store_state.subscribe(), consume);
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), merged));
+        let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
+        self.rest.spawn(watchers::until(self.rest_stop.clone(), following));
         let worker = Arc::new(shared.worker());
         let senders = Arc::new(shared.config.amqp.senders.clone());
         let names = shared.broker.names();

@@ -1,16 +1,18 @@
 //! What this process sees of the world, and what `/readyz` says of it.
 
+use super::now_here;
 use crate::{
     config::Role,
     domain::{breaker::Phase, ids::MerchantName, pause::Paused},
     flow::{
-        gate::{Gate, Phases},
+        gate::{Gate, Phases, Since, Stop, StopBy},
         hold::Held,
         store_state::StoreState,
     },
     http::admin::{Health, Readiness},
     rabbit::Broker,
 };
+use chrono::{SecondsFormat, TimeDelta};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -87,6 +89,13 @@ impl Seen {
         self.gate.get().and_then(|gate| gate.paused()).is_some_and(|paused| paused.any())
     }
 
+    /// Whether sends go, and else whose do not, why and since when.
+    fn sends(&self) -> Health {
+        let Some(gate) = self.gate.get() else { return Health::ok("not made by these roles") };
+        let stops: Vec<String> = gate.merchants().filter_map(|m| stop_word(m, gate.stop_of(m)?)).collect();
+        if stops.is_empty() { Health::ok("sends go") } else { Health::bad(stops.join("; ")) }
+    }
+
     fn doku(&self) -> Health {
         let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
         let phases = gate.phases();
@@ -100,7 +109,7 @@ impl Seen {
     }
 }
 
-/// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands wait.
+/// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands are claimed, and wait.
 pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Send + Sync + 'static {
     move || {
         let link = broker.health();
@@ -118,6 +127,7 @@ pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Sen
         Readiness {
             ready: roles.values().all(|role| role.ok),
             paused: seen.paused(),
+            sends: seen.sends(),
             dependencies,
             roles,
             stranded_orders: seen.stranded.load(Ordering::Relaxed),
@@ -145,14 +155,35 @@ fn breakers_word(phases: &Phases) -> Option<String> {
     (!merchants.is_empty()).then(|| format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
 }
 
+/// `None` for what only slows sends down.
+fn stop_word(merchant: &MerchantName, stop: Stop) -> Option<String> {
+    let why = match stop.by {
+        StopBy::Pause => "paused by an operator",
+        StopBy::Doku => "stopped by the breaker, for DOKU fails",
+        StopBy::Merchant => "stopped by the merchant's breaker, for DOKU refuses its key, clock or route",
+        StopBy::Rate => return None,
+    };
+    let since = match stop.since {
+        Since::At(at) => Some(at),
+        Since::Ago(ago) => TimeDelta::from_std(ago).ok().and_then(|ago| now_here().checked_sub_signed(ago)),
+        Since::Unknown => None,
+    };
+    Some(match since {
+        Some(since) => {
+            format!("{merchant}: {why}, since {}", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+        }
+        None => format!("{merchant}: what operators paused is not read yet"),
+    })
+}
+
 fn paused_word(paused: &Paused) -> String {
-    if paused.everybody {
+    if paused.everybody.is_some() {
         return "sends are paused by an operator".to_owned();
     }
     if paused.merchants.is_empty() {
         return "sends go".to_owned();
     }
-    let merchants: Vec<&str> = paused.merchants.iter().map(|merchant| merchant.as_str()).collect();
+    let merchants: Vec<&str> = paused.merchants.keys().map(|merchant| merchant.as_str()).collect();
     format!("sends are paused by an operator for: {}", merchants.join(", "))
 }
 

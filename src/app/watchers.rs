@@ -3,14 +3,18 @@
 use super::readiness::Seen;
 use crate::{
     config::Environment,
-    domain::order::{OrderState, ReviewCause},
+    domain::{
+        ids::MerchantName,
+        order::{OrderState, ReviewCause},
+    },
     flow::{
-        gate::{Gate, Sends},
+        gate::{Gate, Since, Stop, StopBy},
         ports::{Account, StoreError},
         store_state::StoreState,
     },
     metric,
-    postgres::{self, Gauges, PgPool, PostgresStore, Reviews},
+    metric::Blocked,
+    postgres::{self, Gauges, PgPool, PostgresStore, Reviews, ToldStop},
     rabbit::Consume,
 };
 use std::{
@@ -23,6 +27,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A database that has not answered by then is away. A host that vanished closes no connection: the kernel
@@ -31,6 +36,8 @@ const LOOK_MAX: Duration = Duration::from_secs(8);
 /// It reads every command since the first that is not settled.
 const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// What keeps sends from going is told again so often; what was not told for three times as long is over.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// With very many open orders the figures come less often: counting takes no more than this share of time.
 const GAUGES_SHARE: u32 = 20;
 
@@ -82,8 +89,42 @@ pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
     }
 }
 
+/// Tells the database what keeps sends from going here, for whoever looks at an order from elsewhere. Runs for
+/// ever.
+pub async fn tell_stops(store: PostgresStore, gate: Arc<Gate>) {
+    let process = Uuid::new_v4();
+    let (mut told, mut told_at) = (Vec::new(), Instant::now());
+    loop {
+        let stops: Vec<ToldStop> = gate.merchants().filter_map(|m| told_stop(&gate, m)).collect();
+        let which: Vec<_> = stops.iter().map(|stop| (stop.merchant.clone(), stop.detail)).collect();
+        let is_old = !which.is_empty() && told_at.elapsed() >= TELL_EVERY;
+        if (which != told || is_old) && store.tell_stops(process, &stops).await.is_ok() {
+            (told, told_at) = (which, Instant::now());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What only this process knows: pauses are in the database already.
+fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ToldStop> {
+    let Stop { by, since } = gate.stop_of(merchant)?;
+    let (by, detail) = match by {
+        StopBy::Pause => return None,
+        StopBy::Doku => ("breaker", "DOKU fails; one send at a time finds out when it is back"),
+        StopBy::Merchant => {
+            ("breaker", "DOKU refuses key, clock or route; one send at a time finds out when that is over")
+        }
+        StopBy::Rate => ("rate", "more sends are due than doku.requests_per_second lets go"),
+    };
+    let ago = match since {
+        Since::Ago(ago) => ago,
+        Since::At(_) | Since::Unknown => Duration::ZERO,
+    };
+    Some(ToldStop { merchant: merchant.clone(), by, ago, detail })
+}
+
 /// Keeps the gauges that are counted in the database. Runs for ever.
-pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: Arc<Seen>) {
+pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: Arc<Gate>, seen: Arc<Seen>) {
     let mut balanced: Option<Instant> = None;
     loop {
         let started = Instant::now();
@@ -98,6 +139,7 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: 
         if let Ok(gauges) = store.gauges().await {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
+            publish_due_sends(&gauges, &accounts, &gate);
         }
         if let Ok(reviews) = store.reviews().await {
             publish_reviews(&reviews, &accounts);
@@ -106,30 +148,7 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, seen: 
     }
 }
 
-/// The command consumers take what both the gate and the store allow.
-pub async fn merge_consume(
-    mut sends: watch::Receiver<Sends>,
-    mut store: watch::Receiver<StoreState>,
-    consume: watch::Sender<Consume>,
-) {
-    loop {
-        let allowed = match (*sends.borrow_and_update(), *store.borrow_and_update()) {
-            (Sends::Stopped, _) | (_, StoreState::Away) => Consume::Stopped,
-            (Sends::Probe, _) | (_, StoreState::Recovering) => Consume::OneAtATime,
-            (Sends::Open, StoreState::Up) => Consume::Normal,
-        };
-        consume.send_if_modified(|now| std::mem::replace(now, allowed) != allowed);
-        let changed = tokio::select! {
-            changed = sends.changed() => changed,
-            changed = store.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
-        }
-    }
-}
-
-/// The consumer of notifications takes what the store allows.
+/// Consumers take what the store allows.
 pub async fn follow_store(mut store: watch::Receiver<StoreState>, consume: watch::Sender<Consume>) {
     loop {
         let allowed = match *store.borrow_and_update() {
@@ -168,6 +187,27 @@ fn publish(gauges: &Gauges, accounts: &[Account]) {
                 let oldest = Duration::from_secs_f64(doubt.oldest_seconds);
                 metric::in_doubt(merchant, kind, count(doubt.count), oldest);
             }
+        }
+    }
+}
+
+/// Every reason is told for every merchant: those that keep nothing are told as 0.
+fn publish_due_sends(gauges: &Gauges, accounts: &[Account], gate: &Gate) {
+    for Account { merchant, .. } in accounts {
+        let stopped = match gate.stop_of(merchant).map(|stop| stop.by) {
+            None => Blocked::None,
+            Some(StopBy::Pause) => Blocked::Pause,
+            Some(StopBy::Doku | StopBy::Merchant) => Blocked::Breaker,
+            Some(StopBy::Rate) => Blocked::Rate,
+        };
+        for blocked in Blocked::ALL {
+            let is_stranded = blocked == Blocked::Stranded;
+            let counted = is_stranded || blocked == stopped;
+            let mut due = gauges.due_sends.iter().filter(|due| counted && due.merchant == *merchant);
+            let found = due.find(|due| due.is_stranded == is_stranded);
+            let (sends, oldest) = found.map_or((0, 0.0), |due| (due.count, due.oldest_seconds));
+            let oldest = Duration::from_secs_f64(oldest);
+            metric::due_sends(merchant.as_str(), blocked, count(sends), oldest);
         }
     }
 }

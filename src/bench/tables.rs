@@ -25,8 +25,8 @@ impl Filled<'_> {
     pub async fn awaiting_payment(&self, sql: &mut PgConnection) -> anyhow::Result<()> {
         let orders = "state_since, version, announced_paid, evidence, state";
         let values = "now(), 1, false, 'response', 'awaiting_payment'";
-        let due = "INSERT INTO due (order_key, merchant, kind, at)
-                   SELECT k, 'default', 'inquiry', now() + interval '1 day' FROM {range};";
+        let due = "INSERT INTO due (order_key, merchant, inquire_rank, inquire_at)
+                   SELECT k, 'default', 1, now() + interval '1 day' FROM {range};";
         self.fill(sql, orders, values, &format!("{} {due}", self.published(1, "payment.accepted"))).await
     }
 

@@ -36,7 +36,7 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
     let is_new = store.pause(change).await?;
     let first = if is_new { "sends are paused now" } else { "sends were paused already" };
     print::line(&format!("{first}: {}", names(&postgres::pauses(&pool).await?)))?;
-    print::line(&meaning(&scope, store.waiting_sends(&scope).await?))?;
+    print::line(&meaning(store.waiting_sends(&scope).await?))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,15 +95,12 @@ fn name(pause: &PauseView) -> String {
 }
 
 /// What an operator should know of what waits meanwhile.
-fn meaning(scope: &Scope, waiting: WaitingSends) -> String {
-    let arriving = match scope {
-        Scope::Everybody => "New commands wait in RabbitMQ; an expirytime goes on.",
-        Scope::Merchant(_) => "New commands are claimed and wait; their budgets begin with that.",
-    };
+fn meaning(waiting: WaitingSends) -> String {
     let first =
         waiting.first_end.map(|end| format!(", the first until {}", timeline::time(end))).unwrap_or_default();
     format!(
-        "Every process stops within two seconds; inquiries, notifications and events go on.\n{arriving}\n\
+        "Every process stops within two seconds; inquiries, notifications and events go on.\n\
+         New commands are claimed and wait, and their budgets run meanwhile.\n\
          {} claimed commands wait for a send{first}. Budgets go on: a command whose sends end meanwhile is \
          abandoned, or unresolved where DOKU may have acted.",
         waiting.count
@@ -135,16 +132,13 @@ mod tests {
     #[test]
     fn what_a_pause_means_for_commands_is_said() {
         let nothing = WaitingSends { count: 0, first_end: None };
-        assert!(
-            meaning(&Scope::Everybody, nothing).contains("\n0 claimed commands wait for a send. Budgets")
-        );
+        assert!(meaning(nothing).contains("\n0 claimed commands wait for a send. Budgets"));
         let some = WaitingSends { count: 3, first_end: Some(sample::at(1)) };
-        let merchant = Scope::Merchant(MerchantName::default_account());
-        let said = meaning(&merchant, some);
+        let said = meaning(some);
         assert!(
             said.contains("3 claimed commands wait for a send, the first until 2026-01-01T00:00:01"),
             "{said}"
         );
-        assert!(said.contains("budgets begin"), "{said}");
+        assert!(said.contains("their budgets run"), "{said}");
     }
 }

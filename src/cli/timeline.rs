@@ -5,8 +5,8 @@ use super::print::clean;
 use crate::{
     domain::Time,
     flow::view::{
-        ActionView, AttemptView, DecisionView, DueView, HistoryView, NotificationView, OrderSummary,
-        OrderView,
+        ActionView, AttemptView, BlockedView, DecisionView, DueView, HistoryView, NotificationView,
+        OrderSummary, OrderView,
     },
 };
 use chrono::SecondsFormat;
@@ -50,6 +50,9 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
     }
     if order.due.is_some() {
         facts.push(format!("next     {}", due(order.due.as_ref())));
+    }
+    if let Some(blocked) = &order.blocked {
+        facts.push(format!("blocked  {}", blocked_word(blocked)));
     }
     if order.pruned {
         facts.push("pruned   request, attempts and notifications are gone, events are kept".to_owned());
@@ -163,6 +166,11 @@ fn event_step(event: &HistoryView) -> Step {
 fn state(order: &OrderSummary) -> String {
     let cause = order.review_cause.as_deref().map(|cause| format!(": {}", clean(cause))).unwrap_or_default();
     format!("{}{cause}", clean(&order.state))
+}
+
+fn blocked_word(blocked: &BlockedView) -> String {
+    let detail = blocked.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    format!("by {} since {}{detail}", blocked.by, time(blocked.since))
 }
 
 fn due(due: Option<&DueView>) -> String {

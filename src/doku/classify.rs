@@ -20,8 +20,14 @@ use crate::{
 };
 
 /// DOKU refuses the key, the clock or the headers: so it would every order of this account.
-pub const KEY_REFUSED_CODES: [&str; 4] =
-    ["invalid_signature", "invalid_client_id", "invalid_header_request", "request_time_out_of_range"];
+pub const KEY_REFUSED_CODES: [&str; 6] = [
+    "invalid_signature",
+    "invalid_client_id",
+    "invalid_header_request",
+    "request_time_out_of_range",
+    "invalid_token",
+    "merchant_not_active",
+];
 
 /// DOKU knows the Request-Id or the invoice already: something acted.
 const REPLAY_CODES: [&str; 2] = ["idempotent_request", "duplicate_transaction"];
@@ -38,7 +44,8 @@ pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSig
         408 => in_doubt("HTTP 408: DOKU gave up waiting", Health::Unwell),
         409 => replay(request, answer, mode),
         429 => (SendFinding::NotActed { why: "HTTP 429: too many requests".to_owned() }, Health::Unwell),
-        401 | 403 | 405 | 413 => key_refused(format!("HTTP {}", answer.status)),
+        401 => key_refused(format!("HTTP {}", answer.status)),
+        403 | 405 | 413 => refused_on_the_way(answer),
         400..=499 => refusal(request, answer),
         500..=599 => in_doubt(&format!("HTTP {}", answer.status), Health::Unwell),
         other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), Health::Unwell),
@@ -108,6 +115,21 @@ fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> 
     }
 }
 
+/// By a firewall or a proxy, unless DOKU itself names the account.
+fn refused_on_the_way(answer: &Answer) -> (SendFinding, Health) {
+    let status = answer.status;
+    match answer.body.as_deref().map(read_envelope) {
+        Some(Envelope::Error { code, message })
+            if is_one_of(code.as_deref().unwrap_or(&message), &KEY_REFUSED_CODES) =>
+        {
+            key_refused(format!("HTTP {status}: {}", snake(code.as_deref().unwrap_or(&message))))
+        }
+        Some(Envelope::Error { .. } | Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => {
+            order_refused(format!("HTTP {status}"))
+        }
+    }
+}
+
 fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
     let status = answer.status;
     let Some(body) = &answer.body else {
@@ -119,7 +141,7 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
         Envelope::Unreadable => {
             return in_doubt(&format!("HTTP {status} with a body nobody can read"), Health::Unwell);
         }
-        Envelope::Foreign => return key_refused(format!("HTTP {status}, not from DOKU itself")),
+        Envelope::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
     };
     let named = code.as_deref().unwrap_or(&message);
     if is_one_of(named, &KEY_REFUSED_CODES) {
@@ -203,7 +225,12 @@ fn contradiction(why: &str) -> (SendFinding, Health) {
     (SendFinding::Contradiction { why: why.to_owned() }, Health::Well)
 }
 
-/// Our configuration, clock or route is wrong, for every order of the account.
+/// Something in between refuses the request, and may mean what is in it.
+fn order_refused(why: String) -> (SendFinding, Health) {
+    (SendFinding::NotActed { why }, Health::OrderRefused)
+}
+
+/// Our key or clock is wrong, for every order of the account.
 fn key_refused(why: String) -> (SendFinding, Health) {
     (SendFinding::NotActed { why }, Health::KeyRefused)
 }

@@ -139,7 +139,10 @@ proptest! {
             }
             SendFinding::NotActed { why } => {
                 prop_assert!((400..500).contains(&answer.status) && is_clean(&why));
-                prop_assert!(answer.status == 429 || learned.health == Health::KeyRefused);
+                prop_assert!(
+                    answer.status == 429
+                        || [Health::KeyRefused, Health::OrderRefused].contains(&learned.health)
+                );
             }
             SendFinding::Contradiction { .. } => prop_assert!(believed && parsed(&answer).is_some()),
             SendFinding::InDoubt { why } => prop_assert!(is_clean(&why), "{}", why),

@@ -60,6 +60,12 @@ struct Body<'a> {
     error_messages: Option<&'a RawValue>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response_code: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response_message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -124,12 +130,19 @@ pub fn read_envelope(body: &[u8]) -> Envelope {
     }
     let error: Option<Error<'_>> = body.error.and_then(|raw| object(raw.get()));
     let code = error.as_ref().and_then(|error| error.code).and_then(text).filter(|code| !code.is_empty());
-    let message = error.and_then(|error| error.message).and_then(text);
+    let message = error.and_then(|error| error.message).or(body.response_message).and_then(text);
+    let code = code.or_else(|| coded(&body));
     match (code, messages) {
         (Some(code), _) => Envelope::Error { code: Some(code), message: message.unwrap_or_default() },
         (None, Some(messages)) => Envelope::Error { code: None, message: messages.join("; ") },
         (None, None) => Envelope::Foreign,
     }
+}
+
+/// The code of `{"status":"FAILED","response_code":…}`.
+fn coded(body: &Body<'_>) -> Option<String> {
+    let failed = body.status.and_then(text).is_some_and(|status| status.eq_ignore_ascii_case("failed"));
+    body.response_code.filter(|_| failed).and_then(text).filter(|code| !code.is_empty())
 }
 
 /// Text as it may be stored and shown: without control characters, of bounded length.

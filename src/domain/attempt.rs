@@ -10,10 +10,11 @@ use super::{
     command::CommandKind,
     event::{EventError, EvidenceSource},
     learned::{
-        AttemptClass, AttemptKind, InquiryFinding, InquiryLearned, ReportedStatus, SendFinding, SendLearned,
+        AttemptClass, AttemptKind, Health, InquiryFinding, InquiryLearned, ReportedStatus, SendFinding,
+        SendLearned,
     },
     order::OrderState,
-    plan::{Due, Plan},
+    plan::{Due, InquiryRank, LostAttempt, Plan},
     reconcile::Evidence,
     record::{Brought, Change, DueChange, OrderRecord, Progress},
 };
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// So many inquiries in a row that failed, after the sends have ended, are the end.
 const FAILED_INQUIRIES_MAX: u32 = 3;
+/// An order that something refuses, maybe for its content, waits as if it had been sent so many times more: a
+/// firewall does not change its mind in a second.
+const REFUSED_COUNTS_AS: u32 = 5;
 /// So many answers that contradict the request are no accident.
 const CONTRADICTIONS_MAX: u32 = 2;
 
@@ -41,6 +45,8 @@ pub struct AttemptTime {
     pub started_at: Time,
     pub now: Time,
     pub claim_held: bool,
+    /// When the next send may start, where the attempt is an inquiry and one is to follow.
+    pub send_at: Option<Time>,
     /// In [0, 1), for the jitter of the next wait.
     pub chance: f64,
 }
@@ -69,7 +75,6 @@ impl OrderRecord {
     ) -> (Change, AttemptMade) {
         if let Some(command) = self.command_mut(of) {
             command.last_send_at = command.last_send_at.max(Some(time.started_at));
-            command.inquired = false;
             if time.claim_held {
                 command.sends = command.sends.saturating_add(1);
             }
@@ -111,7 +116,8 @@ impl OrderRecord {
             SendFinding::InDoubt { why } => self.in_doubt(of, learned, why.clone(), time, plan),
             SendFinding::Contradiction { why } => self.contradicted(of, learned, why, time, plan),
             SendFinding::NotActed { why } => {
-                let change = Change::none(self).again(learned.retry_after, time, plan);
+                let as_if = if learned.health == Health::OrderRefused { REFUSED_COUNTS_AS } else { 0 };
+                let change = Change::none(self).again(learned.retry_after, as_if, time, plan);
                 (change, sent(learned, AttemptClass::NotActed, "not_acted", Some(why.clone())))
             }
         }
@@ -126,9 +132,9 @@ impl OrderRecord {
         plan: &Plan,
     ) -> (Change, AttemptMade) {
         if let Some(command) = self.command_mut(of) {
-            command.maybe_acted_at = command.maybe_acted_at.max(Some(time.now));
+            command.doubt(time.started_at, time.now);
         }
-        let change = Change::none(self).again(learned.retry_after, time, plan);
+        let change = Change::none(self).again(learned.retry_after, 0, time, plan);
         (change, sent(learned, AttemptClass::InDoubt, "in_doubt", Some(why)))
     }
 
@@ -183,21 +189,27 @@ impl OrderRecord {
     }
 
     /// An attempt whose lease ran out without a record. A lost send may have acted, as late as the end of
-    /// its lease. What is due stays due now: the caller judges it next.
-    pub fn after_lost(mut self, kind: AttemptKind, lease_end: Time) -> (Self, AttemptMade) {
+    /// its lease, and doubt begins there.
+    pub fn after_lost(mut self, lost: &LostAttempt) -> (Self, AttemptMade) {
+        let LostAttempt { kind, started_at, lease_ended_at: lease_end, .. } = *lost;
+        let state = self.state;
         if let Some(command) = self.open_command_mut() {
             match kind {
                 AttemptKind::Send => {
                     command.sends = command.sends.saturating_add(1);
                     command.last_send_at = command.last_send_at.max(Some(lease_end));
-                    command.maybe_acted_at = command.maybe_acted_at.max(Some(lease_end));
-                    command.inquired = false;
+                    command.doubt(lease_end, lease_end);
                 }
-                AttemptKind::Inquiry if lease_end >= command.sends_end_at => {
-                    command.failed_inquiries = command.failed_inquiries.saturating_add(1);
+                AttemptKind::Inquiry => {
+                    command.inquired_at = command.inquired_at.max(Some(started_at));
+                    if started_at >= command.sends_end_at {
+                        command.failed_inquiries = command.failed_inquiries.saturating_add(1);
+                    }
                 }
-                AttemptKind::Inquiry => {}
             }
+        }
+        if kind == AttemptKind::Inquiry && state.open_command().is_some() {
+            self.checks_made = self.checks_made.saturating_add(1);
         }
         let made = AttemptMade {
             kind,
@@ -249,18 +261,37 @@ impl Change {
         let is_ended =
             matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
         if is_ended {
-            self.due = DueChange::Replace(Some(Due::inquiry(now + plan.check.first_after)));
+            let due = Due::inquiry(now + plan.check.first_after, InquiryRank::Afterwards);
+            self.due = DueChange::Replace(Some(due));
         }
         self
     }
 
-    /// The open command is attempted again, later.
-    fn again(mut self, retry_after: Option<Duration>, time: AttemptTime, plan: &Plan) -> Self {
+    /// The open command is sent again, later.
+    fn again(mut self, retry_after: Option<Duration>, as_if: u32, time: AttemptTime, plan: &Plan) -> Self {
         if let (true, Some(command)) = (time.claim_held, self.order.open_command()) {
-            let due = plan.next_attempt(command, time.now, retry_after, time.chance);
-            self.due = DueChange::Replace(Some(due));
+            let tries = command.sends.saturating_add(as_if);
+            let send_at = plan.next_send(tries, time.now, retry_after, time.chance);
+            self.due = DueChange::Replace(Some(plan.open(command, self.order.checks_made, send_at)));
         }
         self
+    }
+
+    /// An inquiry about an open command did not settle it: its send goes when it was to go.
+    fn send_as_planned(mut self, time: AttemptTime, plan: &Plan) -> Self {
+        if let Some(command) = self.order.open_command() {
+            let send_at = time.send_at.unwrap_or(time.now);
+            self.due = DueChange::Replace(Some(plan.open(command, self.order.checks_made, send_at)));
+        }
+        self
+    }
+
+    /// An inquiry was made, answered or not.
+    fn inquired(&mut self, time: AttemptTime) {
+        self.order.checks_made = self.order.checks_made.saturating_add(1);
+        if let Some(command) = self.order.open_command_mut() {
+            command.inquired_at = command.inquired_at.max(Some(time.started_at));
+        }
     }
 
     /// DOKU answered an inquiry, and it decided nothing.
@@ -271,20 +302,19 @@ impl Change {
         if plan.gives_up(&self.order, time.started_at) {
             return self.gave_up(plan, time.now);
         }
+        self.inquired(time);
         let Some(command) = self.order.open_command_mut() else {
             return self.inquire_later(time.now, plan);
         };
-        command.inquired = true;
         command.failed_inquiries = 0;
-        if time.started_at >= command.sends_end_at {
-            return self.ended_in_doubt(plan, time.now);
+        if time.started_at >= plan.concludes_from(command) {
+            return self.ended(plan, time.now);
         }
-        let end = command.sends_end_at;
-        self.due = DueChange::Replace(Some(Due::send(time.now.min(end), end)));
-        self
+        self.send_as_planned(time, plan)
     }
 
-    /// "Not found" allows a resend; late enough, and signed, it proves for a payment that no send acted.
+    /// "Not found" allows a resend. After the end it is the answer where nothing can have acted by our records;
+    /// where something may have, only signed, and late enough, does it prove for a payment that nothing did.
     fn not_found(mut self, proves: bool, time: AttemptTime, plan: &Plan) -> Self {
         let Some(command) = self.order.open_command_mut() else {
             return self.nothing_new(time, plan);
@@ -292,24 +322,26 @@ impl Change {
         if !time.claim_held || command.kind == CommandKind::Refund {
             return self.nothing_new(time, plan);
         }
-        let ended = time.started_at >= command.sends_end_at;
+        let ended = time.started_at >= plan.concludes_from(command);
         let grace_is_over = plan.grace_is_over(command, time.started_at);
         if proves && grace_is_over {
-            command.maybe_acted_at = None;
+            command.clear_doubt();
         }
-        match (ended, proves, grace_is_over) {
+        let is_doubted = command.maybe_acted_at.is_some();
+        match (ended, is_doubted, grace_is_over) {
             (false, _, _) => self.nothing_new(time, plan),
-            (true, true, true) => {
-                let brought = Brought::by(EvidenceSource::Check);
-                self.with(Evidence::EndedWithoutAct, brought, plan, time.now)
+            (true, false, _) => {
+                self.inquired(time);
+                self.ended(plan, time.now)
             }
-            (true, _, false) => {
-                command.failed_inquiries = 0;
+            (true, true, false) => {
                 let at = plan.grace_end(command).unwrap_or(time.now);
-                self.due = DueChange::Replace(Some(Due::inquiry(at)));
+                command.failed_inquiries = 0;
+                self.inquired(time);
+                self.due = DueChange::Replace(Some(Due::inquiry(at, InquiryRank::Doubt)));
                 self
             }
-            (true, false, true) => self.inquiry_failed(None, time, plan),
+            (true, true, true) => self.inquiry_failed(None, time, plan),
         }
     }
 
@@ -318,6 +350,7 @@ impl Change {
             return self;
         }
         let gives_up = plan.gives_up(&self.order, time.started_at);
+        self.inquired(time);
         let Some(command) = self.order.open_command_mut() else {
             let payment = &mut self.order.payment;
             payment.failed_inquiries = if gives_up { payment.failed_inquiries.saturating_add(1) } else { 0 };
@@ -326,23 +359,28 @@ impl Change {
             }
             return self.inquire_later(time.now, plan);
         };
-        if time.started_at >= command.sends_end_at {
-            command.failed_inquiries = command.failed_inquiries.saturating_add(1);
-            if command.failed_inquiries >= FAILED_INQUIRIES_MAX {
-                return self.ended_in_doubt(plan, time.now);
-            }
+        if time.started_at < plan.concludes_from(command) {
+            return self.send_as_planned(time, plan);
         }
-        self.again(retry_after, time, plan)
+        command.failed_inquiries = command.failed_inquiries.saturating_add(1);
+        if command.failed_inquiries >= FAILED_INQUIRIES_MAX {
+            return self.ended(plan, time.now);
+        }
+        let due = plan.ask_again(command, time.started_at, time.now, retry_after, time.chance);
+        self.due = DueChange::Replace(Some(due));
+        self
     }
 
     fn inquire_later(mut self, now: Time, plan: &Plan) -> Self {
-        self.order.checks_made = self.order.checks_made.saturating_add(1);
         self.due = DueChange::Replace(plan.next_inquiry(&self.order, now));
         self
     }
 
-    fn ended_in_doubt(self, plan: &Plan, now: Time) -> Self {
-        self.with(Evidence::EndedInDoubt, Brought::by(EvidenceSource::Check), plan, now)
+    /// The sends have ended, DOKU was asked since, and no more is to be learned.
+    fn ended(self, plan: &Plan, now: Time) -> Self {
+        let is_doubted = self.order.open_command().is_some_and(|command| command.maybe_acted_at.is_some());
+        let evidence = if is_doubted { Evidence::EndedInDoubt } else { Evidence::EndedWithoutAct };
+        self.with(evidence, Brought::by(EvidenceSource::Check), plan, now)
     }
 
     fn gave_up(self, plan: &Plan, now: Time) -> Self {

@@ -9,7 +9,7 @@ use super::{
     learned::*,
     money::{ReportedAmount, Rupiah},
     order::{OrderState, ReviewCause},
-    plan::{CheckPlan, Due, Next, Plan},
+    plan::{CheckPlan, Due, InquiryRank, LostAttempt, Plan},
     record::{Announced, Change, DueChange, OrderRecord, Progress},
     retry::RetryPolicy,
 };
@@ -52,7 +52,8 @@ pub(super) fn progress(kind: CommandKind, id: &str) -> Progress {
         sends: 0,
         last_send_at: None,
         maybe_acted_at: None,
-        inquired: false,
+        doubted_at: None,
+        inquired_at: None,
         failed_inquiries: 0,
         contradictions: 0,
     }
@@ -77,6 +78,11 @@ pub(super) fn order(kind: CommandKind) -> OrderRecord {
         payment: progress(CommandKind::Payment, "p"),
         refund,
     }
+}
+
+pub(super) fn lost(kind: AttemptKind, started: i64, lease_ended: i64) -> LostAttempt {
+    let (started_at, lease_ended_at) = (seconds(started), seconds(lease_ended));
+    LostAttempt { kind, started_at, lease_ended_at, now: lease_ended_at }
 }
 
 /// What happens to one send.
@@ -106,6 +112,10 @@ struct Played {
     order: OrderRecord,
     acted: bool,
     outcomes: Vec<Outcome>,
+    due: Due,
+    /// Asked after the sends had ended.
+    asked_after_end: bool,
+    asked: u32,
     now: i64,
 }
 
@@ -115,6 +125,7 @@ impl Played {
         let open = change.order.state.is_open();
         if let DueChange::Replace(due) = &change.due {
             assert!(!open || due.is_some(), "an open order has nothing due: {:?}", change.order.state);
+            self.due = due.unwrap_or(self.due);
         }
         self.order = change.order;
     }
@@ -124,6 +135,7 @@ impl Played {
             started_at: seconds(self.now),
             now: seconds(self.now + 1),
             claim_held: true,
+            send_at: self.due.send.map(|send| send.at),
             chance: 0.5,
         }
     }
@@ -148,8 +160,11 @@ impl Played {
             }
             Fate::LostAfterActing => {
                 self.acted = true;
-                let (order, made) = self.order.clone().after_lost(AttemptKind::Send, seconds(self.now + 45));
+                self.now += 45;
+                let lost = lost(AttemptKind::Send, self.now - 45, self.now);
+                let (order, made) = self.order.clone().after_lost(&lost);
                 assert_eq!(made.class, AttemptClass::Lost);
+                self.due = plan().after_lost(&order, &lost, &self.due, 0.5);
                 self.order = order;
                 return;
             }
@@ -164,6 +179,8 @@ impl Played {
     }
 
     fn inquire(&mut self, kind: CommandKind, answers: bool) {
+        self.asked_after_end |= self.now >= 900;
+        self.asked += 1;
         let report = |status, word: &str| {
             InquiryFinding::Reported(Report {
                 status,
@@ -186,22 +203,21 @@ impl Played {
 
 /// Plays the fates, one send each, then time until the command is settled.
 fn play(kind: CommandKind, fates: &[Fate], check_status_answers: bool) -> Played {
-    let mut played = Played { order: order(kind), acted: false, outcomes: Vec::new(), now: 0 };
+    let order = order(kind);
+    let due = plan().open(order.open_command().unwrap(), 0, seconds(0));
+    let mut played =
+        Played { order, acted: false, outcomes: Vec::new(), due, asked_after_end: false, asked: 0, now: 0 };
     let mut fates = fates.iter();
-    for _ in 0..40 {
+    for _ in 0..60 {
         if played.order.open_command().is_none() {
             break;
         }
-        match plan().next(&played.order, seconds(played.now)) {
-            Next::Send => {
-                let fate = fates.next().copied().unwrap_or(Fate::RefusedConnection);
-                played.send(kind, fate);
-            }
-            Next::Inquire => played.inquire(kind, check_status_answers),
-            Next::Abandon => {
-                let change = played.order.clone().after_end_without_act(&plan(), seconds(played.now));
-                played.take(change);
-            }
+        let now = seconds(played.now);
+        if played.due.sends_at(now) && !played.due.asks_first(now) {
+            let fate = fates.next().copied().unwrap_or(Fate::RefusedConnection);
+            played.send(kind, fate);
+        } else if played.due.inquiry.at <= now {
+            played.inquire(kind, check_status_answers);
         }
         played.now += if fates.len() > 0 { 1 } else { 1000 };
     }
@@ -230,6 +246,8 @@ fn whatever_happens_to_its_sends_what_doku_did_is_never_told_as_not_done() {
                 let played = play(kind, &fates, check_status_answers);
                 let told = format!("{kind:?} {fates:?} {check_status_answers} {:?}", played.order.state);
                 let [outcome] = played.outcomes[..] else { panic!("{told}: {:?}", played.outcomes) };
+                let ended = [Outcome::Abandoned, Outcome::Unresolved].contains(&outcome);
+                assert!(!ended || played.asked_after_end, "concluded without asking: {told}");
                 match outcome {
                     Outcome::Accepted => assert!(played.acted, "{told}"),
                     Outcome::Abandoned | Outcome::Declined => assert!(!played.acted, "{told}"),
@@ -242,9 +260,13 @@ fn whatever_happens_to_its_sends_what_doku_did_is_never_told_as_not_done() {
 }
 
 #[test]
-fn a_lone_refused_connection_is_abandoned_without_asking_anybody() {
-    let played = play(CommandKind::Payment, &[Fate::RefusedConnection], false);
-    assert_eq!(played.order.state, OrderState::Abandoned);
+fn a_lone_refused_connection_is_abandoned_once_doku_was_asked() {
+    for answers in [true, false] {
+        let played = play(CommandKind::Payment, &[Fate::RefusedConnection], answers);
+        assert_eq!(played.order.state, OrderState::Abandoned);
+        let asked = if answers { 1 } else { 3 };
+        assert_eq!(played.asked, asked, "one answer is enough, and so are three failures");
+    }
 }
 
 #[test]
@@ -255,8 +277,14 @@ fn failing_inquiries_never_make_a_payment_failed() {
 
 #[test]
 fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
-    let late = AttemptTime { started_at: seconds(0), now: seconds(60), claim_held: false, chance: 0.5 };
-    let (lost, _) = order(CommandKind::Payment).after_lost(AttemptKind::Send, seconds(45));
+    let late = AttemptTime {
+        started_at: seconds(0),
+        now: seconds(60),
+        claim_held: false,
+        send_at: None,
+        chance: 0.5,
+    };
+    let (lost, _) = order(CommandKind::Payment).after_lost(&lost(AttemptKind::Send, 0, 45));
     let send = |finding| SendLearned { finding, http_status: None, retry_after: None, health: Health::Well };
     let not_acted = send(SendFinding::NotActed { why: String::new() });
     let (change, _) = lost.clone().after_send(AttemptOf::Payment, &not_acted, late, &plan());
@@ -270,7 +298,8 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
 /// A frozen worker brings it when nobody asks any more: its customer may have paid.
 #[test]
 fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
-    let late = AttemptTime { started_at: seconds(0), now: seconds(2000), claim_held: false, chance: 0.5 };
+    let (started_at, now) = (seconds(0), seconds(2000));
+    let late = AttemptTime { started_at, now, claim_held: false, send_at: None, chance: 0.5 };
     let answer = SendLearned {
         finding: SendFinding::Accepted { status: "SUCCESS".to_owned() },
         http_status: Some(200),
@@ -283,7 +312,8 @@ fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
         let is_ended = [OrderState::Abandoned, OrderState::Failed, OrderState::Expired].contains(&state);
         if is_ended {
             assert_eq!((change.order.state, change.events.len()), (state, 0));
-            assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(2060)))), "{state:?}");
+            let asked = Due::inquiry(seconds(2060), InquiryRank::Afterwards);
+            assert_eq!(change.due, DueChange::Replace(Some(asked)), "{state:?}");
         } else if change.order.state == state {
             assert_eq!(change.due, DueChange::Keep, "{state:?}");
         }
@@ -292,7 +322,13 @@ fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
 
 #[test]
 fn an_earlier_refunds_late_refusal_does_not_touch_the_refund_after_it() {
-    let late = AttemptTime { started_at: seconds(0), now: seconds(60), claim_held: false, chance: 0.5 };
+    let late = AttemptTime {
+        started_at: seconds(0),
+        now: seconds(60),
+        claim_held: false,
+        send_at: None,
+        chance: 0.5,
+    };
     let refused = SendLearned {
         finding: SendFinding::Failed { status: "FAILED".to_owned() },
         http_status: Some(200),
@@ -312,6 +348,7 @@ fn an_order_nobody_pays_goes_to_review_after_its_time() {
             started_at: seconds(started),
             now: seconds(started + 1),
             claim_held: true,
+            send_at: None,
             chance: 0.5,
         };
         let learned = InquiryLearned { finding, http_status: None, retry_after: None };

@@ -1,29 +1,36 @@
-//! When sends stop, and who may try whether they can go on. Pure: time comes in.
+//! When sends stop, and who may try whether they can go on; inquiries have breakers of their own. Pure: time
+//! comes in.
 //!
-//! A breaker judges sends only. It must never stop an inquiry or a notification: they are how doubt ends.
+//! What sends meet must never stop an inquiry or a notification: they are how doubt ends.
 
 use super::learned::Health;
 use std::time::{Duration, Instant};
+
+/// So many different orders in a row that were refused, or so many refusals of one order, are about more than
+/// one order's content.
+const REFUSALS_MAX: usize = 3;
 
 /// What a breaker guards; it decides which health counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guards {
     /// DOKU itself: so many sends in a row that found it unwell open it.
     Doku { failures: u32 },
-    /// One merchant's key, clock and route: one refusal opens it.
+    /// One merchant's key, clock and route: one refusal of the key opens it, and several that may be about
+    /// one order's content.
     Merchant,
+    /// Check Status, as one merchant meets it: so many questions in a row that hung open it.
+    Inquiries { failures: u32 },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Closed {
         failures: u32,
+        /// The orders that were refused since anything was answered, one for each refusal.
+        refused: Vec<i64>,
     },
     /// Open before `until`, half-open from then on.
-    Tripped {
-        until: Instant,
-        probing: bool,
-    },
+    Tripped { until: Instant, probing: bool },
 }
 
 /// How a breaker stands at one moment.
@@ -57,12 +64,17 @@ pub struct Breaker {
 impl Breaker {
     /// The breaker of DOKU (`breaker.failures`, at least 1; `breaker.open_ms`).
     pub fn of_doku(failures: u32, open: Duration) -> Self {
-        Self { guards: Guards::Doku { failures }, open, state: State::Closed { failures: 0 } }
+        Self { guards: Guards::Doku { failures }, open, state: State::closed() }
     }
 
     /// The breaker of one merchant's key, clock and route.
     pub fn of_merchant(open: Duration) -> Self {
-        Self { guards: Guards::Merchant, open, state: State::Closed { failures: 0 } }
+        Self { guards: Guards::Merchant, open, state: State::closed() }
+    }
+
+    /// The breaker of one merchant's inquiries (`breaker.failures`, `breaker.open_ms`).
+    pub fn of_inquiries(failures: u32, open: Duration) -> Self {
+        Self { guards: Guards::Inquiries { failures }, open, state: State::closed() }
     }
 
     pub fn phase(&self, now: Instant) -> Phase {
@@ -92,42 +104,70 @@ impl Breaker {
         }
     }
 
-    /// Takes in what one send learned. While the breaker is tripped only the probe counts: sends that
-    /// started before it tripped tell of the past.
-    pub fn learned(&mut self, health: Health, probe: bool, now: Instant) {
-        match self.state {
+    /// Takes in what one attempt for an order learned. While the breaker is tripped only the probe counts:
+    /// attempts that started before it tripped tell of the past.
+    pub fn learned(&mut self, health: Health, order_key: i64, probe: bool, now: Instant) {
+        match &mut self.state {
             State::Tripped { .. } if !probe => {}
             State::Tripped { .. } => self.probe_learned(health, now),
-            State::Closed { failures } => self.closed_learned(health, failures, now),
-        }
-    }
-
-    fn closed_learned(&mut self, health: Health, failures: u32, now: Instant) {
-        match (self.guards, health) {
-            (_, Health::Well) => self.state = State::Closed { failures: 0 },
-            (Guards::Merchant, Health::KeyRefused) => self.trip(now),
-            (Guards::Doku { failures: max }, Health::Unwell) if failures.saturating_add(1) >= max => {
-                self.trip(now);
-            }
-            (Guards::Doku { .. }, Health::Unwell) => self.state = State::Closed { failures: failures + 1 },
-            // A refused key says nothing about DOKU, nor a DOKU that is unwell about the key.
-            (Guards::Doku { .. }, Health::KeyRefused) | (Guards::Merchant, Health::Unwell) => {}
+            State::Closed { failures, refused } => match (self.guards, health) {
+                (_, Health::Well) => {
+                    *failures = 0;
+                    refused.clear();
+                }
+                (Guards::Merchant, Health::KeyRefused) => self.trip(now),
+                (Guards::Merchant, Health::OrderRefused) => {
+                    refused.push(order_key);
+                    if are_too_many(refused) {
+                        self.trip(now);
+                    }
+                }
+                (Guards::Doku { failures: max } | Guards::Inquiries { failures: max }, Health::Unwell) => {
+                    *failures = failures.saturating_add(1);
+                    if *failures >= max {
+                        self.trip(now);
+                    }
+                }
+                // A refusal says nothing about DOKU, nor a DOKU that is unwell about the key.
+                (
+                    Guards::Doku { .. } | Guards::Inquiries { .. },
+                    Health::KeyRefused | Health::OrderRefused,
+                )
+                | (Guards::Merchant, Health::Unwell) => {}
+            },
         }
     }
 
     fn probe_learned(&mut self, health: Health, now: Instant) {
         match (self.guards, health) {
-            (_, Health::Well) => self.state = State::Closed { failures: 0 },
+            (_, Health::Well) => self.state = State::closed(),
             // One merchant's key must not keep the others waiting for DOKU.
-            (Guards::Doku { .. }, Health::KeyRefused) => self.release(),
-            (Guards::Doku { .. }, Health::Unwell)
-            | (Guards::Merchant, Health::Unwell | Health::KeyRefused) => self.trip(now),
+            (Guards::Doku { .. } | Guards::Inquiries { .. }, Health::KeyRefused | Health::OrderRefused) => {
+                self.release();
+            }
+            (Guards::Doku { .. } | Guards::Inquiries { .. }, Health::Unwell)
+            | (Guards::Merchant, Health::Unwell | Health::KeyRefused | Health::OrderRefused) => {
+                self.trip(now);
+            }
         }
     }
 
     fn trip(&mut self, now: Instant) {
         self.state = State::Tripped { until: now + self.open, probing: false };
     }
+}
+
+impl State {
+    fn closed() -> Self {
+        Self::Closed { failures: 0, refused: Vec::new() }
+    }
+}
+
+/// Three different orders, or one of them three times.
+fn are_too_many(refused: &[i64]) -> bool {
+    let times = |order| refused.iter().filter(|other| *other == order).count();
+    let different = refused.iter().collect::<std::collections::BTreeSet<_>>().len();
+    different >= REFUSALS_MAX || refused.iter().any(|order| times(order) >= REFUSALS_MAX)
 }
 
 #[cfg(test)]
@@ -139,6 +179,8 @@ mod tests {
     enum Do {
         /// A send that passes learns this.
         Send(Health),
+        /// The same of this order.
+        Of(i64, Health),
         /// A send that started earlier learns this.
         Late(Health),
         /// A probe is admitted and learns this.
@@ -148,8 +190,8 @@ mod tests {
         Wait(Duration),
         Stopped,
     }
-    use Do::{DropProbe, Late, Probe, Send, Stopped, Wait};
-    use Health::{KeyRefused, Unwell, Well};
+    use Do::{DropProbe, Late, Of, Probe, Send, Stopped, Wait};
+    use Health::{KeyRefused, OrderRefused, Unwell, Well};
 
     fn run(mut breaker: Breaker, story: &[Do]) -> Phase {
         let mut now = Instant::now();
@@ -157,13 +199,17 @@ mod tests {
             match step {
                 Send(health) => {
                     assert_eq!(breaker.admit(now), Admission::Pass);
-                    breaker.learned(*health, false, now);
+                    breaker.learned(*health, 1, false, now);
                 }
-                Late(health) => breaker.learned(*health, false, now),
+                Of(order_key, health) => {
+                    assert_eq!(breaker.admit(now), Admission::Pass);
+                    breaker.learned(*health, *order_key, false, now);
+                }
+                Late(health) => breaker.learned(*health, 1, false, now),
                 Probe(health) => {
                     assert_eq!(breaker.admit(now), Admission::Probe);
                     assert_eq!(breaker.admit(now), Admission::Stopped, "one probe at a time");
-                    breaker.learned(*health, true, now);
+                    breaker.learned(*health, 1, true, now);
                 }
                 DropProbe => {
                     assert_eq!(breaker.admit(now), Admission::Probe);
@@ -225,11 +271,48 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_one_orders_content_stops_its_merchant_only_when_it_is_not() {
+        let refused = |order| Of(order, OrderRefused);
+        let table: &[(&[Do], Phase)] = &[
+            (&[refused(1), refused(1)], Phase::Closed),
+            (&[refused(1), refused(1), refused(1), Stopped], Phase::Open),
+            (&[refused(1), refused(2)], Phase::Closed),
+            (&[refused(1), refused(2), refused(3), Stopped], Phase::Open),
+            (&[refused(1), refused(2), refused(1), refused(2)], Phase::Closed),
+            (&[refused(1), refused(1), Of(2, Well), refused(1), refused(1)], Phase::Closed),
+            (&[refused(1), refused(2), Of(4, Well), refused(3)], Phase::Closed),
+            // No answer of the merchant's: it tells nothing.
+            (&[refused(1), refused(2), Of(4, Unwell), refused(3), Stopped], Phase::Open),
+            (&[refused(1), refused(1), refused(1), Wait(OPEN), Probe(OrderRefused), Stopped], Phase::Open),
+            (&[refused(1), refused(1), refused(1), Wait(OPEN), Probe(Well), refused(1)], Phase::Closed),
+        ];
+        for (row, (story, expected)) in table.iter().enumerate() {
+            assert_eq!(run(Breaker::of_merchant(OPEN), story), *expected, "row {row}");
+        }
+    }
+
+    #[test]
+    fn inquiries_that_hang_are_left_alone_for_a_while() {
+        let table: &[(&[Do], Phase)] = &[
+            (&[Send(Unwell), Send(Unwell)], Phase::Closed),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Stopped], Phase::Open),
+            (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell)], Phase::Closed),
+            (
+                &[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Well), Send(Unwell)],
+                Phase::Closed,
+            ),
+        ];
+        for (row, (story, expected)) in table.iter().enumerate() {
+            assert_eq!(run(Breaker::of_inquiries(3, OPEN), story), *expected, "row {row}");
+        }
+    }
+
+    #[test]
     fn a_refusal_of_an_earlier_send_does_not_lengthen_the_wait() {
         let now = Instant::now();
         let mut breaker = Breaker::of_merchant(OPEN);
-        breaker.learned(KeyRefused, false, now);
-        breaker.learned(KeyRefused, false, now + OPEN / 2);
+        breaker.learned(KeyRefused, 1, false, now);
+        breaker.learned(KeyRefused, 1, false, now + OPEN / 2);
         assert_eq!(breaker.admit(now + OPEN), Admission::Probe);
     }
 }

@@ -6,6 +6,7 @@ use super::{
     money::Rupiah,
     validate::Violation,
 };
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommandKind {
@@ -97,8 +98,11 @@ pub struct Command {
     pub digest: [u8; 32],
     /// No send starts after it.
     pub expires_at: Option<Time>,
-    /// By its sender's clock.
+    /// Its `time`, by its sender's clock.
     pub published_at: Option<Time>,
+    /// No send starts later than this after `published_at`, where that is not in the future: nobody wants a
+    /// payment request long after the checkout, wherever it waited. `None`: a refund.
+    pub budget_from_time: Option<Duration>,
     /// How often the broker delivered it before; 0 where it does not say so.
     pub came_before: u64,
     pub trace: TraceContext,
@@ -106,11 +110,20 @@ pub struct Command {
 
 impl Command {
     /// Whether it may have been sent under a claim that the store has forgotten: it was delivered before, or is older than
-    /// the last time that the database went back. By its `expirytime` alone, such a command must not be called
-    /// unsent.
+    /// the last time that the database went back. Because it has ended, such a command must not be called unsent.
     pub fn may_have_been_sent(&self, restored_at: Option<Time>) -> bool {
         let is_older = self.published_at.zip(restored_at).is_some_and(|(published, back)| published <= back);
         self.came_before > 0 || is_older
+    }
+
+    /// When its sends end, whenever it is claimed; `None` where only the claim says so.
+    pub fn ends_at(&self, now: Time) -> Option<Time> {
+        let dated = self.published_at.filter(|at| *at <= now).zip(self.budget_from_time);
+        let dated = dated.map(|(at, budget)| at + budget);
+        match (self.expires_at, dated) {
+            (Some(expires), Some(dated)) => Some(expires.min(dated)),
+            (expires, dated) => expires.or(dated),
+        }
     }
 }
 

@@ -3,17 +3,18 @@
 
 use super::{
     attempt::{AttemptOf, AttemptTime},
-    attempt_tests::{order, plan, progress, seconds},
+    attempt_tests::{lost, order, plan, progress, seconds},
     command::CommandKind,
     learned::*,
     money::ReportedAmount,
     order::{OrderState, ReviewCause},
-    plan::Due,
+    plan::{Due, InquiryRank},
     record::{Change, DueChange, OrderRecord, Progress},
 };
 
 fn time(started: i64, claim_held: bool) -> AttemptTime {
-    AttemptTime { started_at: seconds(started), now: seconds(started + 1), claim_held, chance: 0.5 }
+    let (started_at, now) = (seconds(started), seconds(started + 1));
+    AttemptTime { started_at, now, claim_held, send_at: Some(seconds(started + 7)), chance: 0.5 }
 }
 
 /// A payment that was sent once, at 100 s, and inquired since.
@@ -22,7 +23,7 @@ fn inquired() -> OrderRecord {
     let payment = Progress {
         sends: 1,
         last_send_at: Some(seconds(100)),
-        inquired: true,
+        inquired_at: Some(seconds(150)),
         failed_inquiries: 1,
         ..progress(CommandKind::Payment, "p")
     };
@@ -54,29 +55,50 @@ fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
             inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &plan());
         let payment = change.order.payment;
         assert_eq!((payment.sends, payment.last_send_at), (sends, Some(seconds(last_send_at))), "{started}");
-        assert!(!payment.inquired, "what was asked before the send says nothing about it");
+        assert_eq!(payment.inquired_at, Some(seconds(150)), "a send asks nothing");
         assert_eq!(change.due != DueChange::Keep, claim_held, "{started}");
         assert_eq!(made.detail.as_deref(), Some("refused"));
     }
 }
 
 #[test]
+fn an_order_that_is_refused_on_the_way_waits_longer_than_usual() {
+    let after = |health| {
+        let finding = SendFinding::NotActed { why: "HTTP 403".to_owned() };
+        let learned = SendLearned { finding, http_status: Some(403), retry_after: None, health };
+        let (change, _) = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &plan());
+        let DueChange::Replace(Some(Due { send: Some(send), .. })) = change.due else { panic!("no send") };
+        (send.at - seconds(201)).num_seconds()
+    };
+    assert_eq!([Health::Unwell, Health::OrderRefused].map(after), [1, 32]);
+}
+
+#[test]
 fn a_lost_send_counts_and_may_have_acted_as_late_as_its_lease() {
     for (lease_end, last) in [(200, 200), (50, 100)] {
-        let (lost, _) = inquired().after_lost(AttemptKind::Send, seconds(lease_end));
+        let (lost, _) = inquired().after_lost(&lost(AttemptKind::Send, lease_end - 45, lease_end));
         let payment = lost.payment;
         assert_eq!((payment.sends, payment.last_send_at), (2, Some(seconds(last))));
-        assert_eq!((payment.maybe_acted_at, payment.inquired), (Some(seconds(lease_end)), false));
+        let since = Some(seconds(lease_end));
+        assert_eq!((payment.maybe_acted_at, payment.doubt_since()), (since, since));
     }
 }
 
 #[test]
-fn an_answered_inquiry_lets_the_next_send_go_at_once() {
-    let before = OrderRecord { payment: Progress { inquired: false, ..inquired().payment }, ..inquired() };
-    let change = inquire(before, 200, InquiryFinding::NotFound { proves: false });
-    assert!(change.order.payment.inquired);
-    assert_eq!(change.order.payment.failed_inquiries, 0, "in a row, and this one was answered");
-    assert_eq!(change.due, DueChange::Replace(Some(Due::send(seconds(201), seconds(900)))));
+fn an_inquiry_answered_or_not_lets_the_next_send_go_when_it_was_to_go() {
+    let doubted = Progress { maybe_acted_at: Some(seconds(100)), ..inquired().payment };
+    let before = OrderRecord { payment: doubted, ..inquired() };
+    for (finding, failed_inquiries) in
+        [(InquiryFinding::NotFound { proves: false }, 0), (InquiryFinding::Failed { why: String::new() }, 1)]
+    {
+        let change = inquire(before.clone(), 200, finding);
+        let payment = &change.order.payment;
+        assert_eq!(payment.inquired_at, Some(seconds(200)));
+        assert_eq!(payment.failed_inquiries, failed_inquiries, "in a row, and only after the end");
+        assert_eq!(change.due, DueChange::Replace(Some(plan().open(payment, 1, seconds(207)))));
+        let DueChange::Replace(Some(due)) = change.due else { panic!("nothing is due") };
+        assert!(due.sends_at(seconds(207)) && !due.asks_first(seconds(207)));
+    }
 }
 
 #[test]
@@ -84,7 +106,7 @@ fn an_order_that_waits_is_asked_about_again_and_goes_to_review_when_three_last_q
     let mut order = OrderRecord { state: OrderState::AwaitingPayment, checks_made: 1, ..inquired() };
     let change = inquire(order.clone(), 200, pending());
     assert_eq!(change.order.checks_made, 2);
-    assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(201 + 240)))));
+    assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(201 + 240), InquiryRank::Waiting))));
     let fail = |order, started| inquire(order, started, InquiryFinding::Failed { why: String::new() }).order;
     let early = fail(order.clone(), 200);
     assert_eq!((early.payment.failed_inquiries, early.checks_made), (0, 2), "asking on is of use");

@@ -104,11 +104,15 @@ impl EventType {
             Self::PaymentUnresolved => {
                 "the budget is spent and nobody knows what DOKU did; the order is in review"
             }
-            Self::PaymentAbandoned => "the budget is spent and DOKU certainly did nothing",
+            Self::PaymentAbandoned => {
+                "the budget is spent; by our records DOKU did nothing, and, asked, it knew of nothing or could not be asked"
+            }
             Self::RefundAccepted => "DOKU refunds",
             Self::RefundDeclined => "DOKU does not refund; the order is `paid` again",
             Self::RefundUnresolved => "nobody knows whether DOKU refunded; the order is in review",
-            Self::RefundAbandoned => "DOKU certainly did not refund; the order is `paid` again",
+            Self::RefundAbandoned => {
+                "the budget is spent; by our records DOKU did not refund, and, asked, it did not say so; the order is `paid` again"
+            }
             Self::OrderPaid => "the payment is confirmed; at most once for an order",
             Self::OrderFailed => "confirmed as not paid",
             Self::OrderExpired => "confirmed as not paid in time",

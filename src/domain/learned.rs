@@ -45,8 +45,10 @@ pub enum Health {
     Well,
     /// DOKU does not work as it should: refused connections, timeouts, 5xx, 429, bodies nobody can read.
     Unwell,
-    /// Our key, clock or route is refused: every send of this merchant would be.
+    /// Our key or clock is refused: every send of this merchant would be.
     KeyRefused,
+    /// Something refuses the request and may mean this order's content alone: a firewall, a proxy.
+    OrderRefused,
 }
 
 /// What one inquiry (Check Status) taught us.

@@ -19,6 +19,7 @@ pub mod money;
 pub mod notification;
 pub mod order;
 pub mod pause;
+pub mod places;
 pub mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -31,6 +32,7 @@ pub mod record;
 mod record_tests;
 pub mod retry;
 pub mod senders;
+pub mod turns;
 pub mod validate;
 
 /// A point in time by the database's clock (one clock judges leases, due times and budgets).

@@ -1,7 +1,7 @@
 //! Whose sends operators have paused. Inquiries, notifications and events go on.
 
-use super::ids::MerchantName;
-use std::{collections::BTreeSet, fmt};
+use super::{Time, ids::MerchantName};
+use std::{collections::BTreeMap, fmt};
 
 /// Whose sends one pause stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,31 +36,40 @@ impl fmt::Display for Scope {
     }
 }
 
-/// All pauses together.
+/// All pauses together, and since when each holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paused {
-    pub everybody: bool,
+    pub everybody: Option<Time>,
     /// Those with a pause of their own.
-    pub merchants: BTreeSet<MerchantName>,
+    pub merchants: BTreeMap<MerchantName, Time>,
 }
 
 impl Paused {
     pub fn any(&self) -> bool {
-        self.everybody || !self.merchants.is_empty()
+        self.everybody.is_some() || !self.merchants.is_empty()
     }
 
     pub fn stops(&self, merchant: &MerchantName) -> bool {
-        self.everybody || self.merchants.contains(merchant)
+        self.since(merchant).is_some()
+    }
+
+    /// Since when a merchant's sends are paused.
+    pub fn since(&self, merchant: &MerchantName) -> Option<Time> {
+        let own = self.merchants.get(merchant).copied();
+        match (self.everybody, own) {
+            (Some(everybody), Some(own)) => Some(everybody.min(own)),
+            (everybody, own) => everybody.or(own),
+        }
     }
 }
 
-impl Extend<Scope> for Paused {
-    fn extend<T: IntoIterator<Item = Scope>>(&mut self, scopes: T) {
-        for scope in scopes {
+impl Extend<(Scope, Time)> for Paused {
+    fn extend<T: IntoIterator<Item = (Scope, Time)>>(&mut self, scopes: T) {
+        for (scope, since) in scopes {
             match scope {
-                Scope::Everybody => self.everybody = true,
+                Scope::Everybody => self.everybody = Some(since),
                 Scope::Merchant(merchant) => {
-                    self.merchants.insert(merchant);
+                    self.merchants.insert(merchant, since);
                 }
             }
         }

@@ -29,7 +29,7 @@ pub struct OrderRecord {
     pub announced: Announced,
     pub doku_status: Option<String>,
     pub evidence: Option<EvidenceSource>,
-    /// Inquiries made since it became this state, while no command was open.
+    /// Inquiries made since it became this state.
     pub checks_made: u32,
     pub payment: Progress,
     /// The latest refund.
@@ -57,9 +57,11 @@ pub struct Progress {
     pub last_send_at: Option<Time>,
     /// The last send that may have acted. Sticky: only authority clears it.
     pub maybe_acted_at: Option<Time>,
-    /// An inquiry was answered since the last send: it may be sent again.
-    pub inquired: bool,
-    /// Inquiries in a row from which nothing was learned, made after asking on was of no use: after the
+    /// The first send that left it in doubt.
+    pub doubted_at: Option<Time>,
+    /// The last inquiry that was made while it was open, answered or not.
+    pub inquired_at: Option<Time>,
+    /// Inquiries in a row from which nothing was learned, made when one could have concluded: after the
     /// sends had ended, or after `check.give_up_after_ms`.
     pub failed_inquiries: u32,
     /// Answers that named another invoice or amount.
@@ -104,6 +106,24 @@ impl Brought {
     }
 }
 
+impl Progress {
+    /// Since when nobody knows whether DOKU acted; `None`: without doubt.
+    pub fn doubt_since(&self) -> Option<Time> {
+        self.maybe_acted_at.map(|last| self.doubted_at.unwrap_or(last))
+    }
+
+    /// A send that was made then may have acted as late as `last`.
+    pub(super) fn doubt(&mut self, sent_at: Time, last: Time) {
+        self.doubted_at = self.doubt_since().or(Some(sent_at));
+        self.maybe_acted_at = self.maybe_acted_at.max(Some(last));
+    }
+
+    /// Authority says that nothing acted.
+    pub(super) fn clear_doubt(&mut self) {
+        (self.maybe_acted_at, self.doubted_at) = (None, None);
+    }
+}
+
 impl OrderRecord {
     /// The order of a payment that nobody has seen, as its claim opens it.
     pub fn opened(order: &Order, command: CommandRef, claimed_at: Time, sends_end_at: Time) -> Self {
@@ -127,7 +147,8 @@ impl OrderRecord {
                 sends: 0,
                 last_send_at: None,
                 maybe_acted_at: None,
-                inquired: false,
+                doubted_at: None,
+                inquired_at: None,
                 failed_inquiries: 0,
                 contradictions: 0,
             },
@@ -200,12 +221,6 @@ impl OrderRecord {
     pub fn after_verdict(self, verdict: Verdict, plan: &Plan, now: Time) -> Change {
         let brought = Brought::by(EvidenceSource::Operator);
         Change::none(self).with(Evidence::Operator(verdict), brought, plan, now)
-    }
-
-    /// The open command's sends have ended, and none of them can have acted.
-    pub fn after_end_without_act(self, plan: &Plan, now: Time) -> Change {
-        let brought = Brought::by(EvidenceSource::Response);
-        Change::none(self).with(Evidence::EndedWithoutAct, brought, plan, now)
     }
 }
 

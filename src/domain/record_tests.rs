@@ -3,20 +3,21 @@
 
 use super::{
     attempt::{AttemptOf, AttemptTime},
-    attempt_tests::{order, plan, progress, seconds},
+    attempt_tests::{lost, order, plan, progress, seconds},
     command::{CommandKind, Outcome, RefundRefusal},
     event::EventType,
     learned::*,
     money::{ReportedAmount, Rupiah},
     notification::{NotApplied, Notification},
     order::{OrderState, ReviewCause},
-    plan::{Due, Plan},
+    plan::{Due, InquiryRank, Plan},
     record::{Change, DueChange, OrderRecord, Progress},
 };
 use AttemptOf::{Payment, Refund};
 
 fn time(started: i64) -> AttemptTime {
-    AttemptTime { started_at: seconds(started), now: seconds(started + 1), claim_held: true, chance: 0.5 }
+    let (started_at, now) = (seconds(started), seconds(started + 1));
+    AttemptTime { started_at, now, claim_held: true, send_at: Some(seconds(started)), chance: 0.5 }
 }
 
 fn sent(of: AttemptOf, order: OrderRecord, finding: SendFinding, plan: &Plan) -> Change {
@@ -109,9 +110,10 @@ fn a_synchronous_success_is_a_payment_only_where_it_is_trusted() {
 
 #[test]
 fn a_lost_inquiry_counts_once_asking_on_is_of_no_use() {
-    for (lease_end, counted) in [(899, 0), (900, 1), (901, 1)] {
-        let (lost, _) = order(CommandKind::Payment).after_lost(AttemptKind::Inquiry, seconds(lease_end));
-        assert_eq!((lost.payment.failed_inquiries, lost.payment.sends), (counted, 0), "{lease_end}");
+    for (started, counted) in [(899, 0), (900, 1), (901, 1)] {
+        let lost = lost(AttemptKind::Inquiry, started, started + 45);
+        let (lost, _) = order(CommandKind::Payment).after_lost(&lost);
+        assert_eq!((lost.payment.failed_inquiries, lost.payment.sends), (counted, 0), "{started}");
         assert_eq!(lost.payment.maybe_acted_at, None, "an inquiry moves no money");
     }
 }
@@ -165,11 +167,15 @@ fn not_found_ends_a_payment_only_signed_and_after_the_grace() {
         let change = not_found(doubtful(CommandKind::Payment), proves, time(started));
         (change.order.state, change.due, change.order.payment.maybe_acted_at.is_some())
     };
-    let again = |at| DueChange::Replace(Some(Due::send(seconds(at), seconds(900))));
-    let inquire = |at| DueChange::Replace(Some(Due::inquiry(seconds(at))));
+    let inquire = |at| DueChange::Replace(Some(Due::inquiry(seconds(at), InquiryRank::Doubt)));
+    let again = |at| {
+        let order = doubtful(CommandKind::Payment);
+        let asked = Progress { inquired_at: Some(seconds(at)), ..order.payment };
+        DueChange::Replace(Some(plan().open(&asked, 1, seconds(at))))
+    };
     let open = OrderState::Submitting;
     for (proves, started, expected) in [
-        (true, 899, (open, again(900), true)),
+        (true, 899, (open, again(899), true)),
         (true, 900, (open, inquire(4000), true)),
         (true, 3999, (open, inquire(4000), true)),
         (true, 4000, (OrderState::Abandoned, DueChange::Replace(None), false)),

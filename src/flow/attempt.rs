@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::learned::{AttemptKind, Health, SendFinding, SendLearned},
+    domain::learned::{AttemptKind, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     metric,
 };
 use std::{sync::Arc, time::Duration};
@@ -113,15 +113,27 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             }
         };
         let took = started.elapsed();
-        if let Learned::Send(send) = &learned {
-            permit.learned(send.health);
-            shout_if_refused(&claim, send);
+        match &learned {
+            Learned::Send(send) => {
+                permit.sent(claim.order_key, send.health);
+                shout_if_refused(&claim, send);
+            }
+            Learned::Inquiry(inquiry) => permit.inquired(self.hung(inquiry, took)),
         }
         crash::point(Point::AfterAnswer).await;
         // 4 Record it, with all that follows.
         let kept = self.record(&claim, &learned, took).await;
         crash::point(Point::AfterRecord).await;
         kept
+    }
+
+    /// Whether an inquiry held its place for nothing. One that is refused at once does nobody harm.
+    fn hung(&self, learned: &InquiryLearned, took: Duration) -> bool {
+        let failed = match learned.finding {
+            InquiryFinding::Failed { .. } => true,
+            InquiryFinding::Reported(_) | InquiryFinding::NotFound { .. } => false,
+        };
+        failed && took >= self.timeout / 2
     }
 
     fn may_start(&self, claim: &Claim) -> bool {
@@ -196,12 +208,21 @@ fn not_recorded(claim: &Claim, result: &str, error: &StoreError) -> Kept {
 }
 
 fn shout_if_refused(claim: &Claim, send: &SendLearned) {
-    if let SendLearned { health: Health::KeyRefused, finding: SendFinding::NotActed { why }, .. } = send {
-        tracing::error!(
-            merchant = %claim.request.merchant,
-            invoice = %claim.request.invoice_number,
+    let SendFinding::NotActed { why } = &send.finding else { return };
+    let (merchant, invoice) = (&claim.request.merchant, &claim.request.invoice_number);
+    match send.health {
+        Health::KeyRefused => tracing::error!(
+            %merchant,
+            %invoice,
             why,
-            "DOKU refuses this merchant's key, clock or route: its sends stop, its commands are kept"
-        );
+            "DOKU refuses this merchant's key or clock: its sends stop, its commands are kept"
+        ),
+        Health::OrderRefused => tracing::error!(
+            %merchant,
+            %invoice,
+            why,
+            "this order is refused on the way to DOKU, maybe for its content: it is tried again, later than usual"
+        ),
+        Health::Well | Health::Unwell => {}
     }
 }

@@ -100,11 +100,20 @@ impl Store for FakeStore {
         self.note("look");
         Ok(self.due.clone())
     }
-    async fn take(&self, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
-        self.note("take");
-        Ok(Taken::Attempt(Box::new(claim(due.kind, lease, lease))))
+    async fn take(&self, _: &DueOrder, what: Take, lease: Duration) -> Result<Taken, StoreError> {
+        self.note(match what {
+            Take::Send { inquiry_held_back: true } => "take without its inquiry",
+            Take::Lost => "take up what was lost",
+            Take::Send { .. } | Take::Inquiry => "take",
+        });
+        let kind = match what {
+            Take::Lost => return Ok(Taken::Gone),
+            Take::Send { .. } => AttemptKind::Send,
+            Take::Inquiry => AttemptKind::Inquiry,
+        };
+        Ok(Taken::Attempt(Box::new(claim(kind, lease, lease))))
     }
-    async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
+    async fn next_due_in(&self, _: &DueFilter) -> Result<Option<Duration>, StoreError> {
         Ok(self.next_due_in)
     }
 }
@@ -196,6 +205,7 @@ pub fn refund() -> Incoming {
             expires_at: None,
             published_at: None,
             came_before: 0,
+            budget_from_time: None,
             trace: TraceContext::default(),
         },
         data: Document::Object(vec![("order".to_owned(), Document::Object(order))]),

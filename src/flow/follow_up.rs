@@ -1,34 +1,29 @@
-//! Everything that has a due time: resends, inquiries, and the end of a command's sends. Nobody sleeps
-//! while holding a delivery; what waits, waits in a row, and this role picks it up.
+//! Everything that has a due time: resends, inquiries, and attempts that were lost. Nobody sleeps while holding a
+//! delivery; what waits, waits in a row, and this role picks it up: each merchant's sends and inquiries by
+//! themselves.
+
+mod hand;
 
 use super::{
     attempt::Attempts,
-    gate::{Gate, NoPermit},
-    ports::{DueFilter, DueOrder, Gateway, Store, StoreError, Taken},
+    gate::{Gate, NoPermit, Permit},
+    ports::{DueFilter, DueOf, DueOrder, DueWhat, Gateway, Store, StoreError, Take, Taken},
 };
 use crate::{
     crash::{self, Point},
-    domain::learned::AttemptKind,
+    domain::{ids::MerchantName, learned::AttemptKind, plan::SendRank, turns::Turns},
     telemetry::span::Span,
 };
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use hand::{Hand, IN_HAND_MAX};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::Notify,
     time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
 
 /// The longest sleep: other processes make orders due without waking this one.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// So many due orders are in hand at most; more wait in the table.
-const IN_HAND_MAX: u32 = 256;
 /// How often parked notifications are joined with orders that have appeared: a net under those who look
 /// when it happens.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
@@ -43,11 +38,18 @@ pub struct FollowUp<S, G> {
     pub due_changed: Arc<Notify>,
 }
 
+/// What follow-up remembers from one look to the next.
+#[derive(Default)]
+struct Picking {
+    hand: Arc<Hand>,
+    turns: HashMap<MerchantName, Turns>,
+}
+
 impl<S: Store, G: Gateway> FollowUp<S, G> {
     /// Runs until the stop, then until what is in hand is recorded.
     pub async fn run(self) {
         let tracker = TaskTracker::new();
-        let hand = Arc::new(Hand::new());
+        let mut picking = Picking::default();
         let mut parked_at: Option<Instant> = None;
         while !self.attempts.stop.is_cancelled() {
             if parked_at.is_none_or(|at| at.elapsed() >= PARKED_EVERY) {
@@ -56,7 +58,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                 tracker.spawn(async move { tend_parked(&*store).await });
             }
             // Nothing is in hand before it is spawned: a stop need not wait for a database that is away.
-            let picking_up = self.pick_up(&tracker, &hand);
+            let picking_up = self.pick_up(&tracker, &mut picking);
             let sleep = match self.attempts.stop.run_until_cancelled(picking_up).await {
                 None => break,
                 Some(Ok(sleep)) => sleep,
@@ -75,19 +77,11 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     }
 
     /// Starts what is due and has room; says how long there is nothing to do.
-    async fn pick_up(&self, tracker: &TaskTracker, hand: &Arc<Hand>) -> Result<Duration, StoreError> {
-        let stopped = self.gate.sends_stopped();
-        let filter = DueFilter {
-            no_sends_for: stopped.merchants,
-            no_sends: stopped.all,
-            accounts: self.attempts.gateway.accounts(),
-            limit: IN_HAND_MAX,
-        };
+    async fn pick_up(&self, tracker: &TaskTracker, picking: &mut Picking) -> Result<Duration, StoreError> {
+        let filter = self.filter(&picking.hand);
         let due = self.attempts.store.due(&filter).await?;
-        self.gate.set_inquiries_due(due.iter().any(|d| d.kind == AttemptKind::Inquiry));
-        hand.more_waits.store(due.len() >= IN_HAND_MAX as usize, Ordering::Relaxed);
-        for order in due {
-            let Some(held) = hand.take(order.order_key).await else { continue };
+        for order in self.in_turn(due, &filter, picking) {
+            let Some(held) = picking.hand.take(&order) else { continue };
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
             let changed = Arc::clone(&self.due_changed);
             tracker.spawn(async move {
@@ -98,11 +92,93 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                 }
             });
         }
-        if hand.is_full() {
-            return Ok(SLEEP_MAX);
-        }
-        Ok(self.attempts.store.next_due_in().await?.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
+        Ok(self.attempts.store.next_due_in(&filter).await?.unwrap_or(SLEEP_MAX).min(SLEEP_MAX))
     }
+
+    /// What there is room for.
+    fn filter(&self, hand: &Hand) -> DueFilter {
+        let of = |account: super::ports::Account| {
+            let wanted =
+                |kind| self.gate.wanted(&account.merchant, kind).min(hand.room(&account.merchant, kind));
+            let (sends, inquiries) = (wanted(AttemptKind::Send), wanted(AttemptKind::Inquiry));
+            DueOf { account, sends, inquiries }
+        };
+        let merchants = self.attempts.gateway.accounts().into_iter().map(of).collect();
+        DueFilter { merchants, lost: IN_HAND_MAX }
+    }
+
+    /// What is picked up of what was found, in the order in which it goes.
+    fn in_turn(&self, due: Vec<DueOrder>, filter: &DueFilter, picking: &mut Picking) -> Vec<DueOrder> {
+        let (lost, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|order| order.what == DueWhat::Lost);
+        let mut by_merchant: HashMap<MerchantName, Vec<DueOrder>> = HashMap::new();
+        for order in due {
+            by_merchant.entry(order.merchant.clone()).or_default().push(order);
+        }
+        let mut picked = lost;
+        for of in &filter.merchants {
+            let merchant = &of.account.merchant;
+            let due = by_merchant.remove(merchant).unwrap_or_default();
+            let (sends, inquiries): (Vec<_>, Vec<_>) = due.into_iter().partition(is_send);
+            self.gate.set_inquiries_due(merchant, !inquiries.is_empty());
+            picking.hand.note_more(merchant, AttemptKind::Send, is_full(&sends, of.sends));
+            let turns = picking.turns.entry(merchant.clone()).or_default();
+            let sends = match self.gate.probes_without(merchant) {
+                None => sends_in_turn(sends, turns, limit(of.sends)),
+                // One at a time tries, best one that nothing refused before.
+                Some(was_refused) => {
+                    let mut sends = sends_in_turn(sends, turns, usize::MAX);
+                    sends.sort_by_key(|order| was_refused(order.order_key));
+                    sends.truncate(1);
+                    sends
+                }
+            };
+            picking.hand.note_more(merchant, AttemptKind::Inquiry, is_full(&inquiries, of.inquiries));
+            picked.extend(sends);
+            picked.extend(by_rank(inquiries).into_iter().take(limit(of.inquiries)));
+        }
+        picked
+    }
+}
+
+/// The table may have more of them.
+fn is_full(found: &[DueOrder], of: u32) -> bool {
+    of > 0 && found.len() >= limit(of)
+}
+
+fn limit(of: u32) -> usize {
+    usize::try_from(of).unwrap_or(usize::MAX)
+}
+
+fn is_send(order: &DueOrder) -> bool {
+    match order.what {
+        DueWhat::Send { .. } => true,
+        DueWhat::Inquiry(_) | DueWhat::Lost => false,
+    }
+}
+
+fn sends_in_turn(sends: Vec<DueOrder>, turns: &mut Turns, limit: usize) -> Vec<DueOrder> {
+    let mut lists = SendRank::ALL.map(|_| Vec::new());
+    for order in sends {
+        if let DueWhat::Send { rank, .. } = order.what {
+            let list = match rank {
+                SendRank::First => &mut lists[0],
+                SendRank::Again => &mut lists[1],
+                SendRank::Refund => &mut lists[2],
+            };
+            list.push(order);
+        }
+    }
+    let [first, again, refunds] = lists;
+    turns.next(first, again, refunds, limit)
+}
+
+/// Those of one rank stay in their order.
+fn by_rank(mut inquiries: Vec<DueOrder>) -> Vec<DueOrder> {
+    inquiries.sort_by_key(|order| match order.what {
+        DueWhat::Inquiry(rank) => Some(rank),
+        DueWhat::Send { .. } | DueWhat::Lost => None,
+    });
+    inquiries
 }
 
 async fn tend_parked<S: Store>(store: &S) {
@@ -118,81 +194,52 @@ async fn follow_one<S: Store, G: Gateway>(
     gate: &Arc<Gate>,
     due: &DueOrder,
 ) -> bool {
-    // 1 Permit first, as for every attempt.
-    let permit = match gate.permit(&due.merchant, due.kind, PERMIT_WAIT_MAX).await {
-        Ok(permit) => permit,
-        Err(NoPermit::Busy) => return false,
-        Err(NoPermit::Stopped) => return true,
+    let permit = async |kind| gate.permit(&due.merchant, kind, PERMIT_WAIT_MAX).await;
+    // 1 Permit first, as for every attempt; what asks nobody needs none.
+    let (permit, what) = match due.what {
+        DueWhat::Lost => (None, Take::Lost),
+        DueWhat::Inquiry(_) => match permit(AttemptKind::Inquiry).await {
+            Ok(permit) => (Some(permit), Take::Inquiry),
+            Err(refused) => return refused != NoPermit::Busy,
+        },
+        DueWhat::Send { asks_first, .. } => {
+            let inquiry = if asks_first { permit(AttemptKind::Inquiry).await.ok() } else { None };
+            match inquiry {
+                Some(permit) => (Some(permit), Take::Inquiry),
+                // Held back, the inquiry must not block the send: the replay of its answer is the quickest proof.
+                None => match permit(AttemptKind::Send).await {
+                    Ok(permit) => (Some(permit), Take::Send { inquiry_held_back: asks_first }),
+                    Err(refused) => return refused != NoPermit::Busy,
+                },
+            }
+        }
     };
+    take(attempts, due, what, permit).await;
+    true
+}
+
+async fn take<S: Store, G: Gateway>(
+    attempts: &Attempts<S, G>,
+    due: &DueOrder,
+    what: Take,
+    permit: Option<Permit>,
+) {
     crash::point(Point::BeforeTake).await;
     // 2 Claim, unless another process was faster.
-    let taken = attempts.store.take(due, attempts.lease()).await;
+    let taken = attempts.store.take(due, what, attempts.lease()).await;
     crash::point(Point::AfterTake).await;
-    match taken {
+    match (taken, permit) {
         // 3 Ask and record.
-        Ok(Taken::Attempt(claim)) => {
+        (Ok(Taken::Attempt(claim)), Some(permit)) => {
             let span = Span::follow_up(claim.kind.name(), claim.traceparent.as_deref());
             // There is no delivery to give back: what the store has forgotten stands in the log.
             let _ = span.around(attempts.make(*claim, permit)).await;
         }
-        Ok(Taken::Concluded | Taken::Gone) => {}
-        Err(error) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
-    }
-    true
-}
-
-/// The orders this process has in hand: none of them is picked up twice, and there are not too many.
-struct Hand {
-    room: Arc<Semaphore>,
-    orders: Mutex<HashSet<i64>>,
-    /// The table had more than could be picked up.
-    more_waits: AtomicBool,
-}
-
-impl Hand {
-    fn new() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(IN_HAND_MAX as usize)),
-            orders: Mutex::default(),
-            more_waits: AtomicBool::new(false),
+        (Ok(Taken::Attempt(claim)), None) => {
+            let _ = attempts.give_back(&claim).await;
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.room.available_permits() == 0
-    }
-
-    /// `None` where the order is in hand already.
-    async fn take(self: &Arc<Self>, order_key: i64) -> Option<Held> {
-        let new = self.orders.lock().unwrap_or_else(PoisonError::into_inner).insert(order_key);
-        if !new {
-            return None;
-        }
-        let mut held = Held { hand: Arc::clone(self), order_key, room: None };
-        held.room = Some(Arc::clone(&self.room).acquire_owned().await.ok()?);
-        Some(held)
-    }
-}
-
-struct Held {
-    hand: Arc<Hand>,
-    order_key: i64,
-    room: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-impl Held {
-    /// Puts the order down. True where it is worth to look for more: half of the hand is free, and what
-    /// was not picked up would otherwise wait for the next look.
-    fn leaves_room_for_more(self) -> bool {
-        let hand = Arc::clone(&self.hand);
-        drop(self);
-        hand.more_waits.load(Ordering::Relaxed) && hand.room.available_permits() >= IN_HAND_MAX as usize / 2
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.hand.orders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.order_key);
+        (Ok(Taken::Gone), _) => {}
+        (Err(error), _) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
     }
 }
 

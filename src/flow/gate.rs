@@ -1,32 +1,32 @@
-//! Who may ask DOKU now: concurrency, rate and breakers, shared by the worker and follow-up.
+//! Who may ask DOKU now: concurrency, rate and breakers, shared by the worker and follow-up. Places and tokens
+//! are kept by merchant.
 //!
-//! A permit is taken before the claim, so that no lease runs out in our own queue. Breakers stop sends;
-//! they must never stop an inquiry. A further reason to stop sends belongs into `Breakers`.
+//! A permit is taken before the claim, so that no lease runs out in our own queue. What stops sends must never
+//! stop an inquiry: inquiries have a breaker of their own, for a Check Status that hangs. A further reason to stop
+//! sends belongs into `Breakers`.
 
 mod breakers;
 mod lane;
 mod tokens;
 
 use crate::domain::{
+    Time,
     breaker::Phase,
     ids::MerchantName,
     learned::{AttemptKind, Health},
     pause::Paused,
 };
-use breakers::{Breakers, Changed, Probes};
-use lane::Lane;
+use breakers::{Breakers, Probes};
+use lane::{Lane, Place};
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
+
+/// While one at a time may try, so many due orders are looked at for one that was not refused before.
+const PROBE_CANDIDATES: u32 = 16;
 
 /// The configured limits (`doku.concurrency`, `doku.requests_per_second`, `breaker.*`).
 #[derive(Debug, Clone)]
@@ -42,27 +42,37 @@ pub struct Limits {
 /// Why there is no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPermit {
-    /// Sends are stopped, or the merchant is not configured.
+    /// Attempts of this kind are stopped, or the merchant is not configured.
     Stopped,
     /// None became free within the wait.
     Busy,
 }
 
-/// What the command consumers are to do.
+/// What keeps a merchant's due sends from going.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sends {
-    Open,
-    /// One message at a time: its send tries whether DOKU works again.
-    Probe,
-    /// Take nothing; commands wait in RabbitMQ.
-    Stopped,
+pub struct Stop {
+    pub by: StopBy,
+    pub since: Since,
 }
 
-/// Whose sends cannot start now, for follow-up's filter. A running probe stops the others too.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stopped {
-    pub all: bool,
-    pub merchants: Vec<MerchantName>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopBy {
+    /// An operator's pause, or it is not known yet what is paused.
+    Pause,
+    /// DOKU's breaker.
+    Doku,
+    /// The merchant's own breaker.
+    Merchant,
+    /// More sends are due than `doku.requests_per_second` lets go.
+    Rate,
+}
+
+/// When something began, by the database's clock or by how long ago that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    At(Time),
+    Ago(Duration),
+    Unknown,
 }
 
 /// How the breakers stand: DOKU's, and those of merchants that are not closed.
@@ -74,10 +84,9 @@ pub struct Phases {
 
 pub struct Gate {
     breaker_open: Duration,
+    requests_per_second: u32,
     lanes: BTreeMap<MerchantName, Lane>,
     breakers: Mutex<Breakers>,
-    sends: watch::Sender<Sends>,
-    inquiries_due: AtomicBool,
 }
 
 /// The right to make one attempt. It ends by `learned`, or unused by being dropped.
@@ -85,11 +94,10 @@ pub struct Gate {
 pub struct Permit {
     gate: Arc<Gate>,
     merchant: MerchantName,
-    kind: AttemptKind,
     probes: Probes,
     /// DOKU is asked: its token is used up.
     is_used: bool,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Gate {
@@ -100,15 +108,28 @@ impl Gate {
         let breakers = Breakers::new(limits, lanes.keys());
         Arc::new(Self {
             breaker_open: limits.breaker_open,
+            requests_per_second: limits.requests_per_second,
             lanes,
             breakers: Mutex::new(breakers),
-            sends: watch::Sender::new(Sends::Stopped),
-            inquiries_due: AtomicBool::new(false),
         })
     }
 
-    /// Waits for a place and a token, at most `wait_max`. A send is refused at once while a breaker is
-    /// open or an operator paused it; an inquiry never is.
+    /// The permit for a command's first send, while its delivery is held. It is not waited for where others have
+    /// just waited in vain: the delivery would only keep other merchants' waiting.
+    pub async fn first_permit(
+        self: &Arc<Self>,
+        merchant: &MerchantName,
+        wait_max: Duration,
+    ) -> Result<Permit, NoPermit> {
+        let lane = self.lanes.get(merchant).ok_or(NoPermit::Stopped)?;
+        if lane.jammed_since(AttemptKind::Send).is_some() {
+            return Err(NoPermit::Busy);
+        }
+        self.permit(merchant, AttemptKind::Send, wait_max).await
+    }
+
+    /// Waits for a place and a token, at most `wait_max`. It is refused at once while a breaker of its kind is
+    /// open; a send also while an operator paused it.
     pub async fn permit(
         self: &Arc<Self>,
         merchant: &MerchantName,
@@ -116,38 +137,55 @@ impl Gate {
         wait_max: Duration,
     ) -> Result<Permit, NoPermit> {
         let lane = self.lanes.get(merchant).ok_or(NoPermit::Stopped)?;
-        if kind == AttemptKind::Send && self.lock().stops(merchant, now()) {
+        if self.lock().stops(merchant, kind, now()) {
             return Err(NoPermit::Stopped);
         }
-        let inquiries_due = || self.inquiries_due.load(Ordering::Relaxed);
-        let slot = match tokio::time::timeout(wait_max, lane.enter(kind, inquiries_due)).await {
-            Ok(Some(slot)) => slot,
-            Ok(None) | Err(_) => return Err(NoPermit::Busy),
+        let Ok(place) = tokio::time::timeout(wait_max, lane.enter(kind)).await else {
+            lane.jam(kind);
+            return Err(NoPermit::Busy);
         };
         // Judged last: a probe that still waited for its token would occupy the only place.
-        let probes = match kind {
-            AttemptKind::Send => self.lock().admit(merchant, now()).ok_or(NoPermit::Stopped)?,
-            AttemptKind::Inquiry => Probes::default(),
+        let Some(probes) = self.lock().admit(merchant, kind, now()) else {
+            lane.give_back();
+            return Err(NoPermit::Stopped);
         };
-        Ok(Permit {
-            gate: Arc::clone(self),
-            merchant: merchant.clone(),
-            kind,
-            probes,
-            is_used: false,
-            _slot: slot,
+        let (gate, merchant) = (Arc::clone(self), merchant.clone());
+        Ok(Permit { gate, merchant, probes, is_used: false, _place: place })
+    }
+
+    /// How many due orders of this kind are of use now: none while it is stopped, and no more than go within the
+    /// time one is waited for.
+    pub fn wanted(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
+        let breakers = self.lock();
+        if breakers.stops(merchant, kind, now()) {
+            return 0;
+        }
+        if breakers.probes(merchant, kind, now()) {
+            return PROBE_CANDIDATES;
+        }
+        if self.requests_per_second > 0 { self.requests_per_second } else { u32::MAX }
+    }
+
+    /// While one send at a time may try, one that was not refused before is to: the orders that were.
+    pub fn probes_without(&self, merchant: &MerchantName) -> Option<impl Fn(i64) -> bool + '_> {
+        let is_probing = self.lock().probes(merchant, AttemptKind::Send, now());
+        let merchant = merchant.clone();
+        is_probing.then_some(move |order_key| self.lock().was_refused(&merchant, order_key))
+    }
+
+    /// What keeps a merchant's due sends from going now.
+    pub fn stop_of(&self, merchant: &MerchantName) -> Option<Stop> {
+        let stop = self.lock().stop_of(merchant, now());
+        stop.or_else(|| {
+            let lane = self.lanes.get(merchant).filter(|lane| lane.is_limited())?;
+            let since = lane.jammed_since(AttemptKind::Send)?;
+            Some(Stop { by: StopBy::Rate, since: Since::Ago(since.elapsed()) })
         })
     }
 
-    /// Whose sends cannot start now. `flow` tells of every change.
-    pub fn sends_stopped(&self) -> Stopped {
-        self.lock().stopped(now())
-    }
-
-    /// What the command consumers are to do, now and at every change. It may say the same word twice: a
-    /// probe that became free is news.
-    pub fn flow(&self) -> watch::Receiver<Sends> {
-        self.sends.subscribe()
+    /// The merchants whose places and tokens it keeps.
+    pub fn merchants(&self) -> impl Iterator<Item = &MerchantName> {
+        self.lanes.keys()
     }
 
     /// How the breakers stand, pauses aside.
@@ -162,46 +200,26 @@ impl Gate {
 
     /// Says what operators paused. Sends that have their permit are made.
     pub fn set_paused(&self, paused: Paused) {
-        let is_news = self.lock().set_paused(paused);
-        if is_news {
-            self.announce();
+        self.lock().set_paused(paused);
+    }
+
+    /// Follow-up says whether any inquiry of a merchant is due: then one token in five is kept for inquiries.
+    pub fn set_inquiries_due(&self, merchant: &MerchantName, due: bool) {
+        if let Some(lane) = self.lanes.get(merchant) {
+            lane.set_inquiries_due(due);
         }
     }
 
-    /// Follow-up says whether any inquiry is due: then one token in five is kept for inquiries.
-    pub fn set_inquiries_due(&self, due: bool) {
-        self.inquiries_due.store(due, Ordering::Relaxed);
-    }
-
-    fn learned(self: &Arc<Self>, merchant: &MerchantName, probes: Probes, health: Health) {
-        let changed = self.lock().learned(merchant, probes, health, now());
-        match changed {
-            Changed::Nothing => {}
-            Changed::Something => self.announce(),
-            Changed::Opened => {
-                self.announce();
-                self.announce_when_half_open();
-            }
-        }
-    }
-
-    /// An open breaker half-opens by time alone, and nobody comes by to notice while the consumers are
-    /// stopped: this task looks once, and ends.
-    fn announce_when_half_open(self: &Arc<Self>) {
+    /// An open breaker half-opens by time alone, and nobody comes by to notice while nothing is due: this task
+    /// looks once, and ends.
+    fn show_when_half_open(self: &Arc<Self>) {
         let (gate, open) = (Arc::downgrade(self), self.breaker_open);
         tokio::spawn(async move {
             tokio::time::sleep(open).await;
             if let Some(gate) = gate.upgrade() {
-                gate.announce();
+                gate.lock().show(now());
             }
         });
-    }
-
-    /// Under the lock, so that the last word said is the last one found.
-    fn announce(&self) {
-        let breakers = self.lock();
-        breakers.show(now());
-        self.sends.send_replace(breakers.sends(now()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Breakers> {
@@ -215,15 +233,23 @@ impl Permit {
         self.is_used = true;
     }
 
-    /// Tells the breakers what the attempt says about DOKU, and gives the place back. Inquiries neither
-    /// open nor close a breaker: another service of DOKU's answers them.
-    pub fn learned(mut self, health: Health) {
+    /// Tells the breakers what a send for this order says about DOKU, and gives the place back.
+    pub fn sent(mut self, order_key: i64, health: Health) {
         self.used();
-        if self.kind == AttemptKind::Send {
-            // Taken, so that the drop does not release a later probe.
-            let probes = std::mem::take(&mut self.probes);
-            self.gate.learned(&self.merchant, probes, health);
+        // Taken, so that the drop does not release a later probe.
+        let probes = std::mem::take(&mut self.probes);
+        if self.gate.lock().sent(&self.merchant, order_key, probes, health, now()) {
+            self.gate.show_when_half_open();
         }
+    }
+
+    /// Tells whether an inquiry hung, and gives the place back. No inquiry opens or closes a breaker of sends:
+    /// another service of DOKU's answers them.
+    pub fn inquired(mut self, hung: bool) {
+        self.used();
+        let probes = std::mem::take(&mut self.probes);
+        let health = if hung { Health::Unwell } else { Health::Well };
+        self.gate.lock().inquired(&self.merchant, probes, health, now());
     }
 }
 
@@ -234,14 +260,7 @@ impl Drop for Permit {
         }
         if self.probes.any() {
             self.gate.lock().release(&self.merchant, self.probes);
-            self.gate.announce();
         }
-    }
-}
-
-impl Stopped {
-    pub fn stops(&self, merchant: &MerchantName) -> bool {
-        self.all || self.merchants.contains(merchant)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::{
     learned::{AttemptKind, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     notification::{NotAuthentic, Notification, SignedHeaders},
     order::{OrderState, Verdict},
+    plan::{InquiryRank, SendRank},
     record::OrderRecord,
     validate::Violation,
 };
@@ -128,7 +129,32 @@ pub enum Claimed {
 pub struct DueOrder {
     pub order_key: i64,
     pub merchant: MerchantName,
-    pub kind: AttemptKind,
+    pub what: DueWhat,
+}
+
+/// What it has come for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueWhat {
+    /// The lease of an attempt ran out: what follows is written down, and nobody is asked.
+    Lost,
+    Send {
+        rank: SendRank,
+        /// DOKU may have acted, and it is time to ask: the send goes behind an inquiry, unless that is held back.
+        asks_first: bool,
+    },
+    Inquiry(InquiryRank),
+}
+
+/// What is taken on for a due order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// What a lost attempt left behind.
+    Lost,
+    Send {
+        /// The inquiry before it could not be made.
+        inquiry_held_back: bool,
+    },
+    Inquiry,
 }
 
 /// What was taken on for a due order.
@@ -136,9 +162,7 @@ pub struct DueOrder {
 #[must_use]
 pub enum Taken {
     Attempt(Box<Claim>),
-    /// Its sends had ended and DOKU did nothing: concluded, nobody was asked.
-    Concluded,
-    /// Another took it, or it is not due any more.
+    /// Another took it, or there is nothing of it to do now.
     Gone,
 }
 
@@ -186,13 +210,20 @@ pub enum Reconciled {
 /// Which due orders are wanted now.
 #[derive(Debug, Clone)]
 pub struct DueFilter {
-    /// Merchants whose sends are stopped; their inquiries and ended sends are wanted.
-    pub no_sends_for: Vec<MerchantName>,
-    /// No sends at all, for anybody.
-    pub no_sends: bool,
-    /// Accounts as configured now: an order made for another account or host is stranded.
-    pub accounts: Vec<Account>,
-    pub limit: u32,
+    /// Each merchant by itself: none is in the way of another.
+    pub merchants: Vec<DueOf>,
+    /// So many lost attempts, whoever's.
+    pub lost: u32,
+}
+
+/// What is wanted of one merchant's due orders.
+#[derive(Debug, Clone)]
+pub struct DueOf {
+    /// As configured now: an order made for another account or host is stranded.
+    pub account: Account,
+    /// So many of each rank.
+    pub sends: u32,
+    pub inquiries: u32,
 }
 
 /// Time and truth. Every method is one committed transaction, or nothing.
@@ -228,16 +259,23 @@ pub trait Store: Send + Sync + 'static {
     /// Gives a claim back whose attempt was not started: due again now.
     fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
-    /// Orders whose time has come, oldest first.
+    /// Orders whose time has come, each rank in its own order.
     fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;
 
     /// Takes on what a due order needs, unless another did.
-    fn take(&self, due: &DueOrder, lease: Duration)
-    -> impl Future<Output = Result<Taken, StoreError>> + Send;
+    fn take(
+        &self,
+        due: &DueOrder,
+        what: Take,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Taken, StoreError>> + Send;
 
-    /// How long until another order becomes due, those that are due already not counted; `None` where
-    /// nothing else waits.
-    fn next_due_in(&self) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+    /// How long until another order of these merchants becomes due, those that are due already not counted;
+    /// `None` where nothing else waits.
+    fn next_due_in(
+        &self,
+        filter: &DueFilter,
+    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 }
 
 /// The schedule of `doku.requests_per_second`, one for all processes.

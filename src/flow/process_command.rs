@@ -17,7 +17,6 @@ use crate::{
         command::{Command, CommandKind, Order, Rejection, StoredRequest},
         document::Document,
         ids::{MerchantName, payment_request_id, refund_request_id},
-        learned::AttemptKind,
         validate::{self, Code, Rules, Violation},
     },
 };
@@ -56,7 +55,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         let mut patience = Patience::for_the_store();
         loop {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
-            let permit = self.gate.permit(&new.order.merchant, AttemptKind::Send, PERMIT_WAIT_MAX).await.ok();
+            let permit = self.gate.first_permit(&new.order.merchant, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
             crash::point(Point::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
@@ -124,7 +123,11 @@ pub fn judge(
     rules: &Rules,
     budgets: Budgets,
 ) -> Result<NewCommand, Box<Rejection>> {
-    let Incoming { command, data, body, violations } = incoming;
+    let Incoming { mut command, data, body, violations } = incoming;
+    command.budget_from_time = match command.kind {
+        CommandKind::Payment => Some(budgets.payment),
+        CommandKind::Refund => None,
+    };
     let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
     let Some(account) = account else {
         let unknown = Violation {

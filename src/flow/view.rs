@@ -31,6 +31,8 @@ pub struct OrderSummary {
     pub doku_status: Option<String>,
     pub evidence: Option<String>,
     pub due: Option<DueView>,
+    /// What keeps its due send from going.
+    pub blocked: Option<BlockedView>,
     /// The latest refund, where one was asked for.
     pub refund: Option<RefundView>,
 }
@@ -65,6 +67,16 @@ pub struct DueView {
     /// `send` or `inquiry`.
     pub kind: String,
     pub at: Time,
+}
+
+/// What keeps a due send from going.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BlockedView {
+    /// `pause`, `breaker`, `stranded` or `rate`.
+    pub by: String,
+    pub since: Time,
+    /// For a person.
+    pub detail: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -205,6 +217,7 @@ pub mod sample {
                 doku_status: Some("SUCCESS".to_owned()),
                 evidence: Some("notification".to_owned()),
                 due: None,
+                blocked: None,
                 refund: None,
             },
             attempts: vec![attempt(1, 0, "accepted")],
@@ -245,7 +258,7 @@ mod tests {
     fn an_order_is_written_as_the_contract_has_it() {
         let expected = json!({"merchant":"default","invoice_number":"INV-1","amount":"50000","state":"paid",
             "version":2,"command":{"id":"c-1","source":"/shop"},"request_id":"INV-1","doku_status":"SUCCESS",
-            "evidence":"notification","due":null,"refund":null,
+            "evidence":"notification","due":null,"blocked":null,"refund":null,
             "attempts":[{"number":1,"kind":"send","started_at":"2026-01-01T00:00:00Z",
                 "finished_at":"2026-01-01T00:00:01Z","http_status":200,"result":"accepted"}],
             "history":[

@@ -29,6 +29,8 @@ pub struct Readiness {
     pub dependencies: BTreeMap<&'static str, Health>,
     /// The roles this process runs, by the names `run --role` has.
     pub roles: BTreeMap<&'static str, Health>,
+    /// Whether sends go, and else why and since when; that alone makes nobody unready: what comes is claimed.
+    pub sends: Health,
     /// Orders made for an account or host that is not configured any more.
     pub stranded_orders: u64,
 }

@@ -22,6 +22,30 @@ impl Finished {
     }
 }
 
+/// What keeps a due send from going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocked {
+    None,
+    Pause,
+    Breaker,
+    Rate,
+    Stranded,
+}
+
+impl Blocked {
+    pub const ALL: [Self; 5] = [Self::None, Self::Pause, Self::Breaker, Self::Rate, Self::Stranded];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pause => "pause",
+            Self::Breaker => "breaker",
+            Self::Rate => "rate",
+            Self::Stranded => "stranded",
+        }
+    }
+}
+
 /// What DOKU is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

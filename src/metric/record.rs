@@ -1,7 +1,7 @@
 //! One function a metric: whoever records cannot misspell a name or invent a label.
 
 use super::{
-    label::{Dependency, Finished, Key, Oddity, Operation, Received, Refusal},
+    label::{Blocked, Dependency, Finished, Key, Oddity, Operation, Received, Refusal},
     name,
 };
 use crate::domain::{
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The scope that stands for all merchants.
 const EVERYBODY: &str = "doku";
+/// No command waits longer for its first delivery, unless its sender's clock is wrong.
+const COMMAND_AGE_MAX: Duration = Duration::from_secs(604_800);
 
 /// `queue` is the queue's name, prefix included, as the broker's own metrics have it.
 pub fn delivery_finished(queue: &str, finished: Finished) {
@@ -141,6 +143,18 @@ pub fn queue_messages(queue: &str, ready: u32) {
 
 pub fn parked_notifications(parked: u64) {
     gauge!(name::PARKED_NOTIFICATIONS).set(parked as f64);
+}
+
+/// To be called with zeroes too.
+pub fn due_sends(merchant: &str, blocked: Blocked, sends: u64, oldest: Duration) {
+    let labels = [("merchant", merchant.to_owned()), ("blocked", blocked.name().to_owned())];
+    gauge!(name::DUE_SENDS, &labels).set(sends as f64);
+    gauge!(name::DUE_SENDS_OLDEST, &labels).set(oldest);
+}
+
+/// From its `time` to its first delivery. A clock that is wrong by years must not spoil the sum.
+pub fn command_age(kind: CommandKind, age: Duration) {
+    histogram!(name::COMMAND_AGE, "kind" => kind.name()).record(age.min(COMMAND_AGE_MAX));
 }
 
 pub fn claims_lost(lost: u64) {

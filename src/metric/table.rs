@@ -51,6 +51,9 @@ pub mod name {
     pub const IN_DOUBT_OLDEST: &str = "jenius_in_doubt_oldest_seconds";
     pub const QUEUE_MESSAGES: &str = "jenius_queue_messages";
     pub const PARKED_NOTIFICATIONS: &str = "jenius_parked_notifications";
+    pub const DUE_SENDS: &str = "jenius_due_sends";
+    pub const DUE_SENDS_OLDEST: &str = "jenius_due_sends_oldest_seconds";
+    pub const COMMAND_AGE: &str = "jenius_command_age_seconds";
     pub const CLAIMS_LOST: &str = "jenius_claims_lost_total";
     pub const CLAIMS_FORGOTTEN: &str = "jenius_claims_forgotten_total";
     pub const BREAKER_OPEN: &str = "jenius_breaker_open";
@@ -73,6 +76,10 @@ const OUTCOME: Kind =
 /// From commit to confirm: milliseconds, unless the broker is away.
 const PUBLISH: Kind =
     Kind::Histogram(&[0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0]);
+
+/// From a command's `time` to its first delivery: up to a week, beyond which it is a clock that is wrong.
+const AGE: Kind =
+    Kind::Histogram(&[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 900.0, 3600.0, 86400.0, 604_800.0]);
 
 /// Every metric.
 pub fn all() -> &'static [Metric] {
@@ -153,6 +160,24 @@ const ALL: &[Metric] = &[
     ),
     metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
+    metric(
+        name::DUE_SENDS,
+        Gauge,
+        &["merchant", "blocked"],
+        "sends whose time has come, by what keeps them from going",
+    ),
+    metric(
+        name::DUE_SENDS_OLDEST,
+        Gauge,
+        &["merchant", "blocked"],
+        "since the time of the oldest of them; 0: none",
+    ),
+    metric(
+        name::COMMAND_AGE,
+        AGE,
+        &["kind"],
+        "from a command's time, where its sender dates it, to its first delivery",
+    ),
     metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
     metric(
         name::CLAIMS_FORGOTTEN,

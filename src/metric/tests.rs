@@ -28,6 +28,8 @@ fn record_everything() {
     outbox(3, second);
     open_orders("default", OrderState::Submitting, 1, 50_000, second);
     parked_notifications(1);
+    due_sends("default", Blocked::Pause, 2, second);
+    command_age(CommandKind::Payment, second);
     claims_lost(1);
     claim_forgotten();
     breaker("doku", true, true);

@@ -21,6 +21,7 @@ use crate::{
         command::{CommandKind, CommandRef, Order},
         ids::{InvoiceNumber, MerchantName},
         learned::AttemptKind,
+        plan::Plan,
         record::OrderRecord,
         validate::{Code, Violation},
     },
@@ -76,9 +77,9 @@ impl Group for Payments {
 
     /// Two statements: the claims are committed before anybody looks what is parked for them.
     async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
-        let new = all.clone();
+        let (new, plan) = (all.clone(), self.0.plan.clone());
         let claim_and_look = async move |c: &mut PgConnection| {
-            let granted = payments::claim(c, &new).await?;
+            let granted = payments::claim(c, &new, &plan).await?;
             let answered_at = Instant::now();
             let orders: Vec<_> = new.iter().map(|asked| Self::key(asked)).collect();
             Ok((granted, parked::look(c, &orders).await?, answered_at))
@@ -99,8 +100,8 @@ impl Group for Payments {
 
 async fn claim_alone(inner: &Arc<Inner>, asked: Arc<Asked>) -> Result<Claimed, StoreError> {
     for _ in 0..RACES_MAX {
-        let this = Arc::clone(&asked);
-        match inner.transaction(move |c| Box::pin(async move { claim_one(c, this).await })).await {
+        let (this, plan) = (Arc::clone(&asked), inner.plan.clone());
+        match inner.transaction(move |c| Box::pin(async move { claim_one(c, this, &plan).await })).await {
             Ok(claimed) => return Ok(claimed),
             Err(Undone::Raced) => {}
             Err(undone @ (Undone::Contended(_) | Undone::Failed(_))) => return Err(undone.into()),
@@ -109,15 +110,15 @@ async fn claim_alone(inner: &Arc<Inner>, asked: Arc<Asked>) -> Result<Claimed, S
     Err(Undone::Raced.into())
 }
 
-async fn claim_one(connection: &mut PgConnection, asked: Arc<Asked>) -> Done<Claimed> {
+async fn claim_one(connection: &mut PgConnection, asked: Arc<Asked>, plan: &Plan) -> Done<Claimed> {
     match asked.new.command.kind {
-        CommandKind::Payment => claim_payment(connection, asked).await,
-        CommandKind::Refund => refunds::claim(connection, &asked).await,
+        CommandKind::Payment => claim_payment(connection, asked, plan).await,
+        CommandKind::Refund => refunds::claim(connection, &asked, plan).await,
     }
 }
 
-async fn claim_payment(connection: &mut PgConnection, asked: Arc<Asked>) -> Done<Claimed> {
-    match payments::claim(connection, std::slice::from_ref(&asked)).await?.pop().flatten() {
+async fn claim_payment(connection: &mut PgConnection, asked: Arc<Asked>, plan: &Plan) -> Done<Claimed> {
+    match payments::claim(connection, std::slice::from_ref(&asked), plan).await?.pop().flatten() {
         Some(granted) => Ok(granted.claimed(&asked, None)),
         None => not_claimed(connection, &asked).await,
     }
@@ -157,9 +158,9 @@ async fn seen_before(connection: &mut PgConnection, asked: &Asked) -> Done<Optio
     let new = &asked.new;
     let Some(known) = rejections::find(connection, &new.command.identity).await? else { return Ok(None) };
     let own: Option<(i64, Time, Time, Time)> = sqlx::query_as(
-        "SELECT o.order_key, d.at, c.sends_end_at, jenius_now()
+        "SELECT o.order_key, d.lease_ends_at, c.sends_end_at, jenius_now()
          FROM orders o
-         JOIN LATERAL (SELECT at FROM due WHERE order_key = o.order_key AND token = $3 OFFSET 0) d ON true
+         JOIN LATERAL (SELECT lease_ends_at FROM due WHERE order_key = o.order_key AND token = $3 OFFSET 0) d ON true
          JOIN commands c ON c.key = $4
          WHERE o.merchant = $1 AND o.invoice_number = $2",
     )
@@ -186,6 +187,7 @@ struct Granted {
 
 impl Granted {
     fn claimed(&self, asked: &Asked, fresh: Option<Arc<FreshOrder>>) -> Claimed {
+        rejections::note_age(&asked.new.command, self.now);
         match asked.new.lease {
             // What may have been sent under a claim that is gone, and must not be sent any more: it is asked about.
             _ if self.sends_end_at <= self.now => Claimed::Deferred,

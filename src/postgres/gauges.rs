@@ -19,6 +19,16 @@ pub struct Gauges {
     pub parked_notifications: i64,
     /// Due orders whose command was made for an account or host that is not configured.
     pub stranded_orders: i64,
+    pub due_sends: Vec<DueSends>,
+}
+
+/// The sends of one merchant whose time has come and which have not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueSends {
+    pub merchant: MerchantName,
+    pub is_stranded: bool,
+    pub count: i64,
+    pub oldest_seconds: f64,
 }
 
 /// The orders of one merchant in one open state.
@@ -65,6 +75,7 @@ impl PostgresStore {
     pub async fn gauges(&self) -> Result<Gauges, StoreError> {
         let pool = &self.inner.pool;
         let open = open_orders(pool).await?;
+        let due_sends = due_sends(pool).await?;
         let counts: CountRow = answered!(pool, |c| sqlx::query_as(
             "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
                     coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
@@ -79,6 +90,7 @@ impl PostgresStore {
             outbox_oldest_seconds: counts.outbox_oldest_seconds.max(0.0),
             parked_notifications: counts.parked,
             stranded_orders: counts.stranded,
+            due_sends,
         })
     }
 }
@@ -106,6 +118,24 @@ async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
     )
     .fetch_all(c))?;
     rows.into_iter().map(OpenRow::orders).collect()
+}
+
+async fn due_sends(pool: &PgPool) -> Result<Vec<DueSends>, StoreError> {
+    let rows: Vec<(String, bool, i64, f64)> = answered!(pool, |c| sqlx::query_as(
+        "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
+         SELECT merchant, stranded_at IS NOT NULL, count(*),
+                extract(epoch FROM (SELECT now FROM clock) - min(send_at))::float8
+         FROM due
+         WHERE send_at <= (SELECT now FROM clock) AND token IS NULL
+           AND (sends_end_at > (SELECT now FROM clock) OR stranded_at IS NOT NULL)
+         GROUP BY merchant, stranded_at IS NOT NULL",
+    )
+    .fetch_all(c))?;
+    let read = |(merchant, is_stranded, count, oldest_seconds): (String, bool, i64, f64)| {
+        let merchant = super::rows::merchant(&merchant)?;
+        Ok(DueSends { merchant, is_stranded, count, oldest_seconds: oldest_seconds.max(0.0) })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 impl OpenRow {

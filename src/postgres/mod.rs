@@ -33,6 +33,7 @@ mod requests;
 mod reviews;
 mod rows;
 mod schema;
+mod stops;
 mod stranded;
 mod take;
 mod tx;
@@ -42,7 +43,7 @@ mod whose;
 mod writes;
 
 pub use actions::{actions, record_action};
-pub use gauges::{Gauges, InDoubt, OpenOrders};
+pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
 pub use health::{ServerFacts, examine};
 pub use outbox::{ActiveOutbox, PostgresSeat};
 pub use pauses::{PauseChange, WaitingSends, pauses};
@@ -52,6 +53,7 @@ pub use replay::{PutBack, Replayed};
 pub use reviews::Reviews;
 pub use schema::{Migrations, bind_environment, is_migrated, migrate};
 pub use sqlx::{PgPool, postgres::PgConnectOptions};
+pub use stops::ToldStop;
 pub use views::{OrderFilter, list_orders, order_view};
 
 use crate::{
@@ -64,7 +66,7 @@ use crate::{
     },
     flow::ports::{
         Claim, ClaimError, Claimed, Decision, DueFilter, DueOrder, Learned, NewCommand, OperatorStore,
-        Reconciled, Resolved, Store, StoreError, Taken,
+        Reconciled, Resolved, Store, StoreError, Take, Taken,
     },
     metric,
     telemetry::span::Span,
@@ -221,12 +223,12 @@ impl Store for PostgresStore {
         due::list(&self.inner.pool, filter).await
     }
 
-    async fn take(&self, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
-        take::take(&self.inner, due, lease).await
+    async fn take(&self, due: &DueOrder, what: Take, lease: Duration) -> Result<Taken, StoreError> {
+        take::take(&self.inner, due, what, lease).await
     }
 
-    async fn next_due_in(&self) -> Result<Option<Duration>, StoreError> {
-        due::next_in(&self.inner.pool).await
+    async fn next_due_in(&self, filter: &DueFilter) -> Result<Option<Duration>, StoreError> {
+        due::next_in(&self.inner.pool, filter).await
     }
 }
 

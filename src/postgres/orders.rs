@@ -7,7 +7,7 @@ pub(super) use write::{Brought, write_all, write_all_or_nothing};
 
 use super::{
     error::Done,
-    rows::{DueRow, OrderRow, ProgressRow, attempt_kind},
+    rows::{DueColumns, DueRow, OrderRow, ProgressRow},
     whose::Whose,
 };
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
         Time,
         command::TraceContext,
         ids::{InvoiceNumber, MerchantName},
-        learned::AttemptKind,
         order::{OrderState, ReviewCause},
         record::{Change, OrderRecord},
     },
@@ -34,6 +33,8 @@ pub(super) struct LockedOrder {
     pub refund_key: Option<i64>,
     pub record: OrderRecord,
     pub due: Option<DueRow>,
+    /// The token of the attempt under way.
+    claimed_by: Option<Uuid>,
     /// The database's clock, read under the lock.
     pub now: Time,
     payment_trace: TraceContext,
@@ -135,16 +136,16 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
     let (order_keys, command_keys): (Vec<i64>, Vec<i64>) = payments.chain(refunds).unzip();
     let rows = sqlx::query(
         "SELECT c.key, c.source, c.id, c.kind, c.traceparent, c.tracestate, c.request_id, c.claimed_at,
-                c.sends_end_at, c.sends, c.last_send_at, c.maybe_acted_at, c.inquired,
+                c.sends_end_at, c.sends, c.last_send_at, c.maybe_acted_at, c.doubted_at,
+                c.inquired_at,
                 c.failed_inquiries, c.contradictions, c.outcome,
                 c.published_at,
-                d.kind AS due_kind, d.at AS due_at, d.token AS due_token, d.claimed_at AS due_claimed_at,
-                d.stranded_at IS NOT NULL AS is_stranded,
-                (SELECT jenius_now()) AS now
+                d.*, (SELECT jenius_now()) AS now
          FROM unnest($1::bigint[], $2::bigint[]) AS of (order_key, command_key)
          JOIN commands c ON c.key = of.command_key
-         LEFT JOIN LATERAL (SELECT kind, at, token, claimed_at, stranded_at FROM due
-                            WHERE order_key = of.order_key OFFSET 0) d ON true",
+         LEFT JOIN LATERAL (SELECT inquire_at, inquire_rank, send_at, sends_end_at AS due_sends_end_at, send_rank,
+                                   token, claimed_at AS due_claimed_at, attempt, lease_ends_at, stranded_at
+                            FROM due WHERE order_key = of.order_key OFFSET 0) d ON true",
     )
     .bind(&order_keys)
     .bind(&command_keys)
@@ -165,13 +166,15 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
         None => None,
     };
     let refund_progress = refund.map(ProgressRow::progress).transpose()?;
+    let due = due_of(beside)?;
     Ok(LockedOrder {
         order_key: order.order_key,
         revision: order.revision,
         payment_key: order.payment,
         refund_key: order.refund,
         record: order.record(payment.progress()?, refund_progress)?,
-        due: due_of(beside)?,
+        claimed_by: due.as_ref().and_then(|due| due.lease).map(|lease| lease.token),
+        due,
         now: beside.try_get("now")?,
         payment_trace: payment.trace(),
         refund_trace: refund.map(ProgressRow::trace).unwrap_or_default(),
@@ -185,14 +188,10 @@ fn orphan() -> super::error::Undone {
 }
 
 fn due_of(row: &PgRow) -> Done<Option<DueRow>> {
-    let Some(kind) = row.try_get::<Option<String>, _>("due_kind")? else { return Ok(None) };
-    Ok(Some(DueRow {
-        kind: attempt_kind(&kind)?,
-        at: row.try_get("due_at")?,
-        token: row.try_get("due_token")?,
-        claimed_at: row.try_get("due_claimed_at")?,
-        is_stranded: row.try_get("is_stranded")?,
-    }))
+    if row.try_get::<Option<Time>, _>("inquire_at")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(DueColumns::from_row(row)?.read()?))
 }
 
 impl LockedOrder {
@@ -201,20 +200,14 @@ impl LockedOrder {
     pub fn as_claimed(whose: &Whose, token: Uuid, fresh: &FreshOrder) -> Self {
         let since = TimeDelta::from_std(fresh.answered_at.elapsed()).unwrap_or(TimeDelta::MAX);
         let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
-        let due = DueRow {
-            kind: AttemptKind::Send,
-            at: fresh.claimed_at,
-            token: Some(token),
-            claimed_at: Some(fresh.claimed_at),
-            is_stranded: false,
-        };
         Self {
             order_key: whose.order_key,
             revision: 0,
             payment_key: whose.command_key,
             refund_key: None,
             record: fresh.record.clone(),
-            due: Some(due),
+            due: None,
+            claimed_by: Some(token),
             // As exact as the database keeps it.
             now: now.trunc_subsecs(6),
             payment_trace: fresh.trace.clone(),
@@ -226,7 +219,7 @@ impl LockedOrder {
 
     /// Whether an attempt with this token is the one under way.
     pub fn is_claimed_by(&self, token: Uuid) -> bool {
-        self.due.as_ref().is_some_and(|due| due.token == Some(token))
+        self.claimed_by == Some(token)
     }
 
     /// The command whose request and account an attempt uses now: the open one's, or the one whose

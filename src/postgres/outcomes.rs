@@ -103,8 +103,14 @@ impl Group for Attempts {
             Err(Undone::Raced | Undone::Contended(_)) => rest.extend(fresh),
             Err(Undone::Failed(error)) => return Err(error.into()),
         }
-        let recorded = self.record_rest(of(&rest)).await?;
-        rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought.map(Recorded::Now));
+        match self.record_rest(of(&rest)).await {
+            Ok(recorded) => {
+                rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought.map(Recorded::Now));
+            }
+            // What is committed is told and counted; the rest are recorded alone, and find out for themselves.
+            Err(_) if answers.iter().any(Option::is_some) => {}
+            Err(undone) => return Err(undone),
+        }
         crash::point(Point::RecordsCommitted).await;
         Ok(answers)
     }
@@ -209,7 +215,8 @@ impl<'a> Judged<'a> {
     fn new(attempt: &'a Attempt, order: LockedOrder, plan: &Plan) -> Self {
         let started_at = order.now.checked_sub_signed(attempt.took).unwrap_or(order.now);
         let claim_held = order.is_claimed_by(attempt.token);
-        let time = AttemptTime { started_at, now: order.now, claim_held, chance: attempt.chance };
+        let send_at = order.due.as_ref().and_then(|row| row.due.send).map(|send| send.at);
+        let time = AttemptTime { started_at, now: order.now, claim_held, send_at, chance: attempt.chance };
         let record = order.record.clone();
         let (change, made) = match &attempt.learned {
             Learned::Send(learned) => record.after_send(whose(&order, attempt), learned, time, plan),

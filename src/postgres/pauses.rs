@@ -42,7 +42,7 @@ impl PostgresStore {
     pub async fn paused(&self) -> Result<Paused, StoreError> {
         let mut paused = Paused::default();
         for pause in pauses(&self.inner.pool).await? {
-            paused.extend([scope(&pause.scope)?]);
+            paused.extend([(scope(&pause.scope)?, pause.since)]);
         }
         Ok(paused)
     }
@@ -80,7 +80,7 @@ impl PostgresStore {
         let (count, first_end) = answered!(&self.inner.pool, |c| sqlx::query_as(
             "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
              SELECT count(*), min(sends_end_at) FROM due
-             WHERE kind = 'send' AND sends_end_at > (SELECT now FROM clock)
+             WHERE sends_end_at > (SELECT now FROM clock)
                AND ($1 = '*' OR merchant = $1)",
         )
         .bind(scope.name())

@@ -16,7 +16,9 @@ use crate::{
         validate::{Code, Violation},
     },
     flow::ports::{Claimed, StoreError},
+    metric,
 };
+use chrono::SecondsFormat;
 use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -130,12 +132,35 @@ pub(super) fn conflict() -> Violation {
     violation(Code::IdentityConflict, "id", "a new id: the command that first had this one is another")
 }
 
-/// Whether the command's `expirytime` had passed when it was first seen.
+/// Whether the command had ended when it was first seen.
 pub(super) fn expired(command: &Command, moment: &Moment) -> Option<Violation> {
-    let passed = command.expires_at.is_some_and(|at| at <= moment.now);
-    let is_first_seen = !command.may_have_been_sent(moment.restored_at);
-    (passed && is_first_seen)
-        .then(|| violation(Code::CommandExpired, "expirytime", "a time after the command is first seen"))
+    let now = moment.now;
+    let ended_at = command.ends_at(now).filter(|at| *at <= now)?;
+    if command.may_have_been_sent(moment.restored_at) {
+        return None;
+    }
+    let (ended_at, seen) = (shown(ended_at), shown(now));
+    let from_time = command.published_at.zip(command.budget_from_time).map(|(time, budget)| {
+        let (time, seconds) = (shown(time), budget.as_secs());
+        format!("; its time is {time}, and its budget {seconds} s (retry.payment_max_elapsed_ms)")
+    });
+    let message = format!(
+        "must be after the command is first seen: it ended at {ended_at} and was first seen at {seen}{}",
+        from_time.unwrap_or_default()
+    );
+    Some(violation(Code::CommandExpired, "expirytime", &message))
+}
+
+/// How old a command is when it is first seen, where its sender dates it: an upstream's clock that is wrong
+/// ends its payments.
+pub(super) fn note_age(command: &Command, now: Time) {
+    if let Some(published_at) = command.published_at {
+        metric::command_age(command.kind, (now - published_at).to_std().unwrap_or_default());
+    }
+}
+
+fn shown(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Stores a command that breaks a rule, with its event.
@@ -147,6 +172,7 @@ pub(super) async fn store(
 ) -> Done<Claimed> {
     let event = events::of_rejection(command, violations, now)?;
     let event_id = event.event_id;
+    note_age(command, now);
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let inserted = sqlx::query(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,

@@ -11,6 +11,7 @@ use crate::{
         learned::AttemptKind,
         money::Rupiah,
         order::OrderState,
+        plan::{Due, DueInquiry, DueSend, InquiryRank, SendRank},
         record::{Announced, OrderRecord, Progress},
     },
     flow::ports::StoreError,
@@ -78,7 +79,8 @@ pub(super) struct ProgressRow {
     pub sends: i32,
     pub last_send_at: Option<Time>,
     pub maybe_acted_at: Option<Time>,
-    pub inquired: bool,
+    pub doubted_at: Option<Time>,
+    pub inquired_at: Option<Time>,
     pub failed_inquiries: i32,
     pub contradictions: i32,
     pub outcome: Option<String>,
@@ -100,7 +102,8 @@ impl ProgressRow {
             sends: count(self.sends)?,
             last_send_at: self.last_send_at,
             maybe_acted_at: self.maybe_acted_at,
-            inquired: self.inquired,
+            doubted_at: self.doubted_at,
+            inquired_at: self.inquired_at,
             failed_inquiries: count(self.failed_inquiries)?,
             contradictions: count(self.contradictions)?,
         })
@@ -112,23 +115,62 @@ impl ProgressRow {
 }
 
 /// What an order waits for, as stored.
+#[derive(FromRow)]
+pub(super) struct DueColumns {
+    inquire_at: Time,
+    inquire_rank: i16,
+    send_at: Option<Time>,
+    due_sends_end_at: Option<Time>,
+    send_rank: Option<i16>,
+    token: Option<Uuid>,
+    due_claimed_at: Option<Time>,
+    attempt: Option<String>,
+    lease_ends_at: Option<Time>,
+    stranded_at: Option<Time>,
+}
+
+/// What an order waits for, and the attempt under way.
 #[derive(Debug, Clone)]
 pub(super) struct DueRow {
-    pub kind: AttemptKind,
-    /// With a token, the end of its lease.
-    pub at: Time,
-    pub token: Option<Uuid>,
-    pub claimed_at: Option<Time>,
+    pub due: Due,
+    pub lease: Option<Lease>,
     /// Nobody here has its account: its budget stands still, until `stranded` lets it go.
     pub is_stranded: bool,
 }
 
-impl DueRow {
-    /// Whether its time has come. What is stranded waits for its account, whatever the time: whoever took it on
-    /// would forget how long its budget stood still.
-    pub fn has_come(&self, now: Time) -> bool {
-        self.at <= now && !self.is_stranded
+/// The right to make one attempt, while it lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub kind: AttemptKind,
+    pub token: Uuid,
+    pub claimed_at: Time,
+    pub ends_at: Time,
+}
+
+impl DueColumns {
+    pub fn read(&self) -> Result<DueRow, StoreError> {
+        let rank = inquiry_rank(self.inquire_rank)?;
+        let send = match (self.send_at, self.due_sends_end_at, self.send_rank) {
+            (Some(at), Some(ends_at), Some(rank)) => Some(DueSend { at, ends_at, rank: send_rank(rank)? }),
+            (_, _, _) => None,
+        };
+        let lease = match (self.token, self.due_claimed_at, &self.attempt, self.lease_ends_at) {
+            (Some(token), Some(claimed_at), Some(kind), Some(ends_at)) => {
+                Some(Lease { kind: attempt_kind(kind)?, token, claimed_at, ends_at })
+            }
+            (_, _, _, _) => None,
+        };
+        let due = Due { inquiry: DueInquiry { at: self.inquire_at, rank }, send };
+        Ok(DueRow { due, lease, is_stranded: self.stranded_at.is_some() })
     }
+}
+
+pub(super) fn inquiry_rank(number: i16) -> Result<InquiryRank, StoreError> {
+    InquiryRank::ALL.into_iter().find(|r| r.number() == number).ok_or_else(|| not_ours("rank of an inquiry"))
+}
+
+pub(super) fn send_rank(number: i16) -> Result<SendRank, StoreError> {
+    SendRank::ALL.into_iter().find(|r| r.number() == number).ok_or_else(|| not_ours("rank of a send"))
 }
 
 pub(super) fn merchant(text: &str) -> Result<MerchantName, StoreError> {

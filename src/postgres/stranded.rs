@@ -42,7 +42,7 @@ macro_rules! due_and_known {
 
 /// An attempt under way belongs to a process that has the account.
 const STRAND: &str = due_and_known!(
-    "d.stranded_at IS NULL AND (d.token IS NULL OR d.at <= now)
+    "d.stranded_at IS NULL AND (d.token IS NULL OR d.lease_ends_at <= now)
          AND (c.merchant, c.client_id, c.base_url) NOT IN (SELECT * FROM known)",
     "UPDATE due SET stranded_at = found.now FROM found WHERE due.order_key = found.order_key"
 );
@@ -58,7 +58,12 @@ const LET_GO: &str = due_and_known!(
            AND commands.key = ANY (ARRAY(SELECT key FROM found))
          RETURNING commands.key, commands.sends_end_at)
      UPDATE due SET stranded_at = NULL,
-                    sends_end_at = CASE WHEN kind = 'send' THEN coalesce(moved.sends_end_at, due.sends_end_at) END
+                    sends_end_at = CASE WHEN send_at IS NOT NULL
+                                        THEN coalesce(moved.sends_end_at, due.sends_end_at) END,
+                    -- What concludes after the end comes as much later as the end does.
+                    inquire_at = CASE WHEN inquire_rank = 2 AND moved.sends_end_at > due.sends_end_at
+                                      THEN inquire_at + (moved.sends_end_at - due.sends_end_at)
+                                      ELSE inquire_at END
      FROM found LEFT JOIN moved USING (key) WHERE due.order_key = found.order_key"
 );
 

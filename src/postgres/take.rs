@@ -8,37 +8,43 @@ use super::{
     error::Done,
     orders::{self, Brought, LockedOrder},
     requests::{self, instant},
-    rows::DueRow,
+    rows::{DueRow, Lease},
     writes::Writes,
 };
 use crate::{
     domain::{
+        Time,
         attempt::AttemptMade,
         ids::{InvoiceNumber, MerchantName},
         learned::AttemptKind,
-        plan::{Due, Next},
+        plan::{Due, LostAttempt},
         record::{Change, DueChange, OrderRecord},
     },
-    flow::ports::{Claim, DueOrder, StoreError, Taken},
+    flow::ports::{Claim, DueOrder, StoreError, Take, Taken},
 };
 use sqlx::PgConnection;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// What the caller has a permit for, and how long an attempt may take.
+/// What the caller takes on, and how long an attempt may take.
 struct Wanted {
     order_key: i64,
     merchant: MerchantName,
-    kind: AttemptKind,
+    what: Take,
     lease: Duration,
     asked_at: Instant,
 }
 
 /// Takes on what a due order needs, unless another did.
-pub(super) async fn take(inner: &Arc<Inner>, due: &DueOrder, lease: Duration) -> Result<Taken, StoreError> {
-    let DueOrder { order_key, merchant, kind } = due.clone();
-    let wanted = Wanted { order_key, merchant, kind, lease, asked_at: Instant::now() };
+pub(super) async fn take(
+    inner: &Arc<Inner>,
+    due: &DueOrder,
+    what: Take,
+    lease: Duration,
+) -> Result<Taken, StoreError> {
+    let (order_key, merchant) = (due.order_key, due.merchant.clone());
+    let wanted = Wanted { order_key, merchant, what, lease, asked_at: Instant::now() };
     let judge = Arc::clone(inner);
     let (taken, brought) =
         inner.transaction(move |c| Box::pin(async move { take_one(c, &judge, &wanted).await })).await?;
@@ -47,36 +53,23 @@ pub(super) async fn take(inner: &Arc<Inner>, due: &DueOrder, lease: Duration) ->
 }
 
 async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted) -> Done<(Taken, Brought)> {
-    let gone = (Taken::Gone, Brought::default());
     let Some(order) = orders::lock_free(connection, &[wanted.order_key]).await?.pop() else {
-        return Ok(gone);
+        return Ok((Taken::Gone, Brought::default()));
     };
     // Listed before the database went back in time, its key may be another's by now: the permit is for its merchant.
     if order.record.merchant != wanted.merchant {
-        return Ok(gone);
+        return Ok((Taken::Gone, Brought::default()));
     }
-    let Some(due) = order.due.clone().filter(|due| due.has_come(order.now)) else { return Ok(gone) };
-    let (record, lost) = as_found(&order, &due);
-    keep_lost(connection, &order, &due, lost.as_ref()).await?;
-    let lost = lost.map(|made| (made.kind, made.class));
-    let with_lost = |brought: Brought| Brought { attempts: lost.into_iter().collect(), ..brought };
-    let kind = match inner.plan.next(&record, order.now) {
-        Next::Abandon => {
-            let change = record.after_end_without_act(&inner.plan, order.now);
-            return Ok((Taken::Concluded, with_lost(order.write(connection, &change).await?)));
+    let Some(found) = as_found(&order, inner) else { return Ok((Taken::Gone, Brought::default())) };
+    let kind = found.kind_of(wanted.what, order.now);
+    let brought = found.write(connection, &order, kind.is_none()).await?;
+    match kind {
+        Some(kind) => {
+            let claim = grant(connection, &order, &found, kind, wanted).await?;
+            Ok((Taken::Attempt(Box::new(claim)), brought))
         }
-        // A permit for an inquiry is none for a send: it is listed as one.
-        Next::Send if wanted.kind == AttemptKind::Inquiry => {
-            let send = sends_end(&record).map(|end| Due::send(order.now, end));
-            let change = Change { due: DueChange::Replace(send), ..Change::none(record) };
-            return Ok((Taken::Gone, with_lost(order.write(connection, &change).await?)));
-        }
-        Next::Send => AttemptKind::Send,
-        Next::Inquire => AttemptKind::Inquiry,
-    };
-    let brought = order.write(connection, &Change::none(record.clone())).await?;
-    let claim = grant(connection, &order, &record, kind, wanted).await?;
-    Ok((Taken::Attempt(Box::new(claim)), with_lost(brought)))
+        None => Ok((Taken::Gone, brought)),
+    }
 }
 
 /// The right to inquire about an order now; see `OperatorStore`.
@@ -95,8 +88,8 @@ pub(super) async fn inquire_now(
                 let Some(order) = orders::lock_invoice(c, &merchant, &invoice_number).await? else {
                     return Ok((None, Brought::default()));
                 };
-                let kind = AttemptKind::Inquiry;
-                let wanted = Wanted { order_key: order.order_key, merchant, kind, lease, asked_at };
+                let what = Take::Inquiry;
+                let wanted = Wanted { order_key: order.order_key, merchant, what, lease, asked_at };
                 let (claim, brought) = ask(c, &judge, &order, &wanted).await?;
                 Ok((Some(claim), brought))
             })
@@ -114,15 +107,11 @@ async fn ask(
     order: &LockedOrder,
     wanted: &Wanted,
 ) -> Done<(Claim, Brought)> {
-    if let Some(due) = order.due.as_ref().filter(|due| due.has_come(order.now)) {
-        let (record, lost) = as_found(order, due);
-        if inner.plan.next(&record, order.now) == Next::Inquire {
-            keep_lost(connection, order, due, lost.as_ref()).await?;
-            let brought = order.write(connection, &Change::none(record.clone())).await?;
-            let claim = grant(connection, order, &record, AttemptKind::Inquiry, wanted).await?;
-            let attempts = lost.into_iter().map(|made| (made.kind, made.class)).collect();
-            return Ok((claim, Brought { attempts, ..brought }));
-        }
+    let found = as_found(order, inner).filter(|found| found.due.inquiry.at <= order.now);
+    if let Some(found) = found {
+        let brought = found.write(connection, order, false).await?;
+        let claim = grant(connection, order, &found, AttemptKind::Inquiry, wanted).await?;
+        return Ok((claim, brought));
     }
     let command_key = order.command_to_ask_about();
     let (request, birth) = requests::read(connection, command_key, order.record.amount).await?;
@@ -141,49 +130,78 @@ async fn ask(
     Ok((claim, Brought::default()))
 }
 
-/// The order as whoever takes it on finds it: with a token, the lease of its last attempt ran out without
-/// a record.
-fn as_found(order: &LockedOrder, due: &DueRow) -> (OrderRecord, Option<AttemptMade>) {
-    let record = order.record.clone();
-    match due.token {
-        Some(_) => {
-            let (record, made) = record.after_lost(due.kind, due.at);
-            (record, Some(made))
-        }
-        None => (record, None),
-    }
+/// The order as whoever takes it on finds it.
+struct Found {
+    record: OrderRecord,
+    due: Due,
+    /// An attempt whose lease ran out without a record.
+    lost: Option<(LostAttempt, AttemptMade)>,
 }
 
-async fn keep_lost(
-    connection: &mut PgConnection,
-    order: &LockedOrder,
-    due: &DueRow,
-    lost: Option<&AttemptMade>,
-) -> Done<()> {
-    let Some(made) = lost else { return Ok(()) };
-    let started_at = due.claimed_at.unwrap_or(due.at);
-    let command_key = order.command_to_ask_about();
-    let lost = NewAttempt { command_key, made, started_at, finished_at: due.at, token: None };
-    Writes { attempts: vec![lost], ..Writes::default() }.write(connection).await
+/// `None` where nothing is due, or an attempt is under way. What is stranded waits for its account, whatever the
+/// time: whoever took it on would forget how long its budget stood still.
+fn as_found(order: &LockedOrder, inner: &Inner) -> Option<Found> {
+    let DueRow { due, lease, is_stranded } = order.due.clone()?;
+    if is_stranded {
+        return None;
+    }
+    let record = order.record.clone();
+    let Some(lease) = lease else { return Some(Found { record, due, lost: None }) };
+    if lease.ends_at > order.now {
+        return None;
+    }
+    let (kind, started_at, lease_ended_at) = (lease.kind, lease.claimed_at, lease.ends_at);
+    let lost = LostAttempt { kind, started_at, lease_ended_at, now: order.now };
+    let (record, made) = record.after_lost(&lost);
+    let due = inner.plan.after_lost(&record, &lost, &due, (inner.dice)());
+    Some(Found { record, due, lost: Some((lost, made)) })
+}
+
+impl Found {
+    /// Which attempt may be made of what is wanted; `None`: none now.
+    fn kind_of(&self, what: Take, now: Time) -> Option<AttemptKind> {
+        match what {
+            Take::Lost => None,
+            Take::Send { inquiry_held_back } => {
+                let goes = self.due.sends_at(now) && (inquiry_held_back || !self.due.asks_first(now));
+                goes.then_some(AttemptKind::Send)
+            }
+            Take::Inquiry => (self.due.inquiry.at <= now).then_some(AttemptKind::Inquiry),
+        }
+    }
+
+    /// Writes what a lost attempt left behind, and, where no other follows at once, what is due now.
+    async fn write(&self, connection: &mut PgConnection, order: &LockedOrder, is_all: bool) -> Done<Brought> {
+        let Some((lost, made)) = &self.lost else { return Ok(Brought::default()) };
+        let new = NewAttempt {
+            command_key: order.command_to_ask_about(),
+            made,
+            started_at: lost.started_at,
+            finished_at: lost.lease_ended_at,
+            token: None,
+        };
+        let due = if is_all { DueChange::Replace(Some(self.due)) } else { DueChange::Keep };
+        let change = Change { due, ..Change::none(self.record.clone()) };
+        let brought = orders::write_all(connection, &[(order, &change)], vec![new]).await?.pop();
+        let mut brought = brought.unwrap_or_default();
+        brought.attempts.push((made.kind, made.class));
+        Ok(brought)
+    }
 }
 
 async fn grant(
     connection: &mut PgConnection,
     order: &LockedOrder,
-    record: &OrderRecord,
+    found: &Found,
     kind: AttemptKind,
     wanted: &Wanted,
 ) -> Done<Claim> {
-    let command_key = order.command_to_ask_about();
+    let (command_key, record) = (order.command_to_ask_about(), &found.record);
     let (token, now) = (Uuid::new_v4(), order.now);
-    let sends_end = sends_end(record);
-    let lease_end = now + wanted.lease;
-    let due = match kind {
-        AttemptKind::Send => Due { kind, at: lease_end, sends_end_at: sends_end },
-        AttemptKind::Inquiry => Due::inquiry(lease_end),
-    };
-    let claim = Some((token, now));
-    let new = NewDue { order_key: order.order_key, merchant: &record.merchant, due: &due, claim };
+    let sends_end = record.open_command().map(|command| command.sends_end_at);
+    let lease = Lease { kind, token, claimed_at: now, ends_at: now + wanted.lease };
+    let (merchant, due) = (&record.merchant, &found.due);
+    let new = NewDue { order_key: order.order_key, merchant, due, lease: Some(lease) };
     Writes { due: vec![new], ..Writes::default() }.write(connection).await?;
     let (request, birth) = requests::read(connection, command_key, record.amount).await?;
     Ok(Claim {
@@ -193,13 +211,9 @@ async fn grant(
         token,
         birth,
         request: Arc::new(request),
-        lease_ends: instant(wanted.asked_at, lease_end - now),
+        lease_ends: instant(wanted.asked_at, lease.ends_at - now),
         sends_end: instant(wanted.asked_at, sends_end.map_or(chrono::TimeDelta::zero(), |end| end - now)),
         traceparent: order.traceparent_of(command_key),
         fresh: None,
     })
-}
-
-fn sends_end(record: &OrderRecord) -> Option<crate::domain::Time> {
-    record.open_command().map(|command| command.sends_end_at)
 }

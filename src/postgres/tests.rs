@@ -39,7 +39,10 @@ use crate::{
         plan::{CheckPlan, Plan},
         retry::RetryPolicy,
     },
-    flow::ports::{Account, Claim, Claimed, DueFilter, Learned, NewCommand, Store},
+    flow::ports::{
+        Account, Claim, Claimed, DueFilter, DueOf, DueOrder, DueWhat, Learned, NewCommand, OperatorStore,
+        Store, Take, Taken,
+    },
 };
 use futures_util::FutureExt;
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
@@ -152,10 +155,8 @@ impl Db {
         let claim = self.claim(payment(&format!("pay-{invoice}"), invoice)).await;
         self.store.record(&claim, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
         self.jump(120).await;
-        let due = self.store.due(&filter()).await.unwrap().pop().unwrap();
-        let crate::flow::ports::Taken::Attempt(inquiry) = self.store.take(&due, LEASE).await.unwrap() else {
-            panic!("nothing to inquire")
-        };
+        let number = InvoiceNumber::parse(invoice).unwrap();
+        let inquiry = self.store.inquire_now(&merchant(), &number, LEASE).await.unwrap().unwrap();
         self.store.record(&inquiry, &reported("SUCCESS", 50_000), Duration::ZERO).await.unwrap();
         self.jump(0).await;
     }
@@ -226,7 +227,30 @@ fn account() -> Account {
 }
 
 fn filter() -> DueFilter {
-    DueFilter { no_sends_for: vec![], no_sends: false, accounts: vec![account()], limit: 100 }
+    DueFilter { merchants: vec![DueOf { account: account(), sends: 100, inquiries: 100 }], lost: 100 }
+}
+
+/// What is taken on for it.
+fn for_it(due: &DueOrder) -> Take {
+    match due.what {
+        DueWhat::Lost => Take::Lost,
+        DueWhat::Send { asks_first: true, .. } | DueWhat::Inquiry(_) => Take::Inquiry,
+        DueWhat::Send { asks_first: false, .. } => Take::Send { inquiry_held_back: false },
+    }
+}
+
+/// The first of what is due, whatever was lost before it.
+async fn taken(store: &PostgresStore) -> Claim {
+    for _ in 0..2 {
+        let mut due = store.due(&filter()).await.unwrap();
+        due.sort_by_key(|order| order.what != DueWhat::Lost);
+        for order in due {
+            if let Taken::Attempt(claim) = store.take(&order, for_it(&order), LEASE).await.unwrap() {
+                return *claim;
+            }
+        }
+    }
+    panic!("nothing to take")
 }
 
 fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCommand {
@@ -248,6 +272,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             expires_at: None,
             published_at: None,
             came_before: 0,
+            budget_from_time: None,
             trace: TraceContext { traceparent: Some("00-aa-bb-01".to_owned()), tracestate: None },
         },
         order: Order { merchant: merchant(), invoice_number: invoice_number.clone(), amount },

@@ -10,8 +10,8 @@ use crate::{
     flow::{
         ports::StoreError,
         view::{
-            AttemptView, CommandView, DueView, HistoryView, NotificationView, OrderSummary, OrderView,
-            RefundView,
+            AttemptView, BlockedView, CommandView, DueView, HistoryView, NotificationView, OrderSummary,
+            OrderView, RefundView,
         },
     },
 };
@@ -40,6 +40,9 @@ struct SummaryRow {
     request_id: String,
     due_kind: Option<String>,
     due_at: Option<Time>,
+    blocked_by: Option<String>,
+    blocked_since: Option<Time>,
+    blocked_detail: Option<String>,
     refund: Option<i64>,
     refund_id: Option<String>,
     refund_source: Option<String>,
@@ -66,6 +69,11 @@ impl SummaryRow {
             doku_status: self.doku_status,
             evidence: self.evidence,
             due: self.due_kind.zip(self.due_at).map(|(kind, at)| DueView { kind, at }),
+            blocked: self.blocked_by.zip(self.blocked_since).map(|(by, since)| BlockedView {
+                by,
+                since,
+                detail: self.blocked_detail,
+            }),
             refund,
         })
     }
@@ -100,11 +108,34 @@ macro_rules! select_summary {
             "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
                     o.review_cause, octet_length(c.request_body) = 0 AS pruned, o.created_at, o.state_since,
                     o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
-                    d.kind AS due_kind, d.at AS due_at, r.id AS refund_id, r.source AS refund_source,
+                    CASE WHEN d.token IS NOT NULL THEN d.attempt
+                         WHEN d.send_at <= d.inquire_at AND (d.sends_end_at > jenius_now() OR d.stranded_at IS NOT NULL)
+                         THEN 'send'
+                         WHEN d.inquire_at IS NOT NULL THEN 'inquiry' END AS due_kind,
+                    CASE WHEN d.token IS NOT NULL THEN d.lease_ends_at
+                         WHEN d.send_at <= d.inquire_at AND (d.sends_end_at > jenius_now() OR d.stranded_at IS NOT NULL)
+                         THEN d.send_at
+                         ELSE d.inquire_at END AS due_at,
+                    b.by AS blocked_by, b.since AS blocked_since, b.detail AS blocked_detail,
+                    r.id AS refund_id, r.source AS refund_source,
                     r.request_id AS refund_request_id, r.outcome AS refund_outcome,
                     r.request_body AS refund_body
              FROM orders o JOIN commands c ON c.key = o.payment
-             LEFT JOIN commands r ON r.key = o.refund LEFT JOIN due d USING (order_key) ",
+             LEFT JOIN commands r ON r.key = o.refund LEFT JOIN due d USING (order_key)
+             LEFT JOIN LATERAL (
+                 SELECT * FROM (
+                     SELECT 1 AS rank, 'stranded' AS by, d.stranded_at AS since,
+                            'made for an account or host that is not configured' AS detail
+                     WHERE d.stranded_at IS NOT NULL
+                     UNION ALL
+                     SELECT 2, 'pause', since, reason FROM pauses WHERE scope IN ('*', o.merchant)
+                     UNION ALL
+                     SELECT 3, stopped_by, since, detail FROM send_stops
+                     WHERE merchant = o.merchant AND told_at > jenius_now() - interval '15 s'
+                       AND (stopped_by = 'breaker' OR d.send_at <= jenius_now())) AS all_of_them
+                 ORDER BY rank, since LIMIT 1) b
+             ON d.token IS NULL AND d.send_at IS NOT NULL
+                AND (d.sends_end_at > jenius_now() OR d.stranded_at IS NOT NULL) ",
             $rest
         )
     };

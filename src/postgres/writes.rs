@@ -72,23 +72,28 @@ macro_rules! write_and_count {
     progressed AS (
         UPDATE commands c
         SET sends = n.sends, last_send_at = n.last_send_at, maybe_acted_at = n.maybe_acted_at,
-            inquired = n.inquired, failed_inquiries = n.failed_inquiries, contradictions = n.contradictions,
+            doubted_at = n.doubted_at, inquired_at = n.inquired_at, failed_inquiries = n.failed_inquiries, contradictions = n.contradictions,
             outcome = n.outcome, outcome_event = coalesce(c.outcome_event, n.outcome_event),
             settled_at = CASE WHEN n.outcome_event IS NULL THEN c.settled_at
                               ELSE coalesce(c.settled_at, n.now) END
-        FROM unnest($9::bigint[], $10::integer[], $11::timestamptz[], $12::timestamptz[], $13::boolean[],
-                    $14::integer[], $15::integer[], $16::text[], $17::uuid[], $18::timestamptz[])
-             AS n (key, sends, last_send_at, maybe_acted_at, inquired, failed_inquiries, contradictions,
-                   outcome, outcome_event, now)
+        FROM unnest($9::bigint[], $10::integer[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+                    $14::timestamptz[], $15::integer[], $16::integer[], $17::text[], $18::uuid[],
+                    $19::timestamptz[])
+             AS n (key, sends, last_send_at, maybe_acted_at, doubted_at, inquired_at, failed_inquiries,
+                   contradictions, outcome, outcome_event, now)
         WHERE c.key = n.key AND (c.outcome IS NULL OR c.outcome = n.outcome)
         RETURNING c.key),
     waiting AS (
-        INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
-        SELECT * FROM unnest($19::bigint[], $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[],
-                             $24::uuid[], $25::timestamptz[])
+        INSERT INTO due (order_key, merchant, inquire_at, inquire_rank, send_at, sends_end_at, send_rank,
+                         token, claimed_at, attempt, lease_ends_at)
+        SELECT * FROM unnest($20::bigint[], $21::text[], $22::timestamptz[], $23::smallint[], $24::timestamptz[],
+                             $25::timestamptz[], $26::smallint[], $27::uuid[], $28::timestamptz[], $29::text[],
+                             $30::timestamptz[])
         ON CONFLICT (order_key) DO UPDATE
-        SET kind = excluded.kind, at = excluded.at, sends_end_at = excluded.sends_end_at,
-            token = excluded.token, claimed_at = excluded.claimed_at, stranded_at = NULL),
+        SET inquire_at = excluded.inquire_at, inquire_rank = excluded.inquire_rank, send_at = excluded.send_at,
+            sends_end_at = excluded.sends_end_at, send_rank = excluded.send_rank, token = excluded.token,
+            claimed_at = excluded.claimed_at, attempt = excluded.attempt,
+            lease_ends_at = excluded.lease_ends_at, stranded_at = NULL),
     moved AS (
         UPDATE orders o
         SET state = n.state, review_cause = n.review_cause, state_since = n.state_since, version = n.version,
@@ -96,9 +101,9 @@ macro_rules! write_and_count {
             doku_status = n.doku_status, evidence = n.evidence, checks_made = n.checks_made,
             revision = o.revision + 1
         FROM (SELECT n.*
-              FROM unnest($26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::timestamptz[],
-                          $31::integer[], $32::boolean[], $33::boolean[], $34::boolean[], $35::text[], $36::text[],
-                          $37::integer[]",
+              FROM unnest($31::bigint[], $32::bigint[], $33::text[], $34::text[], $35::timestamptz[],
+                          $36::integer[], $37::boolean[], $38::boolean[], $39::boolean[], $40::text[], $41::text[],
+                          $42::integer[]",
             $more,
             ")
                    AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
@@ -109,15 +114,15 @@ macro_rules! write_and_count {
             ") AS n
         WHERE o.order_key = n.order_key AND o.revision = n.revision
         RETURNING o.order_key),
-    done AS (DELETE FROM due WHERE order_key = ANY ($38)),
+    done AS (DELETE FROM due WHERE order_key = ANY ($43)),
     attempted AS (
         INSERT INTO attempts
             (command_key, number, kind, started_at, finished_at, http_status, result, detail, token)
         SELECT n.command_key,
                (SELECT coalesce(max(number), 0) + 1 FROM attempts a WHERE a.command_key = n.command_key),
                n.kind, n.started_at, n.finished_at, n.http_status, n.result, n.detail, n.token
-        FROM unnest($39::bigint[], $40::text[], $41::timestamptz[], $42::timestamptz[], $43::smallint[],
-                    $44::text[], $45::text[], $46::uuid[])
+        FROM unnest($44::bigint[], $45::text[], $46::timestamptz[], $47::timestamptz[], $48::smallint[],
+                    $49::text[], $50::text[], $51::uuid[])
              AS n (command_key, kind, started_at, finished_at, http_status, result, detail, token))
     SELECT moved, progressed
     FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed) AS c ",
@@ -134,15 +139,15 @@ const WRITE: &str = write_and_count!("", "", "", "");
 /// A revision of 0 says that nobody wrote to the order, not whose it is: under the same keys another's may stand. So
 /// the order, and the claim of its payment, are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
-    ", $50::bigint[], $51::text[], $52::text[], $53::uuid[]",
+    ", $55::bigint[], $56::text[], $57::text[], $58::uuid[]",
     ", payment, merchant, request_id, birth",
     "JOIN orders f ON f.order_key = n.order_key AND f.payment = n.payment
          WHERE EXISTS (SELECT FROM commands b
                        WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
                          AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
          FOR UPDATE OF f SKIP LOCKED",
-    "WHERE all_or_nothing(moved = $47 AND progressed = $48
-                          AND jenius_now() BETWEEN $49 - interval '0.5 s' AND $49 + interval '0.5 s')"
+    "WHERE all_or_nothing(moved = $52 AND progressed = $53
+                          AND jenius_now() BETWEEN $54 - interval '0.5 s' AND $54 + interval '0.5 s')"
 );
 
 impl Writes<'_> {
@@ -193,7 +198,8 @@ fn bind_commands<'q>(statement: Statement<'q>, all: &[Progressed<'_>]) -> Statem
         .bind(all.iter().map(|p| stored_count(p.is.sends)).collect::<Vec<_>>())
         .bind(all.iter().map(|p| p.is.last_send_at).collect::<Vec<_>>())
         .bind(all.iter().map(|p| p.is.maybe_acted_at).collect::<Vec<_>>())
-        .bind(all.iter().map(|p| p.is.inquired).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.doubted_at).collect::<Vec<_>>())
+        .bind(all.iter().map(|p| p.is.inquired_at).collect::<Vec<_>>())
         .bind(all.iter().map(|p| stored_count(p.is.failed_inquiries)).collect::<Vec<_>>())
         .bind(all.iter().map(|p| stored_count(p.is.contradictions)).collect::<Vec<_>>())
         .bind(all.iter().map(|p| p.is.outcome.map(|o| o.name())).collect::<Vec<_>>())

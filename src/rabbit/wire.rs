@@ -61,6 +61,7 @@ pub fn read_command(
         invoice_number: repeatable(data.get("order").and_then(|order| order.get("invoice_number"))),
         digest: digest(&data)?,
         expires_at,
+        budget_from_time: None,
         published_at: published(&envelope),
         came_before: 0,
         trace: trace(&envelope),

@@ -1,7 +1,7 @@
 //! Time: the end of a command's sends, what may be concluded then, and what may not. The database's clock
 //! is the one that judges, so these stories move it.
 
-use crate::harness::{World, commands, eventually, payment, world::a_while};
+use crate::harness::{World, broker::Event, commands, eventually, payment, world::a_while};
 use jenius_pay::sandbox::Faults;
 use std::time::Duration;
 
@@ -18,6 +18,18 @@ fn faults(payment: &str, check: &str) -> Faults {
 /// Check Status as late as usual: what is in doubt is sent again, and not asked about.
 async fn late_check() -> World {
     World::with().set("CHECK__FIRST_AFTER_MS", 60_000).build().await
+}
+
+/// Time goes on until it is told: inquiries after the end are at a distance from each other.
+async fn told_in_time(world: &World, invoice: &str, told: &str, from: Duration) -> Event {
+    for minutes in 0..20 {
+        world.database.jump(from + minutes * MINUTE).await;
+        let event = tokio::time::timeout(Duration::from_secs(2), world.event(invoice, told)).await;
+        if let Ok(event) = event {
+            return event;
+        }
+    }
+    world.event(invoice, told).await
 }
 
 async fn attempts(world: &World, invoice: &str, result: &str) -> usize {
@@ -43,8 +55,7 @@ async fn doku_acted_and_nobody_can_find_out_for_two_days_is_review_and_never_fai
     })
     .await;
     attempted(&world, &invoice, "in_doubt").await;
-    world.database.jump(PAST_THE_BUDGET).await;
-    let event = world.event(&invoice, "payment.unresolved").await;
+    let event = told_in_time(&world, &invoice, "payment.unresolved", PAST_THE_BUDGET).await;
     assert_eq!(event.data("state"), "review");
     world.database.jump(48 * HOUR).await;
     a_while().await;
@@ -63,8 +74,7 @@ async fn an_unresolved_payment_that_was_paid_is_found_by_an_inquiry_afterwards()
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
     attempted_some(&world, &invoice).await;
-    world.database.jump(PAST_THE_BUDGET).await;
-    world.event(&invoice, "payment.unresolved").await;
+    told_in_time(&world, &invoice, "payment.unresolved", PAST_THE_BUDGET).await;
     assert_eq!(world.order(&invoice).await["due"]["kind"], "inquiry");
     world.sandbox.set_faults(Faults::default()).unwrap();
     world.database.jump(2 * HOUR).await;
@@ -93,13 +103,68 @@ async fn a_payment_that_certainly_never_acted_is_abandoned_at_its_end_and_not_se
     a_while().await;
     let ledger = world.sandbox.ledger();
     assert_eq!(ledger.sends_of(&invoice).count(), sends);
-    assert_eq!((ledger.charges.len(), ledger.inquiries_of(&invoice).count()), (0, 0));
+    assert_eq!((ledger.charges.len(), ledger.inquiries_of(&invoice).count()), (0, 1), "DOKU was asked");
+    assert_eq!(event.data("evidence"), "check");
+    world.end().await;
+}
+
+/// By our records nothing was sent, and nobody can be asked: three inquiries that failed are the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_nobody_can_be_asked_about_is_abandoned_after_three_tries() {
+    let world = late_check().await;
+    world.sandbox.set_faults(faults("429:0", "500")).unwrap();
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    attempted(&world, &invoice, "not_acted").await;
+    told_in_time(&world, &invoice, "payment.abandoned", PAST_THE_BUDGET).await;
+    assert_eq!(world.sandbox.ledger().inquiries_of(&invoice).count(), 3);
+    world.end().await;
+}
+
+fn ago(seconds: i64) -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    chrono::DateTime::from_timestamp(i64::try_from(now).unwrap() - seconds, 0).unwrap().to_rfc3339()
+}
+
+/// Nobody wants a payment request long after the checkout, wherever it waited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_is_not_sent_later_than_its_budget_after_its_own_time() {
+    let world = World::new().await;
+    let old = payment(&world.invoice()).with("time", ago(20 * 60));
+    world.publish(&old).await;
+    let rejected = world.rejected(old.id()).await;
+    let error = &rejected.data("errors")[0];
+    assert_eq!((&error["code"], &error["field"]), (&"command_expired".into(), &"expirytime".into()));
+    let message = error["message"].as_str().unwrap();
+    for part in ["its time is ", "its budget 900 s", "was first seen at "] {
+        assert!(message.contains(part), "{message}");
+    }
+    // A younger one has what is left of its budget; one from the future its whole budget, from its claim on.
+    for (seconds, least, most) in [(10 * 60, 200, 301), (-3600, 890, 901)] {
+        let invoice = world.invoice();
+        let command = payment(&invoice).with("time", ago(seconds));
+        world.publish(&command).await;
+        world.event(&invoice, "payment.accepted").await;
+        let left = sqlx::query_scalar::<_, i64>(
+            "SELECT extract(epoch FROM sends_end_at - claimed_at)::bigint FROM commands WHERE invoice_number = $1",
+        )
+        .bind(&invoice)
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap();
+        assert!((least..most).contains(&left), "{seconds} s old: {left} s left");
+    }
+    // A refund is owed, however old.
+    let invoice = world.invoice();
+    world.paid(&invoice).await;
+    world.publish(&commands::refund(&invoice).with("time", ago(2 * 86_400))).await;
+    world.event(&invoice, "order.refunded").await;
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_send_starts_after_the_expirytime() {
-    let world = late_check().await;
+    let world = World::new().await;
     world.sandbox.set_faults(faults("429:0", "")).unwrap();
     let invoice = world.invoice();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
@@ -161,8 +226,7 @@ async fn an_unsigned_not_found_never_abandons() {
     })
     .await;
     // A send may have been under way at the first jump: its grace begins there.
-    world.database.jump(PAST_THE_BUDGET + 66 * MINUTE).await;
-    world.event(&invoice, "payment.unresolved").await;
+    told_in_time(&world, &invoice, "payment.unresolved", PAST_THE_BUDGET + 66 * MINUTE).await;
     world.end().await;
 }
 

@@ -224,6 +224,60 @@ async fn the_same_refund_after_its_claim_was_lost_is_the_same_request() {
     world.end().await;
 }
 
+/// A refund waits unsent, and the database is restored to that moment after DOKU has made it; its budget is over by
+/// then, and sends are paused as after every restore.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_after_the_backup_is_found_before_anything_is_abandoned() {
+    let mut world = World::new().await;
+    let [refunded, paid] = [world.invoice(), world.invoice()];
+    world.paid(&refunded).await;
+    let unsent =
+        Faults { payment: Some("429:0".to_owned()), refund: Some("429:0".to_owned()), ..Faults::default() };
+    world.sandbox.set_faults(unsent).unwrap();
+    world.publish(&refund(&refunded)).await;
+    world.publish(&crate::harness::payment(&paid)).await;
+    for (invoice, of) in [(&refunded, "/refund/attempts/0/result"), (&paid, "/attempts/0/result")] {
+        let waits = async || (world.find_order(invoice).await?.pointer(of)? == "not_acted").then_some(());
+        eventually("an attempt that did nothing", waits).await;
+    }
+    world.stop().await;
+    let backup = format!("jp_backup_{}", world.unique());
+    copy(&world, &backup).await;
+    let mut restored = world.settings.clone();
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    world.start(&Role::ALL).await;
+    world.event(&refunded, "order.refunded").await;
+    world.event(&paid, "order.paid").await;
+    world.stop().await;
+
+    let mut url = world.database.url.clone();
+    url.set_path(&backup);
+    restored.insert("DATABASE_URL".to_owned(), url.to_string());
+    world.settings = restored;
+    let pool = sqlx::PgPool::connect(url.as_str()).await.unwrap();
+    let two_days_later = "CREATE OR REPLACE FUNCTION jenius_now() RETURNS timestamptz LANGUAGE sql VOLATILE
+                          AS $$ SELECT clock_timestamp() + interval '48 hours' $$";
+    pool.execute(two_days_later).await.unwrap();
+    let paused = crate::harness::child::run(&world, &["pause"], "").await;
+    assert!(paused.status.success());
+    world.start(&Role::ALL).await;
+    for (invoice, expected) in [(&refunded, "refunded"), (&paid, "paid")] {
+        let state = async || {
+            let view = jenius_pay::postgres::order_view(&pool, "default", invoice).await.unwrap()?;
+            (view.order.state == expected).then_some(())
+        };
+        eventually(expected, state).await;
+    }
+    assert!(world.events(|e| e.routing_key.ends_with(".abandoned")).is_empty());
+    let ledger = world.sandbox.ledger();
+    assert_eq!(ledger.refunds_of(&refunded).count(), 1);
+    assert_eq!(ledger.charges_of(&paid).count(), 1);
+    world.stop().await;
+    pool.close().await;
+    admin(&world, &format!("DROP DATABASE {backup} WITH (FORCE)")).await;
+    world.end().await;
+}
+
 async fn copy(world: &World, name: &str) {
     let template = world.database.url.path().trim_start_matches('/').to_owned();
     // A template must have no connection; the pool makes new ones.

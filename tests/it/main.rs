@@ -21,6 +21,7 @@ mod doctor;
 mod doubt;
 mod events;
 mod evidence;
+mod fairness;
 mod hostile;
 mod ingress;
 mod metrics;

@@ -64,7 +64,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     let (out, _) = said(&world, &["pause", "--reason", "DOKU asked for it"], 0).await;
     contains(
         &out,
-        &["everybody since ", "by ratna: DOKU asked for it", "commands wait for a send", "Budgets go on"],
+        &["everybody since ", "by ratna: DOKU asked for it", "commands wait for a send", "their budgets run"],
     );
     heard(&world, true).await;
     assert_eq!(readyz(&world).await["ready"], true, "that alone makes nobody unready");
@@ -78,7 +78,28 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     assert_eq!(paid.data("evidence"), "notification");
     a_while().await;
     assert_eq!(sends(&world, &invoices), 0);
-    assert_eq!(world.broker.depth("payments").await, 5, "commands wait in RabbitMQ");
+    for invoice in &invoices {
+        let claimed = async || (world.find_order(invoice).await?["due"]["kind"] == "send").then_some(());
+        eventually("a claimed command", claimed).await;
+        let blocked = world.order(invoice).await["blocked"].clone();
+        assert_eq!((&blocked["by"], &blocked["detail"]), (&"pause".into(), &"DOKU asked for it".into()));
+        assert!(blocked["since"].is_string(), "{blocked}");
+    }
+    assert_eq!(world.broker.depth("payments").await, 0, "commands are taken always");
+    let broken = payment("two words");
+    world.publish(&broken).await;
+    assert_eq!(world.errors(broken.id()).await[0].0, "invalid_characters", "and told at once what is wrong");
+    let ready = readyz(&world).await;
+    assert_eq!((&ready["sends"]["ok"], &ready["ready"]), (&false.into(), &true.into()));
+    contains(
+        &ready["sends"]["detail"].to_string(),
+        &["default: paused by an operator, since ", "other: paused"],
+    );
+    let waiting = async || {
+        let page = world.admin("/metrics").await.1;
+        page.contains("jenius_due_sends{merchant=\"default\",blocked=\"pause\"} 5").then_some(())
+    };
+    eventually("the due sends to be counted", waiting).await;
 
     for command in [&["orders", "list"][..], &["orders", "show", &asked], &["orders", "check", &asked]] {
         let (out, _) = said(&world, command, 0).await;
@@ -105,7 +126,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
 async fn one_merchants_pause_keeps_its_commands_until_their_budget_ends_and_the_other_goes_on() {
     let world = World::new().await;
     let (out, _) = said(&world, &["pause", "--merchant", "default"], 0).await;
-    contains(&out, &["default since ", "their budgets begin"]);
+    contains(&out, &["default since ", "their budgets run"]);
     let (_, err) = said(&world, &["pause", "--merchant", "defualt"], 2).await;
     contains(&err, &["defualt is not configured here", "default, other"]);
     heard(&world, true).await;
@@ -174,8 +195,10 @@ async fn a_pause_holds_before_the_first_send_and_over_restarts() {
         world.start(&Role::ALL).await;
         heard(&world, true).await;
         a_while().await;
+        let taken = async || (world.database.count("SELECT count(*) FROM orders").await == 20).then_some(());
+        eventually("the commands to be claimed", taken).await;
+        assert_eq!(sends(&world, &invoices), 0);
         world.stop().await;
-        assert_eq!((sends(&world, &invoices), world.broker.depth("payments").await), (0, 20));
     }
     said(&world, &["resume"], 0).await;
     world.start(&Role::ALL).await;

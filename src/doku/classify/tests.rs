@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use Authenticity::{Signed, Unsigned, Wrong};
 use CommandKind::{Payment, Refund};
-use Health::{KeyRefused, Unwell, Well};
+use Health::{KeyRefused, OrderRefused, Unwell, Well};
 use ResponseSignature::{Required, TlsOnly};
 use bytes::Bytes;
 use std::time::Duration;
@@ -69,10 +69,10 @@ fn statuses_that_speak_for_themselves() {
                 (302, "in doubt", Unwell),
                 (307, "in doubt", Unwell),
                 (401, "not acted", KeyRefused),
-                (403, "not acted", KeyRefused),
-                (405, "not acted", KeyRefused),
+                (403, "not acted", OrderRefused),
+                (405, "not acted", OrderRefused),
                 (408, "in doubt", Unwell),
-                (413, "not acted", KeyRefused),
+                (413, "not acted", OrderRefused),
                 (429, "not acted", Unwell),
                 (500, "in doubt", Unwell),
                 (502, "in doubt", Unwell),
@@ -97,12 +97,12 @@ fn errors_of_a_send() {
     let key = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
     let table: &[(u16, Authenticity, &str, &str, Health)] = &[
         // A route or a firewall in between.
-        (400, Unsigned, "", "not acted", KeyRefused),
-        (400, Unsigned, HTML, "not acted", KeyRefused),
-        (404, Unsigned, GATEWAY, "not acted", KeyRefused),
-        (404, Unsigned, r#"{"message":"no Route matched"}"#, "not acted", KeyRefused),
-        (422, Unsigned, "{}", "not acted", KeyRefused),
-        (418, Wrong, HTML, "not acted", KeyRefused),
+        (400, Unsigned, "", "not acted", OrderRefused),
+        (400, Unsigned, HTML, "not acted", OrderRefused),
+        (404, Unsigned, GATEWAY, "not acted", OrderRefused),
+        (404, Unsigned, r#"{"message":"no Route matched"}"#, "not acted", OrderRefused),
+        (422, Unsigned, "{}", "not acted", OrderRefused),
+        (418, Wrong, HTML, "not acted", OrderRefused),
         // The key, the clock, the headers: a wrong key of ours makes their signature look wrong.
         (400, Unsigned, &key("invalid_signature"), "not acted", KeyRefused),
         (400, Wrong, &key("invalid_signature"), "not acted", KeyRefused),
@@ -111,6 +111,23 @@ fn errors_of_a_send() {
         (400, Signed, &key("request_time_out_of_range"), "not acted", KeyRefused),
         (404, Unsigned, &key("invalid_client_id"), "not acted", KeyRefused),
         (400, Unsigned, r#"{"message":["Invalid Signature"]}"#, "not acted", KeyRefused),
+        (
+            403,
+            Unsigned,
+            r#"{"status":"FAILED","response_code":"MERCHANT_NOT_ACTIVE"}"#,
+            "not acted",
+            KeyRefused,
+        ),
+        (403, Unsigned, HTML, "not acted", OrderRefused),
+        (413, Unsigned, r#"{"status":"FAILED","response_code":"X"}"#, "not acted", OrderRefused),
+        (
+            422,
+            Unsigned,
+            r#"{"status":"FAILED","response_code":"VALIDATION_ERROR"}"#,
+            "declined VALIDATION_ERROR: ",
+            Well,
+        ),
+        (422, Unsigned, r#"{"status":"OK","response_code":"VALIDATION_ERROR"}"#, "not acted", OrderRefused),
         (400, Unsigned, r#"{"error_messages":["INVALID CLIENT-ID"]}"#, "not acted", KeyRefused),
         // DOKU knows the request already, whatever number it writes before it.
         (400, Signed, &key("idempotent_request"), "in doubt", Well),

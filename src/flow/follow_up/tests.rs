@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::{ids::MerchantName, learned::Health, pause::Paused},
+    domain::{ids::MerchantName, pause::Paused, plan::InquiryRank},
     flow::{
         fake::{FakeGateway, FakeStore, Steps, worker},
         gate::Limits,
@@ -16,8 +16,11 @@ const LIMITS: Limits = Limits {
     breaker_open: Duration::from_secs(15),
 };
 
-fn due(order_key: i64, kind: AttemptKind) -> DueOrder {
-    DueOrder { order_key, merchant: MerchantName::default_account(), kind }
+const SEND: DueWhat = DueWhat::Send { rank: SendRank::First, asks_first: false };
+const INQUIRY: DueWhat = DueWhat::Inquiry(InquiryRank::Waiting);
+
+fn due(order_key: i64, what: DueWhat) -> DueOrder {
+    DueOrder { order_key, merchant: MerchantName::default_account(), what }
 }
 
 fn follow_up(
@@ -46,7 +49,7 @@ fn count(steps: &Steps, step: &str) -> usize {
 #[tokio::test]
 async fn what_is_due_is_taken_and_asked_until_the_stop_and_parked_ones_are_tended_once_a_minute() {
     let (follow_up, steps) = follow_up(&LIMITS, |store| {
-        store.due = vec![due(1, AttemptKind::Send), due(2, AttemptKind::Inquiry)];
+        store.due = vec![due(1, SEND), due(2, INQUIRY)];
         store.next_due_in = Some(Duration::ZERO);
     });
     let stop = follow_up.attempts.stop.clone();
@@ -61,22 +64,11 @@ async fn what_is_due_is_taken_and_asked_until_the_stop_and_parked_ones_are_tende
 }
 
 #[tokio::test]
-async fn an_order_in_hand_is_not_picked_up_again_before_it_is_put_down() {
-    let hand = Arc::new(Hand::new());
-    let held = hand.take(1).await;
-    assert!(held.is_some());
-    assert!(hand.take(1).await.is_none());
-    assert!(hand.take(2).await.is_some(), "another order is not in the way");
-    drop(held);
-    assert!(hand.take(1).await.is_some());
-}
-
-#[tokio::test]
 async fn follow_up_leaves_alone_what_it_has_in_hand() {
-    let (follow_up, steps) = follow_up(&LIMITS, |store| store.due = vec![due(1, AttemptKind::Send)]);
-    let (tracker, hand) = (TaskTracker::new(), Arc::new(Hand::new()));
-    let held = hand.take(1).await;
-    follow_up.pick_up(&tracker, &hand).await.unwrap();
+    let (follow_up, steps) = follow_up(&LIMITS, |store| store.due = vec![due(1, SEND)]);
+    let (tracker, mut picking) = (TaskTracker::new(), Picking::default());
+    let held = picking.hand.take(&due(1, INQUIRY));
+    follow_up.pick_up(&tracker, &mut picking).await.unwrap();
     tracker.close();
     tracker.wait().await;
     assert_eq!(*steps.lock().unwrap(), ["look"]);
@@ -84,24 +76,30 @@ async fn follow_up_leaves_alone_what_it_has_in_hand() {
 }
 
 #[tokio::test]
-async fn a_full_hand_sleeps_and_one_that_is_half_free_looks_for_what_was_left() {
-    let hand = Arc::new(Hand::new());
-    let mut held = Vec::new();
-    for order_key in 1..=i64::from(IN_HAND_MAX) {
-        assert!(!hand.is_full());
-        held.extend(hand.take(order_key).await);
+async fn a_send_in_doubt_goes_behind_its_inquiry_and_without_it_where_that_is_held_back() {
+    let doubted = DueWhat::Send { rank: SendRank::Again, asks_first: true };
+    for (is_held_back, expected) in [
+        (false, vec!["take", "inquire", "record"]),
+        (true, vec!["take without its inquiry", "parked", "send", "record"]),
+    ] {
+        let (follow_up, steps) = follow_up(&LIMITS, |_| {});
+        let merchant = MerchantName::default_account();
+        for _ in 0..if is_held_back { LIMITS.breaker_failures } else { 0 } {
+            let hung = follow_up.gate.permit(&merchant, AttemptKind::Inquiry, Duration::ZERO).await;
+            hung.unwrap().inquired(true);
+        }
+        assert!(follow_one(&follow_up.attempts, &follow_up.gate, &due(1, doubted)).await);
+        assert_eq!(*steps.lock().unwrap(), expected);
     }
-    assert!(hand.is_full());
-    let (follow_up, _) = follow_up(&LIMITS, |store| store.next_due_in = Some(Duration::ZERO));
-    assert_eq!(follow_up.pick_up(&TaskTracker::new(), &hand).await.unwrap(), SLEEP_MAX);
-    hand.more_waits.store(true, Ordering::Relaxed);
-    let first_half = held.split_off(IN_HAND_MAX as usize / 2 + 1);
-    for held in first_half {
-        assert!(!held.leaves_room_for_more());
-    }
-    assert!(held.pop().unwrap().leaves_room_for_more(), "half of the hand is free");
-    hand.more_waits.store(false, Ordering::Relaxed);
-    assert!(!held.pop().unwrap().leaves_room_for_more(), "nothing was left in the table");
+}
+
+#[tokio::test]
+async fn what_was_lost_is_taken_up_without_a_permit() {
+    let (follow_up, steps) = follow_up(&Limits { concurrency: 1, ..LIMITS }, |_| {});
+    let merchant = MerchantName::default_account();
+    let _only = follow_up.gate.permit(&merchant, AttemptKind::Send, Duration::ZERO).await.unwrap();
+    assert!(follow_one(&follow_up.attempts, &follow_up.gate, &due(1, DueWhat::Lost)).await);
+    assert_eq!(*steps.lock().unwrap(), ["take up what was lost"]);
 }
 
 #[tokio::test]
@@ -109,42 +107,27 @@ async fn it_sleeps_until_the_next_is_due_but_never_long() {
     let ms = Duration::from_millis;
     for (next_due_in, expected) in [(None, SLEEP_MAX), (Some(ms(40)), ms(40)), (Some(ms(5000)), SLEEP_MAX)] {
         let (follow_up, _) = follow_up(&LIMITS, |store| store.next_due_in = next_due_in);
-        let hand = Arc::new(Hand::new());
-        assert_eq!(follow_up.pick_up(&TaskTracker::new(), &hand).await.unwrap(), expected);
-        assert!(!hand.more_waits.load(Ordering::Relaxed), "nothing was left in the table");
+        let picked_up = follow_up.pick_up(&TaskTracker::new(), &mut Picking::default()).await;
+        assert_eq!(picked_up.unwrap(), expected);
     }
 }
 
-/// Of a merchant who has no lane: nobody is asked, only the limit hears of it.
-#[tokio::test]
-async fn what_is_left_in_the_table_is_remembered() {
-    let nobody = MerchantName::parse("nobody").unwrap();
-    let many = (1..=i64::from(IN_HAND_MAX))
-        .map(|key| DueOrder { merchant: nobody.clone(), ..due(key, AttemptKind::Send) })
-        .collect();
-    let (follow_up, _) = follow_up(&LIMITS, |store| store.due = many);
-    let (tracker, hand) = (TaskTracker::new(), Arc::new(Hand::new()));
-    follow_up.pick_up(&tracker, &hand).await.unwrap();
-    assert!(hand.more_waits.load(Ordering::Relaxed));
-}
-
-/// A token is kept for an inquiry as long as one is due: see the gate.
+/// A token is kept for an inquiry as long as one of this merchant's is due: see the gate.
 #[tokio::test]
 async fn the_gate_hears_whether_an_inquiry_is_due() {
-    let nobody = MerchantName::parse("nobody").unwrap();
-    for (kind, kept) in [(AttemptKind::Inquiry, true), (AttemptKind::Send, false)] {
-        let one = DueOrder { merchant: nobody.clone(), ..due(1, kind) };
+    for (what, kept) in [(INQUIRY, true), (SEND, false)] {
         let limits = Limits { requests_per_second: 5, ..LIMITS };
-        let (follow_up, _) = follow_up(&limits, |store| store.due = vec![one]);
-        let tracker = TaskTracker::new();
-        follow_up.pick_up(&tracker, &Arc::new(Hand::new())).await.unwrap();
+        let (follow_up, _) = follow_up(&limits, |store| store.due = vec![due(1, what)]);
+        let mut picking = Picking::default();
+        let _in_hand = picking.hand.take(&due(1, what));
+        follow_up.pick_up(&TaskTracker::new(), &mut picking).await.unwrap();
         let merchant = MerchantName::default_account();
         follow_up.gate.hold(&merchant, 5);
         let ask = async |kind| {
             let permit = follow_up.gate.permit(&merchant, kind, Duration::ZERO).await;
-            permit.map(|permit| permit.learned(Health::Well)).is_ok()
+            permit.map(|mut permit| permit.used()).is_ok()
         };
         while ask(AttemptKind::Send).await {}
-        assert_eq!(ask(AttemptKind::Inquiry).await, kept, "{kind:?}");
+        assert_eq!(ask(AttemptKind::Inquiry).await, kept, "{what:?}");
     }
 }

@@ -1,25 +1,44 @@
-//! Every reason to stop sends together: DOKU's breaker, one per merchant, and what operators paused. It is
-//! decided here and nowhere else; each change is shown as a metric and logged.
+//! Every reason to stop sends together: DOKU's breaker, one per merchant, and what operators paused; and what
+//! stops inquiries. It is decided here and nowhere else; each change is shown as a metric and logged.
 
-use super::{Limits, Phases, Sends, Stopped};
+use super::{Limits, Phases, Since, Stop, StopBy};
 use crate::{
     domain::{
         breaker::{Admission, Breaker, Phase},
         ids::MerchantName,
-        learned::Health,
+        learned::{AttemptKind, Health},
         pause::Paused,
     },
     metric,
 };
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 const SCOPE_DOKU: &str = "doku";
+/// So many refused orders of one merchant are remembered, so that a probe is another one.
+const REFUSED_MAX: usize = 1000;
 
 pub struct Breakers {
-    doku: Breaker,
-    merchants: BTreeMap<MerchantName, Breaker>,
+    doku: Watched,
+    merchants: BTreeMap<MerchantName, Own>,
     /// `None`: not known yet, and nobody's sends may start before it is.
     paused: Option<Paused>,
+}
+
+/// One merchant's.
+struct Own {
+    sends: Watched,
+    inquiries: Watched,
+    /// Orders that were refused, maybe for their content, and not answered since.
+    refused: BTreeSet<i64>,
+}
+
+/// A breaker, and since when it is not closed.
+struct Watched {
+    breaker: Breaker,
+    since: Option<Instant>,
 }
 
 /// Which breakers a permit is the probe of.
@@ -27,132 +46,170 @@ pub struct Breakers {
 pub struct Probes {
     doku: bool,
     merchant: bool,
+    inquiries: bool,
 }
 
 impl Probes {
     pub fn any(self) -> bool {
-        self.doku || self.merchant
+        self.doku || self.merchant || self.inquiries
     }
-}
-
-/// What one send's health changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
-    Nothing,
-    Something,
-    /// A breaker opened: time alone will half-open it.
-    Opened,
 }
 
 impl Breakers {
     pub fn new<'a>(limits: &Limits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
-        let own = || Breaker::of_merchant(limits.breaker_open);
+        let (failures, open) = (limits.breaker_failures, limits.breaker_open);
+        let own = || Own {
+            sends: Watched::new(Breaker::of_merchant(open)),
+            inquiries: Watched::new(Breaker::of_inquiries(failures, open)),
+            refused: BTreeSet::new(),
+        };
         let merchants: BTreeMap<_, _> = merchants.map(|merchant| (merchant.clone(), own())).collect();
         for scope in std::iter::once(SCOPE_DOKU).chain(merchants.keys().map(MerchantName::as_str)) {
             show(scope, Phase::Closed);
         }
-        let doku = Breaker::of_doku(limits.breaker_failures, limits.breaker_open);
-        Self { doku, merchants, paused: None }
+        Self { doku: Watched::new(Breaker::of_doku(failures, open)), merchants, paused: None }
     }
 
-    /// Asks for one send; `None`: it may not start.
-    pub fn admit(&mut self, merchant: &MerchantName, now: Instant) -> Option<Probes> {
+    /// Asks for one attempt; `None`: it may not start.
+    pub fn admit(&mut self, merchant: &MerchantName, kind: AttemptKind, now: Instant) -> Option<Probes> {
+        match kind {
+            AttemptKind::Send => self.admit_send(merchant, now),
+            AttemptKind::Inquiry => {
+                let own = self.merchants.get_mut(merchant)?;
+                let inquiries = own.inquiries.admit(now)?;
+                Some(Probes { inquiries, ..Probes::default() })
+            }
+        }
+    }
+
+    fn admit_send(&mut self, merchant: &MerchantName, now: Instant) -> Option<Probes> {
         // Before the breakers: a pause is not probed open.
         if self.pauses(merchant) {
             return None;
         }
         let own = self.merchants.get_mut(merchant)?;
-        let doku = match self.doku.admit(now) {
-            Admission::Pass => false,
-            Admission::Probe => true,
-            Admission::Stopped => return None,
-        };
-        let merchant = match own.admit(now) {
-            Admission::Pass => false,
-            Admission::Probe => true,
-            Admission::Stopped => {
-                if doku {
-                    self.doku.release();
-                }
-                return None;
+        let doku = self.doku.admit(now)?;
+        let Some(merchant) = own.sends.admit(now) else {
+            if doku {
+                self.doku.breaker.release();
             }
+            return None;
         };
-        Some(Probes { doku, merchant })
+        Some(Probes { doku, merchant, inquiries: false })
     }
 
-    /// A send that was admitted did not ask DOKU.
+    /// An attempt that was admitted did not ask DOKU.
     pub fn release(&mut self, merchant: &MerchantName, probes: Probes) {
         if probes.doku {
-            self.doku.release();
+            self.doku.breaker.release();
         }
-        if let Some(own) = self.merchants.get_mut(merchant).filter(|_| probes.merchant) {
-            own.release();
+        if let Some(own) = self.merchants.get_mut(merchant) {
+            if probes.merchant {
+                own.sends.breaker.release();
+            }
+            if probes.inquiries {
+                own.inquiries.breaker.release();
+            }
         }
     }
 
-    /// Takes in what a send says about DOKU and about the merchant's key.
-    pub fn learned(
+    /// Takes in what a send says about DOKU and about the merchant's key. True where a breaker opened: time
+    /// alone will half-open it.
+    pub fn sent(
         &mut self,
         merchant: &MerchantName,
+        order_key: i64,
         probes: Probes,
         health: Health,
         now: Instant,
-    ) -> Changed {
-        let doku = learn(&mut self.doku, SCOPE_DOKU, probes.doku, health, now);
-        let own = self
-            .merchants
-            .get_mut(merchant)
-            .map_or(Changed::Nothing, |own| learn(own, merchant.as_str(), probes.merchant, health, now));
-        match (doku, own) {
-            (Changed::Opened, _) | (_, Changed::Opened) => Changed::Opened,
-            (Changed::Something, _) | (_, Changed::Something) => Changed::Something,
-            (Changed::Nothing, Changed::Nothing) => Changed::Nothing,
+    ) -> bool {
+        let doku = self.doku.learned(SCOPE_DOKU, health, order_key, probes.doku, now);
+        let Some(own) = self.merchants.get_mut(merchant) else { return doku };
+        match health {
+            Health::OrderRefused if own.refused.len() < REFUSED_MAX => {
+                own.refused.insert(order_key);
+            }
+            Health::Well => {
+                own.refused.remove(&order_key);
+            }
+            Health::OrderRefused | Health::Unwell | Health::KeyRefused => {}
+        }
+        own.sends.learned(merchant.as_str(), health, order_key, probes.merchant, now) || doku
+    }
+
+    /// Takes in whether an inquiry hung.
+    pub fn inquired(&mut self, merchant: &MerchantName, probes: Probes, health: Health, now: Instant) {
+        let Some(own) = self.merchants.get_mut(merchant) else { return };
+        let before = own.inquiries.breaker.phase(now);
+        own.inquiries.breaker.learned(health, 0, probes.inquiries, now);
+        match (before, own.inquiries.breaker.phase(now)) {
+            (Phase::Closed, Phase::Open) => {
+                tracing::warn!(%merchant, "Check Status hangs: it is left alone for a while");
+            }
+            (Phase::HalfOpen { .. }, Phase::Closed) => {
+                tracing::info!(%merchant, "Check Status answers again");
+            }
+            (_, _) => {}
         }
     }
 
-    /// What the command consumers are to do.
-    pub fn sends(&self, now: Instant) -> Sends {
-        let free = self.merchants.iter().filter(|(merchant, _)| !self.pauses(merchant));
-        let mut own = free.map(|(_, breaker)| breaker.phase(now));
-        let nobody_is_free = !self.merchants.is_empty() && own.clone().next().is_none();
-        if self.pauses_everybody() || nobody_is_free {
-            return Sends::Stopped;
-        }
-        match self.doku.phase(now) {
-            Phase::Open => Sends::Stopped,
-            Phase::HalfOpen { .. } => Sends::Probe,
-            Phase::Closed if self.merchants.is_empty() => Sends::Open,
-            Phase::Closed if own.clone().any(|phase| phase == Phase::Closed) => Sends::Open,
-            Phase::Closed if own.all(|phase| phase == Phase::Open) => Sends::Stopped,
-            Phase::Closed => Sends::Probe,
+    /// Whether an attempt of this kind would be refused now.
+    pub fn stops(&self, merchant: &MerchantName, kind: AttemptKind, now: Instant) -> bool {
+        let Some(own) = self.merchants.get(merchant) else { return true };
+        match kind {
+            AttemptKind::Send => self.pauses(merchant) || stops(&self.doku, now) || stops(&own.sends, now),
+            AttemptKind::Inquiry => stops(&own.inquiries, now),
         }
     }
 
-    /// Whose sends cannot start, for whatever reason.
-    pub fn stopped(&self, now: Instant) -> Stopped {
-        let own = self.merchants.iter().filter(|(_, breaker)| stops(breaker, now));
-        let mut stopped = Stopped {
-            all: stops(&self.doku, now) || self.pauses_everybody(),
-            merchants: own.map(|(merchant, _)| merchant.clone()).collect(),
+    /// Whether one attempt at a time may try.
+    pub fn probes(&self, merchant: &MerchantName, kind: AttemptKind, now: Instant) -> bool {
+        let Some(own) = self.merchants.get(merchant) else { return false };
+        let is_half_open =
+            |watched: &Watched| watched.breaker.phase(now) == Phase::HalfOpen { probing: false };
+        match kind {
+            AttemptKind::Send => is_half_open(&self.doku) || is_half_open(&own.sends),
+            AttemptKind::Inquiry => is_half_open(&own.inquiries),
+        }
+    }
+
+    /// Whether something refused this order, maybe for its content, and nothing has answered it since.
+    pub fn was_refused(&self, merchant: &MerchantName, order_key: i64) -> bool {
+        self.merchants.get(merchant).is_some_and(|own| own.refused.contains(&order_key))
+    }
+
+    /// Why a merchant's sends stop, where they do.
+    pub fn stop_of(&self, merchant: &MerchantName, now: Instant) -> Option<Stop> {
+        let own = self.merchants.get(merchant)?;
+        let Some(paused) = &self.paused else {
+            return Some(Stop { by: StopBy::Pause, since: Since::Unknown });
         };
-        stopped.merchants.extend(self.paused.iter().flat_map(|paused| paused.merchants.clone()));
-        stopped
+        if let Some(since) = paused.since(merchant) {
+            return Some(Stop { by: StopBy::Pause, since: Since::At(since) });
+        }
+        let open = |watched: &Watched, by| {
+            let since =
+                watched.since.map_or(Since::Unknown, |at| Since::Ago(now.saturating_duration_since(at)));
+            (watched.breaker.phase(now) != Phase::Closed).then_some(Stop { by, since })
+        };
+        open(&self.doku, StopBy::Doku).or_else(|| open(&own.sends, StopBy::Merchant))
     }
 
     /// How DOKU's breaker stands, and those of merchants that are not closed.
     pub fn phases(&self, now: Instant) -> Phases {
-        let own = self.merchants.iter().map(|(merchant, breaker)| (merchant.clone(), breaker.phase(now)));
+        let own = self.merchants.iter();
+        let own = own.map(|(merchant, own)| (merchant.clone(), own.sends.breaker.phase(now)));
         Phases {
-            doku: self.doku.phase(now),
+            doku: self.doku.breaker.phase(now),
             merchants: own.filter(|(_, phase)| *phase != Phase::Closed).collect(),
         }
     }
 
     /// Time alone changes a phase: it is shown to Prometheus here.
     pub fn show(&self, now: Instant) {
-        show(SCOPE_DOKU, self.doku.phase(now));
-        for (merchant, breaker) in &self.merchants {
-            show(merchant.as_str(), breaker.phase(now));
+        show(SCOPE_DOKU, self.doku.breaker.phase(now));
+        for (merchant, own) in &self.merchants {
+            show(merchant.as_str(), own.sends.breaker.phase(now));
         }
     }
 
@@ -160,66 +217,73 @@ impl Breakers {
         self.paused.as_ref()
     }
 
-    /// Takes in what operators paused; false where it was known.
-    pub fn set_paused(&mut self, paused: Paused) -> bool {
+    /// Takes in what operators paused.
+    pub fn set_paused(&mut self, paused: Paused) {
         if self.paused.as_ref() == Some(&paused) {
-            return false;
+            return;
         }
-        metric::paused(SCOPE_DOKU, paused.everybody);
+        metric::paused(SCOPE_DOKU, paused.everybody.is_some());
         for merchant in self.merchants.keys() {
-            metric::paused(merchant.as_str(), paused.merchants.contains(merchant));
+            metric::paused(merchant.as_str(), paused.merchants.contains_key(merchant));
         }
-        let merchants: Vec<&str> = paused.merchants.iter().map(MerchantName::as_str).collect();
+        let merchants: Vec<&str> = paused.merchants.keys().map(MerchantName::as_str).collect();
         if paused.any() {
-            tracing::warn!(everybody = paused.everybody, ?merchants, "sends are paused by an operator");
+            let everybody = paused.everybody.is_some();
+            tracing::warn!(everybody, ?merchants, "sends are paused by an operator");
         } else if self.paused.as_ref().is_some_and(Paused::any) {
             tracing::info!("sends go on: an operator resumed them");
         }
         self.paused = Some(paused);
-        true
-    }
-
-    fn pauses_everybody(&self) -> bool {
-        self.paused.as_ref().is_none_or(|paused| paused.everybody)
     }
 
     fn pauses(&self, merchant: &MerchantName) -> bool {
         self.paused.as_ref().is_none_or(|paused| paused.stops(merchant))
     }
+}
 
-    /// Whether a send of this merchant would be refused now.
-    pub fn stops(&self, merchant: &MerchantName, now: Instant) -> bool {
-        self.pauses(merchant)
-            || stops(&self.doku, now)
-            || self.merchants.get(merchant).is_none_or(|own| stops(own, now))
+impl Watched {
+    fn new(breaker: Breaker) -> Self {
+        Self { breaker, since: None }
+    }
+
+    /// `Some(true)`: as the probe.
+    fn admit(&mut self, now: Instant) -> Option<bool> {
+        match self.breaker.admit(now) {
+            Admission::Pass => Some(false),
+            Admission::Probe => Some(true),
+            Admission::Stopped => None,
+        }
+    }
+
+    /// True where it opened.
+    fn learned(&mut self, scope: &str, health: Health, order_key: i64, probe: bool, now: Instant) -> bool {
+        let before = self.breaker.phase(now);
+        self.breaker.learned(health, order_key, probe, now);
+        let after = self.breaker.phase(now);
+        if before == after {
+            return false;
+        }
+        show(scope, after);
+        match after {
+            Phase::Open => {
+                self.since = self.since.or(Some(now));
+                tracing::warn!(scope, "sends are stopped: the breaker opened");
+                true
+            }
+            Phase::Closed => {
+                self.since = None;
+                tracing::info!(scope, "sends go on: the breaker closed");
+                false
+            }
+            Phase::HalfOpen { .. } => false,
+        }
     }
 }
 
-fn stops(breaker: &Breaker, now: Instant) -> bool {
-    match breaker.phase(now) {
+fn stops(watched: &Watched, now: Instant) -> bool {
+    match watched.breaker.phase(now) {
         Phase::Closed | Phase::HalfOpen { probing: false } => false,
         Phase::HalfOpen { probing: true } | Phase::Open => true,
-    }
-}
-
-fn learn(breaker: &mut Breaker, scope: &str, probe: bool, health: Health, now: Instant) -> Changed {
-    let before = breaker.phase(now);
-    breaker.learned(health, probe, now);
-    let after = breaker.phase(now);
-    if before == after {
-        return Changed::Nothing;
-    }
-    show(scope, after);
-    match after {
-        Phase::Open => {
-            tracing::warn!(scope, "sends are stopped: the breaker opened");
-            Changed::Opened
-        }
-        Phase::Closed => {
-            tracing::info!(scope, "sends go on: the breaker closed");
-            Changed::Something
-        }
-        Phase::HalfOpen { .. } => Changed::Something,
     }
 }
 

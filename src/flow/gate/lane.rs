@@ -3,22 +3,29 @@
 use super::Limits;
 use crate::domain::{
     learned::AttemptKind,
+    places::Places,
     rate::{NoToken, Rate},
 };
 use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     time::{Instant, sleep_until},
 };
 
+/// A lane in which somebody waited in vain is jammed so long, while anybody still waits.
+const JAMMED_FOR: Duration = Duration::from_secs(1);
+
 pub struct Lane {
-    slots: Arc<Semaphore>,
+    places: Arc<Mutex<Places>>,
+    /// A place has become free.
+    freed: Arc<Notify>,
     is_limited: bool,
     rate: Mutex<Rate>,
     /// Another block of tokens is wanted.
@@ -27,63 +34,102 @@ pub struct Lane {
     added: Notify,
     sends: Queue,
     inquiries: Queue,
+    /// Follow-up found inquiries due.
+    inquiries_due: AtomicBool,
 }
 
-/// Those who wait for a token, first come first served: only the first one watches the clock.
+/// Those who wait, first come first served: only the first one watches places and the clock.
 #[derive(Default)]
 struct Queue {
     first: tokio::sync::Mutex<()>,
     waiting: AtomicU32,
+    jammed: Mutex<Option<Jam>>,
 }
 
-/// Counts one who waits, also when its future is dropped.
-struct Waiting<'a>(&'a AtomicU32);
+/// Somebody waits in vain: since when without a gap, and until when that is taken for the truth.
+#[derive(Debug, Clone, Copy)]
+struct Jam {
+    since: Instant,
+    until: Instant,
+}
+
+/// Counts one who waits, also when its future is dropped. Whoever stops waiting may let the other kind go.
+struct Waiting<'a> {
+    lane: &'a Lane,
+    kind: AttemptKind,
+}
+
+/// The place of one attempt.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Mutex<Places>>,
+    freed: Arc<Notify>,
+    kind: AttemptKind,
+}
 
 impl Lane {
     pub fn new(limits: &Limits) -> Self {
-        let slots = usize::try_from(limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
-            slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::new(Mutex::new(Places::new(limits.concurrency))),
+            freed: Arc::default(),
             is_limited: limits.requests_per_second > 0,
             rate: Mutex::new(Rate::new(limits.requests_per_second)),
             wanted: Notify::new(),
             added: Notify::new(),
             sends: Queue::default(),
             inquiries: Queue::default(),
+            inquiries_due: AtomicBool::new(false),
         }
     }
 
-    /// Waits for a place, then for a token.
-    pub async fn enter(
-        &self,
-        kind: AttemptKind,
-        inquiries_due: impl Fn() -> bool,
-    ) -> Option<OwnedSemaphorePermit> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        if self.is_limited {
-            self.token(kind, inquiries_due).await;
+    /// Waits for a place, then for a token. Only the first of each kind holds a place while it waits for its
+    /// token.
+    pub async fn enter(&self, kind: AttemptKind) -> Place {
+        if !self.is_limited
+            && !self.queue(kind).anybody_waits()
+            && let Some(place) = self.free_place(kind)
+        {
+            return place;
         }
-        Some(slot)
-    }
-
-    async fn token(&self, kind: AttemptKind, inquiries_due: impl Fn() -> bool) {
-        let (own, other) = match kind {
-            AttemptKind::Send => (&self.sends, &self.inquiries),
-            AttemptKind::Inquiry => (&self.inquiries, &self.sends),
-        };
-        let waiting = own.wait();
+        let waiting = self.wait(kind);
         self.want_tokens();
-        let _first = own.first.lock().await;
+        let _first = self.queue(kind).first.lock().await;
+        let place = self.place(kind).await;
+        if self.is_limited {
+            self.token(kind).await;
+        }
+        drop(waiting);
+        self.want_tokens();
+        place
+    }
+
+    async fn place(&self, kind: AttemptKind) -> Place {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            match self.free_place(kind) {
+                Some(place) => return place,
+                None => freed.await,
+            }
+        }
+    }
+
+    fn free_place(&self, kind: AttemptKind) -> Option<Place> {
+        let other_waits = self.other(kind).anybody_waits();
+        let taken = lock(&self.places).take(kind, other_waits);
+        let (places, freed) = (Arc::clone(&self.places), Arc::clone(&self.freed));
+        taken.then(|| Place { places, freed, kind })
+    }
+
+    async fn token(&self, kind: AttemptKind) {
         loop {
             let mut added = pin!(self.added.notified());
             added.as_mut().enable();
-            let other_waits = other.anybody_waits() || (kind == AttemptKind::Send && inquiries_due());
+            let inquiries_due = kind == AttemptKind::Send && self.inquiries_due.load(Ordering::Relaxed);
+            let other_waits = self.other(kind).anybody_waits() || inquiries_due;
             let taken = self.rate().take(kind, other_waits, super::now());
             match taken {
-                Ok(()) => {
-                    drop(waiting);
-                    return self.want_tokens();
-                }
+                Ok(()) => return,
                 Err(NoToken::Until(at)) => {
                     tokio::select! {
                         () = sleep_until(at.into()) => {}
@@ -98,8 +144,33 @@ impl Lane {
         }
     }
 
+    /// Somebody waited in vain.
+    pub fn jam(&self, kind: AttemptKind) {
+        let now = Instant::now();
+        let mut jammed = lock(&self.queue(kind).jammed);
+        let since = jammed.filter(|jam| now < jam.until).map_or(now, |jam| jam.since);
+        *jammed = Some(Jam { since, until: now + JAMMED_FOR });
+    }
+
+    /// Since when whoever comes would wait in vain; `None`: not now.
+    pub fn jammed_since(&self, kind: AttemptKind) -> Option<Instant> {
+        let queue = self.queue(kind);
+        let jam = lock(&queue.jammed).filter(|jam| Instant::now() < jam.until)?;
+        queue.anybody_waits().then_some(jam.since)
+    }
+
+    /// Whether it is the tokens that are short.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// Follow-up says whether any inquiry is due: then one token in five is kept for inquiries.
+    pub fn set_inquiries_due(&self, due: bool) {
+        self.inquiries_due.store(due, Ordering::Relaxed);
+    }
+
     fn want_tokens(&self) {
-        if self.next_block().is_some() {
+        if self.is_limited && self.next_block().is_some() {
             self.wanted.notify_one();
         }
     }
@@ -129,17 +200,42 @@ impl Lane {
         self.added.notify_waiters();
     }
 
+    fn wait(&self, kind: AttemptKind) -> Waiting<'_> {
+        self.queue(kind).waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting { lane: self, kind }
+    }
+
+    fn queue(&self, kind: AttemptKind) -> &Queue {
+        match kind {
+            AttemptKind::Send => &self.sends,
+            AttemptKind::Inquiry => &self.inquiries,
+        }
+    }
+
+    fn other(&self, kind: AttemptKind) -> &Queue {
+        match kind {
+            AttemptKind::Send => &self.inquiries,
+            AttemptKind::Inquiry => &self.sends,
+        }
+    }
+
     fn rate(&self) -> MutexGuard<'_, Rate> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rate)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.places).give_back(self.kind);
+        self.freed.notify_waiters();
     }
 }
 
 impl Queue {
-    fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(&self.waiting)
-    }
-
     fn anybody_waits(&self) -> bool {
         self.how_many_wait() > 0
     }
@@ -151,45 +247,72 @@ impl Queue {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.lane.queue(self.kind).waiting.fetch_sub(1, Ordering::Relaxed);
+        self.lane.freed.notify_waiters();
+        self.lane.added.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use AttemptKind::{Inquiry, Send};
+
+    fn limits(concurrency: u32, requests_per_second: u32) -> Limits {
+        let breaker_open = Duration::from_secs(1);
+        Limits { concurrency, requests_per_second, breaker_failures: 1, breaker_open }
+    }
 
     #[test]
     fn somebody_waits_until_all_have_gone() {
-        let queue = Queue::default();
-        assert!(!queue.anybody_waits());
-        let (first, second) = (queue.wait(), queue.wait());
+        let lane = Lane::new(&limits(1, 0));
+        assert!(!lane.sends.anybody_waits());
+        let (first, second) = (lane.wait(Send), lane.wait(Send));
         drop(first);
-        assert!(queue.anybody_waits());
+        assert!(lane.sends.anybody_waits());
         drop(second);
-        assert!(!queue.anybody_waits());
+        assert!(!lane.sends.anybody_waits());
     }
 
     #[tokio::test]
     async fn whoever_finds_no_token_waits_for_a_block_or_for_its_moment() {
-        let limits = Limits {
-            concurrency: 2,
-            requests_per_second: 1,
-            breaker_failures: 1,
-            breaker_open: Duration::from_secs(1),
-        };
-        let lane = Lane::new(&limits);
-        let enter = async || lane.enter(AttemptKind::Send, || false).await.map(drop);
+        let lane = Lane::new(&limits(2, 1));
         let feed = async || {
             lane.wants_tokens().await;
             assert_eq!(lane.next_block(), Some(1));
             lane.add(Instant::now() + Duration::from_millis(30), 1);
             Instant::now()
         };
-        let (entered, fed) = tokio::join!(async { (enter().await, Instant::now()) }, feed());
-        assert_eq!(entered.0, Some(()));
-        assert!(entered.1 >= fed + Duration::from_millis(29), "before its moment");
+        let enter = async || {
+            drop(lane.enter(Send).await);
+            Instant::now()
+        };
+        let (entered, fed) = tokio::join!(enter(), feed());
+        assert!(entered >= fed + Duration::from_millis(29), "before its moment");
         assert_eq!(lane.next_block(), None, "nobody waits");
+    }
+
+    #[tokio::test]
+    async fn inquiries_that_hang_leave_half_of_the_places_to_sends() {
+        let lane = Lane::new(&limits(4, 0));
+        let _hanging = (lane.enter(Inquiry).await, lane.enter(Inquiry).await);
+        let third = tokio::time::timeout(Duration::from_millis(20), lane.enter(Inquiry)).await;
+        assert!(third.is_err(), "a third place for inquiries");
+        let _sends = (lane.enter(Send).await, lane.enter(Send).await);
+    }
+
+    #[tokio::test]
+    async fn whoever_waited_in_vain_jams_the_lane_while_somebody_waits() {
+        let lane = Lane::new(&limits(1, 0));
+        let place = lane.enter(Send).await;
+        lane.jam(Send);
+        assert!(lane.jammed_since(Send).is_none(), "nobody waits");
+        let mut waits = Box::pin(lane.enter(Send));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert!(lane.jammed_since(Send).is_some());
+        assert!(lane.jammed_since(Inquiry).is_none(), "the other kind's own");
+        drop(place);
+        drop(waits.await);
+        assert!(lane.jammed_since(Send).is_none());
     }
 }

@@ -37,13 +37,24 @@ async fn refused(gate: &Arc<Gate>, name: &str) -> NoPermit {
 }
 
 async fn fail(gate: &Arc<Gate>, name: &str, health: Health, times: u32) {
-    for _ in 0..times {
-        send(gate, name).await.unwrap().learned(health);
+    for order_key in 0..times {
+        send(gate, name).await.unwrap().sent(i64::from(order_key), health);
+    }
+}
+
+fn is_stopped(gate: &Gate, name: &str) -> bool {
+    gate.wanted(&merchant(name), AttemptKind::Send) == 0
+}
+
+/// Time half-opens a breaker.
+async fn half_open(gate: &Gate, name: &str) {
+    while gate.probes_without(&merchant(name)).is_none() {
+        tokio::time::sleep(MS).await;
     }
 }
 
 #[tokio::test]
-async fn a_send_is_stopped_at_once_and_an_inquiry_never() {
+async fn a_send_is_stopped_at_once_and_what_stops_it_stops_no_inquiry() {
     let gate = gate(&limits(), &["default"]);
     fail(&gate, "default", Health::Unwell, 2).await;
     let before = Instant::now();
@@ -55,77 +66,105 @@ async fn a_send_is_stopped_at_once_and_an_inquiry_never() {
 }
 
 #[tokio::test]
-async fn an_inquirys_health_neither_opens_nor_closes_a_breaker() {
-    let gate = gate(&limits(), &["default"]);
-    let inquire = async |health| {
-        let permit = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
-        permit.unwrap().learned(health);
-    };
-    for health in [Health::Unwell, Health::Unwell, Health::KeyRefused] {
-        inquire(health).await;
+async fn inquiries_that_hang_stop_inquiries_and_no_send() {
+    let limits = Limits { breaker_open: 60_000 * MS, ..limits() };
+    let gate = gate(&limits, &["default", "second"]);
+    let inquire = async |name| gate.permit(&merchant(name), AttemptKind::Inquiry, AT_ONCE).await;
+    for hung in [true, false, true, true] {
+        inquire("default").await.unwrap().inquired(hung);
     }
-    assert_eq!(*gate.flow().borrow(), Sends::Open);
-    fail(&gate, "default", Health::Unwell, 2).await;
-    inquire(Health::Well).await;
-    assert_eq!(*gate.flow().borrow(), Sends::Stopped);
+    assert_eq!(inquire("default").await.err(), Some(NoPermit::Stopped));
+    assert_eq!(gate.wanted(&merchant("default"), AttemptKind::Inquiry), 0);
+    assert!(inquire("second").await.is_ok(), "another merchant's own");
+    assert!(!is_stopped(&gate, "default"));
+    assert!(send(&gate, "default").await.is_ok());
 }
 
 #[tokio::test]
-async fn the_consumers_hear_of_every_phase_without_any_traffic() {
-    let gate = gate(&limits(), &["default"]);
-    let mut flow = gate.flow();
-    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+async fn an_inquirys_answer_closes_no_breaker_of_sends() {
+    let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default"]);
     fail(&gate, "default", Health::Unwell, 2).await;
-    flow.changed().await.unwrap();
-    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
-    assert!(gate.sends_stopped().all);
-    flow.changed().await.unwrap();
-    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
-    assert!(!gate.sends_stopped().all);
+    let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
+    inquiry.unwrap().inquired(false);
+    assert!(is_stopped(&gate, "default"));
+}
+
+#[tokio::test]
+async fn a_breaker_lets_one_at_a_time_try_and_closes_by_it() {
+    let gate = gate(&limits(), &["default"]);
+    fail(&gate, "default", Health::Unwell, 2).await;
+    assert!(is_stopped(&gate, "default"));
+    assert_eq!(gate.stop_of(&merchant("default")).map(|stop| stop.by), Some(StopBy::Doku));
+    half_open(&gate, "default").await;
     let probe = send(&gate, "default").await.unwrap();
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
-    assert!(gate.sends_stopped().all);
-    probe.learned(Health::Well);
-    flow.changed().await.unwrap();
-    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+    assert!(is_stopped(&gate, "default"));
+    probe.sent(1, Health::Well);
+    assert_eq!(gate.stop_of(&merchant("default")), None);
     assert!(send(&gate, "default").await.is_ok());
 }
 
 #[tokio::test]
 async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() {
     let gate = gate(&limits(), &["default"]);
-    let mut flow = gate.flow();
     fail(&gate, "default", Health::Unwell, 2).await;
-    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    half_open(&gate, "default").await;
     drop(send(&gate, "default").await);
-    assert!(flow.has_changed().unwrap(), "a probe that became free is told");
-    send(&gate, "default").await.unwrap().learned(Health::Unwell);
-    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
-    flow.changed().await.unwrap();
-    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
+    send(&gate, "default").await.unwrap().sent(1, Health::Unwell);
+    assert!(is_stopped(&gate, "default"));
+    half_open(&gate, "default").await;
 }
 
 #[tokio::test]
 async fn a_refused_key_stops_its_merchant_only() {
-    let gate = gate(&limits(), &["default", "second"]);
+    let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
     fail(&gate, "default", Health::KeyRefused, 1).await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(send(&gate, "second").await.is_ok());
-    assert_eq!(*gate.flow().borrow(), Sends::Open);
-    assert_eq!(gate.sends_stopped(), Stopped { all: false, merchants: vec![merchant("default")] });
-    let mut flow = gate.flow();
-    fail(&gate, "second", Health::KeyRefused, 1).await;
-    assert_eq!(*flow.borrow_and_update(), Sends::Stopped, "nobody is left");
-    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
-    fail(&gate, "default", Health::Well, 1).await;
-    assert_eq!(*flow.borrow_and_update(), Sends::Open);
+    let by = |name| gate.stop_of(&merchant(name)).map(|stop| stop.by);
+    assert_eq!((by("default"), by("second")), (Some(StopBy::Merchant), None));
+}
+
+#[tokio::test]
+async fn an_order_that_was_refused_is_no_probe_until_it_was_answered() {
+    let gate = gate(&limits(), &["default"]);
+    for order_key in [7, 8, 9] {
+        send(&gate, "default").await.unwrap().sent(order_key, Health::OrderRefused);
+    }
+    assert!(is_stopped(&gate, "default"), "three different orders");
+    half_open(&gate, "default").await;
+    let default = merchant("default");
+    let was_refused = gate.probes_without(&default).unwrap();
+    assert_eq!([7, 10].map(was_refused), [true, false]);
+    send(&gate, "default").await.unwrap().sent(7, Health::Well);
+    assert!(gate.probes_without(&default).is_none(), "it is closed");
+}
+
+#[tokio::test]
+async fn a_delivery_does_not_wait_where_others_waited_in_vain() {
+    let gate = gate(&Limits { concurrency: 1, ..limits() }, &["default", "second"]);
+    let _place = send(&gate, "default").await.unwrap();
+    let long = Duration::from_secs(60);
+    let waits = tokio::spawn({
+        let gate = Arc::clone(&gate);
+        async move { gate.permit(&merchant("default"), AttemptKind::Send, long).await.map(drop) }
+    });
+    while gate.lanes[&merchant("default")].jammed_since(AttemptKind::Send).is_none() {
+        assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
+        tokio::time::sleep(MS).await;
+    }
+    let before = Instant::now();
+    let first = gate.first_permit(&merchant("default"), long).await;
+    assert_eq!(first.err(), Some(NoPermit::Busy));
+    assert!(before.elapsed() < long / 2);
+    assert!(gate.first_permit(&merchant("second"), AT_ONCE).await.is_ok());
+    waits.abort();
 }
 
 #[tokio::test]
 async fn a_merchant_that_is_not_configured_gets_no_permit() {
     let gate = gate(&limits(), &[]);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
-    assert_eq!(*gate.flow().borrow(), Sends::Open);
 }
 
 #[tokio::test]
@@ -137,7 +176,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
     assert!(send(&gate, "second").await.is_ok(), "places are per merchant");
     drop(first);
     assert!(send(&gate, "default").await.is_ok());
-    second.unwrap().learned(Health::Well);
+    second.unwrap().sent(1, Health::Well);
     let both = (send(&gate, "default").await, send(&gate, "default").await);
     assert!(both.0.is_ok() && both.1.is_ok());
 }
@@ -146,7 +185,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
 async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
     let gate = fed(&Limits { concurrency: 3, requests_per_second: 2, ..limits() });
     let first = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
-    first.unwrap().learned(Health::Well);
+    first.unwrap().sent(1, Health::Well);
     for _ in 0..10 {
         assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
     }
@@ -161,7 +200,7 @@ async fn a_permit_that_asks_nobody_gives_its_token_back() {
     let gate = gate(&Limits { requests_per_second: 1, ..limits() }, &["default"]);
     gate.hold(&merchant("default"), 1);
     drop(send(&gate, "default").await.unwrap());
-    send(&gate, "default").await.unwrap().learned(Health::Well);
+    send(&gate, "default").await.unwrap().sent(1, Health::Well);
     assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
 }
 
@@ -170,9 +209,9 @@ async fn a_token_is_kept_for_an_inquiry_that_is_due() {
     for due in [false, true] {
         let gate = gate(&Limits { requests_per_second: 5, ..limits() }, &["default"]);
         gate.hold(&merchant("default"), 5);
-        gate.set_inquiries_due(due);
+        gate.set_inquiries_due(&merchant("default"), due);
         while let Ok(permit) = send(&gate, "default").await {
-            permit.learned(Health::Well);
+            permit.sent(1, Health::Well);
         }
         let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
         assert_eq!(inquiry.is_ok(), due);
@@ -183,8 +222,8 @@ async fn a_token_is_kept_for_an_inquiry_that_is_due() {
 async fn count(gate: Arc<Gate>, kind: AttemptKind, until: Instant) -> u32 {
     let mut made = 0;
     while Instant::now() < until {
-        if let Ok(permit) = gate.permit(&merchant("default"), kind, 20 * MS).await {
-            permit.learned(Health::Well);
+        if let Ok(mut permit) = gate.permit(&merchant("default"), kind, 20 * MS).await {
+            permit.used();
             made += 1;
         }
     }
@@ -195,7 +234,7 @@ async fn count(gate: Arc<Gate>, kind: AttemptKind, until: Instant) -> u32 {
 async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
     let limits = Limits { concurrency: 64, requests_per_second: 100, ..limits() };
     let gate = fed(&limits);
-    gate.set_inquiries_due(true);
+    gate.set_inquiries_due(&merchant("default"), true);
     let until = Instant::now() + 1000 * MS;
     let mut sends = tokio::task::JoinSet::new();
     for _ in 0..16 {
@@ -207,23 +246,6 @@ async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
     let all = sends + inquiries;
     assert!(inquiries * 8 >= all && sends * 2 >= all, "{inquiries} inquiries, {sends} sends");
     assert!((20..=125).contains(&all), "{inquiries} inquiries, {sends} sends");
-}
-
-#[test]
-fn all_or_the_merchant_itself_is_stopped() {
-    let stops = |all, merchants: &[&str]| {
-        let merchants = merchants.iter().map(|name| merchant(name)).collect();
-        Stopped { all, merchants }.stops(&merchant("default"))
-    };
-    assert!(!stops(false, &[]) && !stops(false, &["second"]));
-    assert!(stops(true, &[]) && stops(false, &["second", "default"]));
-}
-
-#[test]
-fn without_a_merchant_nothing_is_stopped() {
-    let mut breakers = Breakers::new(&limits(), std::iter::empty());
-    breakers.set_paused(Paused::default());
-    assert_eq!(breakers.sends(now()), Sends::Open);
 }
 
 #[tokio::test]
@@ -250,47 +272,51 @@ async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     shown(0, 0);
     fail(&gate, "shown", Health::KeyRefused, 1).await;
     shown(1, 0);
-    gate.flow().wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    half_open(&gate, "shown").await;
+    while !crate::metric::render().contains("jenius_breaker_probing{scope=\"shown\"} 1") {
+        tokio::time::sleep(MS).await;
+    }
     shown(1, 1);
     fail(&gate, "shown", Health::KeyRefused, 1).await;
     shown(1, 0);
-    gate.flow().wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    half_open(&gate, "shown").await;
     fail(&gate, "shown", Health::Well, 1).await;
     shown(0, 0);
 }
 
 fn pause(gate: &Gate, everybody: bool, merchants: &[&str]) {
-    let merchants = merchants.iter().map(|name| merchant(name)).collect();
-    gate.set_paused(Paused { everybody, merchants });
+    let since = crate::domain::Time::from_timestamp(1_767_225_600, 0).unwrap();
+    let merchants = merchants.iter().map(|name| (merchant(name), since)).collect();
+    gate.set_paused(Paused { everybody: everybody.then_some(since), merchants });
 }
 
 #[tokio::test]
 async fn no_send_starts_before_it_is_known_what_is_paused_and_none_while_it_is() {
     let gate = Gate::new(&limits(), [merchant("default")]);
-    assert_eq!((*gate.flow().borrow(), gate.paused()), (Sends::Stopped, None));
+    assert_eq!(gate.paused(), None);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     pause(&gate, true, &[]);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
-    assert!(gate.sends_stopped().all && gate.phases().doku == Phase::Closed, "nothing is wrong with DOKU");
+    assert!(
+        is_stopped(&gate, "default") && gate.phases().doku == Phase::Closed,
+        "nothing is wrong with DOKU"
+    );
+    assert!(matches!(
+        gate.stop_of(&merchant("default")),
+        Some(Stop { by: StopBy::Pause, since: Since::At(_) })
+    ));
     assert!(gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await.is_ok());
-    let mut flow = gate.flow();
-    pause(&gate, true, &[]);
-    assert!(!flow.has_changed().unwrap(), "what was known is no news");
     pause(&gate, false, &[]);
-    assert_eq!(*flow.borrow_and_update(), Sends::Open);
     assert!(send(&gate, "default").await.is_ok());
 }
 
 #[tokio::test]
-async fn one_merchants_pause_lets_the_others_send_and_that_of_each_stops_all() {
+async fn one_merchants_pause_lets_the_others_send() {
     let gate = gate(&limits(), &["default", "second"]);
     pause(&gate, false, &["default", "gone"]);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(send(&gate, "second").await.is_ok());
-    assert_eq!(*gate.flow().borrow(), Sends::Open);
-    assert!(gate.sends_stopped().stops(&merchant("default")) && !gate.sends_stopped().all);
-    pause(&gate, false, &["default", "second"]);
-    assert_eq!(*gate.flow().borrow(), Sends::Stopped);
+    assert!(is_stopped(&gate, "default") && !is_stopped(&gate, "second"));
 }
 
 /// Time half-opens a breaker; it must not open a pause.
@@ -300,13 +326,10 @@ async fn a_pause_is_not_probed_open() {
     fail(&gate, "default", Health::KeyRefused, 1).await;
     fail(&gate, "second", Health::KeyRefused, 1).await;
     pause(&gate, false, &["default"]);
-    let mut flow = gate.flow();
-    flow.wait_for(|sends| *sends == Sends::Probe).await.unwrap();
+    half_open(&gate, "second").await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     pause(&gate, true, &[]);
-    assert_eq!(*flow.borrow_and_update(), Sends::Stopped);
     assert_eq!(refused(&gate, "second").await, NoPermit::Stopped);
     pause(&gate, false, &[]);
-    assert_eq!(*flow.borrow_and_update(), Sends::Probe);
-    send(&gate, "second").await.unwrap().learned(Health::Well);
+    send(&gate, "second").await.unwrap().sent(1, Health::Well);
 }

@@ -59,6 +59,7 @@ fn waiting_for_postgres() -> Readiness {
             ("worker", Health::bad("waits for postgres")),
             ("ingress", Health::ok("listening")),
         ]),
+        sends: Health::ok("sends go"),
         stranded_orders: 2,
     }
 }
@@ -88,7 +89,7 @@ async fn readyz_says_what_is_missing_while_livez_is_well() {
     let (status, body) = server.ask("GET", "/readyz").await;
     assert_eq!(status, 503);
     let expected = serde_json::json!({
-        "ready": false, "paused": false, "stranded_orders": 2,
+        "ready": false, "paused": false, "sends": {"ok": true, "detail": "sends go"}, "stranded_orders": 2,
         "dependencies": {
             "postgres": {"ok": false, "detail": "the schema is not migrated"},
             "broker": {"ok": true, "detail": "connected"},

@@ -2,7 +2,7 @@
 
 use super::{Asked, Granted};
 use crate::{
-    domain::Time,
+    domain::{Time, plan::Plan},
     flow::ports::{NewCommand, StoreError},
     postgres::{
         error::{Done, Undone},
@@ -14,16 +14,18 @@ use crate::{
 use sqlx::{Error, FromRow, PgConnection};
 use std::sync::Arc;
 
-/// What was seen before, or has expired, is left out. One that may have been sent under a claim that is gone does not
-/// expire: it is claimed with its sends ended, in doubt, and asked about. What another transaction commits meanwhile breaks a
+/// A payment's sends end so long after its `time`, where it has one that is not in the future: that end is stored
+/// as its expiry, which never stands still. What was seen before, or has ended, is left out. One that may have been sent
+/// under a claim that is gone is not: it is claimed with its sends ended, in doubt, and asked about. What another
+/// transaction commits meanwhile breaks a
 /// unique index, and then nothing of this statement is true. The keys are drawn first, so that nothing has
 /// to be looked up to join what is inserted.
 const CLAIM: &str = "
     WITH clock AS MATERIALIZED (
         SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at),
     asked AS MATERIALIZED (
-        SELECT a.*, now, least(now + a.budget * interval '1 microsecond', a.expires_at) AS sends_end_at,
-               a.expires_at <= now AS is_over,
+        SELECT a.*, now, e.ends_at, least(now + a.budget * interval '1 microsecond', e.ends_at) AS sends_end_at,
+               e.ends_at <= now AS is_over,
                nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
         FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
@@ -31,7 +33,11 @@ const CLAIM: &str = "
              WITH ORDINALITY AS a (source, id, merchant, digest, invoice_number, traceparent, tracestate,
                                    request_id, client_id, base_url, request_body, amount, budget, expires_at,
                                    lease, token, published_at, came_before, place)
-        WHERE (a.expires_at IS NULL OR a.expires_at > now OR a.came_before OR a.published_at <= restored_at)
+        CROSS JOIN LATERAL (
+            SELECT least(a.expires_at,
+                         CASE WHEN a.published_at <= now
+                              THEN a.published_at + a.budget * interval '1 microsecond' END) AS ends_at) AS e
+        WHERE (e.ends_at IS NULL OR e.ends_at > now OR a.came_before OR a.published_at <= restored_at)
           AND NOT EXISTS (SELECT FROM orders o
                           WHERE o.merchant = a.merchant AND o.invoice_number = a.invoice_number OFFSET 0)
           AND NOT EXISTS (SELECT FROM commands c WHERE c.source = a.source AND c.id = a.id OFFSET 0)),
@@ -41,7 +47,7 @@ const CLAIM: &str = "
                               sends_end_at, expires_at, published_at, birth, maybe_acted_at)
         OVERRIDING SYSTEM VALUE
         SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
-               now, request_id, client_id, base_url, request_body, now, sends_end_at, expires_at,
+               now, request_id, client_id, base_url, request_body, now, sends_end_at, ends_at,
                published_at, token, CASE WHEN is_over THEN now END
         FROM asked),
     opened AS (
@@ -50,12 +56,14 @@ const CLAIM: &str = "
         SELECT order_key, merchant, invoice_number, amount, 'submitting', now, command_key, now
         FROM asked),
     waiting AS (
-        INSERT INTO due (order_key, merchant, kind, at, sends_end_at, token, claimed_at)
-        SELECT order_key, merchant, 'send', now + coalesce(lease, 0) * interval '1 microsecond', sends_end_at,
-               CASE WHEN lease IS NOT NULL THEN token END, CASE WHEN lease IS NOT NULL THEN now END
+        INSERT INTO due (order_key, merchant, inquire_at, inquire_rank, send_at, sends_end_at, send_rank,
+                         token, claimed_at, attempt, lease_ends_at)
+        SELECT order_key, merchant, sends_end_at + $19 * interval '1 microsecond', 2, now, sends_end_at, 0,
+               CASE WHEN lease IS NOT NULL THEN token END, CASE WHEN lease IS NOT NULL THEN now END,
+               CASE WHEN lease IS NOT NULL THEN 'send' END, now + lease * interval '1 microsecond'
         FROM asked WHERE is_over IS NOT TRUE
         UNION ALL
-        SELECT order_key, merchant, 'inquiry', now, NULL, NULL, NULL FROM asked WHERE is_over)
+        SELECT order_key, merchant, now, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM asked WHERE is_over)
     SELECT place, order_key, command_key, now, sends_end_at FROM asked";
 
 #[derive(FromRow)]
@@ -68,14 +76,19 @@ struct ClaimRow {
 }
 
 /// Claims those that nobody has seen; `None` for the others.
-pub(super) async fn claim(connection: &mut PgConnection, all: &[Arc<Asked>]) -> Done<Vec<Option<Granted>>> {
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    all: &[Arc<Asked>],
+    plan: &Plan,
+) -> Done<Vec<Option<Granted>>> {
     // Every transaction takes unique keys in the same order: none waits for one that waits for it.
     let mut places: Vec<usize> = (0..all.len()).collect();
     places.sort_unstable_by_key(|place| {
         let order = &all[*place].new.order;
         (order.merchant.as_str(), order.invoice_number.as_str())
     });
-    let rows = insert(connection, &places.iter().map(|place| &all[*place].new).collect::<Vec<_>>()).await?;
+    let in_order: Vec<_> = places.iter().map(|place| &all[*place].new).collect();
+    let rows = insert(connection, &in_order, plan).await?;
     let mut granted: Vec<Option<Granted>> = all.iter().map(|_| None).collect();
     for row in rows {
         let ClaimRow { place, order_key, command_key, now, sends_end_at } = row;
@@ -88,7 +101,7 @@ pub(super) async fn claim(connection: &mut PgConnection, all: &[Arc<Asked>]) -> 
     Ok(granted)
 }
 
-async fn insert(connection: &mut PgConnection, all: &[&NewCommand]) -> Done<Vec<ClaimRow>> {
+async fn insert(connection: &mut PgConnection, all: &[&NewCommand], plan: &Plan) -> Done<Vec<ClaimRow>> {
     let trace = |text: &Option<String>| text.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
     let amounts = all.iter().map(|new| stored_amount(new)).collect::<Result<Vec<_>, _>>()?;
     sqlx::query_as(CLAIM)
@@ -110,6 +123,7 @@ async fn insert(connection: &mut PgConnection, all: &[&NewCommand]) -> Done<Vec<
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.published_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.came_before > 0).collect::<Vec<_>>())
+        .bind(micros(plan.check.first_after))
         .fetch_all(connection)
         .await
         .map_err(raced)

@@ -2,7 +2,14 @@
 
 use super::{Asked, Granted, seen_before};
 use crate::{
-    domain::{Time, command::RefundRefusal, money::Rupiah, plan::Due, record::OrderRecord},
+    domain::{
+        Time,
+        command::RefundRefusal,
+        learned::AttemptKind,
+        money::Rupiah,
+        plan::{Due, InquiryRank, Plan},
+        record::OrderRecord,
+    },
     flow::ports::Claimed,
     postgres::{
         due::NewDue,
@@ -10,13 +17,13 @@ use crate::{
         orders::{self, LockedOrder},
         rejections::{self, TRACE_CHARS_MAX, refused},
         requests::micros,
-        rows::storable,
+        rows::{Lease, storable},
         writes::Writes,
     },
 };
 use sqlx::PgConnection;
 
-pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked) -> Done<Claimed> {
+pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Done<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);
     }
@@ -28,7 +35,7 @@ pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked) -> Done<
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
     match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
-        (Some(order), None) => open(connection, asked, order).await,
+        (Some(order), None) => open(connection, asked, order, plan).await,
         (_, refusal) => {
             let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
             rejections::store(connection, &new.command, &[refusal], now).await
@@ -45,7 +52,12 @@ pub(in crate::postgres) fn refusal(order: Option<&OrderRecord>, amount: Rupiah) 
 }
 
 /// The order is locked and takes a refund.
-async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder) -> Done<Claimed> {
+async fn open(
+    connection: &mut PgConnection,
+    asked: &Asked,
+    order: &LockedOrder,
+    plan: &Plan,
+) -> Done<Claimed> {
     let new = &asked.new;
     let (command, request, now) = (&new.command, &new.request, order.now);
     let inserted: Option<(i64, Time)> = sqlx::query_as(
@@ -78,10 +90,12 @@ async fn open(connection: &mut PgConnection, asked: &Asked, order: &LockedOrder)
     .await?;
     let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };
     let is_over = sends_end_at <= now;
-    let at = now + new.lease.unwrap_or_default();
-    let claim = new.lease.filter(|_| !is_over).map(|_| (new.token, now));
-    let due = if is_over { Due::inquiry(now) } else { Due::send(at, sends_end_at) };
-    let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, claim };
+    let due =
+        if is_over { Due::inquiry(now, InquiryRank::Doubt) } else { plan.opened_refund(now, sends_end_at) };
+    let (kind, token) = (AttemptKind::Send, new.token);
+    let lease = new.lease.filter(|_| !is_over);
+    let lease = lease.map(|lease| Lease { kind, token, claimed_at: now, ends_at: now + lease });
+    let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, lease };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
     Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked, None))

@@ -89,7 +89,7 @@ fn all_that_follows<'a>(
             DueChange::Replace(None) => writes.done.push(order.order_key),
             DueChange::Replace(Some(due)) => {
                 let (order_key, merchant) = (order.order_key, &change.order.merchant);
-                writes.due.push(NewDue { order_key, merchant, due, claim: None });
+                writes.due.push(NewDue { order_key, merchant, due, lease: None });
             }
         }
         if order.record != change.order {
@@ -130,7 +130,7 @@ impl LockedOrder {
 
     fn is_due_soon(&self, change: &Change) -> bool {
         match &change.due {
-            DueChange::Replace(Some(due)) => due.at <= self.now + WAKE_WITHIN,
+            DueChange::Replace(Some(due)) => due.first_at() <= self.now + WAKE_WITHIN,
             DueChange::Replace(None) | DueChange::Keep => false,
         }
     }

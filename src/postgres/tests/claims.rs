@@ -30,7 +30,7 @@ async fn a_new_payment_is_ours_and_due_when_its_lease_runs_out() {
         assert!(claim.sends_end <= Instant::now() + BUDGET && claim.sends_end >= before + BUDGET);
         assert_eq!(db.state().await, "submitting");
         let lease =
-            "SELECT round(extract(epoch FROM at - claimed_at))::bigint FROM due WHERE token IS NOT NULL";
+            "SELECT round(extract(epoch FROM lease_ends_at - claimed_at))::bigint FROM due WHERE token IS NOT NULL";
         assert_eq!(db.number(lease).await, 45);
         let budget = "SELECT round(extract(epoch FROM d.sends_end_at - c.claimed_at))::bigint
                       FROM due d, commands c WHERE d.sends_end_at = c.sends_end_at";

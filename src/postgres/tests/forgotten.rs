@@ -1,7 +1,7 @@
 //! Claims that the database does not know any more: it went back in time, and gave their keys to others, or to nobody.
 
 use super::*;
-use crate::flow::ports::{ClaimError, OperatorStore, Taken};
+use crate::flow::ports::{ClaimError, OperatorStore};
 
 /// As a restored backup from before the first claim: nothing is there, and the keys start again.
 async fn go_back(db: &Db) {
@@ -96,10 +96,7 @@ async fn what_follow_up_took_on_is_forgotten_as_well() {
             let first = db.claim(payment("1", "INV-1")).await;
             db.store.record(&first, &accepted("PENDING"), Duration::ZERO).await.unwrap();
             db.jump(120).await;
-            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-            let Taken::Attempt(claim) = db.store.take(&due, LEASE).await.unwrap() else {
-                panic!("nothing to inquire")
-            };
+            let claim = taken(&db.store).await;
             and_then(&db, invoice).await;
             writes_nothing(&db, &claim, &format!("{invoice:?}")).await;
         })
@@ -153,10 +150,7 @@ async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided()
         on_a_database(|db| async move {
             let claim = db.claim(payment("1", "INV-1")).await;
             db.store.give_back(&claim).await.unwrap();
-            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-            let Taken::Attempt(claim) = db.store.take(&due, LEASE).await.unwrap() else {
-                panic!("nothing to send")
-            };
+            let claim = taken(&db.store).await;
             and_then(&db, invoice).await;
             db.execute(
                 "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount)
@@ -206,10 +200,7 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
             let doubted =
                 "SELECT count(*) FROM commands WHERE id = '1' AND maybe_acted_at IS NOT NULL AND sends = 0";
             assert_eq!(db.number(doubted).await, 1, "{what}");
-            let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-            let Taken::Attempt(inquiry) = db.store.take(&due, LEASE).await.unwrap() else {
-                panic!("nothing to inquire: {what}")
-            };
+            let inquiry = taken(&db.store).await;
             assert_eq!(inquiry.kind, crate::domain::learned::AttemptKind::Inquiry, "{what}");
             let word = if kind == CommandKind::Payment { "SUCCESS" } else { "REFUNDED" };
             db.store.record(&inquiry, &reported(word, 50_000), Duration::ZERO).await.unwrap();

@@ -10,7 +10,7 @@ use crate::domain::{
     learned::{AttemptKind, DokuError},
     notification::Notification,
     order::{OrderState, Verdict},
-    plan::{Due, Next},
+    plan::{Due, LostAttempt},
     record::{Change, DueChange, OrderRecord, Progress},
 };
 use proptest::{
@@ -115,6 +115,14 @@ pub(super) fn learned(kind: AttemptKind, finding: &Index) -> Learned {
     }
 }
 
+/// An attempt under way.
+pub(super) struct Holding {
+    pub claim: usize,
+    pub ends_at: Time,
+    kind: AttemptKind,
+    claimed_at: Time,
+}
+
 /// A claim that was given away.
 struct Given {
     /// 0 for the payment, then the refunds.
@@ -126,7 +134,7 @@ pub(super) struct Model {
     pub now: Time,
     pub order: OrderRecord,
     /// With the claim that holds it.
-    pub due: Option<(Due, Option<usize>)>,
+    pub due: Option<(Due, Option<Holding>)>,
     pub events: Vec<OrderEvent>,
     /// By notifications.
     told: Vec<Notification>,
@@ -142,9 +150,10 @@ impl Model {
     /// A payment that was claimed just now.
     pub fn open(order: OrderRecord, lease: Duration, plan: Plan) -> Self {
         let now = order.payment.claimed_at;
-        let due = Due::send(now + lease, order.payment.sends_end_at);
+        let due = plan.open(&order.payment, 0, now);
         let claims = vec![Given { command: 0, recorded: false }];
-        let due = Some((due, Some(0)));
+        let holding = Holding { claim: 0, ends_at: now + lease, kind: AttemptKind::Send, claimed_at: now };
+        let due = Some((due, Some(holding)));
         Self { now, order, due, events: vec![], told: vec![], plan, lease, claims, refunds: 0, asked: 0 }
     }
 
@@ -157,8 +166,9 @@ impl Model {
         }
     }
 
-    fn give(&mut self, due: Due, command: usize) {
-        self.due = Some((due, Some(self.claims.len())));
+    fn give(&mut self, due: Due, kind: AttemptKind, command: usize) {
+        let (claim, claimed_at, ends_at) = (self.claims.len(), self.now, self.now + self.lease);
+        self.due = Some((due, Some(Holding { claim, ends_at, kind, claimed_at })));
         self.claims.push(Given { command, recorded: false });
     }
 
@@ -184,49 +194,49 @@ impl Model {
             sends: 0,
             last_send_at: None,
             maybe_acted_at: None,
-            inquired: false,
+            doubted_at: None,
+            inquired_at: None,
             failed_inquiries: 0,
             contradictions: 0,
         });
-        self.give(Due::send(self.now + self.lease, sends_end_at), self.refunds);
+        let due = self.plan.opened_refund(self.now, sends_end_at);
+        self.give(due, AttemptKind::Send, self.refunds);
     }
 
-    /// What follow-up would be told is due.
-    pub fn ripe(&self) -> Option<AttemptKind> {
-        let (due, _) = self.due.as_ref().filter(|(due, _)| due.at <= self.now)?;
-        let ended = due.sends_end_at.is_some_and(|end| end <= self.now);
-        Some(if ended { AttemptKind::Inquiry } else { due.kind })
-    }
-
-    /// The order, with an attempt made up for whose lease ran out.
-    fn found(&self) -> OrderRecord {
-        match &self.due {
-            Some((due, Some(_))) => self.order.clone().after_lost(due.kind, due.at).0,
-            Some((_, None)) | None => self.order.clone(),
+    /// What follow-up would take on.
+    pub fn ripe(&self) -> Option<Take> {
+        let (due, holding) = self.due.as_ref()?;
+        match holding {
+            Some(holding) => (holding.ends_at <= self.now).then_some(Take::Lost),
+            None if due.sends_at(self.now) && !due.asks_first(self.now) => {
+                Some(Take::Send { inquiry_held_back: false })
+            }
+            None => (due.inquiry.at <= self.now).then_some(Take::Inquiry),
         }
     }
 
-    pub fn take(&mut self, wanted: AttemptKind) {
-        let found = self.found();
-        let sends_end_at = found.open_command().map(|command| command.sends_end_at);
-        match self.plan.next(&found, self.now) {
-            Next::Abandon => self.apply(found.after_end_without_act(&self.plan, self.now)),
-            Next::Send if wanted == AttemptKind::Inquiry => {
-                self.order = found;
-                self.due = sends_end_at.map(|end| (Due::send(self.now, end), None));
-            }
-            Next::Send => {
-                self.order = found;
-                let at = self.now + self.lease;
-                self.give(Due { kind: AttemptKind::Send, at, sends_end_at }, self.asked_about());
-            }
-            Next::Inquire => self.give_inquiry(found),
+    /// The order, with an attempt made up for whose lease ran out; `None` where one is under way.
+    fn found(&self) -> Option<(OrderRecord, Due)> {
+        let (due, holding) = self.due.as_ref()?;
+        let Some(holding) = holding else { return Some((self.order.clone(), *due)) };
+        if holding.ends_at > self.now {
+            return None;
         }
+        let (kind, started_at, lease_ended_at) = (holding.kind, holding.claimed_at, holding.ends_at);
+        let lost = LostAttempt { kind, started_at, lease_ended_at, now: self.now };
+        let order = self.order.clone().after_lost(&lost).0;
+        let due = self.plan.after_lost(&order, &lost, due, 0.5);
+        Some((order, due))
     }
 
-    fn give_inquiry(&mut self, found: OrderRecord) {
-        self.order = found;
-        self.give(Due::inquiry(self.now + self.lease), self.asked_about());
+    pub fn take(&mut self, wanted: Take) {
+        let Some((order, due)) = self.found() else { return };
+        self.order = order;
+        match wanted {
+            Take::Lost => self.due = Some((due, None)),
+            Take::Send { .. } => self.give(due, AttemptKind::Send, self.asked_about()),
+            Take::Inquiry => self.give(due, AttemptKind::Inquiry, self.asked_about()),
+        }
     }
 
     /// Only a send's command matters: it is the open one.
@@ -235,15 +245,18 @@ impl Model {
     }
 
     pub fn inquire(&mut self) {
-        let found = self.found();
-        if self.ripe().is_some() && self.plan.next(&found, self.now) == Next::Inquire {
-            return self.give_inquiry(found);
+        match self.found().filter(|(_, due)| due.inquiry.at <= self.now) {
+            Some((order, due)) => {
+                self.order = order;
+                self.give(due, AttemptKind::Inquiry, self.asked_about());
+            }
+            None => self.claims.push(Given { command: 0, recorded: false }),
         }
-        self.claims.push(Given { command: 0, recorded: false });
     }
 
     fn holds(&self, claim: usize) -> bool {
-        self.due.as_ref().is_some_and(|(_, holder)| *holder == Some(claim))
+        let holding = self.due.as_ref().and_then(|(_, holding)| holding.as_ref());
+        holding.is_some_and(|holding| holding.claim == claim)
     }
 
     pub fn record(&mut self, claim: usize, learned: &Learned) {
@@ -258,7 +271,8 @@ impl Model {
             number if number == self.refunds => AttemptOf::Refund,
             _ => AttemptOf::EarlierRefund,
         };
-        let time = AttemptTime { started_at: self.now, now: self.now, claim_held, chance: 0.5 };
+        let send_at = self.due.as_ref().and_then(|(due, _)| due.send).map(|send| send.at);
+        let time = AttemptTime { started_at: self.now, now: self.now, claim_held, send_at, chance: 0.5 };
         let order = self.order.clone();
         let (change, _) = match learned {
             Learned::Send(learned) => order.after_send(of, learned, time, &self.plan),
@@ -268,11 +282,16 @@ impl Model {
     }
 
     pub fn give_back(&mut self, claim: usize) {
+        let now = self.now;
         if self.holds(claim)
-            && let Some((due, holder)) = &mut self.due
+            && let Some((due, holding)) = &mut self.due
+            && let Some(given) = holding.take()
         {
-            due.at = self.now;
-            *holder = None;
+            match (given.kind, &mut due.send) {
+                (AttemptKind::Send, Some(send)) => send.at = now,
+                (AttemptKind::Send, None) => {}
+                (AttemptKind::Inquiry, _) => due.inquiry.at = now,
+            }
         }
     }
 

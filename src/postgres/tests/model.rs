@@ -7,8 +7,8 @@ use super::{
     *,
 };
 use crate::{
-    domain::{learned::AttemptKind, order::Verdict},
-    flow::ports::{Decision, DueOrder, OperatorStore, Resolved, Taken},
+    domain::order::Verdict,
+    flow::ports::{Decision, OperatorStore, Resolved},
     postgres::orders,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -53,9 +53,9 @@ impl Real {
         }
     }
 
-    async fn take(&mut self, wanted: AttemptKind) {
-        let due = DueOrder { order_key: self.order_key, merchant: merchant(), kind: wanted };
-        if let Taken::Attempt(claim) = self.store.take(&due, LEASE).await.unwrap() {
+    async fn take(&mut self, wanted: Take) {
+        let due = DueOrder { order_key: self.order_key, merchant: merchant(), what: DueWhat::Lost };
+        if let Taken::Attempt(claim) = self.store.take(&due, wanted, LEASE).await.unwrap() {
             self.claims.push(*claim);
         }
     }
@@ -149,11 +149,11 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
 async fn compare(real: &Real, model: &Model) {
     let stored = real.stored().await;
     assert_eq!(stored.record, model.order);
-    let due = stored.due.as_ref().map(|due| (due.kind, due.at, due.token));
-    let expected = model
-        .due
-        .as_ref()
-        .map(|(due, holder)| (due.kind, due.at, holder.map(|claim: usize| real.claims[claim].token)));
+    let due = stored.due.as_ref().map(|row| (row.due, row.lease.map(|lease| (lease.token, lease.ends_at))));
+    let expected = model.due.as_ref().map(|(due, lease)| {
+        let lease = lease.as_ref();
+        (*due, lease.map(|lease| (real.claims[lease.claim].token, lease.ends_at)))
+    });
     assert_eq!(due, expected);
     assert!(due.is_some() || !stored.record.state.is_open(), "open, and nothing is due");
     let told = real.told().await;

@@ -19,7 +19,7 @@ async fn inquire_now(db: &Db) -> Claim {
 }
 
 async fn scheduled(db: &Db) -> String {
-    db.text("SELECT kind || ' ' || at || ' ' || coalesce(token::text, '') FROM due").await
+    db.text("SELECT inquire_at || ' ' || coalesce(send_at::text, '') || ' ' || coalesce(token::text, '') FROM due").await
 }
 
 fn decide(verdict: Verdict) -> Decision {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    flow::ports::{Outbox, RelaySeat, Taken},
+    flow::ports::{Outbox, RelaySeat},
     postgres::PostgresSeat,
 };
 
@@ -16,14 +16,14 @@ async fn work(store: &PostgresStore, db: &Db) {
     let claim = db_claim(store, refund("2", "INV-1")).await;
     store.record(&claim, &in_doubt(), Duration::ZERO).await.unwrap();
     db.jump(120).await;
-    let due = store.due(&filter()).await.unwrap().pop().unwrap();
-    let Taken::Attempt(claim) = store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
+    let claim = taken(store).await;
     store.record(&claim, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
     store.reconcile(&merchant(), &super::evidence::notification("INV-9", "SUCCESS", 1)).await.unwrap();
     let late = NewCommand { lease: None, ..payment("9", "INV-9") };
     let _deferred = store.claim(late).await.unwrap();
     store.tend_parked().await.unwrap();
-    store.next_due_in().await.unwrap();
+    store.tell_stops(uuid::Uuid::nil(), &[]).await.unwrap();
+    store.next_due_in(&filter()).await.unwrap();
     let _known = store.claim(payment("1", "INV-1")).await.unwrap();
     let _rejected = store.claim(payment("3", "INV-1")).await.unwrap();
 }

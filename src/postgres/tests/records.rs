@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    flow::ports::{ClaimError, StoreError, Taken},
+    flow::ports::{ClaimError, StoreError},
     postgres::{orders, whose::Whose},
 };
 use chrono::TimeDelta;
@@ -43,8 +43,8 @@ async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
             "SELECT c.outcome || e.type FROM commands c JOIN events e ON e.event_id = c.outcome_event";
         assert_eq!(db.text(settled).await, "acceptedpayment.accepted");
         assert_eq!(
-            db.text("SELECT kind FROM due WHERE token IS NULL AND at > jenius_now()").await,
-            "inquiry"
+            db.number("SELECT inquire_rank::bigint FROM due WHERE token IS NULL AND send_at IS NULL AND inquire_at > jenius_now()").await,
+            1
         );
     })
     .await;
@@ -88,7 +88,10 @@ async fn a_first_answer_that_finds_its_order_changed_is_recorded_by_what_it_find
         assert_eq!(db.types().await, ["jenius.payment.accepted.v1", "jenius.order.paid.v1"]);
         db.store.give_back(&claims[2]).await.unwrap();
         db.store.record(&claims[2], &not_acted(), Duration::ZERO).await.unwrap();
-        assert_eq!(db.number("SELECT count(*) FROM due WHERE order_key = 3 AND at <= jenius_now()").await, 1);
+        assert_eq!(
+            db.number("SELECT count(*) FROM due WHERE order_key = 3 AND send_at <= jenius_now()").await,
+            1
+        );
         db.jump(7).await;
         db.store.record(&claims[1], &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
         let settled = "SELECT count(*) FROM commands WHERE settled_at > clock_timestamp() + interval '6 s'";
@@ -115,11 +118,10 @@ async fn a_late_answer_counts_but_a_late_failure_schedules_nothing() {
     on_a_database(|db| async move {
         let first = db.claim(payment("1", "INV-1")).await;
         db.jump(50).await;
-        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-        let Taken::Attempt(second) = db.store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
-        let scheduled = db.text("SELECT at::text || token FROM due").await;
+        let second = taken(&db.store).await;
+        let scheduled = db.text("SELECT lease_ends_at::text || token FROM due").await;
         db.store.record(&first, &not_acted(), Duration::from_secs(50)).await.unwrap();
-        assert_eq!(db.text("SELECT at::text || token FROM due").await, scheduled);
+        assert_eq!(db.text("SELECT lease_ends_at::text || token FROM due").await, scheduled);
         assert_eq!(db.number("SELECT count(*) FROM commands WHERE maybe_acted_at IS NULL").await, 0);
         db.store.record(&second, &accepted("PENDING"), Duration::ZERO).await.unwrap();
         assert_eq!(db.state().await, "awaiting_payment");
@@ -134,8 +136,7 @@ async fn the_signed_answer_of_a_late_worker_settles_the_command() {
     on_a_database(|db| async move {
         let first = db.claim(payment("1", "INV-1")).await;
         db.jump(50).await;
-        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-        let Taken::Attempt(second) = db.store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
+        let second = taken(&db.store).await;
         db.store.record(&first, &accepted("PENDING"), Duration::from_secs(50)).await.unwrap();
         assert_eq!(db.state().await, "awaiting_payment");
         db.store.record(&second, &accepted("PENDING"), Duration::ZERO).await.unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::order::Verdict,
-    flow::ports::{Decision, OperatorStore, Resolved, Taken},
+    flow::ports::{Decision, OperatorStore, Resolved},
 };
 
 /// DOKU names another amount.
@@ -11,8 +11,7 @@ async fn in_review(db: &Db, invoice: &str) {
     let claim = db.claim(payment(invoice, invoice)).await;
     db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
     db.jump(61).await;
-    let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-    let Taken::Attempt(inquiry) = db.store.take(&due, LEASE).await.unwrap() else { panic!("not taken") };
+    let inquiry = taken(&db.store).await;
     db.store.record(&inquiry, &reported("SUCCESS", 60_000), Duration::ZERO).await.unwrap();
 }
 

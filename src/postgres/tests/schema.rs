@@ -62,10 +62,16 @@ const ILLEGAL: &[(&str, &str)] = &[
          SELECT order_key, now(), 'check_gave_up', 'paid', '', false FROM orders",
         "decisions_have_a_reason",
     ),
-    ("UPDATE due SET sends_end_at = NULL", "due_sends_end"),
-    ("UPDATE due SET kind = 'inquiry'", "due_sends_end"),
-    ("UPDATE due SET token = NULL", "due_token_with_claim"),
-    ("UPDATE due SET at = claimed_at", "due_lease_after_claim"),
+    ("UPDATE due SET sends_end_at = NULL", "due_send_is_whole"),
+    ("UPDATE due SET send_rank = 3", "due_send_is_ranked"),
+    ("UPDATE due SET inquire_rank = 5", "due_inquiry_is_ranked"),
+    ("UPDATE due SET attempt = 'question'", "due_attempt_is_known"),
+    ("UPDATE due SET token = NULL", "due_lease_is_whole"),
+    ("UPDATE due SET lease_ends_at = claimed_at", "due_lease_after_claim"),
+    (
+        "INSERT INTO send_stops VALUES (gen_random_uuid(), 'default', 'pause', now(), '', now())",
+        "send_stops_by_is_known",
+    ),
     (
         "INSERT INTO attempts VALUES (1, 1, 'send', now(), now(), NULL, 'maybe', NULL, gen_random_uuid())",
         "attempts_send_result_is_known",
@@ -159,9 +165,9 @@ async fn fill(db: &Db) {
              INSERT INTO orders (merchant, invoice_number, amount, state, state_since, payment, created_at)
              SELECT 'default', invoice_number, 1, 'submitting', now(), key, now() FROM commands
              RETURNING order_key, payment)
-         INSERT INTO due (order_key, merchant, kind, at, sends_end_at)
-         SELECT order_key, 'default', 'send', now() + (payment % 1000 - 20) * interval '1 minute',
-                now() + interval '1 day'
+         INSERT INTO due (order_key, merchant, inquire_rank, inquire_at, send_rank, send_at, sends_end_at)
+         SELECT order_key, 'default', 2, now() + interval '1 day 1 minute', 1,
+                now() + (payment % 1000 - 20) * interval '1 minute', now() + interval '1 day'
          FROM opened;
          INSERT INTO events (event_id, type, body, created_at)
          SELECT gen_random_uuid(), 'command.rejected', '{}', now() FROM generate_series(1, 20000);
@@ -173,7 +179,7 @@ async fn fill(db: &Db) {
 }
 
 async fn explain(db: &Db, sql: &str, arguments: &str) -> String {
-    let types = sql.contains("$6").then_some("(bigint, boolean, text[], text[], text[], text[])");
+    let types = sql.contains("$6").then_some("(text[], text[], text[], bigint[], bigint[], bigint)");
     let mut connection = db.pool.acquire().await.unwrap();
     execute(&mut connection, &format!("PREPARE hot{} AS {sql}", types.unwrap_or("(bigint, bigint[])")))
         .await
@@ -191,9 +197,9 @@ async fn explain(db: &Db, sql: &str, arguments: &str) -> String {
 async fn the_hot_reads_walk_an_index_and_touch_what_they_return() {
     on_a_database(|db| async move {
         fill(&db).await;
-        let accounts = "100, false, '{}', '{default}', '{BRN-1}', '{https://doku.example}'";
+        let accounts = "'{default}', '{BRN-1}', '{https://doku.example}', '{100}', '{100}', 100";
         let due = explain(&db, due::LIST, accounts).await;
-        assert!(due.contains("Index Scan using due_at on due"), "{due}");
+        assert!(due.contains("Index Scan using due_sends on due"), "{due}");
         assert!(!due.contains("Seq Scan on"), "{due}");
         let outbox = explain(&db, outbox::UNPUBLISHED, "100, '{}'").await;
         assert!(outbox.contains("Index Scan using outbox_pkey on outbox"), "{outbox}");

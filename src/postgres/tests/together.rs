@@ -112,7 +112,8 @@ async fn one_that_another_transaction_overtakes_costs_the_others_nothing() {
             o AS (
                 INSERT INTO orders (merchant, invoice_number, amount, state, state_since, payment, created_at)
                 SELECT 'default', 'INV-7', 1, 'submitting', now(), key, now() FROM c RETURNING order_key)
-            INSERT INTO due (order_key, merchant, kind, at) SELECT order_key, 'default', 'inquiry', now() FROM o";
+            INSERT INTO due (order_key, merchant, inquire_rank, inquire_at)
+            SELECT order_key, 'default', 1, now() FROM o";
         execute(&mut other, overtaking).await.unwrap();
         let claiming = (0..MANY).map(|n| db.store.claim(payment(&n.to_string(), &invoice(n))));
         let committing = async {
@@ -189,7 +190,7 @@ async fn no_table_is_read_as_a_whole() {
                 outbox.unpublished(1000, &[]).await.unwrap().iter().map(|event| event.sequence).collect();
             outbox.mark_published(&sequences).await.unwrap();
             db.store.due(&filter()).await.unwrap();
-            db.store.next_due_in().await.unwrap();
+            db.store.next_due_in(&filter()).await.unwrap();
             db.execute("SELECT pg_stat_force_next_flush()").await.unwrap();
             drop(outbox);
             touched.push(db.number("SELECT sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables").await);

@@ -48,8 +48,7 @@ async fn a_lost_attempt_has_no_end_and_an_unknown_order_no_view() {
     on_a_database(|db| async move {
         let _lost = db.claim(payment("1", "INV-1")).await;
         db.jump(46).await;
-        let due = db.store.due(&filter()).await.unwrap().pop().unwrap();
-        let _taken = db.store.take(&due, LEASE).await.unwrap();
+        let _taken = taken(&db.store).await;
         let attempts = view(&db, "INV-1").await.unwrap().attempts;
         assert_eq!((attempts[0].result.as_str(), attempts[0].finished_at), ("lost", None));
         assert_eq!(view(&db, "INV-2").await, None);

@@ -65,8 +65,8 @@ pub async fn drain(world: &World) -> (i64, Duration) {
 /// For whoever has to find out why.
 async fn still_open(world: &World) -> String {
     let rows: Vec<String> = sqlx::query_scalar(
-        "SELECT concat_ws(' | ', o.invoice_number, o.state, o.version, o.revision, 'due', d.kind, d.at - jenius_now(),
-                          d.token, d.stranded_at, 'sends', c.sends, c.last_send_at, c.maybe_acted_at, c.inquired,
+        "SELECT concat_ws(' | ', o.invoice_number, o.state, o.version, o.revision, 'due', d.send_at - jenius_now(), d.inquire_at - jenius_now(),
+                          d.token, d.stranded_at, 'sends', c.sends, c.last_send_at, c.maybe_acted_at, c.inquired_at,
                           'attempts', (SELECT string_agg(kind || ' ' || result || ' ' || coalesce(detail, ''), '; ')
                                        FROM attempts a WHERE a.command_key = c.key))
          FROM orders o LEFT JOIN due d USING (order_key) JOIN commands c ON c.key = coalesce(o.refund, o.payment)

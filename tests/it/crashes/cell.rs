@@ -187,7 +187,7 @@ impl Lane {
             return early;
         }
         self.jump(PAST_THE_END).await;
-        let sends = "SELECT count(*) FROM due WHERE kind = 'send'";
+        let sends = "SELECT count(*) FROM due WHERE send_at IS NOT NULL";
         let ended = async || (self.world.database.count(sends).await == 0).then_some(());
         eventually("the last send to be over", ended).await;
         self.jump(PAST_THE_GRACE).await;

@@ -1,5 +1,6 @@
 //! DOKU's name does not resolve. A request goes only to the host it was made for, so mending the configuration
-//! does not send it elsewhere: it is abandoned, since DOKU certainly did nothing, and upstream is told.
+//! does not send it elsewhere: it is abandoned, since DOKU did nothing by our records and cannot be asked, and
+//! upstream is told.
 
 use super::{scene, story};
 use crate::harness::{child::Service, eventually, payment, vitals};
@@ -30,7 +31,7 @@ pub async fn tell() -> story::Run {
     let tries: u64 = format!("{made:.0}").parse().unwrap();
     assert!(tries <= 4 * (4 + away.as_secs()), "{tries} tries in {away:?}");
     assert!(cpu < away.mul_f64(story::CPU_SHARE_MAX) + Duration::from_secs(1), "{cpu:?} in {away:?}");
-    // Nobody asks any more; a command that was taken only now has a budget of its own.
+    // Three inquiries fail, at a distance from each other; a command that was taken only now has a budget of its own.
     let mut ahead = Duration::ZERO;
     for invoice in &invoices {
         let abandoned = || {

@@ -1,0 +1,48 @@
+//! What breakers and the rate of the running processes keep from being sent: told by them, for whoever looks at an
+//! order from elsewhere.
+
+use super::{PostgresStore, requests::micros, tx::answered};
+use crate::{domain::ids::MerchantName, flow::ports::StoreError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Why one merchant's sends do not go in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldStop {
+    pub merchant: MerchantName,
+    /// `breaker` or `rate`.
+    pub by: &'static str,
+    /// It began so long ago.
+    pub ago: Duration,
+    /// For a person.
+    pub detail: &'static str,
+}
+
+impl PostgresStore {
+    /// Tells all that this process keeps from going now, in place of what it told before. What others told and
+    /// did not confirm for a minute is taken away.
+    pub async fn tell_stops(&self, process: Uuid, stops: &[ToldStop]) -> Result<(), StoreError> {
+        answered!(&self.inner.pool, |c| {
+            sqlx::query(
+            "WITH gone AS (
+                 DELETE FROM send_stops
+                 WHERE (process = $1 AND merchant <> ALL ($2)) OR told_at < jenius_now() - interval '1 minute')
+             INSERT INTO send_stops (process, merchant, stopped_by, since, detail, told_at)
+             SELECT $1, n.merchant, n.stopped_by, jenius_now() - n.ago * interval '1 microsecond', n.detail,
+                    jenius_now()
+             FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[])
+                  AS n (merchant, stopped_by, ago, detail)
+             ON CONFLICT (process, merchant) DO UPDATE
+             SET stopped_by = excluded.stopped_by, since = excluded.since, detail = excluded.detail,
+                 told_at = excluded.told_at",
+        )
+        .bind(process)
+        .bind(stops.iter().map(|stop| stop.merchant.as_str()).collect::<Vec<_>>())
+        .bind(stops.iter().map(|stop| stop.by).collect::<Vec<_>>())
+        .bind(stops.iter().map(|stop| micros(stop.ago)).collect::<Vec<_>>())
+        .bind(stops.iter().map(|stop| stop.detail).collect::<Vec<_>>())
+        .execute(c)
+        })?;
+        Ok(())
+    }
+}
