@@ -8,6 +8,7 @@ use crate::harness::{
     reports::Report,
     servers::Server,
 };
+use futures_util::{StreamExt, stream};
 use jenius_pay::app::Role;
 use lapin::{
     Connection, ConnectionProperties,
@@ -98,12 +99,18 @@ async fn set_up(server: &Server, prefix: &str, wanted: impl Fn(&str) -> bool) {
     let (_, section) = include_str!("../../deploy/RUNBOOK.md").split_once("## Broker users").unwrap();
     let commands =
         section.split("```").nth(1).unwrap().lines().filter_map(|l| l.strip_prefix("rabbitmqctl "));
-    for command in commands.filter(|command| wanted(command)) {
-        let command = command
-            .replace("deploy/rabbitmq/definitions.json", file.to_str().unwrap())
-            .replace("jenius", prefix);
+    let run = async |command: String| {
         let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         server.ctl(&words).await;
+    };
+    let ours = |command: &str| {
+        command.replace("deploy/rabbitmq/definitions.json", file.to_str().unwrap()).replace("jenius", prefix)
+    };
+    // Each is an Erlang of its own: a few at a time, and users before their permissions.
+    let (users, rights): (Vec<&str>, Vec<&str>) =
+        commands.filter(|command| wanted(command)).partition(|command| command.starts_with("add_user"));
+    for wave in [users, rights] {
+        stream::iter(wave).for_each_concurrent(4, |command| run(ours(command))).await;
     }
     std::fs::remove_file(&file).unwrap();
 }
