@@ -18,6 +18,7 @@ pub(super) enum Fault {
     OtherAmount,
     OtherInvoice,
     OtherStatus,
+    OtherRequest,
     Wrapped,
 }
 
@@ -145,6 +146,7 @@ pub(super) const FAULT_WORDS: &[FaultWord] = &[
     word("other_amount", Always, false, Fault::OtherAmount, "act; the answer names an amount that is 1 higher"),
     word("other_invoice", Always, false, Fault::OtherInvoice, "act; the answer names another invoice"),
     word("status", Always, false, Fault::OtherStatus, "act; the answer's status is :WORD (default BOGUS)"),
+    word("other_request", Always, false, Fault::OtherRequest, "act; the answer of an inquiry is about another request, :ID (default VA-1)"),
     word("wrapped", Always, false, Fault::Wrapped, r#"act; the answer inside {"message":["SUCCESS"],"response":...}"#),
     word("bare_409", IfPrefixed, false, json(409, r#"{"error":{"code":"idempotent_request","message":"Request-Id was used","type":"idempotent_error"}}"#, true), "409 idempotent_request, in place of the first answer"),
     word("duplicate_409", IfPrefixed, false, json(409, r#"{"error":{"code":"DUPLICATE_TRANSACTION","message":"Duplicate transaction","type":"invalid_request_error"}}"#, true), "409 DUPLICATE_TRANSACTION"),

@@ -14,6 +14,7 @@ use super::wire::Wire;
 pub(super) const REDIRECTED_PATH: &str = "/redirected";
 const RETRY_AFTER_DEFAULT_S: u64 = 1;
 const UNKNOWN_STATUS: &str = "BOGUS";
+const OTHER_REQUEST: &str = "VA-1";
 
 /// What the ledger says the client got: `None` where no whole answer leaves.
 pub(super) fn status_shown(play: &Play, answer: Option<&Answer>) -> Option<u16> {
@@ -26,6 +27,7 @@ pub(super) fn status_shown(play: &Play, answer: Option<&Answer>) -> Option<u16> 
         | Fault::OtherAmount
         | Fault::OtherInvoice
         | Fault::OtherStatus
+        | Fault::OtherRequest
         | Fault::Wrapped => answer.map(|answer| answer.status),
     }
 }
@@ -63,6 +65,10 @@ pub(super) fn perform(
             let word = play.text().unwrap_or(UNKNOWN_STATUS);
             let body = altered(&answer.body, "/internet_banking_payment/status", |_| word.into());
             spoiled(altered(&body, "/transaction/status", |_| word.into()), seal)
+        }
+        Fault::OtherRequest => {
+            let id = play.text().unwrap_or(OTHER_REQUEST);
+            spoiled(altered(&answer.body, "/transaction/original_request_id", |_| id.into()), seal)
         }
         Fault::Wrapped => {
             let text = String::from_utf8_lossy(&answer.body);
