@@ -8,11 +8,23 @@ use super::{
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::ops::{Range, RangeInclusive};
 
 const MASK: &str = "***";
 
 /// Anything shorter is found in ordinary words too, and tells nothing by itself.
 const CHARS_MIN: usize = 3;
+
+/// What is as long is masked within other words too.
+const LONG_CHARS: usize = 5;
+
+/// Whoever has these digits of a phone number has the number.
+const PHONE_END: usize = 7;
+
+/// Spaces, dashes, brackets between two digits of a number.
+const SEPARATORS_MAX: usize = 2;
+
+const PHONE_DIGITS: RangeInclusive<usize> = 9..=15;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -38,20 +50,18 @@ struct JeniusInfo<'a> {
     cash_tag: Option<&'a RawValue>,
 }
 
-/// `said` without the customer data of the request it answers, as it is written, in capital or in small letters.
+/// `said` without the customer data of the request it answers, whole or in parts, in whatever letters.
 pub fn mask(said: &str, request_body: &[u8]) -> String {
-    private(request_body).iter().fold(said.to_owned(), |said, private| without(&said, private))
+    Private::of(request_body).mask(said, |_| true)
 }
 
 /// The same for an error code. A code is a word of DOKU's own, so that a name which is an ordinary word
 /// ("Amount") spoils none: such a one is masked only where it is the whole code.
 pub fn mask_code(code: &str, request_body: &[u8]) -> String {
     let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    let spoils = |private: &String| {
-        is_word && private.chars().all(char::is_alphabetic) && code.to_lowercase() != private.to_lowercase()
-    };
-    let private = private(request_body).into_iter().filter(|private| !spoils(private));
-    private.fold(code.to_owned(), |code, private| without(&code, &private))
+    let is_whole = |part: &str| code.to_lowercase() == part.to_lowercase();
+    let masks = |part: &str| !is_word || !part.chars().all(char::is_alphabetic) || is_whole(part);
+    Private::of(request_body).mask(code, masks)
 }
 
 /// `said` without an account's keys.
@@ -60,17 +70,141 @@ pub fn without_keys(said: &str, keys: &Keys) -> String {
     all.fold(said.to_owned(), |said, key| without(&said, key.expose_secret()))
 }
 
-/// The customer's data in a request, the longest first: an e-mail address may hold the name.
-fn private(request_body: &[u8]) -> Vec<String> {
-    let body = std::str::from_utf8(request_body).ok();
-    let Some(request) = body.and_then(object::<Request<'_>>) else { return Vec::new() };
-    let customer = request.customer.map(|customer| [customer.email, customer.name, customer.phone]);
-    let cash_tag = request.jenius_info.and_then(|info| info.cash_tag);
-    let mut private: Vec<String> =
-        customer.into_iter().flatten().chain([cash_tag]).flatten().filter_map(text).collect();
-    private.retain(|private| private.chars().count() >= CHARS_MIN);
-    private.sort_by_key(|private| std::cmp::Reverse(private.len()));
-    private
+/// What is private in a request.
+#[derive(Default)]
+struct Private {
+    /// Values, words of them, and what of them identifies somebody by itself.
+    parts: Vec<String>,
+    /// The end of the phone number: what comes before it is written in many ways.
+    phone_end: Option<String>,
+    /// A refund's request has no customer, and DOKU knows the payment's.
+    is_without_customer: bool,
+}
+
+impl Private {
+    fn of(request_body: &[u8]) -> Self {
+        let body = std::str::from_utf8(request_body).ok();
+        let Some(request) = body.and_then(object::<Request<'_>>) else { return Self::default() };
+        let Some(customer) = request.customer else {
+            return Self { is_without_customer: true, ..Self::default() };
+        };
+        let [name, phone, email] =
+            [customer.name, customer.phone, customer.email].map(|raw| raw.and_then(text));
+        let tag = request.jenius_info.and_then(|info| info.cash_tag).and_then(text);
+        let local =
+            email.as_deref().and_then(|email| email.rsplit_once('@')).map(|(local, _)| local.to_owned());
+        let bare = tag.as_deref().map(|tag| tag.trim_matches(|c: char| !c.is_alphanumeric()).to_owned());
+        let words = [&name, &local].into_iter().flatten().flat_map(|text| words(text)).collect::<Vec<_>>();
+        let digits: String =
+            phone.iter().flat_map(|phone| phone.chars()).filter(char::is_ascii_digit).collect();
+        let phone_end = digits.len().checked_sub(PHONE_END).map(|at| digits[at..].to_owned());
+        let mut parts: Vec<String> =
+            [name, phone, email, tag, local, bare].into_iter().flatten().chain(words).collect();
+        parts.retain(|part| part.chars().count() >= CHARS_MIN);
+        Self { parts, phone_end, is_without_customer: false }
+    }
+
+    /// `masks` says of a part whether it is masked here.
+    fn mask(&self, said: &str, masks: impl Fn(&str) -> bool) -> String {
+        let folded = folded(said);
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for part in self.parts.iter().filter(|part| masks(part)) {
+            found.extend(places(&folded, part));
+        }
+        let is_private = |digits: &str| match &self.phone_end {
+            Some(end) => digits.contains(end.as_str()),
+            None => self.is_without_customer && is_like_a_phone(digits),
+        };
+        found.extend(numbers(said).into_iter().filter(|(_, digits)| is_private(digits)).map(|(at, _)| at));
+        if self.is_without_customer {
+            found.extend(addresses(said));
+        }
+        masked(said, found)
+    }
+}
+
+/// Words of three letters and more.
+fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphabetic())
+        .filter(|w| w.chars().count() >= CHARS_MIN)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Each character in small letters, with the place of what it was written as.
+fn folded(text: &str) -> Vec<(Range<usize>, char)> {
+    let small = |(at, c): (usize, char)| c.to_lowercase().map(move |small| (at..at + c.len_utf8(), small));
+    text.char_indices().flat_map(small).collect()
+}
+
+/// Where a part stands. A short one is found in ordinary words too, and counts only where it is a word by itself.
+fn places(said: &[(Range<usize>, char)], part: &str) -> Vec<Range<usize>> {
+    let part: Vec<char> = part.chars().flat_map(char::to_lowercase).collect();
+    let is_letter =
+        |at: Option<usize>| at.and_then(|at| said.get(at)).is_some_and(|(_, c)| c.is_alphanumeric());
+    let starts = 0..(said.len() + 1).saturating_sub(part.len());
+    starts
+        .filter(|start| said[*start..*start + part.len()].iter().map(|(_, c)| c).eq(&part))
+        .filter(|start| {
+            let alone = !is_letter(start.checked_sub(1)) && !is_letter(Some(start + part.len()));
+            alone || part.len() >= LONG_CHARS
+        })
+        .map(|start| said[start].0.start..said[start + part.len() - 1].0.end)
+        .collect()
+}
+
+/// Runs of digits with what may stand between them in a phone number, each with its digits alone.
+fn numbers(said: &str) -> Vec<(Range<usize>, String)> {
+    let mut all: Vec<(Range<usize>, String)> = Vec::new();
+    let mut between = usize::MAX;
+    for (at, c) in said.char_indices() {
+        if !c.is_ascii_digit() {
+            let separates = !c.is_alphanumeric();
+            between = if separates { between.saturating_add(1) } else { usize::MAX };
+            continue;
+        }
+        match all.last_mut().filter(|_| between <= SEPARATORS_MAX) {
+            Some((place, digits)) => {
+                place.end = at + 1;
+                digits.push(c);
+            }
+            None => all.push((at..at + 1, c.to_string())),
+        }
+        between = 0;
+    }
+    all
+}
+
+/// As mobile numbers are written in Indonesia.
+fn is_like_a_phone(digits: &str) -> bool {
+    (PHONE_DIGITS).contains(&digits.len()) && ["08", "62", "8"].iter().any(|start| digits.starts_with(start))
+}
+
+/// E-mail addresses and cash tags of whomever.
+fn addresses(said: &str) -> Vec<Range<usize>> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    for word in said.split_inclusive(char::is_whitespace) {
+        let end = at + word.trim_end().len();
+        if word.contains('@') || word.contains('$') {
+            all.push(at..end);
+        }
+        at += word.len();
+    }
+    all
+}
+
+fn masked(said: &str, mut found: Vec<Range<usize>>) -> String {
+    found.sort_by_key(|place| place.start);
+    let (mut text, mut at) = (String::with_capacity(said.len()), 0);
+    for place in found {
+        if place.start >= at && (place.start > at || at == 0) {
+            text.push_str(&said[at..place.start]);
+            text.push_str(MASK);
+        }
+        at = at.max(place.end);
+    }
+    text + &said[at..]
 }
 
 /// As it is written, and in capital or small letters: DOKU may write it either way.
@@ -93,6 +227,47 @@ mod tests {
         assert_eq!(mask(said, request), "*** <***>, ***: cash tag *** is unknown");
         assert_eq!(mask("ASTARI@DOKU.COM of astari", request), "*** of ***");
         assert_eq!(mask("amount is wrong", request), "amount is wrong");
+    }
+
+    #[test]
+    fn the_same_data_written_in_another_way_is_masked_too() {
+        let request = r#"{"customer":{"name":"Dewi Ayu Lestari-Käthe","email":"dewi.lestari@doku.com","phone":"081288910205"},
+                          "jenius_info":{"cash_tag":"$wita"}}"#;
+        for (said, expected) in [
+            ("phone 6281288910205 is wrong", "phone *** is wrong"),
+            ("phone +62 812-8891-0205 is wrong", "phone +*** is wrong"),
+            ("phone 0812 8891 0205.", "phone ***."),
+            ("phone (0812) 8891.0205", "phone (***"),
+            ("ends in 8910205", "ends in ***"),
+            ("0205 alone, or 1288910206", "0205 alone, or 1288910206"),
+            ("amount 50000 of INV-2026-000123456", "amount 50000 of INV-2026-000123456"),
+            ("Ms DEWI is blocked", "Ms *** is blocked"),
+            ("ayu, lestari; kÄTHE", "***, ***; ***"),
+            ("dewi_lestari and DewiLestari", "***_*** and Dewi***"),
+            ("layup and layuan", "layup and layuan"),
+            ("mail dewi.lestari at x", "mail *** at x"),
+            ("mail DEWI.LESTARI@DOKU.COM", "mail ***"),
+            ("tag wita, $WITA", "tag ***, ***"),
+            ("İ dewi ß", "İ *** ß"),
+            ("", ""),
+        ] {
+            assert_eq!(mask(said, request.as_bytes()), expected, "{said}");
+        }
+    }
+
+    /// A refund's request has no customer in it: what looks like a phone number or an address is masked.
+    #[test]
+    fn what_looks_private_in_an_answer_to_a_refund_is_masked() {
+        let refund = br#"{"order":{"invoice_number":"INV-1","amount":"50000","reason":"x"}}"#;
+        for (said, expected) in [
+            ("refund to +62 812-8891-0205 failed", "refund to +*** failed"),
+            ("refund to 081288910205 failed", "refund to *** failed"),
+            ("astari@doku.com has $admin ", "*** has *** "),
+            ("refund of 50000 for INV-20260102-17", "refund of 50000 for INV-20260102-17"),
+            ("already refunded", "already refunded"),
+        ] {
+            assert_eq!(mask(said, refund), expected, "{said}");
+        }
     }
 
     #[test]

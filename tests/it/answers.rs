@@ -95,7 +95,10 @@ async fn an_error_of_dokus_own_declines_with_its_code_and_message() {
         ("declined_list", "", "cash tag not found", 422),
     ] {
         let invoice = world.invoice();
-        world.publish(&commands::payment_with(&invoice, word)).await;
+        // Not by the cash tag, which would be masked in the message.
+        let invoices = [(invoice.clone(), word.to_owned())].into();
+        world.sandbox.set_faults(Faults { invoices, ..Faults::default() }).unwrap();
+        world.publish(&commands::payment(&invoice)).await;
         let event = world.event(&invoice, "payment.declined").await;
         let error = event.data("error");
         assert_eq!(error["http_status"], http_status, "{word}");

@@ -16,6 +16,9 @@ use tokio::{
 
 const PRIVATE: &str =
     "Astari ASTARI <astari@doku.com> 081288910205 $admin SK-canary-default-key sk-canary-default-key";
+/// The same, as somebody else may write it. None of it is one of the canaries as they are.
+const OTHERWISE: &str =
+    "Pak ASTARI, +62 812-8891-0205 (6281288910205, 0812 8891 0205, 812.8891.0205), astari, tag admin";
 const STAMP: &str = "2026-01-02T03:04:05Z";
 
 /// Status, body (with the invoice number for `INV`), whether it is signed.
@@ -31,6 +34,7 @@ fn answers() -> Vec<(u16, String, bool)> {
         (400, r#"{"error":{"code":"081288910205","message":"no"}}"#.to_owned(), false),
         (400, r#"{"error":{"code":"SK-canary-default-key","message":"no"}}"#.to_owned(), false),
         (400, r#"{"error":{"code":"Astari","message":"no"}}"#.to_owned(), true),
+        (400, format!(r#"{{"error":{{"code":"no","message":"{OTHERWISE}"}}}}"#), true),
         (422, format!(r#"{{"error_messages":["{PRIVATE}"],"{PRIVATE}":"{PRIVATE}"}}"#), false),
         (400, format!(r#"{{"message":["{PRIVATE}","x"]}}"#), true),
         (200, status(PRIVATE), true),
@@ -136,7 +140,7 @@ async fn nothing_that_doku_repeats_of_the_customer_or_our_keys_gets_out() {
     let all = async || {
         let sent = world.database.count(ASKED).await == i64::try_from(count).unwrap();
         let inquired = world.database.count(INQUIRED).await >= 3;
-        (sent && inquired && world.database.count(DECLINED).await == 7).then_some(())
+        (sent && inquired && world.database.count(DECLINED).await == 8).then_some(())
     };
     eventually_or(|| service.log(), all).await;
     for page in ["metrics", "readyz"] {
@@ -145,6 +149,13 @@ async fn nothing_that_doku_repeats_of_the_customer_or_our_keys_gets_out() {
     crate::harness::world::assert_no_canary("the log", &service.log());
     assert!(!service.log().contains("panicked"), "{}", service.log());
     assert_eq!(world.broker.depth("dead").await, 0);
+    let log = service.log();
+    for form in ["812-8891-0205", "6281288910205", "0812 8891 0205", "812.8891.0205", "tag admin"] {
+        assert!(!log.contains(form), "{form} in the log");
+        assert!(world.events(|event| event.body.to_string().contains(form)).is_empty(), "{form} in an event");
+        let attempt = world.database.find("attempts", "detail", "text", &[form]).await;
+        assert!(attempt.is_none(), "{attempt:?}");
+    }
     drop(service);
     world.end().await;
     serving.abort();
