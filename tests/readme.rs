@@ -61,7 +61,7 @@ fn states() -> String {
 }
 
 /// What fails, what follows, and the story among the tests that proves it.
-const FAILURES: [(&str, &str, &str); 22] = [
+const FAILURES: [(&str, &str, &str); 23] = [
     (
         "DOKU acts, and its answer is lost",
         "sent again under the same Request-Id; DOKU's replay settles it; one charge",
@@ -117,6 +117,11 @@ const FAILURES: [(&str, &str, &str); 22] = [
         "DOKU names another amount",
         "`order.review`: a person decides",
         "an_answer_that_persists_in_another_amount_is_for_review",
+    ),
+    (
+        "DOKU reports another request for the same invoice",
+        "it decides nothing; where money moved by it, `order.review`",
+        "while_the_customer_may_still_pay_only_money_elsewhere_asks_for_a_person",
     ),
     (
         "a notification is forged",

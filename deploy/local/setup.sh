@@ -89,14 +89,13 @@ sweep() {
 compose() { docker compose --project-name "$COMPOSE" --file "$HERE/compose.yaml" "$@"; }
 
 finish() {
-  local code=$? ports
+  local code=$?
   trap '' INT TERM HUP
   trap - EXIT
   set +e
   stop_jobs 2> /dev/null
-  for ports in "$SCRATCH"/*.ports "$SCRATCH"/*/*.ports; do
-    [[ ! -f $ports ]] || "$SERVERS" stop "$(basename "$ports" .ports)" "$(dirname "$ports")" &
-  done
+  [[ ! -f $SCRATCH/rabbitmq.ports ]] || "$SERVERS" stop rabbitmq "$SCRATCH" &
+  [[ ! -f $SCRATCH/postgres.ports ]] || "$SERVERS" stop postgres "$SCRATCH" &
   wait
   [[ -z $COMPOSE ]] || compose down --volumes --timeout 5 > /dev/null 2>&1
   sweep

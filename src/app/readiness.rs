@@ -32,6 +32,8 @@ pub struct Seen {
     database: Mutex<String>,
     pub relay_active: watch::Sender<bool>,
     pub stranded: AtomicU64,
+    /// Which gauges could not be counted, and why; empty where all were.
+    uncounted: Mutex<String>,
     gate: OnceLock<Arc<Gate>>,
 }
 
@@ -44,6 +46,7 @@ impl Seen {
             database: Mutex::new("not reached yet".to_owned()),
             relay_active: watch::Sender::new(false),
             stranded: AtomicU64::new(0),
+            uncounted: Mutex::default(),
             gate: OnceLock::new(),
         }
     }
@@ -67,6 +70,11 @@ impl Seen {
         });
     }
 
+    /// What could not be counted for the gauges just now.
+    pub fn uncounted(&self, faults: String) {
+        *self.uncounted.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
     /// Ends once the database can be worked with.
     pub fn database_ready(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut state = self.store_state.subscribe();
@@ -81,7 +89,16 @@ impl Seen {
         if !fault.is_empty() {
             return Health::bad(fault);
         }
-        self.held.fault().map_or_else(|| Health::ok("up and migrated"), Health::bad)
+        self.held.fault().map_or_else(|| Health::ok(self.counted()), Health::bad)
+    }
+
+    /// Gauges ask nobody's money: they make no process unready.
+    fn counted(&self) -> String {
+        let faults = self.uncounted.lock().unwrap_or_else(PoisonError::into_inner);
+        if faults.is_empty() {
+            return "up and migrated".to_owned();
+        }
+        format!("up and migrated, but its gauges are old: {faults}")
     }
 
     /// Whether an operator paused anybody's sends.

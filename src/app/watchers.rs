@@ -12,12 +12,12 @@ use crate::{
         ports::{Account, StoreError},
         store_state::StoreState,
     },
-    metric,
-    metric::Blocked,
+    metric::{self, Blocked, Figures},
     postgres::{self, Gauges, PgPool, PostgresStore, Reviews, ToldStop},
     rabbit::Consume,
 };
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -123,29 +123,72 @@ fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ToldStop> {
     Some(ToldStop { merchant: merchant.clone(), by, ago, detail })
 }
 
-/// Keeps the gauges that are counted in the database. Runs for ever.
+/// Keeps the gauges that are counted in the database, and says which could not be. Runs for ever.
 pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: Arc<Gate>, seen: Arc<Seen>) {
     let mut balanced: Option<Instant> = None;
+    let mut faults = BTreeMap::new();
+    Figures::ALL.into_iter().for_each(|figures| metric::figures_counted(figures, super::now_here()));
     loop {
         let started = Instant::now();
+        let was_well = faults.is_empty();
         if balanced.is_none_or(|at| at.elapsed() >= BALANCE_EVERY) {
             balanced = Some(Instant::now());
-            if let Ok(Some(balance)) = store.balance().await {
-                metric::balance(balance);
-            }
+            let balance = store.balance().await.and_then(|balance| {
+                balance.ok_or_else(|| StoreError::Refused("there is more than one look passes".to_owned()))
+            });
+            counted(Figures::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
         }
-        // While the database is away there is nothing to look for, and `watch_database` says so.
-        let _ = store.look_for_stranded(&accounts).await;
-        if let Ok(gauges) = store.gauges().await {
+        if let Some(gauges) = counted(Figures::Open, count_open(&store, &accounts).await, &mut faults) {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             publish(&gauges, &accounts);
             publish_due_sends(&gauges, &accounts, &gate);
         }
-        if let Ok(reviews) = store.reviews().await {
+        if let Some(reviews) = counted(Figures::Reviews, store.reviews().await, &mut faults) {
             publish_reviews(&reviews, &accounts);
         }
+        if let Some(unmatched) = counted(Figures::Reports, store.never_matched().await, &mut faults) {
+            publish_reports(&unmatched, &accounts);
+        }
+        let told = told(&faults);
+        match (was_well, faults.is_empty()) {
+            (true, false) => tracing::warn!(
+                faults = told,
+                "gauges of the database cannot be counted, and keep what they said"
+            ),
+            (false, true) => tracing::info!("gauges of the database are counted again"),
+            (true, true) | (false, false) => {}
+        }
+        seen.uncounted(told);
         sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
     }
+}
+
+async fn count_open(store: &PostgresStore, accounts: &[Account]) -> Result<Gauges, StoreError> {
+    store.look_for_stranded(accounts).await?;
+    store.gauges().await
+}
+
+/// What was counted, or a fault more.
+fn counted<T>(
+    figures: Figures,
+    answer: Result<T, StoreError>,
+    faults: &mut BTreeMap<&'static str, String>,
+) -> Option<T> {
+    match answer {
+        Ok(answer) => {
+            faults.remove(figures.name());
+            metric::figures_counted(figures, super::now_here());
+            Some(answer)
+        }
+        Err(StoreError::Away(why) | StoreError::Refused(why)) => {
+            faults.insert(figures.name(), why);
+            None
+        }
+    }
+}
+
+fn told(faults: &BTreeMap<&'static str, String>) -> String {
+    faults.iter().map(|(figures, why)| format!("{figures}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Consumers take what the store allows.
@@ -220,6 +263,14 @@ fn publish_reviews(reviews: &[Reviews], accounts: &[Account]) {
         let (orders, rupiah, oldest) = found.map_or((0, 0, 0.0), |r| (r.count, r.rupiah, r.oldest_seconds));
         let oldest = Duration::from_secs_f64(oldest);
         metric::open_orders(merchant.as_str(), state, count(orders), count(rupiah), oldest);
+    }
+}
+
+/// Whose requests no report ever named, where reports named others.
+fn publish_reports(unmatched: &[(MerchantName, i64)], accounts: &[Account]) {
+    for Account { merchant, .. } in accounts {
+        let others = unmatched.iter().find(|(name, _)| name == merchant).map_or(0, |(_, others)| *others);
+        metric::reports_never_matched(merchant.as_str(), count(others));
     }
 }
 

@@ -35,8 +35,9 @@ impl Filled<'_> {
         let orders = "state_since, version, announced_paid, evidence, state";
         let values = "now() - interval '30 days', 2, true, 'notification', 'paid'";
         let more = format!(
-            "{} {} INSERT INTO notifications (merchant, invoice_number, order_key, request_id, status, amount, applied)
-             SELECT 'default', {invoice}, k, 'N-' || k, 'SUCCESS', '50000', true FROM {{range}};",
+            "{} {} INSERT INTO notifications (merchant, invoice_number, order_key, request_id, status, amount, applied,
+                                               said)
+             SELECT 'default', {invoice}, k, 'N-' || k, 'SUCCESS', '50000', true, E'SUCCESS\\n50000\\n' FROM {{range}};",
             self.published(1, "payment.accepted"),
             self.published(2, "order.paid"),
             invoice = self.invoice(),

@@ -55,7 +55,9 @@ pub fn show(view: &OrderView, terminal: bool) -> String {
         facts.push(format!("blocked  {}", blocked_word(blocked)));
     }
     if order.pruned {
-        facts.push("pruned   request, attempts and notifications are gone, events are kept".to_owned());
+        facts.push(
+            "pruned   request, attempts and repeated notifications are gone, events are kept".to_owned(),
+        );
     }
     let mut table = table(terminal, ["time (UTC)", "what", "how it went"]);
     for step in steps(view) {
@@ -146,7 +148,10 @@ fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
 fn notification_step(notification: &NotificationView) -> Step {
     let status = notification.status.as_deref().map_or("no status".to_owned(), clean);
     let reason = notification.reason.as_deref().map(clean).unwrap_or_default();
-    let detail = if notification.applied { status } else { format!("{status}, not applied: {reason}") };
+    let mut detail = if notification.applied { status } else { format!("{status}, not applied: {reason}") };
+    if let Some(about) = notification.about.as_deref().filter(|_| reason == "other_request") {
+        detail.push_str(&format!(", {}", clean(about)));
+    }
     Step { at: notification.received_at, what: "notification".to_owned(), detail }
 }
 

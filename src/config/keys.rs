@@ -104,6 +104,12 @@ const KEYS: &[Key] = &[
     Key::new("doku.notification_path", Text, Some("/payments/notifications"), "as the outside sees it"),
     Key::new("doku.previous_notification_paths", Texts, Some(""), "still accepted"),
     Key::new("doku.trust_response", Flag, Some("false"), "a synchronous Success is a confirmed payment"),
+    Key::new(
+        "doku.match_request_id",
+        Flag,
+        Some("true"),
+        "a report that names another request decides nothing",
+    ),
     Key::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
     Key::new(
         "doku.requests_per_second",

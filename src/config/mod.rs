@@ -142,6 +142,8 @@ pub struct Doku {
     pub notification_path: String,
     pub previous_notification_paths: Vec<String>,
     pub trust_response: bool,
+    /// A report that names another request than the order's own is not about it.
+    pub match_request_id: bool,
     pub response_signature: ResponseSignature,
     /// Per merchant; 0: no limit.
     pub requests_per_second: u32,

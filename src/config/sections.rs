@@ -99,7 +99,8 @@ impl Config {
 }
 
 fn plan(retry: &RetryPolicy, check: &CheckPlan, doku: &Doku) -> Plan {
-    Plan { retry: retry.clone(), check: check.clone(), trust_response: doku.trust_response }
+    let Doku { trust_response, match_request_id, .. } = *doku;
+    Plan { retry: retry.clone(), check: check.clone(), trust_response, match_request_id }
 }
 
 fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
@@ -169,6 +170,7 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
     let notification_path = r.get("doku.notification_path", parse::path);
     let previous_notification_paths = r.list("doku.previous_notification_paths", PATHS_MAX, parse::path);
     let trust_response = r.get("doku.trust_response", parse::flag);
+    let match_request_id = r.get("doku.match_request_id", parse::flag);
     let response_signature = r.get("doku.response_signature", parse::response_signature);
     let requests_per_second = r.get("doku.requests_per_second", whole(0..=100_000));
     let concurrency = r.get("doku.concurrency", whole(1..=10_000));
@@ -180,6 +182,7 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
         notification_path: notification_path?,
         previous_notification_paths: previous_notification_paths?,
         trust_response: trust_response?,
+        match_request_id: match_request_id?,
         response_signature: response_signature?,
         requests_per_second: requests_per_second?,
         concurrency: concurrency?,

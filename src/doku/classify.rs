@@ -64,7 +64,7 @@ fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) ->
         }
         (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", Health::Unwell),
     }
-    let Said { invoice_number: Some(invoice), amount: Some(amount), status: Some(status) } = said else {
+    let Said { invoice_number: Some(invoice), amount: Some(amount), status: Some(status), .. } = said else {
         return in_doubt("HTTP 200 without invoice number, amount or status", Health::Unwell);
     };
     if invoice != request.invoice_number.as_str() {
@@ -181,9 +181,9 @@ fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
         Said { invoice_number: Some(named), .. } if named != invoice.as_str() => {
             failed("DOKU answered for another invoice number".to_owned())
         }
-        Said { invoice_number: Some(_), amount: Some(amount), status: Some(word) } => {
+        Said { invoice_number: Some(_), amount: Some(amount), status: Some(word), request } => {
             let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(&amount));
-            InquiryFinding::Reported(Report { status, word, amount })
+            InquiryFinding::Reported(Report { status, word, amount, request })
         }
         _ if names_not_found(answer) => not_found(invoice, answer),
         _ => failed("HTTP 200 without invoice number, amount or status".to_owned()),

@@ -81,7 +81,8 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
         return Err(Incomplete);
     }
     let amount = said.amount.map(|written| kept(&written));
-    Ok(Notification { request_id: request_id.to_owned(), invoice_number, status: said.status, amount })
+    let (status, request) = (said.status, said.request);
+    Ok(Notification { request_id: request_id.to_owned(), invoice_number, status, amount, request })
 }
 
 /// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; another number as written, and

@@ -10,6 +10,9 @@ const TEXT_CHARS_MAX: usize = 512;
 /// DOKU's status words are short.
 const WORD_BYTES_MAX: usize = 32;
 
+/// DOKU's limit for a Request-Id.
+const REQUEST_CHARS_MAX: usize = 128;
+
 /// In place of a status that is none; nobody knows it, so nothing is final by it.
 const NO_WORD: &str = "NO_STATUS_WORD";
 
@@ -29,6 +32,8 @@ pub struct Said {
     /// Its digits as they were written.
     pub amount: Option<String>,
     pub status: Option<String>,
+    /// The request that a report is about.
+    pub request: Option<String>,
 }
 
 /// What kind of error body came.
@@ -80,6 +85,8 @@ struct Order<'a> {
 struct Status<'a> {
     #[serde(borrow)]
     status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    original_request_id: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -101,11 +108,21 @@ pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
     };
     let status: Option<Status<'_>> = holder.and_then(|raw| object(raw.get()));
     let not_empty = |text: &String| !text.is_empty();
+    let request = status.as_ref().and_then(|s| s.original_request_id).and_then(text).filter(not_empty);
     Some(Said {
         invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
         amount: amount.and_then(text).filter(not_empty),
         status: status.and_then(|s| s.status).and_then(text).filter(not_empty).map(word),
+        request: request.map(|request| bounded_request(&request)),
     })
+}
+
+/// A longer one is cut, and marked: DOKU's own limit is 128, so that it is none of ours.
+fn bounded_request(request: &str) -> String {
+    if request.chars().count() <= REQUEST_CHARS_MAX {
+        return bounded(request);
+    }
+    bounded(request).chars().take(REQUEST_CHARS_MAX).chain(['…']).collect()
 }
 
 /// A status as it may be shown: what is no word of letters may repeat something of the customer's.
@@ -195,13 +212,15 @@ mod tests {
             ("\"\"", None),
             ("\"many\"", other),
             ("39000.5", other),
-            ("3.9e4", other),
+            ("3.95e1", other),
             ("39000.0000000000000000000000001", other),
             (endless_zeros.as_str(), other),
             ("-39000", other),
             ("39000", whole),
             ("\"39000\"", whole),
             ("39000.00", whole),
+            ("3.9e4", whole),
+            ("\"3.9E+4\"", whole),
             (" 39000 ", whole),
         ] {
             assert_eq!(amount(json), expected, "{json}");
@@ -213,7 +232,7 @@ mod tests {
         for body in ["", "[]", "null", "\"x\"", "<html>", "{", r#"{"order":{},"order":{}}"#] {
             assert_eq!(read_said(body.as_bytes(), StatusIn::Answer), None, "{body}");
         }
-        let nothing = Some(Said { invoice_number: None, amount: None, status: None });
+        let nothing = Some(Said { invoice_number: None, amount: None, status: None, request: None });
         for body in
             ["{}", r#"{"order":["I","1"]}"#, r#"{"order":"I","internet_banking_payment":{"status":[]}}"#]
         {
@@ -279,6 +298,25 @@ mod tests {
             let body = format!(r#"{{"transaction":{{"status":"{status}"}}}}"#);
             let status = read_said(body.as_bytes(), StatusIn::Report).unwrap().status;
             assert_eq!(status.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_report_says_which_request_it_is_about() {
+        let long = "x".repeat(REQUEST_CHARS_MAX + 1);
+        let cut = format!("{}…", "x".repeat(REQUEST_CHARS_MAX));
+        for (json, expected) in [
+            ("\"VA-1\"", Some("VA-1")),
+            ("17", Some("17")),
+            ("\"a\\nb\"", Some("a\u{FFFD}b")),
+            (&format!("{long:?}"), Some(cut.as_str())),
+            ("\"\"", None),
+            ("null", None),
+            ("[\"VA-1\"]", None),
+        ] {
+            let body = format!(r#"{{"transaction":{{"status":"SUCCESS","original_request_id":{json}}}}}"#);
+            let said = read_said(body.as_bytes(), StatusIn::Report).unwrap();
+            assert_eq!(said.request.as_deref(), expected, "{json}");
         }
     }
 

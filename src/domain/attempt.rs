@@ -16,7 +16,7 @@ use super::{
     order::OrderState,
     plan::{Due, InquiryRank, LostAttempt, Plan},
     reconcile::Evidence,
-    record::{Brought, Change, DueChange, OrderRecord, Progress},
+    record::{Brought, Change, DueChange, OrderRecord, Progress, RequestOf},
 };
 use std::time::Duration;
 
@@ -168,6 +168,17 @@ impl OrderRecord {
         plan: &Plan,
     ) -> (Change, AttemptMade) {
         let (change, class, result, detail) = match &learned.finding {
+            InquiryFinding::Reported(report) if self.request_of(report, plan) == Some(RequestOf::Another) => {
+                let before = self.state;
+                let change = Change::none(self).with_report(report, EvidenceSource::Check, plan, time.now);
+                let change = if change.order.state == before {
+                    change.inquiry_failed(learned.retry_after, time, plan)
+                } else {
+                    change
+                };
+                let why = format!("about another request, which it calls {}", report.word);
+                (change, AttemptClass::Failed, "inquiry_failed".to_owned(), Some(why))
+            }
             InquiryFinding::Reported(report) => {
                 let before = self.state;
                 let change = Change::none(self).with_report(report, EvidenceSource::Check, plan, time.now);

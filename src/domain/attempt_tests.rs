@@ -36,6 +36,7 @@ pub(super) fn plan() -> Plan {
             afterwards: vec![Duration::from_secs(3600)],
         },
         trust_response: false,
+        match_request_id: true,
     }
 }
 
@@ -77,6 +78,7 @@ pub(super) fn order(kind: CommandKind) -> OrderRecord {
         checks_made: 0,
         payment: progress(CommandKind::Payment, "p"),
         refund,
+        earlier_refunds: vec![],
     }
 }
 
@@ -186,6 +188,7 @@ impl Played {
                 status,
                 word: word.to_owned(),
                 amount: ReportedAmount::read("50000"),
+                request: None,
             })
         };
         let finding = match (answers, kind, self.acted) {
@@ -372,6 +375,7 @@ fn a_refund_made_in_the_back_office_names_no_command_of_ours() {
             status: ReportedStatus::Refunded,
             word: "REFUNDED".to_owned(),
             amount: ReportedAmount::read("50000"),
+            request: None,
         };
         let change = paid.after_notification(&report, &plan(), seconds(1));
         (change.events[0].event_type, change.events[0].command.is_some())

@@ -40,6 +40,7 @@ fn pending() -> InquiryFinding {
         status: ReportedStatus::NotFinal,
         word: "PENDING".to_owned(),
         amount: ReportedAmount::read("50000"),
+        request: None,
     })
 }
 

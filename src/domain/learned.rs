@@ -80,6 +80,8 @@ pub struct Report {
     /// DOKU's own word, as it was written.
     pub word: String,
     pub amount: ReportedAmount,
+    /// The request that it is about, where it says so.
+    pub request: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +103,17 @@ impl ReportedStatus {
             "EXPIRED" => Self::Expired,
             "REFUND" | "REFUNDED" => Self::Refunded,
             _ => Self::NotFinal,
+        }
+    }
+
+    /// One word for all that mean the same; `None` where a word means nothing that is final.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Success => Some("SUCCESS"),
+            Self::Failed => Some("FAILED"),
+            Self::Expired => Some("EXPIRED"),
+            Self::Refunded => Some("REFUNDED"),
+            Self::NotFinal => None,
         }
     }
 }

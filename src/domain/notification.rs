@@ -4,9 +4,9 @@
 use super::{
     Time,
     learned::{Report, ReportedStatus},
-    money::ReportedAmount,
+    money::{self, ReportedAmount},
     plan::Plan,
-    record::{Change, OrderRecord},
+    record::{Change, OTHER_REQUEST, OrderRecord, RequestOf},
 };
 
 /// The headers that are signed, and the signature.
@@ -66,11 +66,15 @@ pub struct Notification {
     pub status: Option<String>,
     /// Digits where it is an amount an order can have; else a text that never reads as one.
     pub amount: Option<String>,
+    /// The request that it is about, where it says so.
+    pub request: Option<String>,
 }
 
 /// Why a notification changed nothing, or could not be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotApplied {
+    /// It is about another request for the invoice: the account's other channels have theirs.
+    OtherRequest,
     /// The order was told the same before, by whatever Request-Id.
     Duplicate,
     /// The order is where it says, or evidence that counts more has moved it on.
@@ -85,6 +89,7 @@ impl NotApplied {
     /// `notifications[].reason` of `orders show`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::OtherRequest => OTHER_REQUEST,
             Self::Duplicate => "duplicate",
             Self::NoChange => "no_change",
             Self::AmountMismatch => "amount_mismatch",
@@ -97,7 +102,19 @@ impl Notification {
     /// `None` where the status or the amount is missing.
     pub fn report(&self) -> Option<Report> {
         let (word, amount) = (self.status.clone()?, self.amount.as_deref()?);
-        Some(Report { status: ReportedStatus::read(&word), word, amount: ReportedAmount::read(amount) })
+        let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(amount));
+        Some(Report { status, word, amount, request: self.request.clone() })
+    }
+
+    /// Two reports of an order that have this in common say the same, however each is written: about the same request,
+    /// the same status, the same amount.
+    pub fn said(&self) -> String {
+        let status = self.status.as_deref().map(|word| {
+            ReportedStatus::read(word).name().map_or_else(|| word.to_ascii_uppercase(), str::to_owned)
+        });
+        let amount = self.amount.as_deref().map(money::by_value);
+        let parts = [status.as_deref(), amount.as_deref(), self.request.as_deref()];
+        parts.map(Option::unwrap_or_default).join("\n")
     }
 }
 
@@ -114,8 +131,15 @@ impl OrderRecord {
         let Some(report) = notification.report() else {
             return (Change::none(self), Some(NotApplied::Incomplete));
         };
-        if told_before {
-            return (Change::none(self), Some(NotApplied::Duplicate));
+        let is_anothers = self.request_of(&report, plan) == Some(RequestOf::Another);
+        match (is_anothers, told_before) {
+            (true, true) => return (Change::none(self), Some(NotApplied::OtherRequest)),
+            (false, true) => return (Change::none(self), Some(NotApplied::Duplicate)),
+            (true, false) => {
+                let change = self.after_notification(&report, plan, now);
+                return (change, Some(NotApplied::OtherRequest));
+            }
+            (false, false) => {}
         }
         let (before, amount) = (self.state, self.amount);
         let change = self.after_notification(&report, plan, now);
@@ -153,6 +177,7 @@ mod tests {
             invoice_number: "INV-1".to_owned(),
             status: status.map(str::to_owned),
             amount: amount.map(str::to_owned),
+            request: None,
         };
         assert!(notification(Some("SUCCESS"), Some("50000")).report().is_some());
         assert!(notification(Some("SUCCESS"), None).report().is_none());
@@ -161,8 +186,34 @@ mod tests {
 
     #[test]
     fn why_a_notification_changed_nothing_is_told_by_these_words() {
-        use NotApplied::{AmountMismatch, Duplicate, Incomplete, NoChange};
-        let told = [Duplicate, NoChange, AmountMismatch, Incomplete].map(NotApplied::name);
-        assert_eq!(told, ["duplicate", "no_change", "amount_mismatch", "incomplete"]);
+        use NotApplied::{AmountMismatch, Duplicate, Incomplete, NoChange, OtherRequest};
+        let told = [Duplicate, NoChange, AmountMismatch, Incomplete, OtherRequest].map(NotApplied::name);
+        assert_eq!(told, ["duplicate", "no_change", "amount_mismatch", "incomplete", "other_request"]);
+    }
+
+    #[test]
+    fn two_reports_say_the_same_however_they_are_written() {
+        let said = |status: &str, amount: &str, request: Option<&str>| {
+            let notification = Notification {
+                request_id: "R-1".to_owned(),
+                invoice_number: "INV-1".to_owned(),
+                status: Some(status.to_owned()),
+                amount: Some(amount.to_owned()),
+                request: request.map(str::to_owned),
+            };
+            notification.said()
+        };
+        let success = said("SUCCESS", "50000", None);
+        assert_eq!(said("success", "5E+4", None), success);
+        assert_eq!(said("REFUND", "50000.010", None), said("refunded", "5000001e-2", None));
+        for other in [
+            said("SUCCESS", "50000", Some("INV-1")),
+            said("SUCCESS", "50001", None),
+            said("FAILED", "50000", None),
+            said("PENDING", "50000", None),
+            said("TIMEOUT", "50000", None),
+        ] {
+            assert_ne!(other, success);
+        }
     }
 }

@@ -39,11 +39,18 @@ pub enum ReviewCause {
     CheckGaveUp,
     /// Evidence named another amount than the order's. Only an operator decides.
     AmountMismatch,
+    /// DOKU says that another request for the invoice was paid or refunded. Later evidence about our own decides too.
+    OtherRequest,
 }
 
 impl ReviewCause {
-    pub const ALL: [Self; 4] =
-        [Self::PaymentUnresolved, Self::RefundUnresolved, Self::CheckGaveUp, Self::AmountMismatch];
+    pub const ALL: [Self; 5] = [
+        Self::PaymentUnresolved,
+        Self::RefundUnresolved,
+        Self::CheckGaveUp,
+        Self::AmountMismatch,
+        Self::OtherRequest,
+    ];
 
     /// The name it has in the database and on the command line.
     pub fn name(self) -> &'static str {
@@ -52,13 +59,14 @@ impl ReviewCause {
             Self::RefundUnresolved => "refund_unresolved",
             Self::CheckGaveUp => "check_gave_up",
             Self::AmountMismatch => "amount_mismatch",
+            Self::OtherRequest => "other_request",
         }
     }
 }
 
 impl OrderState {
     /// Every state, `Review` once for each cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Submitting,
         Self::AwaitingPayment,
         Self::Paid,
@@ -71,6 +79,7 @@ impl OrderState {
         Self::Review(ReviewCause::RefundUnresolved),
         Self::Review(ReviewCause::CheckGaveUp),
         Self::Review(ReviewCause::AmountMismatch),
+        Self::Review(ReviewCause::OtherRequest),
     ];
 
     /// The name outsiders see. A review's cause is stored beside it.

@@ -20,6 +20,8 @@ pub struct Plan {
     pub check: CheckPlan,
     /// `doku.trust_response`: a synchronous Success is a confirmed payment.
     pub trust_response: bool,
+    /// `doku.match_request_id`: a report that names another request than the order's own is not about it.
+    pub match_request_id: bool,
 }
 
 /// The schedule of Check Status (`check.*`).
@@ -33,8 +35,8 @@ pub struct CheckPlan {
     pub not_found_grace: Duration,
     /// An order that still waits for its customer after this goes to review, counted from its last send.
     pub give_up_after: Duration,
-    /// Inquiries of orders that became `failed` by status, `expired`, or `review` by a spent budget,
-    /// counted from that change.
+    /// Inquiries of orders that became `failed` by status, `expired`, or `review` by a spent budget or
+    /// another request, counted from that change.
     pub afterwards: Vec<Duration>,
 }
 
@@ -271,14 +273,16 @@ impl Plan {
                 | Evidence::RefundAnswerFailed
                 | Evidence::RefundAnswerDeclined
                 | Evidence::OtherAmount
+                | Evidence::OtherRequestPaid
+                | Evidence::OtherRequestRefunded
                 | Evidence::EndedWithoutAct
                 | Evidence::EndedInDoubt
                 | Evidence::CheckGaveUp
                 | Evidence::Operator(_) => None,
             },
-            OrderState::Review(ReviewCause::PaymentUnresolved | ReviewCause::RefundUnresolved) => {
-                self.afterwards(order)
-            }
+            OrderState::Review(
+                ReviewCause::PaymentUnresolved | ReviewCause::RefundUnresolved | ReviewCause::OtherRequest,
+            ) => self.afterwards(order),
             OrderState::Submitting
             | OrderState::Refunding
             | OrderState::Paid

@@ -138,7 +138,7 @@ fn an_order_that_waits_for_its_customer_is_asked_about_after_its_last_send_and_n
 #[test]
 fn what_dokus_status_words_or_a_spent_budget_ended_is_looked_at_afterwards() {
     use Evidence::{AnswerDeclined, AnswerFailed, EndedInDoubt, EndedWithoutAct, Operator, Reported};
-    use ReviewCause::{AmountMismatch, CheckGaveUp, PaymentUnresolved, RefundUnresolved};
+    use ReviewCause::{AmountMismatch, CheckGaveUp, OtherRequest, PaymentUnresolved, RefundUnresolved};
     let due = |state, checks_made, evidence| {
         let order = OrderRecord { state, checks_made, state_since: seconds(50), ..open(None, None, None) };
         plan().on_entry(&order, seconds(50), evidence)
@@ -150,6 +150,7 @@ fn what_dokus_status_words_or_a_spent_budget_ended_is_looked_at_afterwards() {
         (OrderState::Expired, Reported(ReportedStatus::Expired), &afterwards),
         (OrderState::Review(PaymentUnresolved), EndedInDoubt, &afterwards),
         (OrderState::Review(RefundUnresolved), EndedInDoubt, &afterwards),
+        (OrderState::Review(OtherRequest), Evidence::OtherRequestPaid, &afterwards),
         (OrderState::Failed, AnswerDeclined, &None),
         (OrderState::Failed, Operator(Verdict::Failed), &None),
         (OrderState::Abandoned, EndedWithoutAct, &None),

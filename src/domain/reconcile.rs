@@ -13,7 +13,7 @@ use super::{
     learned::ReportedStatus::{self, NotFinal, Success},
     order::{
         OrderState::{self, Abandoned, AwaitingPayment, Paid, Refunding, Review, Submitting},
-        ReviewCause::{AmountMismatch, CheckGaveUp, PaymentUnresolved, RefundUnresolved},
+        ReviewCause::{AmountMismatch, CheckGaveUp, OtherRequest, PaymentUnresolved, RefundUnresolved},
         Verdict,
     },
 };
@@ -37,6 +37,10 @@ pub enum Evidence {
     Reported(ReportedStatus),
     /// A verified amount that is not the order's.
     OtherAmount,
+    /// A report about another request for the invoice: that one was paid.
+    OtherRequestPaid,
+    /// The same: that one was refunded.
+    OtherRequestRefunded,
     /// The open command's sends have ended, and DOKU certainly did nothing.
     EndedWithoutAct,
     /// The open command's sends have ended, and nobody can find out what DOKU did.
@@ -48,7 +52,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AnswerTaken,
         Self::AnswerFailed,
         Self::AnswerDeclined,
@@ -61,6 +65,8 @@ impl Evidence {
         Self::Reported(ReportedStatus::Refunded),
         Self::Reported(NotFinal),
         Self::OtherAmount,
+        Self::OtherRequestPaid,
+        Self::OtherRequestRefunded,
         Self::EndedWithoutAct,
         Self::EndedInDoubt,
         Self::CheckGaveUp,
@@ -91,6 +97,7 @@ pub fn reconcile(state: OrderState, evidence: Evidence) -> Step {
         Review(PaymentUnresolved) | Review(CheckGaveUp) => in_review_of_payment(evidence),
         Review(RefundUnresolved) => in_review_of_refund(evidence),
         Review(AmountMismatch) => in_review_of_amount(evidence),
+        Review(OtherRequest) => in_review_of_other_request(evidence),
     }
 }
 
@@ -108,6 +115,9 @@ fn while_submitting(evidence: Evidence) -> Step {
             Move(OrderState::Refunded, &[PaymentAccepted, OrderRefunded])
         }
         Evidence::OtherAmount => Move(Review(AmountMismatch), &[EventType::PaymentUnresolved, OrderReview]),
+        Evidence::OtherRequestPaid | Evidence::OtherRequestRefunded => {
+            Move(Review(OtherRequest), &[EventType::PaymentUnresolved, OrderReview])
+        }
         Evidence::EndedWithoutAct => Move(Abandoned, &[PaymentAbandoned]),
         Evidence::EndedInDoubt => Move(Review(PaymentUnresolved), &[EventType::PaymentUnresolved]),
         Evidence::RefundAnswerFailed
@@ -128,6 +138,9 @@ fn while_awaiting_payment(evidence: Evidence) -> Step {
             Move(OrderState::Refunded, &[OrderRefunded])
         }
         Evidence::OtherAmount => Move(Review(AmountMismatch), &[OrderReview]),
+        Evidence::OtherRequestPaid | Evidence::OtherRequestRefunded => {
+            Move(Review(OtherRequest), &[OrderReview])
+        }
         Evidence::CheckGaveUp => Move(Review(CheckGaveUp), &[OrderReview]),
         Evidence::AnswerTaken
         | Evidence::AnswerDeclined
@@ -147,12 +160,14 @@ fn once_paid(evidence: Evidence) -> Step {
             Move(OrderState::Refunded, &[OrderRefunded])
         }
         Evidence::OtherAmount => Move(Review(AmountMismatch), &[OrderReview]),
+        Evidence::OtherRequestRefunded => Move(Review(OtherRequest), &[OrderReview]),
         Evidence::AnswerTaken
         | Evidence::AnswerFailed
         | Evidence::AnswerDeclined
         | Evidence::RefundAnswerFailed
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(Success | ReportedStatus::Failed | ReportedStatus::Expired | NotFinal)
+        | Evidence::OtherRequestPaid
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp
@@ -174,6 +189,8 @@ fn once_not_paid(evidence: Evidence) -> Step {
         | Evidence::RefundAnswerFailed
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(ReportedStatus::Failed | ReportedStatus::Expired | NotFinal)
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp
@@ -190,11 +207,14 @@ fn while_refunding(evidence: Evidence) -> Step {
         Evidence::RefundAnswerFailed | Evidence::RefundAnswerDeclined => Move(Paid, &[RefundDeclined]),
         Evidence::OtherAmount => Move(Review(AmountMismatch), &[EventType::RefundUnresolved, OrderReview]),
         Evidence::EndedWithoutAct => Move(Paid, &[RefundAbandoned]),
-        Evidence::EndedInDoubt => Move(Review(RefundUnresolved), &[EventType::RefundUnresolved]),
+        Evidence::EndedInDoubt | Evidence::OtherRequestRefunded => {
+            Move(Review(RefundUnresolved), &[EventType::RefundUnresolved])
+        }
         Evidence::AnswerTaken
         | Evidence::AnswerFailed
         | Evidence::AnswerDeclined
         | Evidence::Reported(Success | ReportedStatus::Failed | ReportedStatus::Expired | NotFinal)
+        | Evidence::OtherRequestPaid
         | Evidence::CheckGaveUp
         | Evidence::Operator(_) => Stay,
     }
@@ -210,6 +230,8 @@ fn once_refunded(evidence: Evidence) -> Step {
         | Evidence::RefundAnswerFailed
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(_)
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp
@@ -235,6 +257,8 @@ fn in_review_of_payment(evidence: Evidence) -> Step {
         | Evidence::RefundAnswerFailed
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(NotFinal)
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp => Stay,
@@ -255,6 +279,35 @@ fn in_review_of_refund(evidence: Evidence) -> Step {
         | Evidence::AnswerDeclined
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(Success | ReportedStatus::Failed | ReportedStatus::Expired | NotFinal)
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
+        | Evidence::EndedWithoutAct
+        | Evidence::EndedInDoubt
+        | Evidence::CheckGaveUp => Stay,
+    }
+}
+
+/// What is said of our own request decides. A refund's answer is none: where one is open, the order is in review for
+/// that.
+fn in_review_of_other_request(evidence: Evidence) -> Step {
+    match evidence {
+        Evidence::Reported(Success) => Move(Paid, &[OrderPaid]),
+        Evidence::AnswerFailed | Evidence::Reported(ReportedStatus::Failed) => {
+            Move(OrderState::Failed, &[OrderFailed])
+        }
+        Evidence::Reported(ReportedStatus::Expired) => Move(OrderState::Expired, &[OrderExpired]),
+        Evidence::Reported(ReportedStatus::Refunded) | Evidence::RefundAnswerSuccess => {
+            Move(OrderState::Refunded, &[OrderRefunded])
+        }
+        Evidence::OtherAmount => Move(Review(AmountMismatch), &[OrderReview]),
+        Evidence::Operator(verdict) => decided(verdict),
+        Evidence::AnswerTaken
+        | Evidence::AnswerDeclined
+        | Evidence::RefundAnswerFailed
+        | Evidence::RefundAnswerDeclined
+        | Evidence::Reported(NotFinal)
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp => Stay,
@@ -273,6 +326,8 @@ fn in_review_of_amount(evidence: Evidence) -> Step {
         | Evidence::RefundAnswerDeclined
         | Evidence::Reported(_)
         | Evidence::OtherAmount
+        | Evidence::OtherRequestPaid
+        | Evidence::OtherRequestRefunded
         | Evidence::EndedWithoutAct
         | Evidence::EndedInDoubt
         | Evidence::CheckGaveUp => Stay,

@@ -6,10 +6,11 @@ use super::{
     Time,
     command::{CommandKind, CommandRef, Order, Outcome, RefundRefusal},
     event::{EventError, EventType, EvidenceSource, OrderEvent},
+    ids::RequestId,
     ids::{InvoiceNumber, MerchantName},
-    learned::Report,
+    learned::{Report, ReportedStatus},
     money::Rupiah,
-    order::{OrderState, Verdict},
+    order::{OrderState, ReviewCause, Verdict},
     plan::{Due, Plan},
     reconcile::{Evidence, Step, reconcile},
 };
@@ -34,6 +35,8 @@ pub struct OrderRecord {
     pub payment: Progress,
     /// The latest refund.
     pub refund: Option<Progress>,
+    /// The Request-Ids of refunds before that one.
+    pub earlier_refunds: Vec<RequestId>,
 }
 
 /// States that were announced by an `order.paid`, `order.failed`, `order.refunded`.
@@ -75,6 +78,16 @@ pub struct Change {
     pub events: Vec<OrderEvent>,
     pub settled: Option<(CommandKind, Outcome)>,
     pub due: DueChange,
+    /// Whose request a report was about that brought it.
+    pub reported: Option<RequestOf>,
+}
+
+/// Whose request a report names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestOf {
+    /// One of the order's own.
+    Order,
+    Another,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +97,9 @@ pub enum DueChange {
     /// In place of whatever was due; a running attempt loses its claim.
     Replace(Option<Due>),
 }
+
+/// The code of an order's review, and why a notification was not applied.
+pub(super) const OTHER_REQUEST: &str = "other_request";
 
 /// Evidence with what DOKU said beside it.
 pub(super) struct Brought {
@@ -153,6 +169,7 @@ impl OrderRecord {
                 contradictions: 0,
             },
             refund: None,
+            earlier_refunds: Vec::new(),
         }
     }
 
@@ -212,9 +229,28 @@ impl OrderRecord {
         self.refund.as_ref().is_some_and(|refund| refund.outcome == Some(Outcome::Unresolved))
     }
 
+    /// Whose request a report is about; `None` where it does not say, or it does not matter.
+    pub fn request_of(&self, report: &Report, plan: &Plan) -> Option<RequestOf> {
+        let named = report.request.as_deref().filter(|_| plan.match_request_id)?;
+        let commanded = [Some(&self.payment), self.refund.as_ref()];
+        let own = commanded.into_iter().flatten().map(|progress| &progress.command.request_id);
+        let is_own = own.chain(&self.earlier_refunds).any(|own| own.as_str() == named);
+        Some(if is_own { RequestOf::Order } else { RequestOf::Another })
+    }
+
     /// What a verified notification changes.
     pub fn after_notification(self, report: &Report, plan: &Plan, now: Time) -> Change {
         Change::none(self).with_report(report, EvidenceSource::Notification, plan, now)
+    }
+
+    /// No word of DOKU's makes an order that was paid once unpaid: it may be in review, for a refund of another request,
+    /// when a late Failed or Expired comes.
+    fn stays_paid(&self, evidence: Evidence) -> bool {
+        let unpaid = matches!(
+            evidence,
+            Evidence::AnswerFailed | Evidence::Reported(ReportedStatus::Failed | ReportedStatus::Expired)
+        );
+        unpaid && self.announced.paid && self.state == OrderState::Review(ReviewCause::OtherRequest)
     }
 
     /// What an operator's decision changes; nothing outside of review.
@@ -227,11 +263,14 @@ impl OrderRecord {
 impl Change {
     /// Nothing changes.
     pub fn none(order: OrderRecord) -> Self {
-        Self { order, events: Vec::new(), settled: None, due: DueChange::Keep }
+        Self { order, events: Vec::new(), settled: None, due: DueChange::Keep, reported: None }
     }
 
     /// Brings one piece of evidence to the order: the table decides, and this writes down what follows.
     pub(super) fn with(mut self, evidence: Evidence, brought: Brought, plan: &Plan, now: Time) -> Self {
+        if self.order.stays_paid(evidence) {
+            return self;
+        }
         let Step::Move(to, events) = reconcile(self.order.state, evidence) else {
             return self;
         };
@@ -324,16 +363,38 @@ impl Change {
 
     /// Brings what a notification or Check Status says.
     pub(super) fn with_report(self, report: &Report, source: EvidenceSource, plan: &Plan, now: Time) -> Self {
-        let brought = Brought::by(source).with_status(&report.word);
-        if report.amount.is(self.order.amount) {
-            return self.with(Evidence::Reported(report.status), brought, plan, now);
+        let reported = self.order.request_of(report, plan);
+        let change = Self { reported, ..self };
+        if reported == Some(RequestOf::Another) {
+            return change.with_another_request(report.status, source, plan, now);
         }
-        let message = format!("DOKU named another amount than the order's {}", self.order.amount);
-        self.with(
+        let brought = Brought::by(source).with_status(&report.word);
+        if report.amount.is(change.order.amount) {
+            return change.with(Evidence::Reported(report.status), brought, plan, now);
+        }
+        let message = format!("DOKU named another amount than the order's {}", change.order.amount);
+        change.with(
             Evidence::OtherAmount,
             brought.with_error(EventError::ours("amount_mismatch", message)),
             plan,
             now,
         )
+    }
+    /// What another request for the invoice came to decides nothing here; that money moved is for a person.
+    fn with_another_request(
+        self,
+        status: ReportedStatus,
+        source: EvidenceSource,
+        plan: &Plan,
+        now: Time,
+    ) -> Self {
+        let (evidence, done) = match status {
+            ReportedStatus::Success => (Evidence::OtherRequestPaid, "paid"),
+            ReportedStatus::Refunded => (Evidence::OtherRequestRefunded, "refunded"),
+            ReportedStatus::Failed | ReportedStatus::Expired | ReportedStatus::NotFinal => return self,
+        };
+        let message = format!("DOKU says that another request for this invoice was {done}");
+        let error = EventError::ours(OTHER_REQUEST, message);
+        self.with(evidence, Brought::by(source).with_error(error), plan, now)
     }
 }

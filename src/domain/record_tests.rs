@@ -6,12 +6,13 @@ use super::{
     attempt_tests::{lost, order, plan, progress, seconds},
     command::{CommandKind, Outcome, RefundRefusal},
     event::EventType,
+    ids::RequestId,
     learned::*,
     money::{ReportedAmount, Rupiah},
     notification::{NotApplied, Notification},
     order::{OrderState, ReviewCause},
     plan::{Due, InquiryRank, Plan},
-    record::{Change, DueChange, OrderRecord, Progress},
+    record::{Announced, Change, DueChange, OrderRecord, Progress, RequestOf},
 };
 use AttemptOf::{Payment, Refund};
 
@@ -120,12 +121,13 @@ fn a_lost_inquiry_counts_once_asking_on_is_of_no_use() {
 
 #[test]
 fn a_notification_says_why_it_changed_nothing() {
-    let tell = |state, told_before, status: Option<&str>, amount: Option<&str>| {
+    let tell = |state, told_before, status: Option<&str>, amount: Option<&str>, request: Option<&str>| {
         let notification = Notification {
             request_id: "R-1".to_owned(),
             invoice_number: "INV-1".to_owned(),
             status: status.map(str::to_owned),
             amount: amount.map(str::to_owned),
+            request: request.map(str::to_owned),
         };
         let (change, reason) =
             in_state(state).after_notified(&notification, told_before, &plan(), seconds(1));
@@ -134,16 +136,28 @@ fn a_notification_says_why_it_changed_nothing() {
     use OrderState::{AwaitingPayment as Waiting, Paid};
     let mismatch = OrderState::Review(ReviewCause::AmountMismatch);
     let (success, own) = (Some("SUCCESS"), Some("50000"));
-    for (state, told_before, status, amount, expected) in [
-        (Waiting, false, None, own, (Waiting, Some(NotApplied::Incomplete))),
-        (Waiting, true, success, None, (Waiting, Some(NotApplied::Incomplete))),
-        (Waiting, true, success, own, (Waiting, Some(NotApplied::Duplicate))),
-        (Waiting, false, success, Some("49999"), (mismatch, Some(NotApplied::AmountMismatch))),
-        (Waiting, false, Some("PENDING"), own, (Waiting, Some(NotApplied::NoChange))),
-        (Paid, false, success, own, (Paid, Some(NotApplied::NoChange))),
-        (Waiting, false, success, own, (Paid, None)),
+    let (none, ours, anothers) = (None, Some("INV-1"), Some("VA-1"));
+    let (other, elsewhere) = (Some(NotApplied::OtherRequest), OrderState::Review(ReviewCause::OtherRequest));
+    for (state, told_before, status, amount, request, expected) in [
+        (Waiting, false, None, own, none, (Waiting, Some(NotApplied::Incomplete))),
+        (Waiting, false, success, None, anothers, (Waiting, Some(NotApplied::Incomplete))),
+        (Waiting, false, success, own, anothers, (elsewhere, other)),
+        (Waiting, true, success, own, anothers, (Waiting, other)),
+        (Waiting, false, Some("EXPIRED"), Some("49999"), anothers, (Waiting, other)),
+        (Paid, false, success, own, anothers, (Paid, other)),
+        (Paid, false, Some("REFUND"), own, anothers, (elsewhere, other)),
+        (Paid, true, Some("REFUND"), own, anothers, (Paid, other)),
+        (Waiting, false, success, own, ours, (Paid, None)),
+        (Waiting, true, success, own, ours, (Waiting, Some(NotApplied::Duplicate))),
+        (Waiting, true, success, None, none, (Waiting, Some(NotApplied::Incomplete))),
+        (Waiting, true, success, own, none, (Waiting, Some(NotApplied::Duplicate))),
+        (Waiting, false, success, Some("49999"), none, (mismatch, Some(NotApplied::AmountMismatch))),
+        (Waiting, false, Some("PENDING"), own, none, (Waiting, Some(NotApplied::NoChange))),
+        (Paid, false, success, own, none, (Paid, Some(NotApplied::NoChange))),
+        (Waiting, false, success, own, none, (Paid, None)),
     ] {
-        assert_eq!(tell(state, told_before, status, amount), expected, "{state:?} {status:?} {amount:?}");
+        let told = tell(state, told_before, status, amount, request);
+        assert_eq!(told, expected, "{state:?} {status:?} {amount:?} {request:?}");
     }
 }
 
@@ -209,7 +223,8 @@ fn not_found_says_nothing_about_a_refund_and_a_late_worker_clears_no_doubt() {
 fn each_event_raises_the_version_and_tells_dokus_word_and_whether_it_is_late() {
     let told = |state, word: &str, status| {
         let before = OrderRecord { version: 3, ..in_state(state) };
-        let report = Report { status, word: word.to_owned(), amount: ReportedAmount::read("50000") };
+        let report =
+            Report { status, word: word.to_owned(), amount: ReportedAmount::read("50000"), request: None };
         let change = before.after_notification(&report, &plan(), seconds(1));
         assert_eq!(change.order.doku_status.as_deref(), Some(word));
         assert!(change.events.iter().all(|event| event.doku_status.as_deref() == Some(word)));
@@ -231,4 +246,66 @@ fn each_event_raises_the_version_and_tells_dokus_word_and_whether_it_is_late() {
     ] {
         assert_eq!(told(state, word, status), expected, "{state:?} {word}");
     }
+}
+
+#[test]
+fn a_report_is_about_the_orders_own_request_or_anothers_or_does_not_say() {
+    let earlier = RequestId::parse("refund-1").unwrap();
+    let order = OrderRecord { earlier_refunds: vec![earlier], ..order(CommandKind::Refund) };
+    let of = |request: Option<&str>, plan: &Plan| {
+        let (status, word) = (ReportedStatus::Refunded, "REFUNDED".to_owned());
+        let amount = ReportedAmount::read("50000");
+        order.request_of(&Report { status, word, amount, request: request.map(str::to_owned) }, plan)
+    };
+    for own in ["INV-1", "refund-1"] {
+        assert_eq!(of(Some(own), &plan()), Some(RequestOf::Order), "{own}");
+    }
+    assert_eq!((of(Some("inv-1"), &plan()), of(None, &plan())), (Some(RequestOf::Another), None));
+    assert_eq!(of(Some("VA-1"), &Plan { match_request_id: false, ..plan() }), None, "turned off");
+}
+
+/// It was paid, then a refund elsewhere brought it into review: no word of DOKU's makes it unpaid.
+#[test]
+fn an_order_that_was_paid_is_not_failed_from_review() {
+    let end = |paid, status| {
+        let announced = Announced { paid, ..Announced::default() };
+        let state = OrderState::Review(ReviewCause::OtherRequest);
+        let order = OrderRecord { announced, ..in_state(state) };
+        let (word, amount) = (String::new(), ReportedAmount::read("50000"));
+        let report = Report { status, word, amount, request: None };
+        order.after_notification(&report, &plan(), seconds(1)).order.state
+    };
+    let review = OrderState::Review(ReviewCause::OtherRequest);
+    for (status, unpaid) in
+        [(ReportedStatus::Failed, OrderState::Failed), (ReportedStatus::Expired, OrderState::Expired)]
+    {
+        assert_eq!((end(true, status), end(false, status)), (review, unpaid));
+    }
+    assert_eq!(end(true, ReportedStatus::Success), OrderState::Paid);
+    assert_eq!(end(true, ReportedStatus::Refunded), OrderState::Refunded);
+}
+
+#[test]
+fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
+    let ask = |order: OrderRecord, status, started| {
+        let (word, amount) = ("WORD".to_owned(), ReportedAmount::read("50000"));
+        let report = Report { status, word, amount, request: Some("VA-1".to_owned()) };
+        let learned = InquiryLearned {
+            finding: InquiryFinding::Reported(report),
+            http_status: Some(200),
+            retry_after: None,
+        };
+        order.after_inquiry(&learned, time(started), &plan())
+    };
+    for order in [order(CommandKind::Payment), doubtful(CommandKind::Payment), doubtful(CommandKind::Refund)]
+    {
+        let (change, made) = ask(order.clone(), ReportedStatus::Failed, 1000);
+        assert_eq!((change.order.state, change.events.len()), (order.state, 0));
+        assert_eq!(change.order.open_command().unwrap().failed_inquiries, 1);
+        assert_eq!((made.class, made.result.as_str()), (AttemptClass::Failed, "inquiry_failed"));
+    }
+    let (change, made) = ask(doubtful(CommandKind::Payment), ReportedStatus::Success, 1000);
+    assert_eq!(change.order.state, OrderState::Review(ReviewCause::OtherRequest));
+    assert_eq!(change.settled, Some((CommandKind::Payment, Outcome::Unresolved)));
+    assert_eq!(made.result, "inquiry_failed");
 }

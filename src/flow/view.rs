@@ -129,8 +129,11 @@ pub struct NotificationView {
     pub status: Option<String>,
     pub amount: Option<String>,
     pub applied: bool,
-    /// Why it was not applied: `duplicate`, `no_change`, `amount_mismatch`, `incomplete`.
+    /// Why it was not applied: `duplicate`, `no_change`, `amount_mismatch`, `incomplete`, `other_request`.
     pub reason: Option<String>,
+    /// The request that it is about; for a person to find it at DOKU.
+    #[serde(skip)]
+    pub about: Option<String>,
 }
 
 /// What an operator decided about an order in review.
@@ -232,6 +235,7 @@ pub mod sample {
                 amount: Some("50000".to_owned()),
                 applied: true,
                 reason: None,
+                about: None,
             }],
             decisions: vec![],
             actions: vec![],

@@ -210,3 +210,26 @@ impl Key {
         }
     }
 }
+
+/// Gauges that are counted together in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Figures {
+    /// What is open, in the outbox, parked, stranded.
+    Open,
+    Reviews,
+    Balance,
+    Reports,
+}
+
+impl Figures {
+    pub const ALL: [Self; 4] = [Self::Open, Self::Reviews, Self::Balance, Self::Reports];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Reviews => "reviews",
+            Self::Balance => "balance",
+            Self::Reports => "reports",
+        }
+    }
+}

@@ -1,10 +1,11 @@
 //! One function a metric: whoever records cannot misspell a name or invent a label.
 
 use super::{
-    label::{Blocked, Dependency, Finished, Key, Oddity, Operation, Received, Refusal},
+    label::{Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, Received, Refusal},
     name,
 };
 use crate::domain::{
+    Time,
     command::{CommandKind, Outcome},
     event::EventType,
     learned::{AttemptClass, AttemptKind},
@@ -208,6 +209,16 @@ pub fn stranded_orders(orders: u64) {
 
 pub fn balance(commands: i64) {
     gauge!(name::BALANCE_COMMANDS).set(commands as f64);
+}
+
+/// To be called with zeroes too.
+pub fn reports_never_matched(merchant: &str, others: u64) {
+    gauge!(name::REPORTS_NEVER_MATCHED, "merchant" => merchant.to_owned()).set(others as f64);
+}
+
+/// Gauges keep what they last said: this says since when that is so.
+pub fn figures_counted(figures: Figures, at: Time) {
+    gauge!(name::FIGURES_COUNTED_AT, "figures" => figures.name()).set(at.timestamp() as f64);
 }
 
 /// A rate over a counter that appears with its first event misses that event.

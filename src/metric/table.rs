@@ -65,6 +65,8 @@ pub mod name {
     pub const DOKU_ODDITIES: &str = "jenius_doku_oddities_total";
     pub const STRANDED_ORDERS: &str = "jenius_stranded_orders";
     pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
+    pub const REPORTS_NEVER_MATCHED: &str = "jenius_reports_never_matched";
+    pub const FIGURES_COUNTED_AT: &str = "jenius_figures_counted_at_seconds";
 }
 
 /// One HTTP exchange: up to the longest timeout that makes sense.
@@ -198,5 +200,17 @@ const ALL: &[Metric] = &[
         Gauge,
         &[],
         "claimed + rejected - settled - open; anything but 0 is a fault of ours",
+    ),
+    metric(
+        name::REPORTS_NEVER_MATCHED,
+        Gauge,
+        &["merchant"],
+        "reports about requests that are not ours, of a merchant with none about one of ours; else 0",
+    ),
+    metric(
+        name::FIGURES_COUNTED_AT,
+        Gauge,
+        &["figures"],
+        "when the gauges of the database were last counted, in seconds since 1970",
     ),
 ];

@@ -40,6 +40,8 @@ fn record_everything() {
     clock_drift(-0.5);
     stranded_orders(2);
     balance(0);
+    reports_never_matched("default", 0);
+    Figures::ALL.into_iter().for_each(|figures| figures_counted(figures, crate::domain::Time::UNIX_EPOCH));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub struct Gauges {
     pub outbox_events: i64,
     /// 0 where the outbox is empty.
     pub outbox_oldest_seconds: f64,
+    /// Above some thousands as many as the server believes.
     pub parked_notifications: i64,
     /// Due orders whose command was made for an account or host that is not configured.
     pub stranded_orders: i64,
@@ -62,6 +63,9 @@ struct OpenRow {
     in_doubt_oldest_seconds: f64,
 }
 
+/// Parked rows are counted up to so many.
+const COUNTED_MAX: i64 = 10_000;
+
 #[derive(FromRow)]
 struct CountRow {
     outbox_events: i64,
@@ -76,23 +80,36 @@ impl PostgresStore {
         let pool = &self.inner.pool;
         let open = open_orders(pool).await?;
         let due_sends = due_sends(pool).await?;
-        let counts: CountRow = answered!(pool, |c| sqlx::query_as(
+        let counts: CountRow = answered!(pool, |c| {
+            sqlx::query_as(
             "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
                     coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
                               FROM outbox ORDER BY sequence LIMIT 1), 0) AS outbox_oldest_seconds,
-                    (SELECT count(*) FROM notifications WHERE order_key IS NULL) AS parked,
+                    (SELECT count(*) FROM (SELECT FROM notifications WHERE order_key IS NULL LIMIT $1) few) AS parked,
                     (SELECT count(*) FROM due WHERE stranded_at IS NOT NULL) AS stranded",
         )
-        .fetch_one(c))?;
+        .bind(COUNTED_MAX)
+        .fetch_one(c)
+        })?;
+        let parked = if counts.parked < COUNTED_MAX { counts.parked } else { many_parked(pool).await? };
         Ok(Gauges {
             open_orders: open,
             outbox_events: counts.outbox_events,
             outbox_oldest_seconds: counts.outbox_oldest_seconds.max(0.0),
-            parked_notifications: counts.parked,
+            parked_notifications: parked,
             stranded_orders: counts.stranded,
             due_sends,
         })
     }
+}
+
+/// Nobody needs more than the magnitude of a flood: what autovacuum found last.
+async fn many_parked(pool: &PgPool) -> Result<i64, StoreError> {
+    answered!(pool, |c| sqlx::query_scalar(
+        "SELECT greatest($1, reltuples::bigint) FROM pg_class WHERE oid = 'notifications_parked'::regclass"
+    )
+    .bind(COUNTED_MAX)
+    .fetch_one(c))
 }
 
 /// OFFSET 0 makes each look for an order one into the index, and for a command only where one is open.

@@ -29,6 +29,7 @@ mod rate;
 mod rejections;
 mod renew;
 mod replay;
+mod reported;
 mod requests;
 mod reviews;
 mod rows;
@@ -50,6 +51,7 @@ pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{connect_options, pool};
 pub use prune::{PruneRun, Pruned};
 pub use replay::{PutBack, Replayed};
+pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
 pub use schema::{Migrations, bind_environment, is_migrated, migrate};
 pub use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -75,6 +77,7 @@ use claims::Claims;
 use notifications::Notifications;
 use outcomes::Records;
 use parked::Parked;
+use reported::Reported;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
@@ -91,6 +94,7 @@ struct Inner {
     pauses_changed: Arc<Notify>,
     /// An event was committed, and the active relay may be another process.
     tell_others: Arc<Notify>,
+    reported: Reported,
 }
 
 impl Inner {
@@ -101,6 +105,9 @@ impl Inner {
         }
         if brought.due {
             self.due_changed.notify_one();
+        }
+        if let Some((merchant, of)) = &brought.reported {
+            self.reported.note(merchant, *of);
         }
         if let Some(settled) = &brought.settled {
             let (kind, outcome) = (settled.kind, settled.outcome);
@@ -160,6 +167,7 @@ impl PostgresStore {
             due_changed: Arc::default(),
             pauses_changed: Arc::default(),
             tell_others: Arc::default(),
+            reported: Reported::default(),
         });
         Self {
             claims: Claims::new(Arc::clone(&inner)),
@@ -212,7 +220,7 @@ impl Store for PostgresStore {
     }
 
     async fn tend_parked(&self) -> Result<(), StoreError> {
-        parked::tend(&self.inner).await
+        parked::tend(&self.parked).await
     }
 
     async fn give_back(&self, claim: &Claim) -> Result<(), ClaimError> {

@@ -24,8 +24,10 @@ use sqlx::PgConnection;
 use std::{collections::HashMap, sync::Arc};
 
 /// So many notifications of one order are kept; DOKU sends a handful, a back office now and then one more.
-/// Of further ones only those that changed something.
+/// Of further ones none that repeats another.
 const KEPT_MAX: i64 = 100;
+/// Beyond so many, only those that changed something are kept.
+const DIFFERENT_MAX: i64 = 1000;
 /// Longer texts of DOKU's are cut.
 const TEXT_CHARS_MAX: usize = 512;
 
@@ -40,8 +42,8 @@ struct Verified {
 /// What the first look found.
 enum Looked {
     Known(Marked),
-    /// Parked, under this key.
-    Parked(i64),
+    /// Parked, under this key; `None`: the same report was parked before.
+    Parked(Option<i64>),
 }
 
 /// What became of one notification of a known order.
@@ -51,13 +53,24 @@ pub(super) struct Marked {
 }
 
 impl Marked {
+    /// Whether it is worth a row beside what is told of its order already.
+    pub fn is_kept(&self, told: &Told) -> bool {
+        let repeats = told.same || self.reason == Some(NotApplied::Incomplete);
+        let most = if repeats { KEPT_MAX } else { DIFFERENT_MAX };
+        told.kept < most || self.reconciled() != Reconciled::NoChange
+    }
+
     pub fn reconciled(&self) -> Reconciled {
         match self.reason {
             None => Reconciled::Applied,
             Some(NotApplied::AmountMismatch) => Reconciled::Mismatch,
-            Some(NotApplied::Duplicate | NotApplied::NoChange | NotApplied::Incomplete) => {
-                Reconciled::NoChange
-            }
+            Some(NotApplied::OtherRequest) if self.brought.events => Reconciled::Mismatch,
+            Some(
+                NotApplied::OtherRequest
+                | NotApplied::Duplicate
+                | NotApplied::NoChange
+                | NotApplied::Incomplete,
+            ) => Reconciled::NoChange,
         }
     }
 }
@@ -147,7 +160,7 @@ async fn mark_all(
     plan: &Plan,
 ) -> Done<Vec<Marked>> {
     let said: Vec<_> = pairs.iter().map(|(order, one)| (order.order_key, &one.notification)).collect();
-    let told = told_before(connection, &said).await?;
+    let told = told_before(connection, &said, plan).await?;
     let decided: Vec<(Change, Option<NotApplied>)> = pairs
         .iter()
         .zip(&told)
@@ -167,7 +180,7 @@ async fn mark_all(
         .iter()
         .zip(&told)
         .zip(&marked)
-        .filter(|((_, told), marked)| told.kept < KEPT_MAX || marked.reconciled() != Reconciled::NoChange)
+        .filter(|((_, told), marked)| marked.is_kept(told))
         .map(|(((order, one), _), marked)| NewRow { one, marked: Some((order, marked.reason)) })
         .collect();
     insert(connection, &kept).await?;
@@ -189,7 +202,7 @@ async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Re
     // was committed: whoever commits last sees the other.
     let Some(order_key) = find_order(inner, &verified).await? else { return Ok(Reconciled::Parked) };
     let applied = parked::apply_to(inner, order_key).await?;
-    Ok(applied.into_iter().find(|(key, _)| *key == parked_key).map_or(Reconciled::Parked, |(_, r)| r))
+    Ok(applied.into_iter().find(|(key, _)| Some(*key) == parked_key).map_or(Reconciled::Parked, |(_, r)| r))
 }
 
 async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Plan) -> Done<Looked> {
@@ -197,15 +210,15 @@ async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Pl
         Some(number) => orders::lock_invoice(connection, &one.merchant, number).await?,
         None => None,
     };
-    let parked = || StoreError::Refused("a notification was not kept".to_owned());
+    let unmarked = || StoreError::Refused("a notification was not judged".to_owned());
     match order {
         Some(order) => {
             let marked = mark_all(connection, &[(&order, one)], plan).await?.pop();
-            Ok(Looked::Known(marked.ok_or_else(parked)?))
+            Ok(Looked::Known(marked.ok_or_else(unmarked)?))
         }
         None => {
             let key = insert(connection, &[NewRow { one, marked: None }]).await?.pop();
-            Ok(Looked::Parked(key.ok_or_else(parked)?))
+            Ok(Looked::Parked(key))
         }
     }
 }
@@ -228,23 +241,25 @@ pub(super) struct Told {
 }
 
 /// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's. One answer for
-/// each, in the same order.
+/// each, in the same order. Where requests are not told apart, what was left aside as another's is still to be judged.
 pub(super) async fn told_before(
     connection: &mut PgConnection,
     said: &[(i64, &Notification)],
+    plan: &Plan,
 ) -> Done<Vec<Told>> {
     let rows: Vec<(i64, bool)> = sqlx::query_as(
         "SELECT told.kept, told.same
-         FROM unnest($1::bigint[], $2::text[], $3::text[])
-              WITH ORDINALITY AS s (order_key, status, amount, place),
+         FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS s (order_key, said, place),
               LATERAL (SELECT count(*) AS kept,
-                              coalesce(bool_or(n.status = s.status AND n.amount = s.amount), false) AS same
+                              coalesce(bool_or(n.said = s.said
+                                               AND ($3 OR n.reason IS DISTINCT FROM $4)), false) AS same
                        FROM notifications n WHERE n.order_key = s.order_key) AS told
          ORDER BY s.place",
     )
     .bind(said.iter().map(|(order_key, _)| *order_key).collect::<Vec<_>>())
-    .bind(said.iter().map(|(_, said)| said.status.as_deref().map(text)).collect::<Vec<_>>())
-    .bind(said.iter().map(|(_, said)| said.amount.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(said.iter().map(|(_, said)| text(&said.said())).collect::<Vec<_>>())
+    .bind(plan.match_request_id)
+    .bind(NotApplied::OtherRequest.name())
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|(kept, same)| Told { kept, same }).collect())
@@ -257,7 +272,7 @@ struct NewRow<'a> {
     marked: Option<(&'a LockedOrder, Option<NotApplied>)>,
 }
 
-/// Without an order it is parked. With one, it came when its event was made: the cause is not told as the
+/// Without an order it is parked, if the same report is not: then there is no key for it. With one, it came when its event was made: the cause is not told as the
 /// later of the two.
 async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i64>> {
     if all.is_empty() {
@@ -266,12 +281,14 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     let reason = |row: &NewRow<'_>| row.marked.and_then(|(_, reason)| reason);
     let keys = sqlx::query_scalar(
         "INSERT INTO notifications
-             (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at)
+             (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
+              request, said)
          SELECT merchant, invoice_number, order_key, request_id, status, amount,
-                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now())
+                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now()), request, said
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::timestamptz[])
-              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at)
+                     $8::timestamptz[], $9::text[], $10::text[])
+              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at, request, said)
+         ON CONFLICT (merchant, invoice_number, said) WHERE order_key IS NULL DO NOTHING
          RETURNING key",
     )
     .bind(all.iter().map(|row| row.one.merchant.as_str()).collect::<Vec<_>>())
@@ -282,6 +299,8 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     .bind(all.iter().map(|row| row.one.notification.amount.as_deref().map(text)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| reason(row).map(NotApplied::name)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| row.marked.map(|(order, _)| order.now)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.one.notification.request.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| text(&row.one.notification.said())).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(keys)

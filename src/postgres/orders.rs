@@ -7,14 +7,14 @@ pub(super) use write::{Brought, write_all, write_all_or_nothing};
 
 use super::{
     error::Done,
-    rows::{DueColumns, DueRow, OrderRow, ProgressRow},
+    rows::{DueColumns, DueRow, OrderRow, ProgressRow, request_id},
     whose::Whose,
 };
 use crate::{
     domain::{
         Time,
         command::TraceContext,
-        ids::{InvoiceNumber, MerchantName},
+        ids::{InvoiceNumber, MerchantName, RequestId},
         order::{OrderState, ReviewCause},
         record::{Change, OrderRecord},
     },
@@ -140,6 +140,11 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
                 c.inquired_at,
                 c.failed_inquiries, c.contradictions, c.outcome,
                 c.published_at,
+                CASE WHEN c.kind = 'refund' THEN ARRAY(
+                    SELECT request_id FROM commands e
+                    WHERE e.merchant = c.merchant AND e.invoice_number = c.invoice_number AND e.kind = 'refund'
+                      AND e.key <> c.key AND e.request_id IS NOT NULL
+                    ORDER BY e.key) END AS earlier_refunds,
                 d.*, (SELECT jenius_now()) AS now
          FROM unnest($1::bigint[], $2::bigint[]) AS of (order_key, command_key)
          JOIN commands c ON c.key = of.command_key
@@ -162,9 +167,11 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
 fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)>) -> Done<LockedOrder> {
     let (payment, beside) = commands.get(&order.payment).ok_or_else(orphan)?;
     let refund = match order.refund {
-        Some(key) => Some(&commands.get(&key).ok_or_else(orphan)?.0),
+        Some(key) => Some(commands.get(&key).ok_or_else(orphan)?),
         None => None,
     };
+    let earlier_refunds = refund.map(|(_, beside)| earlier_refunds(beside)).transpose()?.unwrap_or_default();
+    let refund = refund.map(|(row, _)| row);
     let refund_progress = refund.map(ProgressRow::progress).transpose()?;
     let due = due_of(beside)?;
     Ok(LockedOrder {
@@ -172,7 +179,7 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
         revision: order.revision,
         payment_key: order.payment,
         refund_key: order.refund,
-        record: order.record(payment.progress()?, refund_progress)?,
+        record: order.record(payment.progress()?, refund_progress, earlier_refunds)?,
         claimed_by: due.as_ref().and_then(|due| due.lease).map(|lease| lease.token),
         due,
         now: beside.try_get("now")?,
@@ -181,6 +188,11 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
         payment_published_at: payment.published_at,
         refund_published_at: refund.and_then(|row| row.published_at),
     })
+}
+
+fn earlier_refunds(beside: &PgRow) -> Done<Vec<RequestId>> {
+    let ids: Option<Vec<String>> = beside.try_get("earlier_refunds")?;
+    Ok(ids.unwrap_or_default().iter().map(|id| request_id(id)).collect::<Result<_, _>>()?)
 }
 
 fn orphan() -> super::error::Undone {
@@ -237,7 +249,10 @@ impl LockedOrder {
             | OrderState::Abandoned
             | OrderState::Refunded
             | OrderState::Review(
-                ReviewCause::PaymentUnresolved | ReviewCause::CheckGaveUp | ReviewCause::AmountMismatch,
+                ReviewCause::PaymentUnresolved
+                | ReviewCause::CheckGaveUp
+                | ReviewCause::AmountMismatch
+                | ReviewCause::OtherRequest,
             ) => self.payment_key,
         }
     }

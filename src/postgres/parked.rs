@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
+        Time,
         ids::{InvoiceNumber, MerchantName},
         notification::Notification,
         plan::Plan,
@@ -22,14 +23,18 @@ use crate::{
     flow::ports::{Claim, ClaimError, Reconciled, StoreError},
 };
 use sqlx::{FromRow, PgConnection};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many parked notifications of one invoice are applied at a time: DOKU sends a handful.
-const PARKED_MAX: i64 = 100;
-/// So many orders are joined with what was parked for them, in one look.
-const ORDERS_MAX: i64 = 1000;
-/// So many rows are dropped by one statement.
+/// So many parked notifications of one invoice are applied in one transaction: DOKU sends a handful.
+const PARKED_MAX: i64 = 25;
+/// So many parked rows are held against the orders in one look, and so many looks are one round of the net.
+const LOOKED_AT_MAX: i64 = 1000;
+const LOOKS_MAX: usize = 50;
+/// So many orders that cannot be written end a round: the next one goes on behind them.
+const FAILED_MAX: usize = 20;
+/// So many rows are dropped by one statement, and so many statements are one round.
 const DROPPED_MAX: i64 = 10_000;
+const DROPS_MAX: usize = 100;
 
 #[derive(FromRow)]
 struct ParkedRow {
@@ -38,12 +43,13 @@ struct ParkedRow {
     invoice_number: String,
     status: Option<String>,
     amount: Option<String>,
+    request: Option<String>,
 }
 
 impl ParkedRow {
     fn said(self) -> Notification {
-        let Self { key: _, request_id, invoice_number, status, amount } = self;
-        Notification { request_id, invoice_number, status, amount }
+        let Self { key: _, request_id, invoice_number, status, amount, request } = self;
+        Notification { request_id, invoice_number, status, amount, request }
     }
 }
 
@@ -52,11 +58,16 @@ impl ParkedRow {
 pub(super) struct Parked {
     inner: Arc<Inner>,
     looks: Batch<Looks>,
+    /// Where the last round of the net ended.
+    net: Arc<Mutex<Place>>,
 }
+
+/// The merchant and invoice number of the last row that was looked at; empty before the first.
+type Place = (String, String);
 
 impl Parked {
     pub fn new(inner: Arc<Inner>) -> Self {
-        Self { looks: Batch::new(Looks(Arc::clone(&inner))), inner }
+        Self { looks: Batch::new(Looks(Arc::clone(&inner))), inner, net: Arc::default() }
     }
 
     /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
@@ -123,22 +134,30 @@ pub(super) async fn look(
     Ok(parked)
 }
 
-/// Applies what was parked for an order; says what became of each, by its key.
+/// Applies all that was parked for an order; says what became of each, by its key.
 pub(super) async fn apply_to(
     inner: &Arc<Inner>,
     order_key: i64,
 ) -> Result<Vec<(i64, Reconciled)>, StoreError> {
-    let plan = inner.plan.clone();
-    let marked =
-        inner.transaction(move |c| Box::pin(async move { apply_all(c, order_key, &plan).await })).await?;
-    marked.iter().for_each(|(_, marked)| inner.committed(&marked.brought));
-    Ok(marked.into_iter().map(|(key, marked)| (key, marked.reconciled())).collect())
+    let mut applied = Vec::new();
+    loop {
+        let plan = inner.plan.clone();
+        let marked = inner
+            .transaction(move |c| Box::pin(async move { apply_some(c, order_key, &plan).await }))
+            .await?;
+        marked.iter().for_each(|(_, marked)| inner.committed(&marked.brought));
+        let is_all = marked.len() < usize::try_from(PARKED_MAX).unwrap_or_default();
+        applied.extend(marked.into_iter().map(|(key, marked)| (key, marked.reconciled())));
+        if is_all {
+            return Ok(applied);
+        }
+    }
 }
 
-async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<(i64, Marked)>> {
+async fn apply_some(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<(i64, Marked)>> {
     let order = orders::lock(connection, order_key).await?;
     let rows: Vec<ParkedRow> = sqlx::query_as(
-        "SELECT key, request_id, invoice_number, status, amount FROM notifications
+        "SELECT key, request_id, invoice_number, status, amount, request FROM notifications
          WHERE merchant = $1 AND invoice_number = $2 AND order_key IS NULL
          ORDER BY key LIMIT $3 FOR UPDATE",
     )
@@ -149,43 +168,115 @@ async fn apply_all(connection: &mut PgConnection, order_key: i64, plan: &Plan) -
     .await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
-        let (key, order) = (row.key, orders::lock(connection, order_key).await?);
-        let said = row.said();
-        let told = notifications::told_before(connection, &[(order_key, &said)]).await?;
-        let told_same = told.iter().any(|told| told.same);
-        let (change, reason) = order.record.clone().after_notified(&said, told_same, plan, order.now);
-        let marked = Marked { reason, brought: order.write(connection, &change).await? };
-        sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
-            .bind(key)
-            .bind(order_key)
-            .bind(marked.reason.is_none())
-            .bind(marked.reason.map(|reason| reason.name()))
-            .execute(&mut *connection)
-            .await?;
+        let key = row.key;
+        let marked = apply(connection, order_key, row, plan).await?;
         all.push((key, marked));
     }
     Ok(all)
 }
 
-/// The net: applies what is parked though its order is known, and drops what nobody's order came for.
-pub(super) async fn tend(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    let orders: Vec<i64> = answered!(inner.pool, |c| sqlx::query_scalar(
-        "SELECT DISTINCT o.order_key
-         FROM notifications n JOIN orders o USING (merchant, invoice_number)
-         WHERE n.order_key IS NULL LIMIT $1",
-    )
-    .bind(ORDERS_MAX)
-    .fetch_all(c))?;
-    for order_key in orders {
-        apply_to(inner, order_key).await?;
+async fn apply(connection: &mut PgConnection, order_key: i64, row: ParkedRow, plan: &Plan) -> Done<Marked> {
+    let (key, order) = (row.key, orders::lock(connection, order_key).await?);
+    let said = row.said();
+    let told = notifications::told_before(connection, &[(order_key, &said)], plan).await?.pop();
+    let told = told.ok_or_else(|| StoreError::Refused("nobody says what was told before".to_owned()))?;
+    let (change, reason) = order.record.clone().after_notified(&said, told.same, plan, order.now);
+    let marked = Marked { reason, brought: order.write(connection, &change).await? };
+    let write = if marked.is_kept(&told) {
+        sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
+            .bind(key)
+            .bind(order_key)
+            .bind(marked.reason.is_none())
+            .bind(marked.reason.map(|reason| reason.name()))
+    } else {
+        sqlx::query("DELETE FROM notifications WHERE key = $1").bind(key)
+    };
+    write.execute(connection).await?;
+    Ok(marked)
+}
+
+/// Once a minute: drops what nobody's order came for, and applies what is parked though its order is known. Neither
+/// waits for the other to succeed.
+pub(super) async fn tend(parked: &Parked) -> Result<(), StoreError> {
+    let dropped = drop_old(&parked.inner).await;
+    let applied = parked.net().await;
+    dropped.and(applied)
+}
+
+/// A round ends after so many statements: more than any account's channels park in a minute.
+async fn drop_old(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let mut from: Option<Time> = None;
+    for _ in 0..DROPS_MAX {
+        // From where the statement before ended: what was dropped is still in the index, and would be read again.
+        let (dropped, last): (i64, Option<Time>) = answered!(inner.pool, |c| sqlx::query_as(
+            "WITH dropped AS (
+                 DELETE FROM notifications WHERE key = ANY (ARRAY(
+                     SELECT key FROM notifications
+                     WHERE coalesce(order_key, 0) = 0
+                       AND received_at < (SELECT jenius_now()) - interval '7 days'
+                       AND received_at >= coalesce($2, '-infinity')
+                     ORDER BY received_at LIMIT $1 FOR UPDATE SKIP LOCKED))
+                 RETURNING received_at)
+             SELECT count(*), max(received_at) FROM dropped",
+        )
+        .bind(DROPPED_MAX)
+        .bind(from)
+        .fetch_one(c))?;
+        if dropped < DROPPED_MAX {
+            return Ok(());
+        }
+        from = last;
     }
-    answered!(inner.pool, |c| sqlx::query(
-        "DELETE FROM notifications WHERE key = ANY (ARRAY(
-             SELECT key FROM notifications
-             WHERE coalesce(order_key, 0) = 0 AND received_at < (SELECT jenius_now()) - interval '7 days'
-             LIMIT $1 FOR UPDATE SKIP LOCKED))",
-    )
-    .bind(DROPPED_MAX)
-    .execute(c))?;
     Ok(())
+}
+
+impl Parked {
+    /// Holds parked rows against the orders, invoice by invoice, and goes on where the round before ended. An order
+    /// that cannot be written holds up no other.
+    async fn net(&self) -> Result<(), StoreError> {
+        let mut failed = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let from = self.place().clone();
+            let (orders, next) = known(&self.inner, &from).await?;
+            let is_end = next.is_none();
+            *self.place() = next.unwrap_or_default();
+            for order_key in orders {
+                if let Err(error) = apply_to(&self.inner, order_key).await {
+                    tracing::warn!(order_key, %error, "what was parked for an order cannot be applied to it now");
+                    failed.push(error);
+                }
+            }
+            if is_end || failed.len() >= FAILED_MAX {
+                break;
+            }
+        }
+        failed.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn place(&self) -> std::sync::MutexGuard<'_, Place> {
+        self.net.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The orders that are known of the next parked rows, and the invoice of the last of them; `None` at the end.
+async fn known(inner: &Arc<Inner>, from: &Place) -> Result<(Vec<i64>, Option<Place>), StoreError> {
+    let rows: Vec<(String, String, Option<i64>)> = answered!(inner.pool, |c| sqlx::query_as(
+        "SELECT n.merchant, n.invoice_number, o.order_key
+         FROM (SELECT merchant, invoice_number FROM notifications
+               WHERE order_key IS NULL AND (merchant, invoice_number) > ($1, $2)
+               ORDER BY merchant, invoice_number LIMIT $3) AS n
+         LEFT JOIN LATERAL (SELECT order_key FROM orders
+                            WHERE merchant = n.merchant AND invoice_number = n.invoice_number OFFSET 0) AS o
+              ON true
+         ORDER BY n.merchant, n.invoice_number",
+    )
+    .bind(&from.0)
+    .bind(&from.1)
+    .bind(LOOKED_AT_MAX)
+    .fetch_all(c))?;
+    let is_end = rows.len() < usize::try_from(LOOKED_AT_MAX).unwrap_or_default();
+    let last = rows.last().map(|(merchant, invoice_number, _)| (merchant.clone(), invoice_number.clone()));
+    let mut orders: Vec<i64> = rows.into_iter().filter_map(|(.., order_key)| order_key).collect();
+    orders.dedup();
+    Ok((orders, last.filter(|_| !is_end)))
 }

@@ -1,5 +1,5 @@
 //! Retention: what nobody needs of orders that ended long ago. A command's request is emptied, its attempts and its
-//! order's notifications go. Rows that carry an identity stay, and so do events: each is what a second delivery is
+//! order's notifications that repeat another go. Rows that carry an identity stay, and so do events: each is what a second delivery is
 //! answered with, and an event's deletion would read all commands to see that none of them names it.
 //!
 //! Never: an order that is open, in review or has something due; a row whose order somebody else has locked.
@@ -55,19 +55,37 @@ macro_rules! of_old_commands {
     };
 }
 
-const COUNT: &str = of_old_commands!(
-    "",
-    "SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
-            (SELECT count(*) FROM attempts WHERE command_key IN (SELECT key FROM old)) AS attempts,
-            (SELECT count(*) FROM notifications WHERE order_key IN (SELECT order_key FROM old)) AS notifications
-     FROM old"
+/// The notifications that repeat another of the same order. One of each stays: by it an old one that comes again is
+/// known, and does not undo what was decided meanwhile.
+macro_rules! repeats_of_old {
+    () => {
+        "FROM notifications n WHERE order_key IN (SELECT order_key FROM old) AND EXISTS (
+             SELECT FROM notifications e
+             WHERE e.order_key = n.order_key AND e.key < n.key AND e.said = n.said
+               AND (coalesce(e.reason, '') = 'other_request') = (coalesce(n.reason, '') = 'other_request'))"
+    };
+}
+
+const COUNT: &str = concat!(
+    of_old_commands!(
+        "",
+        "SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
+                (SELECT count(*) FROM attempts WHERE command_key IN (SELECT key FROM old)) AS attempts,
+                (SELECT count(*) "
+    ),
+    repeats_of_old!(),
+    ") AS notifications FROM old"
 );
 
-const PRUNE: &str = of_old_commands!(
-    "FOR UPDATE OF o SKIP LOCKED",
-    ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key RETURNING bytes),
-       made AS (DELETE FROM attempts WHERE command_key IN (SELECT key FROM old) RETURNING 1),
-       told AS (DELETE FROM notifications WHERE order_key IN (SELECT order_key FROM old) RETURNING 1)
+const PRUNE: &str = concat!(
+    of_old_commands!(
+        "FOR UPDATE OF o SKIP LOCKED",
+        ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key RETURNING bytes),
+           made AS (DELETE FROM attempts WHERE command_key IN (SELECT key FROM old) RETURNING 1),
+           told AS (DELETE "
+    ),
+    repeats_of_old!(),
+    " RETURNING 1)
      SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
             (SELECT count(*) FROM made) AS attempts, (SELECT count(*) FROM told) AS notifications
      FROM emptied"

@@ -42,7 +42,12 @@ pub(super) struct OrderRow {
 
 impl OrderRow {
     /// The order, with its commands' progress beside it.
-    pub fn record(&self, payment: Progress, refund: Option<Progress>) -> Result<OrderRecord, StoreError> {
+    pub fn record(
+        &self,
+        payment: Progress,
+        refund: Option<Progress>,
+        earlier_refunds: Vec<RequestId>,
+    ) -> Result<OrderRecord, StoreError> {
         Ok(OrderRecord {
             merchant: merchant(&self.merchant)?,
             invoice_number: invoice_number(&self.invoice_number)?,
@@ -61,6 +66,7 @@ impl OrderRow {
             checks_made: count(self.checks_made)?,
             payment,
             refund,
+            earlier_refunds,
         })
     }
 }

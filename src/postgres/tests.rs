@@ -5,6 +5,7 @@ mod actions;
 mod claims;
 mod connections;
 mod evidence;
+mod flood;
 mod follow_up;
 mod forgotten;
 mod interleaved;
@@ -211,6 +212,7 @@ fn plan() -> Plan {
             afterwards: vec![seconds(3600), seconds(21_600), seconds(86_400)],
         },
         trust_response: false,
+        match_request_id: true,
     }
 }
 
@@ -318,7 +320,7 @@ fn in_doubt() -> Learned {
 
 fn reported(word: &str, amount: u64) -> Learned {
     let amount = ReportedAmount::Whole(Rupiah::new(amount).unwrap());
-    let report = Report { status: ReportedStatus::read(word), word: word.to_owned(), amount };
+    let report = Report { status: ReportedStatus::read(word), word: word.to_owned(), amount, request: None };
     let finding = InquiryFinding::Reported(report);
     Learned::Inquiry(InquiryLearned { finding, http_status: Some(200), retry_after: None })
 }

@@ -295,9 +295,10 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
         amount: Option<String>,
         applied: bool,
         reason: Option<String>,
+        request: Option<String>,
     }
     let rows: Vec<NotificationRow> = sqlx::query_as(
-        "SELECT received_at, request_id, status, amount, applied, reason
+        "SELECT received_at, request_id, status, amount, applied, reason, request
          FROM notifications WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
@@ -311,6 +312,7 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
         amount: row.amount,
         applied: row.applied,
         reason: row.reason,
+        about: row.request,
     };
     Ok(rows.into_iter().map(view).collect())
 }

@@ -2,9 +2,15 @@
 //! has one recorder for all worlds: what is asserted carries this world's own queue or merchant, or only grows.
 
 use crate::harness::{
-    World, commands, eventually, payment, refund, reports::Report, vitals::metric, world::PATH,
+    World,
+    child::Service,
+    commands, eventually, payment, refund,
+    reports::Report,
+    vitals::{self, metric},
+    world::PATH,
 };
 use jenius_pay::{app::Role, sandbox::Merchant};
+use std::time::Duration;
 
 impl World {
     async fn figure(&self, words: &[&str]) -> f64 {
@@ -168,5 +174,52 @@ async fn an_order_that_waits_for_a_person_is_counted_with_its_money() {
     let of = ["merchant=\"reviewed\"", "state=\"review\""];
     world.figure_becomes(&["jenius_open_orders{", of[0], of[1]], 1.0).await;
     assert_eq!(world.figure(&["jenius_open_orders_rupiah{", of[0], of[1]]).await, 50_000.0);
+    world.end().await;
+}
+
+/// The slower the count, the seldomer it is made: on a busy machine more seldom than stories are patient.
+async fn in_time(what: &str, fact: impl AsyncFn() -> Option<()>) {
+    for patience in 1..=PATIENCE_OF_GAUGES.as_secs() {
+        if fact().await.is_some() {
+            return;
+        }
+        assert!(patience < PATIENCE_OF_GAUGES.as_secs(), "waited {PATIENCE_OF_GAUGES:?} in vain for {what}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+const PATIENCE_OF_GAUGES: Duration = Duration::from_secs(240);
+
+/// A gauge keeps what it last said; that it is old is told beside it, and makes no process unready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gauges_that_cannot_be_counted_are_told() {
+    let world = World::with().without_service().build().await;
+    let service = Service::start(&world).await;
+    let counted_at = async |figures: &str| {
+        let figures = format!("figures=\"{figures}\"");
+        metric(&service.admin, &["jenius_figures_counted_at_seconds{", &figures]).await
+    };
+    let told = async || {
+        let (status, ready) = vitals::readyz(&service.admin).await?;
+        Some((status, ready["dependencies"]["postgres"]["detail"].as_str()?.to_owned()))
+    };
+    let rename = async |sql: &'static str| sqlx::query(sql).execute(&world.database.pool).await.unwrap();
+    rename("ALTER TABLE reported_requests RENAME TO out_of_sight").await;
+    in_time("/readyz to say what is old", async || {
+        let (status, detail) = told().await?;
+        (status == 200 && detail.contains("reports: ")).then_some(())
+    })
+    .await;
+    in_time("the others to be counted all the same", async || {
+        (counted_at("open").await > counted_at("reports").await + 1.0).then_some(())
+    })
+    .await;
+    rename("ALTER TABLE out_of_sight RENAME TO reported_requests").await;
+    in_time("all to be counted again", async || {
+        (told().await? == (200, "up and migrated".to_owned())).then_some(())
+    })
+    .await;
+    assert!(service.log().contains("cannot be counted") && service.log().contains("are counted again"));
+    drop(service);
     world.end().await;
 }

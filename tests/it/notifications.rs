@@ -231,7 +231,7 @@ async fn an_unverified_message_on_the_queue_changes_nothing_and_is_dead_lettered
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paid_needs_the_orders_own_amount() {
     let world = World::with().notified().build().await;
-    for amount in ["\"50000\"", "50000", "50000.00", "\"50000.00\""] {
+    for amount in ["\"50000\"", "50000", "50000.00", "\"50000.00\"", "5E+4", "5e4", "50000.0", "500000e-1"] {
         let invoice = world.waiting().await;
         world.notify(&Report::of(&invoice, "SUCCESS", amount)).await;
         world.event(&invoice, "order.paid").await;
@@ -244,8 +244,10 @@ async fn paid_needs_the_orders_own_amount() {
         "0",
         "-50000",
         "9223372036854775808",
-        "1e5",
-        "5e4",
+        "1e13",
+        "5e-4",
+        "1e999999999",
+        "50000e-999999999",
         "\"many\"",
         "18446744073709601616",
     ] {

@@ -1,6 +1,6 @@
 //! Retention: an order that was pruned is as good as any other for whoever asks for something.
 
-use crate::harness::{World, child::run, commands, eventually, payment};
+use crate::harness::{World, child::run, commands, eventually, payment, reports::Report};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -53,5 +53,37 @@ async fn a_pruned_order_still_knows_its_duplicates_takes_a_refund_and_tells_its_
     world.publish(&commands::refund(&old)).await;
     world.event(&old, "order.refunded").await;
     assert_eq!(world.sandbox.ledger().refunds_of(&old).count(), 1);
+    world.end().await;
+}
+
+/// What was told before is known after a prune too: the same bytes undo nothing that a person decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decided_order_stays_decided_when_old_bytes_come_after_a_prune() {
+    let world = World::with().notified().build().await;
+    let bought = world.waiting().await;
+    world.notify(&Report::success(&bought)).await;
+    world.event(&bought, "order.paid").await;
+    let old = [Report::of(&bought, "SUCCESS", "50001"), Report::of(&bought, "FAILED", "50000")];
+    for report in old.iter().chain(&old) {
+        world.notify(report).await;
+    }
+    world.event(&bought, "order.review").await;
+    world.notified(&bought, 5).await;
+    let decided =
+        run(&world, &["orders", "resolve", &bought, "--state", "paid", "--reason", "seen"], "y\n").await;
+    assert!(decided.status.success(), "{}", String::from_utf8_lossy(&decided.stderr));
+    world.event(&bought, "order.resolved").await;
+
+    world.database.jump(100 * DAY).await;
+    prune(&world, &["--reason", "monthly"]).await;
+    let marks = world.notified(&bought, 3).await;
+    assert_eq!(marks.len(), 3, "one of each: {marks:?}");
+    for report in &old {
+        world.notify(report).await;
+    }
+    let marks = world.notified(&bought, 5).await;
+    assert!(marks[3..].iter().all(|mark| mark["reason"] == "duplicate"), "{marks:?}");
+    assert_eq!(world.order(&bought).await["state"], "paid");
+    assert_eq!(world.told(&bought), ["payment.accepted", "order.paid", "order.review", "order.resolved"]);
     world.end().await;
 }

@@ -43,6 +43,7 @@ names! {
     WORK_STRANDED = "work.stranded",
     WORK_OUTBOX = "work.outbox",
     WORK_PAUSED = "work.paused",
+    WORK_REQUESTS = "work.requests",
     BROKER_REACHABLE = "broker.reachable",
     BROKER_LOGIN = "broker.login",
     BROKER_VERSION = "broker.version",

@@ -1,7 +1,13 @@
 //! What the orders in the database say: does the sum come out, does anything wait that should not.
 
-use super::check::{Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_STRANDED};
-use crate::{flow::ports::StoreError, postgres::PostgresStore};
+use super::check::{
+    Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_STRANDED,
+};
+use crate::{
+    domain::ids::MerchantName,
+    flow::ports::StoreError,
+    postgres::{NEVER_MATCHED_MAX, PostgresStore},
+};
 
 /// Events leave in milliseconds.
 const OUTBOX_SECONDS_WARN: f64 = 60.0;
@@ -13,6 +19,7 @@ pub struct Work {
     stranded: i64,
     events: i64,
     oldest_seconds: f64,
+    never_matched: Vec<(MerchantName, i64)>,
 }
 
 /// Counts, as the service does. The schema is there.
@@ -23,6 +30,7 @@ pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
         stranded: gauges.stranded_orders,
         events: gauges.outbox_events,
         oldest_seconds: gauges.outbox_oldest_seconds,
+        never_matched: store.never_matched().await?,
     })
 }
 
@@ -33,6 +41,7 @@ pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
             stranded(work.stranded),
             outbox(work.events, work.oldest_seconds),
             pauses(paused),
+            requests(&work.never_matched),
         ],
         Err(StoreError::Away(why) | StoreError::Refused(why)) => {
             vec![Check::fail(WORK_READABLE, why, "see to the checks of postgres first, then ask again")]
@@ -76,6 +85,23 @@ fn outbox(events: i64, oldest_seconds: f64) -> Check {
     }
 }
 
+fn requests(never_matched: &[(MerchantName, i64)]) -> Check {
+    let many: Vec<String> = never_matched
+        .iter()
+        .filter(|(_, others)| *others >= NEVER_MATCHED_MAX)
+        .map(|(merchant, others)| format!("{merchant}: {others} about others'"))
+        .collect();
+    if many.is_empty() {
+        return Check::ok(WORK_REQUESTS, "no merchant's reports are all about requests that are not ours");
+    }
+    Check::fail(
+        WORK_REQUESTS,
+        format!("DOKU's reports never named a request of ours: {}", many.join(", ")),
+        "look at one in DOKU's back office: if it is about our own payment, DOKU names requests otherwise than we \
+         believe, and `doku.match_request_id = false` makes reports count again",
+    )
+}
+
 fn pauses(paused: &[String]) -> Check {
     if paused.is_empty() {
         return Check::ok(WORK_PAUSED, "sends are not paused");
@@ -98,7 +124,11 @@ mod tests {
     #[test]
     fn what_waits_too_long_or_does_not_come_out_is_named_alone() {
         let work = |balance, stranded, oldest_seconds| {
-            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds })
+            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds, never_matched: vec![] })
+        };
+        let unmatched = |others| {
+            let never_matched = vec![(MerchantName::default_account(), others)];
+            Ok(Work { balance: Some(0), stranded: 0, events: 0, oldest_seconds: 0.0, never_matched })
         };
         let away = || Err(StoreError::Away("42P01".to_owned()));
         for (work, paused, expected) in [
@@ -110,6 +140,8 @@ mod tests {
             (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),
             (work(0, 0, 59.9), vec!["*".to_owned()], vec![("work.paused", Status::Warn)]),
             (work(0, 0, 59.9), vec![], vec![]),
+            (unmatched(2), vec![], vec![]),
+            (unmatched(3), vec![], vec![("work.requests", Status::Fail)]),
         ] {
             let checks = judge(&paused, &work);
             let not_ok: Vec<(&str, Status)> = checks

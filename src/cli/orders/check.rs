@@ -61,7 +61,8 @@ fn said(learned: &InquiryLearned) -> String {
                 ReportedAmount::Whole(amount) => format!("amount {amount}"),
                 ReportedAmount::Other => "an amount that no order has".to_owned(),
             };
-            format!("{}, {amount}{http}", print::clean(&report.word))
+            let about = report.request.as_deref().map(|id| format!(", about request {}", print::clean(id)));
+            format!("{}, {amount}{}{http}", print::clean(&report.word), about.unwrap_or_default())
         }
         InquiryFinding::NotFound { proves: true } => format!("does not know the order{http}"),
         InquiryFinding::NotFound { proves: false } => {
@@ -83,12 +84,24 @@ mod tests {
     fn what_doku_said_is_told_in_a_line() {
         let report = |word: &str, amount| {
             let word = word.to_owned();
-            InquiryFinding::Reported(Report { status: ReportedStatus::read(&word), word, amount })
+            InquiryFinding::Reported(Report {
+                status: ReportedStatus::read(&word),
+                word,
+                amount,
+                request: None,
+            })
         };
+        let about = InquiryFinding::Reported(Report {
+            status: ReportedStatus::Success,
+            word: "SUCCESS".to_owned(),
+            amount: ReportedAmount::Other,
+            request: Some("VA-1".to_owned()),
+        });
         let failed = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
         for (finding, expected) in [
             (report("SUCCESS", ReportedAmount::Whole(Rupiah::new(5).unwrap())), "SUCCESS, amount 5"),
             (report("\u{1b}", ReportedAmount::Other), "\u{fffd}, an amount that no order has"),
+            (about, "SUCCESS, an amount that no order has, about request VA-1"),
             (InquiryFinding::NotFound { proves: true }, "does not know the order"),
             (InquiryFinding::NotFound { proves: false }, "does not know the order, which proves nothing"),
             (failed, "gave no answer: HTTP 500"),

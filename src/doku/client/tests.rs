@@ -144,6 +144,7 @@ fn client(base_url: &str) -> Client<FixedClock> {
         notification_path: "/payments/notifications".to_owned(),
         previous_notification_paths: vec![],
         trust_response: false,
+        match_request_id: true,
         response_signature: config::ResponseSignature::Required,
         requests_per_second: 0,
         concurrency: 4,

@@ -134,7 +134,8 @@ fn a_notification_without_an_order_is_incomplete() {
 #[test]
 fn a_notification_is_read_leniently() {
     let fifty = ReportedAmount::Whole(Rupiah::new(50_000).unwrap());
-    let report = |status, word: &str, amount| Some(Report { status, word: word.to_owned(), amount });
+    let report =
+        |status, word: &str, amount| Some(Report { status, word: word.to_owned(), amount, request: None });
     for (order, transaction, expected) in [
         (r#""amount":"50000""#, r"{}", None),
         (r#""x":1"#, r#"{"status":"SUCCESS"}"#, None),

@@ -6,9 +6,10 @@ use crate::{
         Time,
         command::{CommandKind, Outcome, TraceContext},
         event::OrderEvent,
+        ids::MerchantName,
         learned::{AttemptClass, AttemptKind},
         order::OrderState,
-        record::{Change, DueChange},
+        record::{Change, DueChange, RequestOf},
     },
     flow::ports::StoreError,
     postgres::{
@@ -33,6 +34,8 @@ pub(in crate::postgres) struct Brought {
     pub due: bool,
     pub settled: Option<Settled>,
     pub attempts: Vec<(AttemptKind, AttemptClass)>,
+    /// Whose merchant's, and which request, a report was about.
+    pub reported: Option<(MerchantName, RequestOf)>,
 }
 
 /// The command that has its outcome now, and how long after its claim and its publication.
@@ -82,7 +85,8 @@ fn all_that_follows<'a>(
         order.progress_of(change, &events, &mut writes.commands);
         let settled = change.settled.map(|(kind, outcome)| order.settled(kind, outcome));
         let due = order.is_due_soon(change);
-        brought.push(Brought { events: !events.is_empty(), due, settled, attempts: Vec::new() });
+        let reported = change.reported.map(|of| (change.order.merchant.clone(), of));
+        brought.push(Brought { events: !events.is_empty(), due, settled, attempts: Vec::new(), reported });
         writes.events.extend(events);
         match &change.due {
             DueChange::Keep => {}

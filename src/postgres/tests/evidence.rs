@@ -15,7 +15,7 @@ pub(super) fn hasty(db: &Db, plan: Plan) -> PostgresStore {
 
 pub(super) fn report(word: &str, amount: u64) -> Report {
     let amount = Rupiah::new(amount).map_or(ReportedAmount::Other, ReportedAmount::Whole);
-    Report { status: ReportedStatus::read(word), word: word.to_owned(), amount }
+    Report { status: ReportedStatus::read(word), word: word.to_owned(), amount, request: None }
 }
 
 /// What a verified notification says.
@@ -25,6 +25,7 @@ pub(super) fn notification(invoice: &str, word: &str, amount: u64) -> Notificati
         invoice_number: invoice.to_owned(),
         status: Some(word.to_owned()),
         amount: Some(amount.to_string()),
+        request: None,
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) enum Op {
     Notify {
         word: &'static str,
         amount: u64,
+        request: Option<&'static str>,
     },
     Decide {
         verdict: Verdict,
@@ -52,6 +53,8 @@ pub(super) enum Op {
 }
 
 const WORDS: [&str; 7] = ["SUCCESS", "FAILED", "EXPIRED", "REFUNDED", "PENDING", "TIMEOUT", "BOGUS"];
+/// Most reports of these stories do not say which request they are about; some are about another.
+const REQUESTS: [Option<&str>; 4] = [None, None, None, Some("VA-1")];
 /// Within a lease, past it, past the budget, the grace, the afterwards, and the give-up.
 const WAITS: [u32; 6] = [1, 50, 1000, 5000, 90_000, 260_000];
 
@@ -64,7 +67,8 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::Inquire),
         6 => (any::<Index>(), any::<Index>()).prop_map(|(claim, finding)| Op::Record { claim, finding }),
         1 => any::<Index>().prop_map(|claim| Op::GiveBack { claim }),
-        3 => (select(WORDS.to_vec()), amount()).prop_map(|(word, amount)| Op::Notify { word, amount }),
+        3 => (select(WORDS.to_vec()), amount(), select(REQUESTS.to_vec()))
+            .prop_map(|(word, amount, request)| Op::Notify { word, amount, request }),
         2 => (select(Verdict::ALL.to_vec()), any::<bool>())
             .prop_map(|(verdict, checked_doku)| Op::Decide { verdict, checked_doku }),
         3 => select(WAITS.to_vec()).prop_map(|seconds| Op::Wait { seconds }),
@@ -75,7 +79,7 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 /// Where chance alone seldom comes: paid, refunding, a refund in doubt after its end, a long wait.
 fn beginnings() -> Vec<Vec<Op>> {
-    let notify = |word| Op::Notify { word, amount: 50_000 };
+    let notify = |word| Op::Notify { word, amount: 50_000, request: None };
     let refund = || Op::Refund { amount: 50_000 };
     let wait = |seconds| Op::Wait { seconds };
     vec![
@@ -104,6 +108,8 @@ pub(super) fn learned(kind: AttemptKind, finding: &Index) -> Learned {
     let mut inquiries: Vec<_> =
         WORDS.iter().map(|word| InquiryFinding::Reported(report(word, 50_000))).collect();
     inquiries.push(InquiryFinding::Reported(report("SUCCESS", 49_999)));
+    let about_another = |word| Report { request: Some("VA-1".to_owned()), ..report(word, 50_000) };
+    inquiries.extend(["SUCCESS", "FAILED"].map(|word| InquiryFinding::Reported(about_another(word))));
     inquiries.extend([true, false].map(|proves| InquiryFinding::NotFound { proves }));
     inquiries.extend([why(), why()].map(|why| InquiryFinding::Failed { why }));
     match kind {
@@ -185,6 +191,7 @@ impl Model {
         self.order.state = OrderState::Refunding;
         self.order.state_since = self.now;
         self.order.checks_made = 0;
+        self.order.earlier_refunds.extend(self.order.refund.take().map(|refund| refund.command.request_id));
         self.order.refund = Some(Progress {
             kind: CommandKind::Refund,
             command: CommandRef { identity, request_id },
@@ -296,7 +303,7 @@ impl Model {
     }
 
     pub fn notify(&mut self, notification: &Notification) {
-        let told_before = self.told.contains(notification);
+        let told_before = self.told.iter().any(|told| told.said() == notification.said());
         let (change, _) = self.order.clone().after_notified(notification, told_before, &self.plan, self.now);
         self.told.push(notification.clone());
         self.apply(change);

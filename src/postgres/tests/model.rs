@@ -2,13 +2,13 @@
 //! is what the domain's decisions add up to in memory.
 
 use super::{
-    evidence::{hasty, notification, notify},
+    evidence::{hasty, notification},
     interleaved::{Model, Op, ops},
     *,
 };
 use crate::{
-    domain::order::Verdict,
-    flow::ports::{Decision, OperatorStore, Resolved},
+    domain::{notification::Notification, order::Verdict},
+    flow::ports::{Decision, DueOrder, DueWhat, OperatorStore, Reconciled, Resolved, Taken},
     postgres::orders,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -124,9 +124,12 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
                 store.give_back(&real.claims[claim]).await.unwrap();
                 model.give_back(claim);
             }
-            Op::Notify { word, amount } => {
-                notify(store, &invoice, word, *amount).await;
-                model.notify(&notification(&invoice, word, *amount));
+            Op::Notify { word, amount, request } => {
+                let request = request.map(str::to_owned);
+                let said = Notification { request, ..notification(&invoice, word, *amount) };
+                let reconciled = store.reconcile(&merchant(), &said).await.unwrap();
+                assert_ne!(reconciled, Reconciled::Parked, "the order is known");
+                model.notify(&said);
             }
             Op::Decide { verdict, checked_doku } => {
                 let resolved = real.decide(*verdict, *checked_doku).await;

@@ -12,6 +12,7 @@ fn said(invoice: &str, status: &str, amount: &str) -> Notification {
         invoice_number: invoice.to_owned(),
         status: Some(status.to_owned()),
         amount: Some(amount.to_owned()),
+        request: None,
     }
 }
 
@@ -131,15 +132,15 @@ async fn what_was_parked_may_decide_nothing_and_is_recorded_all_the_same() {
         assert!(!claim_and_look(&db, "INV-1").await);
         assert_eq!(db.state().await, "submitting");
         let incomplete = "SELECT count(*) FROM notifications WHERE reason = 'incomplete' AND NOT applied";
-        assert_eq!(db.number(incomplete).await, 2);
-        // Parked twice, applied once.
+        assert_eq!(db.number(incomplete).await, 1);
+        // Parked twice, kept once, applied once.
         for _ in 0..2 {
             notify(&db, "INV-2", "SUCCESS", "50000").await;
         }
         assert!(claim_and_look(&db, "INV-2").await);
         let reasons = "SELECT string_agg(coalesce(reason, 'applied'), ' ' ORDER BY key) FROM notifications
                        WHERE invoice_number = 'INV-2'";
-        assert_eq!(db.text(reasons).await, "applied duplicate");
+        assert_eq!(db.text(reasons).await, "applied");
         assert_eq!(db.types().await, ["jenius.payment.accepted.v1", "jenius.order.paid.v1"]);
     })
     .await;
@@ -177,6 +178,69 @@ async fn what_nobodys_order_came_for_is_dropped_after_seven_days_and_nothing_els
             assert_eq!(parked(&db).await, left);
         }
         assert_eq!(db.number("SELECT count(*) FROM notifications").await, 1);
+    })
+    .await;
+}
+
+/// An order that cannot be written, whatever the reason, holds up no other, nor the deletion of what is old.
+#[tokio::test]
+async fn the_net_goes_on_behind_an_order_that_is_refused() {
+    on_a_database(|db| async move {
+        for n in 0..4 {
+            assert_eq!(notify(&db, &format!("INV-{n}"), "SUCCESS", "50000").await, Reconciled::Parked);
+        }
+        for n in 0..3 {
+            let _claim = db.claim(payment(&format!("{n}"), &format!("INV-{n}"))).await;
+        }
+        let refuse = "ALTER TABLE orders ADD CONSTRAINT refused CHECK (invoice_number <> 'INV-0' OR state = 'submitting')";
+        db.execute(refuse).await.unwrap();
+        assert_eq!(notify(&db, "VA/1", "SUCCESS", "1").await, Reconciled::Parked);
+        db.execute("UPDATE notifications SET received_at = now() - interval '8 days' WHERE amount = '1'").await.unwrap();
+        assert!(db.store.tend_parked().await.is_err(), "it says so");
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 2);
+        assert_eq!(db.number("SELECT count(*) FROM notifications WHERE amount = '1'").await, 0);
+        assert_eq!(parked(&db).await, 2, "the refused one's, and one that nobody's order came for");
+        db.execute("ALTER TABLE orders DROP CONSTRAINT refused").await.unwrap();
+        db.store.tend_parked().await.unwrap();
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 3);
+    })
+    .await;
+}
+
+/// More than one look of the net, and more than one statement drops.
+#[tokio::test]
+async fn the_net_passes_many_rows_and_all_that_is_old_goes_at_once() {
+    const STRANGERS: &str =
+        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said, received_at)
+        SELECT 'default', 'A/' || n, 'R', 'SUCCESS', '1', 'SUCCESS', now() - interval '8 days' * (n % 2)
+        FROM generate_series(1, 25000) n";
+    on_a_database(|db| async move {
+        db.execute(STRANGERS).await.unwrap();
+        assert_eq!(notify(&db, "INV-1", "SUCCESS", "50000").await, Reconciled::Parked);
+        let _claim = db.claim(payment("1", "INV-1")).await;
+        db.store.tend_parked().await.unwrap();
+        assert_eq!((db.state().await, parked(&db).await), ("paid".to_owned(), 12_500));
+        db.execute("VACUUM notifications").await.unwrap();
+        let believed = db.store.gauges().await.unwrap().parked_notifications;
+        assert!((10_000..=13_000).contains(&believed), "{believed}");
+    })
+    .await;
+}
+
+/// What was told stays known, whatever order it is told of, and a person's decision holds.
+#[tokio::test]
+async fn of_parked_rows_only_what_is_worth_it_is_kept() {
+    on_a_database(|db| async move {
+        for n in 0..250 {
+            let failed =
+                Notification { request: Some(format!("VA-{n}")), ..said("INV-1", "FAILED", "50000") };
+            assert_eq!(db.store.reconcile(&merchant(), &failed).await.unwrap(), Reconciled::Parked);
+        }
+        assert_eq!(notify(&db, "INV-1", "SUCCESS", "50000").await, Reconciled::Parked);
+        assert!(claim_and_look(&db, "INV-1").await, "it decided the order");
+        assert_eq!((db.state().await, parked(&db).await), ("paid".to_owned(), 0));
+        let kept = "SELECT count(*) FROM notifications WHERE reason = 'other_request'";
+        assert_eq!(db.number(kept).await, 250);
     })
     .await;
 }

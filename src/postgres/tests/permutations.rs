@@ -2,7 +2,7 @@
 //! three notifications and two Check Status answers, and each of them again, ends in the same state.
 
 use super::{
-    evidence::{check, hasty, notify},
+    evidence::{check, hasty, notification, notify},
     *,
 };
 use futures_util::{StreamExt, stream};
@@ -16,11 +16,13 @@ enum Piece {
     /// DOKU's answer to the send that is under way.
     Answer,
     Notification(&'static str),
+    /// About another request for the invoice.
+    Elsewhere(&'static str),
     Check(&'static str),
     /// Check Status, of one rupiah less.
     CheckOfOtherAmount,
 }
-use Piece::{Answer, Check, CheckOfOtherAmount, Notification};
+use Piece::{Answer, Check, CheckOfOtherAmount, Elsewhere, Notification};
 
 /// What DOKU's answer says.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,7 @@ impl Says {
 /// The accepted commands, DOKU's answer to the last of them, the evidence beside it, and the end.
 type Row = (CommandKind, Says, [Piece; 5], &'static str);
 
-const PAYMENTS: [Row; 7] = [
+const PAYMENTS: [Row; 8] = [
     (
         CommandKind::Payment,
         Says::Success,
@@ -128,6 +130,18 @@ const PAYMENTS: [Row; 7] = [
             CheckOfOtherAmount,
         ],
         "review",
+    ),
+    (
+        CommandKind::Payment,
+        Says::Success,
+        [
+            Notification("PENDING"),
+            Notification("SUCCESS"),
+            Elsewhere("FAILED"),
+            Elsewhere("EXPIRED"),
+            Check("SUCCESS"),
+        ],
+        "paid",
     ),
 ];
 
@@ -216,6 +230,14 @@ async fn play(store: &PostgresStore, invoice: &str, row: &Row, pieces: &[Piece],
         match piece {
             Answer => store.record(&claim, &says.learned(), Duration::ZERO).await.unwrap(),
             Notification(word) => notify(store, invoice, word, 50_000).await,
+            Elsewhere(word) => {
+                let request = Some("VA-1".to_owned());
+                let said = crate::domain::notification::Notification {
+                    request,
+                    ..notification(invoice, word, 50_000)
+                };
+                store.reconcile(&merchant(), &said).await.map(drop).unwrap();
+            }
             Check(word) => check(store, invoice, word, 50_000).await,
             CheckOfOtherAmount => check(store, invoice, "SUCCESS", 49_999).await,
         }

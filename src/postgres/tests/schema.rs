@@ -38,6 +38,8 @@ const ILLEGAL: &[(&str, &str)] = &[
                  evidence = 'check'",
         "orders_refund_is_commanded",
     ),
+    ("INSERT INTO reported_requests VALUES ('A', 1)", "reported_requests_merchant_is_a_name"),
+    ("INSERT INTO reported_requests VALUES ('a', -1)", "reported_requests_count_from_zero"),
     ("UPDATE orders SET merchant = 'A'", "orders_merchant_is_a_name"),
     ("INSERT INTO rate_schedule VALUES ('A', now())", "rate_schedule_merchant_is_a_name"),
     ("UPDATE orders SET invoice_number = 'a b'", "orders_invoice_is_a_number"),
@@ -81,7 +83,7 @@ const ILLEGAL: &[(&str, &str)] = &[
         "attempts_lost_without_a_record",
     ),
     (
-        "INSERT INTO notifications (merchant, invoice_number, request_id, applied) VALUES ('a', 'b', 'c', true)",
+        "INSERT INTO notifications (merchant, invoice_number, request_id, said, applied) VALUES ('a', 'b', 'c', '', true)",
         "notifications_parked_are_not_applied",
     ),
     (

@@ -16,6 +16,7 @@ fn notified(invoice: &str, status: &str) -> Notification {
         invoice_number: invoice.to_owned(),
         status: Some(status.to_owned()),
         amount: Some("50000".to_owned()),
+        request: None,
     }
 }
 

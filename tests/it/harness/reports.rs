@@ -32,6 +32,15 @@ impl Report {
         Self::with_body(body.into_bytes())
     }
 
+    /// The same, about a request that it names: DOKU says so of other channels.
+    pub fn about(request_id: &str, invoice: &str, status: &str) -> Self {
+        let body = json!({
+            "order": {"invoice_number": invoice, "amount": 50000},
+            "transaction": {"status": status, "original_request_id": request_id}
+        });
+        Self::with_body(body.to_string())
+    }
+
     pub fn with_body(body: impl Into<Vec<u8>>) -> Self {
         Self {
             client_id: CLIENT_ID.to_owned(),

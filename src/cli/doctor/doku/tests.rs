@@ -14,6 +14,7 @@ fn doku() -> Doku {
         notification_path: "/n".to_owned(),
         previous_notification_paths: Vec::new(),
         trust_response: false,
+        match_request_id: true,
         response_signature: ResponseSignature::Required,
         requests_per_second: 0,
         concurrency: 1,
