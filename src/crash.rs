@@ -5,6 +5,10 @@
 //! nothing is said, and all that was held is in that very window. `JENIUS_CRASH_ON=<text>` kills it at once
 //! whenever a delivery's body contains the text: a message that no process survives.
 //!
+//! `JENIUS_PANIC_AT=<name>:<nth>` makes the nth who reaches that place panic, and nobody else.
+//! `JENIUS_STRIKE_TASK=<task>:<end|panic>:<file>` ends that background task, or makes it panic, while the file
+//! exists.
+//!
 //! Never: a release build has it; it becomes configuration.
 
 macro_rules! points {
@@ -94,10 +98,23 @@ pub fn on_delivery(body: &[u8]) {
 #[cfg(not(debug_assertions))]
 pub fn on_delivery(_: &[u8]) {}
 
+/// Ends when this background task is to end, or panics.
+#[cfg(debug_assertions)]
+pub async fn task_struck(task: &str) {
+    armed::task_struck(task).await;
+}
+
+#[cfg(not(debug_assertions))]
+pub async fn task_struck(_: &str) {
+    std::future::pending::<()>().await;
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use super::Point;
     use std::{
+        io::Write,
+        path::{Path, PathBuf},
         process::{Command, abort, exit},
         sync::{
             OnceLock,
@@ -109,6 +126,9 @@ mod armed {
 
     const AT: &str = "JENIUS_CRASH_AT";
     const ON: &str = "JENIUS_CRASH_ON";
+    const PANIC_AT: &str = "JENIUS_PANIC_AT";
+    const STRIKE_TASK: &str = "JENIUS_STRIKE_TASK";
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
     /// Nobody else comes where nobody has come for so long.
     const QUIET: Duration = Duration::from_millis(600);
 
@@ -118,11 +138,15 @@ mod armed {
     }
 
     static STRIKE: OnceLock<Option<Strike>> = OnceLock::new();
+    static PANIC: OnceLock<Option<Strike>> = OnceLock::new();
+    static PANIC_REACHED: AtomicUsize = AtomicUsize::new(0);
     static DEADLY: OnceLock<Option<String>> = OnceLock::new();
     static REACHED: AtomicUsize = AtomicUsize::new(0);
 
     pub fn holds(point: Point) -> bool {
-        let Some(strike) = STRIKE.get_or_init(read).as_ref().filter(|strike| strike.point == point) else {
+        panic_at(point);
+        let Some(strike) = STRIKE.get_or_init(|| read(AT)).as_ref().filter(|strike| strike.point == point)
+        else {
             return false;
         };
         let reached = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
@@ -132,14 +156,42 @@ mod armed {
         reached >= strike.nth
     }
 
-    fn read() -> Option<Strike> {
-        let text = std::env::var(AT).ok()?;
+    fn panic_at(point: Point) {
+        let strike = PANIC.get_or_init(|| read(PANIC_AT)).as_ref();
+        let Some(strike) = strike.filter(|strike| strike.point == point) else { return };
+        assert_ne!(PANIC_REACHED.fetch_add(1, Ordering::SeqCst) + 1, strike.nth, "a panic of a test");
+    }
+
+    pub async fn task_struck(task: &str) {
+        let strike = std::env::var(STRIKE_TASK).unwrap_or_default();
+        let Some((panics, file)) = parse_task(&strike, task) else {
+            return std::future::pending().await;
+        };
+        while !Path::new(&file).exists() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        assert!(!panics, "a panic of a test");
+    }
+
+    /// Whether it panics, and while which file exists.
+    fn parse_task(strike: &str, task: &str) -> Option<(bool, PathBuf)> {
+        let (how, file) = strike.strip_prefix(task)?.strip_prefix(':')?.split_once(':')?;
+        Some((how == "panic", file.into()))
+    }
+
+    fn read(variable: &str) -> Option<Strike> {
+        let text = std::env::var(variable).ok()?;
         let strike = parse(&text);
         if strike.is_none() {
-            eprintln!("{AT}: no such point: {text}");
+            say(&format!("{variable}: no such point: {text}"));
             exit(2);
         }
         strike
+    }
+
+    /// Not `eprintln`, which panics where nobody reads.
+    fn say(text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     fn parse(text: &str) -> Option<Strike> {
@@ -156,7 +208,7 @@ mod armed {
         loop {
             let reached = REACHED.load(Ordering::SeqCst);
             if reached == before {
-                eprintln!("{AT}: {} held {}", strike.point.name(), reached + 1 - strike.nth);
+                say(&format!("{AT}: {} held {}", strike.point.name(), reached + 1 - strike.nth));
                 die();
             }
             before = reached;

@@ -2,6 +2,7 @@
 //! same path afterwards, drain only shortens it: nothing may depend on a stop being orderly.
 
 use std::{future::Future, io, time::Duration};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The two stages, shared by everything that runs.
@@ -37,30 +38,6 @@ impl Shutdown {
         }
     }
 
-    /// Turns SIGTERM and SIGINT into stages until the second one came. To be spawned.
-    ///
-    /// # Errors
-    /// The operating system does not let us listen.
-    pub async fn listen(self) -> io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        while !self.now.is_cancelled() {
-            let came = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-                () = self.now.cancelled() => return Ok(()),
-            };
-            self.signal();
-            if self.now.is_cancelled() {
-                tracing::warn!(signal = came, "leaving now");
-            } else {
-                tracing::info!(signal = came, "stopping: taking nothing new; once more to leave at once");
-            }
-        }
-        Ok(())
-    }
-
     /// Runs `work` to its end. From `stop` on it has `limit` to finish, and less after a second signal;
     /// then `now` is cancelled and `work` is dropped.
     pub async fn drain(&self, work: impl Future<Output = ()>, limit: Duration) -> Drained {
@@ -75,6 +52,38 @@ impl Shutdown {
             () = cut_off => {
                 self.now.cancel();
                 Drained::CutOff
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT, caught from `new` on.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// The operating system does not let us listen.
+    pub fn new() -> io::Result<Self> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Turns signals into the stages of a stop. Runs for ever.
+    pub async fn stop<T>(mut self, shutdown: &Shutdown) -> T {
+        loop {
+            let came = tokio::select! {
+                Some(()) = self.terminate.recv() => "SIGTERM",
+                Some(()) = self.interrupt.recv() => "SIGINT",
+                else => return std::future::pending().await,
+            };
+            shutdown.signal();
+            if shutdown.now.is_cancelled() {
+                tracing::warn!(signal = came, "leaving now");
+            } else {
+                tracing::info!(signal = came, "stopping: taking nothing new; once more to leave at once");
             }
         }
     }
@@ -125,14 +134,5 @@ mod tests {
         shutdown.signal();
         shutdown.signal();
         assert_eq!(shutdown.drain(future::pending(), LONG).await, Drained::CutOff);
-    }
-
-    #[tokio::test]
-    async fn listening_ends_once_everybody_leaves() {
-        let shutdown = Shutdown::new();
-        let listening = tokio::spawn(shutdown.clone().listen());
-        shutdown.signal();
-        shutdown.signal();
-        tokio::time::timeout(LONG, listening).await.unwrap().unwrap().unwrap();
     }
 }

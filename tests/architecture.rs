@@ -12,15 +12,17 @@ const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// A folder (or file) of `src`, and what of this crate it may import besides itself.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     // The windows that a crash may strike are named where they are: between the steps of the stories.
-    ("flow", &["domain", "metric", "shutdown", "crash", "telemetry"]),
+    ("flow", &["domain", "metric", "shutdown", "crash", "telemetry", "panics"]),
     ("crash", &[]),
     ("metric", &["domain"]),
+    ("panics", &["metric"]),
     ("config", &["domain"]),
     ("shutdown", &[]),
-    ("telemetry", &[]),
+    ("shown", &[]),
+    ("telemetry", &["metric", "shown"]),
     ("startup", &[]),
     ("schema", &["domain"]),
     ("doku", EDGE),
@@ -34,13 +36,17 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("cli", ANYTHING),
     ("main", ANYTHING),
 ];
-const EDGE: &[&str] = &["domain", "flow", "metric", "config", "shutdown", "crash", "schema", "telemetry"];
+const EDGE: &[&str] =
+    &["domain", "flow", "metric", "config", "shutdown", "crash", "schema", "telemetry", "panics"];
 const ANYTHING: &[&str] = &[
     "domain",
     "flow",
     "metric",
     "config",
+    "shown",
     "shutdown",
+    "crash",
+    "panics",
     "telemetry",
     "startup",
     "doku",

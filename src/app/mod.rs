@@ -7,29 +7,28 @@ mod parts;
 pub mod prospects;
 mod readiness;
 mod secrets;
+mod shared;
+mod supervisor;
 mod watchers;
 
 pub use crate::config::Role;
 pub use secrets::Secrets;
 
 use crate::{
-    config::{Config, Doku, Needs, Parts},
+    config::{Config, Needs, Parts},
     doku::{client::Client, clock::SystemClock, notification::Verifier},
-    domain::{Time, command::CommandKind, validate::Rules},
+    domain::{Time, command::CommandKind},
     flow::{
-        attempt::Attempts,
         disposition::DeadReason,
-        follow_up::FollowUp,
-        gate::{Gate, Limits},
-        hold::Hold,
+        follow_up::{FollowUp, tend_parked},
         ports::{Clock, Gateway},
-        process_command::{Budgets, Worker},
+        process_command::Worker,
         reconcile_notification::Reconciler,
         relay_outbox::Relay,
     },
     http::{Bound, admin, ingress},
     metric,
-    postgres::{self, PgPool, PostgresSeat, PostgresStore},
+    postgres::{PostgresSeat, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
 };
@@ -37,9 +36,17 @@ use anyhow::Context;
 use commands::CommandHandler;
 use notifications::NotificationHandler;
 use readiness::{Seen, snapshot};
-use std::{collections::BTreeSet, future::Future, io, net::SocketAddr, sync::Arc};
+use shared::{Shared, notification_paths};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+};
+use supervisor::{Stage, Supervisor};
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 type DokuClient = Client<SystemClock>;
 type CommandWorker = Worker<PostgresStore, DokuClient>;
@@ -47,31 +54,32 @@ type CommandWorker = Worker<PostgresStore, DokuClient>;
 /// The service, running.
 pub struct App {
     shutdown: Shutdown,
+    supervisor: Supervisor,
     config: Parts,
     secrets: Arc<Secrets>,
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
     /// What takes in and works off; it ends by `shutdown.stop`.
-    intake: TaskTracker,
+    intake: Stage,
     /// The relay ends after the intake, the rest after the relay.
-    relay: TaskTracker,
-    relay_stop: CancellationToken,
-    rest: TaskTracker,
-    rest_stop: CancellationToken,
+    relay: Stage,
+    rest: Stage,
+    /// What the roles publish to on the link that they share.
+    published: Vec<Part>,
+    /// A publisher's task ends with its last handle: these outlive everything that publishes.
+    publishers: BTreeMap<&'static str, Publisher>,
 }
 
-/// What the roles share.
-struct Shared {
-    config: Config,
-    secrets: Arc<Secrets>,
-    broker: Broker,
-    publisher: Publisher,
-    pool: PgPool,
-    store: PostgresStore,
-    gateway: Arc<DokuClient>,
-    gate: Arc<Gate>,
-    attempts: Arc<Attempts<PostgresStore, DokuClient>>,
-    seen: Arc<Seen>,
+/// How the service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// As it was asked to; everything that was held is finished.
+    Finished,
+    /// As it was asked to; the limit or a second signal cut work off.
+    CutOff,
+    /// By itself: a task ended that payments need.
+    Failed,
 }
 
 impl App {
@@ -86,36 +94,34 @@ impl App {
         let admin =
             Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
         let broker = parts::broker(&config)?;
+        let supervisor = Supervisor::new(shutdown.clone());
         let mut app = Self {
-            shutdown,
             secrets: Arc::new(Secrets::new(&config, broker.clone())),
             admin: admin.address(),
             ingress: None,
-            intake: TaskTracker::new(),
-            relay: TaskTracker::new(),
-            relay_stop: CancellationToken::new(),
-            rest: TaskTracker::new(),
-            rest_stop: CancellationToken::new(),
+            intake: supervisor.stage(shutdown.stop.clone()),
+            relay: supervisor.stage(CancellationToken::new()),
+            rest: supervisor.stage(CancellationToken::new()),
+            published: parts::published_by(roles),
+            publishers: BTreeMap::new(),
             config: config.clone(),
+            supervisor,
+            shutdown,
         };
         for queue in broker.names().work_queues() {
             metric::create_counters_of(queue, &DeadReason::ALL.map(DeadReason::name));
         }
         config.merchants.keys().for_each(|merchant| metric::create_counters_of_merchant(merchant.as_str()));
-        app.rest.spawn(broker.clone().keep_declared(parts::used_by(roles), app.rest_stop.clone()));
-        let published = parts::published_by(roles);
-        let (publisher, task) = Publisher::new(&broker, "publisher", &published);
-        if !published.is_empty() {
-            app.rest.spawn(task.run(app.rest_stop.clone()));
-        }
-        app.rest.spawn(metric::run_upkeep(app.rest_stop.clone()));
-        let router = admin::router(snapshot(Arc::clone(&seen), broker.clone()));
-        app.rest.spawn(served("admin", admin.serve(router, app.rest_stop.clone())));
+        let keeping = broker.clone().keep_declared(parts::used_by(roles), app.rest.stop().clone());
+        app.rest.essential("topology", keeping);
+        app.restart("metrics", metric::run_upkeep);
+        let router = admin::router(snapshot(Arc::clone(&seen), broker.clone(), app.supervisor.clone()));
+        app.rest.essential("admin", served("admin", admin.serve(router, app.rest.stop().clone())));
         if roles.contains(&Role::Ingress) {
             app.start_ingress(&broker).await?;
         }
         if Needs::of(roles).database {
-            app.start_with_database(config.complete()?, roles, broker, publisher, seen)?;
+            app.start_with_database(config.complete()?, roles, broker, seen)?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
@@ -127,13 +133,29 @@ impl App {
         let bound =
             Bound::new(listen, ingress::LIMITS).await.with_context(|| format!("ingress.listen {listen}"))?;
         self.ingress = Some(bound.address());
-        let (publisher, task) = Publisher::new(broker, "ingress", &[Part::Notifications]);
-        self.rest.spawn(task.run(self.rest_stop.clone()));
+        let publisher = self.publisher(broker, "ingress_publisher", &[Part::Notifications]);
         let paths = notification_paths(&self.config.doku);
         let reader = Verifier::new(self.secrets.accounts.clone(), paths.clone());
         let router = ingress::router(ingress::Ingress { paths, reader, publisher });
-        self.intake.spawn(served("ingress", bound.serve(router, self.shutdown.stop.clone())));
+        self.intake.essential("ingress", served("ingress", bound.serve(router, self.intake.stop().clone())));
         Ok(())
+    }
+
+    /// The publisher that the roles share.
+    fn shared_publisher(&mut self, broker: &Broker) -> Publisher {
+        let published = self.published.clone();
+        self.publisher(broker, "publisher", &published)
+    }
+
+    /// The publisher on this link; started when it is first asked for.
+    fn publisher(&mut self, broker: &Broker, link: &'static str, published: &[Part]) -> Publisher {
+        if let Some(publisher) = self.publishers.get(link) {
+            return publisher.clone();
+        }
+        let (publisher, task) = Publisher::new(broker, link, published);
+        self.rest.essential(link, task.run(self.rest.stop().clone()));
+        self.publishers.insert(link, publisher.clone());
+        publisher
     }
 
     fn start_with_database(
@@ -141,38 +163,11 @@ impl App {
         config: Config,
         roles: &BTreeSet<Role>,
         broker: Broker,
-        publisher: Publisher,
         seen: Arc<Seen>,
     ) -> anyhow::Result<()> {
-        let shared = Shared::new(config, &self.secrets, broker, publisher, seen, &self.shutdown)?;
-        let rest_stop = self.rest_stop.clone();
-        self.rest.spawn(watch_depth(shared.broker.clone(), rest_stop.clone()));
-        let watching = watchers::watch_database(
-            shared.pool.clone(),
-            shared.config.doku.environment,
-            Arc::clone(&shared.seen),
-        );
-        self.rest.spawn(watchers::until(rest_stop.clone(), watching));
-        let refreshing = watchers::refresh_gauges(
-            shared.store.clone(),
-            shared.gateway.accounts(),
-            Arc::clone(&shared.gate),
-            Arc::clone(&shared.seen),
-        );
-        self.rest.spawn(watchers::until(rest_stop, refreshing));
-        let telling = shared.store.tell_other_relays(shared.seen.relay_active.subscribe());
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
-        let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
-        let per_second = shared.config.doku.requests_per_second;
-        let feeding = async move { gate.take_blocks(store, per_second).await };
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), feeding));
-        let relays = roles.contains(&Role::Relay);
-        let listening = shared.store.listen_for_others(relays);
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), listening));
-        let watching = watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate));
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), watching));
-        let telling = watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate));
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), telling));
+        let shared = Shared::new(config, &self.secrets, broker, seen, &self.shutdown)?;
+        self.start_watchers(&shared);
+        self.start_figures(&shared, roles.contains(&Role::Relay));
         for role in roles {
             match role {
                 Role::Worker => self.start_worker(&shared),
@@ -186,17 +181,61 @@ impl App {
         Ok(())
     }
 
+    /// What tells the roles whether they may work.
+    fn start_watchers(&self, shared: &Shared) {
+        let seen = Arc::clone(&shared.seen);
+        self.watch(
+            "database",
+            watchers::watch_database(shared.pool.clone(), shared.config.doku.environment, seen),
+        );
+        self.watch("pauses", watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate)));
+        let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
+        let per_second = shared.config.doku.requests_per_second;
+        self.watch("rate", async move { gate.take_blocks(store, per_second).await });
+        self.watch("stops", watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate)));
+    }
+
+    /// Figures for operators, and words to other processes, which look by themselves each second too.
+    fn start_figures(&self, shared: &Shared, relays: bool) {
+        let (broker, stop) = (shared.broker.clone(), self.rest.stop().clone());
+        self.rest.restartable("depth", move || watch_depth(broker.clone(), stop.clone()));
+        let (store, accounts) = (shared.store.clone(), shared.gateway.accounts());
+        let (gate, seen) = (Arc::clone(&shared.gate), Arc::clone(&shared.seen));
+        self.restart("gauges", move || {
+            watchers::refresh_gauges(store.clone(), accounts.clone(), Arc::clone(&gate), Arc::clone(&seen))
+        });
+        let (store, seen) = (shared.store.clone(), Arc::clone(&shared.seen));
+        self.restart("tell", move || store.tell_other_relays(seen.relay_active.subscribe()));
+        let store = shared.store.clone();
+        self.restart("listen", move || store.listen_for_others(relays));
+    }
+
+    /// Starts an essential task that has no end of its own.
+    fn watch(&self, task: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.rest.essential(task, watchers::until(self.rest.stop().clone(), work));
+    }
+
+    /// Starts a restartable task that has no end of its own.
+    fn restart<W>(&self, task: &'static str, make: impl Fn() -> W + Send + 'static)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.rest.stop().clone();
+        self.rest.restartable(task, move || watchers::until(stop.clone(), make()));
+    }
+
     /// Commands are taken whether or not sends are stopped: they are judged and claimed, and their sends wait.
-    fn start_worker(&self, shared: &Shared) {
+    fn start_worker(&mut self, shared: &Shared) {
+        let publisher = self.shared_publisher(&shared.broker);
         let (consume, consuming) = watch::channel(Consume::Stopped);
-        let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), following));
+        self.watch("pace", watchers::follow_store(shared.seen.store_state.subscribe(), consume));
         let worker = Arc::new(shared.worker());
         let senders = Arc::new(shared.config.amqp.senders.clone());
         let names = shared.broker.names();
-        for (kind, queue) in
-            [(CommandKind::Payment, &names.payments_queue), (CommandKind::Refund, &names.refunds_queue)]
-        {
+        for (task, kind, queue) in [
+            ("payments", CommandKind::Payment, &names.payments_queue),
+            ("refunds", CommandKind::Refund, &names.refunds_queue),
+        ] {
             let consumer = Consumer {
                 broker: shared.broker.clone(),
                 queue: queue.clone(),
@@ -207,19 +246,21 @@ impl App {
                     queue: queue.clone(),
                     senders: Arc::clone(&senders),
                 },
-                publisher: shared.publisher.clone(),
+                publisher: publisher.clone(),
                 now: now_here,
                 consume: consuming.clone(),
             };
-            self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
+            let running = consumer.run(self.intake.stop().clone(), self.shutdown.now.clone());
+            self.intake.essential(task, running);
         }
     }
 
     /// Breakers do not stop it: DOKU's reports come whether DOKU takes requests or not.
-    fn start_reconciler(&self, shared: &Shared) {
+    fn start_reconciler(&mut self, shared: &Shared) {
+        let publisher = self.shared_publisher(&shared.broker);
         let (consume, consuming) = watch::channel(Consume::Stopped);
         let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
-        self.rest.spawn(watchers::until(self.rest_stop.clone(), following));
+        self.watch("notifications_pace", following);
         let accounts = shared.secrets.accounts.clone();
         let consumer = Consumer {
             broker: shared.broker.clone(),
@@ -233,11 +274,12 @@ impl App {
                     hold: shared.hold(),
                 },
             },
-            publisher: shared.publisher.clone(),
+            publisher: publisher.clone(),
             now: now_here,
             consume: consuming,
         };
-        self.intake.spawn(consumer.run(self.shutdown.stop.clone(), self.shutdown.now.clone()));
+        let running = consumer.run(self.intake.stop().clone(), self.shutdown.now.clone());
+        self.intake.essential("notifications", running);
     }
 
     fn start_follow_up(&self, shared: &Shared) {
@@ -246,26 +288,35 @@ impl App {
             gate: Arc::clone(&shared.gate),
             due_changed: shared.store.due_changed(),
         };
+        let (store, seen) = (Arc::clone(&shared.attempts.store), Arc::clone(&shared.seen));
+        self.restart("parked", move || {
+            let (ready, tending) = (seen.database_ready(), tend_parked(Arc::clone(&store)));
+            async move {
+                ready.await;
+                tending.await;
+            }
+        });
         let ready = shared.seen.database_ready();
-        let stop = self.shutdown.stop.clone();
-        self.intake.spawn(async move {
+        let stop = self.intake.stop().clone();
+        self.intake.essential("follow_up", async move {
             if stop.run_until_cancelled(ready).await.is_some() {
                 follow_up.run().await;
             }
         });
     }
 
-    fn start_relay(&self, shared: &Shared) {
+    fn start_relay(&mut self, shared: &Shared) {
+        let publisher = self.shared_publisher(&shared.broker);
         let relay = Relay {
             seat: PostgresSeat::new(shared.pool.clone()),
-            publisher: Arc::new(shared.publisher.clone()),
+            publisher: Arc::new(publisher),
             outbox_changed: shared.store.outbox_changed(),
-            stop: self.relay_stop.clone(),
+            stop: self.relay.stop().clone(),
             active: shared.seen.relay_active.clone(),
         };
         let ready = shared.seen.database_ready();
-        let stop = self.relay_stop.clone();
-        self.relay.spawn(async move {
+        let stop = self.relay.stop().clone();
+        self.relay.essential("relay", async move {
             if stop.run_until_cancelled(ready).await.is_some() {
                 relay.run().await;
             }
@@ -289,28 +340,29 @@ impl App {
 
     /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the
     /// drain limit or a second signal it leaves at once.
-    pub async fn finished(self) -> Drained {
+    pub async fn finished(self) -> Ended {
         self.shutdown.stop.cancelled().await;
         let work = async {
-            self.intake.close();
-            self.intake.wait().await;
-            self.relay_stop.cancel();
-            self.relay.close();
-            self.relay.wait().await;
+            self.intake.ended().await;
+            self.relay.stop().cancel();
+            self.relay.ended().await;
         };
         let drained = self.shutdown.drain(work, self.config.shutdown_drain).await;
-        self.relay_stop.cancel();
-        self.rest_stop.cancel();
-        self.rest.close();
+        self.relay.stop().cancel();
+        self.rest.stop().cancel();
         // The links close in bounded time; after the limit or a second signal nobody waits for them.
         if drained == Drained::Finished {
-            let _ = self.shutdown.now.run_until_cancelled(self.rest.wait()).await;
+            let _ = self.shutdown.now.run_until_cancelled(self.rest.ended()).await;
         }
-        drained
+        match drained {
+            _ if self.supervisor.has_failed() => Ended::Failed,
+            Drained::Finished => Ended::Finished,
+            Drained::CutOff => Ended::CutOff,
+        }
     }
 
     /// Stops as a first signal does, and waits for the end.
-    pub async fn stop(self) -> Drained {
+    pub async fn stop(self) -> Ended {
         self.shutdown.signal();
         self.finished().await
     }
@@ -321,76 +373,8 @@ fn now_here() -> Time {
     SystemClock.now()
 }
 
-fn rules(config: &Config) -> Rules {
-    Rules {
-        notification_path: config.doku.notification_path.clone(),
-        production: config.doku.environment == crate::config::Environment::Production,
-    }
-}
-
-fn budgets(config: &Config) -> Budgets {
-    Budgets { payment: config.payment_budget, refund: config.refund_budget }
-}
-
-/// As the outside sees them, the current one first.
-fn notification_paths(doku: &Doku) -> Vec<String> {
-    let previous = doku.previous_notification_paths.iter();
-    std::iter::once(&doku.notification_path).chain(previous).cloned().collect()
-}
-
 async fn served(name: &'static str, serving: impl Future<Output = io::Result<()>>) {
     if let Err(error) = serving.await {
         tracing::error!(%error, name, "a listener ended");
-    }
-}
-
-impl Shared {
-    fn new(
-        config: Config,
-        secrets: &Arc<Secrets>,
-        broker: Broker,
-        publisher: Publisher,
-        seen: Arc<Seen>,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Self> {
-        let pool =
-            postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
-        secrets.of_pool(&pool);
-        let store = PostgresStore::new(pool.clone(), config.plan(), Arc::new(fastrand::f64));
-        let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
-        let limits = Limits {
-            concurrency: config.doku.concurrency,
-            requests_per_second: config.doku.requests_per_second,
-            breaker_failures: config.breaker.failures,
-            breaker_open: config.breaker.open,
-        };
-        let gate = Gate::new(&limits, config.merchants.keys().cloned());
-        seen.watch_gate(&gate);
-        let secrets = Arc::clone(secrets);
-        let attempts = Arc::new(Attempts {
-            store: store.clone().into(),
-            gateway: Arc::clone(&gateway),
-            timeout: config.doku.timeout,
-            stop: shutdown.stop.clone(),
-        });
-        Ok(Self { config, secrets, broker, publisher, pool, store, gateway, gate, attempts, seen })
-    }
-
-    fn worker(&self) -> CommandWorker {
-        Worker {
-            attempts: Arc::clone(&self.attempts),
-            gate: Arc::clone(&self.gate),
-            rules: rules(&self.config),
-            budgets: budgets(&self.config),
-            hold: self.hold(),
-        }
-    }
-
-    fn hold(&self) -> Hold {
-        Hold {
-            store_state: self.seen.store_state.clone(),
-            held: Arc::clone(&self.seen.held),
-            stop: self.attempts.stop.clone(),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What would become of a dead letter, were it worked on now: read and judged by the code that reads and
 //! judges deliveries, as far as nothing is written.
 
-use super::{budgets, notification_paths, rules};
+use super::shared::{budgets, notification_paths, rules};
 use crate::{
     config::Config,
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},

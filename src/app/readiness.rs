@@ -1,6 +1,6 @@
 //! What this process sees of the world, and what `/readyz` says of it.
 
-use super::now_here;
+use super::{now_here, supervisor::Supervisor};
 use crate::{
     config::Role,
     domain::{breaker::Phase, ids::MerchantName, pause::Paused},
@@ -76,7 +76,7 @@ impl Seen {
     }
 
     /// Ends once the database can be worked with.
-    pub fn database_ready(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn database_ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.store_state.subscribe();
         async move {
             // An error means that the application is gone, and so is whoever waits.
@@ -127,7 +127,11 @@ impl Seen {
 }
 
 /// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands are claimed, and wait.
-pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Send + Sync + 'static {
+pub fn snapshot(
+    seen: Arc<Seen>,
+    broker: Broker,
+    supervisor: Supervisor,
+) -> impl Fn() -> Readiness + Send + Sync + 'static {
     move || {
         let link = broker.health();
         let broker = Health { ok: link.ok, detail: link.detail };
@@ -147,6 +151,7 @@ pub fn snapshot(seen: Arc<Seen>, broker: Broker) -> impl Fn() -> Readiness + Sen
             sends: seen.sends(),
             dependencies,
             roles,
+            tasks: supervisor.restarted(),
             stranded_orders: seen.stranded.load(Ordering::Relaxed),
         }
     }

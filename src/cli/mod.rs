@@ -28,6 +28,7 @@ use crate::{
     config::{Faults, Source},
     flow::ports::StoreError,
     rabbit::BrokerError,
+    telemetry::LogError,
 };
 use clap::{Parser, Subcommand};
 use print::PrintError;
@@ -128,7 +129,11 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     if matches!(error.downcast_ref(), Some(PrintError::Closed)) {
         return ExitCode::SUCCESS;
     }
-    print::complain(&said(&error));
+    let text = said(&error);
+    // In bounded time: standard error may be a pipe that nobody reads.
+    if !crate::telemetry::say(&text) {
+        print::complain(&text);
+    }
     ExitCode::from(code_of(&error))
 }
 
@@ -145,7 +150,8 @@ fn said(error: &anyhow::Error) -> String {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    let usage = error.is::<Faults>() || error.is::<UsageError>() || error.is::<crate::telemetry::LogError>();
+    let is_setting = matches!(error.downcast_ref(), Some(LogError::Setting { .. }));
+    let usage = error.is::<Faults>() || error.is::<UsageError>() || is_setting;
     if usage { USAGE } else { FAILED }
 }
 

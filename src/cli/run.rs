@@ -1,9 +1,9 @@
 //! `run`: the roles, in one process.
 
 use crate::{
-    app::App,
+    app::{App, Ended},
     config::{Needs, Parts, Role, Source},
-    shutdown::{Drained, Shutdown},
+    shutdown::{Shutdown, Signals},
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{collections::BTreeSet, process::ExitCode};
@@ -33,12 +33,12 @@ impl Args {
     }
 }
 
-/// Exit code 1 where the drain limit, or a second signal, cut work off.
+/// Exit code 1 if the drain limit, a second signal or the end of a task cut work off.
 async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::new();
-    tokio::spawn(shutdown.clone().listen());
+    let signals = Signals::new()?;
     let mut hangups = signal(SignalKind::hangup())?;
-    let app = App::start(parts, &roles, shutdown).await?;
+    let app = App::start(parts, &roles, shutdown.clone()).await?;
     let secrets = app.secrets();
     let rereading = async {
         while hangups.recv().await.is_some() {
@@ -46,17 +46,17 @@ async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyh
         }
         std::future::pending().await
     };
-    let drained = tokio::select! {
-        drained = app.finished() => drained,
+    let ended = tokio::select! {
+        ended = app.finished() => ended,
+        never = signals.stop(&shutdown) => never,
         never = rereading => never,
     };
-    match drained {
-        Drained::Finished => Ok(ExitCode::SUCCESS),
-        Drained::CutOff => {
-            tracing::warn!("work was cut off; it is due again for whoever runs next");
-            Ok(ExitCode::FAILURE)
-        }
+    match ended {
+        Ended::Finished => return Ok(ExitCode::SUCCESS),
+        Ended::CutOff => tracing::warn!("the stop cut work off; the next process does it again"),
+        Ended::Failed => tracing::error!("a task that payments need has ended; start the process again"),
     }
+    Ok(ExitCode::FAILURE)
 }
 
 #[cfg(test)]

@@ -12,20 +12,21 @@ use super::{
 use crate::{
     crash::{self, Point},
     domain::{ids::MerchantName, learned::AttemptKind, plan::SendRank, turns::Turns},
+    metric::PanicIn,
+    panics::caught,
     telemetry::span::Span,
 };
 use hand::{Hand, IN_HAND_MAX};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
 /// The longest sleep: other processes make orders due without waking this one.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// How often parked notifications are joined with orders that have appeared: a net under those who look
-/// when it happens.
+/// How often parked notifications are joined with orders that have appeared.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 /// So long a due order waits for its permit before others have their turn.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -50,13 +51,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     pub async fn run(self) {
         let tracker = TaskTracker::new();
         let mut picking = Picking::default();
-        let mut parked_at: Option<Instant> = None;
         while !self.attempts.stop.is_cancelled() {
-            if parked_at.is_none_or(|at| at.elapsed() >= PARKED_EVERY) {
-                parked_at = Some(Instant::now());
-                let store = Arc::clone(&self.attempts.store);
-                tracker.spawn(async move { tend_parked(&*store).await });
-            }
             // Nothing is in hand before it is spawned: a stop need not wait for a database that is away.
             let picking_up = self.pick_up(&tracker, &mut picking);
             let sleep = match self.attempts.stop.run_until_cancelled(picking_up).await {
@@ -85,7 +80,13 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
             let changed = Arc::clone(&self.due_changed);
             tracker.spawn(async move {
-                let had_its_turn = follow_one(&attempts, &gate, &order).await;
+                // Its claim, if there is one, ends with its lease.
+                let followed = caught(PanicIn::Order, Box::pin(follow_one(&attempts, &gate, &order))).await;
+                let had_its_turn = followed.unwrap_or_else(|| {
+                    let (merchant, order) = (&order.merchant, order.order_key);
+                    tracing::error!(%merchant, order, "the task of a due order panicked; the order stays due");
+                    true
+                });
                 // It still waits, and nobody for it until the next look.
                 if held.leaves_room_for_more() || !had_its_turn {
                     changed.notify_one();
@@ -181,11 +182,16 @@ fn by_rank(mut inquiries: Vec<DueOrder>) -> Vec<DueOrder> {
     inquiries
 }
 
-async fn tend_parked<S: Store>(store: &S) {
-    if let Err(error) = store.tend_parked().await {
-        tracing::warn!(%error, "parked notifications wait for the next look");
+/// Joins parked notifications with orders that have appeared: a net under those who look when it happens.
+/// Runs for ever.
+pub async fn tend_parked<S: Store>(store: Arc<S>) {
+    loop {
+        if let Err(error) = store.tend_parked().await {
+            tracing::warn!(%error, "parked notifications wait for the next look");
+        }
+        crash::point(Point::AfterTending).await;
+        sleep(PARKED_EVERY).await;
     }
-    crash::point(Point::AfterTending).await;
 }
 
 /// False where no permit became free for it in time.

@@ -31,6 +31,8 @@ pub struct Readiness {
     pub roles: BTreeMap<&'static str, Health>,
     /// Whether sends go, and else why and since when; that alone makes nobody unready: what comes is claimed.
     pub sends: Health,
+    /// Background tasks that were restarted lately; none of them makes anybody unready.
+    pub tasks: BTreeMap<&'static str, Health>,
     /// Orders made for an account or host that is not configured any more.
     pub stranded_orders: u64,
 }

@@ -8,7 +8,14 @@ mod listener;
 
 pub use ask::{Answered, ask};
 
-use axum::{Router, extract::DefaultBodyLimit, http::StatusCode};
+use crate::{metric::PanicIn, panics::caught};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
 use listener::BoundedListener;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
@@ -59,8 +66,18 @@ impl Bound {
     /// None that is known: a connection that fails ends alone.
     pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
         let router = router
+            .layer(middleware::from_fn(answer_after_panic))
             .layer(DefaultBodyLimit::max(self.limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.answer));
         axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     }
+}
+
+/// A panic costs its own request; DOKU sends a notification again that is answered so.
+async fn answer_after_panic(request: Request, next: Next) -> Response {
+    let answered = caught(PanicIn::Request, next.run(request)).await;
+    answered.unwrap_or_else(|| {
+        tracing::error!("the task of a request panicked; the answer is 500");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    })
 }

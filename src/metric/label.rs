@@ -46,6 +46,32 @@ impl Blocked {
     }
 }
 
+/// What a panic cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PanicIn {
+    Delivery,
+    Order,
+    /// Items that are written in one transaction; each is done again alone.
+    Batch,
+    Request,
+    /// A task of the supervisor's.
+    Background,
+}
+
+impl PanicIn {
+    pub const ALL: [Self; 5] = [Self::Delivery, Self::Order, Self::Batch, Self::Request, Self::Background];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Order => "order",
+            Self::Batch => "batch",
+            Self::Request => "request",
+            Self::Background => "background",
+        }
+    }
+}
+
 /// What DOKU is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

@@ -11,7 +11,6 @@ pub use table::{Kind, Metric, all, name};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{sync::OnceLock, time::Duration};
-use tokio_util::sync::CancellationToken;
 
 /// How often histograms are drained into their buckets: without it they grow until the next scrape.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -64,10 +63,11 @@ pub fn render() -> String {
     HANDLE.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Keeps the histograms small until the token is cancelled.
-pub async fn run_upkeep(stop: CancellationToken) {
+/// Keeps the histograms small. Runs for ever.
+pub async fn run_upkeep() {
     let mut ticks = tokio::time::interval(UPKEEP_EVERY);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+    loop {
+        ticks.tick().await;
         if let Some(handle) = HANDLE.get() {
             handle.run_upkeep();
         }

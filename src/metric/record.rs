@@ -1,7 +1,7 @@
 //! One function a metric: whoever records cannot misspell a name or invent a label.
 
 use super::{
-    label::{Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, Received, Refusal},
+    label::{Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, PanicIn, Received, Refusal},
     name,
 };
 use crate::domain::{
@@ -203,6 +203,26 @@ pub fn clock_drift(seconds: f64) {
     gauge!(name::CLOCK_DRIFT).set(seconds);
 }
 
+pub fn panic_caught(place: PanicIn) {
+    panics(place).increment(1);
+}
+
+fn panics(place: PanicIn) -> metrics::Counter {
+    counter!(name::PANICS_CAUGHT, "place" => place.name())
+}
+
+pub fn log_line_dropped() {
+    counter!(name::LOG_LINES_DROPPED).increment(1);
+}
+
+pub fn task_restarted(task: &'static str) {
+    restarts(task).increment(1);
+}
+
+fn restarts(task: &'static str) -> metrics::Counter {
+    counter!(name::TASK_RESTARTS, "task" => task)
+}
+
 pub fn stranded_orders(orders: u64) {
     gauge!(name::STRANDED_ORDERS).set(orders as f64);
 }
@@ -239,6 +259,8 @@ pub(super) fn create_counters() {
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
     counter!(name::CLAIMS_FORGOTTEN).absolute(0);
+    counter!(name::LOG_LINES_DROPPED).absolute(0);
+    PanicIn::ALL.into_iter().for_each(|place| panics(place).absolute(0));
     let revision = option_env!("JENIUS_PAY_REVISION").unwrap_or("unknown");
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 }
@@ -253,4 +275,9 @@ pub fn create_counters_of(queue: &str, dead_reasons: &[&'static str]) {
 pub fn create_counters_of_merchant(merchant: &str) {
     Key::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
     gauge!(name::PAUSED, "scope" => merchant.to_owned()).increment(0.0);
+}
+
+/// The same for a background task that may be restarted.
+pub fn create_counters_of_task(task: &'static str) {
+    restarts(task).absolute(0);
 }

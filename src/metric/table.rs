@@ -64,6 +64,9 @@ pub mod name {
     pub const CLOCK_DRIFT: &str = "jenius_clock_drift_seconds";
     pub const DOKU_ODDITIES: &str = "jenius_doku_oddities_total";
     pub const STRANDED_ORDERS: &str = "jenius_stranded_orders";
+    pub const PANICS_CAUGHT: &str = "jenius_panics_caught_total";
+    pub const LOG_LINES_DROPPED: &str = "jenius_log_lines_dropped_total";
+    pub const TASK_RESTARTS: &str = "jenius_task_restarts_total";
     pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
     pub const REPORTS_NEVER_MATCHED: &str = "jenius_reports_never_matched";
     pub const FIGURES_COUNTED_AT: &str = "jenius_figures_counted_at_seconds";
@@ -195,6 +198,19 @@ const ALL: &[Metric] = &[
     metric(name::DOKU_ODDITIES, Counter, &["kind"], "answers that DOKU does not document"),
     metric(name::CLOCK_DRIFT, Gauge, &[], "DOKU's clock minus ours"),
     metric(name::STRANDED_ORDERS, Gauge, &[], "made for an account or host that is not configured"),
+    metric(
+        name::PANICS_CAUGHT,
+        Counter,
+        &["place"],
+        "panics, by what they cost: one delivery, order, batch or request, or a background task",
+    ),
+    metric(
+        name::LOG_LINES_DROPPED,
+        Counter,
+        &[],
+        "lines of the log that standard error did not take, or not soon enough",
+    ),
+    metric(name::TASK_RESTARTS, Counter, &["task"], "background tasks that ended unasked and were restarted"),
     metric(
         name::BALANCE_COMMANDS,
         Gauge,

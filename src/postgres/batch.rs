@@ -6,7 +6,7 @@
 //! others). What cannot be done together is done alone.
 
 use super::error::{Done, Undone};
-use crate::flow::ports::StoreError;
+use crate::{flow::ports::StoreError, metric::PanicIn, panics::caught};
 use std::{
     collections::{HashSet, VecDeque},
     future::Future,
@@ -98,16 +98,27 @@ impl<G: Group> Batch<G> {
         if !std::mem::replace(&mut queue.is_flushing, true) {
             drop(queue);
             let this = self.clone();
-            tokio::spawn(async move { this.flush_all().await });
+            tokio::spawn(async move {
+                if caught(PanicIn::Batch, this.flush_all()).await.is_none() {
+                    this.give_up();
+                }
+            });
         }
     }
 
+    /// Whoever waits is on his own; the next item begins a flush.
+    fn give_up(&self) {
+        let mut queue = self.lock();
+        queue.is_flushing = false;
+        queue.waiting.clear();
+    }
+
     /// Flushes until nothing waits.
-    async fn flush_all(self) {
+    async fn flush_all(&self) {
         while let Some(flush) = self.next_flush() {
             let this = Arc::clone(&self.group);
-            // In a task of its own: should it panic, the next flush goes on.
-            let _ = tokio::spawn(async move { flush_one(this, flush).await }).await;
+            // Should it panic, its items are done alone, and the next flush goes on.
+            let _ = caught(PanicIn::Batch, flush_one(this, flush)).await;
         }
     }
 

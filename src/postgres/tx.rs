@@ -64,7 +64,9 @@ impl Inner {
         let task = tokio::spawn(async move { on_a_connection(&pool, work).await });
         match task.await {
             Ok(done) => done,
-            Err(died) => Err(StoreError::Refused(format!("a transaction's task ended: {died}")).into()),
+            // It is the caller's panic: its task knows what to do about it.
+            Err(died) if died.is_panic() => std::panic::resume_unwind(died.into_panic()),
+            Err(died) => Err(StoreError::Away(format!("a transaction's task was dropped: {died}")).into()),
         }
     }
 }

@@ -21,7 +21,7 @@ impl PostgresStore {
     pub fn tell_other_relays(
         &self,
         relay_is_here: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let inner = Arc::clone(&self.inner);
         async move {
             loop {
@@ -38,7 +38,7 @@ impl PostgresStore {
 
     /// Wakes this process when others have committed what it waits for: pauses, and events where it relays.
     /// On a connection of its own, which the pool need not spare. Runs for ever.
-    pub fn listen_for_others(&self, relays: bool) -> impl Future<Output = ()> + Send + 'static {
+    pub fn listen_for_others(&self, relays: bool) -> impl Future<Output = ()> + Send + use<> {
         let inner = Arc::clone(&self.inner);
         let outbox = relays.then(|| (OUTBOX, self.outbox_changed()));
         let channels: Vec<_> = outbox.into_iter().chain([(PAUSES, self.pauses_changed())]).collect();

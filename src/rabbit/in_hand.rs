@@ -13,17 +13,17 @@ use crate::{
     crash::{self, Point},
     domain::Time,
     flow::disposition::{DeadReason, Disposition},
-    metric::{self, Finished},
+    metric::{self, Finished, PanicIn},
+    panics::caught,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use lapin::{
     Acker, BasicProperties,
     options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
     types::{AMQPValue, FieldTable},
 };
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::RwLock, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -76,16 +76,32 @@ impl<H: Handler> InHand<H> {
         let is_suspect = count >= SUSPECT_FROM;
         let (hand, broken) = (self.clone(), broken.clone());
         self.tasks.spawn(async move {
-            tokio::select! {
+            let acker = raw.acker.clone();
+            let finished = async {
+                let worked = Box::pin(hand.work(raw, count));
+                match caught(PanicIn::Delivery, worked).await {
+                    Some(said) => said,
+                    None => hand.give_back_after_panic(&acker, count).await,
+                }
+            };
+            let said = tokio::select! {
                 biased;
-                () = hand.leave_now.cancelled() => {}
-                () = hand.work(raw, count, &broken) => {}
+                () = hand.leave_now.cancelled() => Ok(()),
+                said = finished => said,
+            };
+            if let Err(e) = said {
+                tracing::warn!(
+                    queue = hand.queue,
+                    error = %e,
+                    "the broker was not told how a delivery ended, and delivers it again"
+                );
+                broken.cancel();
             }
         });
         is_suspect
     }
 
-    async fn work(&self, mut raw: lapin::message::Delivery, count: u64, broken: &CancellationToken) {
+    async fn work(&self, mut raw: lapin::message::Delivery, count: u64) -> Result<(), BrokerError> {
         let (_alone, _beside) = if count >= SUSPECT_FROM {
             (Some(self.company.write().await), None)
         } else {
@@ -104,31 +120,27 @@ impl<H: Handler> InHand<H> {
             traceparent: traceparent(&raw.properties),
             delivery_count: count,
         };
-        let ended = AssertUnwindSafe(self.handler.handle(delivery)).catch_unwind().await;
-        let said = match ended {
-            Ok(Disposition::Ack) => {
+        match self.handler.handle(delivery).await {
+            Disposition::Ack => {
                 crash::point(Point::BeforeAck).await;
                 let acked = self.ack(&raw.acker, Finished::Acked).await;
                 crash::point(Point::AfterAck).await;
                 acked
             }
-            Ok(Disposition::Requeue) => self.give_back(&raw.acker).await,
-            Ok(Disposition::DeadLetter { reason, detail }) => {
+            Disposition::Requeue => self.give_back(&raw.acker).await,
+            Disposition::DeadLetter { reason, detail } => {
                 self.dead_letter(&raw.acker, &raw.properties, body, reason, &detail).await
             }
-            Err(_) => {
-                tracing::error!(
-                    queue = self.queue,
-                    delivery_count = count,
-                    "the handler panicked: delivered again"
-                );
-                self.reject(&raw.acker).await
-            }
-        };
-        if let Err(e) = said {
-            tracing::warn!(queue = self.queue, error = %e, "a delivery comes again: its end could not be said");
-            broken.cancel();
         }
+    }
+
+    async fn give_back_after_panic(&self, acker: &Acker, count: u64) -> Result<(), BrokerError> {
+        tracing::error!(
+            queue = self.queue,
+            delivery_count = count,
+            "the task of a delivery panicked; the broker delivers it again"
+        );
+        self.reject(acker).await
     }
 
     async fn ack(&self, acker: &Acker, finished: Finished) -> Result<(), BrokerError> {

@@ -47,7 +47,7 @@ fn count(steps: &Steps, step: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_is_due_is_taken_and_asked_until_the_stop_and_parked_ones_are_tended_once_a_minute() {
+async fn what_is_due_is_taken_and_asked_until_the_stop() {
     let (follow_up, steps) = follow_up(&LIMITS, |store| {
         store.due = vec![due(1, SEND), due(2, INQUIRY)];
         store.next_due_in = Some(Duration::ZERO);
@@ -60,7 +60,16 @@ async fn what_is_due_is_taken_and_asked_until_the_stop_and_parked_ones_are_tende
     stop.cancel();
     timeout(Duration::from_secs(60), running).await.expect("it ends with the stop").unwrap();
     assert_eq!(count(&steps, "record"), count(&steps, "take") - count(&steps, "give back"));
+}
+
+#[tokio::test]
+async fn parked_notifications_are_tended_once_a_minute() {
+    let (follow_up, steps) = follow_up(&LIMITS, |_| {});
+    let tending = tokio::spawn(tend_parked(Arc::clone(&follow_up.attempts.store)));
+    reached(&steps, "tend parked", 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(count(&steps, "tend parked"), 1);
+    tending.abort();
 }
 
 #[tokio::test]

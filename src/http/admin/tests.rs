@@ -60,6 +60,7 @@ fn waiting_for_postgres() -> Readiness {
             ("ingress", Health::ok("listening")),
         ]),
         sends: Health::ok("sends go"),
+        tasks: BTreeMap::from([("gauges", Health::bad("restarted"))]),
         stranded_orders: 2,
     }
 }
@@ -90,6 +91,7 @@ async fn readyz_says_what_is_missing_while_livez_is_well() {
     assert_eq!(status, 503);
     let expected = serde_json::json!({
         "ready": false, "paused": false, "sends": {"ok": true, "detail": "sends go"}, "stranded_orders": 2,
+        "tasks": {"gauges": {"ok": false, "detail": "restarted"}},
         "dependencies": {
             "postgres": {"ok": false, "detail": "the schema is not migrated"},
             "broker": {"ok": true, "detail": "connected"},

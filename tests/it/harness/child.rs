@@ -41,13 +41,26 @@ impl Service {
 
     /// The same with `--role`s.
     pub async fn start_role(world: &World, arguments: &[&str]) -> Self {
-        let service = Self::spawn(world, arguments, &[]);
+        Self::spawn(world, arguments, &[]).ready().await
+    }
+
+    /// The same with more variables.
+    pub async fn start_with(world: &World, extra: &[(&str, &str)]) -> Self {
+        Self::spawn(world, &[], extra).ready().await
+    }
+
+    /// The same, its log going elsewhere.
+    pub async fn start_logging(world: &World, extra: &[(&str, &str)], stderr: Stdio) -> Self {
+        Self::spawn_to(world, &[], extra, stderr).ready().await
+    }
+
+    async fn ready(self) -> Self {
         let ready = async || {
-            let (status, _) = get(format!("http://{}/readyz", service.admin)).await.ok()?;
+            let (status, _) = get(format!("http://{}/readyz", self.admin)).await.ok()?;
             (status == 200).then_some(())
         };
         eventually("the service to be ready", ready).await;
-        service
+        self
     }
 
     pub fn start_unready(world: &World, extra: &[(&str, &str)]) -> Self {
@@ -73,9 +86,15 @@ impl Service {
     }
 
     fn spawn(world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let admin = format!("127.0.0.1:{port}");
-        let log = std::env::temp_dir().join(format!("jenius-pay-{}-{port}.log", world.unique()));
+        let log = std::env::temp_dir().join(format!("jenius-pay-{}.log", uuid::Uuid::new_v4()));
+        let file = std::fs::File::create(&log).unwrap();
+        let mut service = Self::spawn_to(world, arguments, extra, file.into());
+        service.log = log;
+        service
+    }
+
+    fn spawn_to(world: &World, arguments: &[&str], extra: &[(&str, &str)], stderr: Stdio) -> Self {
+        let admin = format!("127.0.0.1:{}", free_port());
         let child = Command::new(BINARY)
             .arg("run")
             .args(arguments)
@@ -85,10 +104,15 @@ impl Service {
             .envs(extra.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        Self { child, log, admin }
+        Self { child, log: PathBuf::new(), admin }
+    }
+
+    /// The reading end of its log, where that is a pipe.
+    pub fn stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// What operators are shown.

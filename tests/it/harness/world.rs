@@ -9,7 +9,7 @@ use super::{
     eventually, eventually_or, get,
 };
 use jenius_pay::{
-    app::{App, Role},
+    app::{App, Ended, Role},
     config::{Needs, Parts, Source},
     sandbox::{Merchant, Sandbox, SandboxConfig},
     shutdown::Shutdown,
@@ -185,7 +185,7 @@ impl World {
     /// Stops the service as SIGTERM does.
     pub async fn stop(&mut self) {
         if let Some(app) = self.app.take() {
-            let _ = app.stop().await;
+            assert_ne!(app.stop().await, Ended::Failed, "a task ended by itself");
         }
     }
 

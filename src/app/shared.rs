@@ -1,0 +1,97 @@
+//! What the roles share: the edges, and what is told of them.
+
+use super::{CommandWorker, DokuClient, Secrets, readiness::Seen};
+use crate::{
+    config::{Config, Doku, Environment},
+    doku::{client::Client, clock::SystemClock},
+    domain::validate::Rules,
+    flow::{
+        attempt::Attempts,
+        gate::{Gate, Limits},
+        hold::Hold,
+        process_command::{Budgets, Worker},
+    },
+    postgres::{self, PgPool, PostgresStore},
+    rabbit::Broker,
+    shutdown::Shutdown,
+};
+use std::sync::Arc;
+
+pub struct Shared {
+    pub config: Config,
+    pub secrets: Arc<Secrets>,
+    pub broker: Broker,
+    pub pool: PgPool,
+    pub store: PostgresStore,
+    pub gateway: Arc<DokuClient>,
+    pub gate: Arc<Gate>,
+    pub attempts: Arc<Attempts<PostgresStore, DokuClient>>,
+    pub seen: Arc<Seen>,
+}
+
+impl Shared {
+    pub fn new(
+        config: Config,
+        secrets: &Arc<Secrets>,
+        broker: Broker,
+        seen: Arc<Seen>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let pool =
+            postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
+        secrets.of_pool(&pool);
+        let store = PostgresStore::new(pool.clone(), config.plan(), Arc::new(fastrand::f64));
+        let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
+        let limits = Limits {
+            concurrency: config.doku.concurrency,
+            requests_per_second: config.doku.requests_per_second,
+            breaker_failures: config.breaker.failures,
+            breaker_open: config.breaker.open,
+        };
+        let gate = Gate::new(&limits, config.merchants.keys().cloned());
+        seen.watch_gate(&gate);
+        let secrets = Arc::clone(secrets);
+        let attempts = Arc::new(Attempts {
+            store: store.clone().into(),
+            gateway: Arc::clone(&gateway),
+            timeout: config.doku.timeout,
+            stop: shutdown.stop.clone(),
+        });
+        Ok(Self { config, secrets, broker, pool, store, gateway, gate, attempts, seen })
+    }
+
+    pub fn worker(&self) -> CommandWorker {
+        Worker {
+            attempts: Arc::clone(&self.attempts),
+            gate: Arc::clone(&self.gate),
+            rules: rules(&self.config),
+            budgets: budgets(&self.config),
+            hold: self.hold(),
+        }
+    }
+
+    pub fn hold(&self) -> Hold {
+        Hold {
+            store_state: self.seen.store_state.clone(),
+            held: Arc::clone(&self.seen.held),
+            stop: self.attempts.stop.clone(),
+        }
+    }
+}
+
+pub fn rules(config: &Config) -> Rules {
+    Rules {
+        notification_path: config.doku.notification_path.clone(),
+        production: config.doku.environment == Environment::Production,
+    }
+}
+
+pub fn budgets(config: &Config) -> Budgets {
+    Budgets { payment: config.payment_budget, refund: config.refund_budget }
+}
+
+/// As the outside sees them, the current one first.
+pub fn notification_paths(doku: &Doku) -> Vec<String> {
+    let previous = doku.previous_notification_paths.iter();
+    std::iter::once(&doku.notification_path).chain(previous).cloned().collect()
+}

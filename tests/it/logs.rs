@@ -1,0 +1,83 @@
+//! A log that cannot be written costs its lines, and nothing else: its reader leaves, its disk is full, or nobody reads
+//! what waits in its pipe.
+
+use crate::harness::{World, child::Service, eventually, payment, proxy::Proxy};
+use std::{
+    fs::File,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+const DROPPED: &str = "jenius_log_lines_dropped_total ";
+
+/// Pays, loses all its connections to the broker, pays again, and ends with 0 in time.
+async fn works(world: &World, service: &mut Service, to_broker: &Proxy) {
+    for round in 0..2 {
+        let invoice = world.invoice();
+        world.publish(&payment(&invoice)).await;
+        world.event(&invoice, "order.paid").await;
+        if round == 0 {
+            to_broker.reset();
+        }
+    }
+    let metrics = service.page("metrics").await;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix(DROPPED)).unwrap();
+    assert!(dropped.parse::<u64>().unwrap() > 0, "no line was dropped");
+    let start = Instant::now();
+    service.signal("-TERM");
+    let status = service.ended(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(0), "after {:?}", start.elapsed());
+}
+
+async fn world() -> (World, Proxy) {
+    let mut world = World::with().without_service().set("SHUTDOWN__DRAIN_MS", 10_000).build().await;
+    let mut broker: url::Url = world.settings["AMQP_URL"].parse().unwrap();
+    let to_broker = Proxy::before(&mut broker).await;
+    world.settings.insert("AMQP_URL".to_owned(), broker.to_string());
+    (world, to_broker)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_leaves_stops_nothing() {
+    let (world, to_broker) = world().await;
+    let mut service = Service::start_logging(&world, &[], Stdio::piped()).await;
+    drop(service.stderr());
+    works(&world, &mut service, &to_broker).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_nothing() {
+    let (world, to_broker) = world().await;
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut service = Service::start_logging(&world, &[], full.into()).await;
+    works(&world, &mut service, &to_broker).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_nobody_reads_stops_nothing() {
+    let (world, to_broker) = world().await;
+    // Enough to fill the pipe, and then all that may wait in memory.
+    let chatty = [("RUST_LOG", "trace")];
+    let mut service = Service::start_logging(&world, &chatty, Stdio::piped()).await;
+    let unread = service.stderr();
+    eventually("lines to be dropped", async || {
+        let metrics = service.page("metrics").await;
+        metrics.lines().any(|line| line.strip_prefix(DROPPED).is_some_and(|n| n != "0")).then_some(())
+    })
+    .await;
+    works(&world, &mut service, &to_broker).await;
+    drop(unread);
+    world.end().await;
+}
+
+/// It cannot start, and cannot say so: it ends all the same.
+#[test]
+fn an_error_that_cannot_be_told_ends_the_program() {
+    for stderr in [Stdio::from(File::options().write(true).open("/dev/full").unwrap()), Stdio::null()] {
+        let mut command = std::process::Command::new(crate::harness::child::BINARY);
+        let status = command.args(["run", "--role", "relay"]).env_clear().stderr(stderr).status().unwrap();
+        assert_eq!(status.code(), Some(2));
+    }
+}
