@@ -27,7 +27,7 @@ pub fn install_hook() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let trace = Backtrace::capture();
         let backtrace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
-        tracing::error!(place, message = literal(info), backtrace, "a task panicked");
+        tracing::error!(place, text = literal(info), backtrace, "a task panicked");
     }));
 }
 

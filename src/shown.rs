@@ -13,6 +13,12 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Whether colours may be used on what is, or is not, a terminal: a person forbids them by `NO_COLOR`.
+pub fn may_colour(is_terminal: bool) -> bool {
+    let variable = |name| std::env::var_os(name).unwrap_or_default();
+    is_terminal && variable("NO_COLOR").is_empty() && variable("TERM") != "dumb"
+}
+
 /// Text for a table or a line: the replacement character stands for each unsafe one.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
@@ -51,6 +57,8 @@ fn replaced(text: &str, many_lines: bool, replace: impl Fn(char, &mut String)) -
         let kept = match c {
             '\n' | '\t' if many_lines => 1,
             '\r' if many_lines && rest.starts_with("\r\n") => 2,
+            // The line end that follows is the printer's.
+            '\r' if many_lines && rest == "\r" => 1,
             '\u{1b}' => colour_len(rest),
             c if is_unsafe(c) => 0,
             c => c.len_utf8(),
@@ -96,6 +104,7 @@ mod tests {
         let ours = "\u{1b}[1;31mfail\u{1b}[0m\tx\r\ny\n";
         assert_eq!(clean_lines(ours), ours);
         assert_eq!(clean_lines("\u{1b}]0;title\u{7}\ra"), "\u{fffd}]0;title\u{fffd}\u{fffd}a");
+        assert_eq!(clean_lines("a,b\r"), "a,b\r");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod span;
 pub use export::{flush, start as start_traces};
 pub use lines::{flush as flush_log, say};
 
+use crate::shown::may_colour;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
@@ -52,7 +53,7 @@ pub fn install() -> Result<(), LogError> {
     let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
     let builder = builder.with_writer(lines);
     let installed = match format {
-        Format::Text => builder.with_ansi(terminal).try_init(),
+        Format::Text => builder.with_ansi(may_colour(terminal)).try_init(),
         Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     if installed.is_err() {

@@ -191,7 +191,10 @@ impl App {
         self.watch("pauses", watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate)));
         let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
         let per_second = shared.config.doku.requests_per_second;
-        self.watch("rate", async move { gate.take_blocks(store, per_second).await });
+        // Without a limit there is nothing to take.
+        if per_second > 0 {
+            self.watch("rate", async move { gate.take_blocks(store, per_second).await });
+        }
         self.watch("stops", watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate)));
     }
 

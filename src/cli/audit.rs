@@ -24,7 +24,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = postgres::pool(postgres::connect_options(&Database::load(source)?)?, 1);
     let actions = postgres::actions(&pool, args.limit).await?;
     let shown = if args.json {
-        serde_json::to_string_pretty(&actions)?
+        print::json(&actions)?
     } else {
         timeline::actions(&actions, io::stdout().is_terminal())
     };

@@ -23,14 +23,21 @@ const HEADER: [&str; 14] = [
 
 /// A header line and a line for each order, without the end of the last one.
 pub fn orders(orders: &[OrderSummary]) -> String {
-    let header = HEADER.join(",");
-    std::iter::once(header).chain(orders.iter().map(row)).collect::<Vec<_>>().join("\r\n") + "\r"
+    lines(HEADER, orders.iter().map(row))
 }
 
-fn row(order: &OrderSummary) -> String {
+/// Every field is quoted, and none is a formula. The last line has no end.
+pub fn lines<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let line = |fields: &[String]| fields.iter().map(|text| field(text)).collect::<Vec<_>>().join(",");
+    let header = line(&header.map(str::to_owned));
+    let rows = rows.into_iter().map(|row| line(&row));
+    std::iter::once(header).chain(rows).collect::<Vec<_>>().join("\r\n") + "\r"
+}
+
+fn row(order: &OrderSummary) -> [String; HEADER.len()] {
     let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
     let refund = order.refund.as_ref();
-    let fields: [String; HEADER.len()] = [
+    [
         order.merchant.clone(),
         order.invoice_number.clone(),
         order.amount.clone(),
@@ -45,18 +52,26 @@ fn row(order: &OrderSummary) -> String {
         order.command.source.clone(),
         refund.map(|refund| refund.state.clone()).unwrap_or_default(),
         refund.map(|refund| refund.request_id.clone()).unwrap_or_default(),
-    ];
-    fields.map(|text| field(&text)).join(",")
+    ]
 }
 
-/// A spreadsheet runs what begins with one of these as a formula; behind an apostrophe it is text.
+/// A spreadsheet runs what begins with one of these as a formula; behind an apostrophe it is text. One whose
+/// separator is another begins a field wherever that stands.
 fn field(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    if text.contains([',', '"', '\r', '\n']) {
-        format!("\"{guard}{}\"", text.replace('"', "\"\""))
-    } else {
-        format!("{guard}{text}")
+    let mut field = String::from("\"");
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r') {
+            field.push('\'');
+        }
+        if c == '"' {
+            field.push('"');
+        }
+        field.push(c);
+        begins = matches!(c, ';' | '\t' | '\r' | '\n') || (begins && c == ' ');
     }
+    field.push('"');
+    field
 }
 
 #[cfg(test)]
@@ -69,15 +84,17 @@ mod tests {
         let mut second = sample::order().order;
         second.refund = Some(sample::refund());
         second.review_cause = Some("check_gave_up".to_owned());
+        let quoted = |line: &str| format!("\"{}\"", line.replace(',', "\",\""));
         let expected = [
             "merchant,invoice_number,amount,state,review_cause,created_at,state_since,doku_status,evidence,\
              request_id,command_id,command_source,refund_state,refund_request_id",
             "default,INV-1,50000,paid,,2026-01-01T00:00:00.000Z,2026-01-01T00:00:10.000Z,SUCCESS,notification,\
              INV-1,c-1,/shop,,",
             "default,INV-1,50000,paid,check_gave_up,2026-01-01T00:00:00.000Z,2026-01-01T00:00:10.000Z,SUCCESS,\
-             notification,INV-1,c-1,/shop,open,r\r",
+             notification,INV-1,c-1,/shop,open,r",
         ];
-        assert_eq!(orders(&[sample::order().order, second]), expected.join("\r\n"));
+        let expected = expected.map(quoted).join("\r\n") + "\r";
+        assert_eq!(orders(&[sample::order().order, second]), expected);
         assert_eq!(orders(&[]).lines().count(), 1);
     }
 
@@ -85,15 +102,18 @@ mod tests {
     fn what_others_wrote_is_neither_structure_nor_formula() {
         for (text, written) in [
             ("INV-1", "INV-1"),
-            ("a,b", "\"a,b\""),
-            ("say \"x\"", "\"say \"\"x\"\"\""),
-            ("two\nlines", "\"two\nlines\""),
-            ("=HYPERLINK(\"http://x\")", "\"'=HYPERLINK(\"\"http://x\"\")\""),
+            ("a,b", "a,b"),
+            ("say \"x\"", "say \"\"x\"\""),
+            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"\"http://x\"\")"),
             ("+1", "'+1"),
             ("-1", "'-1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
+            (" @SUM(A1)", " '@SUM(A1)"),
+            ("INV;=1+1", "INV;'=1+1"),
+            ("INV\t=1+1", "INV\t'=1+1"),
+            ("two\n=1+1", "two\n'=1+1"),
+            ("\t=1", "'\t'=1"),
         ] {
-            assert_eq!(field(text), written);
+            assert_eq!(field(text), format!("\"{written}\""));
         }
     }
 }

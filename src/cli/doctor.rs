@@ -21,6 +21,7 @@ use crate::{
     flow::ports::StoreError,
     postgres::{PostgresStore, connect_options, examine, pool},
     rabbit::BrokerError,
+    shown::may_colour,
 };
 use check::{Check, Status};
 use futures_util::{StreamExt, stream};
@@ -57,9 +58,9 @@ struct Report<'a> {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let checks = Box::pin(look(&Config::load(source)?)).await?;
     let text = if args.json {
-        serde_json::to_string_pretty(&Report { checks: &checks })?
+        print::json(&Report { checks: &checks })?
     } else {
-        page::page(&checks, io::stdout().is_terminal())
+        page::page(&checks, may_colour(io::stdout().is_terminal()))
     };
     print::line(&text)?;
     let failed = checks.iter().any(|check| check.status == Status::Fail);

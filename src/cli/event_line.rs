@@ -1,6 +1,7 @@
 //! An event as a line: for people a summary, for programs its JSON.
 
 use super::print;
+use crate::shown::clean_json;
 use serde_json::Value;
 
 /// One line for a person. What is not there is left out; nothing is invented.
@@ -26,7 +27,7 @@ pub fn for_people(event: &Value) -> String {
 /// The body is no JSON.
 pub fn for_programs(body: &[u8]) -> Result<String, serde_json::Error> {
     let value: &serde_json::value::RawValue = serde_json::from_slice(body)?;
-    Ok(value.get().replace(['\n', '\r'], " "))
+    Ok(clean_json(&value.get().replace(['\n', '\r'], " ")))
 }
 
 fn text(value: &Value) -> String {
@@ -64,6 +65,8 @@ mod tests {
     #[test]
     fn programs_read_one_event_a_line() {
         assert_eq!(for_programs(b"{\n \"a\": 1.50\r\n}").unwrap(), "{  \"a\": 1.50  }");
+        let hostile = "{\"a\":\"\u{202e}\u{9b}\"}";
+        assert_eq!(for_programs(hostile.as_bytes()).unwrap(), r#"{"a":"\u202e\u009b"}"#);
         assert!(for_programs(b"{").is_err());
     }
 }

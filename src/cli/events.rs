@@ -62,6 +62,8 @@ struct Replay {
     /// Only says how many they are.
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 fn time(text: &str) -> Result<Time, String> {
@@ -87,6 +89,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 
 impl Replay {
     async fn run(&self, pool: &PgPool, store: &PostgresStore) -> anyhow::Result<ExitCode> {
+        let done_by = if self.dry_run { None } else { Some(self.who.operator()?) };
         let (of, subject) = self.which(store).await?;
         // 1 Say how many before anything is done.
         let count = self.count(store, of).await?;
@@ -98,7 +101,7 @@ impl Replay {
         }
         // 2 Keep who does it, and why.
         let merchant = self.invoice.as_ref().map(|_| self.merchant().to_string());
-        let (reason, done_by) = (self.reason.clone(), who::who());
+        let reason = self.reason.clone();
         let action =
             Action { kind: ActionKind::ReplayEvents, subject, merchant, reason, done_by, detail: Some(what) };
         postgres::record_action(pool, &action).await?;

@@ -90,11 +90,7 @@ impl Which {
 }
 
 fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
-    if json {
-        serde_json::to_string_pretty(order)
-    } else {
-        Ok(timeline::show(order, io::stdout().is_terminal()))
-    }
+    if json { print::json(order) } else { Ok(timeline::show(order, io::stdout().is_terminal())) }
 }
 
 fn reader(database: &Database) -> anyhow::Result<PgPool> {

@@ -18,18 +18,21 @@ pub struct Args {
     /// Why, for whoever asks later.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 impl Args {
-    fn change(self) -> PauseChange {
+    fn change(self) -> Result<PauseChange, UsageError> {
+        let done_by = Some(self.who.operator()?);
         let scope = self.merchant.map_or(Scope::Everybody, Scope::Merchant);
-        PauseChange { scope, reason: self.reason, done_by: who::who() }
+        Ok(PauseChange { scope, reason: self.reason, done_by })
     }
 }
 
 pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let change = args.change()?;
     let parts = Parts::load(source, Needs::DATABASE)?;
-    let change = args.change();
     must_be_configured(&parts, &change.scope)?;
     let (pool, store) = store(&parts)?;
     let scope = change.scope.clone();
@@ -41,8 +44,8 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
 }
 
 pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let change = args.change()?;
     let (pool, store) = store(&Parts::load(source, Needs::DATABASE)?)?;
-    let change = args.change();
     let scope = change.scope.clone();
     let was_paused = store.resume(change).await?;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };

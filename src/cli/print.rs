@@ -1,7 +1,10 @@
 //! Standard output. Whoever reads it may leave (`| head -1`): that ends a command quietly, and is no
 //! panic, as it would be with `println!`.
 
-use std::io::{self, Write};
+pub use crate::shown::clean;
+
+use crate::shown::{clean_json, clean_lines};
+use std::io::{self, IsTerminal, Write};
 
 /// Why nothing more can be printed.
 #[derive(Debug, thiserror::Error)]
@@ -19,27 +22,46 @@ impl From<io::Error> for PrintError {
     }
 }
 
-/// Prints a line, at once.
+/// Prints a line or several, at once. What could drive a terminal is replaced, whoever wrote it.
 ///
 /// # Errors
 /// The reader has left, or standard output cannot be written.
 pub fn line(text: &str) -> Result<(), PrintError> {
-    write_line(&mut io::stdout().lock(), text)
+    write_line(&mut io::stdout().lock(), &clean_lines(text))
 }
 
 /// Tells a person on standard error; where that is closed too, nothing can be said.
 pub fn complain(text: &str) {
-    let _ = write_line(&mut io::stderr().lock(), text);
+    let _ = write_line(&mut io::stderr().lock(), &clean_lines(text));
+}
+
+/// JSON for programs, which a terminal may be shown too: what could drive it is escaped.
+///
+/// # Errors
+/// The value is none that JSON has.
+pub fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
+    Ok(clean_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// Prints exact bytes; to a terminal, what could drive it is replaced.
+///
+/// # Errors
+/// As of `line`.
+pub fn bytes(bytes: &[u8]) -> Result<(), PrintError> {
+    let mut out = io::stdout().lock();
+    if out.is_terminal() {
+        let text = clean_lines(&String::from_utf8_lossy(bytes));
+        write_line(&mut out, &text)?;
+        complain("shown for a terminal; in a file are its exact bytes");
+        return Ok(());
+    }
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
 }
 
 fn write_line(to: &mut impl Write, text: &str) -> Result<(), PrintError> {
     writeln!(to, "{text}")?;
     Ok(to.flush()?)
-}
-
-/// Text of others for a terminal: control characters would drive it.
-pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -63,10 +85,5 @@ mod tests {
         assert!(matches!(closed, Err(PrintError::Closed)));
         let full = write_line(&mut Gone(io::ErrorKind::StorageFull), "x");
         assert!(matches!(full, Err(PrintError::Failed(_))));
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(clean("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 }

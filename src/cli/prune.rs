@@ -23,13 +23,16 @@ pub struct Args {
     /// Why, for whoever asks later.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let database = Database::load(source)?;
     let pool = postgres::pool(postgres::connect_options(&database)?, 1);
-    if !args.dry_run {
-        keep(&pool, &args, "begun").await?;
+    let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
+    if let Some(done_by) = &done_by {
+        keep(&pool, &args, done_by, "begun").await?;
     }
     let mut run = PruneRun::begin(&pool, args.older_than).await?;
     let mut pruned = Pruned::default();
@@ -37,11 +40,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         pruned.add(run.batch(&pool, args.dry_run).await?);
     }
     let said = told(&pruned);
-    if args.dry_run {
-        print::line(&format!("would prune {said}"))?;
-    } else {
-        keep(&pool, &args, &said).await?;
+    if let Some(done_by) = &done_by {
+        keep(&pool, &args, done_by, &said).await?;
         print::line(&format!("pruned {said}"))?;
+    } else {
+        print::line(&format!("would prune {said}"))?;
     }
     if !run.is_done() {
         print::line("there is more: run it again")?;
@@ -55,13 +58,13 @@ fn told(pruned: &Pruned) -> String {
 }
 
 /// Before and after: a run that was broken off is known as well.
-async fn keep(pool: &PgPool, args: &Args, detail: &str) -> anyhow::Result<()> {
+async fn keep(pool: &PgPool, args: &Args, done_by: &str, detail: &str) -> anyhow::Result<()> {
     let action = Action {
         kind: ActionKind::Prune,
         subject: format!("orders that ended more than {} days ago", args.older_than),
         merchant: None,
         reason: args.reason.clone(),
-        done_by: who::who(),
+        done_by: Some(done_by.to_owned()),
         detail: Some(detail.to_owned()),
     };
     Ok(postgres::record_action(pool, &action).await?)

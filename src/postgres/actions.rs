@@ -29,7 +29,7 @@ const LATEST: &str = "
 const SUBJECT_CHARS_MAX: usize = 255;
 const MERCHANT_CHARS_MAX: usize = 255;
 const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 300;
 const DETAIL_CHARS_MAX: usize = 1000;
 
 #[derive(FromRow)]

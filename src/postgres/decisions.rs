@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// As long as the table's columns take.
 const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 300;
 
 /// Decides for an order, and keeps why.
 pub(super) async fn resolve(inner: &Arc<Inner>, decision: Decision) -> Result<Resolved, StoreError> {

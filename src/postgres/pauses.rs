@@ -19,7 +19,7 @@ use sqlx::{PgConnection, PgPool};
 
 /// As long as the table's columns take.
 const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 300;
 
 /// What an operator wants to stop or to let go on, and why.
 #[derive(Debug, Clone)]

@@ -45,7 +45,7 @@ pub(super) fn tracer() -> Option<&'static SdkTracer> {
 pub fn start(runtime: Handle) -> Result<(), LogError> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let Some(variable) = ENDPOINTS.iter().find(|name| is_set(name)) else { return Ok(()) };
-    let problem = |problem: String| LogError { variable, problem };
+    let problem = |problem: String| LogError::Setting { variable, problem };
     let collector = Collector::new(runtime).map_err(|e| problem(e.to_string()))?;
     let exporter = SpanExporter::builder()
         .with_http()

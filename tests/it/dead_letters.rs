@@ -81,7 +81,7 @@ async fn a_malformed_letter_is_shown_masked_and_replaying_it_is_refused_as_no_us
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unrouted_payment_is_replayed_to_one_charge_and_a_duplicate_is_told_as_known() {
     let mut world = World::new().await;
-    world.settings.insert("USER".to_owned(), "ratna".to_owned());
+    world.settings.insert("JENIUS_OPERATOR".to_owned(), "ratna".to_owned());
     let invoice = world.invoice();
     let command = payment(&invoice);
     publish_unrouted(&world, &command).await;
@@ -91,15 +91,15 @@ async fn an_unrouted_payment_is_replayed_to_one_charge_and_a_duplicate_is_told_a
     let shown = dead(&world, &["show", id(&letter)], 0).await;
     assert!(shown.contains(&invoice) && shown.contains("payments.please"), "{shown}");
     // Looking ahead changes nothing, and nobody is asked where nobody is.
-    let foretold = rows(&world, &["replay", "--reason", "unrouted", "--dry-run"]).await;
+    let foretold = rows(&world, &["replay", "--cause", "unrouted", "--dry-run"]).await;
     assert_eq!((&foretold[0]["would"], &foretold[0]["done"]), (&json!("send"), &json!("planned")));
     let said = dead(&world, &["replay", "--all"], 2).await;
     assert!(said.contains("Rp50.000") && said.contains("--yes"), "{said}");
     assert_eq!((list(&world).await, actions(&world).await), (vec![letter.clone()], 0));
     assert!(world.find_order(&invoice).await.is_none());
-    dead(&world, &["replay", id(&letter), "--yes", "--why", "wrong key in release 7"], 0).await;
+    dead(&world, &["replay", id(&letter), "--yes", "--reason", "wrong key in release 7"], 0).await;
     world.event(&invoice, "payment.accepted").await;
-    let kept = "SELECT count(*) FROM operator_actions WHERE action = 'replay_dead_letter' AND done_by = 'ratna' \
+    let kept = "SELECT count(*) FROM operator_actions WHERE action = 'replay_dead_letter' AND done_by LIKE 'ratna (%' \
                 AND reason = 'wrong key in release 7' AND merchant = 'default'";
     assert_eq!(world.database.count(kept).await, 1);
     // The same once more.
@@ -155,7 +155,7 @@ async fn a_second_death_is_marked_and_is_not_looped() {
     world.broker.exhaust("payments").await;
     let letter = letters(&world, 1).await.remove(0);
     assert_eq!((&letter["reason"], letter["at"].is_string()), (&json!("delivery_limit"), true));
-    dead(&world, &["replay", "--reason", "delivery_limit", "--yes"], 0).await;
+    dead(&world, &["replay", "--cause", "delivery_limit", "--yes"], 0).await;
     world.broker.exhaust("payments").await;
     letters(&world, 1).await;
     assert!(dead(&world, &["list"], 0).await.contains("replayed once, died again"));
@@ -183,14 +183,14 @@ async fn a_letter_is_dropped_by_its_reason_with_why_and_never_unaudited() {
     let all = letters(&world, 3).await;
     let of = |reason: &str| all.iter().find(|letter| letter["reason"] == reason).unwrap().clone();
     dead(&world, &["drop", id(&of("malformed")), "--yes"], 2).await;
-    dead(&world, &["drop", "--yes", "--why", "x"], 2).await;
+    dead(&world, &["drop", "--yes", "--reason", "x"], 2).await;
     assert!(
-        dead(&world, &["drop", "000000000000", "--yes", "--why", "x"], 1).await.contains("no dead letter")
+        dead(&world, &["drop", "000000000000", "--yes", "--reason", "x"], 1).await.contains("no dead letter")
     );
     let mut away = world;
     let database = away.settings.insert("DATABASE_URL".to_owned(), "postgres://u:p@127.0.0.1:9/x".to_owned());
     for action in ["drop", "replay"] {
-        let said = dead(&away, &[action, "--all", "--yes", "--why", "x"], 1).await;
+        let said = dead(&away, &[action, "--all", "--yes", "--reason", "x"], 1).await;
         assert!(said.contains("nothing was done"), "{said}");
     }
     away.settings.insert("DATABASE_URL".to_owned(), database.unwrap());
@@ -199,10 +199,10 @@ async fn a_letter_is_dropped_by_its_reason_with_why_and_never_unaudited() {
     let forged = of("not_authentic");
     assert_eq!(rows(&world, &["replay", id(&forged), "--dry-run"]).await[0]["would"], "not_authentic");
     assert!(dead(&world, &["show", id(&forged), "--json"], 0).await.contains("MCH-9"));
-    dead(&world, &["drop", "--type", "notification.received", "--dry-run", "--why", "forged"], 0).await;
+    dead(&world, &["drop", "--type", "notification.received", "--dry-run", "--reason", "forged"], 0).await;
     assert_eq!(actions(&world).await, 0);
-    dead(&world, &["drop", "--type", "notification.received", "--yes", "--why", "forged"], 0).await;
-    dead(&world, &["drop", "--reason", "malformed", "--yes", "--why", "noise"], 0).await;
+    dead(&world, &["drop", "--type", "notification.received", "--yes", "--reason", "forged"], 0).await;
+    dead(&world, &["drop", "--cause", "malformed", "--yes", "--reason", "noise"], 0).await;
     assert_eq!(list(&world).await, [of("unrouted")]);
     let kept = "SELECT count(*) FROM operator_actions WHERE action = 'drop_dead_letter' \
                 AND reason IN ('forged', 'noise')";
@@ -224,7 +224,7 @@ async fn a_look_is_as_narrow_as_it_is_asked_to_be() {
     let none: [Value; 0] = [];
     assert_eq!(rows(&world, &["list", "--type", "payment.request"]).await, [all[0].clone(), all[2].clone()]);
     assert_eq!(rows(&world, &["list", "--queue", "dead"]).await, none);
-    assert_eq!(rows(&world, &["list", "--reason", "malformed"]).await, none);
+    assert_eq!(rows(&world, &["list", "--cause", "malformed"]).await, none);
     assert_eq!(
         rows(&world, &["list", "--type", "jenius.refund.request.v1", "--limit", "2"]).await,
         all[1..2]

@@ -291,10 +291,10 @@ async fn resolve_each(world: &World, invoices: &[String], entered: &str) {
 async fn a_decision_is_shown_with_its_reason_and_who_made_it() {
     let mut world = late_check().await;
     let invoice = in_review(&world, "of a paid order").await;
-    world.settings.insert("USER".to_owned(), "ratna".to_owned());
+    world.settings.insert("JENIUS_OPERATOR".to_owned(), "ratna".to_owned());
     resolve(&world, &invoice, "paid", &["--reason", "bank statement of May"]).await;
     let shown = text(&run(&world, &["orders", "show", &invoice], "").await);
-    for words in ["decision on amount_mismatch", "paid by ratna: bank statement of May"] {
+    for words in ["decision on amount_mismatch", "): bank statement of May", "paid by ratna ("] {
         assert!(shown.contains(words), "{words} is not in:\n{shown}");
     }
     let program = text(&run(&world, &["orders", "show", &invoice, "--json"], "").await);

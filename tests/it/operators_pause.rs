@@ -55,7 +55,7 @@ fn sends(world: &World, invoices: &[String]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goes_on() {
     let mut world = World::with().notified().set("CHECK__FIRST_AFTER_MS", 100).build().await;
-    world.settings.insert("USER".to_owned(), "ratna".to_owned());
+    world.settings.insert("JENIUS_OPERATOR".to_owned(), "ratna".to_owned());
     let [asked, reported] = [world.invoice(), world.invoice()];
     for invoice in [&asked, &reported] {
         world.publish(&payment_with(invoice, "never_pays")).await;
@@ -64,7 +64,13 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     let (out, _) = said(&world, &["pause", "--reason", "DOKU asked for it"], 0).await;
     contains(
         &out,
-        &["everybody since ", "by ratna: DOKU asked for it", "commands wait for a send", "their budgets run"],
+        &[
+            "everybody since ",
+            "by ratna (",
+            "): DOKU asked for it",
+            "commands wait for a send",
+            "their budgets run",
+        ],
     );
     heard(&world, true).await;
     assert_eq!(readyz(&world).await["ready"], true, "that alone makes nobody unready");
@@ -115,7 +121,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     }
     assert_eq!((readyz(&world).await["paused"].clone(), sends(&world, &invoices)), (false.into(), 5));
     let kept =
-        "SELECT count(*) FROM operator_actions WHERE done_by = 'ratna' AND subject = '*' AND merchant IS NULL
+        "SELECT count(*) FROM operator_actions WHERE done_by LIKE 'ratna (%' AND subject = '*' AND merchant IS NULL
                 AND (action, reason) IN (('pause', 'DOKU asked for it'), ('resume', 'DOKU is done'))";
     assert_eq!(world.database.count(kept).await, 2);
     world.end().await;

@@ -5,6 +5,7 @@ use super::sight::{Filter, Sight, not_found};
 use crate::{
     cli::{UsageError, print, who},
     domain::action::{Action, ActionKind},
+    flow::disposition::DeadReason,
     postgres::{self, PgPool},
     rabbit::dead::Held,
 };
@@ -26,7 +27,7 @@ pub struct Which {
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Every one.
-    #[arg(long, conflicts_with_all = ["ids", "reason", "queue", "event_type"])]
+    #[arg(long, conflicts_with_all = ["ids", "cause", "queue", "event_type"])]
     all: bool,
     #[command(flatten)]
     pub filter: Filter,
@@ -36,7 +37,7 @@ impl Which {
     /// Nobody means all by saying nothing.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.ids.is_empty() && !self.all && !self.filter.is_given() {
-            return Err(UsageError("say which: their ids, --reason, --type, --queue or --all".to_owned()));
+            return Err(UsageError("say which: their ids, --cause, --type, --queue or --all".to_owned()));
         }
         Ok(())
     }
@@ -67,6 +68,21 @@ impl Which {
     }
 }
 
+/// What a letter died of, where the broker says it; `DeadReason` has ours.
+const BROKERS_CAUSES: [&str; 5] = ["delivery_limit", "rejected", "expired", "maxlen", "unrouted"];
+
+/// Reads a `--reason`. A cause's name would choose letters in the mind of whoever writes it.
+pub fn reason(text: &str) -> Result<String, String> {
+    let reason = who::reason(text)?;
+    let causes = DeadReason::ALL.map(DeadReason::name);
+    if causes.iter().chain(&BROKERS_CAUSES).any(|cause| *cause == reason) {
+        return Err(format!(
+            "--cause {reason} chooses letters by what they died of; --reason says why you do it"
+        ));
+    }
+    Ok(reason)
+}
+
 /// Asks a person; a program has to have said `--yes`.
 pub async fn is_confirmed(question: &str, yes: bool) -> anyhow::Result<bool> {
     if yes {
@@ -88,7 +104,9 @@ pub async fn is_confirmed(question: &str, yes: bool) -> anyhow::Result<bool> {
 pub struct Audit {
     pub pool: PgPool,
     pub kind: ActionKind,
-    pub why: Option<String>,
+    pub reason: Option<String>,
+    /// `None`: nothing is done, it only says what it would do.
+    pub done_by: Option<String>,
 }
 
 impl Audit {
@@ -104,8 +122,8 @@ impl Audit {
             kind: self.kind,
             subject: held.letter.id.clone(),
             merchant: merchant.map(str::to_owned),
-            reason: self.why.clone(),
-            done_by: who::who(),
+            reason: self.reason.clone(),
+            done_by: self.done_by.clone(),
             detail: Some(format!("{} in {}: {detail}", held.letter.reason(), held.letter.queue.name())),
         };
         let kept = postgres::record_action(&self.pool, &action).await;

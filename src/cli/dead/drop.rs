@@ -1,7 +1,7 @@
 //! `dead drop`: takes letters off for good. Each is kept as an action first, with who and why.
 
 use super::{
-    chosen::{Audit, Which, is_confirmed},
+    chosen::{Audit, Which, is_confirmed, reason},
     list::Row,
     show::belongs_to,
     sight::Sight,
@@ -27,11 +27,13 @@ pub struct Args {
     #[arg(long)]
     yes: bool,
     /// Why, for whoever asks later.
-    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
-    why: String,
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: String,
     /// A JSON array of what is dropped.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
@@ -39,8 +41,9 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     if args.json && !args.yes && !args.dry_run {
         return Err(UsageError("--json asks nobody: say --yes or --dry-run".to_owned()).into());
     }
+    let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let pool = postgres::pool(postgres::connect_options(&Database::load(source)?)?, 1);
-    let audit = Audit { pool, kind: ActionKind::DropDeadLetter, why: Some(args.why.clone()) };
+    let audit = Audit { pool, kind: ActionKind::DropDeadLetter, reason: Some(args.reason.clone()), done_by };
     audit.check().await?;
     let broker = watch::broker(&Amqp::load(source)?)?;
     let mut sight = Sight::start(&broker, &args.which.filter).await?;
@@ -51,7 +54,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 async fn drop_them(args: &Args, sight: &mut Sight, audit: &Audit) -> anyhow::Result<ExitCode> {
     let chosen = args.which.choose(sight).await?;
     let count = chosen.len();
-    let list = serde_json::to_string_pretty(&chosen.iter().map(|h| Row::of(&h.letter)).collect::<Vec<_>>())?;
+    let list = print::json(&chosen.iter().map(|h| Row::of(&h.letter)).collect::<Vec<_>>())?;
     if !args.json {
         for held in &chosen {
             print::line(&format!("{}  {}", held.letter.id, summary(&held.letter)))?;

@@ -59,7 +59,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let letters = letters(&mut sight).await;
     let letters = sight.end(letters).await?;
     let text = if args.json {
-        serde_json::to_string_pretty(&letters.iter().map(Row::of).collect::<Vec<_>>())?
+        print::json(&letters.iter().map(Row::of).collect::<Vec<_>>())?
     } else {
         grouped(&letters, io::stdout().is_terminal())
     };

@@ -3,7 +3,7 @@
 //! command's identity makes harmless, and never a loss.
 
 use super::{
-    chosen::{Audit, Which, is_confirmed},
+    chosen::{Audit, Which, is_confirmed, reason},
     fate::{is_hopeless, sentence, word},
     list::replays,
     sight::Sight,
@@ -42,11 +42,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     per_second: u32,
     /// Why, for whoever asks later.
-    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
-    why: Option<String>,
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
     /// A JSON array of what becomes of each.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 /// A letter, and what is to become of it.
@@ -85,9 +87,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     if args.json && !args.yes && !args.dry_run {
         return Err(UsageError("--json asks nobody: say --yes or --dry-run".to_owned()).into());
     }
+    let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let config = Config::load(source)?;
     let pool = postgres::pool(postgres::connect_options(&config.database)?, 1);
-    let audit = Audit { pool: pool.clone(), kind: ActionKind::ReplayDeadLetter, why: args.why.clone() };
+    let (kind, reason) = (ActionKind::ReplayDeadLetter, args.reason.clone());
+    let audit = Audit { pool: pool.clone(), kind, reason, done_by };
     audit.check().await?;
     let fates = Fates::new(&config, pool)?;
     let broker = watch::broker(&config.amqp)?;
@@ -236,7 +240,7 @@ fn rows(plan: &[Planned]) -> Vec<serde_json::Value> {
 
 fn finish(args: &Args, rows: &[serde_json::Value], all: bool) -> anyhow::Result<ExitCode> {
     if args.json {
-        print::line(&serde_json::to_string_pretty(rows)?)?;
+        print::line(&print::json(&rows)?)?;
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,10 +12,7 @@ use crate::{
 };
 use print::clean;
 use serde_json::json;
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -37,10 +34,9 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let found = find(&mut sight, &args).await;
     let held = sight.end(found).await?;
     if args.raw {
-        let mut out = io::stdout().lock();
-        out.write_all(&held.body).and_then(|()| out.flush()).map_err(print::PrintError::from)?;
+        print::bytes(&held.body)?;
     } else if args.json {
-        print::line(&serde_json::to_string_pretty(&for_programs(&held)?)?)?;
+        print::line(&print::json(&for_programs(&held)?)?)?;
     } else {
         print::line(&for_people(&held.letter, &masked::body(&held.body)))?;
     }

@@ -17,8 +17,8 @@ const RETURNS_NOTED: u64 = 10;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Filter {
     /// Only those that died of this: `malformed`, `delivery_limit`, `unrouted`, …
-    #[arg(long, value_name = "REASON")]
-    pub reason: Option<String>,
+    #[arg(long, value_name = "CAUSE")]
+    pub cause: Option<String>,
     /// Only those in this queue.
     #[arg(long)]
     pub queue: Option<Queue>,
@@ -39,7 +39,7 @@ pub enum Queue {
 impl Filter {
     /// Whether it leaves anything out.
     pub fn is_given(&self) -> bool {
-        self.reason.is_some() || self.queue.is_some() || self.event_type.is_some()
+        self.cause.is_some() || self.queue.is_some() || self.event_type.is_some()
     }
 
     fn queues(&self) -> Vec<DeadQueue> {
@@ -55,7 +55,7 @@ impl Filter {
             let whole = format!("jenius.{wanted}.v1");
             letter.event_type.as_ref().is_some_and(|written| written == wanted || *written == whole)
         };
-        self.reason.as_ref().is_none_or(|wanted| letter.reason() == wanted)
+        self.cause.as_ref().is_none_or(|wanted| letter.reason() == wanted)
             && self.event_type.as_ref().is_none_or(is_type)
     }
 }

@@ -8,7 +8,7 @@ const YELLOW: &str = "\u{1b}[33m";
 const GREEN: &str = "\u{1b}[32m";
 const PLAIN: &str = "\u{1b}[0m";
 
-/// Colour is for a terminal.
+/// `terminal`: one that may show colours.
 pub fn page(checks: &[Check], terminal: bool) -> String {
     let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
     let mut page = String::new();

@@ -22,10 +22,13 @@ pub struct Args {
     /// Why, for whoever asks later.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 /// Exit code 1 where nothing was learned.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let done_by = args.who.operator()?;
     let parts = Parts::load(source, Needs::DOKU)?;
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
@@ -38,7 +41,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         subject: invoice.to_string(),
         merchant: Some(merchant.to_string()),
         reason: args.reason.clone(),
-        done_by: who::who(),
+        done_by: Some(done_by),
         detail: None,
     };
     postgres::record_action(&pool, &asked).await?;

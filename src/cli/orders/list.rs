@@ -71,7 +71,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let orders = postgres::list_orders(&pool, &args.filter()).await?;
     tell_pauses(&pool, args.json || args.csv).await?;
     let shown = if args.json {
-        serde_json::to_string_pretty(&orders)?
+        print::json(&orders)?
     } else if args.csv {
         csv::orders(&orders)
     } else {

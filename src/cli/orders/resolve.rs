@@ -37,6 +37,8 @@ pub struct Args {
     /// You have looked up at DOKU that an unresolved refund was not made: as `paid` the order takes another.
     #[arg(long)]
     i_checked_doku: bool,
+    #[command(flatten)]
+    who: who::Who,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -65,6 +67,7 @@ struct Decided {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let decided_by = args.who.operator()?;
     let parts = Parts::load(source, Needs::DATABASE)?;
     let all = args.decided()?;
     let pool = reader(&parts.need_database()?)?;
@@ -73,7 +76,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let is_one = args.from.is_none();
     let mut undecided = 0_usize;
     for decided in all {
-        match args.decide(&store, decided).await {
+        match args.decide(&store, decided, &decided_by).await {
             Ok(said) => print::line(&said)?,
             Err(refused) if is_one => return Err(refused),
             Err(refused) => {
@@ -107,14 +110,19 @@ impl Args {
         Ok(read(&text, &self.merchant)?)
     }
 
-    async fn decide(&self, store: &PostgresStore, decided: Decided) -> anyhow::Result<String> {
+    async fn decide(
+        &self,
+        store: &PostgresStore,
+        decided: Decided,
+        decided_by: &str,
+    ) -> anyhow::Result<String> {
         let Decided { merchant, invoice, verdict } = decided;
         let decision = Decision {
             merchant: merchant.clone(),
             invoice_number: invoice.clone(),
             verdict,
             reason: self.reason.clone(),
-            decided_by: who::who(),
+            decided_by: Some(decided_by.to_owned()),
             checked_doku: self.i_checked_doku,
         };
         match store.resolve(decision).await? {

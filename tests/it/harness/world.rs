@@ -122,6 +122,7 @@ impl World {
             ("DOKU_SECRET_KEY", SECRET_KEY),
             ("JENIUS_PAY__MERCHANTS__OTHER__CLIENT_ID", OTHER_CLIENT_ID),
             ("JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY", OTHER_SECRET_KEY),
+            ("JENIUS_OPERATOR", "tester"),
             ("JENIUS_PAY__ADMIN__LISTEN", "127.0.0.1:0"),
             ("JENIUS_PAY__INGRESS__LISTEN", "127.0.0.1:0"),
             ("JENIUS_PAY__DATABASE__MAX_CONNECTIONS", "6"),
