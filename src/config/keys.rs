@@ -96,6 +96,7 @@ const KEYS: &[Key] = &[
     ),
     Key::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
     Key::new("doku.base_url", Text, None, "by environment; `production` needs https").short("DOKU_BASE_URL"),
+    Key::new("doku.insecure_http", Flag, Some("false"), "plain http to another machine, for trying"),
     Key::new("doku.client_id", Text, None, "the `default` merchant's Client-Id").short("DOKU_CLIENT_ID"),
     Key::secret("doku.secret_key", Text, "the `default` merchant's key").short("DOKU_SECRET_KEY"),
     Key::secret("doku.previous_secret_keys", Texts, "they verify, and never sign"),

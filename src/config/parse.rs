@@ -11,7 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
-use url::Url;
+use url::{Host, Url};
 
 /// What is wrong and what is allowed.
 pub type Parsed<T> = Result<T, String>;
@@ -148,14 +148,17 @@ pub fn client_id(text: &str) -> Parsed<String> {
     }
 }
 
+/// DOKU's keys are visible ASCII. Another character came in by copying, and every signature would be wrong by it.
 pub fn secret_key(text: &str) -> Parsed<String> {
-    let fits = (1..=TEXT_MAX).contains(&text.len())
-        && !text.chars().any(char::is_control)
-        && text.trim().len() == text.len();
-    if fits {
+    let allowed = "allowed: visible ASCII characters alone (! to ~)";
+    // The one wrong character is told, and its place: neither is a part of the key.
+    if let Some((at, wrong)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic()) {
+        return Err(format!("not a key: character {} is U+{:04X}; {allowed}", at + 1, u32::from(wrong)));
+    }
+    if (1..=TEXT_MAX).contains(&text.len()) {
         Ok(text.to_owned())
     } else {
-        Err("not a key; allowed: a text without control characters, without space at its ends".to_owned())
+        Err(format!("not a key: it has {} characters, 1 to {TEXT_MAX} are possible; {allowed}", text.len()))
     }
 }
 
@@ -227,6 +230,27 @@ pub fn base_url(text: &str) -> Parsed<String> {
         Err("not a base URL; allowed: https://host:port (http outside production), nothing after it"
             .to_owned())
     }
+}
+
+/// The host of DOKU's production, as the specification names it.
+const PRODUCTION_HOST: &str = "api.doku.com";
+
+/// Whether real money is behind it.
+pub fn is_production(base_url: &str) -> bool {
+    parse_url(base_url)
+        .is_some_and(|url| url.host_str().is_some_and(|host| host.trim_end_matches('.') == PRODUCTION_HOST))
+}
+
+/// Whether what is said there can be heard and changed on the way.
+pub fn is_open(base_url: &str) -> bool {
+    let Some(url) = parse_url(base_url) else { return false };
+    let stays_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !stays_here
 }
 
 /// Whether two URLs name the same place, whoever asks there.

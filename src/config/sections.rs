@@ -158,9 +158,11 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
     } else {
         environment.map(|environment| environment.base_url().to_owned())
     };
-    let https = base_url.as_deref().is_none_or(|url| url.starts_with("https://"));
-    if environment == Some(Environment::Production) && !https {
-        r.fault("doku.base_url", "not https; allowed with `production`: https only");
+    let insecure_http = r.get("doku.insecure_http", parse::flag);
+    if let (Some(environment), Some(base_url), Some(insecure_http)) = (environment, &base_url, insecure_http)
+        && let Some(problem) = unsafe_place(environment, base_url, insecure_http)
+    {
+        r.fault("doku.base_url", problem);
     }
     let connect_timeout = r.get("doku.connect_timeout_ms", millis(1..=TIMEOUT_MAX_MS));
     let timeout = r.get("doku.timeout_ms", millis(1..=TIMEOUT_MAX_MS));
@@ -187,6 +189,24 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
         requests_per_second: requests_per_second?,
         concurrency: concurrency?,
     })
+}
+
+/// Why this environment may not be asked there.
+fn unsafe_place(environment: Environment, base_url: &str, insecure_http: bool) -> Option<&'static str> {
+    match environment {
+        Environment::Production if !base_url.starts_with("https://") => {
+            Some("not https; allowed with `production`: https only")
+        }
+        Environment::Production => None,
+        Environment::Sandbox if parse::is_production(base_url) => Some(
+            "DOKU's production host, with `sandbox`; allowed: doku.environment = production, or a host for trying",
+        ),
+        Environment::Sandbox if parse::is_open(base_url) && !insecure_http => Some(
+            "plain http over the network: keys and customers' data could be changed and read on the way; allowed: https, \
+             http to this machine (localhost, 127.0.0.1, [::1]), or doku.insecure_http = true",
+        ),
+        Environment::Sandbox => None,
+    }
 }
 
 fn read_retry(r: &mut Reader<'_>) -> Option<RetryPolicy> {

@@ -186,17 +186,70 @@ fn production_speaks_https_only() {
 }
 
 #[test]
+fn only_what_is_on_this_machine_is_asked_by_http_unless_somebody_says_so() {
+    let insecure = ("JENIUS_PAY__DOKU__INSECURE_HTTP", "true");
+    for (base_url, more, refused) in [
+        ("http://127.0.0.1:1", None, None),
+        ("http://localhost:1", None, None),
+        ("http://[::1]:1", None, None),
+        ("http://127.9.9.9", None, None),
+        ("https://doku.example.com", None, None),
+        ("http://sandbox:8081", None, Some("plain http over the network")),
+        ("http://10.0.0.7", None, Some("plain http over the network")),
+        ("http://localhost.example.com", None, Some("plain http over the network")),
+        ("http://sandbox:8081", Some(insecure), None),
+        ("https://api.doku.com", None, Some("DOKU's production host")),
+        ("https://API.doku.com.", None, Some("DOKU's production host")),
+        ("http://api.doku.com", Some(insecure), Some("DOKU's production host")),
+        ("https://api-sandbox.doku.com", None, None),
+    ] {
+        let changes: Vec<_> = [("DOKU_BASE_URL", base_url)].into_iter().chain(more).collect();
+        let found = with(&changes).map(|_| ()).map_err(|faults| faults.to_string());
+        match refused {
+            None => assert_eq!(found, Ok(()), "{base_url}"),
+            Some(why) => {
+                let said = found.expect_err(base_url);
+                assert!(said.contains("doku.base_url") && said.contains(why), "{base_url}: {said}");
+            }
+        }
+    }
+    let production = ("JENIUS_PAY__DOKU__ENVIRONMENT", "production");
+    let faults = faults(with(&[production, insecure, ("DOKU_BASE_URL", "http://api.doku.com")]));
+    assert!(faults[0].contains("not https"), "{faults:?}");
+}
+
+#[test]
+fn a_key_with_a_character_that_nobody_sees_is_refused_without_being_shown() {
+    for (key, said) in [
+        ("SK-can\u{200b}ary", "character 7 is U+200B"),
+        ("SK-canary\u{a0}", "character 10 is U+00A0"),
+        ("SK canary", "character 3 is U+0020"),
+        ("\u{feff}SK-canary", "character 1 is U+FEFF"),
+        ("SK-canary\n", "character 10 is U+000A"),
+    ] {
+        for variable in ["DOKU_SECRET_KEY", "JENIUS_PAY__DOKU__PREVIOUS_SECRET_KEYS"] {
+            // A list drops the space around its entries.
+            if variable.ends_with("KEYS") && key.trim() != key {
+                continue;
+            }
+            let faults = faults(with(&[(variable, key)]));
+            assert!(faults[0].contains(said) && !faults[0].contains("SK"), "{variable}: {faults:?}");
+        }
+    }
+}
+
+#[test]
 fn long_beats_short_and_the_environment_beats_the_file() {
-    let file = "[doku]\nbase_url = 'http://file'\n[amqp]\nprefix = 'file'";
+    let file = "[doku]\nbase_url = 'https://file'\n[amqp]\nprefix = 'file'";
     let of = |more: &[(&str, &str)]| {
         let all: Vec<_> = COMPLETE.iter().chain(more).copied().collect();
         load(file, &all).unwrap()
     };
-    assert_eq!(of(&[]).doku.base_url, "http://file");
-    assert_eq!(of(&[("DOKU_BASE_URL", "http://short")]).doku.base_url, "http://short");
-    let long = ("JENIUS_PAY__DOKU__BASE_URL", "http://long");
-    assert_eq!(of(&[long, ("DOKU_BASE_URL", "http://short")]).doku.base_url, "http://long");
-    assert_eq!(of(&[("DOKU_BASE_URL", "http://short"), long]).doku.base_url, "http://long");
+    assert_eq!(of(&[]).doku.base_url, "https://file");
+    assert_eq!(of(&[("DOKU_BASE_URL", "https://short")]).doku.base_url, "https://short");
+    let long = ("JENIUS_PAY__DOKU__BASE_URL", "https://long");
+    assert_eq!(of(&[long, ("DOKU_BASE_URL", "https://short")]).doku.base_url, "https://long");
+    assert_eq!(of(&[("DOKU_BASE_URL", "https://short"), long]).doku.base_url, "https://long");
     assert_eq!(of(&[]).amqp.prefix, "file");
 }
 

@@ -13,7 +13,7 @@ const BUDGET: Duration = Duration::from_secs(16 * 60);
 
 pub async fn tell() -> story::Run {
     let mut world = scene::setting().build().await;
-    let right = world.settings.insert("DOKU_BASE_URL".to_owned(), "http://doku.invalid".to_owned());
+    let right = world.settings.insert("DOKU_BASE_URL".to_owned(), "https://doku.invalid".to_owned());
     let mut service = Service::start(&world).await;
     let (start, cpu) = (Instant::now(), vitals::cpu(service.id()));
     let invoices: Vec<String> = (0..COMMANDS).map(|_| world.invoice()).collect();
