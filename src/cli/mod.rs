@@ -20,6 +20,7 @@ mod run;
 pub mod sandbox;
 mod send;
 mod timeline;
+mod validate;
 mod wait;
 mod watch;
 mod who;
@@ -62,6 +63,8 @@ enum Command {
     Health,
     /// Sends a command, as an upstream service would.
     Send(send::Args),
+    /// Finds every fault of a command before it is published. It connects to nothing.
+    Validate(validate::Args),
     /// Prints events as they are published.
     Watch(watch::Args),
     /// Shows orders, asks DOKU about one, decides for one in review.
@@ -99,6 +102,7 @@ impl Cli {
             Command::Migrate => migrate::run(&source).await,
             Command::Health => health::run(&source).await,
             Command::Send(args) => send::run(args, &source).await,
+            Command::Validate(args) => validate::run(&args, &source),
             Command::Watch(args) => watch::run(args, &source).await,
             Command::Orders(args) => orders::run(args, &source).await,
             Command::Pause(args) => pause::pause(args, &source).await,

@@ -47,13 +47,13 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
+pub(super) enum Kind {
     Payment,
     Refund,
 }
 
 impl Kind {
-    fn command(self) -> CommandKind {
+    pub(super) fn command(self) -> CommandKind {
         match self {
             Self::Payment => CommandKind::Payment,
             Self::Refund => CommandKind::Refund,
@@ -83,7 +83,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     anyhow::bail!("the broker is away; the command is published, watch for its events")
 }
 
-fn read(file: &PathBuf) -> io::Result<Vec<u8>> {
+pub(super) fn read(file: &PathBuf) -> io::Result<Vec<u8>> {
     let input: Box<dyn Read> =
         if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
     let mut data = Vec::new();

@@ -41,6 +41,8 @@ pub struct Needs {
 
 impl Needs {
     pub const EVERYTHING: Self = Self { database: true, amqp: true, merchants: true };
+    /// `validate`: it connects to nothing.
+    pub const NOTHING: Self = Self { database: false, amqp: false, merchants: false };
     /// `orders check`.
     pub const DOKU: Self = Self { database: true, amqp: false, merchants: true };
     /// `migrate`, the other `orders`.

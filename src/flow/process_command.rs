@@ -130,11 +130,9 @@ pub fn judge(
     };
     let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
     let Some(account) = account else {
-        let unknown = Violation {
-            code: Code::MerchantUnknown,
-            field: "merchant".to_owned(),
-            message: "a configured merchant".to_owned(),
-        };
+        let found = validate::shown(&command.merchant);
+        let unknown =
+            Violation::new(Code::MerchantUnknown, "merchant", "a configured merchant", found.as_deref());
         return Err(Box::new(Rejection { command, violations: vec![unknown] }));
     };
     match judge_data(&command, &account, &data, rules, violations) {

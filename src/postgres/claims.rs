@@ -149,7 +149,7 @@ pub(super) async fn invoice_used(connection: &mut PgConnection, order: &Order) -
             .bind(order.invoice_number.as_str())
             .fetch_one(&mut *connection)
             .await?;
-    let message = "an invoice number that no other command of this merchant used";
+    let message = "must be an invoice number that no other command of this merchant used";
     Ok(exists.then(|| violation(Code::InvoiceExists, "order.invoice_number", message)))
 }
 

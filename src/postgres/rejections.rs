@@ -129,7 +129,11 @@ pub(super) async fn answer_known(
 }
 
 pub(super) fn conflict() -> Violation {
-    violation(Code::IdentityConflict, "id", "a new id: the command that first had this one is another")
+    violation(
+        Code::IdentityConflict,
+        "id",
+        "must be a new id: the command that first had this one has other data",
+    )
 }
 
 /// Whether the command had ended when it was first seen.
@@ -203,17 +207,21 @@ pub(super) fn violation(code: Code, field: &str, message: &str) -> Violation {
 /// Why a refund cannot start, as its event says it.
 pub(super) fn refused(refusal: RefundRefusal) -> Violation {
     let (code, message) = match refusal {
-        RefundRefusal::OrderUnknown => (Code::OrderUnknown, "an order of this merchant"),
-        RefundRefusal::RefundInProgress => {
-            (Code::RefundInProgress, "an order without another refund that is open or unresolved")
+        RefundRefusal::OrderUnknown => {
+            (Code::OrderUnknown, "must be an order of this merchant; no such order is known")
         }
-        RefundRefusal::AlreadyRefunded => (Code::AlreadyRefunded, "an order that is not refunded yet"),
-        RefundRefusal::OrderNotPaid => (Code::OrderNotPaid, "an order that is paid"),
+        RefundRefusal::RefundInProgress => {
+            (Code::RefundInProgress, "must be an order without another refund that is open or unresolved")
+        }
+        RefundRefusal::AlreadyRefunded => {
+            (Code::AlreadyRefunded, "must be an order that is not refunded yet")
+        }
+        RefundRefusal::OrderNotPaid => (Code::OrderNotPaid, "must be an order that is paid"),
         RefundRefusal::AmountMismatch => {
             return violation(
                 Code::AmountMismatch,
                 "order.amount",
-                "the order's own amount: full refunds only",
+                "must be the order's own amount: a refund is a full one",
             );
         }
     };

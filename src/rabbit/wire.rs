@@ -1,6 +1,8 @@
 //! Reads a command from the body of its delivery: the envelope is judged here, what is in `data` by
 //! `domain::validate`. Notifications have a file of their own. What is said about a body that cannot be read never quotes it.
 
+mod attributes;
+mod cut;
 #[cfg(test)]
 mod hostile_tests;
 mod json;
@@ -13,8 +15,7 @@ use crate::{
     domain::{
         command::{Command, CommandKind, TraceContext},
         document::Document,
-        ids::{CommandId, CommandSource, Identity, MerchantName},
-        validate::{Code, Violation},
+        validate::Violation,
     },
     flow::ports::Incoming,
 };
@@ -43,31 +44,62 @@ impl Malformed {
     }
 }
 
-/// Reads the body of a delivery from the queue of commands of this kind.
+/// Reads the body of a delivery from the queue of commands of this kind. Without a usable identity nobody can be told
+/// what is wrong; every other fault of an attribute is a violation.
 pub fn read_command(
     kind: CommandKind,
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Incoming, Malformed> {
     let envelope = open(content_type, body, BODY_BYTES_MAX)?;
-    let identity = identity(&envelope, kind)?;
-    let mut violations = Vec::new();
-    let expires_at = expiry(&envelope, &mut violations);
-    let mut data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
+    let identity = attributes::identity(&envelope, kind).map_err(|faults| {
+        let all: Vec<String> =
+            faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+        Malformed::because(all.join(". "))
+    })?;
+    let violations = attributes::violations(&envelope);
+    let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
     let command = Command {
         identity,
         kind,
-        merchant: merchant(&envelope),
+        merchant: attributes::merchant(&envelope),
         invoice_number: repeatable(data.get("order").and_then(|order| order.get("invoice_number"))),
         digest: digest(&data)?,
-        expires_at,
+        expires_at: attributes::time(&envelope, "expirytime"),
         budget_from_time: None,
-        published_at: published(&envelope),
+        published_at: attributes::time(&envelope, "time"),
         came_before: 0,
         trace: trace(&envelope),
     };
-    let body = request_body(kind, &mut data, envelope.data)?;
+    let body = request_body(kind, &data, envelope.data);
     Ok(Incoming { command, data, body, violations })
+}
+
+/// A command that is looked at before it is published.
+#[derive(Debug)]
+pub struct Draft {
+    /// Every fault of its attributes, also those by which it would be dead-lettered.
+    pub violations: Vec<Violation>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// As it was written.
+    pub merchant: String,
+    pub data: Document,
+}
+
+/// Reads a whole command as its queue would, and finds every fault of its attributes.
+pub fn read_draft(kind: CommandKind, body: &[u8]) -> Result<Draft, Malformed> {
+    let envelope = open(None, body, BODY_BYTES_MAX)?;
+    let mut violations = attributes::identity(&envelope, kind).err().unwrap_or_default();
+    violations.extend(attributes::violations(&envelope));
+    let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
+    let (expires_at, merchant) = (attributes::time(&envelope, "expirytime"), attributes::merchant(&envelope));
+    Ok(Draft { violations, expires_at, merchant, data })
+}
+
+/// Reads the `data` of a command alone.
+pub fn read_data(text: &[u8]) -> Result<Document, Malformed> {
+    let text = std::str::from_utf8(text).map_err(|_| Malformed::because("the data is not UTF-8"))?;
+    json::read(text, "data")
 }
 
 /// A CloudEvent in structured mode, its `data` still text.
@@ -124,45 +156,6 @@ fn encoding_problem(body: &[u8]) -> Option<&'static str> {
 fn is_structured(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     ["application/cloudevents+json", "application/json"].iter().any(|m| media_type.eq_ignore_ascii_case(m))
-}
-
-fn identity(envelope: &Envelope<'_>, kind: CommandKind) -> Result<Identity, Malformed> {
-    if envelope.text("specversion") != Some("1.0") {
-        return Err(Malformed::because("specversion: the string 1.0 is allowed"));
-    }
-    if envelope.text("type") != Some(kind.event_type()) {
-        return Err(Malformed::because(format!("type: {} is allowed in this queue", kind.event_type())));
-    }
-    let text = |name| envelope.text(name).unwrap_or_default();
-    let source = CommandSource::parse(text("source")).map_err(|e| Malformed::because(e.to_string()))?;
-    let id = CommandId::parse(text("id")).map_err(|e| Malformed::because(e.to_string()))?;
-    Ok(Identity { source, id })
-}
-
-/// As it was written, if that can be a merchant's name at all; else nothing, which is nobody's name.
-fn merchant(envelope: &Envelope<'_>) -> String {
-    match envelope.attribute("merchant") {
-        None => MerchantName::default_account().as_str().to_owned(),
-        Some(written) => repeatable(Some(written)).unwrap_or_default(),
-    }
-}
-
-fn expiry(envelope: &Envelope<'_>, violations: &mut Vec<Violation>) -> Option<DateTime<Utc>> {
-    let written = envelope.attribute("expirytime")?;
-    let code = match written.as_str().map(DateTime::parse_from_rfc3339) {
-        Some(Ok(time)) => return Some(time.to_utc()),
-        Some(Err(_)) => Code::InvalidFormat,
-        None => Code::WrongType,
-    };
-    let message = "an RFC 3339 time, such as 2026-01-31T17:00:00Z".to_owned();
-    violations.push(Violation { code, field: "expirytime".to_owned(), message });
-    None
-}
-
-/// What is no time is ignored: it decides nothing.
-fn published(envelope: &Envelope<'_>) -> Option<DateTime<Utc>> {
-    let written = envelope.text("time")?;
-    DateTime::parse_from_rfc3339(written).ok().map(|time| time.to_utc())
 }
 
 /// A text that an event and a row can hold, whatever the rules will say about it.
@@ -228,33 +221,16 @@ const OPTIONAL: [&[&str]; 4] = [
     &["customer", "email"],
 ];
 
-/// The text of `data` as it was written, unless that would send DOKU a `null`.
-fn request_body(
-    kind: CommandKind,
-    data: &mut Document,
-    written: Option<&RawValue>,
-) -> Result<Vec<u8>, Malformed> {
-    let rewritten = match kind {
-        CommandKind::Payment => OPTIONAL.iter().filter(|path| take_null(data, path)).count() > 0,
-        CommandKind::Refund => false,
-    };
-    if rewritten {
-        serde_json::to_vec(&json::AsJson(data)).map_err(|_| Malformed::because("data: JSON is allowed"))
-    } else {
-        Ok(written.map(|data| data.get().as_bytes().to_vec()).unwrap_or_default())
+/// The text of `data` as it was written, but for what would send DOKU a `null`.
+fn request_body(kind: CommandKind, data: &Document, written: Option<&RawValue>) -> Vec<u8> {
+    let mut text = written.map(|data| data.get().to_owned()).unwrap_or_default();
+    if kind == CommandKind::Payment {
+        for path in OPTIONAL {
+            let found = path.iter().try_fold(data, |data, name| data.get(name));
+            if found == Some(&Document::Null) {
+                cut::null_at(&mut text, path);
+            }
+        }
     }
-}
-
-/// Takes the member at `path` away if it is `null`; says whether it was.
-fn take_null(data: &mut Document, path: &[&str]) -> bool {
-    let (Document::Object(members), [name, inner @ ..]) = (data, path) else { return false };
-    let Some(at) = members.iter().position(|(n, _)| n == name) else { return false };
-    if !inner.is_empty() {
-        return take_null(&mut members[at].1, inner);
-    }
-    let absent = members[at].1 == Document::Null;
-    if absent {
-        members.remove(at);
-    }
-    absent
+    text.into_bytes()
 }

@@ -9,6 +9,9 @@ use crate::{
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
+/// A type, and a subtype that is `json` or ends in `+json`.
+const JSON_TYPE: &str = "^[!-.0-:<-~]+/([!-.0-:<-~]*\\+)?[Jj][Ss][Oo][Nn][ \\t]*(;[\\s\\S]*)?$";
+
 /// A command: a CloudEvent 1.0 in structured mode. Other extension attributes are ignored.
 #[derive(JsonSchema)]
 pub struct Command<D> {
@@ -29,13 +32,17 @@ pub struct Command<D> {
     /// the budget of its kind.
     #[schemars(transform = schema::keyword("format", "date-time"))]
     pub expirytime: Option<String>,
-    /// As CloudEvents says.
+    /// When the upstream service made it.
+    #[schemars(transform = schema::keyword("format", "date-time"))]
     pub time: Option<String>,
     /// As CloudEvents says.
+    #[schemars(transform = schema::keyword("minLength", 1))]
     pub subject: Option<String>,
-    /// As CloudEvents says.
+    /// A JSON media type, with parameters or without.
+    #[schemars(transform = schema::keyword("pattern", JSON_TYPE))]
     pub datacontenttype: Option<String>,
     /// As CloudEvents says.
+    #[schemars(transform = schema::keyword("minLength", 1))]
     pub dataschema: Option<String>,
     /// W3C Trace Context; the events of the command carry it on.
     pub traceparent: Option<String>,

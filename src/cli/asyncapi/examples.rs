@@ -6,7 +6,7 @@ use crate::{
         command::CommandKind,
         event::{EventType, EvidenceSource},
         order::{OrderState, ReviewCause},
-        validate::{Code, rules},
+        validate::{Code, Violation, rules},
     },
     postgres::event_body::{CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, ViolationData},
 };
@@ -166,8 +166,13 @@ fn of_order(event: EventType, told: &Told) -> Value {
 
 fn rejected(event: EventType) -> Value {
     let errors = [
-        (Code::Missing, "customer.phone", rules::CUSTOMER_PHONE.allowed),
-        (Code::TooLong, "jenius_info.cash_tag", rules::CASH_TAG.allowed),
+        Violation::new(Code::Missing, "customer.phone", rules::CUSTOMER_PHONE.allowed, Some("is missing")),
+        Violation::new(
+            Code::TooLong,
+            "jenius_info.cash_tag",
+            rules::CASH_TAG.allowed,
+            Some("has 31 characters"),
+        ),
     ];
     let data = RejectedData {
         merchant: "default",
@@ -175,8 +180,13 @@ fn rejected(event: EventType) -> Value {
         command_source: SOURCE,
         invoice_number: Some(INVOICE),
         errors: errors
-            .map(|(code, field, message)| ViolationData { code: code.name(), field, message })
-            .into(),
+            .iter()
+            .map(|error| ViolationData {
+                code: error.code.name(),
+                field: &error.field,
+                message: &error.message,
+            })
+            .collect(),
     };
     written(event, None, data)
 }

@@ -1,5 +1,6 @@
 //! The rules of a command's `data`, checked in the order of the contract's table, every violation
-//! reported at once. What it reports names fields and what is allowed, never a value that came.
+//! reported at once. What it reports names fields, what is allowed and what was found; a value only where it is no
+//! customer's data.
 
 mod payment;
 mod reader;
@@ -22,8 +23,25 @@ pub struct Violation {
     pub code: Code,
     /// The path from `data` (`order.line_items[0].price`), or the attribute's name.
     pub field: String,
-    /// What is allowed.
+    /// What is allowed, and what was found.
     pub message: String,
+}
+
+impl Violation {
+    /// `found` goes on with "; it", as in "is empty".
+    pub fn new(code: Code, field: impl Into<String>, allowed: &str, found: Option<&str>) -> Self {
+        let found = found.map(|found| format!("; it {found}")).unwrap_or_default();
+        Self { code, field: field.into(), message: format!("must be {allowed}{found}") }
+    }
+}
+
+/// Longer values are not repeated.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// A value that is no customer's data, if a message can hold it.
+pub fn shown(text: &str) -> Option<String> {
+    let fits = text.len() <= SHOWN_CHARS_MAX && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    fits.then(|| format!("is {text:?}"))
 }
 
 /// What the rules depend on besides the data.

@@ -3,7 +3,7 @@
 use super::{
     Code, Rules, ValidData, Violation,
     reader::{Fields, Member, Violations},
-    rules,
+    rules, shown,
 };
 use crate::domain::{document::Document, money::Rupiah};
 
@@ -42,14 +42,16 @@ fn line_items(items: Member<'_, '_>, amount: Option<Rupiah>, violations: &mut Vi
     let Some(totals) = items.list(LINE_ITEMS, violations) else { return };
     let totals: Vec<Option<u128>> = totals.map(|item| line_item(item, violations)).collect();
     if totals.is_empty() {
-        violations.add(&items.path, Code::TooShort, LINE_ITEMS);
+        violations.add(&items.path, Code::TooShort, LINE_ITEMS, Some("is empty"));
         return;
     }
     let sum: Option<u128> = totals.into_iter().sum();
     if let (Some(sum), Some(amount)) = (sum, amount)
         && sum != u128::from(amount.get())
     {
-        violations.add(&items.path, Code::SumMismatch, "the sum of price × quantity equals order.amount");
+        let found = format!("adds up to {sum}");
+        let allowed = format!("items whose sum of price × quantity is order.amount, {amount}");
+        violations.add(&items.path, Code::SumMismatch, &allowed, Some(&found));
     }
 }
 
@@ -71,7 +73,7 @@ fn additional_info(fields: &mut Fields<'_, '_>, rules: &Rules, violations: &mut 
         && let Some(url) = member.text(&rules::OVERRIDE_URL, violations)
         && let Some((code, allowed)) = rules::override_fault(url, rules)
     {
-        violations.add(&member.path, code, &allowed);
+        violations.add(&member.path, code, &allowed, shown(url).as_deref());
     }
     if let Some(member) = info.optional("settlement") {
         settlement(member, violations);
@@ -88,7 +90,8 @@ fn settlement(settlement: Member<'_, '_>, violations: &mut Violations) {
     let Some(entries) = settlement.list("a list of settlements", violations) else { return };
     let percent: f64 = entries.filter_map(|entry| settlement_entry(entry, violations)).sum();
     if percent > 100.0 + PERCENT_TOLERANCE {
-        violations.add(&settlement.path, Code::OutOfRange, "percentages that add up to at most 100");
+        let allowed = "settlements whose percentages add up to at most 100";
+        violations.add(&settlement.path, Code::OutOfRange, allowed, Some(&format!("adds up to {percent}")));
     }
 }
 
@@ -122,7 +125,7 @@ fn settlement_value(entry: &mut Fields<'_, '_>, fixed: bool, violations: &mut Vi
     if value > 0.0 {
         return Some(value);
     }
-    violations.add(&member.path, Code::OutOfRange, allowed);
+    violations.add(&member.path, Code::OutOfRange, allowed, Some(&format!("is {value}")));
     None
 }
 

@@ -4,6 +4,7 @@
 use super::{
     Code, VIOLATIONS_MAX, Violation,
     rules::{Text, Whole},
+    shown,
 };
 use crate::domain::document::Document;
 use std::fmt;
@@ -59,9 +60,9 @@ pub(super) struct Violations {
 }
 
 impl Violations {
-    pub(super) fn add(&mut self, path: &Path<'_>, code: Code, allowed: &str) {
+    pub(super) fn add(&mut self, path: &Path<'_>, code: Code, allowed: &str, found: Option<&str>) {
         if self.found.len() < VIOLATIONS_MAX {
-            self.found.push(Violation { code, field: path.field(), message: allowed.to_owned() });
+            self.found.push(Violation::new(code, path.field(), allowed, found));
         }
     }
 
@@ -101,7 +102,7 @@ impl<'d> Fields<'d, '_> {
         let path = self.path;
         let member = self.optional(name);
         if member.is_none() {
-            violations.add(&Path::Member(&path, name), Code::Missing, allowed);
+            violations.add(&Path::Member(&path, name), Code::Missing, allowed, Some(MISSING));
         }
         member
     }
@@ -145,7 +146,7 @@ impl<'d> Fields<'d, '_> {
             if violations.unknown.len() == VIOLATIONS_MAX {
                 return;
             }
-            let message = format!("only these members are allowed here: {}", self.known.join(", "));
+            let message = format!("must be left out; the members allowed here are {}", self.known.join(", "));
             let field = other.path.field();
             violations.unknown.push(Violation { code: Code::UnknownField, field, message });
         }
@@ -153,6 +154,7 @@ impl<'d> Fields<'d, '_> {
 }
 
 const AN_OBJECT: &str = "an object";
+const MISSING: &str = "is missing";
 
 /// A value and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +194,7 @@ impl<'d, 'p> Member<'d, 'p> {
         };
         match rule.broken_by(text) {
             Some(code) => {
-                violations.add(&self.path, code, rule.allowed);
+                violations.add(&self.path, code, rule.allowed, found(rule, code, text).as_deref());
                 None
             }
             None => Some(text),
@@ -204,24 +206,44 @@ impl<'d, 'p> Member<'d, 'p> {
             Document::Integer(number) => u64::try_from(*number).ok(),
             // Too long for an integer, it was read as a float.
             Document::Float(number) if number.abs() >= WHOLE_FROM => None,
+            Document::Float(_) => {
+                violations.add(&self.path, Code::WrongType, rule.allowed, self.number().as_deref());
+                return None;
+            }
             Document::Null
             | Document::Bool(_)
-            | Document::Float(_)
             | Document::String(_)
             | Document::Array(_)
             | Document::Object(_) => return self.refuse_type(rule.allowed, violations),
         };
         let number = number.filter(|n| rule.range.contains(n));
         if number.is_none() {
-            violations.add(&self.path, Code::OutOfRange, rule.allowed);
+            violations.add(&self.path, Code::OutOfRange, rule.allowed, self.number().as_deref());
         }
         number
     }
 
+    /// No number of a command is a customer's.
+    fn number(&self) -> Option<String> {
+        match self.value {
+            Document::Integer(number) => Some(format!("is {number}")),
+            Document::Float(number) => Some(format!("is {number:?}")),
+            Document::Null
+            | Document::Bool(_)
+            | Document::String(_)
+            | Document::Array(_)
+            | Document::Object(_) => None,
+        }
+    }
+
     /// `null` in a list is a missing item.
     pub(super) fn refuse_type<T>(&self, allowed: &str, violations: &mut Violations) -> Option<T> {
-        let absent = *self.value == Document::Null;
-        violations.add(&self.path, if absent { Code::Missing } else { Code::WrongType }, allowed);
+        if *self.value == Document::Null {
+            violations.add(&self.path, Code::Missing, allowed, Some(MISSING));
+        } else {
+            // Not the value: a phone may be written as a number.
+            violations.add(&self.path, Code::WrongType, allowed, Some(&format!("is {}", self.value.kind())));
+        }
         None
     }
 
@@ -229,7 +251,7 @@ impl<'d, 'p> Member<'d, 'p> {
     pub(super) fn refuse_nul(self, violations: &mut Violations) {
         let named_so = matches!(self.path, Path::Member(_, name) if name.contains('\0'));
         if named_so || self.value.as_str().is_some_and(|text| text.contains('\0')) {
-            violations.add(&self.path, Code::InvalidCharacters, "text without U+0000, names too");
+            violations.add(&self.path, Code::InvalidCharacters, "text without U+0000, names too", None);
         }
         match self.value {
             Document::Array(items) => {
@@ -248,5 +270,16 @@ impl<'d, 'p> Member<'d, 'p> {
             | Document::Float(_)
             | Document::String(_) => {}
         }
+    }
+}
+
+/// What is wrong with a text, without the text where it may be a customer's.
+fn found(rule: &Text, code: Code, text: &str) -> Option<String> {
+    match code {
+        Code::TooShort => Some("is empty".to_owned()),
+        Code::TooLong => Some(format!("has {} characters", text.chars().count())),
+        _ if rule.is_shown && shown(text).is_some() => shown(text),
+        Code::InvalidCharacters => Some("has a character that is not allowed".to_owned()),
+        _ => None,
     }
 }

@@ -18,13 +18,15 @@ pub struct Text {
     pub allowed: &'static str,
     /// The rule as a regular expression, as far as it is one: for whoever describes it to a program.
     pub pattern: &'static str,
+    /// Whether a message may repeat the text: it is no customer's.
+    pub is_shown: bool,
     /// What is wrong with a text of an allowed length.
     fault: fn(&str) -> Option<Code>,
 }
 
 impl Text {
     const fn of(length_max: usize, allowed: &'static str) -> Self {
-        Self { length_max, allowed, pattern: "^[^\\u0000]*$", fault: |_| None }
+        Self { length_max, allowed, pattern: "^[^\\u0000]*$", is_shown: false, fault: |_| None }
     }
 
     /// The first rule that a text breaks: empty, too long, U+0000, then the field's own.
@@ -52,6 +54,7 @@ pub const INVOICE_NUMBER: Text = Text {
     length_max: InvoiceNumber::CHARS_MAX,
     allowed: InvoiceNumber::ALLOWED,
     pattern: InvoiceNumber::PATTERN,
+    is_shown: true,
     fault: |text| {
         if InvoiceNumber::REFUSED.contains(&text) {
             return Some(Code::NotAllowed);
@@ -64,6 +67,7 @@ pub const AMOUNT: Text = Text {
     length_max: 12,
     allowed: "a string of 1–12 digits without a leading zero, at least 1 (whole rupiah)",
     pattern: "^[1-9][0-9]*$",
+    is_shown: true,
     fault: |text| {
         if !text.bytes().all(|b| b.is_ascii_digit()) {
             Some(Code::InvalidCharacters)
@@ -75,33 +79,40 @@ pub const AMOUNT: Text = Text {
     },
 };
 
-pub const ITEM_NAME: Text = Text::of(255, "1–255 characters");
-pub const ITEM_PRICE: Whole =
-    Whole { range: 0..=999_999_999_999, allowed: "an integer from 0 to 999999999999" };
-pub const ITEM_QUANTITY: Whole = Whole { range: 1..=9999, allowed: "an integer from 1 to 9999" };
+pub const ITEM_NAME: Text = Text::of(255, "a text of 1–255 characters");
+pub const ITEM_PRICE: Whole = Whole {
+    range: 0..=999_999_999_999,
+    allowed: "a whole number from 0 to 999999999999, written without point or exponent",
+};
+pub const ITEM_QUANTITY: Whole =
+    Whole { range: 1..=9999, allowed: "a whole number from 1 to 9999, written without point or exponent" };
 
-pub const SETTLEMENT_ACCOUNT: Text = Text::of(64, "1–64 characters");
-pub const SETTLEMENT_FIX: Whole = Whole { range: 1..=u64::MAX, allowed: "an integer above 0" };
+pub const SETTLEMENT_ACCOUNT: Text = Text::of(64, "a text of 1–64 characters");
+pub const SETTLEMENT_FIX: Whole =
+    Whole { range: 1..=u64::MAX, allowed: "a whole number above 0, written without point or exponent" };
 pub const PERCENTAGE: &str = "PERCENTAGE";
 pub const FIX: &str = "FIX";
 pub const SETTLEMENT_TYPE: Text = Text {
     length_max: usize::MAX,
     allowed: "PERCENTAGE or FIX",
     pattern: "^(PERCENTAGE|FIX)$",
+    is_shown: true,
     fault: |text| (![PERCENTAGE, FIX].contains(&text)).then_some(Code::NotAllowed),
 };
 
-pub const CUSTOMER_NAME: Text = Text::of(64, "1–64 characters");
+pub const CUSTOMER_NAME: Text = Text::of(64, "a text of 1–64 characters");
 pub const CUSTOMER_PHONE: Text = Text {
     length_max: 16,
     allowed: "a string of 1–16 digits",
     pattern: "^[0-9]+$",
+    is_shown: false,
     fault: |text| (!text.bytes().all(|b| b.is_ascii_digit())).then_some(Code::InvalidCharacters),
 };
 pub const CUSTOMER_EMAIL: Text = Text {
     length_max: 400,
-    allowed: "at most 400 characters with one @ and something on both sides of it",
+    allowed: "a text of at most 400 characters with one @ and something on both sides of it",
     pattern: "^[^@\\u0000]+@[^@\\u0000]+$",
+    is_shown: false,
     fault: |text| {
         let sides = text.split_once('@');
         let good = sides.is_some_and(|(a, b)| !a.is_empty() && !b.is_empty() && !b.contains('@'));
@@ -112,16 +123,18 @@ pub const REDIRECT_URL: Text = Text {
     length_max: 512,
     allowed: "an absolute http or https URL of 1–512 characters",
     pattern: HTTP_URL,
+    is_shown: false,
     fault: |text| http_url(text).is_none().then_some(Code::InvalidFormat),
 };
-pub const CASH_TAG: Text = Text::of(30, "1–30 characters");
-pub const REASON: Text = Text::of(255, "1–255 characters");
+pub const CASH_TAG: Text = Text::of(30, "a text of 1–30 characters");
+pub const REASON: Text = Text::of(255, "a text of 1–255 characters");
 
 /// Any text: the rule of an override depends on the configuration, see `override_fault`.
 pub const OVERRIDE_URL: Text = Text {
     length_max: usize::MAX,
     allowed: "an absolute URL with the configured path of notifications; https in production",
     pattern: HTTP_URL,
+    is_shown: true,
     fault: |_| None,
 };
 

@@ -47,7 +47,7 @@ proptest! {
         let incoming = match read_command(kind, None, &body) {
             Ok(incoming) => incoming,
             Err(malformed) => {
-                prop_assert!(malformed.detail.len() < 200 && !malformed.detail.contains(char::is_control));
+                prop_assert!(malformed.detail.len() < 400 && !malformed.detail.contains(char::is_control));
                 return Ok(());
             }
         };

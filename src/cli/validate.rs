@@ -1,0 +1,103 @@
+//! `validate`: a whole command, or its `data` alone, judged as the service would judge it, before it is published. It
+//! connects to nothing; what only the database knows (a used invoice number, the order of a refund) it cannot say.
+
+use super::{
+    UsageError, print,
+    send::{self, Kind},
+};
+use crate::{
+    config::{Environment, Needs, Parts, Source},
+    doku::clock::SystemClock,
+    domain::{
+        command::CommandKind,
+        document::Document,
+        ids::MerchantName,
+        validate::{self, Code, Rules, Violation, shown},
+    },
+    flow::ports::Clock,
+    rabbit::wire::{self, Draft},
+};
+use std::{path::PathBuf, process::ExitCode};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What it asks for.
+    kind: Kind,
+    /// JSON: the whole command, or its `data` object alone; `-` reads standard input.
+    file: PathBuf,
+}
+
+/// Members that a command has and no `data`.
+const OF_A_COMMAND: [&str; 5] = ["specversion", "id", "source", "type", "data"];
+/// Without them nobody can be told what is wrong.
+const IDENTITY: [&str; 3] = ["type", "id", "source"];
+
+/// Exit code 1 where anything is wrong.
+pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let parts = Parts::load(source, Needs::NOTHING)?;
+    let body = send::read(&args.file).map_err(|e| UsageError(format!("{}: {e}", args.file.display())))?;
+    let faults = match faults(args.kind.command(), &body, &parts) {
+        Ok(faults) => faults,
+        Err(malformed) => {
+            print::line(&format!(
+                "{malformed}. The message would be dead-lettered, and no event would tell you"
+            ))?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for Violation { code, field, message } in &faults {
+        print::line(&format!("{field}: {message} ({})", code.name()))?;
+    }
+    if faults.iter().any(|fault| IDENTITY.contains(&fault.field.as_str())) {
+        print::line(
+            "without a usable type, id and source the message would be dead-lettered, and no event would tell you",
+        )?;
+    }
+    if faults.is_empty() {
+        print::line("valid")?;
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn faults(kind: CommandKind, body: &[u8], parts: &Parts) -> Result<Vec<Violation>, wire::Malformed> {
+    let document = wire::read_data(body)?;
+    let (mut faults, data) = if OF_A_COMMAND.iter().any(|name| document.get(name).is_some()) {
+        let draft = wire::read_draft(kind, body)?;
+        (of_attributes(&draft, parts), draft.data)
+    } else {
+        (Vec::new(), document)
+    };
+    faults.extend(of_data(kind, &data, parts));
+    Ok(faults)
+}
+
+fn of_attributes(draft: &Draft, parts: &Parts) -> Vec<Violation> {
+    let mut faults = draft.violations.clone();
+    let name = MerchantName::parse(draft.merchant.as_str()).ok();
+    let is_known = |name: &MerchantName| parts.merchants.is_empty() || parts.merchants.contains_key(name);
+    if !name.as_ref().is_some_and(is_known) {
+        let allowed = "the name of a configured merchant";
+        faults.push(Violation::new(
+            Code::MerchantUnknown,
+            "merchant",
+            allowed,
+            shown(&draft.merchant).as_deref(),
+        ));
+    }
+    if draft.expires_at.is_some_and(|at| at <= SystemClock.now()) {
+        faults.push(Violation::new(Code::CommandExpired, "expirytime", "a time to come", Some("has passed")));
+    }
+    faults
+}
+
+fn of_data(kind: CommandKind, data: &Document, parts: &Parts) -> Vec<Violation> {
+    let rules = Rules {
+        notification_path: parts.doku.notification_path.clone(),
+        production: parts.doku.environment == Environment::Production,
+    };
+    let judged = match kind {
+        CommandKind::Payment => validate::payment(data, &rules),
+        CommandKind::Refund => validate::refund(data),
+    };
+    judged.err().unwrap_or_default()
+}
