@@ -17,6 +17,8 @@ fn main() -> ExitCode {
 
 fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     startup::environment()?;
+    startup::raise_descriptors();
+    startup::threads()?;
     telemetry::install()?;
     panics::install_hook();
     // Fails only where a provider is installed already, and nothing else installs one.

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// Probes and scrapes are few and small.
 pub const LIMITS: Limits = Limits {
     connections: 64,
+    unverified_bytes: 1024 * 1024,
     body_bytes: 16 * 1024,
     request: Duration::from_secs(10),
     answer: Duration::from_secs(5),

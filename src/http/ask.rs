@@ -14,8 +14,8 @@ use tokio::{
 
 /// It is this machine that is asked.
 const ASK_MAX: Duration = Duration::from_secs(5);
-/// A page of ours is far smaller.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// A page of ours is smaller, the metrics of a thousand merchants too.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

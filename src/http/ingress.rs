@@ -3,7 +3,7 @@
 //!
 //! Never: 200 before the publish confirm; more work than a signature check for a request nobody signed.
 
-use super::Limits;
+use super::{Limits, places::Place};
 use crate::{
     crash::{self, Point},
     domain::notification::{MissingHeader, NotAuthentic, SignedHeaders},
@@ -13,24 +13,28 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{FromRequest, Request, State},
+    body::{Body, HttpBody},
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode,
         header::{ALLOW, CONTENT_TYPE},
     },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// DOKU opens few connections and sends little; strangers may open many and send nothing.
 pub const LIMITS: Limits = Limits {
     connections: 4096,
+    unverified_bytes: 64 * 1024 * 1024,
     body_bytes: 256 * 1024,
-    request: Duration::from_secs(5),
+    request: Duration::from_secs(10),
     answer: Duration::from_secs(10),
-    idle: Duration::from_secs(60),
+    // Longer than the 60 s of a load balancer: the side that sends requests must be the one that closes.
+    idle: Duration::from_secs(75),
 };
 
 /// What the ingress works with.
@@ -92,14 +96,10 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
     async fn take(&self, request_target: String, request: Request) -> Result<(), NotTaken> {
         // 2 The raw bytes, within their limits.
         let headers = signed_headers(request.headers());
-        let body = match timeout(LIMITS.request, Bytes::from_request(request, &())).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(NotTaken::TooLarge);
-            }
-            Ok(Err(refused)) => return Err(NotTaken::NoBody(refused.body_text())),
-            Err(_) => return Err(NotTaken::TooSlow),
-        };
+        let place = request.extensions().get::<Arc<Place>>().cloned();
+        let until =
+            place.as_ref().map_or_else(|| Instant::now() + LIMITS.request, |place| place.body_until());
+        let body = timeout_at(until, whole(request.into_body())).await.unwrap_or(Err(NotTaken::TooSlow))?;
         // 3 Something to verify.
         let headers = headers.map_err(NotTaken::HeaderMissing)?;
         if body.is_empty() {
@@ -107,6 +107,9 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         }
         // 4 Whose is it? Nobody's costs no more than this.
         self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
+        if let Some(place) = place {
+            place.finished();
+        }
         crash::point(Point::BeforePublish).await;
         // 5 On the broker, confirmed. If we die before the answer, DOKU sends it again.
         let received = ReceivedNotification { request_target, headers, body };
@@ -117,6 +120,23 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
             Published::Unconfirmed => Err(NotTaken::BrokerAway),
         }
     }
+}
+
+/// The whole body. What came is copied together: a body in a thousand pieces would hold the buffers of all of them.
+async fn whole(body: Body) -> Result<Bytes, NotTaken> {
+    if body.size_hint().lower() > LIMITS.body_bytes as u64 {
+        return Err(NotTaken::TooLarge);
+    }
+    let mut pieces = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| NotTaken::NoBody("the body is not whole".to_owned()))?;
+        if whole.len() + piece.len() > LIMITS.body_bytes {
+            return Err(NotTaken::TooLarge);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
 }
 
 fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, MissingHeader> {

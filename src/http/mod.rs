@@ -4,19 +4,19 @@
 pub mod admin;
 mod ask;
 pub mod ingress;
-mod listener;
+mod places;
+mod serve;
 
 pub use ask::{Answered, ask};
 
 use crate::{metric::PanicIn, panics::caught};
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::Request,
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use listener::BoundedListener;
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,21 +25,32 @@ use tower_http::timeout::TimeoutLayer;
 /// What one server puts up with.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Further connections wait to be accepted.
+    /// At one time. For a further one another gives way.
     pub connections: usize,
-    /// For a handler that reads the body; others never see it.
+    /// Of all requests together that are not whole and verified, as they were received.
+    pub unverified_bytes: usize,
+    /// Of one request.
     pub body_bytes: usize,
     /// From a request's first byte to its last, head and body.
     pub request: Duration,
-    /// For the handler; then 503.
+    /// For the handler, once the request is whole; then 503.
     pub answer: Duration,
     /// Between two requests of a connection.
     pub idle: Duration,
 }
 
+impl Limits {
+    /// Strangers hold no more than half of the descriptors that the process may open.
+    #[must_use]
+    pub fn within(self, descriptors: u64) -> Self {
+        let half = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
+        Self { connections: self.connections.min(half).max(1), ..self }
+    }
+}
+
 /// A server whose port is taken already.
 pub struct Bound {
-    listener: BoundedListener,
+    listener: TcpListener,
     address: SocketAddr,
     limits: Limits,
 }
@@ -52,7 +63,7 @@ impl Bound {
     pub async fn new(listen: SocketAddr, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener: BoundedListener::new(listener, limits), address, limits })
+        Ok(Self { listener, address, limits })
     }
 
     /// Where it listens, the port that was taken included.
@@ -61,15 +72,12 @@ impl Bound {
     }
 
     /// Serves until the token is cancelled, then finishes what is under way; the limits bound that too.
-    ///
-    /// # Errors
-    /// None that is known: a connection that fails ends alone.
-    pub async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()> {
-        let router = router
-            .layer(middleware::from_fn(answer_after_panic))
-            .layer(DefaultBodyLimit::max(self.limits.body_bytes))
-            .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, self.limits.answer));
-        axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn serve(self, router: Router, stop: CancellationToken) {
+        // A handler may read the body itself.
+        let handled = self.limits.request + self.limits.answer;
+        let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, handled);
+        let router = router.layer(middleware::from_fn(answer_after_panic)).layer(timeout);
+        serve::serve(self.listener, self.limits, router, stop).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::harness::{
     World,
     child::{BINARY, Service, run},
-    eventually, get, payment,
+    payment,
 };
 use std::process::Command;
 
@@ -37,11 +37,7 @@ fn a_process_that_cannot_ask_doku_by_https_ends_with_1_and_says_why() {
 async fn plain_http_to_doku_needs_no_ca_certificates() {
     let world = World::with().without_service().build().await;
     let service = Service::start_unready(&world, &[NO_CERTIFICATES]);
-    let ready = async || {
-        let (status, _) = get(format!("http://{}/readyz", service.admin)).await.ok()?;
-        (status == 200).then_some(())
-    };
-    eventually("the service to be ready", ready).await;
+    service.is_ready().await;
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
     world.event(&invoice, "order.paid").await;
@@ -73,4 +69,44 @@ async fn doctor_names_missing_ca_certificates_and_goes_on() {
     assert_eq!(check("postgres.reachable")["status"], "ok");
     assert_eq!(check("broker.reachable")["status"], "ok");
     world.end().await;
+}
+
+/// The program, started by a shell that does something first. What it says, and its exit code.
+fn by_shell(first: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let copy = std::env::temp_dir().join(format!("jenius-pay-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::copy(BINARY, &copy).unwrap();
+    let settings = [
+        ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d"),
+        ("AMQP_URL", "amqp://u:p@127.0.0.1:1"),
+        ("DOKU_BASE_URL", "http://127.0.0.1:1"),
+        ("DOKU_CLIENT_ID", "MCH-1"),
+        ("DOKU_SECRET_KEY", "SK-1"),
+        ("PATH", "/usr/bin:/bin"),
+    ];
+    let output = Command::new("sh")
+        .args(["-c", first])
+        .arg(&copy)
+        .args(arguments)
+        .env_clear()
+        .envs(settings)
+        .output()
+        .unwrap();
+    let _ = std::fs::remove_file(&copy);
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&said).into_owned(), output.status.code())
+}
+
+#[test]
+fn without_memory_for_its_threads_the_program_says_so() {
+    let (said, exit) = by_shell("ulimit -v 2000000; exec \"$0\" \"$@\"", &["run"]);
+    assert_eq!(exit, Some(1), "{said}");
+    assert!(said.contains("threads") && said.contains("ulimit -v") && !said.contains("broker"), "{said}");
+}
+
+#[test]
+fn a_program_whose_file_was_replaced_while_it_started_runs_all_the_same() {
+    let first = "exec 3<\"$0\"; rm \"$0\"; exec /proc/self/fd/3 \"$@\"";
+    let (said, exit) = by_shell(first, &["validate", "payment", "/dev/null"]);
+    assert_eq!(exit, Some(1), "{said}");
+    assert!(said.contains("not JSON") && !said.contains("No such file"), "{said}");
 }

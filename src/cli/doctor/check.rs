@@ -25,6 +25,7 @@ names! {
     DRAIN = "limits.drain",
     RATE = "limits.rate",
     PREFETCH = "limits.prefetch",
+    DESCRIPTORS = "limits.descriptors",
     POSTGRES_REACHABLE = "postgres.reachable",
     POSTGRES_VERSION = "postgres.version",
     POSTGRES_TRANSPORT = "postgres.transport",
@@ -64,6 +65,7 @@ names! {
     DOKU_SIGNATURE = "doku.signature",
     SERVICE_READY = "service.ready",
     SERVICE_INGRESS = "service.ingress",
+    SERVICE_KEYS = "service.keys",
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -1,10 +1,10 @@
 //! The configured limits, held against each other and against what DOKU says of itself.
 
 use super::check::{
-    Check, DRAIN, FIRST_INQUIRY, GIVE_UP, LEASE, NOT_FOUND_GRACE, Name, PAYMENT_BUDGET, PREFETCH, RATE,
-    RESENDS,
+    Check, DESCRIPTORS, DRAIN, FIRST_INQUIRY, GIVE_UP, LEASE, NOT_FOUND_GRACE, Name, PAYMENT_BUDGET,
+    PREFETCH, RATE, RESENDS,
 };
-use crate::{config::Config, flow::attempt};
+use crate::{config::Config, flow::attempt, startup};
 use std::time::Duration;
 
 /// DOKU's page of Check Status: not before.
@@ -54,6 +54,7 @@ pub fn limits(config: &Config) -> Vec<Check> {
         ),
         rate(config.doku.requests_per_second, config.doku.concurrency),
         prefetch(config.amqp.prefetch, config.doku.concurrency),
+        descriptors(config, startup::descriptors()),
     ]
 }
 
@@ -89,6 +90,27 @@ fn prefetch(prefetch: u16, concurrency: u32) -> Check {
         Check::warn(PREFETCH, detail, hint)
     } else {
         Check::ok(PREFETCH, detail)
+    }
+}
+
+/// Links to the broker, listeners, probes, logs and files, with room.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Half of what the process may open is left to strangers at the ingress; the rest must be enough for the work.
+fn descriptors(config: &Config, limit: u64) -> Check {
+    let merchants = u64::try_from(config.merchants.len()).unwrap_or(u64::MAX);
+    let work = u64::from(config.doku.concurrency)
+        .saturating_mul(merchants)
+        .saturating_add(u64::from(config.database.max_connections))
+        .saturating_add(OTHER_DESCRIPTORS);
+    let least = work.saturating_mul(2);
+    let detail = format!("{limit} files and connections, {least} may be needed");
+    if limit < least {
+        let hint = "raise `ulimit -Hn`, LimitNOFILE= of systemd, or nofile of the container: DOKU, the database and the \
+                    ingress share them";
+        Check::warn(DESCRIPTORS, detail, hint)
+    } else {
+        Check::ok(DESCRIPTORS, detail)
     }
 }
 
@@ -145,6 +167,16 @@ mod tests {
                 checks.iter().filter(|c| c.status != Status::Ok).map(|c| c.name.as_str()).collect();
             assert_eq!(not_ok, warned.into_iter().collect::<Vec<_>>(), "{changes:?}");
             assert!(checks.iter().all(|check| check.hint.is_some() == (check.status != Status::Ok)));
+        }
+    }
+
+    #[test]
+    fn a_limit_of_descriptors_that_is_too_low_is_named() {
+        let config = config(&[]);
+        for (limit, status) in
+            [(256, Status::Warn), (799, Status::Warn), (800, Status::Ok), (1 << 20, Status::Ok)]
+        {
+            assert_eq!(descriptors(&config, limit).status, status, "{limit}");
         }
     }
 

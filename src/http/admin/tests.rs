@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::Bound;
-use std::{io, net::SocketAddr};
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Server {
     address: SocketAddr,
     stop: CancellationToken,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 async fn start(readiness: Readiness, limits: Limits) -> Server {
@@ -160,5 +160,5 @@ async fn stopping_closes_idle_connections_and_ends() {
     idle.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
     server.stop.cancel();
-    timeout(PATIENCE, server.serving).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, server.serving).await.unwrap().unwrap();
 }

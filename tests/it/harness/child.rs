@@ -55,12 +55,16 @@ impl Service {
     }
 
     async fn ready(self) -> Self {
+        self.is_ready().await;
+        self
+    }
+
+    pub async fn is_ready(&self) {
         let ready = async || {
             let (status, _) = get(format!("http://{}/readyz", self.admin)).await.ok()?;
             (status == 200).then_some(())
         };
         eventually("the service to be ready", ready).await;
-        self
     }
 
     pub fn start_unready(world: &World, extra: &[(&str, &str)]) -> Self {
@@ -69,6 +73,13 @@ impl Service {
 
     pub fn start_unready_role(world: &World, role: &str) -> Self {
         Self::spawn(world, &["--role", role], &[])
+    }
+
+    /// In the limits that a shell sets first, `ulimit -n 1024` for example; ready.
+    pub async fn start_limited(world: &World, limits: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), BINARY]);
+        Self::logged(shell, world, &[], &[]).ready().await
     }
 
     /// Killed at a crash point by the `nth` who reaches it, and whoever comes after.
@@ -86,16 +97,31 @@ impl Service {
     }
 
     fn spawn(world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
+        Self::logged(Command::new(BINARY), world, arguments, extra)
+    }
+
+    /// Its log goes to a file of its own.
+    fn logged(command: Command, world: &World, arguments: &[&str], extra: &[(&str, &str)]) -> Self {
         let log = std::env::temp_dir().join(format!("jenius-pay-{}.log", uuid::Uuid::new_v4()));
         let file = std::fs::File::create(&log).unwrap();
-        let mut service = Self::spawn_to(world, arguments, extra, file.into());
+        let mut service = Self::spawn_by(command, world, arguments, extra, file.into());
         service.log = log;
         service
     }
 
     fn spawn_to(world: &World, arguments: &[&str], extra: &[(&str, &str)], stderr: Stdio) -> Self {
+        Self::spawn_by(Command::new(BINARY), world, arguments, extra, stderr)
+    }
+
+    fn spawn_by(
+        mut command: Command,
+        world: &World,
+        arguments: &[&str],
+        extra: &[(&str, &str)],
+        stderr: Stdio,
+    ) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
-        let child = Command::new(BINARY)
+        let child = command
             .arg("run")
             .args(arguments)
             .env_clear()
