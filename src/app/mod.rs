@@ -12,7 +12,7 @@ mod supervisor;
 mod watchers;
 
 pub use crate::config::Role;
-pub use secrets::Secrets;
+pub use secrets::{Secrets, fingerprint};
 
 use crate::{
     config::{Config, Needs, Parts},
@@ -31,6 +31,7 @@ use crate::{
     postgres::{PostgresSeat, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
+    startup,
 };
 use anyhow::Context;
 use commands::CommandHandler;
@@ -40,7 +41,6 @@ use shared::{Shared, notification_paths};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    io,
     net::SocketAddr,
     sync::Arc,
 };
@@ -116,7 +116,7 @@ impl App {
         app.rest.essential("topology", keeping);
         app.restart("metrics", metric::run_upkeep);
         let router = admin::router(snapshot(Arc::clone(&seen), broker.clone(), app.supervisor.clone()));
-        app.rest.essential("admin", served("admin", admin.serve(router, app.rest.stop().clone())));
+        app.rest.essential("admin", admin.serve(router, app.rest.stop().clone()));
         if roles.contains(&Role::Ingress) {
             app.start_ingress(&broker).await?;
         }
@@ -130,14 +130,14 @@ impl App {
     /// It needs the broker only, and a publisher that nothing else keeps busy.
     async fn start_ingress(&mut self, broker: &Broker) -> anyhow::Result<()> {
         let listen = self.config.ingress_listen;
-        let bound =
-            Bound::new(listen, ingress::LIMITS).await.with_context(|| format!("ingress.listen {listen}"))?;
+        let limits = ingress::LIMITS.within(startup::descriptors());
+        let bound = Bound::new(listen, limits).await.with_context(|| format!("ingress.listen {listen}"))?;
         self.ingress = Some(bound.address());
         let publisher = self.publisher(broker, "ingress_publisher", &[Part::Notifications]);
         let paths = notification_paths(&self.config.doku);
         let reader = Verifier::new(self.secrets.accounts.clone(), paths.clone());
         let router = ingress::router(ingress::Ingress { paths, reader, publisher });
-        self.intake.essential("ingress", served("ingress", bound.serve(router, self.intake.stop().clone())));
+        self.intake.essential("ingress", bound.serve(router, self.intake.stop().clone()));
         Ok(())
     }
 
@@ -374,10 +374,4 @@ impl App {
 /// For dead letters: by this machine's clock.
 fn now_here() -> Time {
     SystemClock.now()
-}
-
-async fn served(name: &'static str, serving: impl Future<Output = io::Result<()>>) {
-    if let Err(error) = serving.await {
-        tracing::error!(%error, name, "a listener ended");
-    }
 }

@@ -1,11 +1,13 @@
-//! Secrets that change while the process runs: read again on SIGHUP, and taken all together or not at all.
+//! Secrets that change while the process runs: read again on SIGHUP and when their files change, and taken all together or not at all.
 //!
 //! Only secrets are. A merchant's Client-Id and the places of DOKU, the database and the broker belong to
 //! what is in flight: orders would be stranded, claims torn apart from their records.
 
+use super::notification_paths;
 use crate::{
-    config::{Faults, Parts, Said, same_but_for_its_user},
+    config::{Doku, Faults, Parts, Said, same_but_for_its_user},
     doku::account::Accounts,
+    metric,
     postgres::{self, PgPool},
     rabbit::Broker,
 };
@@ -19,11 +21,14 @@ const BOUND: [&str; 3] = ["doku.base_url", "doku.environment", "client_id"];
 pub struct Secrets {
     taken: Mutex<Taken>,
     pub accounts: Accounts,
+    doku: Doku,
     broker: Broker,
     pool: OnceLock<PgPool>,
 }
 
 struct Taken {
+    /// Of what verifies.
+    fingerprint: String,
     said: Said,
     database: Vec<SecretString>,
     amqp: Vec<SecretString>,
@@ -31,9 +36,13 @@ struct Taken {
 
 impl Secrets {
     pub fn new(parts: &Parts, broker: Broker) -> Self {
+        let accounts = Accounts::new(&parts.merchants);
+        let fingerprint = fingerprint(&accounts, &parts.doku);
+        metric::keys_in_use(None, &fingerprint);
         Self {
-            taken: Mutex::new(Taken::of(parts)),
-            accounts: Accounts::new(&parts.merchants),
+            taken: Mutex::new(Taken { fingerprint, ..Taken::of(parts) }),
+            accounts,
+            doku: parts.doku.clone(),
             broker,
             pool: OnceLock::new(),
         }
@@ -82,6 +91,10 @@ impl Secrets {
             pool.set_connect_options(options);
         }
         self.accounts.exchange(&parts.merchants);
+        // The paths are those that the process was started with.
+        let fingerprint = fingerprint(&self.accounts, &self.doku);
+        metric::keys_in_use(Some(&taken.fingerprint), &fingerprint);
+        taken.fingerprint = fingerprint;
         taken.said.take_secrets(&parts.said);
         (taken.database, taken.amqp) = (next.database, next.amqp);
         if !difference.others.is_empty() {
@@ -99,11 +112,18 @@ impl Secrets {
 impl Taken {
     fn of(parts: &Parts) -> Self {
         Self {
+            fingerprint: String::new(),
             said: parts.said.clone(),
             database: parts.database.iter().map(|database| database.url.clone()).collect(),
             amqp: parts.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
         }
     }
+}
+
+/// What two processes have in common that verify the same notifications.
+pub fn fingerprint(accounts: &Accounts, doku: &Doku) -> String {
+    let paths = notification_paths(doku);
+    accounts.fingerprint(paths.iter().map(String::as_str))
 }
 
 fn is_bound(name: &str) -> bool {

@@ -6,8 +6,20 @@ use crate::{
     shutdown::{Shutdown, Signals},
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::{collections::BTreeSet, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+
+/// Kubernetes itself takes a minute to change a mounted secret.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -40,11 +52,17 @@ async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyh
     let mut hangups = signal(SignalKind::hangup())?;
     let app = App::start(parts, &roles, shutdown.clone()).await?;
     let secrets = app.secrets();
+    let files = source.secret_files();
     let rereading = async {
-        while hangups.recv().await.is_some() {
-            secrets.renew(Parts::load(source, Needs::of(&roles)));
+        let mut seen = stamps(&files);
+        loop {
+            let asked = timeout(LOOK_AT_FILES_EVERY, hangups.recv()).await.is_ok();
+            let now = stamps(&files);
+            if asked || now != seen {
+                seen = now;
+                secrets.renew(Parts::load(source, Needs::of(&roles)));
+            }
         }
-        std::future::pending().await
     };
     let ended = tokio::select! {
         ended = app.finished() => ended,
@@ -57,6 +75,11 @@ async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyh
         Ended::Failed => tracing::error!("a task that payments need has ended; start the process again"),
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// When each file was changed last. A mounted secret changes without a signal.
+fn stamps(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
+    files.iter().map(|file| fs::metadata(file).and_then(|found| found.modified()).ok()).collect()
 }
 
 #[cfg(test)]

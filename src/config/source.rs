@@ -1,6 +1,7 @@
 //! Where configuration comes from. What is read is a parameter, so that a test needs no variable and no
 //! file of its process.
 
+use super::keys::{FILE_SUFFIX, PREFIX, keys};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -53,6 +54,17 @@ impl<'a> Source<'a> {
     /// Variables whose names are text; no other can be ours.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &OsStr)> {
         self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
+    }
+
+    /// The files that variables of ours name, which hold secrets.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let is_ours = |name: &str| {
+            let stem = name.strip_suffix(FILE_SUFFIX);
+            stem.is_some_and(|stem| {
+                stem.starts_with(PREFIX) || keys().iter().any(|key| key.secret && key.short == Some(stem))
+            })
+        };
+        self.variables().filter(|(name, _)| is_ours(name)).map(|(_, path)| PathBuf::from(path)).collect()
     }
 
     pub(super) fn read(&self, path: &Path) -> io::Result<String> {

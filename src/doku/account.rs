@@ -3,10 +3,11 @@
 //! Every clone is a handle of the same accounts: when keys are exchanged, whoever signs or verifies has the
 //! new ones from the same moment on.
 
-use super::signature::Keys;
+use super::signature::{self, Keys};
 use crate::{config, domain::ids::MerchantName};
+use secrecy::{ExposeSecret, SecretString};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -18,7 +19,12 @@ pub struct KeyedAccount {
     pub keys: Keys,
 }
 
-type Table = BTreeMap<MerchantName, Arc<KeyedAccount>>;
+/// The accounts, and one that nobody has: it costs a stranger who guesses a Client-Id as much time as a real one.
+#[derive(Debug)]
+struct Table {
+    accounts: BTreeMap<MerchantName, Arc<KeyedAccount>>,
+    nobody: Arc<KeyedAccount>,
+}
 
 /// Every configured account.
 #[derive(Debug, Clone)]
@@ -35,15 +41,34 @@ impl Accounts {
     }
 
     pub fn of_merchant(&self, merchant: &MerchantName) -> Option<Arc<KeyedAccount>> {
-        self.now().get(merchant).cloned()
+        self.now().accounts.get(merchant).cloned()
     }
 
+    /// Looks at every account, whichever it is.
     pub fn of_client_id(&self, client_id: &str) -> Option<Arc<KeyedAccount>> {
-        self.now().values().find(|account| account.client_id == client_id).cloned()
+        self.now().accounts.values().filter(|account| account.client_id == client_id).last().cloned()
+    }
+
+    /// An account with as many keys as any. Whoever knows this text could sign for it: its signature proves nothing.
+    pub(super) fn nobody(&self) -> Arc<KeyedAccount> {
+        Arc::clone(&self.now().nobody)
     }
 
     pub fn all(&self) -> Vec<Arc<KeyedAccount>> {
-        self.now().values().cloned().collect()
+        self.now().accounts.values().cloned().collect()
+    }
+
+    /// Of every account's keys, whichever of them signs, and of the paths that notifications are signed for.
+    pub fn fingerprint<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for account in self.now().accounts.values() {
+            let all = std::iter::once(&account.keys.current).chain(&account.keys.previous);
+            let keys: BTreeSet<&str> = all.map(|key| key.expose_secret()).collect();
+            parts.extend([account.client_id.clone(), keys.len().to_string()]);
+            parts.extend(keys.into_iter().map(str::to_owned));
+        }
+        let paths: BTreeSet<&str> = paths.into_iter().collect();
+        signature::fingerprint(parts.iter().map(String::as_str).chain(paths))
     }
 
     /// The lock is held for the copy of a pointer.
@@ -53,13 +78,48 @@ impl Accounts {
 }
 
 fn table(merchants: &BTreeMap<MerchantName, config::Merchant>) -> Table {
-    let account = |(merchant, configured): (&MerchantName, &config::Merchant)| {
-        let keys = Keys {
-            current: configured.secret_key.clone(),
-            previous: configured.previous_secret_keys.clone(),
+    let previous_max =
+        merchants.values().map(|merchant| merchant.previous_secret_keys.len()).max().unwrap_or_default();
+    // Every account has the same number of keys, or the time of a refusal would tell them apart.
+    let keyed =
+        |merchant: &MerchantName, client_id: &str, current: &SecretString, previous: &[SecretString]| {
+            let mut previous = previous.to_vec();
+            previous.resize(previous_max, current.clone());
+            let keys = Keys { current: current.clone(), previous };
+            Arc::new(KeyedAccount { merchant: merchant.clone(), client_id: client_id.to_owned(), keys })
         };
-        let client_id = configured.client_id.clone();
-        (merchant.clone(), Arc::new(KeyedAccount { merchant: merchant.clone(), client_id, keys }))
+    let account = |(merchant, configured): (&MerchantName, &config::Merchant)| {
+        let config::Merchant { client_id, secret_key, previous_secret_keys } = configured;
+        (merchant.clone(), keyed(merchant, client_id, secret_key, previous_secret_keys))
     };
-    merchants.iter().map(account).collect()
+    let nobody = keyed(&MerchantName::default_account(), "", &SecretString::from("nobody"), &[]);
+    Table { accounts: merchants.iter().map(account).collect(), nobody }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_what_verifies_and_not_what_signs() {
+        let of = |current: &str, previous: &[&str], paths: &[&str]| {
+            let merchant = config::Merchant {
+                client_id: "MCH-1".to_owned(),
+                secret_key: current.into(),
+                previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),
+            };
+            let accounts = Accounts::new(&BTreeMap::from([(MerchantName::default_account(), merchant)]));
+            accounts.fingerprint(paths.iter().copied())
+        };
+        let one = of("new", &["old"], &["/a", "/b"]);
+        assert_eq!(one.len(), 8);
+        assert_eq!(of("old", &["new"], &["/b", "/a"]), one, "the same notifications verify");
+        for other in [
+            of("new", &[], &["/a", "/b"]),
+            of("new", &["old"], &["/a"]),
+            of("new", &["older"], &["/a", "/b"]),
+        ] {
+            assert_ne!(other, one);
+        }
+    }
 }

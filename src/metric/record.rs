@@ -116,6 +116,14 @@ fn keys(merchant: &str, key: Key) -> metrics::Counter {
     counter!(name::KEYS_VERIFIED, "merchant" => merchant.to_owned(), "key" => key.name())
 }
 
+/// By what this process verifies from now on; processes that differ are seen by it.
+pub fn keys_in_use(before: Option<&str>, fingerprint: &str) {
+    if let Some(before) = before {
+        gauge!(name::KEYS_INFO, "fingerprint" => before.to_owned()).set(0.0);
+    }
+    gauge!(name::KEYS_INFO, "fingerprint" => fingerprint.to_owned()).set(1.0);
+}
+
 /// `oldest`: zero where nothing waits.
 pub fn outbox(events: u64, oldest: Duration) {
     gauge!(name::OUTBOX_EVENTS).set(events as f64);

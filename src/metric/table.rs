@@ -42,6 +42,7 @@ pub mod name {
     pub const NOTIFICATIONS_RECEIVED: &str = "jenius_notifications_received_total";
     pub const NOTIFICATIONS_REFUSED: &str = "jenius_notifications_refused_total";
     pub const KEYS_VERIFIED: &str = "jenius_keys_verified_total";
+    pub const KEYS_INFO: &str = "jenius_keys_info";
     pub const OUTBOX_EVENTS: &str = "jenius_outbox_events";
     pub const OUTBOX_OLDEST: &str = "jenius_outbox_oldest_seconds";
     pub const OPEN_ORDERS: &str = "jenius_open_orders";
@@ -145,6 +146,12 @@ const ALL: &[Metric] = &[
         Counter,
         &["merchant", "key"],
         "signatures of DOKU's, by the key that made them",
+    ),
+    metric(
+        name::KEYS_INFO,
+        Gauge,
+        &["fingerprint"],
+        "1 for the keys and notification paths that this process verifies by",
     ),
     metric(name::OUTBOX_EVENTS, Gauge, &[], "events committed and not published yet"),
     metric(name::OUTBOX_OLDEST, Gauge, &[], "age of the oldest unpublished event; 0: none"),

@@ -9,6 +9,7 @@ mod harness;
 
 mod all_at_once;
 mod answers;
+mod attributes;
 mod budgets;
 mod check_status;
 mod claims;
@@ -46,6 +47,7 @@ mod rules;
 mod secrets;
 mod senders;
 mod starting;
+mod strangers;
 mod supervision;
 mod terminal;
 mod tls;

@@ -1,9 +1,12 @@
 //! Whether the service itself runs on this machine, and takes notifications where DOKU is told to send them.
 
-use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_READY};
+use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_KEYS, SERVICE_READY};
 use crate::{
+    app::fingerprint,
     config::Config,
+    doku::account::Accounts,
     http::{self, Answered},
+    metric,
 };
 use serde_json::Value;
 use std::{io, net::SocketAddr};
@@ -31,8 +34,46 @@ pub async fn checks(config: &Config) -> Vec<Check> {
             None => ingress(listen, &ask_paths(config).await),
         }
     };
-    let (ready, ingress) = tokio::join!(ready, ingress);
-    vec![ready, ingress]
+    let keys = async {
+        let listen = config.admin_listen;
+        match fixed(SERVICE_KEYS, listen) {
+            Some(unknown) => unknown,
+            None => keys(
+                &fingerprint(&Accounts::new(&config.merchants), &config.doku),
+                &http::ask(listen, "/metrics").await,
+            ),
+        }
+    };
+    let (ready, ingress, keys) = tokio::join!(ready, ingress, keys);
+    vec![ready, ingress, keys]
+}
+
+/// Whether the process on this machine verifies by what is configured here. Another machine's is seen by the alert.
+fn keys(ours: &str, answer: &Answer) -> Check {
+    let start = format!("{}{{fingerprint=\"", metric::name::KEYS_INFO);
+    let theirs = answer.as_ref().ok().and_then(|answer| {
+        let in_use = |line: &&str| line.ends_with(" 1");
+        answer
+            .body
+            .lines()
+            .filter(in_use)
+            .find_map(|line| Some(line.strip_prefix(&start)?.split('"').next()?.to_owned()))
+    });
+    match theirs {
+        None => Check::ok(SERVICE_KEYS, "no process here says by which keys it verifies"),
+        Some(theirs) if theirs == ours => Check::ok(
+            SERVICE_KEYS,
+            format!("the process here verifies by the keys and paths of this configuration ({ours})"),
+        ),
+        Some(theirs) => Check::warn(
+            SERVICE_KEYS,
+            format!(
+                "the process here verifies by other keys or paths ({theirs}) than this configuration ({ours})"
+            ),
+            "SIGHUP makes it read its keys again, a restart its paths: what the ingress takes and the reconciler cannot verify \
+             is dead-lettered",
+        ),
+    }
 }
 
 /// Port 0 is any: nobody knows which.
@@ -143,6 +184,19 @@ mod tests {
             (paths(answered(405, ""), answered(404, "")), Status::Ok),
         ] {
             assert_eq!(ingress(listen(), &answers).status, expected, "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_verifies_by_other_keys_is_named() {
+        let page = "# x\njenius_keys_info{fingerprint=\"00000000\"} 0\njenius_keys_info{fingerprint=\"aaaaaaaa\"} 1\n";
+        for (ours, answer, status) in [
+            ("aaaaaaaa", answered(200, page), Status::Ok),
+            ("00000000", answered(200, page), Status::Warn),
+            ("aaaaaaaa", answered(200, ""), Status::Ok),
+            ("aaaaaaaa", nobody(), Status::Ok),
+        ] {
+            assert_eq!(keys(ours, &answer).status, status, "{ours} {answer:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         money::{ReportedAmount, Rupiah},
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 fn accounts() -> Accounts {
     let merchant = |client_id: &str, key: &str, previous: &[&str]| config::Merchant {
@@ -204,4 +204,35 @@ fn the_story_reads_what_verifies_and_nothing_else() {
     let forged = received(signature("MCH-1", "SK-2", "/payments/notifications", BODY));
     assert_eq!(reader.verify(&forged.headers, &forged.body), Err(NotAuthentic::SignatureWrong));
     assert_eq!(reader.read(&ReceivedNotification { body: b"{}"[..].into(), ..good }), None);
+}
+
+/// Hashing the body is most of the work, and it is done for a Client-Id that nobody has too.
+#[test]
+fn an_unknown_client_id_takes_as_long_as_a_known_one() {
+    let verifier = verifier();
+    let body = vec![b' '; 256 * 1024];
+    let took = |client_id: &str| {
+        let headers = SignedHeaders {
+            client_id: client_id.to_owned(),
+            request_id: "R-1".to_owned(),
+            timestamp: "2026-01-02T03:04:05Z".to_owned(),
+            signature: signature("MCH-3", "SK-3", "/payments/notifications", BODY),
+        };
+        let started = std::time::Instant::now();
+        assert!(verifier.verify(&headers, &body).is_err());
+        started.elapsed()
+    };
+    let mut rounds: Vec<_> = (0..21).map(|_| (took("MCH-1"), took("MCH-2"), took("MCH-9"))).collect();
+    let mut middle = |which: fn(&(Duration, Duration, Duration)) -> Duration| {
+        rounds.sort_by_key(which);
+        which(&rounds[rounds.len() / 2])
+    };
+    let (known, other, unknown) = (middle(|r| r.0), middle(|r| r.1), middle(|r| r.2));
+    assert!(unknown * 2 > known && unknown * 2 > other, "{unknown:?} of {known:?} and {other:?}");
+}
+
+#[test]
+fn a_signature_by_the_key_of_nobody_is_nobodys() {
+    let signed = signature("MCH-9", "nobody", "/payments/notifications", BODY);
+    assert_eq!(verify("MCH-9", &signed), Err(NotAuthentic::ClientIdUnknown));
 }
