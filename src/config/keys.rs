@@ -82,6 +82,7 @@ use Form::{Flag, Integer, Integers, Number, Text, Texts};
 
 const KEYS: &[Key] = &[
     Key::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
+    Key::new("database.ca_file", Text, None, "PEM: authorities beside the system's"),
     Key::new("database.max_connections", Integer, Some("16"), "connections of one process"),
     Key::secret("amqp.url", Texts, "RabbitMQ, `amqp://…` or `amqps://…`; several are tried in turn")
         .short("AMQP_URL"),

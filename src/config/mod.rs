@@ -1,6 +1,7 @@
 //! What is configured: `--config FILE`, then the environment. Every fault is reported at once, with the
 //! key and what is allowed, before anything connects.
 
+mod database_url;
 mod fault;
 mod file;
 mod keys;
@@ -120,6 +121,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Database {
     pub url: SecretString,
+    /// Certificates of authorities that are trusted beside the system's, as PEM.
+    pub authorities: Option<String>,
     pub max_connections: u32,
 }
 

@@ -162,15 +162,6 @@ pub fn secret_key(text: &str) -> Parsed<String> {
     }
 }
 
-pub fn database_url(text: &str) -> Parsed<String> {
-    let fits = parse_url(text).is_some_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("not a PostgreSQL URL; allowed: postgres://user:password@host:port/database".to_owned())
-    }
-}
-
 /// What a URL of the broker may say after `?`.
 const AMQP_PARAMETERS: [&str; 5] =
     ["auth_mechanism", "channel_max", "connection_timeout", "frame_max", "heartbeat"];
@@ -264,7 +255,7 @@ pub fn same_but_for_its_user(one: &str, other: &str) -> bool {
     place(one).is_some_and(|one| place(other) == Some(one))
 }
 
-fn parse_url(text: &str) -> Option<Url> {
+pub fn parse_url(text: &str) -> Option<Url> {
     // `url` drops spaces and line breaks in silence; who uses the text later would not.
     if text.len() > TEXT_MAX || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return None;

@@ -2,7 +2,9 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Source, merchants,
+    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Source,
+    database_url::database_url,
+    merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
     reader::{Reader, missing},
 };
@@ -135,9 +137,10 @@ fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
 }
 
 fn read_database(r: &mut Reader<'_>, needed: bool) -> Option<Database> {
-    let url = r.secret("database.url", needed, parse::database_url);
+    let url = r.secret("database.url", needed, database_url);
+    let authorities = r.file("database.ca_file", parse::authorities);
     let max_connections = r.get("database.max_connections", whole(1..=1_000));
-    Some(Database { url: url?, max_connections: max_connections? })
+    Some(Database { url: url?, authorities, max_connections: max_connections? })
 }
 
 fn read_amqp(r: &mut Reader<'_>, needed: bool) -> Option<Amqp> {
