@@ -80,7 +80,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
                 Ok(decided) => return Ok(Some(decided)),
                 Err(ClaimError::Forgotten) => return Err(Forgotten),
                 Err(ClaimError::Store(error)) => {
-                    if !patience.survives(&error, &self.stop).await {
+                    if !patience.wait(&self.stop).await {
                         tracing::error!(
                             %error, order = claim.order_key,
                             "parked notifications could not be looked for: nothing is sent"
@@ -152,7 +152,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
                 Ok(()) => return Kept::ByTheStore,
                 Err(ClaimError::Forgotten) => return forgotten(claim, &learned.result()),
                 Err(ClaimError::Store(error)) => {
-                    if !patience.survives(&error, &never).await {
+                    if !patience.wait(&never).await {
                         return not_recorded(claim, &learned.result(), &error);
                     }
                 }

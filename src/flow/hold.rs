@@ -5,13 +5,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 /// So long a delivery is held before it is given back whose claim is gone: the first time, and at most.
 const GIVE_BACK_FIRST: Duration = Duration::from_secs(1);
 const GIVE_BACK_MAX: Duration = Duration::from_secs(60);
 const GIVE_BACK_DOUBLINGS_MAX: u32 = 6;
+/// Where deliveries are held and no change was committed for so long, this process is not ready, whatever the reason.
+const NOTHING_COMMITTED_MAX: Duration = Duration::from_secs(15);
 
 /// What those who work on deliveries see of the store, and tell each other about it.
 #[derive(Debug, Clone)]
@@ -24,23 +29,39 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Waits before the store is asked again; after too long the broker keeps the delivery instead.
+    /// Waits before the store is asked again; after too long the broker keeps the delivery instead. What the store
+    /// refuses for good (a missing right, a text that it cannot hold) waits too: a person mends it, and no delivery is
+    /// dead-lettered for a fault of ours. Only a store that is away keeps others from being taken.
     pub async fn on(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
-        if let StoreError::Away(detail) = error {
+        let (detail, is_away) = match error {
+            StoreError::Away(detail) => (detail, true),
+            StoreError::Refused(detail) => (detail, false),
+        };
+        if is_away {
             self.store_state.send_replace(StoreState::Away);
-            patience.holds(&self.held, detail);
         }
-        match error {
-            StoreError::Away(_) if patience.wait(&self.stop).await => None,
-            StoreError::Away(detail) => {
-                tracing::warn!(detail, "the database is away: a delivery goes back to the broker");
-                Some(Disposition::Requeue)
-            }
-            StoreError::Refused(detail) => {
-                tracing::error!(detail, "the database refused a delivery's change: a fault of this program");
-                Some(Disposition::Requeue)
-            }
+        let is_news = patience.holds(&self.held, detail, is_away);
+        if is_news && !is_away {
+            tracing::error!(
+                detail,
+                "the database refuses the change of a delivery: it is held and tried again"
+            );
         }
+        if patience.wait(&self.stop).await {
+            return None;
+        }
+        tracing::warn!(detail, "the database took no change: a delivery goes back to the broker");
+        Some(Disposition::Requeue)
+    }
+
+    /// A claim is asked for, until the guard is dropped: `/readyz` asks by the path of the work.
+    pub fn claiming(&self) -> Claiming {
+        let mut holding = self.held.lock();
+        if holding.claiming == 0 {
+            holding.claiming_since = Some(Instant::now());
+        }
+        holding.claiming += 1;
+        Claiming(Arc::clone(&self.held))
     }
 
     /// Gives a delivery back whose claim is gone. The broker counts how often that happens, and gives up after a
@@ -52,6 +73,13 @@ impl Hold {
 
     /// A change has committed: deliveries may come as fast as configured again.
     pub fn store_is_back(&self) {
+        let now = Instant::now();
+        let mut holding = self.held.lock();
+        holding.committed_at = Some(now);
+        if holding.claiming > 0 {
+            holding.claiming_since = Some(now);
+        }
+        drop(holding);
         self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
     }
 }
@@ -70,14 +98,53 @@ pub struct Held(Mutex<Holding>);
 struct Holding {
     deliveries: usize,
     why: String,
+    /// The store was away when it said why.
+    away: bool,
+    held_since: Option<Instant>,
+    /// Claims that are asked for now, and since when none was answered.
+    claiming: usize,
+    claiming_since: Option<Instant>,
+    committed_at: Option<Instant>,
+}
+
+/// One claim that is asked for.
+#[derive(Debug)]
+pub struct Claiming(Arc<Held>);
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        self.0.lock().claiming -= 1;
+    }
 }
 
 impl Held {
     /// For a person; `None` where nothing is held.
     pub fn fault(&self) -> Option<String> {
+        self.fault_at(Instant::now())
+    }
+
+    fn fault_at(&self, now: Instant) -> Option<String> {
         let holding = self.lock();
-        let Holding { deliveries, why } = &*holding;
-        (*deliveries > 0).then(|| format!("deliveries held, their changes not taken: {deliveries}; {why}"))
+        let Holding { deliveries, why, away, .. } = &*holding;
+        let is_long = |since: Option<Instant>| since.is_some_and(|at| now - at > NOTHING_COMMITTED_MAX);
+        let is_silent = holding.committed_at.is_none_or(|at| now - at > NOTHING_COMMITTED_MAX);
+        if *deliveries > 0 && (*away || is_silent && is_long(holding.held_since)) {
+            return Some(format!("deliveries held, their changes not taken: {deliveries}; {why}"));
+        }
+        if holding.claiming > 0 && is_silent && is_long(holding.claiming_since) {
+            let (claims, seconds) = (holding.claiming, NOTHING_COMMITTED_MAX.as_secs());
+            return Some(format!(
+                "deliveries held: {claims} claims wait, and none was committed for {seconds} s"
+            ));
+        }
+        None
+    }
+
+    /// What is held although others are taken, for a person.
+    pub fn note(&self) -> Option<String> {
+        let holding = self.lock();
+        let Holding { deliveries, why, .. } = &*holding;
+        (*deliveries > 0).then(|| format!("deliveries held: {deliveries}; {why}"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Holding> {
@@ -91,12 +158,23 @@ pub(super) struct OneHeld(Arc<Held>);
 
 impl OneHeld {
     pub fn new(held: &Arc<Held>) -> Self {
-        held.lock().deliveries += 1;
+        let mut holding = held.lock();
+        if holding.deliveries == 0 {
+            holding.held_since = Some(Instant::now());
+            holding.why.clear();
+        }
+        holding.deliveries += 1;
+        drop(holding);
         Self(Arc::clone(held))
     }
 
-    pub fn because(&self, why: &str) {
-        why.clone_into(&mut self.0.lock().why);
+    /// True where it was not known.
+    pub fn because(&self, why: &str, away: bool) -> bool {
+        let mut holding = self.0.lock();
+        holding.away = away;
+        let is_news = holding.why != why;
+        why.clone_into(&mut holding.why);
+        is_news
     }
 }
 
@@ -122,11 +200,42 @@ mod tests {
         let held = Arc::new(Held::default());
         assert_eq!(held.fault(), None);
         let (one, other) = (OneHeld::new(&held), OneHeld::new(&held));
-        one.because("locked");
+        assert!(one.because("locked", true) && !one.because("locked", true));
         assert!(held.fault().unwrap().contains("not taken: 2"));
         drop(other);
         assert!(held.fault().unwrap().ends_with("locked"));
         drop(one);
         assert_eq!(held.fault(), None);
+    }
+    #[test]
+    fn one_that_is_refused_is_told_as_a_fault_only_where_nothing_else_is_committed() {
+        let hold = hold();
+        let one = OneHeld::new(&hold.held);
+        one.because("42501", false);
+        hold.store_is_back();
+        assert_eq!((hold.held.fault(), hold.held.note().is_some()), (None, true));
+        let later = Instant::now() + NOTHING_COMMITTED_MAX * 2;
+        assert!(hold.held.fault_at(later).unwrap().contains("42501"));
+    }
+
+    #[test]
+    fn claims_that_wait_for_long_are_a_fault_until_one_is_committed() {
+        let hold = hold();
+        let waits = [hold.claiming(), hold.claiming()];
+        assert_eq!(hold.held.fault(), None);
+        let later = Instant::now() + NOTHING_COMMITTED_MAX * 2;
+        assert!(hold.held.fault_at(later).unwrap().contains("2 claims wait"));
+        hold.store_is_back();
+        assert_eq!(hold.held.fault(), None);
+        drop(waits);
+        assert_eq!(hold.held.fault_at(later), None);
+    }
+
+    fn hold() -> Hold {
+        Hold {
+            store_state: watch::Sender::new(StoreState::Up),
+            held: Arc::default(),
+            stop: CancellationToken::new(),
+        }
     }
 }

@@ -1,16 +1,13 @@
 //! How long work in hand is held while the store is away: growing waits, jittered, up to a limit.
 
-use super::{
-    hold::{Held, OneHeld},
-    ports::StoreError,
-};
+use super::hold::{Held, OneHeld};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Work is held so long; then the broker, or the lease, takes it over. Under the broker's default ack
 /// timeout of 30 minutes.
-const HOLD_MAX: Duration = Duration::from_secs(600);
+const HOLD_MAX: Duration = Duration::from_secs(1500);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -27,16 +24,9 @@ impl Patience {
     }
 
     /// It is a delivery's, which is held from now to its end.
-    pub(super) fn holds(&mut self, held: &Arc<Held>, why: &str) {
-        self.held.get_or_insert_with(|| OneHeld::new(held)).because(why);
-    }
-
-    /// Whether it is worth to ask the store again after this error, once the wait is over.
-    pub async fn survives(&mut self, error: &StoreError, stopping: &CancellationToken) -> bool {
-        match error {
-            StoreError::Away(_) => self.wait(stopping).await,
-            StoreError::Refused(_) => false,
-        }
+    /// True where why is news.
+    pub(super) fn holds(&mut self, held: &Arc<Held>, why: &str, away: bool) -> bool {
+        self.held.get_or_insert_with(|| OneHeld::new(held)).because(why, away)
     }
 
     /// Waits before the next try; false when it has lasted long enough, or the process stops.

@@ -59,7 +59,9 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
             crash::point(Point::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
+            let claiming = self.hold.claiming();
             let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
+            drop(claiming);
             crash::point(Point::AfterClaim).await;
             match (claimed, permit) {
                 // 4 Ask and record.

@@ -129,13 +129,13 @@ async fn an_attempt_waits_for_the_store_before_it_asks_and_after() {
 }
 
 #[tokio::test]
-async fn what_the_store_refuses_is_not_asked_of_it_again() {
+async fn what_the_store_refuses_is_asked_of_it_again_for_a_person_may_mend_it() {
     let (first, steps, _) = worker(|store| store.parked_errors = vec![refused()].into(), 1);
     assert_eq!(first.process(refund()).await, Disposition::Ack);
-    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "give back"]);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "parked", "send", "record"]);
     let (second, steps, _) = worker(|store| store.record_errors = vec![refused()].into(), 1);
-    assert_eq!(second.process(refund()).await, Disposition::Requeue, "whether it is claimed is not known");
-    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record"]);
+    assert_eq!(second.process(refund()).await, Disposition::Ack);
+    assert_eq!(*steps.lock().unwrap(), ["claim", "parked", "send", "record", "record"]);
 }
 
 #[tokio::test]
