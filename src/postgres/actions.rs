@@ -1,12 +1,12 @@
 //! What operators did, kept with who and why. Written in the transaction of what was done where that is
 //! one, else before it is done: an action nobody knows of must not exist.
 
-use super::{error::Done, rows::storable, tx::answered};
+use super::{error::Done, pool::PgPool, rows::storable, tx::answered};
 use crate::{
     domain::{Time, action::Action},
     flow::{ports::StoreError, view::ActionView},
 };
-use sqlx::{FromRow, PgConnection, PgPool, Postgres, postgres::PgArguments, query::Query};
+use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query};
 
 /// Of what an order's timeline does not tell by itself.
 const OF_ORDER: &str = "

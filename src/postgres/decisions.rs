@@ -3,9 +3,11 @@
 
 use super::{
     Inner,
-    error::{Done, store_error},
+    error::Done,
     orders::{self, Brought, LockedOrder},
+    pool::PgPool,
     rows::storable,
+    tx::answered,
 };
 use crate::{
     domain::{
@@ -17,7 +19,7 @@ use crate::{
         view::DecisionView,
     },
 };
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 
 /// As long as the table's columns take.
@@ -86,13 +88,13 @@ pub(super) async fn of_order(pool: &PgPool, order_key: i64) -> Result<Vec<Decisi
         reason: String,
         decided_by: Option<String>,
     }
-    let rows: Vec<DecisionRow> = sqlx::query_as(
+    let rows: Vec<DecisionRow> = answered!(pool, |c| {
+        sqlx::query_as(
         "SELECT at, review_cause, state, reason, decided_by FROM decisions WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c)
+    })?;
     let view = |row: DecisionRow| DecisionView {
         at: row.at,
         review_cause: row.review_cause,

@@ -5,6 +5,7 @@ use super::{
     Inner,
     error::not_ours,
     orders,
+    pool::PgPool,
     rows::{Lease, inquiry_rank, merchant, send_rank},
     tx::answered,
     whose::Whose,
@@ -14,7 +15,7 @@ use crate::{
     domain::{Time, ids::MerchantName, plan::Due},
     flow::ports::{Claim, ClaimError, DueFilter, DueOf, DueOrder, DueWhat, StoreError},
 };
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 use std::{sync::Arc, time::Duration};
 
 /// What an order waits for. With a lease an attempt is under way.

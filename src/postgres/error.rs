@@ -3,9 +3,13 @@
 
 use crate::flow::ports::StoreError;
 use sqlx::{Error, error::DatabaseError};
+use std::borrow::Cow;
 
 /// What `all_or_nothing` of the schema says.
 const NOTHING_WRITTEN: &str = "JN001";
+const TOO_MANY_CONNECTIONS: &str = "53300";
+const READ_ONLY: &str = "25006";
+const DATABASE_DROPPED: &str = "57P04";
 
 /// Why a transaction was not committed.
 #[derive(Debug)]
@@ -54,21 +58,93 @@ pub(super) fn not_ours(what: &str) -> StoreError {
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error {
         Error::Database(refusal) => of_database(refusal.as_ref()),
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::PoolClosed
-        | Error::WorkerCrashed => StoreError::Away(error.to_string()),
+        Error::Io(cause) => StoreError::Away(format!("{error}{}", of_io(cause))),
+        Error::Tls(cause) => StoreError::Away(format!("{error}{}", of_tls(&cause.to_string()))),
+        // Nothing came where the server should have said whether it speaks TLS.
+        Error::Protocol(text) if text.contains("SSLRequest: 0x00") => StoreError::Away(
+            "the connection was closed before PostgreSQL said a word: a proxy without a server behind it"
+                .to_owned(),
+        ),
+        Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {
+            StoreError::Away(error.to_string())
+        }
         _ => StoreError::Refused(error.to_string()),
+    }
+}
+
+/// Why a server takes no connection.
+pub(super) enum Fault {
+    /// It has no room for another one.
+    Full(StoreError),
+    Other(StoreError),
+}
+
+pub(super) fn code_of(error: &Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
+}
+
+pub(super) fn fault(error: &Error) -> Fault {
+    match code_of(error).as_deref() {
+        Some(TOO_MANY_CONNECTIONS) => Fault::Full(store_error(error)),
+        _ => Fault::Other(store_error(error)),
+    }
+}
+
+/// Whether its connection, and all that lead to the same server, are better made anew.
+pub(super) fn is_loss(error: &Error) -> bool {
+    match error {
+        Error::Database(refusal) => refusal.code().is_some_and(|code| {
+            code == READ_ONLY
+                || code.starts_with("08")
+                || (code.starts_with("57P") && code != DATABASE_DROPPED)
+        }),
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// Errors of the machine that name nothing a person could mend.
+fn of_io(cause: &std::io::Error) -> &'static str {
+    const DESCRIPTORS: [i32; 2] = [23, 24];
+    match cause.raw_os_error() {
+        Some(code) if DESCRIPTORS.contains(&code) => {
+            " (no file descriptor is left: raise `ulimit -n`, LimitNOFILE of the unit)"
+        }
+        _ => "",
+    }
+}
+
+fn of_tls(cause: &str) -> &'static str {
+    if cause.contains("UnknownIssuer") {
+        " (the authority that signed the server's certificate is not known here: name its file in database.ca_file)"
+    } else {
+        ""
     }
 }
 
 fn of_database(refusal: &dyn DatabaseError) -> StoreError {
     let code = refusal.code().unwrap_or_default();
     let constraint = refusal.constraint().map(|name| format!(" ({name})")).unwrap_or_default();
-    let text = format!("{code}: {}{constraint}", refusal.message());
+    let hint = hint_of(&code, refusal.message());
+    let text = format!("{code}: {}{constraint}{hint}", refusal.message());
     if is_away(&code) { StoreError::Away(text) } else { StoreError::Refused(text) }
+}
+
+/// What a person can do about it, where PostgreSQL does not say it.
+fn hint_of(code: &str, message: &str) -> &'static str {
+    match code {
+        "08P01" if message.contains("startup parameter") => {
+            "; a pooler (PgBouncer) is in between and does not pass a session's settings on: connect to PostgreSQL \
+             itself, or see README, What is supported"
+        }
+        "42P05" | "26000" => {
+            "; a pooler gives one server session to several connections: connect to PostgreSQL itself, or set \
+             pool_mode = session"
+        }
+        "42501" => "; grant what deploy/postgres/grants.sql grants, then the work goes on",
+        READ_ONLY => "; the primary is needed",
+        _ => "",
+    }
 }
 
 /// What one row can do to all that share its transaction: a deadlock, a lock that is not given, a statement
@@ -79,18 +155,16 @@ fn is_contention(code: &str) -> bool {
 
 /// SQLSTATEs that say "not now": classes and single codes of PostgreSQL's appendix A.
 fn is_away(code: &str) -> bool {
-    const CLASSES: [&str; 6] = [
+    const CLASSES: [&str; 5] = [
         "08", // connection
-        "28", // authorization: wrong password, no entry in pg_hba
         "40", // serialization failure, deadlock
         "53", // out of memory, disk, connections
         "57", // cancelled by a timeout, shutdown, starting up
         "58", // I/O errors of the server
     ];
-    const CODES: [&str; 6] = [
+    const CODES: [&str; 5] = [
         "25006", // read only: a standby
         "25P03", // idle in transaction for too long
-        "3D000", // no such database yet
         "42P01", // no such table: not migrated yet
         "42883", // no such function: not migrated yet
         "55P03", // lock not available in time
@@ -103,11 +177,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_passes_by_itself_or_by_an_operator_is_away() {
+    fn only_what_passes_by_itself_is_away() {
         for away in ["08006", "40P01", "40001", "53300", "57P01", "57014", "55P03", "25006", "42P01"] {
             assert!(is_away(away), "{away}");
         }
-        for refused in ["23505", "23514", "22P02", "42601", "42703", "22021", ""] {
+        for refused in
+            ["23505", "23514", "22P02", "42601", "42703", "22021", "28P01", "28000", "3D000", "42501", ""]
+        {
             assert!(!is_away(refused), "{refused}");
         }
     }
@@ -118,5 +194,16 @@ mod tests {
         assert!(matches!(store_error(&lost), StoreError::Away(_)));
         assert!(matches!(store_error(&Error::PoolTimedOut), StoreError::Away(_)));
         assert!(matches!(store_error(&Error::ColumnNotFound("x".into())), StoreError::Refused(_)));
+    }
+
+    #[test]
+    fn what_a_machine_says_is_told_with_what_to_do() {
+        let text = |error: Error| store_error(&error).to_string();
+        assert!(text(Error::Io(std::io::Error::from_raw_os_error(24))).contains("LimitNOFILE"));
+        let silent = "unexpected response from SSLRequest: 0x00";
+        assert!(text(Error::Protocol(silent.to_owned())).contains("proxy without a server"));
+        assert!(
+            text(Error::Tls("invalid peer certificate: UnknownIssuer".into())).contains("database.ca_file")
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
 //! so that old orders cost nothing.
 
-use super::{PostgresStore, tx::answered};
+use super::{PostgresStore, pool::PgPool, tx::answered};
 use crate::{
     domain::{ids::MerchantName, order::OrderState},
     flow::ports::StoreError,
 };
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
 /// What there is now.
 #[derive(Debug, Clone, PartialEq)]

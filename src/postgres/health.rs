@@ -2,23 +2,30 @@
 //! full pool hides nothing. It changes nothing.
 
 use super::{
-    error::store_error,
+    error::{Fault, fault, store_error},
+    rights,
     schema::{self, Migrations},
 };
 use crate::{
+    config::Role,
     domain::Time,
     flow::ports::{Clock, StoreError},
 };
 use chrono::TimeDelta;
-use sqlx::{Connection, FromRow, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    Connection, FromRow, PgConnection, Row,
+    postgres::{PgConnectOptions, PgSslMode},
+};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::timeout;
 
 /// From the first packet to the last answer.
 const EXAMINE_MAX: Duration = Duration::from_secs(15);
+/// A pooler without another session lets the second connection wait.
+const SECOND_MAX: Duration = Duration::from_secs(3);
 
 /// The settings that are asked for.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "autovacuum",
     "fsync",
     "full_page_writes",
@@ -26,6 +33,7 @@ const SETTINGS: [&str; 14] = [
     "lock_timeout",
     "max_connections",
     "max_wal_size",
+    "server_encoding",
     "server_version",
     "server_version_num",
     "shared_buffers",
@@ -35,6 +43,17 @@ const SETTINGS: [&str; 14] = [
     "track_counts",
 ];
 
+/// How what passes is protected, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Open,
+    /// TLS with whoever answers: `sslmode=require` and `prefer` check nobody's certificate.
+    Unchecked,
+    /// A certificate of an authority that is trusted, whatever the name in it.
+    AnyName,
+    Checked,
+}
+
 /// Everything about the server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerFacts {
@@ -43,7 +62,11 @@ pub struct ServerFacts {
     pub shared_buffers_bytes: i64,
     pub max_wal_bytes: i64,
     pub database_bytes: i64,
-    pub tls: bool,
+    pub transport: Transport,
+    /// What lies between lends a session of the server to several connections.
+    pub pooled: bool,
+    /// What this user may not do and some role needs, as `INSERT on outbox`.
+    pub missing_rights: Vec<String>,
     /// A standby: it reads only.
     pub in_recovery: bool,
     /// Connections that this user may open in this database, and those that are open on the whole server.
@@ -93,7 +116,9 @@ const FIGURES: &str = "
 pub async fn examine(options: &PgConnectOptions, clock: &impl Clock) -> Result<ServerFacts, StoreError> {
     let asked = async {
         let mut connection = PgConnection::connect_with(options).await?;
-        let facts = ask(&mut connection, clock).await?;
+        let mut facts = ask(&mut connection, clock).await?;
+        facts.transport = transport(options, facts.transport);
+        facts.pooled = is_pooled(options, &mut connection).await?;
         connection.close().await?;
         Ok(facts)
     };
@@ -112,6 +137,11 @@ async fn ask(connection: &mut PgConnection, clock: &impl Clock) -> sqlx::Result<
             .await?;
     let figures: Figures = sqlx::query_as(FIGURES).fetch_one(&mut *connection).await?;
     let migrations = schema::compare(connection).await?;
+    let missing_rights = if migrations.pending.is_empty() {
+        rights::missing(connection, &Role::ALL.into()).await?
+    } else {
+        Vec::new()
+    };
     let environment = match exists(connection, "installation").await? {
         true => {
             sqlx::query_scalar("SELECT environment FROM installation")
@@ -131,7 +161,9 @@ async fn ask(connection: &mut PgConnection, clock: &impl Clock) -> sqlx::Result<
         shared_buffers_bytes: figures.shared_buffers_bytes,
         max_wal_bytes: figures.max_wal_bytes,
         database_bytes: figures.database_bytes,
-        tls: figures.tls,
+        transport: if figures.tls { Transport::Unchecked } else { Transport::Open },
+        pooled: false,
+        missing_rights,
         in_recovery: figures.in_recovery,
         connections_max: figures.connections_max,
         connections_used: figures.connections_used,
@@ -141,6 +173,44 @@ async fn ask(connection: &mut PgConnection, clock: &impl Clock) -> sqlx::Result<
         environment,
         paused,
     })
+}
+
+fn transport(options: &PgConnectOptions, found: Transport) -> Transport {
+    match (found, options.get_ssl_mode()) {
+        (Transport::Open, _) => Transport::Open,
+        (_, PgSslMode::VerifyFull) => Transport::Checked,
+        (_, PgSslMode::VerifyCa) => Transport::AnyName,
+        _ => Transport::Unchecked,
+    }
+}
+
+/// A pooler that gives a session away between statements gives the one that was used last to whoever comes next: so
+/// another connection, within its transaction, has the session of the first, or the first has another one meanwhile.
+async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
+    const ROUNDS: usize = 3;
+    const PROCESS: &str = "SELECT pg_backend_pid() AS process";
+    for _ in 0..ROUNDS {
+        let before: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut *first).await?.try_get("process")?;
+        let mut second = match PgConnection::connect_with(options).await {
+            Ok(second) => second,
+            // Where there is room for one only, it is nobody else's.
+            Err(error) if matches!(fault(&error), Fault::Full(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        sqlx::raw_sql("BEGIN").execute(&mut second).await?;
+        let other: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut second).await?.try_get("process")?;
+        let after: Option<i32> =
+            match timeout(SECOND_MAX, sqlx::raw_sql(PROCESS).fetch_one(&mut *first)).await {
+                Ok(answer) => Some(answer?.try_get("process")?),
+                Err(_) => None,
+            };
+        sqlx::raw_sql("ROLLBACK").execute(&mut second).await?;
+        second.close().await?;
+        if other == before || after != Some(before) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The server's own clock: nothing is decided by it here. It was read some time between the two looks at ours.

@@ -9,6 +9,7 @@ mod attempts;
 mod balance;
 mod batch;
 mod claims;
+mod connect;
 mod decisions;
 mod due;
 mod error;
@@ -16,6 +17,7 @@ pub mod event_body;
 mod events;
 mod gauges;
 mod health;
+mod migrate;
 mod notifications;
 mod orders;
 mod outbox;
@@ -27,13 +29,14 @@ pub mod prospects;
 mod prune;
 mod rate;
 mod rejections;
-mod renew;
 mod replay;
 mod reported;
 mod requests;
 mod reviews;
+mod rights;
 mod rows;
 mod schema;
+mod server;
 mod stops;
 mod stranded;
 mod take;
@@ -44,17 +47,20 @@ mod whose;
 mod writes;
 
 pub use actions::{actions, record_action};
+pub use connect::connect_options;
 pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
-pub use health::{ServerFacts, examine};
+pub use health::{ServerFacts, Transport, examine};
+pub use migrate::migrate;
 pub use outbox::{ActiveOutbox, PostgresSeat};
 pub use pauses::{PauseChange, WaitingSends, pauses};
-pub use pool::{connect_options, pool};
+pub use pool::{PgPool, Pooled, pool};
 pub use prune::{PruneRun, Pruned};
 pub use replay::{PutBack, Replayed};
 pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
-pub use schema::{Migrations, bind_environment, is_migrated, migrate};
-pub use sqlx::{PgPool, postgres::PgConnectOptions};
+pub use rights::{RIGHTS, TableRights, check_rights, privilege};
+pub use schema::{Migrations, bind_environment, is_migrated};
+pub use sqlx::postgres::PgConnectOptions;
 pub use stops::ToldStop;
 pub use views::{OrderFilter, list_orders, order_view};
 
@@ -130,7 +136,7 @@ impl Inner {
     /// A claim that is not there any more: this connection, or the one that made the claim, may lead to a server that
     /// is not the one any more. Whatever is asked from now on is asked on new ones.
     fn forgotten(&self) -> ClaimError {
-        renew::renew();
+        self.pool.renew();
         ClaimError::Forgotten
     }
 

@@ -2,9 +2,12 @@
 //! everything is read and deleted on that very connection, so that a relay that lost its seat cannot go
 //! on. A seat whose host vanished is freed by the server's TCP keepalives (`pool`).
 
-use super::error::store_error;
+use super::{
+    error::store_error,
+    pool::{Beside, PgPool},
+};
 use crate::flow::ports::{Outbox, OutboxEvent, RelaySeat, StoreError};
-use sqlx::{Connection, FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -32,20 +35,31 @@ impl RelaySeat for PostgresSeat {
     type Outbox = ActiveOutbox;
 
     async fn take(&self) -> Result<Option<ActiveOutbox>, StoreError> {
-        let options = self.pool.connect_options().as_ref().clone();
-        let options = options.options([("idle_session_timeout", IDLE_SESSION_MAX)]);
-        let mut connection = answered(PgConnection::connect_with(&options)).await?;
-        let seated: bool = answered(
-            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK).fetch_one(&mut connection),
-        )
-        .await?;
-        Ok(seated.then_some(ActiveOutbox { connection }))
+        let mut session = self.pool.beside(&[("idle_session_timeout", IDLE_SESSION_MAX)]).await?;
+        let asked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK);
+        let seated: bool = answered(asked.fetch_one(&mut session.connection)).await?;
+        if seated {
+            return Ok(Some(ActiveOutbox { session }));
+        }
+        session.end();
+        Ok(None)
     }
 }
 
 /// The outbox on the connection that holds the seat. Dropped, it gives the seat away.
 pub struct ActiveOutbox {
-    connection: PgConnection,
+    session: Beside,
+}
+
+impl ActiveOutbox {
+    /// The connection, unless the database has another primary meanwhile: an old one's outbox is not ours to relay.
+    fn seated(&mut self) -> Result<&mut PgConnection, StoreError> {
+        if self.session.judged.is_current() {
+            Ok(&mut self.session.connection)
+        } else {
+            Err(StoreError::Away("the connections were made anew".to_owned()))
+        }
+    }
 }
 
 #[derive(FromRow)]
@@ -73,14 +87,14 @@ pub(super) const UNPUBLISHED: &str = "
 #[cfg(test)]
 impl ActiveOutbox {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        &mut self.session.connection
     }
 }
 
 impl Outbox for ActiveOutbox {
     async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
         let oldest = sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).bind(but);
-        let rows: Vec<OutboxRow> = answered(oldest.fetch_all(&mut self.connection)).await?;
+        let rows: Vec<OutboxRow> = answered(oldest.fetch_all(self.seated()?)).await?;
         Ok(rows.into_iter().map(OutboxRow::event).collect())
     }
 
@@ -93,7 +107,7 @@ impl Outbox for ActiveOutbox {
                  ON CONFLICT (event_id) DO NOTHING",
             )
             .bind(sequences)
-            .execute(&mut self.connection),
+            .execute(self.seated()?),
         )
         .await?;
         Ok(())

@@ -3,6 +3,7 @@
 use super::{
     PostgresStore, actions,
     error::Done,
+    pool::PgPool,
     rows::{merchant, storable},
     tx::answered,
     wake::{self, PAUSES},
@@ -15,7 +16,7 @@ use crate::{
     },
     flow::{ports::StoreError, view::PauseView},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// As long as the table's columns take.
 const REASON_CHARS_MAX: usize = 500;

@@ -4,7 +4,9 @@
 use super::{
     claims::{self, refunds},
     error::Done,
-    orders, rejections,
+    orders,
+    pool::PgPool,
+    rejections,
 };
 use crate::{
     domain::{
@@ -13,18 +15,22 @@ use crate::{
     },
     flow::ports::{NewCommand, StoreError},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 /// What a claim would find.
 pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<Prospect, StoreError> {
-    let mut connection = pool.acquire().await.map_err(|e| super::error::store_error(&e))?;
-    Ok(claim(&mut connection, &new.command, &new.order).await?)
+    let mut connection = pool.acquire().await?;
+    let found = claim(&mut connection, &new.command, &new.order).await?;
+    connection.give_back();
+    Ok(found)
 }
 
 /// What a rejection would find.
 pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<Prospect, StoreError> {
-    let mut connection = pool.acquire().await.map_err(|e| super::error::store_error(&e))?;
-    Ok(reject(&mut connection, rejection).await?)
+    let mut connection = pool.acquire().await?;
+    let found = reject(&mut connection, rejection).await?;
+    connection.give_back();
+    Ok(found)
 }
 
 async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> Done<Prospect> {

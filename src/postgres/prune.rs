@@ -4,9 +4,9 @@
 //!
 //! Never: an order that is open, in review or has something due; a row whose order somebody else has locked.
 
-use super::tx::answered;
+use super::{pool::PgPool, tx::answered};
 use crate::{domain::Time, flow::ports::StoreError};
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 
 /// Commands of one transaction: it holds their orders' locks for milliseconds.
 const BATCH: i64 = 1000;

@@ -1,29 +1,19 @@
-//! The schema: bringing it up to date, seeing whether it is, and whose it is.
+//! The schema: whether it is up to date, and whose it is.
 
-use super::error::store_error;
+use super::{error::store_error, pool::PgPool, tx::answered};
 use crate::{config::Environment, flow::ports::StoreError};
-use sqlx::{Connection, PgConnection, PgPool, migrate::Migrator, postgres::PgConnectOptions};
+use sqlx::{PgConnection, migrate::Migrator};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Brings the schema up to date. On a connection without a statement timeout: a migration of a large
-/// table takes its time. Several processes may do this at once. Says how many migrations were missing.
-pub async fn migrate(options: &PgConnectOptions) -> Result<usize, StoreError> {
-    let options = options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-    let mut connection = PgConnection::connect_with(&options).await.map_err(|e| store_error(&e))?;
-    let before = applied(&mut connection).await?;
-    MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(inner) => store_error(&inner),
-        other => StoreError::Refused(other.to_string()),
-    })?;
-    Ok(applied(&mut connection).await?.saturating_sub(before))
-}
+/// In the schema that ours are made in. Another one on the search path may belong to another program.
+const HAS_MIGRATIONS: &str = "
+    SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = '_sqlx_migrations')";
 
-async fn applied(connection: &mut PgConnection) -> Result<usize, StoreError> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|e| store_error(&e))?;
+/// How many migrations are applied.
+pub(super) async fn applied(connection: &mut PgConnection) -> Result<usize, StoreError> {
+    let exists: bool =
+        sqlx::query_scalar(HAS_MIGRATIONS).fetch_one(&mut *connection).await.map_err(|e| store_error(&e))?;
     if !exists {
         return Ok(0);
     }
@@ -48,9 +38,7 @@ pub struct Migrations {
 
 /// Compares, and changes nothing.
 pub(super) async fn compare(connection: &mut PgConnection) -> sqlx::Result<Migrations> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let exists: bool = sqlx::query_scalar(HAS_MIGRATIONS).fetch_one(&mut *connection).await?;
     let applied: Vec<(i64, bool, Vec<u8>)> = if exists {
         sqlx::query_as("SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version")
             .fetch_all(connection)
@@ -75,18 +63,15 @@ pub(super) async fn compare(connection: &mut PgConnection) -> sqlx::Result<Migra
 /// Whether every migration of this version has been applied.
 pub async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
     let latest = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or_default();
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-        .fetch_one(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+    let exists: bool = answered!(pool, |c| sqlx::query_scalar(HAS_MIGRATIONS).fetch_one(c))?;
     if !exists {
         return Ok(false);
     }
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM _sqlx_migrations WHERE version = $1 AND success)")
-        .bind(latest)
-        .fetch_one(pool)
-        .await
-        .map_err(|e| store_error(&e))
+    answered!(pool, |c| sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM _sqlx_migrations WHERE version = $1 AND success)"
+    )
+    .bind(latest)
+    .fetch_one(c))
 }
 
 /// Binds a new database to an environment; refuses a database that belongs to another.
@@ -95,15 +80,13 @@ pub async fn bind_environment(pool: &PgPool, environment: Environment) -> Result
         Environment::Sandbox => "sandbox",
         Environment::Production => "production",
     };
-    sqlx::query("INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING")
-        .bind(wanted)
-        .execute(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
-    let bound: String = sqlx::query_scalar("SELECT environment FROM installation")
-        .fetch_one(pool)
-        .await
-        .map_err(|e| store_error(&e))?;
+    answered!(pool, |c| sqlx::query(
+        "INSERT INTO installation (environment) VALUES ($1) ON CONFLICT DO NOTHING"
+    )
+    .bind(wanted)
+    .execute(c))?;
+    let bound: String =
+        answered!(pool, |c| sqlx::query_scalar("SELECT environment FROM installation").fetch_one(c))?;
     if bound == wanted {
         return Ok(());
     }

@@ -1,9 +1,8 @@
 //! Orders made for an account or a host that is not configured now. They are sent to no other; their budget
 //! stands still until it is configured again, and an `expirytime` does not.
 
-use super::{PostgresStore, tx::answered};
+use super::{PostgresStore, pool::PgPool, tx::answered};
 use crate::flow::ports::{Account, StoreError};
-use sqlx::PgPool;
 
 /// So many in one statement; the rest have their turn at the next look.
 const BATCH_MAX: i64 = 1000;

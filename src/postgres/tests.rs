@@ -27,7 +27,7 @@ mod schema;
 mod together;
 mod views;
 
-use super::{PostgresStore, migrate, pool, pool::with_settings};
+use super::{PostgresStore, connect::with_settings, migrate, pool, pool::PgPool};
 use crate::{
     domain::{
         command::{Command, CommandKind, Order, StoredRequest, TraceContext},
@@ -46,7 +46,10 @@ use crate::{
     },
 };
 use futures_util::FutureExt;
-use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{
+    Connection, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use std::{panic::AssertUnwindSafe, str::FromStr, sync::Arc, time::Duration};
 use uuid::Uuid;
 
@@ -60,6 +63,8 @@ struct Db {
     server: PgConnectOptions,
     options: PgConnectOptions,
     pool: PgPool,
+    /// For what a test asks and does itself.
+    sql: sqlx::PgPool,
     store: PostgresStore,
 }
 
@@ -68,6 +73,7 @@ async fn on_a_database<F: Future<Output = ()>>(test: impl FnOnce(Db) -> F) {
     let db = Db::create().await;
     let ended = AssertUnwindSafe(test(db.clone())).catch_unwind().await;
     db.pool.close().await;
+    db.sql.close().await;
     let mut server = PgConnection::connect_with(&db.server).await.unwrap();
     execute(&mut server, &format!("DROP DATABASE {} WITH (FORCE)", db.name)).await.unwrap();
     if let Err(panic) = ended {
@@ -93,11 +99,12 @@ impl Db {
         let options = with_settings(server.clone().database(&name));
         let pool = pool(options.clone(), 20);
         let store = PostgresStore::new(pool.clone(), plan(), Arc::new(|| 0.5));
-        Self { name, server, options, pool, store }
+        let sql = PgPoolOptions::new().max_connections(20).connect_lazy_with(options.clone());
+        Self { name, server, options, pool, sql, store }
     }
 
     async fn execute(&self, sql: &str) -> Result<(), sqlx::Error> {
-        execute(&mut *self.pool.acquire().await?, sql).await
+        execute(&mut *self.sql.acquire().await?, sql).await
     }
 
     /// Moves the database's clock to so many seconds after the machine's.
@@ -111,11 +118,11 @@ impl Db {
     }
 
     async fn number(&self, sql: &str) -> i64 {
-        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.sql).await.unwrap()
     }
 
     async fn text(&self, sql: &str) -> String {
-        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_one(&self.sql).await.unwrap()
     }
 
     async fn state(&self) -> String {
@@ -126,7 +133,7 @@ impl Db {
     async fn outbox(&self) -> Vec<serde_json::Value> {
         let bodies: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT e.body FROM outbox JOIN events e USING (event_id) ORDER BY sequence")
-                .fetch_all(&self.pool)
+                .fetch_all(&self.sql)
                 .await
                 .unwrap();
         bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()

@@ -5,16 +5,21 @@
 
 use super::{
     Inner,
-    error::{Done, Undone},
+    error::{self, Done, Undone},
+    pool::{PgPool, Pooled},
 };
 use crate::flow::ports::StoreError;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// No transaction of ours takes longer unless the network swallows its packets: the server's own
 /// timeouts (`pool`) end it before that.
 const TX_MAX: Duration = Duration::from_secs(20);
+
+/// What is left when neither the server's timeouts nor the network end a wait.
+const NOT_ANSWERED: &str = "a commit was not answered within 20 s: the server hangs, or it waits for a synchronous standby \
+                            that is not there";
 
 /// The same for one statement by itself.
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
@@ -24,19 +29,12 @@ pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
 macro_rules! answered {
     ($pool:expr, |$connection:ident| $statement:expr) => {{
         // In a box, since it takes 14 KiB, which whoever asks would hold as long as it lives.
-        let mut acquired =
-            Box::pin($pool.acquire()).await.map_err(|e| $crate::postgres::error::store_error(&e))?;
+        let mut acquired = Box::pin($pool.acquire()).await?;
         let answer = {
             let $connection = &mut *acquired;
             tokio::time::timeout($crate::postgres::tx::STATEMENT_MAX, $statement).await
         };
-        match answer {
-            Ok(answer) => answer.map_err(|e| $crate::postgres::error::store_error(&e)),
-            Err(_) => {
-                acquired.close_on_drop();
-                Err($crate::flow::ports::StoreError::Away("a statement was not answered".to_owned()))
-            }
-        }
+        $crate::postgres::tx::ended(acquired, answer)
     }};
 }
 pub(super) use answered;
@@ -71,16 +69,55 @@ impl Inner {
     }
 }
 
+/// What the end of one statement means for its connection.
+pub(super) fn ended<T>(
+    connection: Pooled,
+    answer: Result<sqlx::Result<T>, tokio::time::error::Elapsed>,
+) -> Result<T, StoreError> {
+    match answer {
+        Ok(Ok(answer)) => {
+            connection.give_back();
+            Ok(answer)
+        }
+        Ok(Err(refusal)) => {
+            if error::is_loss(&refusal) {
+                connection.is_lost();
+            } else {
+                connection.give_back();
+            }
+            Err(error::store_error(&refusal))
+        }
+        Err(_) => {
+            connection.is_lost();
+            Err(StoreError::Away("a statement was not answered".to_owned()))
+        }
+    }
+}
+
 async fn on_a_connection<T, F>(pool: &PgPool, work: F) -> Done<T>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
 {
     let mut connection = pool.acquire().await?;
-    if let Ok(done) = timeout(TX_MAX, work(&mut connection)).await {
-        return done;
+    match timeout(TX_MAX, work(&mut connection)).await {
+        // Another primary was found meanwhile: what an old one has committed may be lost.
+        Ok(Ok(_)) if !connection.is_current() => {
+            Err(Undone::Failed(StoreError::Away("the primary changed during a transaction".to_owned())))
+        }
+        Ok(done) => {
+            match &done {
+                Err(Undone::Failed(StoreError::Away(_))) => connection.is_lost(),
+                Ok(_) | Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(_)) => {
+                    connection.give_back()
+                }
+            }
+            done
+        }
+        Err(_) => {
+            connection.is_lost();
+            Err(Undone::Failed(StoreError::Away(NOT_ANSWERED.to_owned())))
+        }
     }
-    connection.close_on_drop();
-    Err(Undone::Failed(StoreError::Away("a transaction was not answered".to_owned())))
 }
 
 async fn begin_to_commit<T, F>(connection: &mut PgConnection, work: F) -> Done<T>

@@ -1,10 +1,7 @@
 //! What an operator reads about orders (`orders list|show`). Reads only; several statements, since
 //! nothing is decided by what they show.
 
-use super::{
-    actions, decisions,
-    error::{not_ours, store_error},
-};
+use super::{actions, decisions, error::not_ours, pool::PgPool, tx::answered};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::{
@@ -16,7 +13,7 @@ use crate::{
     },
 };
 use serde::Deserialize;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -158,7 +155,7 @@ pub struct OrderFilter {
 /// The latest orders, newest first.
 pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
     let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
-    let rows: Vec<SummaryRow> = sqlx::query_as(select_summary!(
+    let found = sqlx::query_as(select_summary!(
         "WHERE ($1::text IS NULL OR o.state = $1) AND ($2::text IS NULL OR o.merchant = $2)
            AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
            AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
@@ -171,10 +168,8 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<Orde
     .bind(seconds(filter.younger_than))
     .bind(filter.min_amount)
     .bind(filter.max_amount)
-    .bind(i64::from(filter.limit))
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .bind(i64::from(filter.limit));
+    let rows: Vec<SummaryRow> = answered!(pool, |c| found.fetch_all(c))?;
     rows.into_iter().map(SummaryRow::summary).collect()
 }
 
@@ -184,13 +179,8 @@ pub async fn order_view(
     merchant: &str,
     invoice: &str,
 ) -> Result<Option<OrderView>, StoreError> {
-    let row: Option<SummaryRow> =
-        sqlx::query_as(select_summary!("WHERE o.merchant = $1 AND o.invoice_number = $2"))
-            .bind(merchant)
-            .bind(invoice)
-            .fetch_optional(pool)
-            .await
-            .map_err(|e| store_error(&e))?;
+    let found = sqlx::query_as(select_summary!("WHERE o.merchant = $1 AND o.invoice_number = $2"));
+    let row: Option<SummaryRow> = answered!(pool, |c| found.bind(merchant).bind(invoice).fetch_optional(c))?;
     let Some(row) = row else { return Ok(None) };
     let attempts_made = attempts(pool, row.payment).await?;
     let history = history(pool, row.order_key).await?;
@@ -219,14 +209,12 @@ async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, S
         result: String,
         detail: Option<String>,
     }
-    let rows: Vec<AttemptRow> = sqlx::query_as(
+    let rows: Vec<AttemptRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT number, kind, started_at, finished_at, http_status, result, detail
          FROM attempts WHERE command_key = $1 ORDER BY number",
     )
     .bind(command_key)
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c))?;
     let view = |row: AttemptRow| {
         Ok(AttemptView {
             number: whole(row.number)?,
@@ -263,14 +251,12 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
         state: String,
         evidence: String,
     }
-    let rows: Vec<EventRow> = sqlx::query_as(
+    let rows: Vec<EventRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT version, event_id, body, created_at, published_at
          FROM events LEFT JOIN publications USING (event_id) WHERE order_key = $1 ORDER BY version",
     )
     .bind(order_key)
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c))?;
     let told = |row: EventRow| {
         let body: Body = serde_json::from_slice(&row.body).map_err(|_| not_ours("event"))?;
         Ok(HistoryView {
@@ -297,14 +283,12 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
         reason: Option<String>,
         request: Option<String>,
     }
-    let rows: Vec<NotificationRow> = sqlx::query_as(
+    let rows: Vec<NotificationRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT received_at, request_id, status, amount, applied, reason, request
          FROM notifications WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
-    .fetch_all(pool)
-    .await
-    .map_err(|e| store_error(&e))?;
+    .fetch_all(c))?;
     let view = |row: NotificationRow| NotificationView {
         received_at: row.received_at,
         request_id: row.request_id,

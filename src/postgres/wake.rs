@@ -2,9 +2,9 @@
 //! inside of a transaction takes a lock of the whole database at its commit; these are sent after commits,
 //! on their own, and many commits share one.
 
-use super::{PostgresStore, error::store_error, pool, tx::answered};
+use super::{PostgresStore, error::store_error, pool::PgPool, tx::answered};
 use crate::flow::ports::StoreError;
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::postgres::PgListener;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
@@ -44,8 +44,7 @@ impl PostgresStore {
         let channels: Vec<_> = outbox.into_iter().chain([(PAUSES, self.pauses_changed())]).collect();
         async move {
             loop {
-                let own = pool::pool(inner.pool.connect_options().as_ref().clone(), 1);
-                if let Err(error) = listen(&own, &channels).await {
+                if let Err(error) = listen(&inner.pool, &channels).await {
                     tracing::debug!(%error, "nobody is woken by others: they look every second");
                 }
                 sleep(PAUSE).await;
@@ -59,11 +58,23 @@ pub(super) async fn tell(pool: &PgPool, channel: &str) -> Result<(), StoreError>
     Ok(())
 }
 
+/// On a connection of sqlx's, judged as ours are: its room is made by ours, and it ends when they are made anew.
 async fn listen(pool: &PgPool, channels: &[(&str, Arc<Notify>)]) -> Result<(), StoreError> {
-    let mut listener = PgListener::connect_with(pool).await.map_err(|e| store_error(&e))?;
+    pool.beside(&[]).await?.close().await;
+    let of_sqlx = pool.of_sqlx();
+    let mut listener = PgListener::connect_with(&of_sqlx).await.map_err(|e| store_error(&e))?;
+    listener.eager_reconnect(false);
+    let judged = pool.server().judge(&mut listener).await?;
     listener.listen_all(channels.iter().map(|(name, _)| *name)).await.map_err(|e| store_error(&e))?;
     loop {
-        let heard = listener.recv().await.map_err(|e| store_error(&e))?;
+        let heard = tokio::select! {
+            () = judged.outdated() => return Err(StoreError::Away("the connections were made anew".to_owned())),
+            heard = listener.try_recv() => heard.map_err(|e| store_error(&e))?,
+        };
+        // Without one the connection is lost, and what came meanwhile with it.
+        let Some(heard) = heard else {
+            return Err(StoreError::Away("the listener's connection is lost".to_owned()));
+        };
         for (_, changed) in channels.iter().filter(|(name, _)| *name == heard.channel()) {
             changed.notify_one();
         }

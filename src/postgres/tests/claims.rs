@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 async fn database_now(db: &Db) -> Time {
-    sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.pool).await.unwrap()
+    sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap()
 }
 
 #[tokio::test]

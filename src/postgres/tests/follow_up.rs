@@ -262,7 +262,7 @@ async fn the_budget_of_a_stranded_order_stands_still_and_its_expirytime_does_not
         defer(&db, "1", "INV-1").await;
         let mut expiring = NewCommand { lease: None, ..payment("2", "INV-2") };
         let end: crate::domain::Time = sqlx::query_scalar("SELECT jenius_now() + interval '600 seconds'")
-            .fetch_one(&db.pool)
+            .fetch_one(&db.sql)
             .await
             .unwrap();
         expiring.command.expires_at = Some(end);
@@ -309,7 +309,7 @@ async fn an_order_that_was_taken_is_locked_and_others_skip_it() {
     on_a_database(|db| async move {
         defer(&db, "1", "INV-1").await;
         let due = only_due(&db).await;
-        let mut other = db.pool.begin().await.unwrap();
+        let mut other = db.sql.begin().await.unwrap();
         sqlx::query("SELECT 1 FROM orders FOR UPDATE").execute(&mut *other).await.unwrap();
         assert!(matches!(take_one(&db, &due).await, Ok(Taken::Gone)));
         other.rollback().await.unwrap();

@@ -184,7 +184,7 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
             }
             db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
             let now: crate::domain::Time =
-                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.pool).await.unwrap();
+                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
             let before = |seconds| now + chrono::TimeDelta::seconds(seconds);
             let mut new = new_command(kind, "1", "INV-1", 50_000);
             new.command.expires_at = Some(before(-5));

@@ -77,17 +77,19 @@ impl Real {
         let bodies: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT body FROM events WHERE order_key = $1 ORDER BY version")
                 .bind(self.order_key)
-                .fetch_all(&self.store.inner.pool)
+                .fetch_all(&mut *self.store.inner.pool.acquire().await.unwrap())
                 .await
                 .unwrap();
         bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
     }
 
     async fn stored(&self) -> orders::LockedOrder {
-        let mut tx = self.store.inner.pool.begin().await.unwrap();
+        let mut connection = self.store.inner.pool.acquire().await.unwrap();
+        let mut tx = connection.begin().await.unwrap();
         let order = orders::lock(&mut tx, self.order_key).await.unwrap();
         // Waited for: a row that is still locked is skipped by whoever takes it next.
         tx.rollback().await.unwrap();
+        connection.give_back();
         order
     }
 }
@@ -139,7 +141,7 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
             Op::Wait { seconds } => {
                 sqlx::query("UPDATE test_clock SET at = at + $1 * interval '1 second'")
                     .bind(f64::from(*seconds))
-                    .execute(&store.inner.pool)
+                    .execute(&mut *store.inner.pool.acquire().await.unwrap())
                     .await
                     .unwrap();
                 model.now += Duration::from_secs(u64::from(*seconds));

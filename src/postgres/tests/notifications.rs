@@ -80,7 +80,7 @@ async fn a_notification_and_a_claim_that_commit_at_once_always_meet() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_within_the_parking_is_found_by_the_second_look() {
     on_a_database(|db| async move {
-        let mut holding = db.pool.begin().await.unwrap();
+        let mut holding = db.sql.begin().await.unwrap();
         sqlx::query("LOCK TABLE notifications IN SHARE MODE").execute(&mut *holding).await.unwrap();
         let parking = tokio::spawn({
             let db = db.clone();
@@ -103,7 +103,7 @@ async fn a_claim_within_the_parking_is_found_by_the_second_look() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notification_parked_within_a_claim_is_found_before_the_send() {
     on_a_database(|db| async move {
-        let mut holding = db.pool.begin().await.unwrap();
+        let mut holding = db.sql.begin().await.unwrap();
         sqlx::query("LOCK TABLE orders IN SHARE MODE").execute(&mut *holding).await.unwrap();
         let claiming = tokio::spawn({
             let db = db.clone();
@@ -281,7 +281,7 @@ async fn a_repeated_contradiction_does_not_undo_what_a_person_decided() {
         db.paid_order("INV-1").await;
         assert_eq!(notify(&db, "INV-1", "SUCCESS", "50001").await, Reconciled::Mismatch);
         assert_eq!(db.state().await, "review");
-        sqlx::query("UPDATE orders SET state = 'paid', review_cause = NULL").execute(&db.pool).await.unwrap();
+        sqlx::query("UPDATE orders SET state = 'paid', review_cause = NULL").execute(&db.sql).await.unwrap();
         assert_eq!(notify(&db, "INV-1", "SUCCESS", "50001").await, Reconciled::NoChange);
         assert_eq!(db.state().await, "paid");
         assert_eq!(notify(&db, "INV-1", "SUCCESS", "50002").await, Reconciled::Mismatch);

@@ -244,7 +244,7 @@ async fn play(store: &PostgresStore, invoice: &str, row: &Row, pieces: &[Piece],
     }
     let state: String = sqlx::query_scalar("SELECT state FROM orders WHERE invoice_number = $1")
         .bind(invoice)
-        .fetch_one(&store.inner.pool)
+        .fetch_one(&mut *store.inner.pool.acquire().await.unwrap())
         .await
         .unwrap();
     // DOKU's pages disagree which of the two is final.

@@ -76,7 +76,7 @@ async fn an_order_that_somebody_works_on_is_left_for_the_next_run() {
     on_a_database(|db| async move {
         db.paid_order("INV-1").await;
         db.jump(31 * DAY).await;
-        let mut held = db.pool.begin().await.unwrap();
+        let mut held = db.sql.begin().await.unwrap();
         sqlx::query("SELECT FROM orders FOR UPDATE").execute(&mut *held).await.unwrap();
         assert_eq!(prune(&db, false).await, Pruned::default());
         held.rollback().await.unwrap();

@@ -65,7 +65,7 @@ async fn takers_at_the_same_time_share_one_schedule() {
         let given_until: f64 = sqlx::query_scalar(
             "SELECT extract(epoch FROM given_until - jenius_now())::float8 FROM rate_schedule",
         )
-        .fetch_one(&db.pool)
+        .fetch_one(&db.sql)
         .await
         .unwrap();
         assert!(given_until <= 1.01, "{given_until}");

@@ -80,7 +80,7 @@ async fn a_time_is_from_its_first_moment_to_before_its_last() {
         }
         publish_all(&db).await;
         let at: Vec<Time> = sqlx::query_scalar("SELECT created_at FROM events ORDER BY created_at")
-            .fetch_all(&db.pool)
+            .fetch_all(&db.sql)
             .await
             .unwrap();
         let moment = chrono::TimeDelta::microseconds(1);

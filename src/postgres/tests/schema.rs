@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     config::Environment,
     flow::ports::StoreError,
-    postgres::{bind_environment, due, is_migrated, outbox},
+    postgres::{RIGHTS, bind_environment, due, is_migrated, migrate::run, outbox},
 };
 
 /// Tries to store a row; the name of the constraint that refuses it.
@@ -182,7 +182,7 @@ async fn fill(db: &Db) {
 
 async fn explain(db: &Db, sql: &str, arguments: &str) -> String {
     let types = sql.contains("$6").then_some("(text[], text[], text[], bigint[], bigint[], bigint)");
-    let mut connection = db.pool.acquire().await.unwrap();
+    let mut connection = db.sql.acquire().await.unwrap();
     execute(&mut connection, &format!("PREPARE hot{} AS {sql}", types.unwrap_or("(bigint, bigint[])")))
         .await
         .unwrap();
@@ -208,6 +208,54 @@ async fn the_hot_reads_walk_an_index_and_touch_what_they_return() {
         assert!(!outbox.contains("Seq Scan on"), "{outbox}");
         // A table of what was confirmed, made once.
         assert!(outbox.contains("NOT (hashed SubPlan"), "{outbox}");
+    })
+    .await;
+}
+
+/// The way of an index on a table that may be big: built beside the work, and anew where it was not built to its end.
+#[tokio::test]
+async fn a_migration_without_a_transaction_builds_what_an_earlier_try_left_half_done() {
+    on_a_database(|db| async move {
+        let folder = std::env::temp_dir().join(format!("migrations-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&folder).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        write("1_table.sql", "CREATE TABLE big (n int); INSERT INTO big SELECT generate_series(1, 9);");
+        write("2_index.sql", "-- no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS big_n ON big (n)");
+        let migrations = sqlx::migrate::Migrator::new(folder.as_path()).await.unwrap();
+        db.execute("CREATE SCHEMA own").await.unwrap();
+        let options = db.options.clone().options([("search_path", "own")]);
+        let mut connection = PgConnection::connect_with(&options).await.unwrap();
+        // A unique index over what is not unique stays behind, and is not valid.
+        execute(&mut connection, "CREATE TABLE big (n int); INSERT INTO big VALUES (1), (1)").await.unwrap();
+        let half = "CREATE UNIQUE INDEX CONCURRENTLY big_n ON big (n)";
+        execute(&mut connection, half).await.unwrap_err();
+        execute(&mut connection, "ALTER TABLE big RENAME TO big_before").await.unwrap();
+        run(&migrations, &mut connection).await.unwrap();
+        run(&migrations, &mut connection).await.unwrap();
+        let valid = "SELECT count(*) FROM pg_index WHERE indexrelid = 'own.big_n'::regclass AND indisvalid
+                     AND indrelid = 'own.big'::regclass";
+        assert_eq!(db.number(valid).await, 1);
+        std::fs::remove_dir_all(&folder).unwrap();
+    })
+    .await;
+}
+
+/// A process asks for its rights before it takes anything: a table that is left out here would be met by a delivery.
+#[tokio::test]
+async fn every_table_has_its_row_of_rights() {
+    on_a_database(|db| async move {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1",
+        )
+        .fetch_all(&db.sql)
+        .await
+        .unwrap();
+        let mut known = RIGHTS.map(|(table, _)| table.to_owned());
+        known.sort();
+        assert_eq!(
+            tables, known,
+            "postgres::RIGHTS, deploy/postgres/grants.sql and RUNBOOK name every table"
+        );
     })
     .await;
 }

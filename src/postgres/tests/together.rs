@@ -78,7 +78,7 @@ async fn many_payments_are_claimed_recorded_and_reconciled_in_few_transactions()
 async fn an_order_that_somebody_holds_keeps_no_other_from_being_recorded() {
     on_a_database(|db| async move {
         let claims = claims(&db).await;
-        let mut holder = db.pool.acquire().await.unwrap();
+        let mut holder = db.sql.acquire().await.unwrap();
         execute(&mut holder, "BEGIN; SELECT FROM orders WHERE invoice_number = 'INV-7' FOR UPDATE")
             .await
             .unwrap();
@@ -103,7 +103,7 @@ async fn an_order_that_somebody_holds_keeps_no_other_from_being_recorded() {
 #[tokio::test]
 async fn one_that_another_transaction_overtakes_costs_the_others_nothing() {
     on_a_database(|db| async move {
-        let mut other = db.pool.acquire().await.unwrap();
+        let mut other = db.sql.acquire().await.unwrap();
         let overtaking = "BEGIN;
             WITH c AS (
                 INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, received_at, request_id,

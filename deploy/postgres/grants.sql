@@ -1,0 +1,48 @@
+-- What each role of the service may do in the database, and no more. Run it as the owner, who also runs `migrate`, after
+-- each migration; it can be run again:
+--
+--     psql "$OWNER_URL" -v ON_ERROR_STOP=1 -f deploy/postgres/grants.sql
+--
+-- The roles below cannot log in. A process logs in as a user of its own that is a member of what it runs:
+--
+--     CREATE ROLE pay_worker LOGIN PASSWORD '…' IN ROLE jenius_worker;
+--     CREATE ROLE pay_all    LOGIN PASSWORD '…' IN ROLE jenius_worker, jenius_follow_up, jenius_reconciler, jenius_relay;
+--
+-- The owner is a member of none. Nobody else can change the schema or switch off a trigger: what operators did is kept.
+-- The ingress needs no database.
+
+DO $$ BEGIN CREATE ROLE jenius_worker NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE jenius_follow_up NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE jenius_reconciler NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE jenius_relay NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$ BEGIN CREATE ROLE jenius_operator NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+
+GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_worker;
+GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_worker;
+GRANT SELECT, UPDATE ON notifications, balance TO jenius_worker;
+GRANT SELECT, INSERT, UPDATE ON commands, orders, rate_schedule TO jenius_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_worker;
+
+GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_follow_up;
+GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_follow_up;
+GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_follow_up;
+GRANT SELECT, INSERT, UPDATE ON rate_schedule TO jenius_follow_up;
+GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_follow_up;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_follow_up;
+
+GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_reconciler;
+GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_reconciler;
+GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_reconciler;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due, notifications TO jenius_reconciler;
+
+GRANT SELECT ON _sqlx_migrations, commands, orders, due, notifications, events, pauses TO jenius_relay;
+GRANT SELECT, DELETE ON outbox TO jenius_relay;
+GRANT SELECT, INSERT ON installation, publications TO jenius_relay;
+GRANT SELECT, UPDATE ON balance TO jenius_relay;
+
+GRANT SELECT ON _sqlx_migrations, publications, balance TO jenius_operator;
+GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions TO jenius_operator;
+GRANT SELECT, INSERT, DELETE ON attempts, pauses TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE ON commands, orders TO jenius_operator;
+GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_operator;
