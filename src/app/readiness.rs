@@ -20,12 +20,18 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// An event that is the oldest for longer is stuck: a relay that works takes out hundreds in a second.
+const OUTBOX_STUCK: Duration = Duration::from_secs(15);
+/// Two looks at one event tell times that differ by no more.
+const SAME_EVENT: Duration = Duration::from_secs(1);
 
 /// Written by the watchers and the roles, read by whoever asks.
 pub struct Seen {
-    roles: BTreeSet<Role>,
+    pub roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
     pub held: Arc<Held>,
     /// What is wrong with the database, for a person; empty where nothing is.
@@ -34,6 +40,7 @@ pub struct Seen {
     pub stranded: AtomicU64,
     /// Which gauges could not be counted, and why; empty where all were.
     uncounted: Mutex<String>,
+    outbox: Mutex<Option<OldestEvent>>,
     gate: OnceLock<Arc<Gate>>,
 }
 
@@ -47,6 +54,7 @@ impl Seen {
             relay_active: watch::Sender::new(false),
             stranded: AtomicU64::new(0),
             uncounted: Mutex::default(),
+            outbox: Mutex::default(),
             gate: OnceLock::new(),
         }
     }
@@ -75,6 +83,26 @@ impl Seen {
         *self.uncounted.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
+    /// How old the oldest event in the outbox is; `None` where there is none.
+    pub fn outbox(&self, age: Option<Duration>) {
+        let now = Instant::now();
+        let mut oldest = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(age) = age else {
+            *oldest = None;
+            return;
+        };
+        // The same event, if it was committed at the same time.
+        let is_same = |before: &OldestEvent| before.age + (now - before.seen) < age + SAME_EVENT;
+        let since = oldest.take().filter(is_same).map_or(now, |before| before.since);
+        *oldest = Some(OldestEvent { age, seen: now, since });
+    }
+
+    /// How long the same event has been the oldest of the outbox, where that is for too long.
+    fn outbox_stuck(&self) -> Option<Duration> {
+        let oldest = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        oldest.as_ref().map(|oldest| oldest.since.elapsed()).filter(|stuck| *stuck > OUTBOX_STUCK)
+    }
+
     /// Ends once the database can be worked with.
     pub fn database_ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.store_state.subscribe();
@@ -89,7 +117,11 @@ impl Seen {
         if !fault.is_empty() {
             return Health::bad(fault);
         }
-        self.held.fault().map_or_else(|| Health::ok(self.counted()), Health::bad)
+        match (self.held.fault(), self.held.note()) {
+            (Some(fault), _) => Health::bad(fault),
+            (None, Some(note)) => Health::ok(format!("{}; {note}", self.counted())),
+            (None, None) => Health::ok(self.counted()),
+        }
     }
 
     /// Gauges ask nobody's money: they make no process unready.
@@ -124,6 +156,14 @@ impl Seen {
             |paused| Health::ok(paused_word(&paused)),
         )
     }
+}
+
+/// The event that waits for the longest time.
+struct OldestEvent {
+    age: Duration,
+    seen: Instant,
+    /// Since when it is the oldest.
+    since: Instant,
 }
 
 /// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands are claimed, and wait.
@@ -224,6 +264,15 @@ fn role_health(role: Role, seen: &Seen, postgres: &Health, broker: &Health) -> H
         return Health::bad(format!("broker: {}", broker.detail));
     }
     match role {
+        Role::Relay if let Some(stuck) = seen.outbox_stuck() => {
+            let seconds = stuck.as_secs();
+            let who = if *seen.relay_active.borrow() {
+                "this relay publishes nothing"
+            } else {
+                "another session holds the relay's lock and publishes nothing: see RUNBOOK, JeniusOutboxNotDraining"
+            };
+            Health::bad(format!("no event has left the outbox for {seconds} s: {who}"))
+        }
         Role::Relay if !*seen.relay_active.borrow() => {
             Health::ok("another relay is active, this one stands by")
         }

@@ -2,7 +2,7 @@
 
 use super::readiness::Seen;
 use crate::{
-    config::Environment,
+    config::{Environment, Role},
     domain::{
         ids::MerchantName,
         order::{OrderState, ReviewCause},
@@ -33,6 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A database that has not answered by then is away. A host that vanished closes no connection: the kernel
 /// would wait for a quarter of an hour.
 const LOOK_MAX: Duration = Duration::from_secs(8);
+/// Who leads to the primary is asked that often: with a new connection, which costs the server a process.
+const ANEW_EVERY: Duration = Duration::from_secs(5);
 /// It reads every command since the first that is not settled.
 const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
@@ -44,8 +46,13 @@ const GAUGES_SHARE: u32 = 20;
 /// Looks at the database, and says what it sees. Runs for ever.
 pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Seen>) {
     let mut was_up = None;
+    let mut anew: Option<Instant> = None;
     loop {
-        let fault = match timeout(LOOK_MAX, look(&pool, environment)).await {
+        let is_time = anew.is_none_or(|at| at.elapsed() >= ANEW_EVERY);
+        if is_time {
+            anew = Some(Instant::now());
+        }
+        let fault = match timeout(LOOK_MAX, look(&pool, environment, &seen, is_time)).await {
             Ok(Ok(())) => None,
             Ok(Err(StoreError::Away(detail) | StoreError::Refused(detail))) => Some(detail),
             Err(_) => Some(format!("no answer within {} s", LOOK_MAX.as_secs())),
@@ -67,10 +74,13 @@ pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Se
     }
 }
 
-/// Binding writes, in a way: a database that only reads is not up.
-async fn look(pool: &PgPool, environment: Environment) -> Result<(), StoreError> {
+/// Binding writes, in a way: a database that only reads is not up. A new connection may reach another server than
+/// those that are open.
+async fn look(pool: &PgPool, environment: Environment, seen: &Seen, anew: bool) -> Result<(), StoreError> {
     if postgres::is_migrated(pool).await? {
-        return postgres::bind_environment(pool, environment).await;
+        postgres::check_rights(pool, &seen.roles).await?;
+        postgres::bind_environment(pool, environment).await?;
+        return if anew { pool.try_anew().await } else { Ok(()) };
     }
     Err(StoreError::Refused("the schema is not the one of this version: run `jenius-pay migrate`".to_owned()))
 }
@@ -138,8 +148,13 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
             });
             counted(Figures::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
         }
-        if let Some(gauges) = counted(Figures::Open, count_open(&store, &accounts).await, &mut faults) {
+        // Who sends knows which accounts are here, and may write it.
+        let sends = seen.roles.iter().any(|role| matches!(role, Role::Worker | Role::FollowUp));
+        let open = count_open(&store, sends.then_some(&accounts)).await;
+        if let Some(gauges) = counted(Figures::Open, open, &mut faults) {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
+            let age = Duration::from_secs_f64(gauges.outbox_oldest_seconds);
+            seen.outbox((gauges.outbox_events > 0).then_some(age));
             publish(&gauges, &accounts);
             publish_due_sends(&gauges, &accounts, &gate);
         }
@@ -163,8 +178,10 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
     }
 }
 
-async fn count_open(store: &PostgresStore, accounts: &[Account]) -> Result<Gauges, StoreError> {
-    store.look_for_stranded(accounts).await?;
+async fn count_open(store: &PostgresStore, accounts: Option<&Vec<Account>>) -> Result<Gauges, StoreError> {
+    if let Some(accounts) = accounts {
+        store.look_for_stranded(accounts).await?;
+    }
     store.gauges().await
 }
 
