@@ -3,15 +3,16 @@
 use super::{
     check::{
         Check, POSTGRES_AUTOVACUUM, POSTGRES_CLOCK, POSTGRES_CONNECTIONS, POSTGRES_DURABILITY,
-        POSTGRES_ENVIRONMENT, POSTGRES_MEMORY, POSTGRES_MIGRATIONS, POSTGRES_REACHABLE, POSTGRES_SESSION,
-        POSTGRES_STANDBY, POSTGRES_TRANSPORT, POSTGRES_VERSION, POSTGRES_WRITABLE,
+        POSTGRES_ENCODING, POSTGRES_ENVIRONMENT, POSTGRES_MEMORY, POSTGRES_MIGRATIONS, POSTGRES_REACHABLE,
+        POSTGRES_RIGHTS, POSTGRES_SESSION, POSTGRES_STANDBY, POSTGRES_TRANSPORT, POSTGRES_VERSION,
+        POSTGRES_WRITABLE,
     },
     place::Place,
 };
 use crate::{
     config::Environment,
     flow::ports::StoreError,
-    postgres::{Migrations, ServerFacts},
+    postgres::{Migrations, ServerFacts, Transport},
 };
 use chrono::TimeDelta;
 
@@ -39,9 +40,11 @@ pub fn judge(ours: &Ours, found: &Result<ServerFacts, StoreError>) -> Vec<Check>
         Ok(facts) => vec![
             Check::ok(POSTGRES_REACHABLE, ours.place.to_string()),
             version(facts),
-            transport(&ours.place, facts.tls),
+            transport(&ours.place, facts.transport),
             writable(facts.in_recovery),
+            encoding(facts),
             migrations(&facts.migrations),
+            rights(&facts.missing_rights),
             environment(ours.environment, facts.environment.as_deref()),
             durability(ours.environment, facts),
             standby(facts),
@@ -51,12 +54,36 @@ pub fn judge(ours: &Ours, found: &Result<ServerFacts, StoreError>) -> Vec<Check>
             session(facts),
             clock(facts.drift),
         ],
-        Err(StoreError::Away(why) | StoreError::Refused(why)) => vec![Check::fail(
-            POSTGRES_REACHABLE,
-            format!("{}: {why}", ours.place),
-            "start PostgreSQL, or correct database.url; until then nothing is taken from the broker",
-        )],
+        Err(error) => {
+            let (why, hint) = match error {
+                StoreError::Away(why) => (why, "start PostgreSQL, or correct database.url"),
+                StoreError::Refused(why) => (why, "PostgreSQL answers and refuses: correct what it names"),
+            };
+            let hint = format!("{hint}; until then nothing is taken from the broker");
+            vec![Check::fail(POSTGRES_REACHABLE, format!("{}: {why}", ours.place), hint)]
+        }
     }
+}
+
+/// Commands carry any text.
+fn encoding(facts: &ServerFacts) -> Check {
+    match setting(facts, "server_encoding") {
+        "UTF8" => Check::ok(POSTGRES_ENCODING, "UTF8"),
+        other => Check::fail(
+            POSTGRES_ENCODING,
+            format!("{other}: it cannot hold every text"),
+            "make a database with ENCODING 'UTF8' TEMPLATE template0, and move what there is by pg_dump",
+        ),
+    }
+}
+
+fn rights(missing: &[String]) -> Check {
+    if missing.is_empty() {
+        return Check::ok(POSTGRES_RIGHTS, "this user has what the roles need");
+    }
+    let hint =
+        "where this process has only some roles, see RUNBOOK, Rights; else apply deploy/postgres/grants.sql";
+    Check::warn(POSTGRES_RIGHTS, format!("this user lacks {}", missing.join(", ")), hint)
 }
 
 fn setting<'a>(facts: &'a ServerFacts, name: &str) -> &'a str {
@@ -76,15 +103,19 @@ fn version(facts: &ServerFacts) -> Check {
     }
 }
 
-fn transport(place: &Place, tls: bool) -> Check {
-    match (tls, place.is_remote) {
-        (true, _) => Check::ok(POSTGRES_TRANSPORT, "TLS"),
-        (false, false) => Check::ok(POSTGRES_TRANSPORT, "no TLS, on this machine"),
-        (false, true) => Check::warn(
-            POSTGRES_TRANSPORT,
-            "no TLS, over the network",
-            "add `?sslmode=verify-full` to database.url: customers' data passes there",
-        ),
+fn transport(place: &Place, found: Transport) -> Check {
+    const HINT: &str = "add `?sslmode=verify-full` to database.url, and database.ca_file where the authority is your \
+                        own: customers' data passes there";
+    let warn = |detail: &str| Check::warn(POSTGRES_TRANSPORT, detail, HINT);
+    match (found, place.is_remote) {
+        (Transport::Checked, _) => Check::ok(POSTGRES_TRANSPORT, "TLS, the server's certificate is checked"),
+        (Transport::Open, false) => Check::ok(POSTGRES_TRANSPORT, "no TLS, on this machine"),
+        (Transport::Unchecked | Transport::AnyName, false) => {
+            Check::ok(POSTGRES_TRANSPORT, "TLS, the server's certificate is not checked, on this machine")
+        }
+        (Transport::Open, true) => warn("no TLS, over the network"),
+        (Transport::Unchecked, true) => warn("TLS, and nobody's certificate is checked: anybody may answer"),
+        (Transport::AnyName, true) => warn("TLS, and the name in the server's certificate is not checked"),
     }
 }
 
@@ -157,10 +188,10 @@ fn standby(facts: &ServerFacts) -> Check {
     let waits = ["on", "remote_write", "remote_apply"].contains(&setting(facts, "synchronous_commit"));
     let is_synchronous = waits && !setting(facts, "synchronous_standby_names").is_empty();
     match (facts.standbys, is_synchronous) {
-        (0, true) => Check::warn(
+        (0, true) => Check::fail(
             POSTGRES_STANDBY,
-            "a synchronous standby is configured, and none is connected",
-            "start the standby: commits wait for it",
+            "a synchronous standby is configured, and none is connected: no commit ends",
+            "start the standby, or take it out of synchronous_standby_names: commits wait for it",
         ),
         (0, false) => Check::ok(POSTGRES_STANDBY, "none is connected"),
         (standbys, true) => Check::ok(POSTGRES_STANDBY, format!("{standbys} connected, commits wait")),
@@ -224,6 +255,12 @@ fn connections(ours: u32, facts: &ServerFacts) -> Check {
 
 /// A pooler in between drops what a session asks for at its start.
 fn session(facts: &ServerFacts) -> Check {
+    if facts.pooled {
+        let hint = "connect to PostgreSQL itself, or set pool_mode = session in PgBouncer: see README, What is supported";
+        let detail =
+            "a pooler gives one server session to several connections (PgBouncer in transaction mode)";
+        return Check::fail(POSTGRES_SESSION, detail, hint);
+    }
     let names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
     let none: Vec<&str> =
         names.into_iter().filter(|name| ["0", "unknown"].contains(&setting(facts, name))).collect();

@@ -12,6 +12,7 @@ fn well() -> ServerFacts {
         ("lock_timeout", "5s"),
         ("max_connections", "100"),
         ("max_wal_size", "1GB"),
+        ("server_encoding", "UTF8"),
         ("server_version", "15.5"),
         ("server_version_num", "150005"),
         ("shared_buffers", "128MB"),
@@ -25,7 +26,9 @@ fn well() -> ServerFacts {
         shared_buffers_bytes: SHARED_BUFFERS_DEFAULT,
         max_wal_bytes: MAX_WAL_DEFAULT,
         database_bytes: DATABASE_LARGE - 1,
-        tls: false,
+        transport: Transport::Open,
+        pooled: false,
+        missing_rights: Vec::new(),
         in_recovery: false,
         connections_max: 97,
         connections_used: 79,
@@ -64,7 +67,10 @@ fn each_fact_that_is_not_well_is_named_alone() {
         ("postgres.durability", Status::Fail, |f| set(f, "full_page_writes", "off")),
         ("postgres.durability", Status::Fail, |f| set(f, "synchronous_commit", "off")),
         ("postgres.standby", Status::Warn, |f| f.standbys = 1),
-        ("postgres.standby", Status::Warn, |f| set(f, "synchronous_standby_names", "*")),
+        ("postgres.standby", Status::Fail, |f| set(f, "synchronous_standby_names", "*")),
+        ("postgres.encoding", Status::Fail, |f| set(f, "server_encoding", "LATIN1")),
+        ("postgres.rights", Status::Warn, |f| f.missing_rights = vec!["INSERT on outbox".to_owned()]),
+        ("postgres.session", Status::Fail, |f| f.pooled = true),
         ("postgres.standby", Status::Warn, |f| {
             f.standbys = 1;
             set(f, "synchronous_standby_names", "*");
@@ -121,7 +127,11 @@ fn over_the_network_it_should_be_tls() {
         ours
     };
     assert_eq!(not_ok(&remote(), well()), [("postgres.transport".to_owned(), Status::Warn)]);
-    assert_eq!(not_ok(&remote(), ServerFacts { tls: true, ..well() }), []);
+    for transport in [Transport::Unchecked, Transport::AnyName] {
+        let warned = not_ok(&remote(), ServerFacts { transport, ..well() });
+        assert_eq!(warned, [("postgres.transport".to_owned(), Status::Warn)]);
+    }
+    assert_eq!(not_ok(&remote(), ServerFacts { transport: Transport::Checked, ..well() }), []);
 }
 
 #[test]
