@@ -41,6 +41,8 @@ epmd_program() {
 pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
 promtool_bin() { type -P promtool; }
 wrk_bin() { type -P wrk; }
+# Between the service and PostgreSQL, for the tests that it is refused where it cannot be worked with. Debian keeps it in sbin.
+pgbouncer_bin() { type -P pgbouncer || { [[ -x /usr/sbin/pgbouncer ]] && echo /usr/sbin/pgbouncer; }; }
 debootstrap_bin() { type -P debootstrap; }
 # What `check` needs.
 yaml_bin() { /usr/bin/python3 -c 'import yaml' 2> /dev/null && echo /usr/bin; }
@@ -59,6 +61,7 @@ package_of() {
     pika) echo python3-pika ;;
     promtool) echo prometheus ;;
     wrk) echo wrk ;;
+    pgbouncer) echo pgbouncer ;;
     debootstrap) echo debootstrap ;;
     yaml) echo python3-yaml ;;
     jsonschema) echo python3-jsonschema ;;

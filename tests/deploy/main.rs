@@ -5,6 +5,7 @@ mod alerts;
 mod dashboard;
 mod manifests;
 mod queries;
+mod rights;
 mod runbook;
 mod supply;
 

@@ -15,6 +15,7 @@ mod check_status;
 mod claims;
 mod clients;
 mod crashes;
+mod database;
 mod dead_letters;
 mod deliveries;
 mod doctor;

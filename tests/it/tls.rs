@@ -172,3 +172,32 @@ async fn a_certificate_of_a_stranger_or_for_another_name_is_refused_and_readyz_s
     }
     world.end().await;
 }
+
+/// The trust is the database's alone, and the system's authorities stay: nothing is set for the whole process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_of_ones_own_is_named_for_the_database_alone() {
+    let servers = Servers::start().await;
+    let mut world = servers.world().await;
+    let database = format!("{}?sslmode=verify-full", world.database.url);
+    let authority = |name: &str| servers.folder.join("tls").join(name).to_str().unwrap().to_owned();
+    world.settings.insert("DATABASE_URL".to_owned(), database);
+    let unknown = Service::start_unready(&world, &[]);
+    let refused = async || {
+        let (_, ready) = readyz(&unknown).await?;
+        let detail = ready["dependencies"]["postgres"]["detail"].as_str()?.to_owned();
+        detail.contains("database.ca_file").then_some(())
+    };
+    eventually("/readyz to say what to name", refused).await;
+    drop(unknown);
+    world.settings.insert("JENIUS_PAY__DATABASE__CA_FILE".to_owned(), authority("ca.crt"));
+    let service = Service::start(&world).await;
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    world.event(&invoice, "order.paid").await;
+    let doctor = crate::harness::child::run(&world, &["doctor"], "").await;
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("the server's certificate is checked"), "{said}");
+    drop(service);
+    world.settings.insert("DATABASE_URL".to_owned(), world.database.url.to_string());
+    world.end().await;
+}

@@ -7,6 +7,7 @@ use url::Url;
 pub struct Database {
     pub url: Url,
     pub pool: PgPool,
+    program: jenius_pay::postgres::PgPool,
     server: Url,
     name: String,
 }
@@ -26,7 +27,14 @@ impl Database {
         let mut url = server.clone();
         url.set_path(&name);
         let pool = PgPoolOptions::new().max_connections(3).connect_lazy(url.as_str()).unwrap();
-        Self { url, pool, server, name }
+        let options = url.as_str().parse().unwrap();
+        let program = jenius_pay::postgres::pool(options, 1);
+        Self { url, pool, program, server, name }
+    }
+
+    /// As the program connects.
+    pub fn program_pool(&self) -> jenius_pay::postgres::PgPool {
+        self.program.clone()
     }
 
     /// Moves the one clock that judges leases, due times and budgets to `ahead` of the real time.

@@ -252,7 +252,9 @@ impl World {
     }
 
     pub async fn find_order(&self, invoice: &str) -> Option<Value> {
-        let view = jenius_pay::postgres::order_view(&self.database.pool, "default", invoice).await.unwrap();
+        let view = jenius_pay::postgres::order_view(&self.database.program_pool(), "default", invoice)
+            .await
+            .unwrap();
         view.map(|view| serde_json::to_value(view).unwrap())
     }
 
