@@ -46,7 +46,11 @@ impl Accounts {
 
     /// Looks at every account, whichever it is.
     pub fn of_client_id(&self, client_id: &str) -> Option<Arc<KeyedAccount>> {
-        self.now().accounts.values().filter(|account| account.client_id == client_id).last().cloned()
+        self.now()
+            .accounts
+            .values()
+            .filter(|account| account.client_id == client_id)
+            .fold(None, |_, account| Some(Arc::clone(account)))
     }
 
     /// An account with as many keys as any. Whoever knows this text could sign for it: its signature proves nothing.

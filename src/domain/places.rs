@@ -59,7 +59,7 @@ mod tests {
     fn shared(all: u32, first: AttemptKind, both_wait: bool) -> (u32, u32) {
         let mut places = Places::new(all);
         let second = if first == Send { Inquiry } else { Send };
-        let mut taken = |kind| (0..=2 * all).filter(|_| places.take(kind, both_wait)).count() as u32;
+        let mut taken = |kind| (0..=2 * all).map(|_| u32::from(places.take(kind, both_wait))).sum();
         let (one, two) = (taken(first), taken(second));
         if first == Send { (one, two) } else { (two, one) }
     }

@@ -229,12 +229,12 @@ impl PgPool {
             let idle_for = since.elapsed();
             if live.is_over(since) {
                 live.close();
-            } else if idle_for <= UNTRIED_MAX {
-                return Some(live);
-            } else if matches!(timeout(TRY_MAX, live.connection.ping()).await, Ok(Ok(()))) {
+            } else if idle_for <= UNTRIED_MAX
+                || matches!(timeout(TRY_MAX, live.connection.ping()).await, Ok(Ok(())))
+            {
                 return Some(live);
             } else {
-                live.judged.is_lost();
+                live.judged.lost();
             }
         }
     }
@@ -308,8 +308,8 @@ impl Pooled {
     }
 
     /// The server ended it, reads only, or does not answer: no connection of its time is used again.
-    pub(super) fn is_lost(self) {
-        self.live.judged.is_lost();
+    pub(super) fn lost(self) {
+        self.live.judged.lost();
     }
 }
 

@@ -164,7 +164,7 @@ impl Judged {
     }
 
     /// The server ended this connection, reads only, or does not answer: all others of its time lead to the same.
-    pub fn is_lost(&self) {
+    pub fn lost(&self) {
         let next = self.generation + 1;
         let raised = self.server.generation.compare_exchange(
             self.generation,
@@ -270,10 +270,10 @@ mod tests {
     fn one_lost_connection_makes_all_of_its_time_anew_once() {
         let server = Arc::new(Server::default());
         let (first, second) = (server.admit(who(1, 1)).unwrap(), server.admit(who(2, 1)).unwrap());
-        first.is_lost();
+        first.lost();
         assert!(!second.is_current());
         let third = server.admit(who(3, 1)).unwrap();
-        second.is_lost();
+        second.lost();
         assert!(third.is_current(), "the same loss is noticed once");
     }
 }

@@ -81,14 +81,14 @@ pub(super) fn ended<T>(
         }
         Ok(Err(refusal)) => {
             if error::is_loss(&refusal) {
-                connection.is_lost();
+                connection.lost();
             } else {
                 connection.give_back();
             }
             Err(error::store_error(&refusal))
         }
         Err(_) => {
-            connection.is_lost();
+            connection.lost();
             Err(StoreError::Away("a statement was not answered".to_owned()))
         }
     }
@@ -106,7 +106,7 @@ where
         }
         Ok(done) => {
             match &done {
-                Err(Undone::Failed(StoreError::Away(_))) => connection.is_lost(),
+                Err(Undone::Failed(StoreError::Away(_))) => connection.lost(),
                 Ok(_) | Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(_)) => {
                     connection.give_back()
                 }
@@ -114,7 +114,7 @@ where
             done
         }
         Err(_) => {
-            connection.is_lost();
+            connection.lost();
             Err(Undone::Failed(StoreError::Away(NOT_ANSWERED.to_owned())))
         }
     }

@@ -255,6 +255,7 @@ async fn what_was_sent_after_the_backup_is_found_before_anything_is_abandoned() 
     restored.insert("DATABASE_URL".to_owned(), url.to_string());
     world.settings = restored;
     let pool = sqlx::PgPool::connect(url.as_str()).await.unwrap();
+    let program = jenius_pay::postgres::pool(url.as_str().parse().unwrap(), 2);
     let two_days_later = "CREATE OR REPLACE FUNCTION jenius_now() RETURNS timestamptz LANGUAGE sql VOLATILE
                           AS $$ SELECT clock_timestamp() + interval '48 hours' $$";
     pool.execute(two_days_later).await.unwrap();
@@ -263,7 +264,7 @@ async fn what_was_sent_after_the_backup_is_found_before_anything_is_abandoned() 
     world.start(&Role::ALL).await;
     for (invoice, expected) in [(&refunded, "refunded"), (&paid, "paid")] {
         let state = async || {
-            let view = jenius_pay::postgres::order_view(&pool, "default", invoice).await.unwrap()?;
+            let view = jenius_pay::postgres::order_view(&program, "default", invoice).await.unwrap()?;
             (view.order.state == expected).then_some(())
         };
         eventually(expected, state).await;

@@ -47,15 +47,17 @@ async fn every_outage_is_named_survived_and_made_good() {
             ChannelClosed,
             AckTimeout,
         ];
-        told(Scene::new(Some(server), None).await, &outages).await
+        Box::pin(told(Scene::new(Some(server), None).await, &outages)).await
     };
-    let shared_broker = async || told(Scene::new(None, None).await, &[BrokerReset, BrokerBlackHole]).await;
+    let shared_broker =
+        async || Box::pin(told(Scene::new(None, None).await, &[BrokerReset, BrokerBlackHole])).await;
     let own_postgres = async || {
         let server = Server::start("postgres").await;
         let outages = [PostgresRestarted, PostgresBlackHole, PostgresFull, PostgresReadOnly, PostgresLocked];
-        told(Scene::new(None, Some(server)).await, &outages).await
+        Box::pin(told(Scene::new(None, Some(server)).await, &outages)).await
     };
-    let doku = async || told(Scene::new(None, None).await, &[DokuDown, DokuSlow, DokuRefuses]).await;
+    let doku =
+        async || Box::pin(told(Scene::new(None, None).await, &[DokuDown, DokuSlow, DokuRefuses])).await;
     let nowhere = async || {
         let is_wanted = only().is_none_or(|only| nowhere::NAME.contains(&only));
         if is_wanted { vec![nowhere::tell().await] } else { Vec::new() }

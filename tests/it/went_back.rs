@@ -78,6 +78,7 @@ async fn a_claim_that_is_gone_when_its_time_is_over_is_asked_about() {
     world.start(&Role::ALL).await;
     world.sandbox.set_faults(Faults { latency_ms: 10_000, ..Faults::default() }).unwrap();
     let invoice = world.invoice();
+    #[expect(clippy::disallowed_methods, reason = "an upstream dates its commands by its own clock")]
     let end = chrono::Utc::now() + chrono::TimeDelta::minutes(5);
     world.publish(&payment(&invoice).with("expirytime", end.to_rfc3339())).await;
     are_asked(&world, 1).await;

@@ -275,11 +275,13 @@ impl<'d, 'p> Member<'d, 'p> {
 
 /// What is wrong with a text, without the text where it may be a customer's.
 fn found(rule: &Text, code: Code, text: &str) -> Option<String> {
-    match code {
-        Code::TooShort => Some("is empty".to_owned()),
-        Code::TooLong => Some(format!("has {} characters", text.chars().count())),
-        _ if rule.is_shown && shown(text).is_some() => shown(text),
-        Code::InvalidCharacters => Some("has a character that is not allowed".to_owned()),
-        _ => None,
+    if code == Code::TooShort {
+        return Some("is empty".to_owned());
     }
+    if code == Code::TooLong {
+        return Some(format!("has {} characters", text.chars().count()));
+    }
+    let not_shown =
+        || (code == Code::InvalidCharacters).then(|| "has a character that is not allowed".to_owned());
+    shown(text).filter(|_| rule.is_shown).or_else(not_shown)
 }

@@ -37,6 +37,9 @@ pub(super) fn identity(envelope: &Envelope<'_>, kind: CommandKind) -> Result<Ide
     }
 }
 
+/// What is wrong with an attribute's text; `None`: nothing.
+type Rule = fn(&str) -> Option<Code>;
+
 /// What is wrong with the other attributes.
 pub(super) fn violations(envelope: &Envelope<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
@@ -44,7 +47,7 @@ pub(super) fn violations(envelope: &Envelope<'_>) -> Vec<Violation> {
         let allowed = format!("the string {SPECVERSION}");
         found.push(Violation::new(Code::Missing, "specversion", &allowed, Some("is missing")));
     }
-    let rules: [(&str, &str, fn(&str) -> Option<Code>); 6] = [
+    let rules: [(&str, &str, Rule); 6] = [
         ("specversion", "the string 1.0", |text| (text != SPECVERSION).then_some(Code::NotAllowed)),
         ("time", A_TIME, no_time),
         ("subject", A_TEXT, empty),
