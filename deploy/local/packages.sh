@@ -36,6 +36,8 @@ epmd_program() {
   type -P epmd || erl -noinput -eval 'io:format("~s/epmd~n", [os:getenv("BINDIR")]), halt().'
 }
 
+haproxy_bin() { PATH=$PATH:/usr/sbin type -P haproxy; }
+
 # Not servers: the client of README's examples, which a test runs as they are printed, what tests the alerts, a load
 # generator, and what brings another Debian.
 pika_bin() { /usr/bin/python3 -c 'import pika' 2> /dev/null && echo /usr/bin; }
@@ -58,6 +60,7 @@ package_of() {
   case $1 in
     postgres) echo postgresql ;;
     rabbitmq) echo rabbitmq-server ;;
+    haproxy) echo haproxy ;;
     pika) echo python3-pika ;;
     promtool) echo prometheus ;;
     wrk) echo wrk ;;
