@@ -3,10 +3,10 @@
 //!
 //! `JENIUS_SOAK_SECONDS` makes it longer, `JENIUS_SOAK_SEED` plays another seed.
 
-mod fleet;
+pub mod fleet;
 mod strike;
-mod traffic;
-mod verdict;
+pub mod traffic;
+pub mod verdict;
 
 use crate::harness::{proof, world::World};
 use fleet::Fleet;
@@ -16,10 +16,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
-use strike::{Deck, Strike};
+use strike::{Deck, Servers, Strike};
 use tokio::time::{Instant, sleep};
 use traffic::{Asked, Upstream};
-use verdict::Verdict;
+use verdict::{History, Verdict};
 
 const SECONDS: u64 = 120;
 /// Between two commands, on average.
@@ -65,19 +65,21 @@ struct Strikes {
 async fn two_instances_lose_nothing_and_double_nothing_whatever_strikes() {
     let seed = seed();
     println!("soak: seed {}, {} s", seed.0, seconds());
-    let mut fleet = Fleet::start(seed.0).await;
+    let mut servers = Servers::start().await;
+    let mut fleet = Fleet::new(seed.0, &servers.rabbit.url, &servers.postgres.url).await;
+    fleet.begin_both().await;
     subscribe(&fleet.world).await;
     // A quorum queue that is younger may not come back from a killed node.
     sleep(Duration::from_secs(2)).await;
     let end = Instant::now() + Duration::from_secs(seconds());
-    let upstream = Upstream::new(&fleet.rabbit.url, &fleet.world.broker.prefix, seed.0);
-    let upstream = tokio::spawn(upstream.run(EVERY, end));
-    let strikes = strike_until(end, &mut fleet, seed.0).await;
-    let asked = upstream.await.unwrap();
+    let upstream = Upstream::new(&servers.rabbit.url, &fleet.world.broker.prefix, seed.0);
+    let upstream = tokio::spawn(upstream.run(move || (Instant::now() < end).then_some(EVERY)));
+    let strikes = strike_until(end, &mut fleet, &mut servers, seed.0).await;
+    let asked = upstream.await.unwrap().asked;
     fleet.world.broker.reconnect().await;
-    let (stuck, drained_in) = verdict::drain(&fleet).await;
+    let (stuck, drained_in) = verdict::drain(&fleet.world).await;
     let memory = fleet.memory_kib();
-    let mut verdict = verdict::judge(&fleet.world, &asked).await;
+    let mut verdict = verdict::judge(&fleet.world, &asked, History::Kept).await;
     (verdict.stuck, verdict.drained_in) = (stuck, drained_in);
     println!("{verdict:?}");
     proof::section("soak", &told(seed.0, &asked, &strikes, &verdict, &memory));
@@ -90,13 +92,13 @@ async fn two_instances_lose_nothing_and_double_nothing_whatever_strikes() {
     world.end().await;
 }
 
-async fn strike_until(end: Instant, fleet: &mut Fleet, seed: u64) -> Strikes {
+async fn strike_until(end: Instant, fleet: &mut Fleet, servers: &mut Servers, seed: u64) -> Strikes {
     let (mut deck, mut strikes) = (Deck::new(seed), Strikes::default());
     while Instant::now() < end {
         let (strike, which, lasts, quiet) = deck.draw();
         sleep(quiet).await;
         println!("soak: {}, instance {which}, {lasts:?}", strike.name());
-        strike.play(fleet, which, lasts).await;
+        strike.play(fleet, servers, which, lasts).await;
         let recovery = fleet.recovered().await;
         println!("soak: recovered after {recovery:?}");
         *strikes.counts.entry(strike).or_default() += 1;
@@ -106,7 +108,7 @@ async fn strike_until(end: Instant, fleet: &mut Fleet, seed: u64) -> Strikes {
 }
 
 /// A subscriber whose queue outlives the broker's restarts.
-async fn subscribe(world: &World) {
+pub async fn subscribe(world: &World) {
     let url = &world.settings["AMQP_URL"];
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();

@@ -1,11 +1,12 @@
-//! Two instances of the service, each behind proxies of its own, on one broker and one database that can be
-//! killed, with one DOKU.
+//! Two instances of the service, each behind proxies of its own, on one broker and one database, with one DOKU.
 
-use crate::harness::{World, child::Service, free_port, proxy::Proxy, servers::Server, vitals};
+use crate::harness::{World, child::Service, free_port, proxy::Proxy, vitals};
 use std::time::{Duration, Instant};
 
 /// The longest backoff, the detection of a vanished host, and a busy machine.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+/// More than an instance may take to finish what it holds.
+const LEFT_WITHIN: Duration = Duration::from_secs(40);
 
 pub struct Instance {
     service: Option<Service>,
@@ -18,19 +19,17 @@ pub struct Instance {
 
 pub struct Fleet {
     pub world: World,
-    pub rabbit: Server,
-    pub postgres: Server,
     pub instances: [Instance; 2],
     pub to_doku: Proxy,
 }
 
 impl Fleet {
-    pub async fn start(seed: u64) -> Self {
-        let (rabbit, postgres) = tokio::join!(Server::start("rabbitmq"), Server::start("postgres"));
+    /// On servers that can be killed. No instance runs yet.
+    pub async fn new(seed: u64, broker: &str, database: &str) -> Self {
         let mut world = World::with()
             .without_service()
-            .on_broker(&rabbit.url)
-            .on_database(&postgres.url)
+            .on_broker(broker)
+            .on_database(database)
             .set("RETRY__INITIAL_MS", 100)
             .set("RETRY__MAX_INTERVAL_MS", 1000)
             .set("CHECK__FIRST_AFTER_MS", 1000)
@@ -47,12 +46,15 @@ impl Fleet {
         let to_doku = Proxy::before(&mut doku).await;
         world.settings.insert("DOKU_BASE_URL".to_owned(), format!("http://{}", to_doku.address));
         let instances = [Instance::new(&world).await, Instance::new(&world).await];
-        let mut fleet = Self { world, rabbit, postgres, instances, to_doku };
+        Self { world, instances, to_doku }
+    }
+
+    /// Starts both, and waits until they are ready.
+    pub async fn begin_both(&mut self) {
         for which in 0..2 {
-            fleet.begin(which);
+            self.begin(which);
         }
-        fleet.recovered().await;
-        fleet
+        self.recovered().await;
     }
 
     /// Starts an instance that is not running; notifications go to it from now on.
@@ -68,6 +70,16 @@ impl Fleet {
         instance.first_kib = None;
         let notify = format!("http://{ingress}{}", crate::harness::world::PATH);
         self.world.sandbox.set_notify_url(Some(&notify)).unwrap();
+    }
+
+    /// Replaces an instance as a rolling upgrade does: the new one is ready before the old one has to leave.
+    pub async fn replace(&mut self, which: usize) {
+        let mut leaving = self.take(which);
+        self.begin(which);
+        self.recovered().await;
+        leaving.signal("-TERM");
+        let status = leaving.ended(LEFT_WITHIN).await;
+        assert_eq!(status.code(), Some(0), "{}", leaving.log());
     }
 
     pub fn service(&mut self, which: usize) -> &mut Service {

@@ -2,10 +2,23 @@
 //! decides the order, the victim and how long it lasts.
 
 use super::fleet::Fleet;
-use crate::harness::proxy::Mode;
+use crate::harness::{proxy::Mode, servers::Server};
 use jenius_pay::sandbox::Faults;
 use std::time::Duration;
 use tokio::time::sleep;
+
+/// What both instances share, to kill.
+pub struct Servers {
+    pub rabbit: Server,
+    pub postgres: Server,
+}
+
+impl Servers {
+    pub async fn start() -> Self {
+        let (rabbit, postgres) = tokio::join!(Server::start("rabbitmq"), Server::start("postgres"));
+        Self { rabbit, postgres }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strike {
@@ -63,7 +76,7 @@ impl Strike {
     }
 
     /// Strikes one of the two where it strikes instances, lasts, and is mended.
-    pub async fn play(self, fleet: &mut Fleet, which: usize, lasts: Duration) {
+    pub async fn play(self, fleet: &mut Fleet, servers: &mut Servers, which: usize, lasts: Duration) {
         match self {
             Self::InstanceKilled => {
                 fleet.take(which).kill();
@@ -85,14 +98,14 @@ impl Strike {
                 fleet.begin(which);
             }
             Self::BrokerStopped => {
-                fleet.rabbit.halt().await;
+                servers.rabbit.halt().await;
                 sleep(lasts).await;
-                fleet.rabbit.restart().await;
+                servers.rabbit.restart().await;
             }
             Self::BrokerKilled => {
-                fleet.rabbit.kill();
+                servers.rabbit.kill();
                 sleep(lasts).await;
-                fleet.rabbit.restart().await;
+                servers.rabbit.restart().await;
             }
             Self::BrokerReset => fleet.instances[which].to_broker.reset(),
             Self::BrokerBlackHole => {
@@ -101,14 +114,14 @@ impl Strike {
                 fleet.instances[which].to_broker.set(Mode::Forward);
             }
             Self::BrokerMemoryAlarm => {
-                fleet.rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+                servers.rabbit.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
                 sleep(lasts).await;
-                fleet.rabbit.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+                servers.rabbit.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
             }
             Self::PostgresStopped => {
-                fleet.postgres.signal("-QUIT");
+                servers.postgres.signal("-QUIT");
                 sleep(lasts).await;
-                fleet.postgres.restart().await;
+                servers.postgres.restart().await;
             }
             Self::PostgresReset => fleet.instances[which].to_postgres.reset(),
             Self::PostgresBlackHole => {

@@ -64,17 +64,29 @@ impl Upstream {
         Self { url: url.to_owned(), prefix: prefix.to_owned(), link: None, dice, asked: Asked::default() }
     }
 
-    /// One thing at a time, until `end`.
-    pub async fn run(mut self, every: Duration, end: Instant) -> Asked {
-        while Instant::now() < end {
+    /// One thing at a time, so far apart on average, until it is over.
+    pub async fn run(mut self, pace: impl Fn() -> Option<Duration>) -> Self {
+        while let Some(every) = pace() {
             let (routing_key, body) = self.next();
-            while !self.is_confirmed(routing_key, &body).await {
-                self.link = None;
-                sleep(Duration::from_millis(300)).await;
-            }
+            self.until_confirmed(routing_key, &body).await;
             sleep(every.mul_f64(self.dice.f64() * 2.0)).await;
         }
-        self.asked
+        self
+    }
+
+    /// Everything once more, in the same order: what upstream does that cannot know what became of it.
+    pub async fn repeat_all(&mut self) {
+        for command in self.asked.commands.clone() {
+            self.until_confirmed(command.routing_key, &command.bytes()).await;
+            self.asked.repeated += 1;
+        }
+    }
+
+    async fn until_confirmed(&mut self, routing_key: &str, body: &[u8]) {
+        while !self.is_confirmed(routing_key, body).await {
+            self.link = None;
+            sleep(Duration::from_millis(300)).await;
+        }
     }
 
     fn next(&mut self) -> (&'static str, Vec<u8>) {

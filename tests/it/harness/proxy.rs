@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::{
@@ -32,6 +32,7 @@ impl Mode {
 
 pub struct Proxy {
     pub address: SocketAddr,
+    targets: watch::Sender<Vec<SocketAddr>>,
     mode: watch::Sender<Mode>,
     resets: watch::Sender<u64>,
     accepted: Arc<AtomicU64>,
@@ -44,11 +45,18 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let proxy = Self {
             address,
+            targets: watch::Sender::new(vec![target]),
             mode: watch::Sender::new(Mode::Forward),
             resets: watch::Sender::new(0),
             accepted: Arc::default(),
         };
-        let line = Line { target, mode: proxy.mode.subscribe(), resets: proxy.resets.subscribe() };
+        let targets = proxy.targets.subscribe();
+        let line = Line {
+            targets,
+            turn: Arc::default(),
+            mode: proxy.mode.subscribe(),
+            resets: proxy.resets.subscribe(),
+        };
         tokio::spawn(serve(listener, line, Arc::clone(&proxy.accepted)));
         proxy
     }
@@ -60,6 +68,11 @@ impl Proxy {
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(proxy.address.port())).unwrap();
         proxy
+    }
+
+    /// Leads new connections to these in turn, to the next one where one refuses. What is open stays where it is.
+    pub fn lead_to(&self, targets: &[SocketAddr]) {
+        self.targets.send_replace(targets.to_vec());
     }
 
     pub fn set(&self, mode: Mode) {
@@ -80,9 +93,23 @@ impl Proxy {
 /// What one connection needs to know.
 #[derive(Clone)]
 struct Line {
-    target: SocketAddr,
+    targets: watch::Receiver<Vec<SocketAddr>>,
+    turn: Arc<AtomicUsize>,
     mode: watch::Receiver<Mode>,
     resets: watch::Receiver<u64>,
+}
+
+impl Line {
+    async fn connect(&self) -> Option<TcpStream> {
+        let targets = self.targets.borrow().clone();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for at in 0..targets.len() {
+            if let Ok(stream) = TcpStream::connect(targets[(turn + at) % targets.len()]).await {
+                return Some(stream);
+            }
+        }
+        None
+    }
 }
 
 async fn serve(mut listener: TcpListener, line: Line, accepted: Arc<AtomicU64>) {
@@ -119,7 +146,7 @@ async fn carry(inbound: TcpStream, mut line: Line) {
     if line.mode.borrow_and_update().cuts() {
         return;
     }
-    let Ok(outbound) = TcpStream::connect(line.target).await else {
+    let Some(outbound) = line.connect().await else {
         // The closest to being refused.
         let _ = inbound.set_zero_linger();
         return;
