@@ -14,6 +14,7 @@ mod budgets;
 mod check_status;
 mod claims;
 mod clients;
+mod cluster;
 mod crashes;
 mod database;
 mod dead_letters;

@@ -1,0 +1,82 @@
+//! The ground: three brokers, a primary with a standby, and ways to them, as a cluster has them in production. It is
+//! struck and mended as a whole, and serves one fleet after the other.
+
+use crate::{
+    all_at_once::fleet::Fleet,
+    harness::{proxy::Proxy, servers::Server},
+};
+use std::net::SocketAddr;
+use url::Url;
+
+pub struct Ground {
+    pub brokers: [Server; 3],
+    pub primary: Server,
+    pub standby: Server,
+    /// The ways of the test's own clients: to any broker, and to the primary.
+    _to_brokers: Proxy,
+    to_primary: Proxy,
+    pub broker_url: String,
+    pub database_url: String,
+}
+
+impl Ground {
+    pub async fn start() -> Self {
+        let brokers = async {
+            let first = Server::start("rabbitmq").await;
+            let (second, third) = tokio::join!(Server::join(&first), Server::join(&first));
+            [first, second, third]
+        };
+        let databases = async {
+            let primary = Server::start("postgres").await;
+            let standby = Server::join(&primary).await;
+            primary.synchronous(true).await;
+            (primary, standby)
+        };
+        let (brokers, (primary, standby)) = tokio::join!(brokers, databases);
+        let (mut broker, mut database) =
+            (brokers[0].url.parse::<Url>().unwrap(), primary.url.parse::<Url>().unwrap());
+        let to_brokers = Proxy::before(&mut broker).await;
+        let to_primary = Proxy::before(&mut database).await;
+        to_brokers.lead_to(&addresses(&brokers));
+        let (broker_url, database_url) = (broker.to_string(), database.to_string());
+        Self { brokers, primary, standby, _to_brokers: to_brokers, to_primary, broker_url, database_url }
+    }
+
+    /// Two instances on it, which run.
+    pub async fn fleet(&self, seed: u64) -> Fleet {
+        let mut fleet = Fleet::new(seed, &self.broker_url, &self.database_url).await;
+        for instance in &fleet.instances {
+            instance.to_broker.lead_to(&addresses(&self.brokers));
+            instance.to_postgres.lead_to(&[self.primary.address()]);
+        }
+        fleet.begin_both().await;
+        fleet
+    }
+
+    /// The node with the most leaders of a prefix's queues.
+    pub async fn leader(&self, prefix: &str) -> usize {
+        let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "leader"]).await;
+        let leaders: Vec<_> = said.lines().filter(|line| line.starts_with(prefix)).collect();
+        let led_by = |node: &Server| leaders.iter().filter(|line| line.ends_with(&node.node)).count();
+        let most = (0..3).max_by_key(|which| led_by(&self.brokers[*which])).unwrap();
+        assert!(led_by(&self.brokers[most]) > 0, "no leaders: {said}");
+        most
+    }
+
+    /// The standby becomes the primary, without one of its own; the test's own clients follow at once.
+    pub async fn fail_over(&mut self) {
+        self.standby.promote().await;
+        std::mem::swap(&mut self.primary, &mut self.standby);
+        self.to_primary.lead_to(&[self.primary.address()]);
+        self.to_primary.reset();
+    }
+
+    /// What was the primary becomes the standby of what is.
+    pub async fn rejoin(&mut self) {
+        self.standby.follow(&self.primary).await;
+    }
+}
+
+pub fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
+    servers.iter().map(Server::address).collect()
+}
