@@ -89,13 +89,14 @@ sweep() {
 compose() { docker compose --project-name "$COMPOSE" --file "$HERE/compose.yaml" "$@"; }
 
 finish() {
-  local code=$?
+  local code=$? ports
   trap '' INT TERM HUP
   trap - EXIT
   set +e
   stop_jobs 2> /dev/null
-  [[ ! -f $SCRATCH/rabbitmq.ports ]] || "$SERVERS" stop rabbitmq "$SCRATCH" &
-  [[ ! -f $SCRATCH/postgres.ports ]] || "$SERVERS" stop postgres "$SCRATCH" &
+  for ports in "$SCRATCH"/*.ports "$SCRATCH"/*/*.ports; do
+    [[ ! -f $ports ]] || "$SERVERS" stop "$(basename "$ports" .ports)" "$(dirname "$ports")" &
+  done
   wait
   [[ -z $COMPOSE ]] || compose down --volumes --timeout 5 > /dev/null 2>&1
   sweep
