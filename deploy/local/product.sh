@@ -79,16 +79,26 @@ sample() {
     > "$SCRATCH/$1.json"
 }
 
+# Sends a sample, the same one again while the broker does not take it, as an upstream service has to.
 send() {
-  local pid until=$((SECONDS + OUTCOME_SECONDS))
-  sample "$1"
-  job "$BIN" send "$1" "$SCRATCH/$1.json" --wait
+  local kind=$1 until=$((SECONDS + OUTCOME_SECONDS))
+  sample "$kind"
+  until sent "$kind" "$until"; do
+    grep -qE 'did not (take|confirm)' "$SCRATCH/send" && ((SECONDS < until)) \
+      || { cat "$SCRATCH/send" >&2; fail_with_log "the $kind did not end as it should"; }
+    sleep 1
+  done
+}
+
+sent() {
+  local kind=$1 until=$2 pid
+  job "$BIN" send "$kind" "$SCRATCH/$kind.json" --id "$INVOICE-$kind" --wait 2> "$SCRATCH/send"
   pid=$JOB
   while is_alive "$pid"; do
-    ((SECONDS < until)) || fail_with_log "no outcome of the $1 within $OUTCOME_SECONDS s"
+    ((SECONDS < until)) || fail_with_log "no outcome of the $kind within $OUTCOME_SECONDS s"
     sleep 0.1
   done
-  wait "$pid" || fail_with_log "the $1 did not end as it should"
+  wait "$pid"
 }
 
 # What another terminal needs.
