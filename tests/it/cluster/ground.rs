@@ -42,13 +42,16 @@ impl Ground {
         Self { brokers, primary, standby, _to_brokers: to_brokers, to_primary, broker_url, database_url }
     }
 
-    /// Two instances on it, which run.
+    /// Two instances on it, which run: one goes to the brokers by a proxy that knows nothing of them, as a load balancer
+    /// may be, the other has a list of them.
     pub async fn fleet(&self, seed: u64) -> Fleet {
         let mut fleet = Fleet::new(seed, &self.broker_url, &self.database_url).await;
         for instance in &fleet.instances {
             instance.to_broker.lead_to(&addresses(&self.brokers));
             instance.to_postgres.lead_to(&[self.primary.address()]);
         }
+        let urls = [1, 2, 0].map(|which: usize| self.brokers[which].url.as_str());
+        fleet.instances[1].on_brokers(&urls);
         fleet.begin_both().await;
         fleet
     }
