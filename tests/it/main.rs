@@ -48,6 +48,7 @@ mod reports;
 mod rules;
 mod secrets;
 mod senders;
+mod side_by_side;
 mod starting;
 mod strangers;
 mod supervision;

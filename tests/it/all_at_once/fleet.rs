@@ -66,7 +66,8 @@ impl Fleet {
         let mut extra: Vec<(&str, &str)> =
             instance.settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
         extra.push(("JENIUS_PAY__INGRESS__LISTEN", &ingress));
-        instance.service = Some(Service::start_unready(&self.world, &extra));
+        let start = if which == 0 { Service::start_other } else { Service::start_unready };
+        instance.service = Some(start(&self.world, &extra));
         instance.first_kib = None;
         let notify = format!("http://{ingress}{}", crate::harness::world::PATH);
         self.world.sandbox.set_notify_url(Some(&notify)).unwrap();
@@ -122,6 +123,15 @@ impl Fleet {
 }
 
 impl Instance {
+    /// Another way to the broker than the one behind the proxy.
+    pub fn on_brokers(&mut self, urls: &[&str]) {
+        for (key, value) in &mut self.settings {
+            if *key == "AMQP_URL" {
+                *value = urls.join(",");
+            }
+        }
+    }
+
     async fn new(world: &World) -> Self {
         let mut database = world.database.url.clone();
         let mut broker: url::Url = world.settings["AMQP_URL"].parse().unwrap();

@@ -82,6 +82,12 @@ impl Service {
         Self::logged(shell, world, &[], &[]).ready().await
     }
 
+    /// The program of another version, if one is named.
+    pub fn start_other(world: &World, extra: &[(&str, &str)]) -> Self {
+        let other = std::env::var("JENIUS_OTHER_PROGRAM");
+        Self::logged(Command::new(other.as_deref().unwrap_or(BINARY)), world, &[], extra)
+    }
+
     /// Killed at a crash point by the `nth` who reaches it, and whoever comes after.
     pub fn start_to_die(world: &World, point: Point, nth: usize) -> Self {
         Self::spawn(world, &[], &[("JENIUS_CRASH_AT", &format!("{}:{nth}", point.name()))])

@@ -37,6 +37,13 @@ impl Database {
         self.program.clone()
     }
 
+    /// Runs a script on a connection of its own: what it sets for its session ends with it.
+    pub async fn load(&self, script: &str) {
+        let mut connection = PgConnection::connect(self.url.as_str()).await.unwrap();
+        connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(script.to_owned()))).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     /// Moves the one clock that judges leases, due times and budgets to `ahead` of the real time.
     pub async fn jump(&self, ahead: Duration) {
         let sql = format!(

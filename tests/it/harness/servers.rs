@@ -120,6 +120,11 @@ impl Server {
     }
 }
 
+/// The schema of a database, as `servers` prints it for a release.
+pub async fn schema(url: &Url) -> String {
+    script(["schema".into(), url.as_str().into()]).await
+}
+
 async fn script(arguments: impl IntoIterator<Item = PathBuf>) -> String {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let output = run(arguments.clone()).await;

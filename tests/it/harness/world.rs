@@ -48,6 +48,7 @@ pub struct Setting {
     notified: bool,
     broker_url: String,
     database_url: String,
+    schema: Option<String>,
 }
 
 impl Setting {
@@ -80,6 +81,12 @@ impl Setting {
         self
     }
 
+    /// With a schema that an older version made, as SQL; it is migrated then.
+    pub fn on_schema(mut self, sql: &str) -> Self {
+        self.schema = Some(sql.to_owned());
+        self
+    }
+
     /// The service is not started with the world.
     pub fn without_service(mut self) -> Self {
         self.started = false;
@@ -93,6 +100,9 @@ impl Setting {
             .try_init();
         let unique = Uuid::new_v4().simple().to_string()[..12].to_owned();
         let database = Database::create(&self.database_url, &unique).await;
+        if let Some(sql) = &self.schema {
+            database.load(sql).await;
+        }
         let prefix = format!("t{unique}");
         let broker = Broker::connect(&self.broker_url, &prefix).await;
         let sandbox = Sandbox::start(self.sandbox).await.unwrap();
@@ -148,6 +158,7 @@ impl World {
             notified: false,
             broker_url: broker::url(),
             database_url: database::url(),
+            schema: None,
         }
     }
 
