@@ -16,6 +16,7 @@ mod orders;
 mod pause;
 mod print;
 mod prune;
+mod restored;
 mod run;
 pub mod sandbox;
 mod send;
@@ -75,6 +76,9 @@ enum Command {
     Resume(pause::Args),
     /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
     Prune(prune::Args),
+    /// Has DOKU asked about every order that may be otherwise, after the database went back in time: a restore, a standby
+    /// that lost the last commits. Before any process starts.
+    Restored(restored::Args),
     Dead(dead::Args),
     /// Looks at everything it needs, and says what is not well and what to do.
     Doctor(doctor::Args),
@@ -108,6 +112,7 @@ impl Cli {
             Command::Pause(args) => pause::pause(args, &source).await,
             Command::Resume(args) => pause::resume(args, &source).await,
             Command::Prune(args) => prune::run(args, &source).await,
+            Command::Restored(args) => restored::run(args, &source).await,
             Command::Dead(args) => dead::run(args, &source).await,
             Command::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
             Command::Events(args) => events::run(args, &source).await,

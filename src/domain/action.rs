@@ -10,10 +10,11 @@ pub enum ActionKind {
     DropDeadLetter,
     CheckOrder,
     Prune,
+    Restored,
 }
 
 impl ActionKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pause,
         Self::Resume,
         Self::ReplayEvents,
@@ -21,6 +22,7 @@ impl ActionKind {
         Self::DropDeadLetter,
         Self::CheckOrder,
         Self::Prune,
+        Self::Restored,
     ];
 
     /// As it is stored.
@@ -33,6 +35,7 @@ impl ActionKind {
             Self::DropDeadLetter => "drop_dead_letter",
             Self::CheckOrder => "check_order",
             Self::Prune => "prune",
+            Self::Restored => "restored",
         }
     }
 }

@@ -13,7 +13,6 @@ use super::{
         AttemptClass, AttemptKind, Health, InquiryFinding, InquiryLearned, ReportedStatus, SendFinding,
         SendLearned,
     },
-    order::OrderState,
     plan::{Due, InquiryRank, LostAttempt, Plan},
     reconcile::Evidence,
     record::{Brought, Change, DueChange, OrderRecord, Progress, RequestOf},
@@ -171,19 +170,14 @@ impl OrderRecord {
             InquiryFinding::Reported(report) if self.request_of(report, plan) == Some(RequestOf::Another) => {
                 let before = self.state;
                 let change = Change::none(self).with_report(report, EvidenceSource::Check, plan, time.now);
-                let change = if change.order.state == before {
-                    change.inquiry_failed(learned.retry_after, time, plan)
-                } else {
-                    change
-                };
+                let change = change.unless_moved(before, report, learned.retry_after, time, plan);
                 let why = format!("about another request, which it calls {}", report.word);
                 (change, AttemptClass::Failed, "inquiry_failed".to_owned(), Some(why))
             }
             InquiryFinding::Reported(report) => {
                 let before = self.state;
                 let change = Change::none(self).with_report(report, EvidenceSource::Check, plan, time.now);
-                let change =
-                    if change.order.state == before { change.nothing_new(time, plan) } else { change };
+                let change = change.unless_moved(before, report, learned.retry_after, time, plan);
                 (change, AttemptClass::Answered, report.word.to_ascii_lowercase(), None)
             }
             InquiryFinding::NotFound { proves } => {
@@ -266,18 +260,6 @@ impl Change {
         }
     }
 
-    /// A late worker brings that DOKU took what was given up meanwhile: the customer may still pay, so it is asked
-    /// about, whatever it waited for.
-    fn taken_after_its_end(mut self, plan: &Plan, now: Time) -> Self {
-        let is_ended =
-            matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
-        if is_ended {
-            let due = Due::inquiry(now + plan.check.first_after, InquiryRank::Afterwards);
-            self.due = DueChange::Replace(Some(due));
-        }
-        self
-    }
-
     /// The open command is sent again, later.
     fn again(mut self, retry_after: Option<Duration>, as_if: u32, time: AttemptTime, plan: &Plan) -> Self {
         if let (true, Some(command)) = (time.claim_held, self.order.open_command()) {
@@ -306,7 +288,7 @@ impl Change {
     }
 
     /// DOKU answered an inquiry, and it decided nothing.
-    fn nothing_new(mut self, time: AttemptTime, plan: &Plan) -> Self {
+    pub(super) fn nothing_new(mut self, time: AttemptTime, plan: &Plan) -> Self {
         if !time.claim_held {
             return self;
         }
@@ -318,6 +300,7 @@ impl Change {
             return self.inquire_later(time.now, plan);
         };
         command.failed_inquiries = 0;
+        command.ask_first = false;
         if time.started_at >= plan.concludes_from(command) {
             return self.ended(plan, time.now);
         }
@@ -327,6 +310,9 @@ impl Change {
     /// "Not found" allows a resend. After the end it is the answer where nothing can have acted by our records;
     /// where something may have, only signed, and late enough, does it prove for a payment that nothing did.
     fn not_found(mut self, proves: bool, time: AttemptTime, plan: &Plan) -> Self {
+        if self.asks_first() {
+            return self.inquiry_failed(None, time, plan);
+        }
         let Some(command) = self.order.open_command_mut() else {
             return self.nothing_new(time, plan);
         };
@@ -356,7 +342,12 @@ impl Change {
         }
     }
 
-    fn inquiry_failed(mut self, retry_after: Option<Duration>, time: AttemptTime, plan: &Plan) -> Self {
+    pub(super) fn inquiry_failed(
+        mut self,
+        retry_after: Option<Duration>,
+        time: AttemptTime,
+        plan: &Plan,
+    ) -> Self {
         if !time.claim_held {
             return self;
         }
@@ -371,6 +362,10 @@ impl Change {
             return self.inquire_later(time.now, plan);
         };
         if time.started_at < plan.concludes_from(command) {
+            if command.ask_first {
+                let inquiries = self.order.checks_made;
+                return self.again(retry_after, inquiries, time, plan);
+            }
             return self.send_as_planned(time, plan);
         }
         command.failed_inquiries = command.failed_inquiries.saturating_add(1);
@@ -392,12 +387,5 @@ impl Change {
         let is_doubted = self.order.open_command().is_some_and(|command| command.maybe_acted_at.is_some());
         let evidence = if is_doubted { Evidence::EndedInDoubt } else { Evidence::EndedWithoutAct };
         self.with(evidence, Brought::by(EvidenceSource::Check), plan, now)
-    }
-
-    fn gave_up(self, plan: &Plan, now: Time) -> Self {
-        let message = "Check Status found nothing new for check.give_up_after_ms";
-        let brought =
-            Brought::by(EvidenceSource::Check).with_error(EventError::ours("check_gave_up", message));
-        self.with(Evidence::CheckGaveUp, brought, plan, now)
     }
 }

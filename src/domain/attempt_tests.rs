@@ -57,6 +57,7 @@ pub(super) fn progress(kind: CommandKind, id: &str) -> Progress {
         inquired_at: None,
         failed_inquiries: 0,
         contradictions: 0,
+        ask_first: false,
     }
 }
 

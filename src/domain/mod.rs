@@ -12,7 +12,9 @@ pub mod command;
 #[cfg(test)]
 mod count_tests;
 pub mod document;
+pub mod doubt;
 pub mod event;
+pub mod hindsight;
 pub mod ids;
 pub mod learned;
 pub mod money;

@@ -161,6 +161,9 @@ impl Plan {
     /// since it was opened.
     pub fn open(&self, command: &Progress, inquiries: u32, send_at: Time) -> Due {
         let send = DueSend { at: send_at, ends_at: command.sends_end_at, rank: SendRank::of(command) };
+        if command.ask_first {
+            return Due::inquiry(send_at, InquiryRank::Doubt);
+        }
         let send = (send_at < command.sends_end_at).then_some(send);
         let inquiry = match command.doubt_since() {
             Some(since) => self.doubt_asked_at(command, inquiries, since, send),

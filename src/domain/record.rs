@@ -69,6 +69,9 @@ pub struct Progress {
     pub failed_inquiries: u32,
     /// Answers that named another invoice or amount.
     pub contradictions: u32,
+    /// A refund of an order from before the database went back in time: what DOKU did since is not known here, so
+    /// it must say that the order is paid still before anything is sent.
+    pub ask_first: bool,
 }
 
 /// What follows; the store writes all of it in one transaction.
@@ -77,6 +80,8 @@ pub struct Change {
     pub order: OrderRecord,
     pub events: Vec<OrderEvent>,
     pub settled: Option<(CommandKind, Outcome)>,
+    /// The open refund was claimed, never sent, and cannot be made: it is rejected, for this.
+    pub refused: Option<RefundRefusal>,
     pub due: DueChange,
     /// Whose request a report was about that brought it.
     pub reported: Option<RequestOf>,
@@ -122,24 +127,6 @@ impl Brought {
     }
 }
 
-impl Progress {
-    /// Since when nobody knows whether DOKU acted; `None`: without doubt.
-    pub fn doubt_since(&self) -> Option<Time> {
-        self.maybe_acted_at.map(|last| self.doubted_at.unwrap_or(last))
-    }
-
-    /// A send that was made then may have acted as late as `last`.
-    pub(super) fn doubt(&mut self, sent_at: Time, last: Time) {
-        self.doubted_at = self.doubt_since().or(Some(sent_at));
-        self.maybe_acted_at = self.maybe_acted_at.max(Some(last));
-    }
-
-    /// Authority says that nothing acted.
-    pub(super) fn clear_doubt(&mut self) {
-        (self.maybe_acted_at, self.doubted_at) = (None, None);
-    }
-}
-
 impl OrderRecord {
     /// The order of a payment that nobody has seen, as its claim opens it.
     pub fn opened(order: &Order, command: CommandRef, claimed_at: Time, sends_end_at: Time) -> Self {
@@ -167,6 +154,7 @@ impl OrderRecord {
                 inquired_at: None,
                 failed_inquiries: 0,
                 contradictions: 0,
+                ask_first: false,
             },
             refund: None,
             earlier_refunds: Vec::new(),
@@ -263,7 +251,7 @@ impl OrderRecord {
 impl Change {
     /// Nothing changes.
     pub fn none(order: OrderRecord) -> Self {
-        Self { order, events: Vec::new(), settled: None, due: DueChange::Keep, reported: None }
+        Self { order, events: Vec::new(), settled: None, refused: None, due: DueChange::Keep, reported: None }
     }
 
     /// Brings one piece of evidence to the order: the table decides, and this writes down what follows.
@@ -364,9 +352,12 @@ impl Change {
     /// Brings what a notification or Check Status says.
     pub(super) fn with_report(self, report: &Report, source: EvidenceSource, plan: &Plan, now: Time) -> Self {
         let reported = self.order.request_of(report, plan);
-        let change = Self { reported, ..self };
+        let mut change = Self { reported, ..self };
         if reported == Some(RequestOf::Another) {
             return change.with_another_request(report.status, source, plan, now);
+        }
+        if report.status == ReportedStatus::Refunded && report.amount.is(change.order.amount) {
+            change.refuse_unsent_refund();
         }
         let brought = Brought::by(source).with_status(&report.word);
         if report.amount.is(change.order.amount) {

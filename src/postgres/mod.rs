@@ -32,6 +32,7 @@ mod rejections;
 mod replay;
 mod reported;
 mod requests;
+mod restored;
 mod reviews;
 mod rights;
 mod rows;

@@ -108,6 +108,13 @@ pub(super) async fn lock_free(connection: &mut PgConnection, order_keys: &[i64])
     read_locked(connection, rows).await
 }
 
+/// The same, waiting for whoever has one of them.
+pub(super) async fn lock_all(connection: &mut PgConnection, order_keys: &[i64]) -> Done<Vec<LockedOrder>> {
+    let condition = select_order!("WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE");
+    let rows = sqlx::query_as(condition).bind(order_keys).fetch_all(&mut *connection).await?;
+    read_locked(connection, rows).await
+}
+
 /// The same by merchants and invoice numbers, which are as many.
 pub(super) async fn lock_free_invoices(
     connection: &mut PgConnection,
@@ -139,7 +146,7 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
                 c.sends_end_at, c.sends, c.last_send_at, c.maybe_acted_at, c.doubted_at,
                 c.inquired_at,
                 c.failed_inquiries, c.contradictions, c.outcome,
-                c.published_at,
+                c.published_at, c.ask_first,
                 CASE WHEN c.kind = 'refund' THEN ARRAY(
                     SELECT request_id FROM commands e
                     WHERE e.merchant = c.merchant AND e.invoice_number = c.invoice_number AND e.kind = 'refund'
@@ -227,6 +234,12 @@ impl LockedOrder {
             payment_published_at: fresh.published_at,
             refund_published_at: None,
         }
+    }
+
+    /// Whether it was claimed, or its command published, before the database went back in time.
+    pub fn is_from_before(&self, restored_at: Time) -> bool {
+        self.record.payment.claimed_at <= restored_at
+            || self.payment_published_at.is_some_and(|published| published <= restored_at)
     }
 
     /// Whether an attempt with this token is the one under way.

@@ -3,16 +3,16 @@
 
 use super::{
     Inner,
-    error::{Done, Undone},
+    error::{Done, Undone, not_ours},
     events,
-    rows::storable,
+    rows::{command_kind, storable},
     writes::Writes,
 };
 use crate::{
     domain::{
         Time,
-        command::{Command, Outcome, RefundRefusal, Rejection},
-        ids::Identity,
+        command::{Command, Outcome, RefundRefusal, Rejection, TraceContext},
+        ids::{CommandId, CommandSource, Identity},
         validate::{Code, Violation},
     },
     flow::ports::{Claimed, StoreError},
@@ -198,6 +198,76 @@ pub(super) async fn store(
     .execute(connection)
     .await?;
     if inserted.rows_affected() == 1 { Ok(Claimed::Rejected) } else { Err(Undone::Raced) }
+}
+
+/// Rejects a refund that was claimed and never sent. Its order, which is locked, has none then.
+pub(super) async fn refuse_claimed(
+    connection: &mut PgConnection,
+    order_key: i64,
+    key: i64,
+    refusal: RefundRefusal,
+    now: Time,
+) -> Done<()> {
+    let command = claimed(connection, key).await?;
+    let event = events::of_rejection(&command, &[refused(refusal)], now)?;
+    let event_id = event.event_id;
+    Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
+    let updated = sqlx::query(
+        "WITH freed AS (UPDATE orders SET refund = NULL WHERE order_key = $1 AND refund = $2)
+         UPDATE commands SET outcome = $3, settled_at = $4, outcome_event = $5
+         WHERE key = $2 AND outcome IS NULL AND ask_first AND sends = 0",
+    )
+    .bind(order_key)
+    .bind(key)
+    .bind(Outcome::Rejected.name())
+    .bind(now)
+    .bind(event_id)
+    .execute(connection)
+    .await?;
+    match updated.rows_affected() {
+        1 => Ok(()),
+        rows => Err(StoreError::Refused(format!("the refusal of a refund changed {rows} commands")).into()),
+    }
+}
+
+async fn claimed(connection: &mut PgConnection, key: i64) -> Done<Command> {
+    #[derive(FromRow)]
+    struct ClaimedRow {
+        source: String,
+        id: String,
+        kind: String,
+        merchant: String,
+        invoice_number: Option<String>,
+        digest: Vec<u8>,
+        traceparent: Option<String>,
+        tracestate: Option<String>,
+        expires_at: Option<Time>,
+        published_at: Option<Time>,
+    }
+    let row: ClaimedRow = sqlx::query_as(
+        "SELECT source, id, kind, merchant, invoice_number, digest, traceparent, tracestate, expires_at,
+                published_at
+         FROM commands WHERE key = $1",
+    )
+    .bind(key)
+    .fetch_one(connection)
+    .await?;
+    let identity = Identity {
+        source: CommandSource::parse(row.source).map_err(|_| not_ours("source"))?,
+        id: CommandId::parse(row.id).map_err(|_| not_ours("id"))?,
+    };
+    Ok(Command {
+        identity,
+        kind: command_kind(&row.kind)?,
+        merchant: row.merchant,
+        invoice_number: row.invoice_number,
+        digest: row.digest.try_into().map_err(|_| not_ours("digest"))?,
+        expires_at: row.expires_at,
+        published_at: row.published_at,
+        budget_from_time: None,
+        came_before: 0,
+        trace: TraceContext { traceparent: row.traceparent, tracestate: row.tracestate },
+    })
 }
 
 pub(super) fn violation(code: Code, field: &str, message: &str) -> Violation {

@@ -91,6 +91,7 @@ pub(super) struct ProgressRow {
     pub contradictions: i32,
     pub outcome: Option<String>,
     pub published_at: Option<Time>,
+    pub ask_first: bool,
 }
 
 impl ProgressRow {
@@ -112,6 +113,7 @@ impl ProgressRow {
             inquired_at: self.inquired_at,
             failed_inquiries: count(self.failed_inquiries)?,
             contradictions: count(self.contradictions)?,
+            ask_first: self.ask_first,
         })
     }
 

@@ -72,15 +72,16 @@ macro_rules! write_and_count {
     progressed AS (
         UPDATE commands c
         SET sends = n.sends, last_send_at = n.last_send_at, maybe_acted_at = n.maybe_acted_at,
-            doubted_at = n.doubted_at, inquired_at = n.inquired_at, failed_inquiries = n.failed_inquiries, contradictions = n.contradictions,
+            doubted_at = n.doubted_at, inquired_at = n.inquired_at, failed_inquiries = n.failed_inquiries,
+            contradictions = n.contradictions, ask_first = n.ask_first,
             outcome = n.outcome, outcome_event = coalesce(c.outcome_event, n.outcome_event),
             settled_at = CASE WHEN n.outcome_event IS NULL THEN c.settled_at
                               ELSE coalesce(c.settled_at, n.now) END
         FROM unnest($9::bigint[], $10::integer[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
                     $14::timestamptz[], $15::integer[], $16::integer[], $17::text[], $18::uuid[],
-                    $19::timestamptz[])
+                    $19::timestamptz[], $52::boolean[])
              AS n (key, sends, last_send_at, maybe_acted_at, doubted_at, inquired_at, failed_inquiries,
-                   contradictions, outcome, outcome_event, now)
+                   contradictions, outcome, outcome_event, now, ask_first)
         WHERE c.key = n.key AND (c.outcome IS NULL OR c.outcome = n.outcome)
         RETURNING c.key),
     waiting AS (
@@ -139,15 +140,15 @@ const WRITE: &str = write_and_count!("", "", "", "");
 /// A revision of 0 says that nobody wrote to the order, not whose it is: under the same keys another's may stand. So
 /// the order, and the claim of its payment, are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
-    ", $55::bigint[], $56::text[], $57::text[], $58::uuid[]",
+    ", $56::bigint[], $57::text[], $58::text[], $59::uuid[]",
     ", payment, merchant, request_id, birth",
     "JOIN orders f ON f.order_key = n.order_key AND f.payment = n.payment
          WHERE EXISTS (SELECT FROM commands b
                        WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
                          AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
          FOR UPDATE OF f SKIP LOCKED",
-    "WHERE all_or_nothing(moved = $52 AND progressed = $53
-                          AND jenius_now() BETWEEN $54 - interval '0.5 s' AND $54 + interval '0.5 s')"
+    "WHERE all_or_nothing(moved = $53 AND progressed = $54
+                          AND jenius_now() BETWEEN $55 - interval '0.5 s' AND $55 + interval '0.5 s')"
 );
 
 impl Writes<'_> {
@@ -188,7 +189,8 @@ impl Writes<'_> {
         let statement = events::bind(sqlx::query_as(sql), &self.events);
         let statement = due::bind(bind_commands(statement, &self.commands), &self.due);
         let statement = bind_orders(statement, &self.orders).bind(&self.done);
-        attempts::bind(statement, &self.attempts)
+        let statement = attempts::bind(statement, &self.attempts);
+        statement.bind(self.commands.iter().map(|p| p.is.ask_first).collect::<Vec<_>>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The database goes back in time, as after a failover to a standby that had lost the last commits: claims are gone, and
 //! their keys are given to other orders. What DOKU was asked meanwhile is still true.
 
-use crate::harness::{World, commands, eventually, payment};
+use crate::harness::{World, child::run, commands, eventually, payment, refund};
 use jenius_pay::{app::Role, sandbox::Faults};
 
 const PAYMENTS: i64 = 12;
@@ -88,5 +88,104 @@ async fn a_claim_that_is_gone_when_its_time_is_over_is_asked_about() {
     world.event(&invoice, "order.paid").await;
     assert_eq!(world.told(&invoice), ["payment.accepted", "order.paid"]);
     assert_eq!(world.sandbox.ledger().sends_of(&invoice).count(), 1, "no send starts after its time");
+    world.end().await;
+}
+
+async fn restored(world: &World) -> String {
+    let output = run(world, &["restored", "--reason", "restored"], "").await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn is(world: &World, invoice: &str, state: &str) {
+    eventually(&format!("{invoice} to be {state}"), async || {
+        (world.order(invoice).await["state"] == state).then_some(())
+    })
+    .await;
+}
+
+/// The order was refunded in the minutes that are lost, and its upstream asks again with a new id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_an_order_that_was_refunded_is_not_refunded_again() {
+    let mut world = World::new().await;
+    let invoice = world.invoice();
+    world.paid(&invoice).await;
+    world.stop().await;
+    world.database.back_up().await;
+    world.start(&Role::ALL).await;
+    world.publish(&refund(&invoice)).await;
+    world.event(&invoice, "order.refunded").await;
+    world.stop().await;
+    world.database.go_back().await;
+    assert!(restored(&world).await.starts_with("0 orders will be asked about"));
+    world.start(&Role::ALL).await;
+    assert_eq!(world.order(&invoice).await["state"], "paid");
+    let again = refund(&invoice);
+    world.publish(&again).await;
+    let expected = [("already_refunded".to_owned(), "order.invoice_number".to_owned())];
+    assert_eq!(world.errors(again.id()).await, expected);
+    is(&world, &invoice, "refunded").await;
+    let order = world.order(&invoice).await;
+    assert!(order["refund"].is_null() && order["evidence"] == "check", "{order:#}");
+    let ledger = world.sandbox.ledger();
+    assert_eq!(ledger.refunds_of(&invoice).count(), 1);
+    let one_more = refund(&invoice);
+    world.publish(&one_more).await;
+    assert_eq!(world.errors(one_more.id()).await, expected);
+    let kept = "SELECT count(*) FROM operator_actions WHERE action = 'restored' AND reason = 'restored'";
+    assert_eq!(world.database.count(kept).await, 1);
+    world.end().await;
+}
+
+/// Nothing says whether it was refunded: the refund waits, and goes when DOKU says that the order is paid still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_a_refund_waits_for_an_inquiry_that_says_success() {
+    let mut world = World::new().await;
+    let invoice = world.invoice();
+    world.paid(&invoice).await;
+    world.stop().await;
+    restored(&world).await;
+    world.sandbox.set_faults(Faults { check: Some("500".to_owned()), ..Faults::default() }).unwrap();
+    world.start(&Role::ALL).await;
+    world.publish(&refund(&invoice)).await;
+    eventually("inquiries that fail", async || {
+        let order = world.order(&invoice).await;
+        let attempts = order["refund"]["attempts"].as_array()?;
+        let failed = attempts.iter().filter(|a| a["result"] == "inquiry_failed").count();
+        assert!(attempts.iter().all(|a| a["kind"] == "inquiry"), "{order:#}");
+        (failed >= 4).then_some(())
+    })
+    .await;
+    assert_eq!(world.sandbox.ledger().refunds_of(&invoice).count(), 0);
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    world.event(&invoice, "order.refunded").await;
+    assert_eq!(world.sandbox.ledger().refunds_of(&invoice).count(), 1);
+    world.end().await;
+}
+
+/// By the backup it was never sent, and its time is over: DOKU has been paid for it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_what_the_backup_calls_unsent_is_asked_about() {
+    let mut world = World::new().await;
+    let invoice = world.invoice();
+    world.publish(&commands::payment_with(&invoice, "429:0*")).await;
+    eventually("a send", async || (world.sandbox.ledger().sends_of(&invoice).count() > 1).then_some(()))
+        .await;
+    world.stop().await;
+    world.database.back_up().await;
+    let pays = Faults { invoices: [(invoice.clone(), "$".to_owned())].into(), ..Faults::default() };
+    world.sandbox.set_faults(pays).unwrap();
+    world.start(&Role::ALL).await;
+    world.event(&invoice, "order.paid").await;
+    world.stop().await;
+    world.database.go_back().await;
+    world.database.jump(std::time::Duration::from_secs(16 * 60)).await;
+    for _ in 0..2 {
+        assert!(restored(&world).await.starts_with("1 orders will be asked about"));
+    }
+    world.start(&Role::ALL).await;
+    is(&world, &invoice, "paid").await;
+    assert!(world.events(|e| e.routing_key == "payment.abandoned").is_empty());
+    assert_eq!(world.sandbox.ledger().charges_of(&invoice).count(), 1);
     world.end().await;
 }

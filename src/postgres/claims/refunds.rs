@@ -35,7 +35,7 @@ pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked, plan: &P
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
     match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
-        (Some(order), None) => open(connection, asked, order, plan).await,
+        (Some(order), None) => open(connection, asked, order, plan, moment.restored_at).await,
         (_, refusal) => {
             let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
             rejections::store(connection, &new.command, &[refusal], now).await
@@ -57,16 +57,19 @@ async fn open(
     asked: &Asked,
     order: &LockedOrder,
     plan: &Plan,
+    restored_at: Option<Time>,
 ) -> Done<Claimed> {
     let new = &asked.new;
     let (command, request, now) = (&new.command, &new.request, order.now);
+    // What DOKU did with the order before is not known here any more: another refund may have been made.
+    let ask_first = restored_at.is_some_and(|at| order.is_from_before(at));
     let inserted: Option<(i64, Time)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
-                               sends_end_at, expires_at, published_at, birth, maybe_acted_at)
+                               sends_end_at, expires_at, published_at, birth, maybe_acted_at, ask_first)
          VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
                  least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16,
-                 CASE WHEN $14::timestamptz <= $12 THEN $12 END)
+                 CASE WHEN $14::timestamptz <= $12 THEN $12 END, $17)
          ON CONFLICT (source, id) DO NOTHING
          RETURNING key, sends_end_at",
     )
@@ -86,17 +89,24 @@ async fn open(
     .bind(command.expires_at)
     .bind(command.published_at)
     .bind(new.token)
+    .bind(ask_first)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };
-    let is_over = sends_end_at <= now;
-    let due =
-        if is_over { Due::inquiry(now, InquiryRank::Doubt) } else { plan.opened_refund(now, sends_end_at) };
+    let is_asked_about = ask_first || sends_end_at <= now;
+    let due = if is_asked_about {
+        Due::inquiry(now, InquiryRank::Doubt)
+    } else {
+        plan.opened_refund(now, sends_end_at)
+    };
     let (kind, token) = (AttemptKind::Send, new.token);
-    let lease = new.lease.filter(|_| !is_over);
+    let lease = new.lease.filter(|_| !is_asked_about);
     let lease = lease.map(|lease| Lease { kind, token, claimed_at: now, ends_at: now + lease });
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, lease };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
+    if is_asked_about {
+        return Ok(Claimed::Deferred);
+    }
     Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked, None))
 }

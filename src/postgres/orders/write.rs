@@ -17,6 +17,7 @@ use crate::{
         due::NewDue,
         error::Done,
         events::{self, NewEvent},
+        rejections,
         whose::Whose,
         writes::{Moved, Progressed, Writes},
     },
@@ -57,6 +58,11 @@ pub(in crate::postgres) async fn write_all<'a>(
 ) -> Done<Vec<Brought>> {
     let (writes, brought) = all_that_follows(all, attempts)?;
     writes.write(connection).await?;
+    for (order, change) in all {
+        if let (Some(refusal), Some(refund_key)) = (change.refused, order.refund_key) {
+            rejections::refuse_claimed(connection, order.order_key, refund_key, refusal, order.now).await?;
+        }
+    }
     Ok(brought)
 }
 

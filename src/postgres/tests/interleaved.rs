@@ -205,6 +205,7 @@ impl Model {
             inquired_at: None,
             failed_inquiries: 0,
             contradictions: 0,
+            ask_first: false,
         });
         let due = self.plan.opened_refund(self.now, sends_end_at);
         self.give(due, AttemptKind::Send, self.refunds);

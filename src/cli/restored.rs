@@ -1,0 +1,40 @@
+//! `restored`: the database went back in time. Run before any process starts, so that none concludes from what was lost.
+
+use super::{print, who};
+use crate::{
+    config::{Needs, Parts, Source},
+    domain::action::{Action, ActionKind},
+    postgres::{self, PostgresStore},
+};
+use std::{process::ExitCode, sync::Arc};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Why, for whoever asks later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: String,
+    #[command(flatten)]
+    who: who::Who,
+}
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let done_by = Some(args.who.operator()?);
+    let parts = Parts::load(source, Needs::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
+    let store = PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64));
+    let action = Action {
+        kind: ActionKind::Restored,
+        subject: "the database".to_owned(),
+        merchant: None,
+        reason: Some(args.reason),
+        done_by,
+        detail: None,
+    };
+    let asked_about = store.went_back(action).await?;
+    print::line(&format!(
+        "{asked_about} orders will be asked about. Open commands count as possibly acted on; a refund of an order \
+         from before now is sent only where DOKU says first that the order is paid still.\n\
+         Start the processes, and have the upstream services publish again what they published in the lost time."
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,26 @@
+//! Doubt: since when nobody knows whether DOKU acted on a command. It sticks until authority clears it.
+
+use super::{Time, record::Progress};
+
+impl Progress {
+    /// Since when nobody knows whether DOKU acted; `None`: without doubt.
+    pub fn doubt_since(&self) -> Option<Time> {
+        self.maybe_acted_at.map(|last| self.doubted_at.unwrap_or(last))
+    }
+
+    /// A send that was made then may have acted as late as `last`.
+    pub(super) fn doubt(&mut self, sent_at: Time, last: Time) {
+        self.doubted_at = self.doubt_since().or(Some(sent_at));
+        self.maybe_acted_at = self.maybe_acted_at.max(Some(last));
+    }
+
+    /// Authority says that nothing acted.
+    pub(super) fn clear_doubt(&mut self) {
+        (self.maybe_acted_at, self.doubted_at) = (None, None);
+    }
+
+    /// Whether nothing of it can have been sent: it waits for DOKU's word, and waited for it all the time.
+    pub fn is_unsent(&self) -> bool {
+        self.ask_first && self.sends == 0 && self.maybe_acted_at.is_none()
+    }
+}
