@@ -173,7 +173,7 @@ async fn after_a_restore_what_the_backup_calls_unsent_is_asked_about() {
         .await;
     world.stop().await;
     world.database.back_up().await;
-    let pays = Faults { invoices: [(invoice.clone(), "$".to_owned())].into(), ..Faults::default() };
+    let pays = Faults { invoices: [(invoice.clone(), "pending".to_owned())].into(), ..Faults::default() };
     world.sandbox.set_faults(pays).unwrap();
     world.start(&Role::ALL).await;
     world.event(&invoice, "order.paid").await;
