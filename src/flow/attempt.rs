@@ -173,6 +173,28 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 }
 
+impl Learned {
+    /// In a few words, for a log line.
+    fn result(&self) -> String {
+        match self {
+            Self::Send(learned) => match &learned.finding {
+                SendFinding::Accepted { status } => format!("DOKU took it: {status}"),
+                SendFinding::Failed { status } => format!("DOKU did not take it: {status}"),
+                SendFinding::Declined(error) => format!("DOKU declined it: {}", error.code),
+                SendFinding::NotActed { why } => format!("DOKU did nothing: {why}"),
+                SendFinding::InDoubt { why } | SendFinding::Contradiction { why } => {
+                    format!("DOKU may have acted: {why}")
+                }
+            },
+            Self::Inquiry(learned) => match &learned.finding {
+                InquiryFinding::Reported(report) => format!("DOKU says {}", report.word),
+                InquiryFinding::NotFound { .. } => "DOKU does not know it".to_owned(),
+                InquiryFinding::Failed { why } => format!("DOKU gave no answer: {why}"),
+            },
+        }
+    }
+}
+
 struct Forgotten;
 
 /// What is known stands in the log: without a delivery, nobody else knows it.

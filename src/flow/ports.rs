@@ -6,7 +6,7 @@ use crate::domain::{
     document::Document,
     event::EventType,
     ids::{InvoiceNumber, MerchantName},
-    learned::{AttemptKind, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
+    learned::{AttemptKind, InquiryLearned, SendLearned},
     notification::{NotAuthentic, Notification, SignedHeaders},
     order::{OrderState, Verdict},
     plan::{InquiryRank, SendRank},
@@ -171,28 +171,6 @@ pub enum Taken {
 pub enum Learned {
     Send(SendLearned),
     Inquiry(InquiryLearned),
-}
-
-impl Learned {
-    /// In a few words, for a log line.
-    pub fn result(&self) -> String {
-        match self {
-            Self::Send(learned) => match &learned.finding {
-                SendFinding::Accepted { status } => format!("DOKU took it: {status}"),
-                SendFinding::Failed { status } => format!("DOKU did not take it: {status}"),
-                SendFinding::Declined(error) => format!("DOKU declined it: {}", error.code),
-                SendFinding::NotActed { why } => format!("DOKU did nothing: {why}"),
-                SendFinding::InDoubt { why } | SendFinding::Contradiction { why } => {
-                    format!("DOKU may have acted: {why}")
-                }
-            },
-            Self::Inquiry(learned) => match &learned.finding {
-                InquiryFinding::Reported(report) => format!("DOKU says {}", report.word),
-                InquiryFinding::NotFound { .. } => "DOKU does not know it".to_owned(),
-                InquiryFinding::Failed { why } => format!("DOKU gave no answer: {why}"),
-            },
-        }
-    }
 }
 
 /// What became of a verified notification at the store.
