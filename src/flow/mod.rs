@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod check_order;
 pub mod disposition;
+mod due;
 #[cfg(test)]
 mod fake;
 pub mod follow_up;

@@ -111,13 +111,7 @@ fn errors_of_a_send() {
         (400, Signed, &key("request_time_out_of_range"), "not acted", KeyRefused),
         (404, Unsigned, &key("invalid_client_id"), "not acted", KeyRefused),
         (400, Unsigned, r#"{"message":["Invalid Signature"]}"#, "not acted", KeyRefused),
-        (
-            403,
-            Unsigned,
-            r#"{"status":"FAILED","response_code":"MERCHANT_NOT_ACTIVE"}"#,
-            "not acted",
-            KeyRefused,
-        ),
+        (403, Unsigned, r#"{"status":"FAILED","response_code":"INVALID_TOKEN"}"#, "not acted", KeyRefused),
         (403, Unsigned, HTML, "not acted", OrderRefused),
         (413, Unsigned, r#"{"status":"FAILED","response_code":"X"}"#, "not acted", OrderRefused),
         (
