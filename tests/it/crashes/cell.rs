@@ -104,7 +104,7 @@ impl Lane {
         }
         let there = "SELECT count(*) FROM orders WHERE state IN ('paid', 'awaiting_payment') AND NOT (\
                      state = 'awaiting_payment' AND EXISTS (SELECT FROM due d WHERE d.order_key = \
-                     orders.order_key AND d.at < jenius_now() + interval '30 minutes'))";
+                     orders.order_key AND d.inquire_at < jenius_now() + interval '30 minutes'))";
         // In steps: each has the patience that all of them would need.
         for step in (100..needed).step_by(100).chain([needed]) {
             eventually("the orders", async || (world.database.count(there).await >= step).then_some(()))
