@@ -17,32 +17,33 @@ DO $$ BEGIN CREATE ROLE jenius_reconciler NOLOGIN; EXCEPTION WHEN duplicate_obje
 DO $$ BEGIN CREATE ROLE jenius_relay NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 DO $$ BEGIN CREATE ROLE jenius_operator NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 
-GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_worker;
+GRANT SELECT ON _sqlx_migrations, publications, pauses, restored TO jenius_worker;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_worker;
 GRANT SELECT, UPDATE ON notifications, balance TO jenius_worker;
-GRANT SELECT, INSERT, UPDATE ON commands, orders, rate_schedule TO jenius_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_worker;
+GRANT SELECT, INSERT, UPDATE ON commands, orders, rate_schedule, reported_requests TO jenius_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops TO jenius_worker;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_follow_up;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_follow_up;
 GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_follow_up;
-GRANT SELECT, INSERT, UPDATE ON rate_schedule TO jenius_follow_up;
+GRANT SELECT, INSERT, UPDATE ON rate_schedule, reported_requests TO jenius_follow_up;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_follow_up;
-GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_follow_up;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops TO jenius_follow_up;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_reconciler;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_reconciler;
 GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_reconciler;
+GRANT SELECT, INSERT, UPDATE ON reported_requests TO jenius_reconciler;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, notifications TO jenius_reconciler;
 
-GRANT SELECT ON _sqlx_migrations, commands, orders, due, notifications, events, pauses TO jenius_relay;
+GRANT SELECT ON _sqlx_migrations, commands, orders, due, notifications, events, pauses, reported_requests TO jenius_relay;
 GRANT SELECT, DELETE ON outbox TO jenius_relay;
 GRANT SELECT, INSERT ON installation, publications TO jenius_relay;
 GRANT SELECT, UPDATE ON balance TO jenius_relay;
 
-GRANT SELECT ON _sqlx_migrations, publications, balance TO jenius_operator;
+GRANT SELECT ON _sqlx_migrations, publications, balance, send_stops, reported_requests TO jenius_operator;
 GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions TO jenius_operator;
 GRANT SELECT, INSERT, DELETE ON attempts, pauses TO jenius_operator;
-GRANT SELECT, INSERT, UPDATE ON commands, orders TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE ON commands, orders, restored TO jenius_operator;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due TO jenius_operator;

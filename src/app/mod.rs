@@ -195,7 +195,9 @@ impl App {
         if per_second > 0 {
             self.watch("rate", async move { gate.take_blocks(store, per_second).await });
         }
-        self.watch("stops", watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate)));
+        if shared.seen.sends() {
+            self.watch("stops", watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate)));
+        }
     }
 
     /// Figures for operators, and words to other processes, which look by themselves each second too.

@@ -59,6 +59,11 @@ impl Seen {
         }
     }
 
+    /// Whether this process sends: only then it knows which accounts are here, and what keeps sends from going.
+    pub fn sends(&self) -> bool {
+        self.roles.iter().any(|role| matches!(role, Role::Worker | Role::FollowUp))
+    }
+
     pub fn watch_gate(&self, gate: &Arc<Gate>) {
         // Set once, by the one start.
         let _ = self.gate.set(Arc::clone(gate));

@@ -65,7 +65,7 @@ mod tests {
             ("postgres://u:p@h/d?application_name=S3CRET&sslmode=require", "`application_name`"),
             ("postgres://u:S3CRET@h/d?sslmode=allow", "sslmode"),
             ("postgres://u:S3CRET@a,b/d", "one address"),
-            ("postgres://u:S3CRET@/d?host=a,b", "one address"),
+            ("postgres:///d?user=u&password=S3CRET&host=a,b", "one address"),
             ("postgres://u:S3C#RET@h/d", "%23"),
             ("postgres://u:S3CRET@h/d?port=x", "port"),
             ("amqp://u:S3CRET@h/d", "not a PostgreSQL URL"),

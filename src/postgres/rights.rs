@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub type TableRights = (&'static str, [&'static str; 5]);
 
 /// Nobody but the owner, who migrates, may change the schema; and what operators did is only ever added to.
-pub const RIGHTS: [TableRights; 15] = [
+pub const RIGHTS: [TableRights; 18] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),
     ("installation", ["SI", "SI", "SI", "SI", "SI"]),
     ("commands", ["SIU", "SU", "SU", "S", "SIU"]),
@@ -27,6 +27,9 @@ pub const RIGHTS: [TableRights; 15] = [
     ("rate_schedule", ["SIU", "SIU", "", "", ""]),
     ("balance", ["SU", "SU", "SU", "SU", "S"]),
     ("operator_actions", ["", "", "", "", "SI"]),
+    ("restored", ["S", "", "", "", "SIU"]),
+    ("send_stops", ["SIUD", "SIUD", "", "", "S"]),
+    ("reported_requests", ["SIU", "SIU", "SIU", "S", "S"]),
 ];
 
 fn column(role: Role) -> Option<usize> {
