@@ -195,9 +195,6 @@ impl App {
         if per_second > 0 {
             self.watch("rate", async move { gate.take_blocks(store, per_second).await });
         }
-        if shared.seen.sends() {
-            self.watch("stops", watchers::tell_stops(shared.store.clone(), Arc::clone(&shared.gate)));
-        }
     }
 
     /// Figures for operators, and words to other processes, which look by themselves each second too.
@@ -213,6 +210,11 @@ impl App {
         self.restart("tell", move || store.tell_other_relays(seen.relay_active.subscribe()));
         let store = shared.store.clone();
         self.restart("listen", move || store.listen_for_others(relays));
+        // Only a process that sends has something to tell, and the right to write it.
+        if shared.seen.sends() {
+            let (store, gate) = (shared.store.clone(), Arc::clone(&shared.gate));
+            self.restart("stops", move || watchers::tell_stops(store.clone(), Arc::clone(&gate)));
+        }
     }
 
     /// Starts an essential task that has no end of its own.

@@ -12,7 +12,7 @@ use jenius_pay::crash::Point;
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// They need the task: without it no payment, outcome, event or notification moves, or nobody can see it.
-const ESSENTIAL: [&str; 14] = [
+const ESSENTIAL: [&str; 15] = [
     "admin",
     "database",
     "follow_up",
@@ -27,8 +27,9 @@ const ESSENTIAL: [&str; 14] = [
     "rate",
     "refunds",
     "relay",
+    "topology",
 ];
-const RESTARTABLE: [&str; 6] = ["depth", "gauges", "listen", "metrics", "parked", "tell"];
+const RESTARTABLE: [&str; 7] = ["depth", "gauges", "listen", "metrics", "parked", "stops", "tell"];
 const WAYS: [&str; 2] = ["end", "panic"];
 const DRAIN: Duration = Duration::from_secs(10);
 const LANES: usize = 4;
@@ -96,8 +97,7 @@ fn every_task_is_in_one_of_the_lists() {
         after.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
     };
     let consumers = ["payments", "refunds"].map(str::to_owned);
-    let publishers =
-        named("self.publisher(broker,").into_iter().chain(named("self.publisher(&shared.broker,"));
+    let publishers = named("self.publisher(broker,");
     let essential: BTreeSet<String> = named(".essential(")
         .into_iter()
         .chain(named("self.watch("))
