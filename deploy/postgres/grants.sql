@@ -22,6 +22,8 @@ GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_worker;
 GRANT SELECT, UPDATE ON notifications, balance TO jenius_worker;
 GRANT SELECT, INSERT, UPDATE ON commands, orders, rate_schedule, reported_requests TO jenius_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops TO jenius_worker;
+-- A claim draws its keys itself.
+GRANT USAGE ON SEQUENCE commands_key_seq, orders_order_key_seq TO jenius_worker;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses TO jenius_follow_up;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_follow_up;

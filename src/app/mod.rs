@@ -211,7 +211,7 @@ impl App {
         let store = shared.store.clone();
         self.restart("listen", move || store.listen_for_others(relays));
         // Only a process that sends has something to tell, and the right to write it.
-        if shared.seen.sends() {
+        if shared.seen.makes_sends() {
             let (store, gate) = (shared.store.clone(), Arc::clone(&shared.gate));
             self.restart("stops", move || watchers::tell_stops(store.clone(), Arc::clone(&gate)));
         }

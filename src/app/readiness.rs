@@ -60,7 +60,7 @@ impl Seen {
     }
 
     /// Whether this process sends: only then it knows which accounts are here, and what keeps sends from going.
-    pub fn sends(&self) -> bool {
+    pub fn makes_sends(&self) -> bool {
         self.roles.iter().any(|role| matches!(role, Role::Worker | Role::FollowUp))
     }
 

@@ -148,7 +148,7 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
             });
             counted(Figures::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
         }
-        let open = count_open(&store, seen.sends().then_some(&accounts)).await;
+        let open = count_open(&store, seen.makes_sends().then_some(&accounts)).await;
         if let Some(gauges) = counted(Figures::Open, open, &mut faults) {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             let age = Duration::from_secs_f64(gauges.outbox_oldest_seconds);

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 fn record_everything() {
     let second = Duration::from_secs(1);
+    keys_in_use(None, "0123456789abcdef");
     delivery_finished("jenius.payments", Finished::Acked);
     delivery_dead_lettered("jenius.payments", "malformed");
     command_settled(CommandKind::Payment, Outcome::Accepted, Some(second), Some(second));

@@ -106,7 +106,7 @@ async fn play(clients: Clients) {
 
     let (told, well) = ended(Clients::start(&clients.publish, &["two words"], &prefix)).await;
     assert!(!well && told[1].starts_with("jenius.command.rejected.v1 "), "{told:?}");
-    assert!(told[2].starts_with("order.invoice_number: invalid_characters: 1–64 "), "{told:?}");
+    assert!(told[2].starts_with("order.invoice_number: invalid_characters: must be 1–64 "), "{told:?}");
 
     let (accepted, heard) = next(heard).await;
     let (paid, heard) = next(heard).await;

@@ -270,7 +270,11 @@ async fn an_order_that_was_given_up_and_an_unresolved_payment_are_told_as_what_t
         })
         .await;
     }
-    world.database.jump(73 * HOUR + PAST_THE_BUDGET).await;
+    // Three inquiries must fail after the end, each a while after the one before.
+    for hours in 0..4 {
+        world.database.jump(73 * HOUR + PAST_THE_BUDGET + hours * HOUR).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    }
     resolve_each(&world, &unresolved, "payment.unresolved").await;
     world.end().await;
 }

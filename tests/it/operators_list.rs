@@ -20,9 +20,12 @@ async fn orders_are_listed_by_what_finance_looks_for_and_as_csv() {
     world.paid(&formula).await;
     let (csv, err) = printed(&world, &["orders", "list", "--csv", "--state", "paid"]).await;
     let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
-    assert!(lines[0].starts_with("merchant,invoice_number,amount,state,"), "{csv}");
-    assert!(lines[1].starts_with(&format!("default,'{formula},50000,paid,,2")), "{csv}");
-    assert!(lines[2].starts_with(&format!("default,{plain},50000,paid,,2")), "{csv}");
+    assert!(lines[0].starts_with("\"merchant\",\"invoice_number\",\"amount\",\"state\","), "{csv}");
+    assert!(
+        lines[1].starts_with(&format!("\"default\",\"'{formula}\",\"50000\",\"paid\",\"\",\"2")),
+        "{csv}"
+    );
+    assert!(lines[2].starts_with(&format!("\"default\",\"{plain}\",\"50000\",\"paid\",\"\",\"2")), "{csv}");
     assert_eq!((lines.len(), err.as_str()), (3, ""));
     let (_, err) = printed(&world, &["orders", "list", "--csv", "--limit", "1"]).await;
     assert!(err.contains("there may be older ones"), "{err}");

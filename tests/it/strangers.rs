@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// What is held unverified may take this much more than its bytes: buffers, tasks, sockets.
-const GROWTH_KIB_MAX: u64 = 2 * 64 * 1024;
+const GROWTH_KIB_MAX: u64 = 224 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A world whose ingress has a port that is known before it starts.

@@ -43,7 +43,7 @@ async fn texts_are_kept_as_far_as_there_is_room() {
         let lengths =
             "SELECT char_length(reason) || ' ' || char_length(done_by) || ' ' || char_length(detail)
                        FROM operator_actions";
-        assert_eq!(db.text(lengths).await, "500 64 1000");
+        assert_eq!(db.text(lengths).await, "500 300 1000");
         let silent = Action { reason: Some(String::new()), done_by: None, ..action(ActionKind::Prune) };
         record_action(&db.pool, &silent).await.unwrap();
         assert_eq!(db.number("SELECT count(*) FROM operator_actions WHERE reason IS NULL").await, 1);
@@ -74,7 +74,7 @@ async fn actions_and_pauses_that_no_command_makes_are_refused() {
             (acted("detail) VALUES ('guess', 'x', NULL)"), "operator_actions_action_is_known"),
             (acted("detail) VALUES ('pause', '', NULL)"), "operator_actions_subject_is_bounded"),
             (acted("reason) VALUES ('pause', '*', '')"), "operator_actions_reason_is_bounded"),
-            (acted("done_by) VALUES ('pause', '*', repeat('x', 65))"), "operator_actions_name_is_bounded"),
+            (acted("done_by) VALUES ('pause', '*', repeat('x', 301))"), "operator_actions_name_is_bounded"),
             (acted("detail) VALUES ('pause', '*', repeat('x', 1001))"), "operator_actions_detail_is_bounded"),
             (acted("merchant) VALUES ('pause', '*', '')"), "operator_actions_merchant_is_bounded"),
             ("INSERT INTO pauses (scope) VALUES ('Shop')".to_owned(), "pauses_scope_is_all_or_a_merchant"),

@@ -246,9 +246,8 @@ fn an_expirytime_is_a_time_or_a_violation() {
 #[test]
 fn a_time_says_when_it_was_published() {
     let time = |text: &str| Some(DateTime::parse_from_rfc3339(text).unwrap().to_utc());
-    for (written, published_at) in
-        [(Value::Null, None), (json!("2026-01-31T17:00:00.5+07:00"), time("2026-01-31T10:00:00.5Z"))]
-    {
+    let (written, read_as) = ("2026-01-31T17:00:00.5+07:00", "2026-01-31T10:00:00.5Z");
+    for (written, published_at) in [(Value::Null, None), (json!(written), time(read_as))] {
         let incoming = read(&event_with("time", written.clone())).unwrap();
         assert_eq!(incoming.command.published_at, published_at, "{written}");
         assert!(incoming.violations.is_empty(), "{written}");
@@ -279,11 +278,8 @@ fn each_attribute_that_breaks_its_rule_is_a_violation_and_keeps_nothing_from_bei
     ] {
         let incoming = read(&event_with(name, written.clone())).unwrap();
         let found: Vec<_> = incoming.violations.iter().map(|v| (v.field.as_str(), v.code)).collect();
-        assert_eq!(
-            found,
-            code.map(|code| (name, code)).into_iter().collect::<Vec<_>>(),
-            "{name} = {written}"
-        );
+        let expected: Vec<_> = code.map(|code| (name, code)).into_iter().collect();
+        assert_eq!(found, expected, "{name} = {written}");
         assert!(incoming.violations.iter().all(|v| v.message.contains(said)), "{:?}", incoming.violations);
     }
 }

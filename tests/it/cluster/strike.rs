@@ -99,7 +99,8 @@ impl Strike {
             }
             Self::BrokersMajorityLost => {
                 let [_, second, third] = &mut ground.brokers;
-                (second.kill(), third.kill());
+                second.kill();
+                third.kill();
                 sleep(MAJORITY_LOST).await;
                 tokio::join!(second.restart(), third.restart());
             }

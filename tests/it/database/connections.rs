@@ -24,7 +24,8 @@ async fn fewer_connections_than_configured_are_slower_and_never_stuck() {
             &world,
             &format!(
                 "CREATE ROLE {user} LOGIN CONNECTION LIMIT {limit};
-                 GRANT ALL ON ALL TABLES IN SCHEMA public TO {user}"
+                 GRANT ALL ON ALL TABLES IN SCHEMA public TO {user};
+                 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {user}"
             ),
         )
         .await;

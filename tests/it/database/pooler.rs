@@ -74,8 +74,6 @@ async fn a_pooler_that_shares_sessions_is_found_and_refused_in_plain_words() {
             let told = async || detail(service).await.filter(|detail| detail.contains(words));
             eventually("/readyz to name the pooler", told).await;
         }
-        let invoice = world.invoice();
-        world.publish(&payment(&invoice)).await;
         a_while().await;
         for service in &services {
             assert_eq!(readyz(service).await.unwrap().0, 503);
@@ -89,6 +87,8 @@ async fn a_pooler_that_shares_sessions_is_found_and_refused_in_plain_words() {
         // The same processes' work goes on without it.
         world.settings.insert("DATABASE_URL".to_owned(), direct.clone());
         let service = Service::start(&world).await;
+        let invoice = world.invoice();
+        world.publish(&payment(&invoice)).await;
         world.event(&invoice, "order.paid").await;
         drop(service);
     }

@@ -24,13 +24,13 @@ async fn grant(world: &World) {
     let alone = format!("BEGIN; SELECT pg_advisory_xact_lock(714); {GRANTS} COMMIT;");
     sql(world, &alone).await;
     for (_, role) in ROLES.into_iter().chain([("operator", "jenius_operator")]) {
-        sql(world, &format!("CREATE ROLE {}_{role} LOGIN IN ROLE {role}", world.unique())).await;
+        sql(world, &format!("CREATE ROLE u{}_{role} LOGIN IN ROLE {role}", world.unique())).await;
     }
 }
 
 async fn revoke_all(world: &World) {
     for (_, role) in ROLES.into_iter().chain([("operator", "jenius_operator")]) {
-        sql(world, &format!("DROP ROLE {}_{role}", world.unique())).await;
+        sql(world, &format!("DROP ROLE u{}_{role}", world.unique())).await;
     }
 }
 
@@ -41,7 +41,7 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
     let owner = world.settings["DATABASE_URL"].clone();
     let mut services = Vec::new();
     for (name, role) in ROLES {
-        let user = format!("{}_{role}", world.unique());
+        let user = format!("u{}_{role}", world.unique());
         log_in_as(&mut world, &user);
         services.push(Service::start_role(&world, &["--role", name]).await);
     }
@@ -50,7 +50,7 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
     world.event(&invoice, "order.paid").await;
     world.publish(&refund(&invoice)).await;
     world.event(&invoice, "order.refunded").await;
-    let operator = format!("{}_jenius_operator", world.unique());
+    let operator = format!("u{}_jenius_operator", world.unique());
     log_in_as(&mut world, &operator);
     for command in [
         ["orders", "show", &invoice, "--json"].as_slice(),
@@ -77,7 +77,7 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
         ("jenius_reconciler", "DROP TABLE due"),
     ] {
         let mut url = world.database.url.clone();
-        url.set_username(&format!("{}_{role}", world.unique())).unwrap();
+        url.set_username(&format!("u{}_{role}", world.unique())).unwrap();
         let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url.as_str()).await.unwrap();
         let refused = sqlx::raw_sql(forbidden).execute(&mut connection).await.unwrap_err();
         let code = refused.as_database_error().unwrap().code().unwrap().into_owned();
@@ -94,7 +94,7 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
 async fn what_the_database_refuses_for_good_is_held_and_told_until_a_person_mends_it() {
     let mut world = World::with().without_service().build().await;
     grant(&world).await;
-    let user = format!("{}_jenius_worker", world.unique());
+    let user = format!("u{}_jenius_worker", world.unique());
     for role in ["jenius_follow_up", "jenius_reconciler", "jenius_relay"] {
         sql(&world, &format!("GRANT {role} TO {user}")).await;
     }
