@@ -15,7 +15,7 @@ use std::{
 
 const COUNT: usize = 1000;
 const NEIGHBOUR_EVERY: usize = 20;
-const NEIGHBOUR_WAITS_MAX: Duration = Duration::from_secs(5);
+const NEIGHBOUR_WAITS_MAX: Duration = Duration::from_secs(15);
 
 /// Members and values that parsers stumble over, as they stand in JSON.
 const VALUES: [&str; 12] = [
