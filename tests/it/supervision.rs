@@ -4,8 +4,7 @@
 use crate::harness::{
     World,
     child::Service,
-    commands::refund,
-    eventually, eventually_or, free_port, payment, vitals,
+    eventually, free_port, payment, vitals,
     world::{PATH, Setting},
 };
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
