@@ -71,7 +71,7 @@ fn a_bad_value_is_refused_with_its_key_its_variable_and_what_is_allowed() {
         ("doku.base_url", "ftp://api.doku.com", "https://host:port"),
         ("doku.client_id", "a b", "visible ASCII"),
         ("doku.secret_key", "", "1 to 4096"),
-        ("doku.secret_key", "k\n", "without space at its ends"),
+        ("doku.secret_key", "k\n", "visible ASCII"),
         ("doku.connect_timeout_ms", "30001", "at most doku.timeout_ms"),
         ("doku.timeout_ms", "0", "1 to 600000 milliseconds"),
         ("doku.timeout_ms", "30s", "1 to 600000 milliseconds"),

@@ -55,7 +55,8 @@ async fn at_the_bound_of_bytes_the_oldest_unfinished_request_gives_way_and_its_b
     all[3].received(39);
     assert_eq!((closed(&all), places.lock().bytes), (vec![1], 100));
     drop(all);
-    assert_eq!((places.lock().bytes, places.lock().connections.len()), (0, 0));
+    let table = places.lock();
+    assert_eq!((table.bytes, table.connections.len()), (0, 0));
 }
 
 #[tokio::test]

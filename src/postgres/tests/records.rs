@@ -192,7 +192,7 @@ async fn a_caller_that_is_dropped_changes_nothing_about_its_record() {
 async fn park(db: &Db, status: &str, amount: &str) {
     db.execute(&format!(
         "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said)
-         VALUES ('default', 'INV-1', 'n', {status}, {amount}, {status})"
+         VALUES ('default', 'INV-1', 'n', {status}, {amount}, concat_ws(' ', {status}, {amount}))"
     ))
     .await
     .unwrap();
