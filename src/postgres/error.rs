@@ -58,7 +58,9 @@ pub(super) fn not_ours(what: &str) -> StoreError {
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error {
         Error::Database(refusal) => of_database(refusal.as_ref()),
-        Error::Io(cause) => StoreError::Away(format!("{error}{}", of_io(cause))),
+        Error::Io(cause) => {
+            StoreError::Away(format!("{error}{}{}", of_io(cause), of_tls(&cause.to_string())))
+        }
         Error::Tls(cause) => StoreError::Away(format!("{error}{}", of_tls(&cause.to_string()))),
         // Nothing came where the server should have said whether it speaks TLS.
         Error::Protocol(text) if text.contains("SSLRequest: 0x00") => StoreError::Away(
@@ -202,8 +204,8 @@ mod tests {
         assert!(text(Error::Io(std::io::Error::from_raw_os_error(24))).contains("LimitNOFILE"));
         let silent = "unexpected response from SSLRequest: 0x00";
         assert!(text(Error::Protocol(silent.to_owned())).contains("proxy without a server"));
-        assert!(
-            text(Error::Tls("invalid peer certificate: UnknownIssuer".into())).contains("database.ca_file")
-        );
+        let unknown = "invalid peer certificate: UnknownIssuer";
+        assert!(text(Error::Tls(unknown.into())).contains("database.ca_file"));
+        assert!(text(Error::Io(std::io::Error::other(unknown))).contains("database.ca_file"));
     }
 }

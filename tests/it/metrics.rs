@@ -206,7 +206,7 @@ async fn gauges_that_cannot_be_counted_are_told() {
         Some((status, ready["dependencies"]["postgres"]["detail"].as_str()?.to_owned()))
     };
     let rename = async |sql: &'static str| sqlx::query(sql).execute(&world.database.pool).await.unwrap();
-    rename("ALTER TABLE reported_requests RENAME TO out_of_sight").await;
+    rename("ALTER TABLE reported_requests RENAME COLUMN others TO out_of_sight").await;
     in_time("/readyz to say what is old", async || {
         let (status, detail) = told().await?;
         (status == 200 && detail.contains("reports: ")).then_some(())
@@ -216,7 +216,7 @@ async fn gauges_that_cannot_be_counted_are_told() {
         (counted_at("open").await > counted_at("reports").await + 1.0).then_some(())
     })
     .await;
-    rename("ALTER TABLE out_of_sight RENAME TO reported_requests").await;
+    rename("ALTER TABLE reported_requests RENAME COLUMN out_of_sight TO others").await;
     in_time("all to be counted again", async || {
         (told().await? == (200, "up and migrated".to_owned())).then_some(())
     })

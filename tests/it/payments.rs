@@ -95,7 +95,7 @@ async fn orders_show_has_the_shape_of_the_contract() {
         names.sort();
         names
     };
-    let expected = "merchant invoice_number amount state version command request_id doku_status evidence due refund \
+    let expected = "merchant invoice_number amount state version command request_id doku_status evidence due blocked refund \
                     attempts history notifications";
     let expected = sorted(expected.split_whitespace().map(str::to_owned).collect());
     assert_eq!(sorted(members(&order)), expected);

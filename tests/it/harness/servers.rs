@@ -118,6 +118,13 @@ impl Server {
         let ctl = ["ctl".into(), self.folder.clone()];
         script(ctl.into_iter().chain(arguments.iter().map(PathBuf::from))).await
     }
+
+    /// Whether an exchange leads to a queue; the default exchange always does.
+    pub async fn is_bound(&self, queue: &str) -> bool {
+        let bindings = self.ask_ctl(&["--quiet", "list_bindings", "source_name", "destination_name"]).await;
+        let ends: Vec<_> = bindings.lines().filter_map(|line| line.split_once('\t')).collect();
+        ends.iter().any(|(source, destination)| !source.is_empty() && *destination == queue)
+    }
 }
 
 /// The schema of a database, as `servers` prints it for a release.

@@ -65,6 +65,14 @@ pub async fn tell(scene: &mut Scene, outage: Outage) -> Run {
     }
     // 2 Named.
     let said = named(scene, outage, &watch, reconnects).await;
+    if outage == Outage::QueueDeleted {
+        // The link that consumes does not wait for the binding.
+        let queue = format!("{}.payments", scene.world.broker.prefix);
+        let since = Instant::now();
+        while !scene.rabbit().is_bound(&queue).await {
+            assert!(since.elapsed() < RECOVERED_WITHIN, "{name}: the queue is bound to nothing");
+        }
+    }
     if !outage.takes_no_commands() && !outage.shows_by_commands() {
         meanwhile = publish(scene, COMMANDS).await;
     }
