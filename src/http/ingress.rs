@@ -47,7 +47,10 @@ pub struct Ingress<R, P> {
 
 /// Why a request is not taken.
 enum NotTaken {
-    AnotherPath,
+    /// A GET there is nobody's notification.
+    AnotherPath {
+        is_post: bool,
+    },
     AnotherMethod,
     TooLarge,
     /// The body did not come in time.
@@ -81,7 +84,7 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         // 1 Where to, and how; a query string is ignored.
         let path = request.uri().path();
         if !self.paths.iter().any(|served| served == path) {
-            return Err(NotTaken::AnotherPath);
+            return Err(NotTaken::AnotherPath { is_post: request.method() == Method::POST });
         }
         if request.method() != Method::POST {
             return Err(NotTaken::AnotherMethod);
@@ -146,7 +149,7 @@ fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, MissingHeader> {
 impl NotTaken {
     fn status(&self) -> StatusCode {
         match self {
-            Self::AnotherPath => StatusCode::NOT_FOUND,
+            Self::AnotherPath { .. } => StatusCode::NOT_FOUND,
             Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -159,7 +162,7 @@ impl NotTaken {
     /// `None` for what was never meant for us.
     fn counted(&self) -> Option<Received> {
         match self {
-            Self::AnotherPath | Self::AnotherMethod => None,
+            Self::AnotherPath { .. } | Self::AnotherMethod => None,
             Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::NoBody(_) => {
                 Some(Received::Malformed)
             }
@@ -168,11 +171,12 @@ impl NotTaken {
         }
     }
 
-    /// `None` where the fault is ours.
+    /// `None` where the fault is ours, and for what asks and reports nothing: probes, `doctor`. A POST to another path may
+    /// be a wrong URL in DOKU's back office.
     fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::AnotherPath => Some(Refusal::AnotherPath),
-            Self::AnotherMethod => Some(Refusal::AnotherMethod),
+            Self::AnotherPath { is_post } => is_post.then_some(Refusal::AnotherPath),
+            Self::AnotherMethod => None,
             Self::TooLarge => Some(Refusal::TooLarge),
             Self::TooSlow => Some(Refusal::TooSlow),
             Self::HeaderMissing(_) => Some(Refusal::HeaderMissing),
@@ -184,7 +188,7 @@ impl NotTaken {
 
     fn says(&self) -> String {
         match self {
-            Self::AnotherPath => "no notifications are taken at this path".to_owned(),
+            Self::AnotherPath { .. } => "no notifications are taken at this path".to_owned(),
             Self::AnotherMethod => "POST is allowed".to_owned(),
             Self::TooLarge => "at most 256 KiB are allowed".to_owned(),
             Self::TooSlow => "the body did not come in time".to_owned(),

@@ -173,7 +173,6 @@ impl Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     AnotherPath,
-    AnotherMethod,
     TooLarge,
     TooSlow,
     Malformed,
@@ -183,9 +182,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::AnotherPath,
-        Self::AnotherMethod,
         Self::TooLarge,
         Self::TooSlow,
         Self::Malformed,
@@ -199,7 +197,6 @@ impl Refusal {
     pub fn name(self) -> &'static str {
         match self {
             Self::AnotherPath => "another_path",
-            Self::AnotherMethod => "another_method",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::Malformed => "malformed",

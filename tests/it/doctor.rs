@@ -1,6 +1,14 @@
 //! `doctor` by its exit code and its JSON: a world that is well, and each thing broken once.
 
-use crate::harness::{World, child::run, eventually, servers::Server, world::assert_no_canary};
+use crate::harness::{
+    World,
+    child::{Service, run},
+    eventually, free_port, http,
+    reports::Report,
+    servers::Server,
+    vitals,
+    world::assert_no_canary,
+};
 use jenius_pay::sandbox::Faults;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
@@ -88,6 +96,27 @@ async fn a_world_that_is_well_has_nothing_that_fails() {
 async fn a_key_that_doku_refuses_is_named_with_its_merchant() {
     let mut world = world().await;
     let variable = "JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY";
+/// It asks each path of the ingress whether it is taken there; a POST is what reports something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_counts_as_no_notification() {
+    let ingress = format!("127.0.0.1:{}", free_port());
+    let mut world = World::with().without_service().set("INGRESS__LISTEN", &ingress).build().await;
+    let service = Service::start(&world).await;
+    world.settings.insert("JENIUS_PAY__ADMIN__LISTEN".to_owned(), service.admin.clone());
+    let counted = async || {
+        let refused = vitals::metric(&service.admin, &["jenius_notifications_refused_total{"]).await;
+        (refused, vitals::metric(&service.admin, &["jenius_notifications_received_total{"]).await)
+    };
+    let doctor = Doctor::visits(&world).await;
+    assert_eq!(doctor.checks["service.ingress"].0, "ok", "{:?}", doctor.checks["service.ingress"]);
+    assert_eq!(counted().await, (0.0, 0.0));
+    let body = Report::success("INV-1").body;
+    http().post(format!("http://{ingress}/elsewhere")).body(body).send().await.unwrap();
+    assert_eq!(counted().await, (1.0, 0.0), "a wrong URL in DOKU's back office is");
+    drop(service);
+    world.end().await;
+}
+
     let right = world.settings.insert(variable.to_owned(), "SK-canary-wrong".to_owned()).unwrap();
     let doctor = Doctor::visits(&world).await;
     doctor.fails(&["doku.key.other"]);
