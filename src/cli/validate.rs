@@ -75,14 +75,8 @@ fn of_attributes(draft: &Draft, parts: &Parts) -> Vec<Violation> {
     let mut faults = draft.violations.clone();
     let name = MerchantName::parse(draft.merchant.as_str()).ok();
     let is_known = |name: &MerchantName| parts.merchants.is_empty() || parts.merchants.contains_key(name);
-    if !name.as_ref().is_some_and(is_known) {
-        let allowed = "the name of a configured merchant";
-        faults.push(Violation::new(
-            Code::MerchantUnknown,
-            "merchant",
-            allowed,
-            shown(&draft.merchant).as_deref(),
-        ));
+    if !name.as_ref().is_some_and(is_known) && !faults.iter().any(Violation::leaves_no_merchant) {
+        faults.push(Violation::of_merchant(Code::MerchantUnknown, shown(&draft.merchant).as_deref()));
     }
     if draft.expires_at.is_some_and(|at| at <= SystemClock.now()) {
         faults.push(Violation::new(Code::CommandExpired, "expirytime", "a time to come", Some("has passed")));

@@ -4,6 +4,7 @@ use super::{
     Time,
     ids::{Identity, InvoiceNumber, MerchantName, RequestId},
     money::Rupiah,
+    order::OrderState,
     validate::Violation,
 };
 use std::time::Duration;
@@ -149,14 +150,14 @@ pub struct StoredRequest {
     pub body: Vec<u8>,
 }
 
-/// Why a refund cannot start, judged in this order.
+/// Why a refund cannot start, judged in this order, and what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundRefusal {
     OrderUnknown,
-    RefundInProgress,
+    RefundInProgress(OrderState),
     AlreadyRefunded,
-    OrderNotPaid,
-    AmountMismatch,
+    OrderNotPaid(OrderState),
+    AmountMismatch { paid: Rupiah, asked: Rupiah },
 }
 
 /// What would become of a command at the store, were it to come now.

@@ -198,17 +198,21 @@ impl OrderRecord {
     /// Whether a refund may start, judged in the contract's order.
     pub fn refuses_refund(&self, amount: Rupiah) -> Option<RefundRefusal> {
         match self.state {
-            OrderState::Refunding => Some(RefundRefusal::RefundInProgress),
-            OrderState::Review(_) if self.refund_is_unresolved() => Some(RefundRefusal::RefundInProgress),
+            OrderState::Refunding => Some(RefundRefusal::RefundInProgress(self.state)),
+            OrderState::Review(_) if self.refund_is_unresolved() => {
+                Some(RefundRefusal::RefundInProgress(self.state))
+            }
             OrderState::Refunded => Some(RefundRefusal::AlreadyRefunded),
-            OrderState::Paid if amount != self.amount => Some(RefundRefusal::AmountMismatch),
+            OrderState::Paid if amount != self.amount => {
+                Some(RefundRefusal::AmountMismatch { paid: self.amount, asked: amount })
+            }
             OrderState::Paid => None,
             OrderState::Submitting
             | OrderState::AwaitingPayment
             | OrderState::Failed
             | OrderState::Expired
             | OrderState::Abandoned
-            | OrderState::Review(_) => Some(RefundRefusal::OrderNotPaid),
+            | OrderState::Review(_) => Some(RefundRefusal::OrderNotPaid(self.state)),
         }
     }
 

@@ -50,15 +50,15 @@ fn a_refund_starts_only_from_a_paid_order_and_for_its_amount() {
     let (own, other) = (Rupiah::new(50_000).unwrap(), Rupiah::new(49_999).unwrap());
     for state in OrderState::ALL {
         let expected = match state {
-            OrderState::Paid => (None, Some(AmountMismatch)),
-            OrderState::Refunding => (Some(RefundInProgress), Some(RefundInProgress)),
+            OrderState::Paid => (None, Some(AmountMismatch { paid: own, asked: other })),
+            OrderState::Refunding => (Some(RefundInProgress(state)), Some(RefundInProgress(state))),
             OrderState::Refunded => (Some(AlreadyRefunded), Some(AlreadyRefunded)),
             OrderState::Submitting
             | OrderState::AwaitingPayment
             | OrderState::Failed
             | OrderState::Expired
             | OrderState::Abandoned
-            | OrderState::Review(_) => (Some(OrderNotPaid), Some(OrderNotPaid)),
+            | OrderState::Review(_) => (Some(OrderNotPaid(state)), Some(OrderNotPaid(state))),
         };
         let order = in_state(state);
         assert_eq!((order.refuses_refund(own), order.refuses_refund(other)), expected, "{state:?}");
@@ -73,7 +73,11 @@ fn while_nobody_knows_of_a_refund_no_other_starts() {
         let order = OrderRecord { refund: Some(refund), ..in_state(review) };
         let unresolved = outcome == Some(Outcome::Unresolved);
         assert_eq!(order.refund_is_unresolved(), unresolved, "{outcome:?}");
-        let refusal = if unresolved { RefundRefusal::RefundInProgress } else { RefundRefusal::OrderNotPaid };
+        let refusal = if unresolved {
+            RefundRefusal::RefundInProgress(review)
+        } else {
+            RefundRefusal::OrderNotPaid(review)
+        };
         assert_eq!(order.refuses_refund(order.amount), Some(refusal), "{outcome:?}");
     }
 }

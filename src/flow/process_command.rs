@@ -132,9 +132,11 @@ pub fn judge(
     };
     let account = MerchantName::parse(command.merchant.as_str()).ok().and_then(|merchant| account(&merchant));
     let Some(account) = account else {
-        let found = validate::shown(&command.merchant);
-        let unknown =
-            Violation::new(Code::MerchantUnknown, "merchant", "a configured merchant", found.as_deref());
+        let fault = violations.into_iter().find(Violation::leaves_no_merchant);
+        let unknown = fault.unwrap_or_else(|| {
+            let found = validate::shown(&command.merchant);
+            Violation::of_merchant(Code::MerchantUnknown, found.as_deref())
+        });
         return Err(Box::new(Rejection { command, violations: vec![unknown] }));
     };
     match judge_data(&command, &account, &data, rules, violations) {

@@ -14,7 +14,7 @@ use crate::{
         command::{Command, TraceContext},
         event::{EventType, OrderEvent},
         record::OrderRecord,
-        validate::{Code, Violation},
+        validate::Violation,
     },
     flow::ports::StoreError,
 };
@@ -84,7 +84,7 @@ pub(super) fn of_rejection(
     now: Time,
 ) -> Result<NewEvent, StoreError> {
     let merchant = storable(&command.merchant, MERCHANT_CHARS_MAX);
-    let unknown = violations.iter().any(|v| v.code == Code::MerchantUnknown);
+    let unknown = violations.iter().any(Violation::leaves_no_merchant);
     let data = RejectedData {
         merchant: &merchant,
         command_id: command.identity.id.as_str(),

@@ -28,6 +28,8 @@ use uuid::Uuid;
 pub(super) const RACES_MAX: u32 = 5;
 /// Trace context as W3C bounds it; what is longer is cut.
 pub(super) const TRACE_CHARS_MAX: usize = 512;
+/// The field of what only the order itself can say.
+const ORDER: &str = "order.invoice_number";
 /// What a rejected command wrote as merchant or invoice number is kept up to so many characters.
 const WRITTEN_CHARS_MAX: usize = 255;
 
@@ -79,7 +81,7 @@ async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) ->
 
 /// A command that has expired is told so, and no more, unless nobody knows its merchant.
 pub(super) fn ranked(rejection: &Rejection, moment: &Moment) -> Vec<Violation> {
-    let merchant_unknown = rejection.violations.iter().any(|v| v.code == Code::MerchantUnknown);
+    let merchant_unknown = rejection.violations.iter().any(Violation::leaves_no_merchant);
     match expired(&rejection.command, moment).filter(|_| !merchant_unknown) {
         Some(expired) => vec![expired],
         None => rejection.violations.clone(),
@@ -276,24 +278,28 @@ pub(super) fn violation(code: Code, field: &str, message: &str) -> Violation {
 
 /// Why a refund cannot start, as its event says it.
 pub(super) fn refused(refusal: RefundRefusal) -> Violation {
-    let (code, message) = match refusal {
-        RefundRefusal::OrderUnknown => {
-            (Code::OrderUnknown, "must be an order of this merchant; no such order is known")
-        }
-        RefundRefusal::RefundInProgress => {
-            (Code::RefundInProgress, "must be an order without another refund that is open or unresolved")
-        }
+    let (code, field) = match refusal {
+        RefundRefusal::OrderUnknown => (Code::OrderUnknown, ORDER),
+        RefundRefusal::RefundInProgress(_) => (Code::RefundInProgress, ORDER),
+        RefundRefusal::AlreadyRefunded => (Code::AlreadyRefunded, ORDER),
+        RefundRefusal::OrderNotPaid(_) => (Code::OrderNotPaid, ORDER),
+        RefundRefusal::AmountMismatch { .. } => (Code::AmountMismatch, "order.amount"),
+    };
+    let message = match refusal {
+        RefundRefusal::OrderUnknown => "must be an order of this merchant; no such order is known".to_owned(),
+        RefundRefusal::RefundInProgress(state) => format!(
+            "must be an order without another refund that is open or unresolved; it is {}",
+            state.name()
+        ),
         RefundRefusal::AlreadyRefunded => {
-            (Code::AlreadyRefunded, "must be an order that is not refunded yet")
+            "must be an order that is not refunded yet; it is refunded".to_owned()
         }
-        RefundRefusal::OrderNotPaid => (Code::OrderNotPaid, "must be an order that is paid"),
-        RefundRefusal::AmountMismatch => {
-            return violation(
-                Code::AmountMismatch,
-                "order.amount",
-                "must be the order's own amount: a refund is a full one",
-            );
+        RefundRefusal::OrderNotPaid(state) => {
+            format!("must be an order that is paid; it is {}", state.name())
+        }
+        RefundRefusal::AmountMismatch { paid, asked } => {
+            format!("must be the order's own amount, {paid}: a refund is a full one; it is {asked}")
         }
     };
-    violation(code, "order.invoice_number", message)
+    violation(code, field, &message)
 }

@@ -91,6 +91,17 @@ fn validate_finds_every_fault_of_a_command_or_of_its_data_offline() {
     ] {
         assert!(said.contains(fault), "{fault}\n---\n{said}");
     }
+    let number = Message::payment(payment_data("INV-1", "$admin")).with("merchant", 5);
+    let (said, exit) = validated(&number.body.to_string());
+    assert_eq!((said.lines().count(), exit), (1, Some(1)), "{said}");
+    assert!(
+        said.contains("must be the name of a configured merchant; it is a number (wrong_type)"),
+        "{said}"
+    );
+    // JSON Schema calls it a whole number, and says so of ours.
+    let point = payment_data("INV-1", "$admin").to_string().replace("40000", "40000.0");
+    let (said, exit) = validated(&point);
+    assert!(exit == Some(1) && said.contains("written without point or exponent"), "{said}");
     let (said, exit) = validated(&data.to_string());
     assert_eq!((said.lines().count(), exit), (2, Some(1)), "{said}");
     let (said, exit) = validated(r#"{"order":{"amount":"1","amount":"2"}}"#);

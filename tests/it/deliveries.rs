@@ -192,19 +192,23 @@ async fn refunds_that_cannot_be_are_rejected_in_the_contracts_order() {
         let errors = world.errors(message.id()).await;
         let field = if code == "amount_mismatch" { "order.amount" } else { "order.invoice_number" };
         assert_eq!(errors, [(code.to_owned(), field.to_owned())], "{}", message.body);
+        let event = world.rejected(message.id()).await;
+        event.data("errors")[0]["message"].as_str().unwrap().to_owned()
     };
     refused(refund(&world.invoice()), "order_unknown").await;
 
     let waiting = world.invoice();
     world.publish(&Message::payment(payment_data(&waiting, "never_pays"))).await;
     world.event(&waiting, "payment.accepted").await;
-    refused(refund(&waiting), "order_not_paid").await;
+    let message = refused(refund(&waiting), "order_not_paid").await;
+    assert!(message.ends_with("; it is awaiting_payment"), "{message}");
 
     let invoice = world.invoice();
     world.paid(&invoice).await;
     let mut other_amount = refund(&invoice);
     other_amount.body["data"]["order"]["amount"] = json!("49999");
-    refused(other_amount, "amount_mismatch").await;
+    let message = refused(other_amount, "amount_mismatch").await;
+    assert!(message.contains("50000") && message.ends_with("; it is 49999"), "{message}");
 
     let slow = crate::harness::commands::refund_with(&invoice, "500*3");
     world.publish(&slow).await;
@@ -231,6 +235,15 @@ async fn unknown_merchants_and_expired_commands_are_rejected_in_the_order_of_jud
     let id = unknown.id().to_owned();
     expect(unknown, "merchant_unknown", "merchant").await;
     assert_eq!(world.rejected(&id).await.body["source"], "/jenius-pay");
+    // What can be no name is told by its own code, and is nobody's either.
+    for (written, code) in
+        [(json!(5), "wrong_type"), (json!(""), "too_short"), (json!("a\0"), "merchant_unknown")]
+    {
+        let malformed = payment(&world.invoice()).with("merchant", written).with("expirytime", past);
+        let id = malformed.id().to_owned();
+        expect(malformed, code, "merchant").await;
+        assert_eq!(world.rejected(&id).await.body["source"], "/jenius-pay");
+    }
     // Expired is judged before the fields.
     let expired = Message::payment(json!({"order": {}})).with("expirytime", past);
     expect(expired, "command_expired", "expirytime").await;

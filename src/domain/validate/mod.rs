@@ -33,7 +33,20 @@ impl Violation {
         let found = found.map(|found| format!("; it {found}")).unwrap_or_default();
         Self { code, field: field.into(), message: format!("must be {allowed}{found}") }
     }
+
+    /// What is wrong with the attribute `merchant`. `found` as in `new`.
+    pub fn of_merchant(code: Code, found: Option<&str>) -> Self {
+        Self::new(code, MERCHANT, "the name of a configured merchant", found)
+    }
+
+    /// Whether nobody can say which merchant the command is for. In `data` a member of that name is an unknown field.
+    pub fn leaves_no_merchant(&self) -> bool {
+        self.code == Code::MerchantUnknown || self.field == MERCHANT && self.code != Code::UnknownField
+    }
 }
+
+/// The attribute that names the account.
+const MERCHANT: &str = "merchant";
 
 /// Longer values are not repeated.
 const SHOWN_CHARS_MAX: usize = 64;

@@ -1,6 +1,6 @@
 //! The attributes of a command: whose it is, and every rule that one breaks.
 
-use super::{Envelope, repeatable};
+use super::{Envelope, REPEATED_MAX, repeatable};
 use crate::domain::{
     command::CommandKind,
     document::Document,
@@ -67,7 +67,27 @@ pub(super) fn violations(envelope: &Envelope<'_>) -> Vec<Violation> {
             found.push(Violation::new(code, name, allowed, is.as_deref()));
         }
     }
+    found.extend(merchant_fault(envelope));
     found
+}
+
+/// What can be no merchant's name, whatever is configured.
+fn merchant_fault(envelope: &Envelope<'_>) -> Option<Violation> {
+    let written = envelope.attribute("merchant")?;
+    let Some(text) = written.as_str() else {
+        return Some(Violation::of_merchant(Code::WrongType, Some(&format!("is {}", written.kind()))));
+    };
+    if text.is_empty() {
+        return Some(Violation::of_merchant(Code::TooShort, Some("is empty")));
+    }
+    if repeatable(Some(written)).is_some() {
+        return None;
+    }
+    let has = match text.chars().count() {
+        count if count > REPEATED_MAX => format!("has {count} characters"),
+        _ => "has a control character".to_owned(),
+    };
+    Some(Violation::of_merchant(Code::MerchantUnknown, Some(&has)))
 }
 
 fn empty(text: &str) -> Option<Code> {
