@@ -87,7 +87,7 @@ fn by_status(request: &StoredRequest, status: String) -> SendFinding {
         (CommandKind::Payment, "refund" | "refunded") | (CommandKind::Refund, "pending") => {
             SendFinding::InDoubt { why: format!("status {status} does not answer a {}", kind.name()) }
         }
-        _ => SendFinding::InDoubt { why: format!("unknown status {}", mask(&status, &request.body)) },
+        _ => SendFinding::InDoubt { why: format!("unknown status {}", mask(&status, request)) },
     }
 }
 
@@ -155,8 +155,8 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
         return in_doubt(&format!("HTTP {status} with a wrong signature"), Health::Unwell);
     }
     let error = DokuError {
-        code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), &request.body)),
-        message: bounded(&mask(&message, &request.body)),
+        code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
+        message: bounded(&mask(&message, request)),
     };
     (SendFinding::Declined(error), Health::Well)
 }

@@ -246,7 +246,7 @@ impl<C: Clock> Gateway for Client<C> {
             Ok(answer) => answer,
             Err(no_answer) => return no_answer.of_send(),
         };
-        let said = |text: &str| without_keys(&mask(text, &request.body), &account.keys);
+        let said = |text: &str| without_keys(&mask(text, request), &account.keys);
         note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, said);
         let mut learned = classify_send(request, &answer, self.response_signature);
         learned.finding = keyless(learned.finding, &account.keys);

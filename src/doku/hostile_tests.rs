@@ -38,6 +38,7 @@ fn request(kind: CommandKind) -> StoredRequest {
         client_id: "MCH-1".to_owned(),
         base_url: "https://doku.example".to_owned(),
         body: br#"{"customer":{"name":"Astari","phone":"081288910205","email":"Astari@doku.com"}}"#.to_vec(),
+        payment_body: Vec::new(),
     }
 }
 

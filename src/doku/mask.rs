@@ -5,6 +5,7 @@ use super::{
     signature::Keys,
     wire::{object, text},
 };
+use crate::domain::command::StoredRequest;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -51,17 +52,17 @@ struct JeniusInfo<'a> {
 }
 
 /// `said` without the customer data of the request it answers, whole or in parts, in whatever letters.
-pub fn mask(said: &str, request_body: &[u8]) -> String {
-    Private::of(request_body).mask(said, |_| true)
+pub fn mask(said: &str, request: &StoredRequest) -> String {
+    Private::of(request).mask(said, |_| true)
 }
 
 /// The same for an error code. A code is a word of DOKU's own, so that a name which is an ordinary word
 /// ("Amount") spoils none: such a one is masked only where it is the whole code.
-pub fn mask_code(code: &str, request_body: &[u8]) -> String {
+pub fn mask_code(code: &str, request: &StoredRequest) -> String {
     let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     let is_whole = |part: &str| code.to_lowercase() == part.to_lowercase();
     let masks = |part: &str| !is_word || !part.chars().all(char::is_alphabetic) || is_whole(part);
-    Private::of(request_body).mask(code, masks)
+    Private::of(request).mask(code, masks)
 }
 
 /// `said` without an account's keys.
@@ -77,12 +78,19 @@ struct Private {
     parts: Vec<String>,
     /// The end of the phone number: what comes before it is written in many ways.
     phone_end: Option<String>,
-    /// A refund's request has no customer, and DOKU knows the payment's.
+    /// A refund's request has no customer, and DOKU knows the payment's: what looks like anybody's is masked.
     is_without_customer: bool,
 }
 
 impl Private {
-    fn of(request_body: &[u8]) -> Self {
+    fn of(request: &StoredRequest) -> Self {
+        if request.payment_body.is_empty() {
+            return Self::in_body(&request.body);
+        }
+        Self { is_without_customer: true, ..Self::in_body(&request.payment_body) }
+    }
+
+    fn in_body(request_body: &[u8]) -> Self {
         let body = std::str::from_utf8(request_body).ok();
         let Some(request) = body.and_then(object::<Request<'_>>) else { return Self::default() };
         let Some(customer) = request.customer else {
@@ -111,10 +119,12 @@ impl Private {
         for part in self.parts.iter().filter(|part| masks(part)) {
             found.extend(places(&folded, part));
         }
-        let is_private = |digits: &str| match &self.phone_end {
-            Some(end) => digits.contains(end.as_str()),
-            None => self.is_without_customer && is_like_a_phone(digits),
+        let is_the_customers = |digits: &str| {
+            let end = self.phone_end.as_deref();
+            end.is_some_and(|end| digits.contains(end))
         };
+        let is_private =
+            |digits: &str| is_the_customers(digits) || self.is_without_customer && is_like_a_phone(digits);
         found.extend(numbers(said).into_iter().filter(|(_, digits)| is_private(digits)).map(|(at, _)| at));
         if self.is_without_customer {
             found.extend(addresses(said));
@@ -218,6 +228,33 @@ fn without(said: &str, private: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        command::CommandKind,
+        ids::{InvoiceNumber, MerchantName, RequestId},
+        money::Rupiah,
+    };
+
+    fn request(body: &[u8], payment_body: &[u8]) -> StoredRequest {
+        StoredRequest {
+            merchant: MerchantName::default_account(),
+            kind: CommandKind::Refund,
+            invoice_number: InvoiceNumber::parse("INV-1").unwrap(),
+            amount: Rupiah::new(50_000).unwrap(),
+            request_id: RequestId::parse("INV-1").unwrap(),
+            client_id: String::new(),
+            base_url: String::new(),
+            body: body.to_vec(),
+            payment_body: payment_body.to_vec(),
+        }
+    }
+
+    fn mask(said: &str, body: &[u8]) -> String {
+        super::mask(said, &request(body, b""))
+    }
+
+    fn mask_code(code: &str, body: &[u8]) -> String {
+        super::mask_code(code, &request(body, b""))
+    }
 
     #[test]
     fn what_doku_repeats_of_the_customer_is_masked() {
@@ -268,6 +305,15 @@ mod tests {
         ] {
             assert_eq!(mask(said, refund), expected, "{said}");
         }
+    }
+
+    #[test]
+    fn the_customer_of_its_payment_is_masked_in_an_answer_to_a_refund() {
+        let payment = br#"{"customer":{"name":"Astari","phone":"0812345"},"jenius_info":{"cash_tag":"$me"}}"#;
+        let refund = request(br#"{"order":{"reason":"x"}}"#, payment);
+        let said = "Astari ($me, 0812345) took it back; so did 081288910205 and other@doku.com";
+        assert_eq!(super::mask(said, &refund), "*** *** ***) took it back; so did *** and ***");
+        assert_eq!(super::mask_code("no_such_tag: ASTARI", &refund), "no_such_tag: ***");
     }
 
     #[test]

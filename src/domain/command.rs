@@ -148,6 +148,8 @@ pub struct StoredRequest {
     pub client_id: String,
     pub base_url: String,
     pub body: Vec<u8>,
+    /// Of a refund: the body of the order's payment, if it is kept. DOKU may name its customer in an answer.
+    pub payment_body: Vec<u8>,
 }
 
 /// Why a refund cannot start, judged in this order, and what was found.

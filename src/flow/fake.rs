@@ -184,6 +184,7 @@ pub fn claim(kind: AttemptKind, lease: Duration, sends: Duration) -> Claim {
             client_id: "C".to_owned(),
             base_url: "http://doku".to_owned(),
             body: Vec::new(),
+            payment_body: Vec::new(),
         }),
     }
 }

@@ -191,5 +191,7 @@ fn stored_request(command: &Command, order: &Order, account: Account, body: Vec<
         client_id: account.client_id,
         base_url: account.base_url,
         body,
+        // The store has it.
+        payment_body: Vec::new(),
     }
 }

@@ -19,6 +19,7 @@ struct RequestRow {
     client_id: String,
     base_url: String,
     request_body: Vec<u8>,
+    payment_body: Option<Vec<u8>>,
     birth: Uuid,
 }
 
@@ -29,8 +30,11 @@ pub(super) async fn read(
     amount: Rupiah,
 ) -> Done<(StoredRequest, Uuid)> {
     let row: RequestRow = sqlx::query_as(
-        "SELECT merchant, kind, invoice_number, request_id, client_id, base_url, request_body, birth
-         FROM commands WHERE key = $1",
+        "SELECT c.merchant, c.kind, c.invoice_number, c.request_id, c.client_id, c.base_url, c.request_body, c.birth,
+                CASE WHEN c.kind = 'refund' THEN
+                    (SELECT p.request_body FROM orders o JOIN commands p ON p.key = o.payment
+                     WHERE o.merchant = c.merchant AND o.invoice_number = c.invoice_number) END AS payment_body
+         FROM commands c WHERE c.key = $1",
     )
     .bind(command_key)
     .fetch_one(connection)
@@ -44,6 +48,7 @@ pub(super) async fn read(
         client_id: row.client_id,
         base_url: row.base_url,
         body: row.request_body,
+        payment_body: row.payment_body.unwrap_or_default(),
     };
     Ok((request, row.birth))
 }

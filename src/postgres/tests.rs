@@ -294,6 +294,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             client_id: account().client_id,
             base_url: account().base_url,
             body: br#"{"order":{"reason":"broken"}}"#.to_vec(),
+            payment_body: Vec::new(),
         }),
         budget: BUDGET,
         lease: Some(LEASE),

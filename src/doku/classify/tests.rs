@@ -22,6 +22,7 @@ fn request(kind: CommandKind) -> StoredRequest {
         client_id: "MCH-1".to_owned(),
         base_url: "https://doku.example".to_owned(),
         body: br#"{"customer":{"email":"a@b.example"}}"#.to_vec(),
+        payment_body: Vec::new(),
     }
 }
 

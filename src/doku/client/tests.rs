@@ -170,6 +170,7 @@ fn request(base_url: &str) -> StoredRequest {
         client_id: "MCH-1".to_owned(),
         base_url: base_url.to_owned(),
         body: BODY.as_bytes().to_vec(),
+        payment_body: Vec::new(),
     }
 }
 

@@ -16,14 +16,24 @@ use crate::{
         error::{Done, Undone},
         orders::{self, LockedOrder},
         rejections::{self, TRACE_CHARS_MAX, refused},
-        requests::micros,
+        requests::{self, micros},
         rows::{Lease, storable},
         writes::Writes,
     },
 };
 use sqlx::PgConnection;
+use std::sync::Arc;
 
 pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Done<Claimed> {
+    let mut claimed = judge(connection, asked, plan).await?;
+    if let Claimed::Ours(claim) = &mut claimed {
+        let (request, _) = requests::read(connection, claim.command_key, asked.new.order.amount).await?;
+        claim.request = Arc::new(request);
+    }
+    Ok(claimed)
+}
+
+async fn judge(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Done<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);
     }

@@ -5,7 +5,7 @@ use super::Thrown;
 use crate::harness::{
     World,
     child::Service,
-    eventually_or, payment,
+    eventually_or, payment, refund,
     world::{CLIENT_ID, SECRET_KEY},
 };
 use jenius_pay::sandbox::signature::{self, Key, Signed, Stamp};
@@ -46,6 +46,8 @@ fn answers() -> Vec<(u16, String, bool)> {
         (302, PRIVATE.to_owned(), false),
         (404, format!(r#"{{"error":"{PRIVATE}","path":"{PRIVATE}"}}"#), false),
         (200, format!(r#"{{"{PRIVATE}":1,"#), true),
+        // Taken and paid: its refund is declined with the payment's customer.
+        (200, status("SUCCESS"), true),
     ]
 }
 
@@ -75,21 +77,31 @@ async fn asked(stream: &mut TcpStream) -> Option<Asked> {
     }
 }
 
+/// Of the invoice whose number ends in `-N`: the Nth answer, or what Check Status says.
+fn said(invoice: &str, is_check: bool) -> (u16, String, bool) {
+    let nth: usize = invoice.rsplit('-').next().unwrap().parse().unwrap();
+    let (status, body, is_signed) = answers()[nth].clone();
+    if !is_check {
+        return (status, body.replace("INV", invoice), is_signed);
+    }
+    let word = match nth {
+        last if last + 1 == answers().len() => "SUCCESS",
+        even if even.is_multiple_of(2) => PRIVATE,
+        _ => "PENDING",
+    };
+    let order = format!(r#""order":{{"invoice_number":"{invoice}","amount":"50000"}}"#);
+    (200, format!(r#"{{{order},"transaction":{{"status":"{word}"}}}}"#), true)
+}
+
 /// Answers the payment whose invoice number ends in `-N` with the Nth answer, and inquiries with private words.
 async fn answer(mut stream: TcpStream) {
     while let Some(asked) = asked(&mut stream).await {
         let invoice = asked.target.rsplit('/').next().filter(|_| asked.is_check).unwrap_or(&asked.request_id);
-        let nth: usize = invoice.rsplit('-').next().unwrap().parse().unwrap();
-        let (status, body, is_signed) = answers()[nth].clone();
-        let body = if asked.is_check {
-            format!(
-                r#"{{"order":{{"invoice_number":"{invoice}","amount":"50000"}},"transaction":{{"status":"{}"}}}}"#,
-                if nth.is_multiple_of(2) { PRIVATE } else { "PENDING" }
-            )
+        let (status, body, is_signed) = if asked.target.contains("Refund") {
+            (400, format!(r#"{{"error":{{"code":"no","message":"{PRIVATE} {OTHERWISE}"}}}}"#), true)
         } else {
-            body.replace("INV", invoice)
+            said(invoice, asked.is_check)
         };
-        let status = if asked.is_check { 200 } else { status };
         let digest = signature::digest(body.as_bytes());
         let signed = Signed {
             client_id: CLIENT_ID,
@@ -98,7 +110,7 @@ async fn answer(mut stream: TcpStream) {
             target: &asked.target,
             digest: Some(&digest),
         };
-        let seal = if is_signed || asked.is_check {
+        let seal = if is_signed {
             format!("Signature: {}\r\n", signature::sign(&signed, &Key::new(SECRET_KEY)))
         } else {
             String::new()
@@ -143,6 +155,11 @@ async fn nothing_that_doku_repeats_of_the_customer_or_our_keys_gets_out() {
         (sent && inquired && world.database.count(DECLINED).await == 8).then_some(())
     };
     eventually_or(|| service.log(), all).await;
+    let paid = invoices.last().unwrap();
+    world.event(paid, "order.paid").await;
+    world.publish(&refund(paid)).await;
+    let declined = world.event(paid, "refund.declined").await;
+    assert!(declined.data("error")["message"].as_str().unwrap().starts_with("*** *** "), "{declined:?}");
     for page in ["metrics", "readyz"] {
         crate::harness::world::assert_no_canary(page, &service.page(page).await);
     }
@@ -159,6 +176,6 @@ async fn nothing_that_doku_repeats_of_the_customer_or_our_keys_gets_out() {
     drop(service);
     world.end().await;
     serving.abort();
-    let became = "7 declined with masked words, the rest in doubt".to_owned();
+    let became = "9 declined with masked words, the rest in doubt".to_owned();
     Thrown { what: "answers that repeat customers and keys", count, became, worst: None }.prove();
 }
