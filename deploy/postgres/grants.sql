@@ -1,5 +1,5 @@
--- What each role of the service may do in the database, and no more. Run it as the owner, who also runs `migrate`, after
--- each migration; it can be run again:
+-- What each role of the service may do in the database, and no more. `jenius-pay migrate --grant` grants the same; this is for
+-- psql. Run it as the owner of the tables, after each migration; it can be run again:
 --
 --     psql "$OWNER_URL" -v ON_ERROR_STOP=1 -f deploy/postgres/grants.sql
 --
@@ -11,11 +11,20 @@
 -- The owner is a member of none. Nobody else can change the schema or switch off a trigger: what operators did is kept.
 -- The ingress needs no database.
 
-DO $$ BEGIN CREATE ROLE jenius_worker NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-DO $$ BEGIN CREATE ROLE jenius_follow_up NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-DO $$ BEGIN CREATE ROLE jenius_reconciler NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-DO $$ BEGIN CREATE ROLE jenius_relay NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
-DO $$ BEGIN CREATE ROLE jenius_operator NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['jenius_worker', 'jenius_follow_up', 'jenius_reconciler', 'jenius_relay', 'jenius_operator'] LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            END IF;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses, restored TO jenius_worker;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_worker;

@@ -1,4 +1,4 @@
-//! `migrate`: makes the database's schema what this version needs.
+//! `migrate`: makes the database's schema what this version needs, and grants each role its rights.
 
 use super::print;
 use crate::{
@@ -7,10 +7,21 @@ use crate::{
 };
 use std::process::ExitCode;
 
-pub async fn run(source: &Source<'_>) -> anyhow::Result<ExitCode> {
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Then gives the groups of users (`jenius_worker`, …) the rights that each role needs.
+    #[arg(long)]
+    grant: bool,
+}
+
+pub async fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let database = Database::load(source)?;
     let applied = apply(&database).await?;
     print::line(&said(applied))?;
+    if args.grant {
+        postgres::grant(&postgres::connect_options(&database)?).await?;
+        print::line(&format!("rights granted to {}", postgres::GROUPS.join(", ")))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -59,7 +59,7 @@ enum Command {
     /// Does the work: all roles in one process, or those that are named.
     Run(run::Args),
     /// Makes the database's schema what this version needs.
-    Migrate,
+    Migrate(migrate::Args),
     /// Says by its exit code whether the process beside it lives, for an image's health check.
     Health,
     /// Sends a command, as an upstream service would.
@@ -103,7 +103,7 @@ impl Cli {
         let source = Source::of_process(self.config.clone());
         match self.command {
             Command::Run(args) => run::run(args, &source).await,
-            Command::Migrate => migrate::run(&source).await,
+            Command::Migrate(args) => migrate::run(&args, &source).await,
             Command::Health => health::run(&source).await,
             Command::Send(args) => send::run(args, &source).await,
             Command::Validate(args) => validate::run(&args, &source),

@@ -143,7 +143,7 @@ fn hint_of(code: &str, message: &str) -> &'static str {
             "; a pooler gives one server session to several connections: connect to PostgreSQL itself, or set \
              pool_mode = session"
         }
-        "42501" => "; grant what deploy/postgres/grants.sql grants, then the work goes on",
+        "42501" => "; run `jenius-pay migrate --grant` as the owner, then the work goes on",
         READ_ONLY => "; the primary is needed",
         _ => "",
     }

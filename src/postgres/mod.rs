@@ -59,7 +59,7 @@ pub use prune::{PruneRun, Pruned};
 pub use replay::{PutBack, Replayed};
 pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
-pub use rights::{RIGHTS, TableRights, check_rights, privilege};
+pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, bind_environment, is_migrated};
 pub use sqlx::postgres::PgConnectOptions;
 pub use stops::ToldStop;

@@ -1,17 +1,31 @@
-//! What each role needs of the database, and no more. `deploy/postgres/grants.sql` grants it, RUNBOOK shows it, and every
-//! process asks whether it has it before it takes anything: a delivery that meets a missing right could only be held.
+//! What each role needs of the database, and no more. `migrate --grant` gives it, `deploy/postgres/grants.sql` is the same for
+//! psql, RUNBOOK shows it, and every process asks whether it has it before it takes anything: a delivery that meets a
+//! missing right could only be held.
 
-use super::{pool::PgPool, tx::answered};
+use super::{
+    error::{code_of, store_error},
+    pool::PgPool,
+    tx::answered,
+};
 use crate::{config::Role, flow::ports::StoreError};
-use sqlx::{PgConnection, postgres::PgArguments, postgres::Postgres, query::QueryScalar};
-use std::collections::BTreeSet;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection,
+    postgres::{PgArguments, PgConnectOptions, Postgres},
+    query::QueryScalar,
+};
+use std::{collections::BTreeSet, fmt::Write};
 
 /// A table, and what worker, follow-up, reconciler, relay and the command line's operators may do with it: S(elect),
-/// I(nsert), U(pdate), D(elete).
+/// I(nsert), U(pdate), D(elete); with a sequence: N(ext).
 pub type TableRights = (&'static str, [&'static str; 5]);
 
-/// Nobody but the owner, who migrates, may change the schema; and what operators did is only ever added to.
-pub const RIGHTS: [TableRights; 18] = [
+/// The groups of users that the rights are given to, in the same order.
+pub const GROUPS: [&str; 5] =
+    ["jenius_worker", "jenius_follow_up", "jenius_reconciler", "jenius_relay", "jenius_operator"];
+
+/// Nobody but the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
+/// its keys itself.
+pub const RIGHTS: [TableRights; 20] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),
     ("installation", ["SI", "SI", "SI", "SI", "SI"]),
     ("commands", ["SIU", "SU", "SU", "S", "SIU"]),
@@ -30,7 +44,14 @@ pub const RIGHTS: [TableRights; 18] = [
     ("restored", ["S", "", "", "", "SIU"]),
     ("send_stops", ["SIUD", "SIUD", "", "", "S"]),
     ("reported_requests", ["SIU", "SIU", "SIU", "S", "S"]),
+    ("commands_key_seq", ["N", "", "", "", ""]),
+    ("orders_order_key_seq", ["N", "", "", "", ""]),
 ];
+
+const NEXT: &str = "USAGE";
+const NOT_ALLOWED: &str = "42501";
+/// Of this database: one process grants at a time.
+const LOCK: i64 = 7_145_001;
 
 fn column(role: Role) -> Option<usize> {
     match role {
@@ -47,8 +68,52 @@ pub fn privilege(letter: char) -> &'static str {
         'I' => "INSERT",
         'U' => "UPDATE",
         'D' => "DELETE",
+        'N' => NEXT,
         _ => "SELECT",
     }
+}
+
+/// Makes the groups that are missing, and gives each what it needs, all at once. It takes nothing away: a process of the
+/// version before may need it still.
+///
+/// # Errors
+/// The user may not do that, or the database is away.
+pub async fn grant(options: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut connection = PgConnection::connect_with(options).await.map_err(|e| store_error(&e))?;
+    sqlx::raw_sql(AssertSqlSafe(grants())).execute(&mut connection).await.map_err(refusal)?;
+    connection.close().await.map_err(|e| store_error(&e))
+}
+
+fn refusal(error: sqlx::Error) -> StoreError {
+    match store_error(&error) {
+        StoreError::Refused(why) if code_of(&error).as_deref() == Some(NOT_ALLOWED) => {
+            StoreError::Refused(format!(
+                "{why}: run it as the owner of the tables, who may make the groups (CREATEROLE), or make them before: {}",
+                GROUPS.join(", ")
+            ))
+        }
+        refused_or_away => refused_or_away,
+    }
+}
+
+fn grants() -> String {
+    let mut sql = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK});");
+    for (at, group) in GROUPS.into_iter().enumerate() {
+        // Groups belong to the server: another database may make them at the same moment.
+        let _ = write!(
+            sql,
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{group}') THEN CREATE ROLE {group} NOLOGIN;
+             END IF; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;"
+        );
+        for (relation, rights) in RIGHTS {
+            let rights: Vec<&str> = rights[at].chars().map(privilege).collect();
+            let kind = if rights.contains(&NEXT) { "SEQUENCE" } else { "TABLE" };
+            if !rights.is_empty() {
+                let _ = write!(sql, "GRANT {} ON {kind} {relation} TO {group};", rights.join(", "));
+            }
+        }
+    }
+    sql + "COMMIT"
 }
 
 /// What these roles need and this connection's user may not do.
@@ -69,7 +134,7 @@ pub async fn check_rights(pool: &PgPool, roles: &BTreeSet<Role>) -> Result<(), S
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "42501: this user lacks {}: apply deploy/postgres/grants.sql",
+        "{NOT_ALLOWED}: this user lacks {}: run `jenius-pay migrate --grant` as the owner",
         missing.join(", ")
     )))
 }
@@ -81,11 +146,12 @@ fn asked<'q>(roles: &BTreeSet<Role>) -> QueryScalar<'q, Postgres, String, PgArgu
             needed.extend(rights.chars().map(|letter| (*table, privilege(letter))));
         }
     }
-    let (tables, privileges): (Vec<&str>, Vec<&str>) = needed.into_iter().unzip();
+    let (relations, privileges): (Vec<&str>, Vec<&str>) = needed.into_iter().unzip();
     sqlx::query_scalar(
         "SELECT privilege || ' on ' || relation FROM unnest($1::text[], $2::text[]) AS needed (relation, privilege)
-         WHERE NOT has_table_privilege(relation, privilege)",
+         WHERE NOT CASE privilege WHEN 'USAGE' THEN has_sequence_privilege(relation, privilege)
+                                  ELSE has_table_privilege(relation, privilege) END",
     )
-    .bind(tables)
+    .bind(relations)
     .bind(privileges)
 }

@@ -81,8 +81,8 @@ fn rights(missing: &[String]) -> Check {
     if missing.is_empty() {
         return Check::ok(POSTGRES_RIGHTS, "this user has what the roles need");
     }
-    let hint =
-        "where this process has only some roles, see RUNBOOK, Rights; else apply deploy/postgres/grants.sql";
+    let hint = "where this user is for some roles only, that is as it should be: see RUNBOOK, Database users; else run \
+                `jenius-pay migrate --grant` as the owner";
     Check::warn(POSTGRES_RIGHTS, format!("this user lacks {}", missing.join(", ")), hint)
 }
 

@@ -1,4 +1,4 @@
-//! Rights: each role works with what `deploy/postgres/grants.sql` grants it and can do no more; and a right that is missing
+//! Rights: each role works with what `migrate --grant` grants it and can do no more; and a right that is missing
 //! holds deliveries instead of losing them.
 
 use super::{detail, log_in_as, sql};
@@ -10,6 +10,7 @@ use crate::harness::{
     world::a_while,
 };
 
+/// The same for psql.
 const GRANTS: &str = include_str!("../../../deploy/postgres/grants.sql");
 const ROLES: [(&str, &str); 4] = [
     ("worker", "jenius_worker"),
@@ -18,11 +19,16 @@ const ROLES: [(&str, &str); 4] = [
     ("relay", "jenius_relay"),
 ];
 
+async fn migrate(world: &mut World) {
+    let own = world.settings.insert("DATABASE_URL".to_owned(), world.database.url.to_string()).unwrap();
+    let output = run(world, &["migrate", "--grant"], "").await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.settings.insert("DATABASE_URL".to_owned(), own);
+}
+
 /// Users of this world's own, each a member of one role.
-async fn grant(world: &World) {
-    // The roles belong to the server: tests make them at the same time.
-    let alone = format!("BEGIN; SELECT pg_advisory_xact_lock(714); {GRANTS} COMMIT;");
-    sql(world, &alone).await;
+async fn grant(world: &mut World) {
+    migrate(world).await;
     for (_, role) in ROLES.into_iter().chain([("operator", "jenius_operator")]) {
         sql(world, &format!("CREATE ROLE u{}_{role} LOGIN IN ROLE {role}", world.unique())).await;
     }
@@ -37,7 +43,8 @@ async fn revoke_all(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
     let mut world = World::with().without_service().build().await;
-    grant(&world).await;
+    grant(&mut world).await;
+    sql(&world, GRANTS).await;
     let owner = world.settings["DATABASE_URL"].clone();
     let mut services = Vec::new();
     for (name, role) in ROLES {
@@ -59,6 +66,9 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
         &["resume", "--reason", "a test"],
         &["events", "replay", "--invoice", &invoice],
         &["audit"],
+        &["orders", "check", &invoice],
+        &["prune", "--older-than", "90", "--reason", "a test"],
+        &["restored", "--reason", "a test"],
     ] {
         let output = run(&world, command, "").await;
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -93,29 +103,37 @@ async fn each_role_works_with_what_it_is_granted_and_can_do_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_refuses_for_good_is_held_and_told_until_a_person_mends_it() {
     let mut world = World::with().without_service().build().await;
-    grant(&world).await;
+    grant(&mut world).await;
     let user = format!("u{}_jenius_worker", world.unique());
     for role in ["jenius_follow_up", "jenius_reconciler", "jenius_relay"] {
         sql(&world, &format!("GRANT {role} TO {user}")).await;
     }
     log_in_as(&mut world, &user);
     let service = Service::start(&world).await;
-    // A right that is asked for before anything is taken.
-    sql(&world, "REVOKE INSERT ON commands FROM jenius_worker").await;
+    // Rights that are asked for before anything is taken, to draw a key too.
+    sql(
+        &world,
+        "REVOKE INSERT ON commands FROM jenius_worker;
+         REVOKE USAGE ON SEQUENCE commands_key_seq FROM jenius_worker",
+    )
+    .await;
     let told = async |words: &str| {
         eventually(&format!("/readyz to say {words}"), async || {
             detail(&service).await.filter(|d| d.contains(words))
         })
         .await
     };
+    let detail = told("USAGE on commands_key_seq").await;
     let mut invoices = vec![world.invoice()];
     world.publish(&payment(&invoices[0])).await;
-    let detail = told("42501").await;
-    assert!(detail.contains("INSERT on commands") || detail.contains("commands"), "{detail}");
+    let doctor = String::from_utf8(run(&world, &["doctor", "--json"], "").await.stdout).unwrap();
+    for right in ["INSERT on commands", "USAGE on commands_key_seq"] {
+        assert!(detail.contains(right) && doctor.contains(right), "{right}: {detail}\n{doctor}");
+    }
     a_while().await;
     a_while().await;
     assert_eq!(world.broker.depth("dead").await, 0);
-    sql(&world, "GRANT INSERT ON commands TO jenius_worker").await;
+    migrate(&mut world).await;
     world.event(&invoices[0], "order.paid").await;
     // A refusal that only the statement itself meets.
     sql(
