@@ -56,9 +56,7 @@ def compose(deploy, schemas):
     for name, service in services.items():
         where = f"{file.name}: {name}"
         check_service(where, service, services)
-        for secret in service.get("secrets", []):
-            if secret not in document["secrets"]:
-                fault(where, f"the secret {secret} is not declared")
+        check_secrets(where, service, document["secrets"])
         for other in (volume.split(":")[0] for volume in service.get("volumes", [])):
             if not (deploy / other).exists() if other.startswith(".") else other not in document["volumes"]:
                 fault(where, f"the volume {other} is not there")
@@ -70,7 +68,19 @@ def compose(deploy, schemas):
                     services["sandbox"]["environment"])
 
 
-def check_passwords(secrets, broker_user, sandbox):
+def check_secrets(where, service, declared):
+    """A secret has its own name in the service, or a target."""
+    given = [s if isinstance(s, dict) else {"source": s, "target": s} for s in service.get("secrets", [])]
+    for secret in given:
+        if secret["source"] not in declared:
+            fault(where, f"the secret {secret['source']} is not declared")
+    mounted = {f"/run/secrets/{secret['target']}" for secret in given}
+    named = {value for name, value in service.get("environment", {}).items() if name.endswith("_FILE")}
+    if not named <= mounted:
+        fault(where, f"secrets are mounted at {sorted(mounted)} and looked for at {sorted(named)}")
+
+
+def check_passwords(secrets, broker_users, database_users, sandbox):
     """Both sides of each connection know the same."""
     if urlsplit(secrets["database_url"]).password != secrets["postgres_password"]:
         fault("compose", "the password in database_url is not PostgreSQL's")
@@ -214,8 +224,9 @@ def check_pod(name, pod):
     for bound in ("requests", "limits"):
         if set(container["resources"][bound]) != {"cpu", "memory"}:
             fault(name, f"no {bound} of processor and memory")
-    folder = container["volumeMounts"][0]["mountPath"]
-    mounted = {f"{folder}/{item['path']}" for item in spec["volumes"][0]["secret"]["items"]}
+    folder = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets")
+    secret = next(volume["secret"] for volume in spec["volumes"] if volume["name"] == "secrets")
+    mounted = {f"{folder}/{item['path']}" for item in secret["items"]}
     named = {variable["value"] for variable in container["env"] if variable["name"].endswith("_FILE")}
     if mounted != named:
         fault(name, f"secrets are mounted at {sorted(mounted)} and looked for at {sorted(named)}")

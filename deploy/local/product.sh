@@ -84,8 +84,10 @@ send() {
   local kind=$1 until=$((SECONDS + OUTCOME_SECONDS))
   sample "$kind"
   until sent "$kind" "$until"; do
-    grep -qE 'did not (take|confirm)' "$SCRATCH/send" && ((SECONDS < until)) \
-      || { cat "$SCRATCH/send" >&2; fail_with_log "the $kind did not end as it should"; }
+    if ! grep -qE 'did not (take|confirm)' "$SCRATCH/send" || ((SECONDS >= until)); then
+      cat "$SCRATCH/send" >&2
+      fail_with_log "the $kind did not end as it should"
+    fi
     sleep 1
   done
 }
