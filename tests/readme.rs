@@ -223,7 +223,7 @@ fn files() -> String {
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
         ("deploy/kubernetes/", "A Deployment for each role; `example/` is a cluster's own."),
         ("deploy/sbom", "Prints what the program is made of."),
-        ("deploy/systemd/", "A hardened unit with all roles, and one that migrates."),
+        ("deploy/systemd/", "Hardened units: all roles in one, one for each role, and one that migrates."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
         ("deploy/rabbitmq/", "The exchanges, queues and bindings, for where no role may declare them."),
         (

@@ -64,7 +64,8 @@ def compose(deploy, schemas):
         if "content" not in source and not (deploy / source["file"]).is_file():
             fault(file.name, f"the file of {name} is not there")
     check_passwords({name: (deploy / source["file"]).read_text().strip() for name, source in document["secrets"].items()},
-                    json.loads((deploy / "compose/rabbitmq.json").read_text())["users"][0],
+                    json.loads((deploy / "compose/rabbitmq.json").read_text())["users"],
+                    (deploy / "compose/users.sql").read_text(),
                     services["sandbox"]["environment"])
 
 
@@ -82,14 +83,17 @@ def check_secrets(where, service, declared):
 
 def check_passwords(secrets, broker_users, database_users, sandbox):
     """Both sides of each connection know the same."""
-    if urlsplit(secrets["database_url"]).password != secrets["postgres_password"]:
-        fault("compose", "the password in database_url is not PostgreSQL's")
-    broker = urlsplit(secrets["amqp_url"])
-    hashed = base64.b64decode(broker_user["password_hash"])
-    salt, expected = hashed[:4], hashed[4:]
-    same = hashlib.sha256(salt + broker.password.encode()).digest() == expected
-    if not same or broker.username != broker_user["name"]:
-        fault("compose", "the user in amqp_url is not RabbitMQ's")
+    if urlsplit(secrets["database_url_owner"]).password != secrets["postgres_password"]:
+        fault("compose", "the password in database_url_owner is not PostgreSQL's")
+    made = dict(re.findall(r"CREATE ROLE (\w+) LOGIN PASSWORD '([^']*)'", database_users))
+    hashes = {user["name"]: base64.b64decode(user["password_hash"]) for user in broker_users}
+    for name, url in ((name, urlsplit(text)) for name, text in secrets.items()):
+        if name.startswith("database_url_") and name != "database_url_owner" and made.get(url.username) != url.password:
+            fault("compose", f"the user in {name} is not one that users.sql makes")
+        if name.startswith("amqp_url_"):
+            hashed = hashes.get(url.username, b"")
+            if hashlib.sha256(hashed[:4] + url.password.encode()).digest() != hashed[4:]:
+                fault("compose", f"the user in {name} is not RabbitMQ's")
     if sandbox["DOKU_SECRET_KEY"] != secrets["doku_secret_key"]:
         fault("compose", "doku_secret_key is not the sandbox's")
 

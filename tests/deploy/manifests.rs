@@ -28,8 +28,11 @@ fn texts() -> Vec<(String, String)> {
         "kubernetes/prune",
         "kubernetes/example",
         "systemd",
+        "systemd/jenius-pay@relay.service.d",
+        "systemd/jenius-pay@ingress.service.d",
     ] {
-        paths.extend(fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path()));
+        let entries = fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path());
+        paths.extend(entries.filter(|path| path.is_file()));
     }
     paths.into_iter().map(|path| (name_of(&path), fs::read_to_string(&path).unwrap())).collect()
 }
@@ -179,7 +182,10 @@ fn command_lines(text: &str) -> Vec<Vec<String>> {
         Some(words.map(|word| word.trim_matches('"').to_owned()).collect())
     });
     let starts = text.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/jenius-pay "));
-    lists.chain(starts.map(|line| line.split(' ').map(str::to_owned).collect())).collect()
+    // One unit is for each role.
+    lists
+        .chain(starts.map(|line| line.replace("%i", "worker").split(' ').map(str::to_owned).collect()))
+        .collect()
 }
 
 #[test]
@@ -192,8 +198,8 @@ fn every_command_line_is_one_that_the_program_takes() {
             seen += 1;
         }
     }
-    // The roles and `migrate` twice each, the sandbox, `prune`, and both units.
-    assert_eq!(seen, 2 * (Role::ALL.len() + 1) + 4);
+    // The roles and `migrate` twice each, the sandbox, the operator's, `prune`, and the three units.
+    assert_eq!(seen, 2 * (Role::ALL.len() + 1) + 6);
     let healthcheck = read("Dockerfile").contains(r#"CMD ["/usr/bin/jenius-pay", "health"]"#);
     assert!(healthcheck && Cli::try_parse_from(["jenius-pay", "health"]).is_ok());
 }
@@ -219,7 +225,7 @@ fn everybody_waits_longer_than_the_drain() {
             assert!(numbers_after(&text, "stop_grace_period:")[0] >= drain + 5, "{name}");
         }
     }
-    assert_eq!(seen, Role::ALL.len() + 1, "a Deployment for each role, and the unit");
+    assert_eq!(seen, Role::ALL.len() + 2, "a Deployment for each role, and the units that run");
 }
 
 #[test]
@@ -298,49 +304,5 @@ fn the_imported_definitions_are_the_exchanges_and_queues_of_the_program() {
         assert_eq!(written["exchanges"], json!(exchanges), "{file}");
         assert_eq!(written["queues"], json!(queues), "{file}");
         assert_eq!(written["bindings"], json!(bindings), "{file}");
-    }
-}
-
-/// The columns of RUNBOOK's table of roles that are about the broker and DOKU's keys.
-fn needs() -> BTreeMap<String, [String; 4]> {
-    let runbook = read("RUNBOOK.md");
-    let rows = runbook.lines().filter_map(|line| {
-        // A `|` in a pattern is written `\|`.
-        let line = line.replace("\\|", "\u{1}");
-        let cells: Vec<String> = line
-            .strip_prefix("| `")?
-            .split('|')
-            .map(|cell| cell.trim().trim_matches('`').replace('\u{1}', "|"))
-            .collect();
-        let role = Role::from_name(cells.first()?.as_str())?;
-        let [write, read, database, keys] = cells.get(1..5)?.to_vec().try_into().ok()?;
-        Some((role.name().to_owned(), [write, read, database, keys]))
-    });
-    rows.collect()
-}
-
-#[test]
-fn each_role_is_given_what_the_runbook_says_it_needs_and_nothing_else() {
-    let needs = needs();
-    assert_eq!(needs.len(), Role::ALL.len(), "RUNBOOK's table: {needs:?}");
-    let compose: serde_json::Value = serde_json::from_str(&read("compose/rabbitmq.json")).unwrap();
-    let given = compose["permissions"].as_array().unwrap();
-    for role in Role::ALL {
-        let [write, read_right, database, keys] = &needs[role.name()];
-        let user = format!("jenius-{}", role.name());
-        let given = given.iter().find(|given| given["user"] == user.as_str()).unwrap();
-        let rights = ["configure", "write", "read"].map(|right| given[right].as_str().unwrap());
-        assert_eq!(rights, ["^$", write, read_right], "{}", role.name());
-        let pod = read(&format!("kubernetes/base/{}.yaml", role.name()));
-        assert!(pod.contains(&format!("- key: amqp-url-{}\n", role.name())), "{}", role.name());
-        assert_eq!(pod.contains("database-url"), database != "none", "{}", role.name());
-        assert_eq!(pod.contains("doku-secret-key"), keys != "none", "{}", role.name());
-        let needed = config::Needs::of(&BTreeSet::from([role]));
-        assert_eq!(
-            (needed.database, needed.merchants),
-            (database != "none", keys != "none"),
-            "{}",
-            role.name()
-        );
     }
 }

@@ -3,7 +3,9 @@
 
 use crate::{alerts, read};
 use clap::Parser;
-use jenius_pay::{cli, config, domain::order::ReviewCause, flow::disposition::DeadReason, metric};
+use jenius_pay::{
+    cli, config, domain::order::ReviewCause, flow::disposition::DeadReason, metric, postgres::GROUPS,
+};
 use std::collections::BTreeSet;
 
 /// What an entry says, in this order, a paragraph each.
@@ -81,7 +83,7 @@ fn every_key_and_metric_it_names_and_every_link_is_there() {
     for word in code() {
         let is_key = word.split_once('.').is_some_and(|(section, _)| sections.contains(section));
         assert!(!is_key || keys.contains(word.as_str()), "there is no key {word}");
-        let is_metric = word.starts_with("jenius_");
+        let is_metric = word.starts_with("jenius_") && !GROUPS.contains(&word.as_str());
         assert!(!is_metric || metric::all().iter().any(|m| m.name == word), "there is no metric {word}");
     }
     let text = read("RUNBOOK.md");
