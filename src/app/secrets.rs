@@ -38,7 +38,10 @@ impl Secrets {
     pub fn new(parts: &Parts, broker: Broker) -> Self {
         let accounts = Accounts::new(&parts.merchants);
         let fingerprint = fingerprint(&accounts, &parts.doku);
-        metric::keys_in_use(None, &fingerprint);
+        // Who has no key, as the relay, verifies nothing that another could verify otherwise.
+        if !parts.merchants.is_empty() {
+            metric::keys_in_use(None, &fingerprint);
+        }
         Self {
             taken: Mutex::new(Taken { fingerprint, ..Taken::of(parts) }),
             accounts,
@@ -93,7 +96,9 @@ impl Secrets {
         self.accounts.exchange(&parts.merchants);
         // The paths are those that the process was started with.
         let fingerprint = fingerprint(&self.accounts, &self.doku);
-        metric::keys_in_use(Some(&taken.fingerprint), &fingerprint);
+        if !parts.merchants.is_empty() {
+            metric::keys_in_use(Some(&taken.fingerprint), &fingerprint);
+        }
         taken.fingerprint = fingerprint;
         taken.said.take_secrets(&parts.said);
         (taken.database, taken.amqp) = (next.database, next.amqp);

@@ -47,6 +47,9 @@ pub struct Args {
     /// A JSON object.
     #[arg(long)]
     json: bool,
+    /// A further process that is asked by which keys it verifies; may be repeated. A name may stand for several.
+    #[arg(long = "process", value_name = "HOST:PORT")]
+    processes: Vec<String>,
 }
 
 #[derive(serde::Serialize)]
@@ -56,7 +59,7 @@ struct Report<'a> {
 
 /// Exit code 1 where a check fails.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let checks = Box::pin(look(&Config::load(source)?)).await?;
+    let checks = Box::pin(look(&Config::load(source)?, &args.processes)).await?;
     let text = if args.json {
         print::json(&Report { checks: &checks })?
     } else {
@@ -68,12 +71,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Everything at once, in the order of the page.
-async fn look(config: &Config) -> anyhow::Result<Vec<Check>> {
+async fn look(config: &Config, processes: &[String]) -> anyhow::Result<Vec<Check>> {
     let (postgres, broker, doku, service) = tokio::join!(
         look_at_postgres(config),
         look_at_broker(config),
         look_at_doku(config),
-        service::checks(config)
+        service::checks(config, processes)
     );
     Ok([limits::limits(config), postgres?, broker?, doku, service].concat())
 }

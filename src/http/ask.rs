@@ -1,18 +1,19 @@
-//! One look at a listener of this machine, for `doctor` and `health`: is somebody there, and what does it answer to a
+//! One look at a listener, for `doctor` and `health`: is somebody there, and what does it answer to a
 //! GET. By hand: the one HTTP client is DOKU's. Nothing it asks is counted or changes anything.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 
-/// It is this machine that is asked.
+/// It is this machine that is asked, or one near by.
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// A page of ours is smaller, the metrics of a thousand merchants too.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -30,6 +31,20 @@ pub struct Answered {
 /// Nobody listens, or nobody answers in HTTP.
 pub async fn ask(listen: SocketAddr, path: &str) -> io::Result<Answered> {
     timeout(ASK_MAX, get(reachable(listen), path)).await?
+}
+
+/// The same of everything that a name with a port stands for, each with its address.
+pub async fn ask_all(place: &str, path: &str) -> Vec<(String, io::Result<Answered>)> {
+    let found = match timeout(ASK_MAX, lookup_host(place)).await {
+        Ok(Ok(found)) => found.collect::<BTreeSet<_>>(),
+        Ok(Err(error)) => return vec![(place.to_owned(), Err(error))],
+        Err(silent) => return vec![(place.to_owned(), Err(silent.into()))],
+    };
+    let mut answers = Vec::new();
+    for address in found {
+        answers.push((address.to_string(), ask(address, path).await));
+    }
+    answers
 }
 
 async fn get(address: SocketAddr, path: &str) -> io::Result<Answered> {

@@ -7,7 +7,7 @@ pub mod ingress;
 mod places;
 mod serve;
 
-pub use ask::{Answered, ask};
+pub use ask::{Answered, ask, ask_all};
 
 use crate::{metric::PanicIn, panics::caught};
 use axum::{

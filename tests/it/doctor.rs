@@ -21,7 +21,11 @@ struct Doctor {
 
 impl Doctor {
     async fn visits(world: &World) -> Self {
-        let output = run(world, &["doctor", "--json"], "").await;
+        Self::asked(world, &[]).await
+    }
+
+    async fn asked(world: &World, more: &[&str]) -> Self {
+        let output = run(world, &[&["doctor", "--json"], more].concat(), "").await;
         let said = String::from_utf8(output.stdout).unwrap();
         assert_no_canary("what the doctor says", &said);
         assert_no_canary("what the doctor logs", &String::from_utf8_lossy(&output.stderr));
@@ -92,10 +96,6 @@ async fn a_world_that_is_well_has_nothing_that_fails() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_doku_refuses_is_named_with_its_merchant() {
-    let mut world = world().await;
-    let variable = "JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY";
 /// It asks each path of the ingress whether it is taken there; a POST is what reports something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_visit_counts_as_no_notification() {
@@ -117,11 +117,39 @@ async fn a_visit_counts_as_no_notification() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_doku_refuses_is_named_with_its_merchant() {
+    let mut world = world().await;
+    let variable = "JENIUS_PAY__MERCHANTS__OTHER__SECRET_KEY";
     let right = world.settings.insert(variable.to_owned(), "SK-canary-wrong".to_owned()).unwrap();
     let doctor = Doctor::visits(&world).await;
     doctor.fails(&["doku.key.other"]);
     assert_eq!(doctor.detail("doku.key.other"), "refused: HTTP 400: invalid_signature");
     world.settings.insert(variable.to_owned(), right);
+    world.end().await;
+}
+
+/// What an ingress takes and the reconciler cannot verify is dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_verify_by_other_keys_or_paths_are_named() {
+    let mut world = World::with().without_service().build().await;
+    let service = Service::start_role(&world, &["--role", "ingress"]).await;
+    let all = world.settings.clone();
+    world.settings.retain(|name, _| !name.contains("DOKU_") && !name.contains("__MERCHANTS__"));
+    let keyless = Service::start_role(&world, &["--role", "relay"]).await;
+    assert!(!keyless.page("metrics").await.contains("jenius_keys_info{"), "it verifies nothing");
+    world.settings = all;
+    let asks = ["--process", &service.admin, "--process", &keyless.admin];
+    let doctor = Doctor::asked(&world, &asks).await;
+    assert_eq!(doctor.checks["service.keys"].0, "ok", "{:?}", doctor.checks["service.keys"]);
+    assert!(doctor.detail("service.keys").starts_with(&service.admin), "{}", doctor.detail("service.keys"));
+    let path = "JENIUS_PAY__DOKU__PREVIOUS_NOTIFICATION_PATHS";
+    world.settings.insert(path.to_owned(), "/payments/old".to_owned());
+    let doctor = Doctor::asked(&world, &asks).await;
+    doctor.warns("service.keys");
+    assert!(doctor.detail("service.keys").contains(&service.admin), "{}", doctor.detail("service.keys"));
+    world.settings.remove(path);
+    drop((service, keyless));
     world.end().await;
 }
 

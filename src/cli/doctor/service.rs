@@ -16,10 +16,13 @@ const OTHER_PATH: &str = "/jenius-pay-doctor";
 const NOT_FOUND: u16 = 404;
 const METHOD_NOT_ALLOWED: u16 = 405;
 
+const METRICS: &str = "/metrics";
+const BESIDE: &str = "the process beside";
+
 type Answer = io::Result<Answered>;
 
-/// Asks both listeners.
-pub async fn checks(config: &Config) -> Vec<Check> {
+/// Asks both listeners, and further processes by which keys they verify.
+pub async fn checks(config: &Config, processes: &[String]) -> Vec<Check> {
     let ready = async {
         let listen = config.admin_listen;
         match fixed(SERVICE_READY, listen) {
@@ -36,44 +39,59 @@ pub async fn checks(config: &Config) -> Vec<Check> {
     };
     let keys = async {
         let listen = config.admin_listen;
-        match fixed(SERVICE_KEYS, listen) {
-            Some(unknown) => unknown,
-            None => keys(
-                &fingerprint(&Accounts::new(&config.merchants), &config.doku),
-                &http::ask(listen, "/metrics").await,
-            ),
+        let mut asked: Vec<(String, Answer)> = Vec::new();
+        if listen.port() != 0 {
+            asked.push((BESIDE.to_owned(), http::ask(listen, METRICS).await));
         }
+        for place in processes {
+            asked.extend(http::ask_all(place, METRICS).await);
+        }
+        keys(&fingerprint(&Accounts::new(&config.merchants), &config.doku), &asked)
     };
     let (ready, ingress, keys) = tokio::join!(ready, ingress, keys);
     vec![ready, ingress, keys]
 }
 
-/// Whether the process on this machine verifies by what is configured here. Another machine's is seen by the alert.
-fn keys(ours: &str, answer: &Answer) -> Check {
-    let start = format!("{}{{fingerprint=\"", metric::name::KEYS_INFO);
-    let theirs = answer.as_ref().ok().and_then(|answer| {
-        let in_use = |line: &&str| line.ends_with(" 1");
-        answer
-            .body
-            .lines()
-            .filter(in_use)
-            .find_map(|line| Some(line.strip_prefix(&start)?.split('"').next()?.to_owned()))
-    });
-    match theirs {
-        None => Check::ok(SERVICE_KEYS, "no process here says by which keys it verifies"),
-        Some(theirs) if theirs == ours => Check::ok(
+/// Whether these processes verify by what is configured here: the one beside, which need not be there, and those that were
+/// named.
+fn keys(ours: &str, asked: &[(String, Answer)]) -> Check {
+    let (mut same, mut others) = (Vec::new(), Vec::new());
+    for (place, answer) in asked {
+        match answer {
+            Ok(answer) => match fingerprint_in(&answer.body) {
+                Some(theirs) if theirs == ours => same.push(place.as_str()),
+                Some(theirs) => others.push(format!("{place} by others ({theirs})")),
+                // The relay has none.
+                None => {}
+            },
+            Err(_) if place == BESIDE => {}
+            Err(error) => others.push(format!("{place} cannot be asked: {error}")),
+        }
+    }
+    if !others.is_empty() {
+        return Check::warn(
             SERVICE_KEYS,
-            format!("the process here verifies by the keys and paths of this configuration ({ours})"),
-        ),
-        Some(theirs) => Check::warn(
+            format!("this configuration verifies by the keys and paths {ours}; {}", others.join(", ")),
+            "SIGHUP makes a process read its keys again, a restart its paths: what the ingress takes and the reconciler cannot \
+             verify is dead-lettered",
+        );
+    }
+    match same.as_slice() {
+        [] => {
+            Check::ok(SERVICE_KEYS, "no process was asked by which keys it verifies: name them by --process")
+        }
+        same => Check::ok(
             SERVICE_KEYS,
-            format!(
-                "the process here verifies by other keys or paths ({theirs}) than this configuration ({ours})"
-            ),
-            "SIGHUP makes it read its keys again, a restart its paths: what the ingress takes and the reconciler cannot verify \
-             is dead-lettered",
+            format!("{} verify by the keys and paths of this configuration ({ours})", same.join(", ")),
         ),
     }
+}
+
+fn fingerprint_in(metrics: &str) -> Option<String> {
+    let start = format!("{}{{fingerprint=\"", metric::name::KEYS_INFO);
+    let in_use = |line: &&str| line.ends_with(" 1");
+    let mut lines = metrics.lines().filter(in_use);
+    lines.find_map(|line| Some(line.strip_prefix(&start)?.split('"').next()?.to_owned()))
 }
 
 /// Port 0 is any: nobody knows which.
@@ -190,13 +208,22 @@ mod tests {
     #[test]
     fn a_process_that_verifies_by_other_keys_is_named() {
         let page = "# x\njenius_keys_info{fingerprint=\"00000000\"} 0\njenius_keys_info{fingerprint=\"aaaaaaaa\"} 1\n";
-        for (ours, answer, status) in [
-            ("aaaaaaaa", answered(200, page), Status::Ok),
-            ("00000000", answered(200, page), Status::Warn),
-            ("aaaaaaaa", answered(200, ""), Status::Ok),
-            ("aaaaaaaa", nobody(), Status::Ok),
+        let beside = |answer| (BESIDE.to_owned(), answer);
+        let named = |answer| ("10.0.0.5:9464".to_owned(), answer);
+        for (ours, asked, status) in [
+            ("aaaaaaaa", vec![beside(answered(200, page))], Status::Ok),
+            ("00000000", vec![beside(answered(200, page))], Status::Warn),
+            ("aaaaaaaa", vec![beside(answered(200, ""))], Status::Ok),
+            ("aaaaaaaa", vec![beside(nobody())], Status::Ok),
+            ("aaaaaaaa", vec![beside(nobody()), named(answered(200, page))], Status::Ok),
+            ("aaaaaaaa", vec![named(nobody())], Status::Warn),
+            ("bbbbbbbb", vec![named(answered(200, page))], Status::Warn),
+            ("aaaaaaaa", vec![], Status::Ok),
         ] {
-            assert_eq!(keys(ours, &answer).status, status, "{ours} {answer:?}");
+            let check = keys(ours, &asked);
+            assert_eq!(check.status, status, "{ours} {}", check.detail);
+            let names = asked.iter().any(|(place, _)| check.detail.contains(place.as_str()));
+            assert!(names || status == Status::Ok, "{}", check.detail);
         }
     }
 
