@@ -61,3 +61,27 @@ fn the_build_that_is_compared_is_the_image_s() {
     };
     assert_eq!(built_by("local/reproducible"), built_by("Dockerfile"));
 }
+
+/// A tag may be moved all the same: which digest is yours, only your registry knows.
+#[test]
+fn every_image_has_a_version_and_none_is_the_latest() {
+    let mut files = vec![file("Dockerfile"), file("compose.yaml"), file("local/compose.yaml")];
+    for folder in ["kubernetes/base", "kubernetes/prune"] {
+        files.extend(std::fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    let mut seen = 0;
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let named = text.lines().filter_map(|line| {
+            let line = line.trim();
+            line.strip_prefix("image: ").or_else(|| line.strip_prefix("FROM "))?.split(' ').next()
+        });
+        for image in named.filter(|image| *image != "scratch") {
+            let (_, tag) = image.rsplit_once(':').unwrap_or_default();
+            let is_version = tag.contains(|c: char| c.is_ascii_digit()) || tag.starts_with("${");
+            assert!(is_version && !text.contains("=latest"), "{}: {image}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "only {seen} images found");
+}
