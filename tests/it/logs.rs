@@ -1,6 +1,7 @@
-//! A log that cannot be written costs its lines, and nothing else: its reader leaves, or its disk is full.
+//! A log that cannot be written costs its lines, and nothing else: its reader leaves, its disk is full, or nobody reads
+//! what waits in its pipe.
 
-use crate::harness::{World, child::Service, payment, proxy::Proxy};
+use crate::harness::{World, child::Service, eventually, payment, proxy::Proxy};
 use std::{
     fs::File,
     process::Stdio,
@@ -51,6 +52,24 @@ async fn a_full_disk_stops_nothing() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut service = Service::start_logging(&world, &[], full.into()).await;
     works(&world, &mut service, &to_broker).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_nobody_reads_stops_nothing() {
+    let (world, to_broker) = world().await;
+    // Enough to fill the pipe, and then all that may wait in memory: an idle process may take minutes for that.
+    let chatty = [("RUST_LOG", "trace")];
+    let mut service = Service::start_logging(&world, &chatty, Stdio::piped()).await;
+    let unread = service.stderr();
+    eventually("lines to be dropped", async || {
+        world.publish(&payment(&world.invoice())).await;
+        let metrics = service.page("metrics").await;
+        metrics.lines().any(|line| line.strip_prefix(DROPPED).is_some_and(|n| n != "0")).then_some(())
+    })
+    .await;
+    works(&world, &mut service, &to_broker).await;
+    drop(unread);
     world.end().await;
 }
 

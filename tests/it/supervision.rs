@@ -4,9 +4,11 @@
 use crate::harness::{
     World,
     child::Service,
-    eventually, free_port, payment, vitals,
+    commands::{payment_with, refund},
+    eventually, eventually_or, free_port, payment, vitals,
     world::{PATH, Setting},
 };
+use jenius_pay::crash::Point;
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// They need the task: without it no payment, outcome, event or notification moves, or nobody can see it.
@@ -139,4 +141,81 @@ async fn a_task_that_no_payment_needs_is_restarted_and_five_times_end_the_proces
         world.end().await;
     });
     futures_util::future::join_all(stories).await;
+}
+
+/// Where one who works on a delivery, an order, a batch or a request may panic.
+const IN_ONE_TASK: [Point; 20] = [
+    Point::Received,
+    Point::BeforeClaim,
+    Point::AfterClaim,
+    Point::AfterRejection,
+    Point::AfterParked,
+    Point::BeforeAsk,
+    Point::AfterAnswer,
+    Point::RecordsCommitted,
+    Point::AfterRecord,
+    Point::BeforeAck,
+    Point::AfterAck,
+    Point::BeforeDeadLetter,
+    Point::AfterDeadLetter,
+    Point::BeforeTake,
+    Point::AfterTake,
+    Point::BeforeReconcile,
+    Point::NotificationsCommitted,
+    Point::AfterReconcile,
+    Point::BeforePublish,
+    Point::AfterPublish,
+];
+
+/// The process that panics once in each of these places does everything all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(debug_assertions), ignore = "a release build has no points")]
+async fn a_panic_over_one_delivery_order_batch_or_request_costs_nothing_but_time() {
+    let lanes = (0..LANES).map(async |lane| {
+        for point in IN_ONE_TASK.iter().skip(lane).step_by(LANES) {
+            panic_in_one_task(*point).await;
+        }
+    });
+    futures_util::future::join_all(lanes).await;
+}
+
+async fn panic_in_one_task(point: Point) {
+    let name = point.name();
+    let world = notified(World::with().without_service()).await;
+    let mut service = Service::start_with(&world, &[("JENIUS_PANIC_AT", name)]).await;
+    let invoices: Vec<String> = (0..4).map(|_| world.invoice()).collect();
+    for (at, invoice) in invoices.iter().enumerate() {
+        // One of them is due again, and so in follow-up's hand.
+        let words = if at == 1 { "503" } else { "$admin" };
+        world.publish(&payment_with(invoice, words)).await;
+    }
+    // One breaks a rule, the other is refused by its order.
+    let rejected = [payment(&world.invoice()).with("time", "yesterday"), refund(&world.invoice())];
+    for command in &rejected {
+        world.publish(command).await;
+    }
+    world.broker.publish_bytes("payment.request", "application/json", b"{").await;
+    let caught = async || {
+        let metrics = service.page("metrics").await;
+        let lines = metrics.lines().filter(|line| line.starts_with("jenius_panics_caught_total"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).sum::<u32>()
+    };
+    let what = || format!("a panic at {name}\n{}", service.log());
+    eventually_or(what, async || (caught().await > 0).then_some(())).await;
+    // A claim of the one who panicked is taken over when its lease ends.
+    world.database.jump(Duration::from_secs(60)).await;
+    for invoice in &invoices {
+        world.event(invoice, "order.paid").await;
+        assert_eq!(world.sandbox.ledger().charges_of(invoice).count(), 1, "{name}");
+    }
+    for command in &rejected {
+        world.rejected(command.id()).await;
+    }
+    assert_eq!(world.broker.dead().await.body, b"{", "{name}");
+    assert!(service.is_running(), "{name}: {}", service.log());
+    service.signal("-TERM");
+    let status = service.ended(Duration::from_secs(40)).await;
+    assert_eq!(status.code(), Some(0), "{name}: {}", service.log());
+    drop(service);
+    world.end().await;
 }
