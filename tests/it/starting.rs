@@ -33,6 +33,38 @@ fn a_process_that_cannot_ask_doku_by_https_ends_with_1_and_says_why() {
     assert!(!said.contains("started"), "{said}");
 }
 
+/// Told before anything starts, each with what is wrong, and without the secret.
+#[test]
+fn a_configuration_that_cannot_be_meant_ends_with_2_and_says_why() {
+    for (variable, value, words) in [
+        ("DOKU_SECRET_KEY", "SK-can\u{200b}ary", "character 7 is U+200B"),
+        ("DOKU_BASE_URL", "http://10.0.0.7", "plain http over the network"),
+        ("DOKU_BASE_URL", "http://api.doku.com", "DOKU's production host"),
+        ("DOKU_BASE_URL", "https://api.doku.com", "DOKU's production host"),
+        ("AMQP_URL", "amqp://u:SK-canary#x@h", "amqp.url"),
+        ("AMQP_URL", "amqp://u:p@h/?cacertfile=SK-canary", "cacertfile"),
+    ] {
+        for command in ["run", "doctor"] {
+            let output = Command::new(BINARY)
+                .arg(command)
+                .env_clear()
+                .envs([
+                    ("DATABASE_URL", "postgres://u:p@127.0.0.1:1/d"),
+                    ("AMQP_URL", "amqp://u:p@127.0.0.1:1"),
+                    ("DOKU_CLIENT_ID", "MCH-1"),
+                    ("DOKU_SECRET_KEY", "SK-1"),
+                    (variable, value),
+                ])
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{command} {variable}={value}: {said}");
+            assert!(said.contains(words) && !said.contains("started"), "{command} {words}: {said}");
+            assert!(!said.contains("SK-can"), "{said}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_http_to_doku_needs_no_ca_certificates() {
     let world = World::with().without_service().build().await;

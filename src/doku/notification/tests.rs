@@ -83,6 +83,28 @@ fn a_notification_is_its_accounts_own_or_nobodys() {
     }
 }
 
+/// By the time it takes, a stranger would learn which Client-Ids exist.
+#[test]
+fn a_client_id_that_nobody_has_is_refused_no_sooner_than_one_that_somebody_has() {
+    let body = vec![b' '; 4 * 1024 * 1024];
+    let quickest = |client_id: &str| {
+        let headers = SignedHeaders {
+            client_id: client_id.to_owned(),
+            request_id: "R-1".to_owned(),
+            timestamp: "2026-01-02T03:04:05Z".to_owned(),
+            signature: "HMACSHA256=AAAA".to_owned(),
+        };
+        let times = (0..5).map(|_| {
+            let begun = std::time::Instant::now();
+            assert!(verifier().verify(&headers, &body).is_err());
+            begun.elapsed()
+        });
+        times.min().unwrap()
+    };
+    let (known, unknown) = (quickest("MCH-1"), quickest("MCH-3"));
+    assert!(unknown * 2 > known, "{unknown:?}, and {known:?} where somebody has it");
+}
+
 #[test]
 fn a_published_notification_verifies_and_reads() {
     let vectors: serde_json::Value =
