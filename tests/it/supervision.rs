@@ -111,36 +111,40 @@ fn every_task_is_in_one_of_the_lists() {
 }
 
 /// Restarted and told of in `/readyz`, while payments go on; struck for good, the process ends with 1.
+async fn strikes_of_a_restartable_task(task: &str, way: &str) {
+    let world = World::with().without_service().build().await;
+    let file = strike_file(&world, task);
+    let strike = format!("{task}:{way}:{}", file.display());
+    let mut service = Service::start_with(&world, &[("JENIUS_STRIKE_TASK", &strike)]).await;
+    std::fs::write(&file, "").unwrap();
+    eventually("/readyz to tell of the restart", async || {
+        let (status, ready) = vitals::readyz(&service.admin).await?;
+        assert_eq!(status, 200, "{ready}");
+        (ready["tasks"][task]["ok"] == false).then_some(())
+    })
+    .await;
+    std::fs::remove_file(&file).unwrap();
+    let counted = format!("jenius_task_restarts_total{{task=\"{task}\"}}");
+    assert!(service.page("metrics").await.contains(&counted), "{task} {way}");
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    world.event(&invoice, "order.paid").await;
+    assert!(service.is_running(), "{task} {way}");
+    std::fs::write(&file, "").unwrap();
+    let status = service.ended(Duration::from_secs(90)).await;
+    assert_eq!(status.code(), Some(1), "{task} {way}: {status}\n{}", service.log());
+    std::fs::remove_file(&file).unwrap();
+    drop(service);
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(debug_assertions), ignore = "a release build cannot be struck")]
 async fn a_task_that_no_payment_needs_is_restarted_and_five_times_end_the_process() {
-    let stories = RESTARTABLE.iter().enumerate().map(async |(at, task)| {
-        let world = World::with().without_service().build().await;
-        let file = strike_file(&world, task);
-        let strike = format!("{task}:{}:{}", WAYS[at % 2], file.display());
-        let mut service = Service::start_with(&world, &[("JENIUS_STRIKE_TASK", &strike)]).await;
-        std::fs::write(&file, "").unwrap();
-        eventually("/readyz to tell of the restart", async || {
-            let (status, ready) = vitals::readyz(&service.admin).await?;
-            assert_eq!(status, 200, "{ready}");
-            (ready["tasks"][task]["ok"] == false).then_some(())
-        })
-        .await;
-        std::fs::remove_file(&file).unwrap();
-        let counted = format!("jenius_task_restarts_total{{task=\"{task}\"}}");
-        assert!(service.page("metrics").await.contains(&counted), "{task}");
-        let invoice = world.invoice();
-        world.publish(&payment(&invoice)).await;
-        world.event(&invoice, "order.paid").await;
-        assert!(service.is_running(), "{task}");
-        std::fs::write(&file, "").unwrap();
-        let status = service.ended(Duration::from_secs(90)).await;
-        assert_eq!(status.code(), Some(1), "{task}: {status}\n{}", service.log());
-        std::fs::remove_file(&file).unwrap();
-        drop(service);
-        world.end().await;
-    });
-    futures_util::future::join_all(stories).await;
+    for way in WAYS {
+        let stories = RESTARTABLE.iter().map(async |task| strikes_of_a_restartable_task(task, way).await);
+        futures_util::future::join_all(stories).await;
+    }
 }
 
 /// Where one who works on a delivery, an order, a batch or a request may panic.
@@ -166,6 +170,17 @@ const IN_ONE_TASK: [Point; 20] = [
     Point::BeforePublish,
     Point::AfterPublish,
 ];
+
+/// Where a task of its own is, which the stories above strike.
+const IN_A_BACKGROUND_TASK: [Point; 5] =
+    [Point::AfterTending, Point::BeforeRelay, Point::BetweenWaves, Point::BeforeMark, Point::AfterMark];
+
+#[test]
+fn a_panic_is_tried_at_every_place_there_is() {
+    let tried: Vec<_> = IN_ONE_TASK.iter().chain(&IN_A_BACKGROUND_TASK).collect();
+    let missing: Vec<_> = Point::ALL.iter().filter(|point| !tried.contains(point)).collect();
+    assert!(missing.is_empty() && tried.len() == Point::ALL.len(), "{missing:?}");
+}
 
 /// The process that panics once in each of these places does everything all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
