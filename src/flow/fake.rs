@@ -45,6 +45,8 @@ pub struct FakeStore {
     /// What every look finds due, and when the next order is.
     pub due: Vec<DueOrder>,
     pub next_due_in: Option<Duration>,
+    /// Every due order is gone when it is to be taken.
+    pub takes_none: bool,
     /// The order an operator asks about; its claim is given away once.
     pub inquired_now: Mutex<Option<Claim>>,
 }
@@ -107,6 +109,7 @@ impl Store for FakeStore {
             Take::Send { .. } | Take::Inquiry => "take",
         });
         let kind = match what {
+            _ if self.takes_none => return Ok(Taken::Gone),
             Take::Lost => return Ok(Taken::Gone),
             Take::Send { .. } => AttemptKind::Send,
             Take::Inquiry => AttemptKind::Inquiry,

@@ -17,10 +17,17 @@ use crate::{
     telemetry::span::Span,
 };
 use hand::{Hand, IN_HAND_MAX};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +37,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 const PARKED_EVERY: Duration = Duration::from_secs(60);
 /// So long a due order waits for its permit before others have their turn.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Between two looks: as long as DOKU is asked, and while nothing goes. A wake-up comes with every command that is
+/// claimed, also while its send is stopped, and must not make a look each.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const IDLE_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Follows up what is due, until it is told to stop.
 pub struct FollowUp<S, G> {
@@ -44,6 +55,19 @@ pub struct FollowUp<S, G> {
 struct Picking {
     hand: Arc<Hand>,
     turns: HashMap<MerchantName, Turns>,
+    /// DOKU was asked since the last look.
+    asked: Arc<AtomicBool>,
+}
+
+/// What became of a due order that was picked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    /// An attempt was made, or what a lost one left was written down.
+    Done,
+    /// It is stopped, or not ours to do now.
+    Left,
+    /// No permit became free in time: it still waits.
+    Waits,
 }
 
 impl<S: Store, G: Gateway> FollowUp<S, G> {
@@ -52,6 +76,8 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
         let tracker = TaskTracker::new();
         let mut picking = Picking::default();
         while !self.attempts.stop.is_cancelled() {
+            let looked_at = Instant::now();
+            picking.asked.store(false, Ordering::Relaxed);
             // Nothing is in hand before it is spawned: a stop need not wait for a database that is away.
             let picking_up = self.pick_up(&tracker, &mut picking);
             let sleep = match self.attempts.stop.run_until_cancelled(picking_up).await {
@@ -62,13 +88,18 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                     SLEEP_MAX
                 }
             };
-            tokio::select! {
-                () = self.attempts.stop.cancelled() => {}
-                _ = timeout(sleep, self.due_changed.notified()) => {}
-            }
+            let waiting = self.until_next_look(looked_at, sleep, &picking.asked);
+            self.attempts.stop.run_until_cancelled(waiting).await;
         }
         tracker.close();
         tracker.wait().await;
+    }
+
+    /// Waits until something is due or changed, and at least for the time between two looks.
+    async fn until_next_look(&self, looked_at: Instant, sleep: Duration, asked: &AtomicBool) {
+        let _ = timeout(sleep, self.due_changed.notified()).await;
+        let every = if asked.load(Ordering::Relaxed) { LOOK_EVERY } else { IDLE_LOOK_EVERY };
+        sleep_until(looked_at + every).await;
     }
 
     /// Starts what is due and has room; says how long there is nothing to do.
@@ -78,17 +109,18 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
         for order in self.in_turn(due, &filter, picking) {
             let Some(held) = picking.hand.take(&order) else { continue };
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
-            let changed = Arc::clone(&self.due_changed);
+            let (changed, asked) = (Arc::clone(&self.due_changed), Arc::clone(&picking.asked));
             tracker.spawn(async move {
                 // Its claim, if there is one, ends with its lease.
                 let followed = caught(PanicIn::Order, Box::pin(follow_one(&attempts, &gate, &order))).await;
-                let had_its_turn = followed.unwrap_or_else(|| {
+                let followed = followed.unwrap_or_else(|| {
                     let (merchant, order) = (&order.merchant, order.order_key);
                     tracing::error!(%merchant, order, "the task of a due order panicked; the order stays due");
-                    true
+                    Followed::Left
                 });
+                asked.fetch_or(followed == Followed::Done, Ordering::Relaxed);
                 // It still waits, and nobody for it until the next look.
-                if held.leaves_room_for_more() || !had_its_turn {
+                if held.leaves_room_for_more() || followed == Followed::Waits {
                     changed.notify_one();
                 }
             });
@@ -194,19 +226,22 @@ pub async fn tend_parked<S: Store>(store: Arc<S>) {
     }
 }
 
-/// False where no permit became free for it in time.
 async fn follow_one<S: Store, G: Gateway>(
     attempts: &Attempts<S, G>,
     gate: &Arc<Gate>,
     due: &DueOrder,
-) -> bool {
+) -> Followed {
+    let without = |refused| match refused {
+        NoPermit::Busy => Followed::Waits,
+        NoPermit::Stopped => Followed::Left,
+    };
     let permit = async |kind| gate.permit(&due.merchant, kind, PERMIT_WAIT_MAX).await;
     // 1 Permit first, as for every attempt; what asks nobody needs none.
     let (permit, what) = match due.what {
         DueWhat::Lost => (None, Take::Lost),
         DueWhat::Inquiry(_) => match permit(AttemptKind::Inquiry).await {
             Ok(permit) => (Some(permit), Take::Inquiry),
-            Err(refused) => return refused != NoPermit::Busy,
+            Err(refused) => return without(refused),
         },
         DueWhat::Send { asks_first, .. } => {
             let inquiry = if asks_first { permit(AttemptKind::Inquiry).await.ok() } else { None };
@@ -215,13 +250,12 @@ async fn follow_one<S: Store, G: Gateway>(
                 // Held back, the inquiry must not block the send: the replay of its answer is the quickest proof.
                 None => match permit(AttemptKind::Send).await {
                     Ok(permit) => (Some(permit), Take::Send { inquiry_held_back: asks_first }),
-                    Err(refused) => return refused != NoPermit::Busy,
+                    Err(refused) => return without(refused),
                 },
             }
         }
     };
-    take(attempts, due, what, permit).await;
-    true
+    take(attempts, due, what, permit).await
 }
 
 async fn take<S: Store, G: Gateway>(
@@ -229,7 +263,7 @@ async fn take<S: Store, G: Gateway>(
     due: &DueOrder,
     what: Take,
     permit: Option<Permit>,
-) {
+) -> Followed {
     crash::point(Point::BeforeTake).await;
     // 2 Claim, unless another process was faster.
     let taken = attempts.store.take(due, what, attempts.lease()).await;
@@ -240,12 +274,18 @@ async fn take<S: Store, G: Gateway>(
             let span = Span::follow_up(claim.kind.name(), claim.traceparent.as_deref());
             // There is no delivery to give back: what the store has forgotten stands in the log.
             let _ = span.around(attempts.make(*claim, permit)).await;
+            Followed::Done
         }
         (Ok(Taken::Attempt(claim)), None) => {
             let _ = attempts.give_back(&claim).await;
+            Followed::Left
         }
-        (Ok(Taken::Gone), _) => {}
-        (Err(error), _) => tracing::warn!(%error, order = due.order_key, "a due order could not be taken"),
+        (Ok(Taken::Gone), _) if what == Take::Lost => Followed::Done,
+        (Ok(Taken::Gone), _) => Followed::Left,
+        (Err(error), _) => {
+            tracing::warn!(%error, order = due.order_key, "a due order could not be taken");
+            Followed::Left
+        }
     }
 }
 

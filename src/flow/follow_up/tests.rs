@@ -97,7 +97,8 @@ async fn a_send_in_doubt_goes_behind_its_inquiry_and_without_it_where_that_is_he
             let hung = follow_up.gate.permit(&merchant, AttemptKind::Inquiry, Duration::ZERO).await;
             hung.unwrap().inquired(true);
         }
-        assert!(follow_one(&follow_up.attempts, &follow_up.gate, &due(1, doubted)).await);
+        let followed = follow_one(&follow_up.attempts, &follow_up.gate, &due(1, doubted)).await;
+        assert_eq!(followed, Followed::Done);
         assert_eq!(*steps.lock().unwrap(), expected);
     }
 }
@@ -107,7 +108,8 @@ async fn what_was_lost_is_taken_up_without_a_permit() {
     let (follow_up, steps) = follow_up(&Limits { concurrency: 1, ..LIMITS }, |_| {});
     let merchant = MerchantName::default_account();
     let _only = follow_up.gate.permit(&merchant, AttemptKind::Send, Duration::ZERO).await.unwrap();
-    assert!(follow_one(&follow_up.attempts, &follow_up.gate, &due(1, DueWhat::Lost)).await);
+    let followed = follow_one(&follow_up.attempts, &follow_up.gate, &due(1, DueWhat::Lost)).await;
+    assert_eq!(followed, Followed::Done);
     assert_eq!(*steps.lock().unwrap(), ["take up what was lost"]);
 }
 
@@ -139,4 +141,59 @@ async fn the_gate_hears_whether_an_inquiry_is_due() {
         while ask(AttemptKind::Send).await {}
         assert_eq!(ask(AttemptKind::Inquiry).await, kept, "{what:?}");
     }
+}
+
+/// Follow-up for a second, woken all the time: how often it looked.
+async fn looks(follow_up: FollowUp<FakeStore, FakeGateway>, steps: &Steps) -> usize {
+    let (stop, changed) = (follow_up.attempts.stop.clone(), Arc::clone(&follow_up.due_changed));
+    let running = tokio::spawn(follow_up.run());
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        changed.notify_one();
+        sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    timeout(Duration::from_secs(60), running).await.expect("it ends with the stop").unwrap();
+    count(steps, "look")
+}
+
+/// A command that is claimed while sends are stopped wakes follow-up, and so does one that finds no room: that must
+/// cost no look each, whatever is due.
+#[tokio::test]
+async fn wake_ups_while_nothing_goes_make_few_looks() {
+    let limit =
+        usize::try_from(Duration::from_secs(1).as_millis() / IDLE_LOOK_EVERY.as_millis()).unwrap() + 2;
+    let many: Vec<DueOrder> = (1..=300).map(|key| due(key, SEND)).collect();
+    for (what, found, pauses) in [
+        ("nothing is due", vec![], false),
+        ("what is due may not be sent", many.clone(), true),
+        ("the next one is due in a moment, always", vec![], false),
+    ] {
+        let (follow_up, steps) = follow_up(&LIMITS, |store| {
+            store.due = found;
+            store.next_due_in = Some(Duration::from_micros(10));
+        });
+        if pauses {
+            let since = crate::domain::Time::from_timestamp(0, 0);
+            follow_up.gate.set_paused(Paused { everybody: since, ..Paused::default() });
+        }
+        let looks = looks(follow_up, &steps).await;
+        assert!((1..=limit).contains(&looks), "{what}: {looks} looks in a second, at most {limit}");
+        assert_eq!(count(&steps, "take"), 0, "{what}");
+    }
+}
+
+/// One in whose way the store is, alone in a list that is full: each try wakes the next look.
+#[tokio::test]
+async fn an_order_that_cannot_be_taken_makes_few_looks() {
+    let limits = Limits { concurrency: 1, ..LIMITS };
+    let (follow_up, steps) = follow_up(&limits, |store| {
+        store.due = (1..=300).map(|key| due(key, SEND)).collect();
+        store.takes_none = true;
+        store.next_due_in = None;
+    });
+    let limit =
+        usize::try_from(Duration::from_secs(1).as_millis() / IDLE_LOOK_EVERY.as_millis()).unwrap() + 2;
+    let looks = looks(follow_up, &steps).await;
+    assert!((1..=limit).contains(&looks), "{looks} looks in a second, at most {limit}");
 }
