@@ -61,7 +61,7 @@ fn states() -> String {
 }
 
 /// What fails, what follows, and the story among the tests that proves it.
-const FAILURES: [(&str, &str, &str); 22] = [
+const FAILURES: [(&str, &str, &str); 23] = [
     (
         "DOKU acts, and its answer is lost",
         "sent again under the same Request-Id; DOKU's replay settles it; one charge",
@@ -87,6 +87,11 @@ const FAILURES: [(&str, &str, &str); 22] = [
         "a firewall refuses one order by its content",
         "that order is tried again, later than usual; the others never hear of it",
         "what_refuses_one_order_stops_none_of_the_others",
+    ),
+    (
+        "one merchant has a backlog",
+        "the others do not wait: due sends, inquiries, places and tokens are kept by merchant",
+        "a_merchants_backlog_delays_neither_anothers_resend_nor_its_own_inquiries",
     ),
     (
         "Check Status hangs",

@@ -6,10 +6,13 @@ use crate::harness::{
     child::run,
     commands::{Message, payment, payment_with},
     eventually, eventually_or,
-    world::OTHER_CLIENT_ID,
+    world::{CLIENT_ID, OTHER_CLIENT_ID},
 };
 use jenius_pay::sandbox::Faults;
 use std::time::{Duration, Instant};
+
+const OTHERS: &str =
+    "SELECT count(*) FROM due WHERE merchant = 'other' AND send_at <= jenius_now() AND token IS NULL";
 
 fn check(word: &str) -> Faults {
     Faults { check: Some(word.to_owned()), ..Faults::default() }
@@ -32,6 +35,50 @@ fn inquiries(world: &World, invoice: &str) -> usize {
 
 fn sends(world: &World, invoice: &str) -> usize {
     world.sandbox.ledger().sends_of(invoice).count()
+}
+
+/// 1,200 overdue sends at 10 a second are two minutes of one merchant's, and of nobody else's; and its own inquiries
+/// have one token in five. The waiting order is asked about every second: doubled intervals would outlast the story.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_merchants_backlog_delays_neither_anothers_resend_nor_its_own_inquiries() {
+    let world = World::with()
+        .set("DOKU__REQUESTS_PER_SECOND", 10)
+        .set("CHECK__FIRST_AFTER_MS", 1000)
+        .set("CHECK__MAX_INTERVAL_MS", 1000)
+        .build()
+        .await;
+    let waiting = world.invoice();
+    world.publish(&payment_with(&waiting, "never_pays").with("merchant", "other")).await;
+    world.event(&waiting, "payment.accepted").await;
+    command(&world, &["pause", "--merchant", "other"]).await;
+    for _ in 0..1200 {
+        world.publish(&payment(&world.invoice()).with("merchant", "other")).await;
+    }
+    let claimed = async || (world.database.count(OTHERS).await >= 1150).then_some(());
+    eventually("the backlog to be claimed", claimed).await;
+    command(&world, &["resume", "--merchant", "other"]).await;
+
+    let asked = inquiries(&world, &waiting);
+    let faults = Faults {
+        payment: Some("429:0".to_owned()),
+        client_id: Some(CLIENT_ID.to_owned()),
+        ..Faults::default()
+    };
+    world.sandbox.set_faults(faults).unwrap();
+    let invoice = world.invoice();
+    world.publish(&payment(&invoice)).await;
+    eventually("the first send", async || (sends(&world, &invoice) > 0).then_some(())).await;
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    let begun = Instant::now();
+    world.event(&invoice, "payment.accepted").await;
+    let took = begun.elapsed();
+    let left = world.database.count(OTHERS).await;
+    assert!(left > 256, "the backlog was worked off meanwhile: {left}");
+    assert!(took < Duration::from_secs(5), "resent after {took:?}");
+    let again = async || (inquiries(&world, &waiting) > asked).then_some(());
+    eventually("an inquiry beside the backlog", again).await;
+    assert!(world.database.count(OTHERS).await > 256, "the backlog was worked off meanwhile");
+    world.end().await;
 }
 
 /// DOKU takes payments, and its Check Status accepts connections and never answers.
