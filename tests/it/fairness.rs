@@ -216,6 +216,27 @@ async fn what_refuses_one_order_stops_none_of_the_others() {
     }
 }
 
+/// A publisher may set the broker's own count of deliveries: it is believed of a redelivery alone, which is processed by
+/// itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publishers_count_of_deliveries_makes_no_payment_wait_for_another() {
+    const PAYMENTS: u32 = 40;
+    const ANSWER: Duration = Duration::from_millis(750);
+    let world = World::new().await;
+    let latency_ms = u64::try_from(ANSWER.as_millis()).unwrap();
+    world.sandbox.set_faults(Faults { latency_ms, ..Faults::default() }).unwrap();
+    let invoices: Vec<String> = (0..PAYMENTS).map(|_| world.invoice()).collect();
+    let begun = Instant::now();
+    for invoice in &invoices {
+        world.broker.publish_counted(&payment(invoice), 2).await;
+    }
+    all_accepted(&world, &invoices).await;
+    let took = begun.elapsed();
+    assert!(took < ANSWER * PAYMENTS / 2, "{PAYMENTS} payments took {took:?}");
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    world.end().await;
+}
+
 /// Where every order is refused it is not one order's content: sends stop, and go on when it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_refuses_every_order_stops_its_merchant() {

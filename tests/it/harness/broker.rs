@@ -159,9 +159,28 @@ impl Broker {
 
     /// Publishes with a confirm to any of the exchanges.
     pub async fn publish_to(&self, exchange: &str, routing_key: &str, content_type: &str, body: &[u8]) {
-        let exchange = format!("{}.{exchange}", self.prefix);
+        let properties = BasicProperties::default().with_content_type(content_type.into());
+        self.publish_with(exchange, routing_key, properties, body).await;
+    }
+
+    /// A command with the broker's own count of deliveries, set by its publisher.
+    pub async fn publish_counted(&self, message: &Message, deliveries: i64) {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delivery-count".into(), AMQPValue::LongLongInt(deliveries));
         let properties =
-            BasicProperties::default().with_content_type(content_type.into()).with_delivery_mode(2);
+            BasicProperties::default().with_content_type(message.content_type.into()).with_headers(headers);
+        self.publish_with("commands", message.routing_key, properties, &message.bytes()).await;
+    }
+
+    async fn publish_with(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: BasicProperties,
+        body: &[u8],
+    ) {
+        let exchange = format!("{}.{exchange}", self.prefix);
+        let properties = properties.with_delivery_mode(2);
         let confirm = self
             .channel
             .basic_publish(
