@@ -100,6 +100,49 @@ async fn an_order_that_somebody_holds_keeps_no_other_from_being_recorded() {
     .await;
 }
 
+/// The records of first claims and those of resends are two halves of a group. Where the second half is refused, the
+/// first is committed already: its command is counted and its event wakes the relay, although nobody records it again.
+#[tokio::test]
+async fn a_half_that_is_committed_is_counted_and_wakes_though_the_other_half_fails() {
+    on_a_database(|db| async move {
+        let again = db.claim(payment("1", "INV-again")).await;
+        db.store.record(&again, &not_acted(), Duration::ZERO).await.unwrap();
+        db.jump(120).await;
+        let again = taken(&db.store).await;
+        let fresh = db.claim(payment("2", "INV-fresh")).await;
+        db.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+             CREATE TRIGGER refuses_resends BEFORE INSERT ON attempts FOR EACH ROW WHEN (NEW.number > 1)
+             EXECUTE FUNCTION refuse()",
+        )
+        .await
+        .unwrap();
+        crate::metric::install().unwrap();
+        let woken = db.store.outbox_changed();
+        while woken.notified().now_or_never().is_some() {}
+        let before = settled();
+        // Both are asked for before the flush begins: it runs on this thread.
+        let answer = accepted("SUCCESS");
+        let (refused, recorded) = tokio::join!(
+            db.store.record(&again, &answer, Duration::ZERO),
+            db.store.record(&fresh, &answer, Duration::ZERO)
+        );
+        assert!(refused.is_err(), "{refused:?}");
+        recorded.unwrap();
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'awaiting_payment'").await, 1);
+        assert!(woken.notified().now_or_never().is_some(), "nobody is woken for a committed event");
+        assert!(settled() > before, "a settled command is not counted");
+    })
+    .await;
+}
+
+/// Of all tests of this process.
+fn settled() -> u64 {
+    let page = crate::metric::render();
+    let line = "jenius_commands_settled_total{kind=\"payment\",outcome=\"accepted\"} ";
+    page.lines().find_map(|found| found.strip_prefix(line)?.parse().ok()).unwrap_or_default()
+}
+
 #[tokio::test]
 async fn one_that_another_transaction_overtakes_costs_the_others_nothing() {
     on_a_database(|db| async move {
