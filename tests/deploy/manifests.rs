@@ -235,6 +235,10 @@ fn replicas_follow_the_queues_that_are_worked_on() {
     let queues: BTreeSet<&str> =
         scaled.lines().filter_map(|line| line.trim().strip_prefix("queueName: ")).collect();
     assert_eq!(queues, BTreeSet::from(names.work_queues()));
+    // What waits while sends are stopped is in no queue.
+    let asked: Vec<&str> = scaled.lines().filter_map(|line| line.trim().strip_prefix("query: ")).collect();
+    assert!(asked.len() == 1 && asked[0].contains("jenius_due_sends{"), "{asked:?}");
+    assert_eq!(crate::queries::faults(asked[0]), Vec::<String>::new());
     let policies = read("compose/rabbitmq.json");
     assert!(policies.contains(&format!(r#""^{}\\.(dead|unrouted)$""#, default_of("amqp.prefix"))));
 }

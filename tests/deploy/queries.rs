@@ -8,7 +8,7 @@ use jenius_pay::{
         learned::{AttemptClass, AttemptKind},
         order::OrderState,
     },
-    metric::{self, Dependency, Finished, Key, Kind, Metric, Oddity, Operation, Received},
+    metric::{self, Blocked, Dependency, Finished, Key, Kind, Metric, Oddity, Operation, Received},
 };
 
 /// What Prometheus adds itself.
@@ -112,6 +112,7 @@ fn values(label: &str) -> Vec<String> {
         }
         "disposition" => names(Finished::ALL.map(Finished::name).to_vec()),
         "dependency" => names(Dependency::ALL.map(Dependency::name).to_vec()),
+        "blocked" => names(Blocked::ALL.map(Blocked::name).to_vec()),
         "key" => names(Key::ALL.map(Key::name).to_vec()),
         "role" => names(vec!["ingress", "reconciler"]),
         "type" => EventType::ALL.map(EventType::name).to_vec(),

@@ -45,6 +45,7 @@ names! {
     WORK_BALANCE = "work.balance",
     WORK_STRANDED = "work.stranded",
     WORK_OUTBOX = "work.outbox",
+    WORK_SENDS = "work.sends",
     WORK_PAUSED = "work.paused",
     WORK_REQUESTS = "work.requests",
     BROKER_REACHABLE = "broker.reachable",

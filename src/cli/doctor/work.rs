@@ -1,17 +1,19 @@
 //! What the orders in the database say: does the sum come out, does anything wait that should not.
 
 use super::check::{
-    Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_STRANDED,
+    Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_SENDS, WORK_STRANDED,
 };
 use crate::{
     domain::ids::MerchantName,
     flow::ports::StoreError,
-    postgres::{NEVER_MATCHED_MAX, PostgresStore},
+    postgres::{DueSends, NEVER_MATCHED_MAX, PostgresStore},
 };
 
 /// Events leave in milliseconds.
 const OUTBOX_SECONDS_WARN: f64 = 60.0;
 const OUTBOX_SECONDS_FAIL: f64 = 900.0;
+/// A send whose time has come goes within a second, unless something keeps it. The alert comes after five minutes.
+const SENDS_SECONDS_WARN: f64 = 60.0;
 
 pub struct Work {
     /// `None`: not counted to the end.
@@ -19,6 +21,7 @@ pub struct Work {
     stranded: i64,
     events: i64,
     oldest_seconds: f64,
+    due_sends: Vec<DueSends>,
     never_matched: Vec<(MerchantName, i64)>,
 }
 
@@ -30,6 +33,7 @@ pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
         stranded: gauges.stranded_orders,
         events: gauges.outbox_events,
         oldest_seconds: gauges.outbox_oldest_seconds,
+        due_sends: gauges.due_sends,
         never_matched: store.never_matched().await?,
     })
 }
@@ -40,6 +44,7 @@ pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
             balance(work.balance),
             stranded(work.stranded),
             outbox(work.events, work.oldest_seconds),
+            sends(&work.due_sends),
             pauses(paused),
             requests(&work.never_matched),
         ],
@@ -85,6 +90,26 @@ fn outbox(events: i64, oldest_seconds: f64) -> Check {
     }
 }
 
+/// What is stranded has a check of its own.
+fn sends(due: &[DueSends]) -> Check {
+    let long: Vec<String> = due
+        .iter()
+        .filter(|due| !due.is_stranded && due.oldest_seconds >= SENDS_SECONDS_WARN)
+        .map(|due| {
+            format!("{}: {} sends, the oldest for {:.0} s", due.merchant, due.count, due.oldest_seconds)
+        })
+        .collect();
+    if long.is_empty() {
+        return Check::ok(WORK_SENDS, "no send waits for longer than a minute after its time");
+    }
+    Check::warn(
+        WORK_SENDS,
+        format!("sends are due and do not go: {}", long.join("; ")),
+        "`jenius-pay orders show INVOICE` says what blocks one: a pause, a breaker, the rate limit; where it says \
+         nothing, is a process with the role follow-up running?",
+    )
+}
+
 fn requests(never_matched: &[(MerchantName, i64)]) -> Check {
     let many: Vec<String> = never_matched
         .iter()
@@ -121,14 +146,32 @@ mod tests {
     use super::*;
     use crate::cli::doctor::check::Status;
 
+    fn well() -> Work {
+        Work {
+            balance: Some(0),
+            stranded: 0,
+            events: 0,
+            oldest_seconds: 0.0,
+            due_sends: vec![],
+            never_matched: vec![],
+        }
+    }
+
     #[test]
     fn what_waits_too_long_or_does_not_come_out_is_named_alone() {
         let work = |balance, stranded, oldest_seconds| {
-            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds, never_matched: vec![] })
+            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds, ..well() })
+        };
+        let waiting = |is_stranded, oldest_seconds| {
+            let merchant = MerchantName::default_account();
+            Ok(Work {
+                due_sends: vec![DueSends { merchant, is_stranded, count: 3, oldest_seconds }],
+                ..well()
+            })
         };
         let unmatched = |others| {
             let never_matched = vec![(MerchantName::default_account(), others)];
-            Ok(Work { balance: Some(0), stranded: 0, events: 0, oldest_seconds: 0.0, never_matched })
+            Ok(Work { never_matched, ..well() })
         };
         let away = || Err(StoreError::Away("42P01".to_owned()));
         for (work, paused, expected) in [
@@ -140,6 +183,9 @@ mod tests {
             (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),
             (work(0, 0, 59.9), vec!["*".to_owned()], vec![("work.paused", Status::Warn)]),
             (work(0, 0, 59.9), vec![], vec![]),
+            (waiting(false, 59.9), vec![], vec![]),
+            (waiting(false, 60.0), vec![], vec![("work.sends", Status::Warn)]),
+            (waiting(true, 600.0), vec![], vec![]),
             (unmatched(2), vec![], vec![]),
             (unmatched(3), vec![], vec![("work.requests", Status::Fail)]),
         ] {
