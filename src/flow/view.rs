@@ -18,10 +18,8 @@ pub struct OrderSummary {
     /// For people: it ended long ago, and its request, attempts and notifications were taken away.
     #[serde(skip)]
     pub pruned: bool,
-    /// For people and finance: when it was claimed, and since when it is what it is.
-    #[serde(skip)]
+    /// When it was claimed, and since when it is what it is.
     pub created_at: Time,
-    #[serde(skip)]
     pub state_since: Time,
     pub version: u32,
     /// The payment's.
@@ -261,7 +259,7 @@ mod tests {
     #[test]
     fn an_order_is_written_as_the_contract_has_it() {
         let expected = json!({"merchant":"default","invoice_number":"INV-1","amount":"50000","state":"paid",
-            "version":2,"command":{"id":"c-1","source":"/shop"},"request_id":"INV-1","doku_status":"SUCCESS",
+            "created_at":"2026-01-01T00:00:00Z","state_since":"2026-01-01T00:00:10Z","version":2,"command":{"id":"c-1","source":"/shop"},"request_id":"INV-1","doku_status":"SUCCESS",
             "evidence":"notification","due":null,"blocked":null,"refund":null,
             "attempts":[{"number":1,"kind":"send","started_at":"2026-01-01T00:00:00Z",
                 "finished_at":"2026-01-01T00:00:01Z","http_status":200,"result":"accepted"}],
