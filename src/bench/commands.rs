@@ -23,14 +23,24 @@ impl Commands {
     }
 
     pub fn payment(&self, number: u64) -> Vec<u8> {
+        self.payment_with(number, "")
+    }
+
+    /// The same of another merchant.
+    pub fn payment_of(&self, number: u64, merchant: &str) -> Vec<u8> {
+        self.payment_with(number, &format!(r#""merchant":"{merchant}","#))
+    }
+
+    fn payment_with(&self, number: u64, attributes: &str) -> Vec<u8> {
         let (run, data) = (&self.run, self.payment_data(number));
         format!(
             concat!(
-                r#"{{"specversion":"1.0","id":"{run}-{number:027}","source":"/checkout","#,
+                r#"{{"specversion":"1.0","id":"{run}-{number:027}","source":"/checkout",{attributes}"#,
                 r#""type":"jenius.payment.request.v1","data":{data}}}"#
             ),
             run = run,
             number = number,
+            attributes = attributes,
             data = data,
         )
         .into_bytes()
@@ -93,6 +103,8 @@ mod tests {
         assert_eq!(body["type"], "jenius.payment.request.v1");
         assert_eq!(body["data"].to_string().len(), commands.payment_data(7).len());
         assert_ne!(commands.payment(8), commands.payment(7));
+        let other: serde_json::Value = serde_json::from_slice(&commands.payment_of(7, "busy")).unwrap();
+        assert_eq!((&other["merchant"], &other["data"]), (&"busy".into(), &body["data"]));
         let event: serde_json::Value = serde_json::from_slice(&commands.event(7)).unwrap();
         assert_eq!(event["subject"], invoice);
         assert_eq!(event["data"]["command_id"], body["id"]);

@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Commands of the first moments are not counted: connections are opened, plans are made.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub const WARM_UP: Duration = Duration::from_secs(2);
 /// Publications whose confirms nobody has read yet.
 const UNCONFIRMED_MAX: usize = 10_000;
 /// The first command, which proves that everything is up, and the numbers of the commands before each rate's own.
@@ -39,7 +39,7 @@ struct Measured {
 }
 
 /// What is published at an even pace.
-type Body = fn(&Commands, u64) -> Vec<u8>;
+pub type Body = fn(&Commands, u64) -> Vec<u8>;
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     let alone = on_stage(bench, async |stage| broker_alone(stage).await).await?;
@@ -121,17 +121,17 @@ async fn at_rates(stage: &Stage<'_>, alone: &[Quantiles]) -> anyhow::Result<Vec<
     Ok(measured)
 }
 
-async fn publish_one(stage: &Stage<'_>, number: u64) -> anyhow::Result<()> {
+pub async fn publish_one(stage: &Stage<'_>, number: u64) -> anyhow::Result<()> {
     let exchange = stage.name("commands");
     confirmed(stage.load.publish(payments_route(&exchange), &stage.commands.payment(number)).await?).await
 }
 
-struct Paced {
+pub struct Paced {
     published_per_second: f64,
-    latencies: Latencies,
+    pub latencies: Latencies,
 }
 
-async fn at_rate(
+pub async fn at_rate(
     stage: &Stage<'_>,
     events: &mut Subscription,
     rate: u32,

@@ -15,6 +15,7 @@ mod load;
 mod machine;
 mod measure;
 mod memory;
+mod merchants;
 mod notifications;
 mod outage;
 mod plain;
@@ -54,6 +55,8 @@ pub enum Scenario {
     Memory,
     /// DOKU comes back while commands wait
     Outage,
+    /// One merchant's latency beside another that waits at its rate limit
+    Merchants,
     /// Drains among millions of finished orders, and with two processes
     History,
 }
@@ -136,6 +139,7 @@ impl Bench {
                 Scenario::Relay => Box::pin(relay::run(self)).await?,
                 Scenario::Memory => Box::pin(memory::run(self)).await?,
                 Scenario::Outage => Box::pin(outage::run(self)).await?,
+                Scenario::Merchants => Box::pin(merchants::run(self)).await?,
                 Scenario::History => Box::pin(history::run(self)).await?,
             };
             sections.push(section);

@@ -23,6 +23,9 @@ use url::Url;
 const EVENTS_QUEUE: &str = "bench-events";
 const QUEUES: [&str; 6] = ["payments", "refunds", "notifications", "dead", "unrouted", EVENTS_QUEUE];
 const EXCHANGES: [&str; 5] = ["commands", "notifications", "events", "dead", "unrouted"];
+/// A second merchant of DOKU's.
+pub const BUSY_CLIENT_ID: &str = "MCH-bench-busy";
+pub const BUSY_SECRET_KEY: &str = "SK-bench-busy";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 pub struct Stage<'a> {
@@ -192,8 +195,8 @@ async fn start_doku(bench: &Bench, listen: &str) -> anyhow::Result<(Process, Str
     let mut command = Command::new(&bench.program);
     command
         .args(["sandbox", "--fast", "--listen", listen])
-        .env("DOKU_CLIENT_ID", EXAMPLE_CLIENT_ID)
-        .env("DOKU_SECRET_KEY", EXAMPLE_SECRET_KEY);
+        .args(["--client-id", EXAMPLE_CLIENT_ID, "--secret-key", EXAMPLE_SECRET_KEY])
+        .args(["--client-id", BUSY_CLIENT_ID, "--secret-key", BUSY_SECRET_KEY]);
     let mut process = Process::spawn(&mut command, "the sandbox")?;
     let output = process.output()?;
     // It goes on printing and does not mind that nobody reads.

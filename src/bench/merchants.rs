@@ -1,0 +1,124 @@
+//! `merchants`: one merchant's payments at an even pace, alone, and beside another merchant at its rate limit with
+//! thousands of commands that wait. The first one's latency must not show it.
+
+use super::{
+    Bench, Section,
+    chart::Quantiles,
+    commands::{Commands, payments_route},
+    drain::WORKING,
+    latency::{WARM_UP, at_rate, publish_one},
+    load::Subscription,
+    progress::Progress,
+    report::{figure, table},
+    service::{Counter, Service},
+    stage::{BUSY_CLIENT_ID, BUSY_SECRET_KEY, Stage, on_stage},
+};
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Each merchant's limit. The busy one is at it, the other one at half of it.
+const REQUESTS_PER_SECOND: u32 = 200;
+const PER_SECOND: u32 = 100;
+/// So many commands of the busy merchant wait while the other one is measured.
+const WAITING: u64 = 10_000;
+/// Until all of the busy merchant's commands wait, at most.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(120);
+/// So many more are published as are sent in this time, while the others are claimed.
+const CLAIMED_IN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const BUSY: &str = "busy";
+const DUE: Counter = ("jenius_due_sends", "merchant=\"busy\"");
+/// The first command proves that everything is up.
+const READY: u64 = 0;
+
+#[derive(Debug, Serialize)]
+struct Results {
+    requests_per_second: u32,
+    per_second: u32,
+    waiting: u64,
+    waiting_at_the_end: u64,
+    alone: Quantiles,
+    beside: Quantiles,
+    /// The p99 beside the busy merchant, as a multiple of the one alone.
+    p99_ratio: f64,
+}
+
+pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
+    let results = on_stage(bench, async |stage| measure(stage).await).await?;
+    let head = ["100 payments a second", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "the other's waiting"];
+    let row = |what: &str, of: &Quantiles, waiting: String| {
+        let mut row = vec![what.to_owned()];
+        row.extend([of.p50, of.p99, of.p999, of.max].map(|ms| format!("{ms:.1}")));
+        row.push(waiting);
+        row
+    };
+    let (start, end) = (results.waiting, results.waiting_at_the_end);
+    let rows = [
+        row("alone", &results.alone, "0".to_owned()),
+        row("beside", &results.beside, format!("{start} to {end}")),
+    ];
+    let ratio = figure(results.p99_ratio);
+    let text = format!("{}\np99 beside the other {ratio} of alone", table(&head.map(str::to_owned), &rows));
+    Section::new("merchants", &results, text)
+}
+
+async fn measure(stage: &Stage<'_>) -> anyhow::Result<Results> {
+    stage.doku_answers_after(stage.bench.options.answer_after).await?;
+    let variables = [
+        ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", REQUESTS_PER_SECOND.to_string()),
+        ("JENIUS_PAY__MERCHANTS__BUSY__CLIENT_ID", BUSY_CLIENT_ID.to_owned()),
+        ("JENIUS_PAY__MERCHANTS__BUSY__SECRET_KEY", BUSY_SECRET_KEY.to_owned()),
+    ];
+    let mut service = Service::start(stage, &WORKING, &variables)?;
+    let mut events = stage.load.listen(&stage.name("events")).await?;
+    publish_one(stage, READY).await?;
+    events.next().await.with_context(|| service.process.log_tail())?;
+    let first = READY + 1;
+    let alone = paced(stage, &mut events, first).await?;
+    let waiting = make_busy(stage, &mut service).await?;
+    let beside = paced(stage, &mut events, first + count(stage)).await?;
+    service.process.must_run()?;
+    let waiting_at_the_end = service.count(DUE).await?;
+    ensure!(waiting_at_the_end > 0, "the busy merchant's commands were done meanwhile");
+    Ok(Results {
+        requests_per_second: REQUESTS_PER_SECOND,
+        per_second: PER_SECOND,
+        waiting,
+        waiting_at_the_end,
+        alone,
+        beside,
+        p99_ratio: beside.p99 / alone.p99,
+    })
+}
+
+fn count(stage: &Stage<'_>) -> u64 {
+    u64::from(PER_SECOND) * (stage.bench.options.span + WARM_UP).as_secs()
+}
+
+async fn paced(stage: &Stage<'_>, events: &mut Subscription, first: u64) -> anyhow::Result<Quantiles> {
+    let numbers = first..first + count(stage);
+    let paced = at_rate(stage, events, PER_SECOND, numbers, Commands::payment).await?;
+    Ok(paced.latencies.quantiles())
+}
+
+/// Publishes what is to wait, and what goes meanwhile; waits until it is claimed, and says how many wait then.
+async fn make_busy(stage: &Stage<'_>, service: &mut Service) -> anyhow::Result<u64> {
+    let meanwhile = (stage.bench.options.span + WARM_UP + CLAIMED_IN).as_secs();
+    let all = WAITING + u64::from(REQUESTS_PER_SECOND) * meanwhile;
+    let commands = Commands::new(&format!("{}busy", stage.prefix()));
+    let exchange = stage.name("commands");
+    let progress = Progress::of("the busy merchant's commands", all);
+    let bodies = (0..all).map(|number| commands.payment_of(number, BUSY));
+    stage.load.publish_all(payments_route(&exchange), bodies, &progress).await?;
+    let end = Instant::now() + CLAIMED_WITHIN;
+    loop {
+        service.process.must_run()?;
+        let waiting = service.count(DUE).await?;
+        if waiting >= WAITING && stage.load.depth(&stage.name("payments")).await? == 0 {
+            return Ok(waiting);
+        }
+        ensure!(Instant::now() < end, "{waiting} of the busy merchant's commands wait, not {WAITING}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
