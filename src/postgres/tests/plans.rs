@@ -36,7 +36,7 @@ async fn db_claim(store: &PostgresStore, new: NewCommand) -> Claim {
 }
 
 /// Scans of a whole table or index, in the plan of every statement that this connection has made.
-async fn whole_scans(connection: &mut PgConnection) -> Vec<String> {
+pub(super) async fn whole_scans(connection: &mut PgConnection) -> Vec<String> {
     let statements: Vec<(String, String, i32)> = sqlx::query_as(
         "SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
          WHERE statement ~ '(orders|commands|due|events|outbox|publications|attempts|notifications)'",
