@@ -21,7 +21,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -36,6 +36,9 @@ pub const LIMITS: Limits = Limits {
     // Longer than the 60 s of a load balancer: the side that sends requests must be the one that closes.
     idle: Duration::from_secs(75),
 };
+
+/// A chunk of a longer body has room for so much at least: a byte at a time makes few chunks.
+const CHUNK_BYTES: usize = 4 * 1024;
 
 /// What the ingress works with.
 pub struct Ingress<R, P> {
@@ -125,21 +128,35 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
     }
 }
 
-/// The whole body. What came is copied together: a body in a thousand pieces would hold the buffers of all of them.
+/// The whole body. What came is copied together: a body in a thousand pieces would hold the buffers of all of them. It is
+/// kept in chunks until it is whole: a buffer that doubles would hold twice of what came, for thousands of strangers.
 async fn whole(body: Body) -> Result<Bytes, NotTaken> {
-    if body.size_hint().lower() > LIMITS.body_bytes as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > LIMITS.body_bytes {
         return Err(NotTaken::TooLarge);
     }
+    // A length need not be announced.
+    let room = if announced > 0 { announced.min(CHUNK_BYTES) } else { CHUNK_BYTES };
     let mut pieces = body.into_data_stream();
-    let mut whole = BytesMut::new();
+    let (mut chunks, mut length): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| NotTaken::NoBody("the body is not whole".to_owned()))?;
-        if whole.len() + piece.len() > LIMITS.body_bytes {
+        length += piece.len();
+        if length > LIMITS.body_bytes {
             return Err(NotTaken::TooLarge);
         }
-        whole.extend_from_slice(&piece);
+        match chunks.last_mut().filter(|last| last.capacity() - last.len() >= piece.len()) {
+            Some(last) => last.extend_from_slice(&piece),
+            None => {
+                let mut chunk = Vec::with_capacity(piece.len().max(room));
+                chunk.extend_from_slice(&piece);
+                chunks.push(chunk);
+            }
+        }
     }
-    Ok(whole.freeze())
+    // Most bodies are one chunk.
+    let only = if chunks.len() == 1 { chunks.pop() } else { None };
+    Ok(only.unwrap_or_else(|| chunks.concat()).into())
 }
 
 fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, MissingHeader> {
