@@ -4,6 +4,7 @@
 mod alerts;
 mod dashboard;
 mod manifests;
+mod proof;
 mod queries;
 mod rights;
 mod runbook;
