@@ -6,6 +6,7 @@
 //! prefetch at the first innocent one, and back when a suspect comes.
 
 use super::{
+    acks::{self, Acks},
     connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
     in_hand::InHand,
     publisher::Publisher,
@@ -129,7 +130,17 @@ impl<H: Handler> Session for ConsumerSession<H> {
         };
         // What ended the last link may have been a message that no handler ever saw.
         self.is_cautious = true;
-        let broken = CancellationToken::new();
+        let (acks, endings) = Acks::new();
+        tokio::select! {
+            end = self.consume(link, &channel, &acks) => end,
+            end = acks::write(&channel, endings) => end,
+        }
+    }
+}
+
+impl<H: Handler> ConsumerSession<H> {
+    async fn consume(&mut self, link: &Link, channel: &Channel, acks: &Acks) -> Result<(), BrokerError> {
+        let (stop, broken) = (self.stop.clone(), CancellationToken::new());
         while !stop.is_cancelled() {
             self.consume.borrow_and_update();
             match self.wanted() {
@@ -139,15 +150,13 @@ impl<H: Handler> Session for ConsumerSession<H> {
                 }
                 // Whatever made us slow must not happen beside others.
                 Some(1) if !self.in_hand.is_empty() => self.drained(&broken).await?,
-                Some(prefetch) => self.take(link, &channel, prefetch, &broken).await?,
+                Some(prefetch) => self.take(link, channel, prefetch, acks, &broken).await?,
             }
         }
         self.in_hand.all_done().await;
         Ok(())
     }
-}
 
-impl<H: Handler> ConsumerSession<H> {
     async fn set_up(&self, link: &Link) -> Result<Channel, BrokerError> {
         let part = self.broker.names().part_of_queue(&self.queue);
         link.wait_for_parts(&self.broker, &[part]).await;
@@ -187,6 +196,7 @@ impl<H: Handler> ConsumerSession<H> {
         link: &Link,
         channel: &Channel,
         prefetch: u16,
+        acks: &Acks,
         broken: &CancellationToken,
     ) -> Result<(), BrokerError> {
         const DOING: &str = "consuming";
@@ -204,7 +214,7 @@ impl<H: Handler> ConsumerSession<H> {
                 () = changed(&mut self.consume) => {}
                 () = sleep(IDLE_LIMIT) => if self.in_hand.is_empty() { break },
                 next = deliveries.next() => match next {
-                    Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, broken),
+                    Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, acks, broken),
                     Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
                     None => return Err(cancelled()),
                 },
@@ -215,7 +225,7 @@ impl<H: Handler> ConsumerSession<H> {
         // What the broker sent before it heard of it is in hand too; then the stream ends.
         while let Some(delivery) = deliveries.next().await {
             let delivery = delivery.map_err(|e| BrokerError::of(DOING, &e))?;
-            self.is_cautious |= self.in_hand.start(delivery, broken);
+            self.is_cautious |= self.in_hand.start(delivery, acks, broken);
         }
         Ok(())
     }

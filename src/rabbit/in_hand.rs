@@ -1,9 +1,9 @@
 //! The deliveries of one work queue that are being worked on, and how each ends: acked, dead-lettered or given
-//! back. Nothing else acks a delivery of a work queue; never more than one delivery by one ack, since an ack of many that
-//! crosses one of a few closes the channel.
+//! back. Nothing else ends a delivery of a work queue; `acks` writes it.
 
 use super::{
-    connection::{BrokerError, bounded},
+    acks::{Acks, End},
+    connection::BrokerError,
     consumer::{Delivery, Handler},
     message::{Message, TRACEPARENT_HEADER},
     publisher::{PublishAnswer, Publisher},
@@ -19,11 +19,10 @@ use crate::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use lapin::{
-    Acker, BasicProperties,
-    options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
+    BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::RwLock, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +30,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const SUSPECT_FROM: u64 = 2;
 /// Before a delivery is given back whose dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where a delivery came from, and ends.
+struct OnChannel {
+    acks: Acks,
+    tag: u64,
+}
 
 pub(super) struct InHand<H> {
     names: Names,
@@ -71,17 +76,22 @@ impl<H: Handler> InHand<H> {
 
     /// Starts to work on a delivery, and says whether it is a suspect. `broken` is told when its end
     /// cannot be said on this link.
-    pub fn start(self: &Arc<Self>, raw: lapin::message::Delivery, broken: &CancellationToken) -> bool {
+    pub fn start(
+        self: &Arc<Self>,
+        raw: lapin::message::Delivery,
+        acks: &Acks,
+        broken: &CancellationToken,
+    ) -> bool {
         let count = delivery_count(&raw);
         let is_suspect = count >= SUSPECT_FROM;
         let (hand, broken) = (self.clone(), broken.clone());
+        let on = OnChannel { acks: acks.clone(), tag: raw.delivery_tag };
         self.tasks.spawn(async move {
-            let acker = raw.acker.clone();
             let finished = async {
-                let worked = Box::pin(hand.work(raw, count));
+                let worked = Box::pin(hand.work(raw, &on, count));
                 match caught(PanicIn::Delivery, worked).await {
                     Some(said) => said,
-                    None => hand.give_back_after_panic(&acker, count).await,
+                    None => hand.give_back_after_panic(&on, count).await,
                 }
             };
             let said = tokio::select! {
@@ -101,7 +111,12 @@ impl<H: Handler> InHand<H> {
         is_suspect
     }
 
-    async fn work(&self, mut raw: lapin::message::Delivery, count: u64) -> Result<(), BrokerError> {
+    async fn work(
+        &self,
+        mut raw: lapin::message::Delivery,
+        on: &OnChannel,
+        count: u64,
+    ) -> Result<(), BrokerError> {
         let (_alone, _beside) = if count >= SUSPECT_FROM {
             (Some(self.company.write().await), None)
         } else {
@@ -123,52 +138,32 @@ impl<H: Handler> InHand<H> {
         match self.handler.handle(delivery).await {
             Disposition::Ack => {
                 crash::point(Point::BeforeAck).await;
-                let acked = self.ack(&raw.acker, Finished::Acked).await;
+                let acked = self.end(on, End::Ack, Finished::Acked).await;
                 crash::point(Point::AfterAck).await;
                 acked
             }
-            Disposition::Requeue => self.give_back(&raw.acker).await,
+            Disposition::Requeue => self.give_back(on).await,
             Disposition::DeadLetter { reason, detail } => {
-                self.dead_letter(&raw.acker, &raw.properties, body, reason, &detail).await
+                self.dead_letter(on, &raw.properties, body, reason, &detail).await
             }
         }
     }
 
-    async fn give_back_after_panic(&self, acker: &Acker, count: u64) -> Result<(), BrokerError> {
+    async fn give_back_after_panic(&self, on: &OnChannel, count: u64) -> Result<(), BrokerError> {
         tracing::error!(
             queue = self.queue,
             delivery_count = count,
             "the task of a delivery panicked; the broker delivers it again"
         );
-        self.reject(acker).await
+        self.end(on, End::Reject, Finished::Requeued).await
     }
 
-    async fn ack(&self, acker: &Acker, finished: Finished) -> Result<(), BrokerError> {
-        let options = BasicAckOptions { multiple: false };
-        self.said(finished, "acking", acker.ack(options)).await
+    async fn give_back(&self, on: &OnChannel) -> Result<(), BrokerError> {
+        self.end(on, End::GiveBack, Finished::Requeued).await
     }
 
-    /// Gives back what we cannot work on now: no fault of the delivery (RabbitMQ 4.3 does not count it).
-    async fn give_back(&self, acker: &Acker) -> Result<(), BrokerError> {
-        let options = BasicNackOptions { multiple: false, requeue: true };
-        self.said(Finished::Requeued, "giving back", acker.nack(options)).await
-    }
-
-    /// Gives back what may be broken: every version counts it towards the delivery limit.
-    async fn reject(&self, acker: &Acker) -> Result<(), BrokerError> {
-        let options = BasicRejectOptions { requeue: true };
-        self.said(Finished::Requeued, "rejecting", acker.reject(options)).await
-    }
-
-    async fn said(
-        &self,
-        finished: Finished,
-        doing: &'static str,
-        answer: impl Future<Output = lapin::Result<bool>>,
-    ) -> Result<(), BrokerError> {
-        if !bounded(doing, answer).await? {
-            return Err(BrokerError::failed(doing, "the channel is gone"));
-        }
+    async fn end(&self, on: &OnChannel, end: End, finished: Finished) -> Result<(), BrokerError> {
+        on.acks.end(on.tag, end).await?;
         metric::delivery_finished(&self.queue, finished);
         Ok(())
     }
@@ -177,7 +172,7 @@ impl<H: Handler> InHand<H> {
     /// A rejection by AMQP's own means could not carry the reason.
     async fn dead_letter(
         &self,
-        acker: &Acker,
+        on: &OnChannel,
         properties: &BasicProperties,
         body: Bytes,
         reason: DeadReason,
@@ -191,12 +186,12 @@ impl<H: Handler> InHand<H> {
             PublishAnswer::Confirmed => {
                 metric::delivery_dead_lettered(&self.queue, reason.name());
                 crash::point(Point::AfterDeadLetter).await;
-                self.ack(acker, Finished::DeadLettered).await
+                self.end(on, End::Ack, Finished::DeadLettered).await
             }
             answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {
                 tracing::error!(queue = self.queue, ?answer, "a dead letter was not taken: delivered again");
                 sleep(DEAD_LETTER_PAUSE).await;
-                self.give_back(acker).await
+                self.give_back(on).await
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The only AMQP: topology, connections, consumers, the publisher. Nothing here knows what a message
 //! means, and nothing here reconnects behind anybody's back: every link is rebuilt whole by `connection`.
 
+mod acks;
 pub mod connection;
 pub mod consumer;
 pub mod dead;
