@@ -1,5 +1,6 @@
 //! The balance of commands: what came in is rejected, final or open. It is counted from the first command
-//! that is not settled, so that years of settled ones cost nothing.
+//! that is not settled, so that years of settled ones cost nothing. And orphans: rows that point to nothing, which no
+//! foreign key refuses, for it would be a query for each row of the hot path.
 
 use super::{PostgresStore, tx::answered};
 use crate::flow::ports::StoreError;
@@ -25,7 +26,30 @@ const WALK: &str = "
         WHERE settled_below < coalesce(unsettled, last))
     SELECT unsettled IS NULL AND passed = $1 FROM seen";
 
+/// Orphans are looked for in what waits, and in as many of the latest rows.
+const LATEST_ROWS: i64 = 100_000;
+
+const ORPHANS: &str = "
+    WITH first AS MATERIALIZED (
+        SELECT (SELECT coalesce(max(key), 0) - $1 FROM commands) AS command,
+               (SELECT coalesce(max(order_key), 0) - $1 FROM orders) AS of_orders)
+    SELECT (SELECT count(*) FROM outbox o WHERE NOT EXISTS (SELECT FROM events e WHERE e.event_id = o.event_id))
+         + (SELECT count(*) FROM due d WHERE NOT EXISTS (SELECT FROM orders o WHERE o.order_key = d.order_key))
+         + (SELECT count(*) FROM orders o WHERE o.order_key > (SELECT of_orders FROM first)
+              AND NOT EXISTS (SELECT FROM commands c WHERE c.key = o.payment))
+         + (SELECT count(*) FROM orders o WHERE o.order_key > (SELECT of_orders FROM first) AND o.refund IS NOT NULL
+              AND NOT EXISTS (SELECT FROM commands c WHERE c.key = o.refund))
+         + (SELECT count(*) FROM attempts a WHERE a.command_key > (SELECT command FROM first)
+              AND NOT EXISTS (SELECT FROM commands c WHERE c.key = a.command_key))
+         + (SELECT count(*) FROM commands c WHERE c.key > (SELECT command FROM first) AND c.outcome_event IS NOT NULL
+              AND NOT EXISTS (SELECT FROM events e WHERE e.event_id = c.outcome_event))";
+
 impl PostgresStore {
+    /// Rows that point to nothing: anything but 0 is a bug.
+    pub async fn orphans(&self) -> Result<i64, StoreError> {
+        answered!(self.inner.pool, |c| sqlx::query_scalar(ORPHANS).bind(LATEST_ROWS).fetch_one(c))
+    }
+
     /// Commands claimed + rejected − settled − open: anything but 0 is a bug. `None`: there are more settled ones
     /// than one look passes, and the next look goes on.
     pub async fn balance(&self) -> Result<Option<i64>, StoreError> {

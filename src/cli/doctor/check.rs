@@ -43,6 +43,7 @@ names! {
     POSTGRES_CLOCK = "postgres.clock",
     WORK_READABLE = "work.readable",
     WORK_BALANCE = "work.balance",
+    WORK_ORPHANS = "work.orphans",
     WORK_STRANDED = "work.stranded",
     WORK_OUTBOX = "work.outbox",
     WORK_SENDS = "work.sends",

@@ -1,7 +1,8 @@
 //! What the orders in the database say: does the sum come out, does anything wait that should not.
 
 use super::check::{
-    Check, WORK_BALANCE, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_SENDS, WORK_STRANDED,
+    Check, WORK_BALANCE, WORK_ORPHANS, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_SENDS,
+    WORK_STRANDED,
 };
 use crate::{
     domain::ids::MerchantName,
@@ -18,6 +19,7 @@ const SENDS_SECONDS_WARN: f64 = 60.0;
 pub struct Work {
     /// `None`: not counted to the end.
     balance: Option<i64>,
+    orphans: i64,
     stranded: i64,
     events: i64,
     oldest_seconds: f64,
@@ -30,6 +32,7 @@ pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
     let gauges = store.gauges().await?;
     Ok(Work {
         balance: store.balance().await?,
+        orphans: store.orphans().await?,
         stranded: gauges.stranded_orders,
         events: gauges.outbox_events,
         oldest_seconds: gauges.outbox_oldest_seconds,
@@ -42,6 +45,7 @@ pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
     match work {
         Ok(work) => vec![
             balance(work.balance),
+            orphans(work.orphans),
             stranded(work.stranded),
             outbox(work.events, work.oldest_seconds),
             sends(&work.due_sends),
@@ -66,6 +70,15 @@ fn balance(balance: Option<i64>) -> Check {
         let hint = "a fault of ours, or tables changed by hand: keep a dump and report it; pause nothing, \
                     the others go on";
         Check::fail(WORK_BALANCE, detail, hint)
+    }
+}
+
+fn orphans(rows: i64) -> Check {
+    if rows == 0 {
+        Check::ok(WORK_ORPHANS, "no row points to one that is not there")
+    } else {
+        let hint = "a fault of ours, or tables changed by hand: keep a dump and report it";
+        Check::fail(WORK_ORPHANS, format!("rows that point to nothing: {rows}"), hint)
     }
 }
 
@@ -149,6 +162,7 @@ mod tests {
     fn well() -> Work {
         Work {
             balance: Some(0),
+            orphans: 0,
             stranded: 0,
             events: 0,
             oldest_seconds: 0.0,
@@ -178,6 +192,7 @@ mod tests {
             (away(), vec![], vec![("work.readable", Status::Fail)]),
             (work(1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
             (work(-1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
+            (Ok(Work { orphans: 1, ..well() }), vec![], vec![("work.orphans", Status::Fail)]),
             (work(0, 1, 0.0), vec![], vec![("work.stranded", Status::Warn)]),
             (work(0, 0, 900.0), vec![], vec![("work.outbox", Status::Fail)]),
             (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),

@@ -86,3 +86,21 @@ async fn a_refunds_events_speak_of_the_refund_and_follow_the_payments() {
     })
     .await;
 }
+
+/// No foreign key refuses them.
+#[tokio::test]
+async fn rows_that_point_to_nothing_are_counted() {
+    on_a_database(|db| async move {
+        let _claim = db.claim(payment("1", "INV-1")).await;
+        assert_eq!(db.store.orphans().await.unwrap(), 0);
+        for (orphans, damage) in (1..).zip([
+            "INSERT INTO outbox (event_id) VALUES (gen_random_uuid())",
+            "INSERT INTO due SELECT (jsonb_populate_record(due, '{\"order_key\": -1}')).* FROM due",
+            "UPDATE orders SET payment = -1",
+        ]) {
+            db.execute(damage).await.unwrap();
+            assert_eq!(db.store.orphans().await.unwrap(), orphans, "{damage}");
+        }
+    })
+    .await;
+}

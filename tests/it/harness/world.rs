@@ -309,6 +309,14 @@ impl World {
         let waiting = "SELECT count(*) FROM orders o WHERE state IN ('submitting','awaiting_payment','refunding') \
                        AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = o.order_key)";
         assert_eq!(self.database.count(waiting).await, 0, "open orders with nothing due");
+        // No foreign key says so.
+        let orphans = "SELECT (SELECT count(*) FROM outbox WHERE event_id NOT IN (SELECT event_id FROM events)) \
+                       + (SELECT count(*) FROM due WHERE order_key NOT IN (SELECT order_key FROM orders)) \
+                       + (SELECT count(*) FROM orders WHERE payment NOT IN (SELECT key FROM commands)) \
+                       + (SELECT count(*) FROM orders WHERE refund NOT IN (SELECT key FROM commands)) \
+                       + (SELECT count(*) FROM attempts WHERE command_key NOT IN (SELECT key FROM commands)) \
+                       + (SELECT count(*) FROM commands WHERE outcome_event NOT IN (SELECT event_id FROM events))";
+        assert_eq!(self.database.count(orphans).await, 0, "rows that point to nothing");
         let gaps = "SELECT count(*) FROM orders o WHERE version <> (SELECT count(*) FROM events e \
                     WHERE e.order_key = o.order_key AND e.version BETWEEN 1 AND o.version)";
         assert_eq!(self.database.count(gaps).await, 0, "versions are not contiguous");
