@@ -250,7 +250,9 @@ async fn every_table_has_its_row_of_rights() {
         .fetch_all(&db.sql)
         .await
         .unwrap();
-        let mut known = RIGHTS.map(|(table, _)| table.to_owned());
+        // Of the sequences only those that a claim draws from itself need a right.
+        let tables_of = RIGHTS.iter().filter(|(_, rights)| !rights.contains(&"N"));
+        let mut known: Vec<String> = tables_of.map(|(table, _)| (*table).to_owned()).collect();
         known.sort();
         assert_eq!(
             tables, known,
