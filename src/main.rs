@@ -2,7 +2,10 @@
 
 use clap::Parser;
 use jenius_pay::{cli, panics, startup, telemetry};
-use std::process::ExitCode;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 /// A command is a few hundred short-lived allocations, made by one thread and often freed by another.
 #[global_allocator]
@@ -10,7 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let code = cli::exit_code(start(cli));
+    // Said in the log already. Whatever is not tied to a task, as reading the secrets again, ends the process as a task does.
+    let run = AssertUnwindSafe(|| cli::exit_code(start(cli)));
+    let code = catch_unwind(run).unwrap_or(ExitCode::FAILURE);
     telemetry::flush_log();
     code
 }

@@ -155,6 +155,19 @@ async fn the_time_since_a_commands_publication_is_told() {
     world.end().await;
 }
 
+/// What is added up is a rate's numerator: one command must not be all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_a_wrong_clock_dates_spoils_no_sum() {
+    let world = World::new().await;
+    let seconds = async || world.figure(&["jenius_command_age_seconds_sum{kind=\"refund\"}"]).await;
+    let (before, invoice) = (seconds().await, world.invoice());
+    world.publish(&refund(&invoice).with("time", "1970-01-01T00:00:00Z")).await;
+    world.event(&invoice, "command.rejected").await;
+    let week = 604_800.0;
+    assert!((week..2.0 * week).contains(&(seconds().await - before)));
+    world.end().await;
+}
+
 /// Nothing is due for it: whoever counts what is due would not see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_waits_for_a_person_is_counted_with_its_money() {
