@@ -72,6 +72,13 @@ impl File<'_> {
         for (member, value) in members {
             let name = format!("{path}.{member}");
             let wanted = format!("{template}.{member}");
+            let value = match value {
+                Toml::Table(inner) if is_section(&wanted) => {
+                    self.members(&name, &wanted, inner);
+                    continue;
+                }
+                value => value,
+            };
             let Some(key) = keys().iter().find(|key| key.name == wanted) else {
                 self.fault(&name, &format!("unknown key; allowed: {}", members_of(template)));
                 continue;
@@ -93,6 +100,11 @@ impl File<'_> {
 
 fn section_of(key: &Key) -> &'static str {
     key.name.split('.').next().unwrap_or_default()
+}
+
+/// Whether keys stand within it: a section may hold another.
+fn is_section(wanted: &str) -> bool {
+    keys().iter().any(|key| key.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.')))
 }
 
 fn sections() -> String {

@@ -112,6 +112,18 @@ const KEYS: &[Key] = &[
         Some("true"),
         "a report that names another request decides nothing",
     ),
+    Key::new(
+        "doku.snap.public_key_files",
+        Texts,
+        Some(""),
+        "PEM: DOKU's public keys, current and previous; they verify RSA signatures and token requests",
+    ),
+    Key::new(
+        "doku.snap.token",
+        Text,
+        Some("any"),
+        "`any`, or `issued`: SNAP notifications need a token of ours",
+    ),
     Key::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
     Key::new(
         "doku.requests_per_second",

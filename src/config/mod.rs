@@ -9,6 +9,7 @@ mod merchants;
 mod parse;
 mod reader;
 mod role;
+mod rsa_key;
 mod said;
 mod sections;
 mod source;
@@ -18,6 +19,7 @@ pub use fault::{Fault, Faults};
 pub use keys::{Key, keys};
 pub use parse::same_but_for_its_user;
 pub use role::Role;
+pub use rsa_key::{RsaKey, RsaKeyError};
 pub use said::{Difference, Said};
 pub use sections::Parts;
 pub use source::Source;
@@ -150,10 +152,28 @@ pub struct Doku {
     /// A report that names another request than the order's own is not about it.
     pub match_request_id: bool,
     pub response_signature: ResponseSignature,
+    pub snap: Snap,
     /// Per merchant; 0: no limit.
     pub requests_per_second: u32,
     /// Per merchant.
     pub concurrency: u32,
+}
+
+/// Notifications in the SNAP form.
+#[derive(Debug, Clone, Default)]
+pub struct Snap {
+    /// DOKU's own, current and previous; empty: nothing that RSA signed is believed.
+    pub public_keys: Vec<RsaKey>,
+    pub token: TokenRule,
+}
+
+/// Which bearer tokens the ingress takes beside a signature that is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenRule {
+    #[default]
+    Any,
+    /// One that was issued here and has not ended.
+    Issued,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a value may be. A refusal says what is allowed and never repeats the value.
 
-use super::{Environment, ResponseSignature};
+use super::{Environment, ResponseSignature, RsaKey, TokenRule};
 use crate::domain::{
     command::CommandKind,
     ids::{CommandSource, MerchantName},
@@ -75,6 +75,21 @@ pub fn response_signature(text: &str) -> Parsed<ResponseSignature> {
         "tls_only" => Ok(ResponseSignature::TlsOnly),
         _ => Err("no such rule; allowed: required, tls_only".to_owned()),
     }
+}
+
+pub fn token_rule(text: &str) -> Parsed<TokenRule> {
+    match text.trim() {
+        "any" => Ok(TokenRule::Any),
+        "issued" => Ok(TokenRule::Issued),
+        _ => Err("no such rule; allowed: any, issued".to_owned()),
+    }
+}
+
+/// DOKU's public key, PEM.
+pub fn rsa_key(text: &str) -> Parsed<RsaKey> {
+    RsaKey::read(text).map_err(|problem| {
+        format!("{problem}; allowed: a file with an RSA key as PEM: -----BEGIN PUBLIC KEY-----")
+    })
 }
 
 pub fn listen(text: &str) -> Parsed<SocketAddr> {

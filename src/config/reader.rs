@@ -153,12 +153,28 @@ impl<'s> Reader<'s> {
     /// The text of the file that a key names, if it names one.
     pub fn file(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<String>) -> Option<String> {
         let path = self.values.get(name)?.texts.first()?.clone();
-        let read = self
-            .source
-            .read(Path::new(&path))
-            .map_err(|e| format!("{} cannot be read: {e}", path.escape_debug()));
-        match read.and_then(|text| parse(&text)) {
-            Ok(text) => Some(text),
+        self.read_files(name, &[path], parse)?.pop()
+    }
+
+    /// What the files hold that a key names; none is no fault.
+    pub fn files<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
+        let paths = self.list(name, max, |path| Ok(path.to_owned()))?;
+        self.read_files(name, &paths, parse)
+    }
+
+    fn read_files<T>(
+        &mut self,
+        name: &str,
+        paths: &[String],
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Option<Vec<T>> {
+        let read = |path: &String| {
+            let text = self.source.read(Path::new(path));
+            text.map_err(|e| format!("{} cannot be read: {e}", path.escape_debug()))
+                .and_then(|text| parse(&text))
+        };
+        match paths.iter().map(read).collect() {
+            Ok(all) => Some(all),
             Err(problem) => {
                 self.fault(name, problem);
                 None

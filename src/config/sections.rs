@@ -2,7 +2,8 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Source,
+    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Snap, Source,
+    TokenRule,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
@@ -44,6 +45,8 @@ const AFTERWARDS_MAX: usize = 16;
 const SOURCES_MAX: usize = 1000;
 /// Nodes of a cluster, each with a URL.
 const URLS_MAX: usize = 16;
+/// DOKU's key, and those before it.
+const PUBLIC_KEYS_MAX: usize = 8;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
 
@@ -177,6 +180,7 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
     let trust_response = r.get("doku.trust_response", parse::flag);
     let match_request_id = r.get("doku.match_request_id", parse::flag);
     let response_signature = r.get("doku.response_signature", parse::response_signature);
+    let snap = read_snap(r);
     let requests_per_second = r.get("doku.requests_per_second", whole(0..=100_000));
     let concurrency = r.get("doku.concurrency", whole(1..=10_000));
     Some(Doku {
@@ -189,9 +193,22 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
         trust_response: trust_response?,
         match_request_id: match_request_id?,
         response_signature: response_signature?,
+        snap: snap?,
         requests_per_second: requests_per_second?,
         concurrency: concurrency?,
     })
+}
+
+fn read_snap(r: &mut Reader<'_>) -> Option<Snap> {
+    let public_keys = r.files("doku.snap.public_key_files", PUBLIC_KEYS_MAX, parse::rsa_key);
+    let token = r.get("doku.snap.token", parse::token_rule);
+    if token == Some(TokenRule::Issued) && public_keys.as_deref().is_some_and(<[_]>::is_empty) {
+        r.fault(
+            "doku.snap.token",
+            "no token can be issued without DOKU's public key; allowed: any, or doku.snap.public_key_files too",
+        );
+    }
+    Some(Snap { public_keys: public_keys?, token: token? })
 }
 
 /// Why this environment may not be asked there.
