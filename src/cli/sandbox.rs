@@ -8,7 +8,8 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{
-    EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Merchant, RETRY_SCALE_MAX, Sandbox, SandboxConfig,
+    EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Form, Merchant, RETRY_SCALE_MAX, Sandbox, SandboxConfig,
+    snap::SnapSignature,
 };
 
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,12 @@ pub struct Args {
     /// Chooses the random faults; the same seed chooses the same
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Notify in the SNAP form, unless an order's words say otherwise
+    #[arg(long)]
+    snap: bool,
+    /// DOKU's RSA key (PEM, PKCS#8): with it a token is fetched before each SNAP notification
+    #[arg(long, value_name = "FILE")]
+    snap_key: Option<std::path::PathBuf>,
     /// For load: payments only, verified and counted, and nothing else remembered
     #[arg(long)]
     fast: bool,
@@ -57,6 +64,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let notify = args.notify.clone().unwrap_or_else(|| "only where a payment says so (--notify URL)".into());
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("--snap-key {}", path.display()))
+    };
+    let snap_private_key = args.snap_key.as_ref().map(read).transpose()?;
     let sandbox = Sandbox::start(SandboxConfig {
         listen: args.listen,
         merchants,
@@ -67,6 +78,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         fault_rate: args.fault_rate,
         seed: args.seed,
         fast: args.fast,
+        notify_form: if args.snap { Form::Snap(SnapSignature::Hmac) } else { Form::Jenius },
+        snap_private_key,
         ..SandboxConfig::default()
     })
     .await

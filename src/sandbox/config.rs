@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use secrecy::SecretString;
 
+use super::notify::Form;
+
 /// The merchant of [`SandboxConfig::default`]: an example, no secret.
 pub const EXAMPLE_CLIENT_ID: &str = "MCH-0001-10791114622547";
 /// The key of [`EXAMPLE_CLIENT_ID`].
@@ -53,6 +55,10 @@ pub struct SandboxConfig {
     pub check_signature: CheckSignature,
     /// Whether answers that decline a request, and Check Status' 404, are signed.
     pub sign_errors: bool,
+    /// The form of notifications, unless an order's words say otherwise.
+    pub notify_form: Form,
+    /// DOKU's RSA key (PEM, PKCS#8): with it a token is fetched before each SNAP notification.
+    pub snap_private_key: Option<String>,
     /// For load: payments only, verified and counted, and nothing else remembered.
     pub fast: bool,
 }
@@ -71,6 +77,8 @@ impl Default for SandboxConfig {
             seed: 0,
             check_signature: CheckSignature::default(),
             sign_errors: true,
+            notify_form: Form::default(),
+            snap_private_key: None,
             fast: false,
         }
     }

@@ -7,7 +7,7 @@ use super::book::{OrderIndex, Then};
 use super::clock;
 use super::faults::NotifyHabit;
 use super::ledger::TransactionStatus;
-use super::notify::{self, Notification};
+use super::notify::{self, Form, Notification};
 use super::plan::Plan;
 use super::world::World;
 
@@ -25,7 +25,7 @@ async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<Plan>) {
     let reordered = plan.notifies(NotifyHabit::Reordered);
     let mut held = Vec::new();
     if reordered {
-        held.push(notification(&world, order, TransactionStatus::Pending, &plan));
+        held.extend(notifications(&world, order, TransactionStatus::Pending, &plan));
     }
     for status in plan.goes() {
         if !world.sleep(Duration::from_millis(world.config.pay_after_ms)).await {
@@ -34,11 +34,12 @@ async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<Plan>) {
         if !step(&world, order, *status) {
             break;
         }
-        let notification = notification(&world, order, *status, &plan);
-        if reordered {
-            held.push(notification);
-        } else {
-            report(&world, notification, &plan);
+        for notification in notifications(&world, order, *status, &plan) {
+            if reordered {
+                held.push(notification);
+            } else {
+                report(&world, notification, &plan);
+            }
         }
     }
     if plan.notifies(NotifyHabit::Never) {
@@ -78,11 +79,18 @@ fn report(world: &Arc<World>, notification: Notification, plan: &Plan) {
 }
 
 async fn report_refund(world: Arc<World>, order: OrderIndex) {
-    let notification = notification(&world, order, TransactionStatus::Refunded, &Plan::default());
-    notify::deliver(&world, notification).await;
+    for notification in notifications(&world, order, TransactionStatus::Refunded, &Plan::default()) {
+        notify::deliver(&world, notification).await;
+    }
 }
 
-fn notification(world: &World, order: OrderIndex, status: TransactionStatus, plan: &Plan) -> Notification {
+/// One for each form in which DOKU reports this order.
+fn notifications(
+    world: &World,
+    order: OrderIndex,
+    status: TransactionStatus,
+    plan: &Plan,
+) -> Vec<Notification> {
     let facts = world.book().facts(order);
     let amount = facts.amount.saturating_add(u64::from(plan.notifies(NotifyHabit::WrongAmount)));
     let amount = if plan.notifies(NotifyHabit::Number) {
@@ -92,7 +100,7 @@ fn notification(world: &World, order: OrderIndex, status: TransactionStatus, pla
     } else {
         format!("\"{amount}\"")
     };
-    Notification {
+    let notification = Notification {
         client_id: facts.client_id,
         invoice_number: facts.invoice_number,
         amount,
@@ -100,5 +108,10 @@ fn notification(world: &World, order: OrderIndex, status: TransactionStatus, pla
         original_request_id: facts.original_request_id,
         date: clock::now(),
         url: facts.notify_url,
-    }
+        form: Form::default(),
+    };
+    plan.forms(world.config.notify_form)
+        .into_iter()
+        .map(|form| Notification { form, ..notification.clone() })
+        .collect()
 }

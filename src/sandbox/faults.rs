@@ -2,6 +2,7 @@
 //! `GET /help` and the random faults all read these tables; a word that is not here does not exist.
 
 use super::ledger::TransactionStatus;
+use super::snap::SnapSignature;
 
 /// What takes the place of a true answer, or spoils it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub(super) enum NotifyHabit {
     Number,
     Decimal,
     Refunded,
+    Snap(SnapSignature),
+    Both,
 }
 
 pub(super) struct HabitWord {
@@ -181,6 +184,12 @@ pub(super) const HABIT_WORDS: &[HabitWord] = &[
     HabitWord { name: "notify_wrong_amount", habit: Habit::Notifies(NotifyHabit::WrongAmount), meaning: "notifications name an amount that is 1 higher" },
     HabitWord { name: "notify_number", habit: Habit::Notifies(NotifyHabit::Number), meaning: "amounts in notifications as 50000" },
     HabitWord { name: "notify_decimal", habit: Habit::Notifies(NotifyHabit::Decimal), meaning: "amounts in notifications as 50000.00" },
+    HabitWord { name: "notify_snap", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::Hmac)), meaning: "notifications in the SNAP form" },
+    HabitWord { name: "notify_snap_raw", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::HmacOverRaw)), meaning: "the same, signed over the body as it is sent, not minified" },
+    HabitWord { name: "notify_snap_rsa", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::Rsa)), meaning: "the same, signed by DOKU's RSA key" },
+    HabitWord { name: "notify_snap_other_key", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::OtherKey)), meaning: "the same, signed by a key that is not the merchant's" },
+    HabitWord { name: "notify_snap_stale_token", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::StaleToken)), meaning: "the same, with a token that ended long ago" },
+    HabitWord { name: "notify_both", habit: Habit::Notifies(NotifyHabit::Both), meaning: "every notification in both forms" },
     HabitWord { name: "notify_refunded", habit: Habit::Notifies(NotifyHabit::Refunded), meaning: "refunds only: a notification of REFUNDED follows" },
 ];
 

@@ -24,6 +24,7 @@ mod play;
 mod request;
 mod server;
 pub mod signature;
+pub mod snap;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ pub use ledger::{
     Charge, Ledger, NOTIFICATIONS_KEPT_MAX, NotificationSend, Operation, REQUESTS_KEPT_MAX, Refund, Request,
     TransactionStatus,
 };
-pub use notify::{NOTIFY_RETRIES_MS, NotSent};
+pub use notify::{Form, NOTIFY_RETRIES_MS, NotSent};
 pub use server::{CHECK_PATH, PAYMENT_PATH, REFUND_PATH};
 pub use switch::{Faults, UnknownFault};
 
@@ -86,6 +87,7 @@ pub struct HandMade {
     pub amount: String,
     pub status: String,
     pub original_request_id: String,
+    pub form: Form,
 }
 
 impl Sandbox {
@@ -107,11 +109,13 @@ impl Sandbox {
             return Err(invalid(format!("retry_scale must be from 0 to {RETRY_SCALE_MAX}")));
         }
         let notify_url = config.notify_url.as_deref().map(parse_url).transpose()?;
+        let snap_key = config.snap_private_key.as_deref().map(read_snap_key).transpose()?;
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let world = Arc::new(World {
             merchants: RwLock::new(Arc::new(merchants(&config)?)),
             config,
+            snap_key,
             client,
             notify_permits: Semaphore::new(NOTIFY_CONCURRENCY_MAX),
             stopped: CancellationToken::new(),
@@ -197,6 +201,7 @@ impl Sandbox {
             original_request_id: made.original_request_id,
             date: clock::now(),
             url: None,
+            form: made.form,
         };
         let request_id = made.request_id.unwrap_or_else(|| Uuid::new_v4().to_string());
         notify::send(&self.world, &notification, &request_id, 1).await
@@ -274,6 +279,11 @@ fn merchants(config: &SandboxConfig) -> io::Result<Merchants> {
 fn parse_url(text: &str) -> io::Result<Url> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     url.ok_or_else(|| invalid(format!("not an absolute http(s) URL: {text}")))
+}
+
+fn read_snap_key(pem: &str) -> io::Result<snap::PrivateKey> {
+    snap::PrivateKey::read(pem)
+        .ok_or_else(|| invalid("snap_private_key must be an RSA key in PEM form (PKCS#8)".to_owned()))
 }
 
 fn invalid(message: String) -> io::Error {

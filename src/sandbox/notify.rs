@@ -13,12 +13,17 @@ use super::answer::Report;
 use super::clock;
 use super::ledger::NotificationSend;
 use super::signature::{self, Key, Signed, Stamp};
+use super::snap::{self, SnapSignature};
 use super::world::World;
 
 /// DOKU's waits before a notification is tried again, before `retry_scale`.
 pub const NOTIFY_RETRIES_MS: [u64; 3] = [30 * 60 * 1000, 6 * 3600 * 1000, 12 * 3600 * 1000];
 /// No answer within this time counts as none.
 pub(super) const NOTIFY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The token of a SNAP notification whose merchant gave none.
+const OWN_TOKEN: &str = "sandbox.token";
+/// A token that ended long ago.
+const STALE_TOKEN: &str = "MC4=.c3RhbGU=";
 /// Notifications that are on their way at the same time.
 pub(super) const NOTIFY_CONCURRENCY_MAX: usize = 256;
 
@@ -32,6 +37,21 @@ pub(super) struct Notification {
     pub(super) original_request_id: String,
     pub(super) date: DateTime<Utc>,
     pub(super) url: Option<Url>,
+    pub(super) form: Form,
+}
+
+/// In which of its two forms DOKU words and signs a notification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Jenius,
+    Snap(SnapSignature),
+}
+
+/// Its amount as SNAP writes it: a text with two digits behind the point.
+fn snap_amount(amount: &str) -> String {
+    let digits = amount.trim_matches('"');
+    if digits.contains('.') { digits.to_owned() } else { format!("{digits}.00") }
 }
 
 impl Notification {
@@ -101,7 +121,10 @@ pub(super) async fn send(
     let keys = merchants.get(&notification.client_id).ok_or(NotSent::UnknownMerchant)?;
     let permit = world.notify_permits.acquire().await;
     let at = clock::now();
-    let answer = post(world, notification, request_id, &url, &keys.signing).await;
+    let answer = match notification.form {
+        Form::Jenius => post(world, notification, request_id, &url, &keys.signing).await,
+        Form::Snap(signature) => post_snap(world, notification, &url, &keys.signing, signature).await,
+    };
     drop(permit);
     world.book().note_notification(NotificationSend {
         at,
@@ -146,4 +169,61 @@ async fn post(
         .await
         .map_err(|error| NotSent::Unanswered(error.without_url()))?;
     Ok(response.status().as_u16())
+}
+
+async fn post_snap(
+    world: &World,
+    notification: &Notification,
+    url: &Url,
+    key: &Key,
+    signature: SnapSignature,
+) -> Result<u16, NotSent> {
+    let amount = snap_amount(&notification.amount);
+    let reference = &notification.original_request_id;
+    let body = snap::body(&notification.invoice_number, &amount, &notification.status, reference);
+    let token = match signature {
+        SnapSignature::StaleToken => STALE_TOKEN.to_owned(),
+        _ => fetch_token(world, notification, url).await.unwrap_or_else(|| OWN_TOKEN.to_owned()),
+    };
+    let (path, timestamp) = (url.path(), snap::timestamp(world.now()));
+    let minified = snap::minify(&body);
+    let hmac = |body: &str, key: &Key| snap::sign(path, &token, &timestamp, body.as_bytes(), key);
+    let signature = match (signature, &world.snap_key) {
+        (SnapSignature::Rsa, Some(rsa)) => snap::sign_rsa(path, &timestamp, minified.as_bytes(), rsa),
+        (SnapSignature::HmacOverRaw, _) => hmac(&body, key),
+        (SnapSignature::OtherKey, _) => hmac(&minified, &Key::new("SK-somebody-elses")),
+        (SnapSignature::Hmac | SnapSignature::StaleToken | SnapSignature::Rsa, _) => hmac(&minified, key),
+    };
+    let external_id = Uuid::new_v4().as_u128().to_string();
+    let request = world
+        .client
+        .post(url.clone())
+        .header("X-TIMESTAMP", &timestamp)
+        .header("X-SIGNATURE", signature)
+        .header("X-PARTNER-ID", &*notification.client_id)
+        .header("X-EXTERNAL-ID", &external_id[..external_id.len().min(18)])
+        .header("CHANNEL-ID", "H2H")
+        .header("Authorization", format!("Bearer {token}"))
+        .header("Content-Type", "application/json");
+    let response =
+        request.body(body).send().await.map_err(|error| NotSent::Unanswered(error.without_url()))?;
+    Ok(response.status().as_u16())
+}
+
+/// The token that the merchant's server hands out; `None` without DOKU's key, or if it gives none.
+async fn fetch_token(world: &World, notification: &Notification, url: &Url) -> Option<String> {
+    let key = world.snap_key.as_ref()?;
+    let timestamp = snap::timestamp(world.now());
+    let response = world
+        .client
+        .post(url.join(snap::TOKEN_PATH).ok()?)
+        .header("X-CLIENT-KEY", &*notification.client_id)
+        .header("X-TIMESTAMP", &timestamp)
+        .header("X-SIGNATURE", snap::sign_token_request(&notification.client_id, &timestamp, key))
+        .header("Content-Type", "application/json")
+        .body(snap::TOKEN_BODY)
+        .send()
+        .await
+        .ok()?;
+    snap::token_of(&response.text().await.ok()?)
 }

@@ -2,6 +2,8 @@
 
 use super::faults::{Acts, AnswerStatus, FAULT_WORDS, FaultWord, HABIT_WORDS, Habit, NotifyHabit};
 use super::ledger::TransactionStatus;
+use super::notify::Form;
+use super::snap::SnapSignature;
 
 /// The longest argument or repetition that is read.
 const NUMBER_DIGITS_MAX: usize = 9;
@@ -108,6 +110,18 @@ impl Plan {
 
     pub(super) fn notifies(&self, habit: NotifyHabit) -> bool {
         self.notifies.contains(&habit)
+    }
+
+    /// The forms in which a change is reported, one notification each.
+    pub(super) fn forms(&self, usual: Form) -> Vec<Form> {
+        if self.notifies(NotifyHabit::Both) {
+            return vec![Form::Jenius, Form::Snap(SnapSignature::Hmac)];
+        }
+        let snap = self.notifies.iter().find_map(|habit| match habit {
+            NotifyHabit::Snap(signature) => Some(Form::Snap(*signature)),
+            _ => None,
+        });
+        vec![snap.unwrap_or(usual)]
     }
 
     /// Whether it has nothing but faults of requests: no `check_` word and nothing that an order does.

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 const PREFIX: &str = "HMACSHA256=";
 
@@ -19,13 +19,25 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// A merchant's secret key, ready for signing. It cannot be read back or printed.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct Key {
+    own: Hmac<Sha256>,
+    snap: Hmac<Sha512>,
+}
 
 impl Key {
     #[must_use]
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     pub fn new(secret_key: &str) -> Self {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        Self(Hmac::new_from_slice(secret_key.as_bytes()).expect("HMAC takes a key of any length"))
+        let key = secret_key.as_bytes();
+        Self {
+            own: Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
+            snap: Hmac::new_from_slice(key).expect("HMAC takes a key of any length"),
+        }
+    }
+
+    /// Ready for a SNAP signature.
+    pub(super) fn snap(&self) -> Hmac<Sha512> {
+        self.snap.clone()
     }
 }
 
@@ -82,7 +94,7 @@ fn mac(signed: &Signed<'_>, key: &Key) -> Hmac<Sha256> {
         Stamp::Request(stamp) => ("Request-Timestamp", stamp),
         Stamp::Response(stamp) => ("Response-Timestamp", stamp),
     };
-    let mut mac = key.0.clone();
+    let mut mac = key.own.clone();
     for part in
         ["Client-Id:", signed.client_id, "\nRequest-Id:", signed.request_id, "\n", stamp_name, ":", stamp]
     {

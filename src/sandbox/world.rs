@@ -18,12 +18,14 @@ use super::config::SandboxConfig;
 use super::fast::Tally;
 use super::faults::{FAULT_WORDS, FaultWord};
 use super::plan::Play;
+use super::snap::PrivateKey;
 use super::switch::Switch;
 
 pub(super) struct World {
     pub(super) config: SandboxConfig,
     pub(super) merchants: RwLock<Arc<Merchants>>,
     pub(super) client: reqwest::Client,
+    pub(super) snap_key: Option<PrivateKey>,
     pub(super) notify_permits: Semaphore,
     pub(super) stopped: CancellationToken,
     pub(super) tasks: TaskTracker,

@@ -167,6 +167,7 @@ async fn a_hand_made_notification_says_what_it_is_told_to() {
         amount: "50000.00".into(),
         status: "MOON".into(),
         original_request_id: "INV-1".into(),
+        form: Form::Jenius,
     };
     assert!(matches!(sandbox.notify(made.clone()).await, Err(NotSent::Unwanted)));
     sandbox.set_notify_url(Some(&url)).unwrap();
