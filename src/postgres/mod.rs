@@ -25,6 +25,7 @@ mod outcomes;
 mod parked;
 mod pauses;
 mod pool;
+mod prompts;
 pub mod prospects;
 mod prune;
 mod rate;
@@ -224,6 +225,14 @@ impl Store for PostgresStore {
         notification: &Notification,
     ) -> Result<Reconciled, StoreError> {
         Span::step("reconcile").around(self.notifications.reconcile(merchant, notification)).await
+    }
+
+    async fn ask_about(
+        &self,
+        merchant: &MerchantName,
+        notification: &Notification,
+    ) -> Result<Reconciled, StoreError> {
+        prompts::ask_about(&self.inner, merchant, notification).await
     }
 
     async fn tend_parked(&self) -> Result<(), StoreError> {

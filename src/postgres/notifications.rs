@@ -25,7 +25,7 @@ use std::{collections::HashMap, sync::Arc};
 
 /// So many notifications of one order are kept; DOKU sends a handful, a back office now and then one more.
 /// Of further ones none that repeats another.
-const KEPT_MAX: i64 = 100;
+pub(super) const KEPT_MAX: i64 = 100;
 /// Beyond so many, only those that changed something are kept.
 const DIFFERENT_MAX: i64 = 1000;
 /// Longer texts of DOKU's are cut.
@@ -69,7 +69,8 @@ impl Marked {
                 NotApplied::OtherRequest
                 | NotApplied::Duplicate
                 | NotApplied::NoChange
-                | NotApplied::Incomplete,
+                | NotApplied::Incomplete
+                | NotApplied::NotBound,
             ) => Reconciled::NoChange,
         }
     }
@@ -241,7 +242,8 @@ pub(super) struct Told {
 }
 
 /// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's. One answer for
-/// each, in the same order. Where requests are not told apart, what was left aside as another's is still to be judged.
+/// each, in the same order. Where requests are not told apart, what was left aside as another's is still to be judged;
+/// what was not bound to an account never was.
 pub(super) async fn told_before(
     connection: &mut PgConnection,
     said: &[(i64, &Notification)],
@@ -251,7 +253,7 @@ pub(super) async fn told_before(
         "SELECT told.kept, told.same
          FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS s (order_key, said, place),
               LATERAL (SELECT count(*) AS kept,
-                              coalesce(bool_or(n.said = s.said
+                              coalesce(bool_or(n.said = s.said AND n.reason IS DISTINCT FROM $5
                                                AND ($3 OR n.reason IS DISTINCT FROM $4)), false) AS same
                        FROM notifications n WHERE n.order_key = s.order_key) AS told
          ORDER BY s.place",
@@ -260,6 +262,7 @@ pub(super) async fn told_before(
     .bind(said.iter().map(|(_, said)| text(&said.said())).collect::<Vec<_>>())
     .bind(plan.match_request_id)
     .bind(NotApplied::OtherRequest.name())
+    .bind(NotApplied::NotBound.name())
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|(kept, same)| Told { kept, same }).collect())
@@ -282,12 +285,13 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     let keys = sqlx::query_scalar(
         "INSERT INTO notifications
              (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
-              request, said)
+              request, said, form)
          SELECT merchant, invoice_number, order_key, request_id, status, amount,
-                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now()), request, said
+                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now()), request, said, form
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::text[], $10::text[])
-              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at, request, said)
+                     $8::timestamptz[], $9::text[], $10::text[], $11::text[])
+              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at, request, said,
+                    form)
          ON CONFLICT (merchant, invoice_number, said) WHERE order_key IS NULL DO NOTHING
          RETURNING key",
     )
@@ -301,11 +305,12 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     .bind(all.iter().map(|row| row.marked.map(|(order, _)| order.now)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| row.one.notification.request.as_deref().map(text)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| text(&row.one.notification.said())).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| row.one.notification.form.name()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(keys)
 }
 
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     storable(text, TEXT_CHARS_MAX)
 }

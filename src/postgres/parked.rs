@@ -7,7 +7,7 @@
 use super::{
     Inner,
     batch::{Batch, Group},
-    error::Done,
+    error::{Done, not_ours},
     notifications::{self, Marked},
     orders,
     tx::answered,
@@ -19,6 +19,7 @@ use crate::{
         ids::{InvoiceNumber, MerchantName},
         notification::Notification,
         plan::Plan,
+        signed::Form,
     },
     flow::ports::{Claim, ClaimError, Reconciled, StoreError},
 };
@@ -44,12 +45,15 @@ struct ParkedRow {
     status: Option<String>,
     amount: Option<String>,
     request: Option<String>,
+    form: String,
 }
 
 impl ParkedRow {
-    fn said(self) -> Notification {
-        let Self { key: _, request_id, invoice_number, status, amount, request } = self;
-        Notification { request_id, invoice_number, status, amount, request }
+    fn said(self) -> Result<Notification, StoreError> {
+        let Self { key: _, request_id, invoice_number, status, amount, request, form } = self;
+        let form = Form::ALL.into_iter().find(|known| known.name() == form);
+        let form = form.ok_or_else(|| not_ours("form of a notification"))?;
+        Ok(Notification { form, request_id, invoice_number, status, amount, request })
     }
 }
 
@@ -157,7 +161,7 @@ pub(super) async fn apply_to(
 async fn apply_some(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<(i64, Marked)>> {
     let order = orders::lock(connection, order_key).await?;
     let rows: Vec<ParkedRow> = sqlx::query_as(
-        "SELECT key, request_id, invoice_number, status, amount, request FROM notifications
+        "SELECT key, request_id, invoice_number, status, amount, request, form FROM notifications
          WHERE merchant = $1 AND invoice_number = $2 AND order_key IS NULL
          ORDER BY key LIMIT $3 FOR UPDATE",
     )
@@ -177,7 +181,7 @@ async fn apply_some(connection: &mut PgConnection, order_key: i64, plan: &Plan) 
 
 async fn apply(connection: &mut PgConnection, order_key: i64, row: ParkedRow, plan: &Plan) -> Done<Marked> {
     let (key, order) = (row.key, orders::lock(connection, order_key).await?);
-    let said = row.said();
+    let said = row.said()?;
     let told = notifications::told_before(connection, &[(order_key, &said)], plan).await?.pop();
     let told = told.ok_or_else(|| StoreError::Refused("nobody says what was told before".to_owned()))?;
     let (change, reason) = order.record.clone().after_notified(&said, told.same, plan, order.now);

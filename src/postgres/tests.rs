@@ -15,6 +15,7 @@ mod operators;
 mod pauses;
 mod permutations;
 mod plans;
+mod prompts;
 mod prospects;
 mod prune;
 mod rate;
@@ -39,6 +40,7 @@ use crate::{
         money::{ReportedAmount, Rupiah},
         plan::{CheckPlan, Plan},
         retry::RetryPolicy,
+        signed::Form,
     },
     flow::ports::{
         Account, Claim, Claimed, DueFilter, DueOf, DueOrder, DueWhat, Learned, NewCommand, OperatorStore,

@@ -282,9 +282,10 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
         applied: bool,
         reason: Option<String>,
         request: Option<String>,
+        form: String,
     }
     let rows: Vec<NotificationRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT received_at, request_id, status, amount, applied, reason, request
+        "SELECT received_at, request_id, status, amount, applied, reason, request, form
          FROM notifications WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
@@ -297,6 +298,7 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
         applied: row.applied,
         reason: row.reason,
         about: row.request,
+        form: row.form,
     };
     Ok(rows.into_iter().map(view).collect())
 }

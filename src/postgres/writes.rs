@@ -91,7 +91,8 @@ macro_rules! write_and_count {
                              $25::timestamptz[], $26::smallint[], $27::uuid[], $28::timestamptz[], $29::text[],
                              $30::timestamptz[])
         ON CONFLICT (order_key) DO UPDATE
-        SET inquire_at = excluded.inquire_at, inquire_rank = excluded.inquire_rank, send_at = excluded.send_at,
+        SET inquire_at = least(excluded.inquire_at, due.prompted_at), prompted_at = NULL,
+            inquire_rank = excluded.inquire_rank, send_at = excluded.send_at,
             sends_end_at = excluded.sends_end_at, send_rank = excluded.send_rank, token = excluded.token,
             claimed_at = excluded.claimed_at, attempt = excluded.attempt,
             lease_ends_at = excluded.lease_ends_at, stranded_at = NULL),

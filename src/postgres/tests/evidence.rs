@@ -21,6 +21,7 @@ pub(super) fn report(word: &str, amount: u64) -> Report {
 /// What a verified notification says.
 pub(super) fn notification(invoice: &str, word: &str, amount: u64) -> Notification {
     Notification {
+        form: Form::Jenius,
         request_id: "n".to_owned(),
         invoice_number: invoice.to_owned(),
         status: Some(word.to_owned()),

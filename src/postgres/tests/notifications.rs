@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 
 fn said(invoice: &str, status: &str, amount: &str) -> Notification {
     Notification {
+        form: Form::Jenius,
         request_id: "R-1".to_owned(),
         invoice_number: invoice.to_owned(),
         status: Some(status.to_owned()),

@@ -12,6 +12,7 @@ const ROWS: i64 = 200;
 
 fn notified(invoice: &str, status: &str) -> Notification {
     Notification {
+        form: Form::Jenius,
         request_id: format!("N-{invoice}"),
         invoice_number: invoice.to_owned(),
         status: Some(status.to_owned()),

@@ -1,0 +1,99 @@
+//! Notifications that DOKU's own key signed: no account is bound to them, so they decide nothing. Of an order that is
+//! known here one is recorded, and makes an inquiry due now; follow-up makes it, within all limits of inquiries.
+//!
+//! Never: a row for an order that is not known; more than one such inquiry a minute for an order.
+
+use super::{
+    Inner,
+    error::Done,
+    notifications::{KEPT_MAX, text},
+    orders::{self, LockedOrder},
+};
+use crate::{
+    domain::{
+        ids::{InvoiceNumber, MerchantName},
+        notification::{NotApplied, Notification},
+        plan::InquiryRank,
+    },
+    flow::ports::{Reconciled, StoreError},
+};
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+/// Records it and makes an inquiry due, where the named merchant has such an order.
+pub(super) async fn ask_about(
+    inner: &Arc<Inner>,
+    merchant: &MerchantName,
+    notification: &Notification,
+) -> Result<Reconciled, StoreError> {
+    let Ok(number) = InvoiceNumber::parse(notification.invoice_number.as_str()) else {
+        return Ok(Reconciled::NoChange);
+    };
+    let (merchant, notification) = (merchant.clone(), notification.clone());
+    let is_due = inner
+        .transaction(move |c| {
+            Box::pin(async move {
+                let Some(order) = orders::lock_invoice(c, &merchant, &number).await? else {
+                    return Ok(false);
+                };
+                keep(c, &order, &notification).await?;
+                prompt(c, &order).await
+            })
+        })
+        .await?;
+    if is_due {
+        inner.due_changed.notify_one();
+    }
+    Ok(Reconciled::NoChange)
+}
+
+/// The same one is kept once.
+async fn keep(connection: &mut PgConnection, order: &LockedOrder, said: &Notification) -> Done<()> {
+    sqlx::query(
+        "INSERT INTO notifications
+             (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
+              request, said, form)
+         SELECT $1, $2, $3, $4, $5, $6, false, $7, $8, $9, $10, $11
+         WHERE NOT EXISTS (SELECT FROM notifications WHERE order_key = $3 AND said = $10 AND reason = $7)
+           AND (SELECT count(*) FROM notifications WHERE order_key = $3) < $12",
+    )
+    .bind(order.record.merchant.as_str())
+    .bind(order.record.invoice_number.as_str())
+    .bind(order.order_key)
+    .bind(text(&said.request_id))
+    .bind(said.status.as_deref().map(text))
+    .bind(said.amount.as_deref().map(text))
+    .bind(NotApplied::NotBound.name())
+    .bind(order.now)
+    .bind(said.request.as_deref().map(text))
+    .bind(text(&said.said()))
+    .bind(said.form.name())
+    .bind(KEPT_MAX)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes an inquiry due now, unless another notification did less than a minute ago; what else is due stays due. While
+/// an attempt is under way the inquiry is kept for the attempt's record.
+async fn prompt(connection: &mut PgConnection, order: &LockedOrder) -> Done<bool> {
+    let prompted = sqlx::query(
+        "WITH prompted AS (
+             UPDATE orders SET prompted_at = $3
+             WHERE order_key = $1
+               AND (prompted_at IS NULL OR prompted_at <= $3::timestamptz - interval '1 minute')
+             RETURNING order_key, merchant)
+         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
+         SELECT order_key, merchant, $3, $2 FROM prompted
+         ON CONFLICT (order_key) DO UPDATE
+         SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
+                               ELSE due.inquire_at END,
+             prompted_at = CASE WHEN due.token IS NOT NULL THEN excluded.inquire_at END",
+    )
+    .bind(order.order_key)
+    .bind(InquiryRank::Afterwards.number())
+    .bind(order.now)
+    .execute(connection)
+    .await?;
+    Ok(prompted.rows_affected() > 0)
+}
