@@ -64,7 +64,7 @@ const ANYTHING: &[&str] = &[
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 
 /// A crate, and the only places that may use it.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     // `bench` talks to everything as an outsider does: it must not measure the service with its own edges.
     // The exporter of traces speaks HTTP with the client that is here already.
     ("reqwest", &["doku", "sandbox", "bench", "telemetry/export.rs", "rabbit/management.rs"]),
@@ -79,7 +79,8 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("hyper_util", &["http"]),
     ("rlimit", &["startup.rs"]),
     ("backoff", &["domain/retry.rs"]),
-    ("hmac", &["doku/signature.rs", "sandbox/signature.rs"]),
+    ("ring", &["doku/snap/public_key.rs", "sandbox/snap.rs"]),
+    ("hmac", &["doku/signature.rs", "doku/snap", "sandbox/signature.rs", "sandbox/snap.rs"]),
 ];
 
 /// What a pure decision has no use for.

@@ -15,8 +15,12 @@ pub use crate::config::Role;
 pub use secrets::{Secrets, fingerprint};
 
 use crate::{
-    config::{Config, Needs, Parts},
-    doku::{client::Client, clock::SystemClock, notification::Verifier},
+    config::{Config, Needs, Parts, TokenRule},
+    doku::{
+        client::Client,
+        clock::SystemClock,
+        snap::{public_keys, tokens::Tokens},
+    },
     domain::{Time, command::CommandKind},
     flow::{
         disposition::DeadReason,
@@ -37,7 +41,7 @@ use anyhow::Context;
 use commands::CommandHandler;
 use notifications::NotificationHandler;
 use readiness::{Seen, snapshot};
-use shared::{Shared, notification_paths};
+use shared::{Shared, notification_paths, verifier};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -134,9 +138,16 @@ impl App {
         let bound = Bound::new(listen, limits).await.with_context(|| format!("ingress.listen {listen}"))?;
         self.ingress = Some(bound.address());
         let publisher = self.publisher(broker, "ingress_publisher", &[Part::Notifications]);
-        let paths = notification_paths(&self.config.doku);
-        let reader = Verifier::new(self.secrets.accounts.clone(), paths.clone());
-        let router = ingress::router(ingress::Ingress { paths, reader, publisher });
+        let (doku, accounts) = (&self.config.doku, &self.secrets.accounts);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let reader = verifier(doku, accounts.clone());
+        let reader = match doku.snap.token {
+            TokenRule::Any => reader,
+            TokenRule::Issued => reader.needing_tokens(Arc::clone(&clock)),
+        };
+        let tokens = Tokens::new(accounts.clone(), public_keys(&doku.snap), clock);
+        let paths = notification_paths(doku);
+        let router = ingress::router(ingress::Ingress { paths, reader, publisher, tokens });
         self.intake.essential("ingress", bound.serve(router, self.intake.stop().clone()));
         Ok(())
     }
@@ -277,7 +288,7 @@ impl App {
                 queue: shared.broker.names().notifications_queue.clone(),
                 reconciler: Reconciler {
                     store: shared.store.clone().into(),
-                    reader: Verifier::new(accounts, notification_paths(&shared.config.doku)),
+                    reader: verifier(&shared.config.doku, accounts),
                     hold: shared.hold(),
                 },
             },

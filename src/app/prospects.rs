@@ -1,7 +1,7 @@
 //! What would become of a dead letter, were it worked on now: read and judged by the code that reads and
 //! judges deliveries, as far as nothing is written.
 
-use super::shared::{budgets, notification_paths, rules};
+use super::shared::{budgets, rules, verifier};
 use crate::{
     config::Config,
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
@@ -9,7 +9,9 @@ use crate::{
         command::{Command, CommandKind, Prospect},
         ids::MerchantName,
         money::Rupiah,
+        notification::Notification,
         senders::{Claim, Senders},
+        signed::{Form, SignedBy},
         validate::Rules,
     },
     flow::{
@@ -31,9 +33,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Fate {
     Command(Box<CommandFate>),
-    /// It would be reconciled with this order.
+    /// It would be reconciled with this order; one that DOKU's own key signed makes an inquiry due.
     Notification {
-        merchant: MerchantName,
+        signed_by: SignedBy,
+        form: Form,
         invoice_number: String,
     },
     /// It would be dead-lettered anew.
@@ -71,7 +74,7 @@ impl Fates {
         let accounts = Accounts::new(&config.merchants);
         Ok(Self {
             gateway: Client::new(&config.doku, accounts.clone(), SystemClock)?,
-            verifier: Verifier::new(accounts, notification_paths(&config.doku)),
+            verifier: verifier(&config.doku, accounts),
             rules: rules(config),
             budgets: budgets(config),
             senders: config.amqp.senders.clone(),
@@ -137,13 +140,14 @@ impl Fates {
                 return dead(DeadReason::NotAuthentic, &missing.to_string());
             }
         };
-        let verified = NotificationReader::verify(&self.verifier, &received.headers, &received.body);
-        let merchant = match verified {
-            Ok(merchant) => merchant,
+        let verified = match self.verifier.verify(&received.headers, &received.body) {
+            Ok(verified) => verified,
             Err(why) => return dead(DeadReason::NotAuthentic, &why.to_string()),
         };
-        match NotificationReader::read(&self.verifier, &received) {
-            Some(read) => Fate::Notification { merchant, invoice_number: read.invoice_number },
+        match self.verifier.read(&verified) {
+            Some(Notification { form, invoice_number, .. }) => {
+                Fate::Notification { signed_by: verified.by, form, invoice_number }
+            }
             None => dead(DeadReason::Malformed, "it names no order"),
         }
     }

@@ -128,7 +128,7 @@ impl Taken {
 /// What two processes have in common that verify the same notifications.
 pub fn fingerprint(accounts: &Accounts, doku: &Doku) -> String {
     let paths = notification_paths(doku);
-    accounts.fingerprint(paths.iter().map(String::as_str))
+    accounts.fingerprint(paths.iter().map(String::as_str), &doku.snap.public_keys)
 }
 
 fn is_bound(name: &str) -> bool {

@@ -3,7 +3,9 @@
 use super::{CommandWorker, DokuClient, Secrets, readiness::Seen};
 use crate::{
     config::{Config, Doku, Environment},
-    doku::{client::Client, clock::SystemClock},
+    doku::{
+        account::Accounts, client::Client, clock::SystemClock, notification::Verifier, snap::public_keys,
+    },
     domain::validate::Rules,
     flow::{
         attempt::Attempts,
@@ -88,6 +90,11 @@ pub fn rules(config: &Config) -> Rules {
 
 pub fn budgets(config: &Config) -> Budgets {
     Budgets { payment: config.payment_budget, refund: config.refund_budget }
+}
+
+/// Judges notifications by the signature: what the reconciler and the forecast of a dead letter need.
+pub fn verifier(doku: &Doku, accounts: Accounts) -> Verifier {
+    Verifier::new(accounts, notification_paths(doku)).with_public_keys(public_keys(&doku.snap))
 }
 
 /// As the outside sees them, the current one first.

@@ -3,7 +3,7 @@
 
 use super::print::clean;
 use crate::{
-    domain::Time,
+    domain::{Time, signed::Form},
     flow::view::{
         ActionView, AttemptView, BlockedView, DecisionView, DueView, HistoryView, NotificationView,
         OrderSummary, OrderView,
@@ -152,7 +152,9 @@ fn notification_step(notification: &NotificationView) -> Step {
     if let Some(about) = notification.about.as_deref().filter(|_| reason == "other_request") {
         detail.push_str(&format!(", {}", clean(about)));
     }
-    Step { at: notification.received_at, what: "notification".to_owned(), detail }
+    let is_snap = notification.form == Form::Snap.name();
+    let what = if is_snap { "notification (SNAP)" } else { "notification" };
+    Step { at: notification.received_at, what: what.to_owned(), detail }
 }
 
 fn decision_step(decision: &DecisionView) -> Step {

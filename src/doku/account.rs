@@ -5,6 +5,7 @@
 
 use super::signature::{self, Keys};
 use crate::{config, domain::ids::MerchantName};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,8 +63,13 @@ impl Accounts {
         self.now().accounts.values().cloned().collect()
     }
 
-    /// Of every account's keys, whichever of them signs, and of the paths that notifications are signed for.
-    pub fn fingerprint<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> String {
+    /// Of every account's keys, whichever of them signs, of the paths that notifications are signed for, and of DOKU's
+    /// own keys.
+    pub fn fingerprint<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a str>,
+        public_keys: &[config::RsaKey],
+    ) -> String {
         let mut parts: Vec<String> = Vec::new();
         for account in self.now().accounts.values() {
             let all = std::iter::once(&account.keys.current).chain(&account.keys.previous);
@@ -72,7 +78,9 @@ impl Accounts {
             parts.extend(keys.into_iter().map(str::to_owned));
         }
         let paths: BTreeSet<&str> = paths.into_iter().collect();
-        signature::fingerprint(parts.iter().map(String::as_str).chain(paths))
+        let public_keys: BTreeSet<String> = public_keys.iter().map(|key| STANDARD.encode(&key.der)).collect();
+        let all = parts.iter().map(String::as_str).chain(paths);
+        signature::fingerprint(all.chain(public_keys.iter().map(String::as_str)))
     }
 
     /// The lock is held for the copy of a pointer.
@@ -106,15 +114,16 @@ mod tests {
 
     #[test]
     fn a_fingerprint_tells_what_verifies_and_not_what_signs() {
-        let of = |current: &str, previous: &[&str], paths: &[&str]| {
+        let of_all = |current: &str, previous: &[&str], paths: &[&str], keys: &[config::RsaKey]| {
             let merchant = config::Merchant {
                 client_id: "MCH-1".to_owned(),
                 secret_key: current.into(),
                 previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),
             };
             let accounts = Accounts::new(&BTreeMap::from([(MerchantName::default_account(), merchant)]));
-            accounts.fingerprint(paths.iter().copied())
+            accounts.fingerprint(paths.iter().copied(), keys)
         };
+        let of = |current: &str, previous: &[&str], paths: &[&str]| of_all(current, previous, paths, &[]);
         let one = of("new", &["old"], &["/a", "/b"]);
         assert_eq!(one.len(), 8);
         assert_eq!(of("old", &["new"], &["/b", "/a"]), one, "the same notifications verify");
@@ -122,6 +131,7 @@ mod tests {
             of("new", &[], &["/a", "/b"]),
             of("new", &["old"], &["/a"]),
             of("new", &["older"], &["/a", "/b"]),
+            of_all("new", &["old"], &["/a", "/b"], &[config::RsaKey { der: vec![1], modulus_bytes: 256 }]),
         ] {
             assert_ne!(other, one);
         }

@@ -7,16 +7,18 @@ use super::{
     classify::{classify_inquiry, classify_send},
     notification::{self, Verifier},
     signature::Keys,
+    snap,
 };
+use crate::flow::ports::NotificationReader;
 use crate::{
     config::ResponseSignature,
     domain::{
         command::{CommandKind, StoredRequest},
         ids::{InvoiceNumber, MerchantName, RequestId},
-        learned::{DokuError, Health, InquiryFinding, SendFinding},
+        learned::{DokuError, Health, InquiryFinding, ReportedStatus, SendFinding},
         money::{ReportedAmount, Rupiah},
         mutation_tests::mutated,
-        notification::SignedHeaders,
+        signed::{JeniusHeaders, SignedHeaders, SnapHeaders},
     },
 };
 use bytes::Bytes;
@@ -54,6 +56,17 @@ fn bodies() -> Vec<Vec<u8>> {
         r#"{"message":["SUCCESS"],"response":{"order":{}}}"#,
         r#"{"error_messages":["cash tag not found","of Astari@doku.com"]}"#,
         "<html><body>Bad Gateway</body></html>",
+    ]
+    .map(|body| body.as_bytes().to_vec())
+    .to_vec()
+}
+
+fn snap_bodies() -> Vec<Vec<u8>> {
+    [
+        r#"{ "originalPartnerReferenceNo": "INV-1", "originalReferenceNo": "70", "latestTransactionStatus": "00",
+             "amount": {"value": "50000.00", "currency": "IDR"}, "additionalInfo": {"channelId": "EMONEY_JENIUS_SNAP"} }"#,
+        r#"{"originalPartnerReferenceNo":"INV-1","latestTransactionStatus":"06","amount":{"value":"1","currency":"USD"}}"#,
+        r#"{"trxId":"INV-1","paymentRequestId":"4180","virtualAccountNo":"19008","paidAmount":{"value":"150000.00"}}"#,
     ]
     .map(|body| body.as_bytes().to_vec())
     .to_vec()
@@ -212,17 +225,45 @@ proptest! {
     }
 
     #[test]
+    fn a_snap_notification_is_read_within_its_bounds_or_not_at_all(body in mutated(snap_bodies())) {
+        let Ok(read) = snap::body::read("70", &body) else { return Ok(()) };
+        prop_assert!(lenient(&body).is_some_and(|read| read.is_object()), "{:?}", body);
+        prop_assert!((1..=128).contains(&read.invoice_number.chars().count()));
+        let texts = [&read.status, &read.amount, &read.request];
+        for text in texts.into_iter().flatten().chain([&read.invoice_number]) {
+            prop_assert!(text.chars().count() <= 130 && !text.contains(char::is_control), "{}", text);
+        }
+        // Success, and what else is final, come from the codes of the table alone, or from a virtual account's shape.
+        let parsed = lenient(&body).unwrap_or_default();
+        let is_final = read.report().is_some_and(|report| report.status != ReportedStatus::NotFinal);
+        let codes = ["00", "04", "05", "06", "08", "09"];
+        let is_in_table = codes.iter().any(|code| parsed["latestTransactionStatus"] == *code);
+        prop_assert!(!is_final || is_in_table || snap::body::is_of_virtual_account(&body), "{:?}", body);
+    }
+
+    #[test]
     fn nobody_elses_notification_verifies(
         body in mutated(bodies()),
-        headers in prop::array::uniform4(prop_oneof!["\\PC{0,60}", "MCH-1", "HMACSHA256=[A-Za-z0-9+/=]{0,60}"]),
+        headers in prop::array::uniform4(prop_oneof![
+            "\\PC{0,60}", "MCH-1", "HMACSHA256=[A-Za-z0-9+/=]{0,60}", "[A-Za-z0-9+/]{86}==", "[A-Za-z0-9+/]{342}=="
+        ]),
     ) {
         let [client_id, request_id, timestamp, signature] = headers;
-        let headers = SignedHeaders { client_id, request_id, timestamp, signature };
+        let snap = SnapHeaders {
+            partner_id: client_id.clone(),
+            timestamp: timestamp.clone(),
+            signature: signature.clone(),
+            authorization: Some(request_id.clone()),
+            external_id: None,
+        };
+        let own = JeniusHeaders { client_id, request_id, timestamp, signature };
         let merchant = crate::config::Merchant {
             client_id: "MCH-1".to_owned(), secret_key: "SK-1".into(), previous_secret_keys: vec!["SK-0".into()],
         };
         let accounts = Accounts::new(&[(MerchantName::default_account(), merchant)].into());
         let verifier = Verifier::new(accounts, vec!["/x".to_owned(), "/y".to_owned()]);
-        prop_assert!(verifier.verify(&headers, &body).is_err());
+        for headers in [SignedHeaders::Jenius(own), SignedHeaders::Snap(snap)] {
+            prop_assert!(verifier.verify(&headers, &body).is_err());
+        }
     }
 }

@@ -11,6 +11,7 @@ mod mask;
 pub mod notification;
 pub mod probe;
 pub mod signature;
+pub mod snap;
 mod wire;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 const PREFIX: &str = "HMACSHA256=";
 
 /// Some senders leave the padding out.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
+pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -14,7 +14,7 @@ const WORD_BYTES_MAX: usize = 32;
 const REQUEST_CHARS_MAX: usize = 128;
 
 /// In place of a status that is none; nobody knows it, so nothing is final by it.
-const NO_WORD: &str = "NO_STATUS_WORD";
+pub(super) const NO_WORD: &str = "NO_STATUS_WORD";
 
 /// Which member holds the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
 }
 
 /// A longer one is cut, and marked: DOKU's own limit is 128, so that it is none of ours.
-fn bounded_request(request: &str) -> String {
+pub(super) fn bounded_request(request: &str) -> String {
     if request.chars().count() <= REQUEST_CHARS_MAX {
         return bounded(request);
     }

@@ -34,6 +34,7 @@ pub mod record;
 mod record_tests;
 pub mod retry;
 pub mod senders;
+pub mod signed;
 pub mod turns;
 pub mod validate;
 

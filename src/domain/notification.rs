@@ -7,58 +7,14 @@ use super::{
     money::{self, ReportedAmount},
     plan::Plan,
     record::{Change, OTHER_REQUEST, OrderRecord, RequestOf},
+    signed::Form,
 };
-
-/// The headers that are signed, and the signature.
-pub const HEADERS: [&str; 4] = ["Client-Id", "Request-Id", "Request-Timestamp", "Signature"];
-
-/// Longer headers are nobody's: DOKU's own limit for a Request-Id is 128.
-pub const HEADER_BYTES_MAX: usize = 256;
-
-/// The signed headers of one notification, whoever sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedHeaders {
-    pub client_id: String,
-    pub request_id: String,
-    pub timestamp: String,
-    pub signature: String,
-}
-
-/// A header that is missing, empty, or nothing DOKU would write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header {0} is missing or unusable")]
-pub struct MissingHeader(pub &'static str);
-
-/// Why nobody's key speaks for a notification. Who sent it is told no more than that it is not authentic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotAuthentic {
-    #[error("no account here has the Client-Id it names")]
-    ClientIdUnknown,
-    #[error("no key of the account it names signed it for a configured path")]
-    SignatureWrong,
-}
-
-impl SignedHeaders {
-    /// Reads them through `get`, which finds a header by its name in any letter case.
-    pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<Self, MissingHeader> {
-        let usable = |value: &&str| {
-            (1..=HEADER_BYTES_MAX).contains(&value.len()) && !value.contains(|c: char| c.is_control())
-        };
-        let read =
-            |name: &'static str| get(name).filter(usable).map(str::to_owned).ok_or(MissingHeader(name));
-        let [client_id, request_id, timestamp, signature] = HEADERS;
-        Ok(Self {
-            client_id: read(client_id)?,
-            request_id: read(request_id)?,
-            timestamp: read(timestamp)?,
-            signature: read(signature)?,
-        })
-    }
-}
 
 /// A verified notification: the merchant whose key signed it is known to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
+    /// In which form DOKU sent it: it decides nothing.
+    pub form: Form,
     pub request_id: String,
     /// As it was written: it may be an invoice that is not ours.
     pub invoice_number: String,
@@ -83,6 +39,8 @@ pub enum NotApplied {
     AmountMismatch,
     /// It has no status or no amount.
     Incomplete,
+    /// DOKU's own key signed it, and no account: DOKU is asked instead.
+    NotBound,
 }
 
 impl NotApplied {
@@ -94,6 +52,7 @@ impl NotApplied {
             Self::NoChange => "no_change",
             Self::AmountMismatch => "amount_mismatch",
             Self::Incomplete => "incomplete",
+            Self::NotBound => "not_bound",
         }
     }
 }
@@ -159,20 +118,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_signed_header_must_be_there_and_usable() {
-        let long = "x".repeat(HEADER_BYTES_MAX + 1);
-        for missing in HEADERS {
-            for bad in [None, Some(""), Some("a\nb"), Some("a\0"), Some(long.as_str())] {
-                let read = SignedHeaders::read(|name| if name == missing { bad } else { Some("x") });
-                assert_eq!(read, Err(MissingHeader(missing)), "{missing}: {bad:?}");
-            }
-        }
-        assert!(SignedHeaders::read(|_| Some("x")).is_ok());
-    }
-
-    #[test]
     fn a_report_needs_a_status_and_an_amount() {
         let notification = |status: Option<&str>, amount: Option<&str>| Notification {
+            form: Form::Jenius,
             request_id: "R-1".to_owned(),
             invoice_number: "INV-1".to_owned(),
             status: status.map(str::to_owned),
@@ -186,15 +134,17 @@ mod tests {
 
     #[test]
     fn why_a_notification_changed_nothing_is_told_by_these_words() {
-        use NotApplied::{AmountMismatch, Duplicate, Incomplete, NoChange, OtherRequest};
-        let told = [Duplicate, NoChange, AmountMismatch, Incomplete, OtherRequest].map(NotApplied::name);
-        assert_eq!(told, ["duplicate", "no_change", "amount_mismatch", "incomplete", "other_request"]);
+        use NotApplied::{AmountMismatch, Duplicate, Incomplete, NoChange, NotBound, OtherRequest};
+        let told = [Duplicate, NoChange, AmountMismatch, Incomplete, OtherRequest, NotBound];
+        let words = ["duplicate", "no_change", "amount_mismatch", "incomplete", "other_request", "not_bound"];
+        assert_eq!(told.map(NotApplied::name), words);
     }
 
     #[test]
     fn two_reports_say_the_same_however_they_are_written() {
         let said = |status: &str, amount: &str, request: Option<&str>| {
             let notification = Notification {
+                form: Form::Snap,
                 request_id: "R-1".to_owned(),
                 invoice_number: "INV-1".to_owned(),
                 status: Some(status.to_owned()),

@@ -297,10 +297,19 @@ impl Plan {
 
     /// The next inquiry of an order without an open command, after one that changed nothing.
     pub fn next_inquiry(&self, order: &OrderRecord, now: Time) -> Option<Due> {
-        if order.state != OrderState::AwaitingPayment {
-            return self.afterwards(order);
+        match order.state {
+            OrderState::AwaitingPayment => {
+                Some(Due::inquiry(now + self.interval(order.checks_made), InquiryRank::Waiting))
+            }
+            // One that DOKU's own key prompted: there is no schedule to go on with.
+            OrderState::Paid | OrderState::Refunded => None,
+            OrderState::Submitting
+            | OrderState::Refunding
+            | OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Review(_) => self.afterwards(order),
         }
-        Some(Due::inquiry(now + self.interval(order.checks_made), InquiryRank::Waiting))
     }
 
     /// Between two inquiries, where so many were made.

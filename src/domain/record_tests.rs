@@ -13,6 +13,7 @@ use super::{
     order::{OrderState, ReviewCause},
     plan::{Due, InquiryRank, Plan},
     record::{Announced, Change, DueChange, OrderRecord, Progress, RequestOf},
+    signed::Form,
 };
 use AttemptOf::{Payment, Refund};
 
@@ -127,6 +128,7 @@ fn a_lost_inquiry_counts_once_asking_on_is_of_no_use() {
 fn a_notification_says_why_it_changed_nothing() {
     let tell = |state, told_before, status: Option<&str>, amount: Option<&str>, request: Option<&str>| {
         let notification = Notification {
+            form: Form::Jenius,
             request_id: "R-1".to_owned(),
             invoice_number: "INV-1".to_owned(),
             status: status.map(str::to_owned),

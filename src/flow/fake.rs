@@ -90,6 +90,10 @@ impl Store for FakeStore {
     async fn reconcile(&self, _: &MerchantName, _: &Notification) -> Result<Reconciled, StoreError> {
         Ok(Reconciled::Parked)
     }
+    async fn ask_about(&self, _: &MerchantName, _: &Notification) -> Result<Reconciled, StoreError> {
+        self.note("ask about");
+        Ok(Reconciled::NoChange)
+    }
     async fn tend_parked(&self) -> Result<(), StoreError> {
         self.note("tend parked");
         Ok(())

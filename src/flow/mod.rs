@@ -13,6 +13,7 @@ pub mod hold;
 pub mod patience;
 pub mod ports;
 pub mod process_command;
+mod received;
 pub mod reconcile_notification;
 pub mod relay_outbox;
 pub mod store_state;

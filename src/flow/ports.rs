@@ -1,6 +1,12 @@
 //! What the flow needs from the outside: a trait for each edge, in the flow's words.
 
-pub use super::due::{DueFilter, DueOf, DueOrder, DueWhat, Take, Taken};
+pub use super::{
+    due::{DueFilter, DueOf, DueOrder, DueWhat, Take, Taken},
+    received::{
+        NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,
+        Verified,
+    },
+};
 
 use crate::domain::{
     Time,
@@ -9,7 +15,7 @@ use crate::domain::{
     event::EventType,
     ids::{InvoiceNumber, MerchantName},
     learned::{AttemptKind, InquiryLearned, SendLearned},
-    notification::{NotAuthentic, Notification, SignedHeaders},
+    notification::Notification,
     order::{OrderState, Verdict},
     record::OrderRecord,
     validate::Violation,
@@ -171,6 +177,14 @@ pub trait Store: Send + Sync + 'static {
         notification: &Notification,
     ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
 
+    /// Records a notification that DOKU's own key signed, if its order is known here, and makes an inquiry due now, at
+    /// most once a minute for an order. It decides nothing by itself.
+    fn ask_about(
+        &self,
+        merchant: &MerchantName,
+        notification: &Notification,
+    ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
+
     /// Applies parked notifications whose order is known by now, and drops those nobody's order came for.
     fn tend_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -271,31 +285,6 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Asks Check Status once.
     fn inquire(&self, inquiry: Inquiry<'_>) -> impl Future<Output = InquiryLearned> + Send;
-}
-
-/// A notification as it came: what was signed, byte for byte. Nothing of it is verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedNotification {
-    /// The path it was sent to. It is never what is verified.
-    pub request_target: String,
-    pub headers: SignedHeaders,
-    pub body: bytes::Bytes,
-}
-
-/// Judges notifications by the configured keys and paths.
-pub trait NotificationReader: Send + Sync + 'static {
-    /// Whose it is: a key of the account it names signed it for a configured path.
-    fn verify(&self, headers: &SignedHeaders, body: &[u8]) -> Result<MerchantName, NotAuthentic>;
-
-    /// What a verified one says; `None` where it names no order.
-    fn read(&self, received: &ReceivedNotification) -> Option<Notification>;
-}
-
-/// The broker, as the ingress sees it.
-pub trait NotificationPublisher: Send + Sync + 'static {
-    /// Publishes a verified notification and waits for the publish confirm, a short time: DOKU waits too.
-    fn publish_notification(&self, received: &ReceivedNotification)
-    -> impl Future<Output = Published> + Send;
 }
 
 /// An event on its way out, its bytes as they were committed.

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::notification::MissingHeader,
-    metric::{self, Received, Refusal},
+    domain::signed::{MissingHeader, SignedBy},
+    metric::{self, Received, Refusal, Role},
 };
 use std::sync::Arc;
 
@@ -27,20 +27,25 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
     /// Brings one notification to its order, or parks it.
     pub async fn process(&self, received: ReceivedNotification) -> Disposition {
         // 1 Verify, whoever published it: by the configured paths, never by the one the message names.
-        let merchant = match self.reader.verify(&received.headers, &received.body) {
-            Ok(merchant) => merchant,
+        let verified = match self.reader.verify(&received.headers, &received.body) {
+            Ok(verified) => verified,
             Err(why) => return not_authentic(why.into(), why.to_string()),
         };
+        metric::notification_verified(Role::Reconciler, received.headers.form());
         // 2 Read leniently: who cannot say which order it is about cannot be reconciled.
-        let Some(notification) = self.reader.read(&received) else {
-            return malformed("a JSON object with an order.invoice_number is allowed");
+        let Some(notification) = self.reader.read(&verified) else {
+            return malformed("a JSON object that names an invoice is allowed");
         };
         // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
-        //   is a duplicate of what is recorded.
+        //   is a duplicate of what is recorded. What no account signed has DOKU asked, and no other effect.
         crash::point(Point::BeforeReconcile).await;
         let mut patience = Patience::for_the_store();
         loop {
-            match self.store.reconcile(&merchant, &notification).await {
+            let reconciled = match &verified.by {
+                SignedBy::Merchant(merchant) => self.store.reconcile(merchant, &notification).await,
+                SignedBy::Doku { named } => self.store.ask_about(named, &notification).await,
+            };
+            match reconciled {
                 Ok(reconciled) => {
                     crash::point(Point::AfterReconcile).await;
                     self.hold.store_is_back();

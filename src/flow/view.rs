@@ -127,11 +127,14 @@ pub struct NotificationView {
     pub status: Option<String>,
     pub amount: Option<String>,
     pub applied: bool,
-    /// Why it was not applied: `duplicate`, `no_change`, `amount_mismatch`, `incomplete`, `other_request`.
+    /// Why it was not applied: `duplicate`, `no_change`, `amount_mismatch`, `incomplete`, `other_request`, `not_bound`.
     pub reason: Option<String>,
     /// The request that it is about; for a person to find it at DOKU.
     #[serde(skip)]
     pub about: Option<String>,
+    /// `jenius` or `snap`: in which form DOKU sent it; for a person.
+    #[serde(skip)]
+    pub form: String,
 }
 
 /// What an operator decided about an order in review.
@@ -234,6 +237,7 @@ pub mod sample {
                 applied: true,
                 reason: None,
                 about: None,
+                form: "jenius".to_owned(),
             }],
             decisions: vec![],
             actions: vec![],

@@ -1,25 +1,29 @@
-//! Where DOKU's notifications come in: verified over the raw bytes, published with a confirm, answered. What
-//! they say is not read here: DOKU must have its answer in milliseconds.
+//! Where DOKU's notifications come in, in either form: verified over the raw bytes, published with a confirm, answered.
+//! What they say of an order is not judged here: DOKU must have its answer in milliseconds. Beside them DOKU fetches
+//! the bearer tokens of the SNAP form here.
 //!
 //! Never: 200 before the publish confirm; more work than a signature check for a request nobody signed.
+
+mod answers;
 
 use super::{Limits, places::Place};
 use crate::{
     crash::{self, Point},
-    domain::notification::{MissingHeader, NotAuthentic, SignedHeaders},
-    flow::ports::{NotificationPublisher, NotificationReader, Published, ReceivedNotification},
-    metric::{self, Received, Refusal},
+    domain::signed::{Form, Found, MissingHeader, SignedHeaders},
+    flow::ports::{
+        NotificationPublisher, NotificationReader, Published, ReceivedNotification, ReportOf, TokenIssuer,
+        TokenRequest,
+    },
+    metric::{self, Received, Role},
     telemetry::span::Span,
 };
+use answers::{NotTaken, taken, token_issued, token_refused};
 use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{Request, State},
-    http::{
-        HeaderMap, HeaderValue, Method, StatusCode,
-        header::{ALLOW, CONTENT_TYPE},
-    },
-    response::{IntoResponse, Response},
+    http::{HeaderMap, Method, StatusCode},
+    response::Response,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -40,53 +44,58 @@ pub const LIMITS: Limits = Limits {
 /// A chunk of a longer body has room for so much at least: a byte at a time makes few chunks.
 const CHUNK_BYTES: usize = 4 * 1024;
 
+/// Of a token request: who asks, when, and the signature of both.
+const TOKEN_HEADERS: [&str; 3] = ["X-CLIENT-KEY", "X-TIMESTAMP", "X-SIGNATURE"];
+/// Longer ones are not DOKU's.
+const TOKEN_HEADER_BYTES_MAX: usize = 2048;
+
 /// What the ingress works with.
-pub struct Ingress<R, P> {
+pub struct Ingress<R, P, T> {
     /// The notification path and its previous ones.
     pub paths: Vec<String>,
     pub reader: R,
     pub publisher: P,
-}
-
-/// Why a request is not taken.
-enum NotTaken {
-    /// A GET there is nobody's notification.
-    AnotherPath {
-        is_post: bool,
-    },
-    AnotherMethod,
-    TooLarge,
-    /// The body did not come in time.
-    TooSlow,
-    HeaderMissing(MissingHeader),
-    NoBody(String),
-    NotAuthentic(NotAuthentic),
-    BrokerAway,
+    pub tokens: T,
 }
 
 /// Answers every path and method itself, in the contract's order.
-pub fn router<R: NotificationReader, P: NotificationPublisher>(ingress: Ingress<R, P>) -> Router {
-    Router::new().fallback(answer::<R, P>).with_state(Arc::new(ingress))
+pub fn router<R, P, T>(ingress: Ingress<R, P, T>) -> Router
+where
+    R: NotificationReader,
+    P: NotificationPublisher,
+    T: TokenIssuer,
+{
+    Router::new().fallback(answer::<R, P, T>).with_state(Arc::new(ingress))
 }
 
-async fn answer<R: NotificationReader, P: NotificationPublisher>(
-    State(ingress): State<Arc<Ingress<R, P>>>,
+async fn answer<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer>(
+    State(ingress): State<Arc<Ingress<R, P, T>>>,
     request: Request,
 ) -> Response {
+    let path = request.uri().path();
+    let is_for_tokens = ingress.tokens.path() == Some(path) && !ingress.takes(path);
+    if is_for_tokens {
+        return ingress.give_token(request).await;
+    }
+    let form = Form::of(header_of(request.headers()));
     match ingress.receive(request).await {
-        Ok(()) => {
+        Ok(report_of) => {
             metric::notification_received_by_ingress(Received::Accepted);
-            (StatusCode::OK, [(CONTENT_TYPE, "application/json")], "{}").into_response()
+            taken(form, report_of)
         }
-        Err(not_taken) => not_taken.into_response(),
+        Err(not_taken) => not_taken.answer(form),
     }
 }
 
-impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
-    async fn receive(&self, request: Request) -> Result<(), NotTaken> {
+impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R, P, T> {
+    fn takes(&self, path: &str) -> bool {
+        self.paths.iter().any(|served| served == path)
+    }
+
+    async fn receive(&self, request: Request) -> Result<ReportOf, NotTaken> {
         // 1 Where to, and how; a query string is ignored.
         let path = request.uri().path();
-        if !self.paths.iter().any(|served| served == path) {
+        if !self.takes(path) {
             return Err(NotTaken::AnotherPath { is_post: request.method() == Method::POST });
         }
         if request.method() != Method::POST {
@@ -99,20 +108,21 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         taken
     }
 
-    async fn take(&self, request_target: String, request: Request) -> Result<(), NotTaken> {
+    async fn take(&self, request_target: String, request: Request) -> Result<ReportOf, NotTaken> {
         // 2 The raw bytes, within their limits.
-        let headers = signed_headers(request.headers());
-        let place = request.extensions().get::<Arc<Place>>().cloned();
-        let until =
-            place.as_ref().map_or_else(|| Instant::now() + LIMITS.request, |place| place.body_until());
-        let body = timeout_at(until, whole(request.into_body())).await.unwrap_or(Err(NotTaken::TooSlow))?;
+        let headers = SignedHeaders::read(header_of(request.headers()));
+        let (place, body) = whole(request).await?;
         // 3 Something to verify.
         let headers = headers.map_err(NotTaken::HeaderMissing)?;
         if body.is_empty() {
             return Err(NotTaken::NoBody("the body is empty".to_owned()));
         }
         // 4 Whose is it? Nobody's costs no more than this.
-        self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
+        let report_of = {
+            let verified = self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
+            self.reader.report_of(&verified)
+        };
+        metric::notification_verified(Role::Ingress, headers.form());
         if let Some(place) = place {
             place.finished();
         }
@@ -122,15 +132,54 @@ impl<R: NotificationReader, P: NotificationPublisher> Ingress<R, P> {
         let published = self.publisher.publish_notification(&received).await;
         crash::point(Point::AfterPublish).await;
         match published {
-            Published::Confirmed => Ok(()),
+            Published::Confirmed => Ok(report_of),
             Published::Unconfirmed => Err(NotTaken::BrokerAway),
+        }
+    }
+
+    /// Answers a token request. What its body says is not signed, and not read.
+    async fn give_token(&self, request: Request) -> Response {
+        if request.method() != Method::POST {
+            return NotTaken::AnotherMethod.answer_uncounted(Form::Snap);
+        }
+        let asked = token_request(request.headers());
+        let place = match whole(request).await {
+            Ok((place, _)) => place,
+            Err(not_taken) => return not_taken.answer_uncounted(Form::Snap),
+        };
+        match asked.ok().and_then(|asked| self.tokens.issue(&asked)) {
+            Some((token, life_seconds)) => {
+                if let Some(place) = place {
+                    place.finished();
+                }
+                token_issued(&token, life_seconds)
+            }
+            None => token_refused(),
         }
     }
 }
 
-/// The whole body. What came is copied together: a body in a thousand pieces would hold the buffers of all of them. It is
+fn token_request(headers: &HeaderMap) -> Result<TokenRequest, MissingHeader> {
+    let of = header_of(headers);
+    let read = |name: &'static str| {
+        let found = of(name).usable(TOKEN_HEADER_BYTES_MAX).map(str::to_owned);
+        found.ok_or(MissingHeader(name))
+    };
+    let [client_id, timestamp, signature] = TOKEN_HEADERS;
+    Ok(TokenRequest { client_id: read(client_id)?, timestamp: read(timestamp)?, signature: read(signature)? })
+}
+
+/// The whole body, and the place of its connection.
+async fn whole(request: Request) -> Result<(Option<Arc<Place>>, Bytes), NotTaken> {
+    let place = request.extensions().get::<Arc<Place>>().cloned();
+    let until = place.as_ref().map_or_else(|| Instant::now() + LIMITS.request, |place| place.body_until());
+    let body = timeout_at(until, collected(request.into_body())).await.unwrap_or(Err(NotTaken::TooSlow))?;
+    Ok((place, body))
+}
+
+/// What came is copied together: a body in a thousand pieces would hold the buffers of all of them. It is
 /// kept in chunks until it is whole: a buffer that doubles would hold twice of what came, for thousands of strangers.
-async fn whole(body: Body) -> Result<Bytes, NotTaken> {
+async fn collected(body: Body) -> Result<Bytes, NotTaken> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > LIMITS.body_bytes {
         return Err(NotTaken::TooLarge);
@@ -159,78 +208,6 @@ async fn whole(body: Body) -> Result<Bytes, NotTaken> {
     Ok(only.unwrap_or_else(|| chunks.concat()).into())
 }
 
-fn signed_headers(headers: &HeaderMap) -> Result<SignedHeaders, MissingHeader> {
-    SignedHeaders::read(|name| headers.get(name).and_then(|value| value.to_str().ok()))
-}
-
-impl NotTaken {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::AnotherPath { .. } => StatusCode::NOT_FOUND,
-            Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::HeaderMissing(_) | Self::NoBody(_) => StatusCode::BAD_REQUEST,
-            Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
-            Self::BrokerAway => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// `None` for what was never meant for us.
-    fn counted(&self) -> Option<Received> {
-        match self {
-            Self::AnotherPath { .. } | Self::AnotherMethod => None,
-            Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::NoBody(_) => {
-                Some(Received::Malformed)
-            }
-            Self::NotAuthentic(_) => Some(Received::NotAuthentic),
-            Self::BrokerAway => Some(Received::Unavailable),
-        }
-    }
-
-    /// `None` where the fault is ours, and for what asks and reports nothing: probes, `doctor`. A POST to another path may
-    /// be a wrong URL in DOKU's back office.
-    fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::AnotherPath { is_post } => is_post.then_some(Refusal::AnotherPath),
-            Self::AnotherMethod => None,
-            Self::TooLarge => Some(Refusal::TooLarge),
-            Self::TooSlow => Some(Refusal::TooSlow),
-            Self::HeaderMissing(_) => Some(Refusal::HeaderMissing),
-            Self::NoBody(_) => Some(Refusal::Malformed),
-            Self::NotAuthentic(why) => Some((*why).into()),
-            Self::BrokerAway => None,
-        }
-    }
-
-    fn says(&self) -> String {
-        match self {
-            Self::AnotherPath { .. } => "no notifications are taken at this path".to_owned(),
-            Self::AnotherMethod => "POST is allowed".to_owned(),
-            Self::TooLarge => "at most 256 KiB are allowed".to_owned(),
-            Self::TooSlow => "the body did not come in time".to_owned(),
-            Self::HeaderMissing(which) => which.to_string(),
-            Self::NoBody(what) => what.clone(),
-            // Which of the two is nothing for a stranger to learn.
-            Self::NotAuthentic(_) => "the signature or the Client-Id is wrong".to_owned(),
-            Self::BrokerAway => "not taken: send it again".to_owned(),
-        }
-    }
-}
-
-impl IntoResponse for NotTaken {
-    fn into_response(self) -> Response {
-        if let Some(counted) = self.counted() {
-            metric::notification_received_by_ingress(counted);
-        }
-        if let Some(refusal) = self.refusal() {
-            metric::notification_refused_by_ingress(refusal);
-        }
-        let body = serde_json::json!({ "error": self.says() }).to_string();
-        let mut response = (self.status(), [(CONTENT_TYPE, "application/json")], body).into_response();
-        if matches!(self, Self::AnotherMethod) {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        response
-    }
+fn header_of<'a>(headers: &'a HeaderMap) -> impl Fn(&str) -> Found<'a> {
+    move |name: &str| Found::of(headers.get_all(name).iter().map(|value| value.to_str().ok()))
 }

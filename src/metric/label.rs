@@ -1,6 +1,6 @@
 //! The labels' values, where the domain has no words for them: each set is bounded here.
 
-use crate::domain::{command::CommandKind, notification::NotAuthentic};
+use crate::domain::{command::CommandKind, signed::NotAuthentic};
 
 /// How a delivery was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,24 @@ impl Dependency {
     }
 }
 
+/// Who judges notifications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Ingress,
+    Reconciler,
+}
+
+impl Role {
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Reconciler];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Reconciler => "reconciler",
+        }
+    }
+}
+
 /// What became of a notification. The first four are the ingress's answers; the reconciler's are
 /// `NotAuthentic`, `Malformed` and the last four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,10 +197,11 @@ pub enum Refusal {
     HeaderMissing,
     ClientIdUnknown,
     SignatureWrong,
+    TokenWrong,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AnotherPath,
         Self::TooLarge,
         Self::TooSlow,
@@ -190,6 +209,7 @@ impl Refusal {
         Self::HeaderMissing,
         Self::ClientIdUnknown,
         Self::SignatureWrong,
+        Self::TokenWrong,
     ];
     pub const BY_RECONCILER: [Self; 4] =
         [Self::Malformed, Self::HeaderMissing, Self::ClientIdUnknown, Self::SignatureWrong];
@@ -203,6 +223,7 @@ impl Refusal {
             Self::HeaderMissing => "header_missing",
             Self::ClientIdUnknown => "client_id_unknown",
             Self::SignatureWrong => "signature_wrong",
+            Self::TokenWrong => "token_wrong",
         }
     }
 }
@@ -212,6 +233,7 @@ impl From<NotAuthentic> for Refusal {
         match why {
             NotAuthentic::ClientIdUnknown => Self::ClientIdUnknown,
             NotAuthentic::SignatureWrong => Self::SignatureWrong,
+            NotAuthentic::TokenWrong => Self::TokenWrong,
         }
     }
 }

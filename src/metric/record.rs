@@ -1,7 +1,9 @@
 //! One function a metric: whoever records cannot misspell a name or invent a label.
 
 use super::{
-    label::{Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, PanicIn, Received, Refusal},
+    label::{
+        Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, PanicIn, Received, Refusal, Role,
+    },
     name,
 };
 use crate::domain::{
@@ -10,6 +12,7 @@ use crate::domain::{
     event::EventType,
     learned::{AttemptClass, AttemptKind},
     order::OrderState,
+    signed::Form,
 };
 use metrics::{counter, gauge, histogram};
 use std::time::Duration;
@@ -93,6 +96,15 @@ pub fn notification_received_by_reconciler(result: Received) {
 
 fn notifications(role: &'static str, result: Received) -> metrics::Counter {
     counter!(name::NOTIFICATIONS_RECEIVED, "role" => role, "result" => result.name())
+}
+
+/// A notification verifies; `form` is the one in which DOKU sent it.
+pub fn notification_verified(role: Role, form: Form) {
+    verified(role, form).increment(1);
+}
+
+fn verified(role: Role, form: Form) -> metrics::Counter {
+    counter!(name::NOTIFICATIONS_VERIFIED, "role" => role.name(), "form" => form.name())
 }
 
 pub fn notification_refused_by_ingress(why: Refusal) {
@@ -262,6 +274,9 @@ pub(super) fn create_counters() {
     Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
     Refusal::ALL.into_iter().for_each(|why| refusals("ingress", why).absolute(0));
     Refusal::BY_RECONCILER.into_iter().for_each(|why| refusals("reconciler", why).absolute(0));
+    for role in Role::ALL {
+        Form::ALL.into_iter().for_each(|form| verified(role, form).absolute(0));
+    }
     gauge!(name::PAUSED, "scope" => EVERYBODY).increment(0.0);
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));

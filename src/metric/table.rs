@@ -40,6 +40,7 @@ pub mod name {
     pub const EVENT_PUBLISH: &str = "jenius_event_publish_seconds";
     pub const EVENTS_PUBLISHED: &str = "jenius_events_published_total";
     pub const NOTIFICATIONS_RECEIVED: &str = "jenius_notifications_received_total";
+    pub const NOTIFICATIONS_VERIFIED: &str = "jenius_notifications_verified_total";
     pub const NOTIFICATIONS_REFUSED: &str = "jenius_notifications_refused_total";
     pub const KEYS_VERIFIED: &str = "jenius_keys_verified_total";
     pub const KEYS_INFO: &str = "jenius_keys_info";
@@ -134,6 +135,12 @@ const ALL: &[Metric] = &[
         Counter,
         &["role", "result"],
         "notifications, by who saw them and what became of them",
+    ),
+    metric(
+        name::NOTIFICATIONS_VERIFIED,
+        Counter,
+        &["role", "form"],
+        "notifications whose signature is right, by who judged them and DOKU's form (`jenius`, `snap`)",
     ),
     metric(
         name::NOTIFICATIONS_REFUSED,

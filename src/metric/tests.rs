@@ -6,6 +6,7 @@ use crate::domain::{
     event::EventType,
     learned::{AttemptClass, AttemptKind},
     order::OrderState,
+    signed::Form,
 };
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ fn record_everything() {
     event_published(EventType::OrderPaid, second);
     notification_received_by_ingress(Received::Accepted);
     notification_received_by_reconciler(Received::Applied);
+    notification_verified(Role::Ingress, Form::Snap);
     notification_refused_by_ingress(Refusal::AnotherPath);
     notification_refused_by_reconciler(Refusal::SignatureWrong);
     key_verified("default", Key::Previous);
@@ -88,6 +90,7 @@ fn counters_exist_before_anything_happens() {
         r#"jenius_notifications_received_total{role="ingress",result="unavailable"} 0"#,
         r#"jenius_deliveries_dead_lettered_total{queue="other.refunds",reason="crashed"} 0"#,
         r#"jenius_notifications_refused_total{role="reconciler",reason="client_id_unknown"} 0"#,
+        r#"jenius_notifications_verified_total{role="reconciler",form="snap"} 0"#,
         r#"jenius_keys_verified_total{merchant="quiet",key="previous"} 0"#,
         r#"jenius_panics_caught_total{place="batch"} 0"#,
         r#"jenius_task_restarts_total{task="other"} 0"#,

@@ -76,6 +76,24 @@ pub fn notification() -> Value {
     })
 }
 
+/// The same payment's, in DOKU's other form.
+pub fn snap_notification() -> Value {
+    let mut message = notification();
+    message["id"] = json!("3f0d7a1e-9b64-4a53-9c5b-0b8f6c2e52f4");
+    message["data"]["headers"] = json!({
+        "X-PARTNER-ID": "MCH-0001-10791114622547",
+        "X-TIMESTAMP": "2026-01-31T17:00:05+07:00",
+        "X-SIGNATURE": "aGVyZSBzdGFuZHMgYSByZWFsIHNpZ25hdHVyZSwgb2Ygd2hpY2ggdGhlIGxlbmd0aCB0ZWxscyB0aGUga2luZA==",
+        "Authorization": "Bearer here.stands.a.token",
+        "X-EXTERNAL-ID": "418075533589",
+    });
+    message["data"]["body"] = json!(
+        "{\"originalPartnerReferenceNo\":\"INV-2026-0001\",\"latestTransactionStatus\":\"00\",\
+         \"amount\":{\"value\":\"50000.00\",\"currency\":\"IDR\"}}"
+    );
+    message
+}
+
 /// As it would be the order's only event but for the payment's own.
 pub fn event(event: EventType) -> Value {
     match told(event) {

@@ -62,7 +62,10 @@ fn received() -> Value {
     let properties = json!({"content_type": CLOUD_EVENT, "delivery_mode": 2});
     let meaning = "DOKU's notification, with the headers and the exact body that were signed.";
     let example = json!({"name": "sample", "payload": examples::notification()});
-    message(notification::EVENT_TYPE, meaning, "NotificationReceived", properties, example)
+    let mut message = message(notification::EVENT_TYPE, meaning, "NotificationReceived", properties, example);
+    let in_snap = json!({"name": "snap", "payload": examples::snap_notification()});
+    message["examples"].as_array_mut().into_iter().for_each(|all| all.push(in_snap.clone()));
+    message
 }
 
 fn told(event: EventType) -> Value {

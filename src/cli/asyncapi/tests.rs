@@ -86,6 +86,9 @@ fn the_example_of_a_notification_is_read() {
     let example = described.example("notification.received");
     assert!(notification::read(Some(CLOUD_EVENT), example.to_string().as_bytes()).is_ok());
     assert_eq!(described.fault("notification.received", &example), None);
+    let in_snap = super::examples::snap_notification();
+    assert!(notification::read(Some(CLOUD_EVENT), in_snap.to_string().as_bytes()).is_ok());
+    assert_eq!(described.fault("notification.received", &in_snap), None);
     let mut both = example.clone();
     both["data"]["body_base64"] = json!("e30=");
     assert!(notification::read(None, both.to_string().as_bytes()).is_err());

@@ -3,7 +3,11 @@
 use crate::{
     app::prospects::{CommandFate, Fate},
     cli::{print::clean, timeline},
-    domain::{command::Prospect, validate::Violation},
+    domain::{
+        command::Prospect,
+        signed::{Form, SignedBy},
+        validate::Violation,
+    },
 };
 
 /// Violations that are told of one command.
@@ -17,7 +21,8 @@ pub fn word(fate: &Fate) -> &'static str {
             Prospect::Duplicate { .. } => "known",
             Prospect::Rejected(_) => "reject",
         },
-        Fate::Notification { .. } => "reconcile",
+        Fate::Notification { signed_by: SignedBy::Merchant(_), .. } => "reconcile",
+        Fate::Notification { signed_by: SignedBy::Doku { .. }, .. } => "inquire",
         Fate::DeadAgain { reason, .. } => reason.name(),
         Fate::Nowhere => "nowhere",
     }
@@ -27,8 +32,20 @@ pub fn word(fate: &Fate) -> &'static str {
 pub fn sentence(fate: &Fate) -> String {
     match fate {
         Fate::Command(command) => of_command(command),
-        Fate::Notification { merchant, invoice_number } => {
-            format!("would be reconciled: a notification about {} of {merchant}", clean(invoice_number))
+        Fate::Notification { signed_by, form, invoice_number } => {
+            let what = match form {
+                Form::Jenius => "a notification",
+                Form::Snap => "a SNAP notification",
+            };
+            let invoice_number = clean(invoice_number);
+            match signed_by {
+                SignedBy::Merchant(merchant) => {
+                    format!("would be reconciled: {what} about {invoice_number} of {merchant}")
+                }
+                SignedBy::Doku { named } => format!(
+                    "would make an inquiry due, and decide nothing: {what} about {invoice_number} of {named}"
+                ),
+            }
         }
         Fate::DeadAgain { reason, detail } => format!("{} still: {}", reason.name(), clean(detail)),
         Fate::Nowhere => "nowhere to go: it does not say what it is".to_owned(),
@@ -80,10 +97,20 @@ mod tests {
     #[test]
     fn a_fate_is_told_in_a_word_and_a_sentence() {
         let merchant = MerchantName::default_account();
-        let report = Fate::Notification { merchant, invoice_number: "INV-1".to_owned() };
+        let invoice_number = || "INV-1".to_owned();
+        let signed_by = SignedBy::Merchant(merchant.clone());
+        let report = Fate::Notification { signed_by, form: Form::Jenius, invoice_number: invoice_number() };
+        let signed_by = SignedBy::Doku { named: merchant };
+        let unbound = Fate::Notification { signed_by, form: Form::Snap, invoice_number: invoice_number() };
         let dead = |reason| Fate::DeadAgain { reason, detail: "why\u{1b}".to_owned() };
         for (fate, expected, said, hopeless) in [
             (report, "reconcile", "would be reconciled: a notification about INV-1 of default", false),
+            (
+                unbound,
+                "inquire",
+                "would make an inquiry due, and decide nothing: a SNAP notification about INV-1 of default",
+                false,
+            ),
             (dead(DeadReason::Malformed), "malformed", "malformed still: why\u{fffd}", true),
             (dead(DeadReason::NotAuthentic), "not_authentic", "not_authentic still: why\u{fffd}", true),
             (Fate::Nowhere, "nowhere", "nowhere to go: it does not say what it is", true),

@@ -14,7 +14,7 @@ const PRIVATE_CHARS_MIN: usize = 3;
 const PRIVATE_MAX: usize = 100;
 
 /// Members whose values are shown, and in which others are: in `customer` or any stranger's object nothing is.
-const OPEN: [&str; 32] = [
+const OPEN: [&str; 45] = [
     "specversion",
     "id",
     "source",
@@ -47,11 +47,25 @@ const OPEN: [&str; 32] = [
     "original_request_id",
     "headers",
     "body",
+    // The SNAP form of a notification.
+    "x-partner-id",
+    "x-timestamp",
+    "x-external-id",
+    "originalpartnerreferenceno",
+    "originalreferenceno",
+    "originalexternalid",
+    "latesttransactionstatus",
+    "trxid",
+    "paymentrequestid",
+    "paidamount",
+    "additionalinfo",
+    "channelid",
+    "channel",
 ];
 /// They are looked for everywhere, wherever they stand.
 const PRIVATE: [&str; 3] = ["phone", "email", "cash_tag"];
 /// Names that an excerpt may show beside those.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "customer",
     "jenius_info",
     "name",
@@ -62,6 +76,8 @@ const NAMES: [&str; 10] = [
     "reason",
     "body_base64",
     "signature",
+    "x-signature",
+    "authorization",
 ];
 
 /// What may be shown of a body.
@@ -220,6 +236,27 @@ mod tests {
             let Shown::Json(shown) = body(value.to_string().as_bytes()) else { panic!("it is JSON") };
             assert_clean(&shown.to_string());
         }
+    }
+
+    #[test]
+    fn of_the_snap_form_neither_the_token_nor_the_customer_is_shown() {
+        let report = json!({
+            "originalPartnerReferenceNo": "INV-1", "latestTransactionStatus": "00",
+            "amount": {"value": "50000.00", "currency": "IDR"}, "virtualAccountName": "Astari",
+            "additionalInfo": {"channelId": "EMONEY_JENIUS_SNAP", "custIdMerchant": "0812", "senderName": "Astari"}
+        });
+        let headers =
+            json!({"X-PARTNER-ID": "MCH-1", "Authorization": "Bearer c4n4ry", "X-SIGNATURE": "c4n4ry"});
+        let event = json!({"data": {"headers": headers, "body": report.to_string()}});
+        let Shown::Json(shown) = body(event.to_string().as_bytes()) else { panic!("it is JSON") };
+        let expected = json!({"data": {
+        "headers": {"X-PARTNER-ID": "MCH-1", "Authorization": "***", "X-SIGNATURE": "***"},
+        "body": {
+            "originalPartnerReferenceNo": "INV-1", "latestTransactionStatus": "00",
+            "amount": {"value": "50000.00", "currency": "IDR"}, "virtualAccountName": "***",
+            "additionalInfo": {"channelId": "EMONEY_JENIUS_SNAP", "custIdMerchant": "***", "senderName": "***"}
+        }}});
+        assert_eq!(shown, expected);
     }
 
     #[test]

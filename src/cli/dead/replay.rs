@@ -16,6 +16,7 @@ use crate::{
         action::ActionKind,
         command::Prospect,
         ids::{CommandId, CommandSource},
+        signed::SignedBy,
     },
     postgres,
     rabbit::{Broker, Names, Part, PublishAnswer, Publisher, dead::Held},
@@ -187,7 +188,10 @@ async fn carry_out(
             pace.tick().await;
             let merchant = match &planned.fate {
                 Fate::Command(command) => Some(command.command.merchant.clone()),
-                Fate::Notification { merchant, .. } => Some(merchant.as_str().to_owned()),
+                Fate::Notification {
+                    signed_by: SignedBy::Merchant(merchant) | SignedBy::Doku { named: merchant },
+                    ..
+                } => Some(merchant.as_str().to_owned()),
                 Fate::DeadAgain { .. } | Fate::Nowhere => None,
             };
             audit.record(&planned.held, merchant.as_deref(), &sentence(&planned.fate)).await?;

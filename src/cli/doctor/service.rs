@@ -4,7 +4,7 @@ use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_KEYS, SERVICE_READY};
 use crate::{
     app::fingerprint,
     config::Config,
-    doku::account::Accounts,
+    doku::{account::Accounts, snap::tokens::TOKEN_PATH},
     http::{self, Answered},
     metric,
 };
@@ -138,7 +138,10 @@ fn faults(answer: &Answered) -> Option<String> {
 async fn ask_paths(config: &Config) -> Vec<(String, u16, Answer)> {
     let doku = &config.doku;
     let taken = std::iter::once(&doku.notification_path).chain(&doku.previous_notification_paths);
-    let wanted = taken.map(|path| (path.as_str(), METHOD_NOT_ALLOWED)).chain([(OTHER_PATH, NOT_FOUND)]);
+    // Where a token is given, the process there knows DOKU's public key, as this configuration does.
+    let tokens = (!doku.snap.public_keys.is_empty()).then_some(TOKEN_PATH);
+    let taken = taken.map(String::as_str).chain(tokens);
+    let wanted = taken.map(|path| (path, METHOD_NOT_ALLOWED)).chain([(OTHER_PATH, NOT_FOUND)]);
     let mut answers = Vec::new();
     for (path, expected) in wanted {
         answers.push((path.to_owned(), expected, http::ask(config.ingress_listen, path).await));
@@ -154,7 +157,8 @@ fn ingress(listen: SocketAddr, answers: &[(String, u16, Answer)]) -> Check {
                 return Check::fail(
                     SERVICE_INGRESS,
                     format!("GET {path} at {listen} answers HTTP {}, not {expected}", answer.status),
-                    "what listens there is not this service, or was started with another doku.notification_path",
+                    "what listens there is not this service, or was started with another doku.notification_path or without \
+                     doku.snap.public_key_files",
                 );
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use crate::domain::{
     ids::InvoiceNumber,
     money::Rupiah,
     mutation_tests::mutated,
-    notification::{HEADERS, SignedHeaders},
+    signed::{Found, HEADERS, SNAP_HEADERS, SignedHeaders},
     validate::{self, Rules, VIOLATIONS_MAX},
 };
 use crate::flow::ports::ReceivedNotification;
@@ -28,14 +28,35 @@ fn commands() -> Vec<Vec<u8>> {
 }
 
 fn notifications() -> Vec<Vec<u8>> {
-    let received = |body: &'static [u8]| ReceivedNotification {
+    let headers = [
+        SignedHeaders::read(|_| Found::Once("HMACSHA256=x")).unwrap(),
+        SignedHeaders::read(|_| Found::Once("x")).unwrap(),
+    ];
+    let received = |headers: &SignedHeaders, body: &'static [u8]| ReceivedNotification {
         request_target: "/payments/notifications".to_owned(),
-        headers: SignedHeaders::read(|_| Some("x")).unwrap(),
+        headers: headers.clone(),
         body: Bytes::from_static(body),
     };
-    [b"{ \"order\": {} }".as_slice(), b"\xff\0"]
-        .map(|body| notification::write(&received(body), "id-1").unwrap().to_vec())
-        .to_vec()
+    let bodies = [b"{ \"order\": {} }".as_slice(), b"\xff\0"];
+    let all = headers.iter().flat_map(|headers| bodies.map(|body| received(headers, body)));
+    all.map(|received| notification::write(&received, "id-1").unwrap().to_vec()).collect()
+}
+
+/// The signed headers by their names, and how long each may be.
+fn signed(headers: &SignedHeaders) -> Vec<(&'static str, &str, usize)> {
+    match headers {
+        SignedHeaders::Jenius(own) => HEADERS
+            .into_iter()
+            .zip([&own.client_id, &own.request_id, &own.timestamp, &own.signature])
+            .map(|(name, value)| (name, value.as_str(), 256))
+            .collect(),
+        SignedHeaders::Snap(snap) => SNAP_HEADERS
+            .into_iter()
+            .zip([(&snap.partner_id, 256), (&snap.timestamp, 256), (&snap.signature, 2048)])
+            .map(|(name, (value, most))| (name, value.as_str(), most))
+            .chain(snap.authorization.as_deref().map(|value| ("Authorization", value, 4096)))
+            .collect(),
+    }
 }
 
 proptest! {
@@ -81,9 +102,8 @@ proptest! {
     #[test]
     fn a_notification_that_is_read_has_usable_headers_and_survives_the_way(body in mutated(notifications())) {
         let Ok(read) = notification::read(None, &body) else { return Ok(()) };
-        let headers = &read.headers;
-        for (name, value) in HEADERS.iter().zip([&headers.client_id, &headers.request_id, &headers.timestamp, &headers.signature]) {
-            prop_assert!((1..=256).contains(&value.len()) && !value.contains(char::is_control), "{}", name);
+        for (name, value, most) in signed(&read.headers) {
+            prop_assert!((1..=most).contains(&value.len()) && !value.contains(char::is_control), "{}", name);
         }
         let again = notification::write(&read, "id-2").unwrap();
         prop_assert_eq!(notification::read(None, &again), Ok(read));

@@ -5,7 +5,10 @@ use super::{Malformed, json, open};
 use crate::{
     domain::{
         document::Document,
-        notification::{HEADER_BYTES_MAX, MissingHeader, SignedHeaders},
+        signed::{
+            AUTHORIZATION_BYTES_MAX, Found, HEADER_BYTES_MAX, JeniusHeaders, MissingHeader,
+            SNAP_SIGNATURE_BYTES_MAX, SignedHeaders, SnapHeaders,
+        },
     },
     flow::ports::ReceivedNotification,
     schema,
@@ -75,11 +78,22 @@ fn one_body(schema: &mut Schema) {
     schema::keyword("oneOf", one)(schema);
 }
 
-/// The headers that are signed, and the signature. Their names are read in any letter case.
+/// The headers that are signed, and the signature, in one of DOKU's two forms. Their names are read in any letter case,
+/// and none may be there twice. With a Signature that begins with HMACSHA256= it is DOKU's own form, else with an
+/// X-SIGNATURE the SNAP form.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "SignedHeaders")]
+pub enum Headers<'a> {
+    Jenius(Jenius<'a>),
+    Snap(Snap<'a>),
+}
+
+/// DOKU's own form.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-#[schemars(rename = "SignedHeaders")]
-pub struct Headers<'a> {
+#[schemars(rename = "JeniusHeaders")]
+pub struct Jenius<'a> {
     #[serde(rename = "Client-Id")]
     #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
     client_id: &'a str,
@@ -93,10 +107,54 @@ pub struct Headers<'a> {
     signature: &'a str,
 }
 
+/// The SNAP form.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SnapHeaders")]
+pub struct Snap<'a> {
+    /// The account's Client-Id.
+    #[serde(rename = "X-PARTNER-ID")]
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
+    partner_id: &'a str,
+    #[serde(rename = "X-TIMESTAMP")]
+    #[schemars(length(min = 1, max = HEADER_BYTES_MAX))]
+    timestamp: &'a str,
+    /// HMAC-SHA512 by the account's key, or RSA by DOKU's; its length tells which.
+    #[serde(rename = "X-SIGNATURE")]
+    #[schemars(length(min = 1, max = SNAP_SIGNATURE_BYTES_MAX))]
+    signature: &'a str,
+    /// Bearer and the token; it must be there for an HMAC, which is made over the token too.
+    #[serde(rename = "Authorization", skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::never_null, length(min = 1, max = AUTHORIZATION_BYTES_MAX))]
+    authorization: Option<&'a str>,
+    /// Not signed; for a person to find the notification at DOKU.
+    #[serde(rename = "X-EXTERNAL-ID", skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::never_null)]
+    external_id: Option<&'a str>,
+}
+
+impl<'a> Headers<'a> {
+    fn of(signed: &'a SignedHeaders) -> Self {
+        match signed {
+            SignedHeaders::Jenius(JeniusHeaders { client_id, request_id, timestamp, signature }) => {
+                Self::Jenius(Jenius { client_id, request_id, timestamp, signature })
+            }
+            SignedHeaders::Snap(SnapHeaders {
+                partner_id,
+                timestamp,
+                signature,
+                authorization,
+                external_id,
+            }) => {
+                let (authorization, external_id) = (authorization.as_deref(), external_id.as_deref());
+                Self::Snap(Snap { partner_id, timestamp, signature, authorization, external_id })
+            }
+        }
+    }
+}
+
 /// The body of the message; `id` is the CloudEvent's.
 pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<Bytes> {
     let text = std::str::from_utf8(&received.body).ok();
-    let headers = &received.headers;
     let event = Event {
         specversion: "1.0",
         id,
@@ -105,12 +163,7 @@ pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<By
         datacontenttype: "application/json",
         data: Data {
             request_target: &received.request_target,
-            headers: Headers {
-                client_id: &headers.client_id,
-                request_id: &headers.request_id,
-                timestamp: &headers.timestamp,
-                signature: &headers.signature,
-            },
+            headers: Headers::of(&received.headers),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&received.body)),
         },
@@ -133,7 +186,8 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotificat
         return Err(Malformed::because("data.headers: an object is allowed").into());
     };
     let header = |name: &str| {
-        headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
+        let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        Found::of(named.map(|(_, value)| value.as_str()))
     };
     let headers = SignedHeaders::read(header).map_err(Unreadable::NotSigned)?;
     let request_target = data.get("request_target").and_then(Document::as_str).unwrap_or_default().to_owned();
@@ -157,13 +211,45 @@ mod tests {
     fn received(body: &'static [u8]) -> ReceivedNotification {
         ReceivedNotification {
             request_target: "/payments/notifications".to_owned(),
-            headers: SignedHeaders {
+            headers: SignedHeaders::Jenius(JeniusHeaders {
                 client_id: "MCH-1".to_owned(),
                 request_id: "R-1".to_owned(),
                 timestamp: "2026-01-02T03:04:05Z".to_owned(),
                 signature: "HMACSHA256=x".to_owned(),
-            },
+            }),
             body: Bytes::from_static(body),
+        }
+    }
+
+    fn received_in_snap(authorization: Option<&str>, external_id: Option<&str>) -> ReceivedNotification {
+        let headers = SnapHeaders {
+            partner_id: "MCH-1".to_owned(),
+            timestamp: "2026-01-02T10:04:05+07:00".to_owned(),
+            signature: "x".to_owned(),
+            authorization: authorization.map(str::to_owned),
+            external_id: external_id.map(str::to_owned),
+        };
+        ReceivedNotification { headers: SignedHeaders::Snap(headers), ..received(b"{}") }
+    }
+
+    #[test]
+    fn the_snap_form_keeps_its_headers() {
+        let whole = received_in_snap(Some("Bearer a.b"), Some("70"));
+        let written = write(&whole, "id-1").unwrap();
+        let event: Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(
+            event["data"]["headers"],
+            json!({"X-PARTNER-ID":"MCH-1","X-TIMESTAMP":"2026-01-02T10:04:05+07:00","X-SIGNATURE":"x",
+                "Authorization":"Bearer a.b","X-EXTERNAL-ID":"70"})
+        );
+        for received in [whole, received_in_snap(None, None)] {
+            assert_eq!(read(None, &write(&received, "id-1").unwrap()), Ok(received));
+        }
+        for name in ["X-PARTNER-ID", "X-TIMESTAMP", "X-SIGNATURE", "Authorization"] {
+            let lower = name.to_ascii_lowercase();
+            let twice =
+                event.to_string().replace(&format!("\"{name}\""), &format!("\"{lower}\":\"x\",\"{name}\""));
+            assert!(matches!(read(None, twice.as_bytes()), Err(Unreadable::NotSigned(_))), "{name}");
         }
     }
 
