@@ -6,6 +6,7 @@ use crate::{
         World, eventually,
         proxy::{Mode, Proxy},
         reports::Report,
+        snap::SnapReport,
         world::PATH,
     },
 };
@@ -146,6 +147,8 @@ async fn without_a_publish_confirm_the_answer_is_503() {
         let start = Instant::now();
         assert_eq!(world.post(PATH, &Report::success(&lost)).await, 503, "{mode:?}");
         assert!(start.elapsed() < Duration::from_secs(6), "DOKU waited for {:?}", start.elapsed());
+        let (status, answer) = world.post_snap(&SnapReport::success(&lost)).await;
+        assert_eq!((status, answer["responseCode"].as_str()), (503, Some("5035600")), "{answer}");
         // Judged before the broker is asked.
         let forged = Report { key: "SK-forged".to_owned(), ..Report::success(&lost) };
         assert_eq!(world.post(PATH, &forged).await, 401);

@@ -49,6 +49,7 @@ mod rules;
 mod secrets;
 mod senders;
 mod side_by_side;
+mod snap;
 mod starting;
 mod strangers;
 mod supervision;

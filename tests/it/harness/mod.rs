@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod raw;
 pub mod reports;
 pub mod servers;
+pub mod snap;
 pub mod vitals;
 pub mod world;
 

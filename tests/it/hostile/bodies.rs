@@ -1,7 +1,9 @@
 //! A thousand bodies with something wrong in them, under absurd properties, over all three queues.
 
 use super::Thrown;
-use crate::harness::{World, broker, commands::Message, eventually_or, payment, refund, reports::Report};
+use crate::harness::{
+    World, broker, commands::Message, eventually_or, payment, refund, reports::Report, snap::SnapReport,
+};
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -41,11 +43,12 @@ enum Queue {
 }
 
 /// The good text of a queue, its own by its id.
-fn good(queue: Queue, invoice: &str) -> String {
+fn good(queue: Queue, invoice: &str, nth: usize) -> String {
     match queue {
         Queue::Payments => payment(invoice).body.to_string(),
         Queue::Refunds => refund(invoice).body.to_string(),
-        Queue::Notifications => Report::success(invoice).event().to_string(),
+        Queue::Notifications if nth.is_multiple_of(2) => Report::success(invoice).event().to_string(),
+        Queue::Notifications => SnapReport::success(invoice).event().to_string(),
     }
 }
 
@@ -162,7 +165,7 @@ async fn a_thousand_hostile_messages_on_three_queues_end_as_a_rejection_or_a_dea
     let mut neighbours = Vec::new();
     for nth in 0..COUNT {
         let queue = [Queue::Payments, Queue::Refunds, Queue::Notifications][dice.usize(..3)];
-        let body = mutated(nth, &good(queue, &format!("H-{}-{nth}", world.unique())), &mut dice);
+        let body = mutated(nth, &good(queue, &format!("H-{}-{nth}", world.unique()), nth / 2), &mut dice);
         publish(&channel, &world, queue, absurd(nth), &body).await;
         *thrown.entry(body).or_default() += 1;
         if nth % NEIGHBOUR_EVERY == 0 {

@@ -1,7 +1,14 @@
 //! HTTP as nobody should speak it, to the ingress and to the operators' listener of a process of its own.
 
 use super::Thrown;
-use crate::harness::{World, child::Service, free_port, get, reports::Report, world::PATH};
+use crate::harness::{
+    World,
+    child::Service,
+    free_port, get,
+    reports::Report,
+    snap::{Signer, SnapReport},
+    world::PATH,
+};
 use futures_util::future::join_all;
 use std::{
     net::SocketAddr,
@@ -190,12 +197,27 @@ async fn signatures_and_targets(front: &Front) -> usize {
     let first_bad = [&[forged.clone()][..], &signed].concat();
     let absolute = format!("http://evil.example{PATH}");
     let rows = [
-        ("a forged signature before the good one", PATH.to_owned(), first_bad, 401),
+        ("a forged signature before the good one", PATH.to_owned(), first_bad, 400),
         ("an absolute target", absolute, signed.clone(), 200),
         ("a fragment of a query", format!("{PATH}?a=%00&b=%ff"), signed.clone(), 200),
     ];
     for (what, target, headers, expected) in &rows {
         let text = raw(front.ingress, &request("POST", target, headers, &good.body, true)).await;
+        assert_eq!(statuses(&text), [*expected], "{what}: {text}");
+    }
+    let snap = SnapReport::success(&front.world.invoice());
+    let signed_in_snap = snap.headers();
+    let other = ("X-SIGNATURE", "A".repeat(86));
+    let folded = ("X-SIGNATURE", format!("{}\r\n x", "A".repeat(86)));
+    let snap_rows = [
+        ("a SNAP signature before the good one", [&[other.clone()][..], &signed_in_snap].concat(), 400),
+        ("a SNAP signature behind the good one", [&signed_in_snap[..], &[other]].concat(), 400),
+        ("a folded one behind the good one", [&signed_in_snap[..], &[folded]].concat(), 400),
+        ("a token of 5,000 bytes", snap.clone().with_token(&"x".repeat(5000)).headers(), 400),
+        ("the good one", signed_in_snap, 200),
+    ];
+    for (what, headers, expected) in &snap_rows {
+        let text = raw(front.ingress, &request("POST", PATH, headers, &snap.body, true)).await;
         assert_eq!(statuses(&text), [*expected], "{what}: {text}");
     }
     // Pipelined: every one is answered, in its order, up to the first that is refused.
@@ -204,7 +226,7 @@ async fn signatures_and_targets(front: &Front) -> usize {
     pipeline.extend([one(&[]), one(&signed)].concat());
     let expected: Vec<u16> = (0..51).map(|n| if n < 50 { 200 } else { 400 }).collect();
     assert_eq!(statuses(&raw(front.ingress, &pipeline).await), expected);
-    rows.len() + 51
+    rows.len() + snap_rows.len() + 51
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -214,10 +236,17 @@ async fn ten_thousand_forged_notifications_are_refused_while_good_ones_pass() {
     front.good().await;
     let idle = front.memory();
     let started = Instant::now();
-    let forgers = (0..CONNECTIONS).map(|_| {
-        let forged = Report { key: "SK-forged".to_owned(), ..Report::success(&front.world.invoice()) };
+    let forgers = (0..CONNECTIONS).map(|nth| {
+        let invoice = front.world.invoice();
         // Each closes its connection.
-        let one = request("POST", PATH, &forged.headers(), &forged.body, true);
+        let one = if nth % 2 == 0 {
+            let forged = Report { key: "SK-forged".to_owned(), ..Report::success(&invoice) };
+            request("POST", PATH, &forged.headers(), &forged.body, true)
+        } else {
+            let signer = Signer::Key("SK-forged".to_owned());
+            let forged = SnapReport { signer, ..SnapReport::success(&invoice) };
+            request("POST", PATH, &forged.headers(), &forged.body, true)
+        };
         let to = front.ingress;
         tokio::spawn(async move {
             let mut answers = Vec::new();
