@@ -159,7 +159,7 @@ pub async fn node_tools(from: &'static str) -> PathBuf {
 }
 
 /// What a program prints, given this to read.
-fn printed(program: &mut Command, input: &[u8]) -> String {
+pub fn printed(program: &mut Command, input: &[u8]) -> String {
     let (stdin, stdout, stderr) = (Stdio::piped(), Stdio::piped(), Stdio::piped());
     let mut child = program.stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();

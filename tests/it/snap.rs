@@ -2,6 +2,7 @@
 //! no account, and has DOKU asked.
 
 mod answers;
+mod clients;
 mod tokens;
 
 use crate::harness::{
