@@ -310,12 +310,14 @@ impl World {
                        AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = o.order_key)";
         assert_eq!(self.database.count(waiting).await, 0, "open orders with nothing due");
         // No foreign key says so.
-        let orphans = "SELECT (SELECT count(*) FROM outbox WHERE event_id NOT IN (SELECT event_id FROM events)) \
-                       + (SELECT count(*) FROM due WHERE order_key NOT IN (SELECT order_key FROM orders)) \
-                       + (SELECT count(*) FROM orders WHERE payment NOT IN (SELECT key FROM commands)) \
-                       + (SELECT count(*) FROM orders WHERE refund NOT IN (SELECT key FROM commands)) \
-                       + (SELECT count(*) FROM attempts WHERE command_key NOT IN (SELECT key FROM commands)) \
-                       + (SELECT count(*) FROM commands WHERE outcome_event NOT IN (SELECT event_id FROM events))";
+        let orphans = "SELECT (SELECT count(*) FROM outbox LEFT JOIN events USING (event_id) WHERE body IS NULL) \
+                       + (SELECT count(*) FROM due LEFT JOIN orders USING (order_key) WHERE state IS NULL) \
+                       + (SELECT count(*) FROM orders LEFT JOIN commands ON key = payment WHERE key IS NULL) \
+                       + (SELECT count(*) FROM orders LEFT JOIN commands ON key = refund \
+                          WHERE refund IS NOT NULL AND key IS NULL) \
+                       + (SELECT count(*) FROM attempts LEFT JOIN commands ON key = command_key WHERE key IS NULL) \
+                       + (SELECT count(*) FROM commands LEFT JOIN events ON event_id = outcome_event \
+                          WHERE outcome_event IS NOT NULL AND event_id IS NULL)";
         assert_eq!(self.database.count(orphans).await, 0, "rows that point to nothing");
         let gaps = "SELECT count(*) FROM orders o WHERE version <> (SELECT count(*) FROM events e \
                     WHERE e.order_key = o.order_key AND e.version BETWEEN 1 AND o.version)";
