@@ -110,9 +110,11 @@ pub struct FreshOrder {
     pub record: OrderRecord,
     pub trace: TraceContext,
     pub published_at: Option<Time>,
-    /// The store's clock then, and how long ago that is by ours.
+    /// The store's clock then.
     pub claimed_at: Time,
-    pub answered_at: Instant,
+    /// By ours, from just before: a time that is counted from here is not earlier than the store's, so that no wait that
+    /// DOKU asks for is cut short.
+    pub asked_at: Instant,
     /// Looked for after the commit: no notification is parked for it.
     pub nothing_parked: bool,
 }

@@ -79,15 +79,15 @@ impl Group for Payments {
     async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
         let (new, plan) = (all.clone(), self.0.plan.clone());
         let claim_and_look = async move |c: &mut PgConnection| {
+            let asked_at = Instant::now();
             let granted = payments::claim(c, &new, &plan).await?;
-            let answered_at = Instant::now();
             let orders: Vec<_> = new.iter().map(|asked| Self::key(asked)).collect();
-            Ok((granted, parked::look(c, &orders).await?, answered_at))
+            Ok((granted, parked::look(c, &orders).await?, asked_at))
         };
-        let (granted, parked, answered_at) =
+        let (granted, parked, asked_at) =
             self.0.statement(move |c| Box::pin(async move { claim_and_look(c).await })).await?;
         let claimed = |((asked, granted), is_parked): ((&Arc<Asked>, Option<Granted>), bool)| {
-            let fresh = |g: &Granted| g.fresh(&asked.new, answered_at, !is_parked);
+            let fresh = |g: &Granted| g.fresh(&asked.new, asked_at, !is_parked);
             granted.map(|granted| granted.claimed(asked, Some(fresh(&granted))))
         };
         Ok(all.iter().zip(granted).zip(parked).map(claimed).collect())
@@ -196,7 +196,7 @@ impl Granted {
         }
     }
 
-    fn fresh(&self, new: &NewCommand, answered_at: Instant, nothing_parked: bool) -> Arc<FreshOrder> {
+    fn fresh(&self, new: &NewCommand, asked_at: Instant, nothing_parked: bool) -> Arc<FreshOrder> {
         let (identity, request_id) = (new.command.identity.clone(), new.request.request_id.clone());
         let command = CommandRef { identity, request_id };
         Arc::new(FreshOrder {
@@ -204,7 +204,7 @@ impl Granted {
             trace: new.command.trace.clone(),
             published_at: new.command.published_at,
             claimed_at: self.now,
-            answered_at,
+            asked_at,
             nothing_parked,
         })
     }

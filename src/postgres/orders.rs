@@ -217,7 +217,7 @@ impl LockedOrder {
     /// A first claim's order, as it was committed. Nothing is read: whoever writes it finds out whether that is
     /// still so.
     pub fn as_claimed(whose: &Whose, token: Uuid, fresh: &FreshOrder) -> Self {
-        let since = TimeDelta::from_std(fresh.answered_at.elapsed()).unwrap_or(TimeDelta::MAX);
+        let since = TimeDelta::from_std(fresh.asked_at.elapsed()).unwrap_or(TimeDelta::MAX);
         let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
         Self {
             order_key: whose.order_key,

@@ -37,7 +37,7 @@ impl Real {
         let Claimed::Ours(mut claim) = store.claim(new).await.unwrap() else { panic!("not ours") };
         // The database's clock stands still, and so must what is believed of it.
         let fresh = claim.fresh.as_mut().and_then(Arc::get_mut).expect("a first claim");
-        fresh.answered_at += Duration::from_secs(3600);
+        fresh.asked_at += Duration::from_secs(3600);
         let order_key = claim.order_key;
         Self { store: store.clone(), invoice, order_key, claims: vec![*claim], refunds: 0 }
     }
