@@ -51,10 +51,13 @@ const outcome = new Promise((resolve) => {
   }, { noAck: true });
 });
 
-const again = setInterval(publish, againAfterSeconds * 1000);
-await publish();
+let publishing = publish();
+const again = setInterval(() => { publishing = publish(); }, againAfterSeconds * 1000);
+await publishing;
 const event = await outcome;
 clearInterval(again);
+// One that is under way ends before the connection does.
+await publishing;
 console.log(event.type, event.id);
 for (const error of event.data.errors ?? []) console.log(`${error.field}: ${error.code}: ${error.message}`);
 process.exitCode = event.type === 'jenius.payment.accepted.v1' ? 0 : 1;
