@@ -84,7 +84,7 @@ send() {
   local kind=$1 until=$((SECONDS + OUTCOME_SECONDS))
   sample "$kind"
   until sent "$kind" "$until"; do
-    if ! grep -qE 'did not (take|confirm)' "$SCRATCH/send" || ((SECONDS >= until)); then
+    if ! grep -q 'the broker' "$SCRATCH/send" || ((SECONDS >= until)); then
       cat "$SCRATCH/send" >&2
       fail_with_log "the $kind did not end as it should"
     fi

@@ -12,8 +12,8 @@ use tokio::{
     time::timeout,
 };
 
-/// What is held unverified is 64 MiB as received; buffers, tasks and sockets may take as much again.
-const GROWTH_KIB_MAX: u64 = 2 * 64 * 1024;
+/// What is held unverified is 64 MiB as received. Buffers, tasks and sockets take nearly as much again, in a debug build.
+const GROWTH_KIB_MAX: u64 = 160 * 1024;
 const PEERS: usize = 4000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
