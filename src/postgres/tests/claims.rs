@@ -123,6 +123,13 @@ async fn an_invoice_number_is_used_once() {
         assert!(matches!(db.store.claim(payment("2", "INV-1")).await, Ok(Claimed::Duplicate)));
         let told = db.outbox().await;
         assert_eq!((told.len(), &told[0]), (2, &told[1]), "a rejection too is published again");
+        // Each merchant numbers by itself.
+        let other = MerchantName::parse("other").unwrap();
+        let mut others = payment("3", "INV-1");
+        others.command.merchant = other.to_string();
+        others.order.merchant = other.clone();
+        Arc::get_mut(&mut others.request).unwrap().merchant = other;
+        assert!(matches!(db.store.claim(others).await, Ok(Claimed::Ours(_))));
     })
     .await;
 }
