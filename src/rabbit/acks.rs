@@ -4,17 +4,14 @@
 //! That costs the broker a tenth of acking each by itself: it looks for every delivery tag from the oldest one that is not
 //! acked, and each ack is a command that its nodes agree on. A delivery that takes long costs only this saving.
 
-use super::error::{ANSWER_LIMIT, BrokerError};
+use super::error::{BrokerError, bounded};
 use futures_util::future::try_join_all;
 use lapin::{
     Channel,
     options::{BasicAckOptions, BasicNackOptions, BasicRejectOptions},
 };
 use std::collections::BTreeSet;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::{mpsc, oneshot};
 
 /// How many ends of deliveries are written at once.
 const GROUP_MAX: usize = 1000;
@@ -57,7 +54,7 @@ impl Acks {
     }
 }
 
-/// The ends of deliveries that nothing has written yet. Never more than the prefetch.
+/// The ends of deliveries that are not written yet: never more than were delivered.
 #[derive(Debug)]
 pub(super) struct Endings(mpsc::UnboundedReceiver<Ended>);
 
@@ -69,10 +66,7 @@ pub(super) async fn write(channel: &Channel, mut endings: Endings) -> Result<(),
         let frames = tags.frames(group.iter().map(|ended| (ended.tag, ended.end)));
         // They leave in the order in which they are asked for first.
         let writing = try_join_all(frames.into_iter().map(|frame| frame.write(channel)));
-        let result = match timeout(ANSWER_LIMIT, writing).await {
-            Ok(result) => result.map(drop).map_err(|e| BrokerError::of(DOING, &e)),
-            Err(_) => Err(BrokerError::Silent { doing: DOING, limit: ANSWER_LIMIT }),
-        };
+        let result = bounded(DOING, writing).await.map(drop);
         for ended in group.drain(..) {
             // Who waits for it may have left with the process.
             let _ = ended.written.send(result.clone());
