@@ -84,15 +84,22 @@ impl Report {
 
     /// As a gateway of the user's own publishes it.
     pub fn event(&self) -> Value {
-        let headers: serde_json::Map<_, _> =
-            self.headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        json!({
-            "specversion": "1.0", "id": Uuid::new_v4().to_string(), "source": "/gateway",
-            "type": "jenius.notification.received.v1",
-            "data": {"request_target": "/gateway/elsewhere", "headers": headers,
-                     "body": String::from_utf8(self.body.clone()).unwrap()}
-        })
+        gateways_event(
+            self.headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))),
+            &self.body,
+        )
     }
+}
+
+/// What a gateway of the user's own publishes of a notification, in either form.
+pub fn gateways_event(headers: impl Iterator<Item = (String, Value)>, body: &[u8]) -> Value {
+    let headers: serde_json::Map<_, _> = headers.collect();
+    json!({
+        "specversion": "1.0", "id": Uuid::new_v4().to_string(), "source": "/gateway",
+        "type": "jenius.notification.received.v1",
+        "data": {"request_target": "/gateway/elsewhere", "headers": headers,
+                 "body": String::from_utf8(body.to_vec()).unwrap()}
+    })
 }
 
 impl World {

@@ -3,6 +3,7 @@
 
 use super::{
     World, eventually, http,
+    reports::gateways_event,
     world::{CLIENT_ID, PATH, SECRET_KEY},
 };
 use jenius_pay::sandbox::{
@@ -123,14 +124,10 @@ impl SnapReport {
 
     /// As a gateway of the user's own publishes it.
     pub fn event(&self) -> Value {
-        let headers: serde_json::Map<_, _> =
-            self.headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        json!({
-            "specversion": "1.0", "id": Uuid::new_v4().to_string(), "source": "/gateway",
-            "type": "jenius.notification.received.v1",
-            "data": {"request_target": "/gateway/elsewhere", "headers": headers,
-                     "body": String::from_utf8(self.body.clone()).unwrap()}
-        })
+        gateways_event(
+            self.headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))),
+            &self.body,
+        )
     }
 }
 
