@@ -126,6 +126,7 @@ async fn run(ground: &mut Ground, strikes: &[Strike], seed: u64) -> Run {
         History::Kept
     } else {
         upstream.repeat_all().await;
+        fleet.world.asked_anew = upstream.asked.payment_commands();
         History::LostItsEnd
     };
     let silence = silence(&fleet.world).await;

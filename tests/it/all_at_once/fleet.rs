@@ -102,7 +102,14 @@ impl Fleet {
                 if said.as_ref().is_some_and(|(status, _)| *status == 200) {
                     break;
                 }
-                assert!(start.elapsed() < RECOVERED_WITHIN, "not ready after {RECOVERED_WITHIN:?}: {said:?}");
+                if start.elapsed() >= RECOVERED_WITHIN {
+                    let logs = [0, 1].map(|which| self.service(which).log());
+                    let sessions = self.world.database.sessions().await;
+                    panic!(
+                        "not ready after {RECOVERED_WITHIN:?}: {said:?}\n{sessions}\n{}",
+                        logs.join("\n---\n")
+                    );
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let pid = self.service(which).id();

@@ -6,7 +6,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How DOKU plays a payment. All of them end: nothing here makes DOKU undecided for good.
@@ -48,6 +48,18 @@ pub struct Asked {
     pub malformed: Vec<Vec<u8>>,
     pub repeated: usize,
     payments: Vec<(String, Instant)>,
+}
+
+impl Asked {
+    /// How many commands ask for the payment of each invoice.
+    pub fn payment_commands(&self) -> BTreeMap<String, usize> {
+        let mut commands = BTreeMap::new();
+        for command in self.commands.iter().filter(|command| command.routing_key == "payment.request") {
+            let invoice = command.body["data"]["order"]["invoice_number"].as_str().unwrap();
+            *commands.entry(invoice.to_owned()).or_default() += 1;
+        }
+        commands
+    }
 }
 
 pub struct Upstream {

@@ -59,6 +59,16 @@ impl Database {
         sqlx::query(sql).fetch_one(&self.pool).await.unwrap().get(0)
     }
 
+    /// Who is connected, does what, and holds which advisory lock: for whoever has to find out why.
+    pub async fn sessions(&self) -> String {
+        let sql = "SELECT concat_ws(' | ', pid, application_name, state, wait_event, now() - state_change,
+                          (SELECT string_agg(objid::text, ' ') FROM pg_locks l
+                           WHERE l.pid = a.pid AND locktype = 'advisory' AND granted), left(query, 80))
+                   FROM pg_stat_activity a WHERE datname = current_database()";
+        let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap();
+        rows.join("\n")
+    }
+
     /// Every column that can hold a text: its table, name and type.
     pub async fn columns(&self) -> Vec<(String, String, String)> {
         let sql = "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns \

@@ -34,6 +34,9 @@ pub struct World {
     pub sandbox: Sandbox,
     /// The configuration, as environment variables.
     pub settings: BTreeMap<String, String>,
+    /// Payments that upstream asked for by several commands, where the database forgot which of them was the first:
+    /// DOKU may have seen as many bodies under one Request-Id.
+    pub asked_anew: BTreeMap<String, usize>,
     app: Option<App>,
     unique: String,
     notified: bool,
@@ -114,8 +117,8 @@ impl Setting {
         default("AMQP_URL", &self.broker_url);
         default("DOKU_BASE_URL", &sandbox.base_url());
         default("JENIUS_PAY__AMQP__PREFIX", &prefix);
-        let mut world =
-            World { database, broker, sandbox, settings, app: None, unique, notified: self.notified };
+        let (app, asked_anew, notified) = (None, BTreeMap::new(), self.notified);
+        let mut world = World { database, broker, sandbox, settings, asked_anew, app, unique, notified };
         world.migrate().await;
         if self.started {
             world.start(&self.roles).await;
@@ -299,7 +302,8 @@ impl World {
                 .iter()
                 .filter(|c| c.invoice_number == charge.invoice_number && c.client_id == charge.client_id);
             assert_eq!(same.count(), 1, "charged twice: {}", charge.invoice_number);
-            assert!(ledger.distinct_bodies_of(&charge.request_id) <= 1, "{}", charge.request_id);
+            let bodies_max = self.asked_anew.get(&charge.request_id).copied().unwrap_or(1);
+            assert!(ledger.distinct_bodies_of(&charge.request_id) <= bodies_max, "{}", charge.request_id);
         }
         for refund in &ledger.refunds {
             let count = ledger.refunds_of(&refund.invoice_number).count();
