@@ -15,3 +15,11 @@ CREATE TABLE installation (
     CONSTRAINT installation_has_one_row CHECK (only_row),
     CONSTRAINT installation_environment_is_known CHECK (environment IN ('sandbox', 'production'))
 );
+
+-- When the database last went back in time (a restore, a standby that lost the last commits), as an operator
+-- reported it. DOKU may have acted on commands and orders from before under claims that are gone.
+CREATE TABLE restored (
+    only_row boolean     PRIMARY KEY DEFAULT true,
+    at       timestamptz NOT NULL,
+    CONSTRAINT restored_has_one_row CHECK (only_row)
+);

@@ -2,17 +2,22 @@
 -- second delivery of the same command a duplicate.
 CREATE TABLE commands (
     key              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Which claim a command has: drawn once with it and never changed. A database that went back in time hands
+    -- out the same keys again: a process that still holds a claim compares this value, and so learns that its
+    -- key is another command's now.
+    birth            uuid        NOT NULL DEFAULT gen_random_uuid(),
     source           text        NOT NULL,
     id               text        NOT NULL,
     kind             text        NOT NULL,
-    merchant         text        NOT NULL,   -- as it was written: a rejected one may name nobody
+    merchant         text        NOT NULL,   -- as the sender wrote it: a rejected one may name none of ours
     digest           bytea       NOT NULL,   -- SHA-256 of the canonical data: "the same data"
     invoice_number   text,
     traceparent      text,
     tracestate       text,
+    published_at     timestamptz,            -- as its sender gave it, for a metric: nothing is decided by it
     received_at      timestamptz NOT NULL,
     -- The exact request, stored before the first send. Every resend uses these bytes, and goes to this
-    -- account and host or nowhere.
+    -- account and host or nowhere. Pruning may empty the body, but not while a send may still need it.
     request_id       text,
     client_id        text,
     base_url         text,
@@ -20,17 +25,21 @@ CREATE TABLE commands (
     claimed_at       timestamptz,
     sends_end_at     timestamptz,
     expires_at       timestamptz,            -- its expirytime, which no stand-still moves
+    -- A refund of an order from before the database went back in time: DOKU must answer that the order is still
+    -- paid before the refund is sent for the first time.
+    ask_first        boolean     NOT NULL DEFAULT false,
     -- How far it has come.
     sends            integer     NOT NULL DEFAULT 0,
     last_send_at     timestamptz,
     maybe_acted_at   timestamptz,            -- sticky doubt: the last send that may have acted
-    inquired         boolean     NOT NULL DEFAULT false,
+    doubted_at       timestamptz,            -- when doubt began: resends do not put its inquiry off
+    inquired_at      timestamptz,            -- the last inquiry
     failed_inquiries integer     NOT NULL DEFAULT 0,
     contradictions   integer     NOT NULL DEFAULT 0,
     -- What became of it.
     outcome          text,
     settled_at       timestamptz,
-    outcome_event    uuid        REFERENCES events,
+    outcome_event    uuid,                   -- in `events`
     CONSTRAINT commands_identity_is_unique UNIQUE (source, id),
     CONSTRAINT commands_kind_is_known CHECK (kind IN ('payment', 'refund')),
     CONSTRAINT commands_source_is_bounded CHECK (char_length(source) BETWEEN 1 AND 255),
@@ -42,15 +51,37 @@ CREATE TABLE commands (
         outcome IN ('accepted', 'declined', 'unresolved', 'abandoned', 'rejected')),
     CONSTRAINT commands_settled_with_event CHECK (
         num_nulls(outcome, settled_at, outcome_event) IN (0, 3)),
+    -- A rejected command has no request. One exception keeps it: a refund with `ask_first` that turns out to
+    -- have been made by another is rejected though it was claimed, and the holder of its claim must not take
+    -- the command for a forgotten one.
     CONSTRAINT commands_request_unless_rejected CHECK (
-        num_nulls(request_id, client_id, base_url, request_body, claimed_at, sends_end_at)
-            = CASE WHEN outcome IS NOT DISTINCT FROM 'rejected' THEN 6 ELSE 0 END),
+        num_nulls(request_id, client_id, base_url, request_body, claimed_at, sends_end_at) = 0
+        OR (outcome IS NOT DISTINCT FROM 'rejected'
+            AND num_nulls(request_id, client_id, base_url, request_body, claimed_at, sends_end_at) = 6)),
+    CONSTRAINT commands_rejected_after_its_claim_was_not_sent CHECK (
+        outcome IS DISTINCT FROM 'rejected' OR claimed_at IS NULL OR (ask_first AND sends = 0)),
+    CONSTRAINT commands_request_is_kept_until_settled CHECK (
+        outcome IS NOT NULL OR octet_length(request_body) > 0),
     CONSTRAINT commands_invoice_unless_rejected CHECK (
         invoice_number IS NOT NULL OR outcome IS NOT DISTINCT FROM 'rejected'),
     CONSTRAINT commands_no_send_after_expiry CHECK (sends_end_at <= expires_at),
     CONSTRAINT commands_counts_from_zero CHECK (
         sends >= 0 AND failed_inquiries >= 0 AND contradictions >= 0)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- All refunds of an order, the latest and those before it: each has a Request-Id that a report may name. No
+-- column of this index ever changes.
+CREATE INDEX commands_refunds ON commands (merchant, invoice_number) WHERE kind = 'refund';
+
+-- All commands with a smaller key have their outcome, and an outcome stays. So the count of open commands
+-- does not read those that were settled long ago.
+CREATE TABLE balance (
+    only_row      boolean PRIMARY KEY DEFAULT true,
+    settled_below bigint  NOT NULL DEFAULT 0,
+    CONSTRAINT balance_has_one_row CHECK (only_row)
+);
+
+INSERT INTO balance DEFAULT VALUES;
 
 -- One row for each (merchant, invoice number). No index beyond the two unique ones: an index on a column
 -- that changes would cost every update its HOT path. What is open is found through `due`.
@@ -70,20 +101,24 @@ CREATE TABLE orders (
     doku_status        text,
     evidence           text,
     checks_made        integer     NOT NULL DEFAULT 0,
-    payment            bigint      NOT NULL REFERENCES commands,
-    refund             bigint      REFERENCES commands,  -- the latest
+    prompted_at        timestamptz,            -- when a notification without an account last made an inquiry due:
+                                               -- at most once a minute
+    payment            bigint      NOT NULL,   -- in `commands`
+    refund             bigint,                 -- in `commands`, the latest
     created_at         timestamptz NOT NULL,
     CONSTRAINT orders_invoice_is_unique UNIQUE (merchant, invoice_number),
-    CONSTRAINT orders_merchant_is_a_name CHECK (merchant ~ '^[a-z0-9_]{1,32}$'),
+    -- The length by itself and the characters by themselves, here and below: a pattern with a bounded repetition
+    -- costs PostgreSQL ten microseconds each time a row is made or changes; these two cost half of one.
+    CONSTRAINT orders_merchant_is_a_name CHECK (char_length(merchant) <= 32 AND merchant ~ '^[a-z0-9_]+$'),
     CONSTRAINT orders_invoice_is_a_number CHECK (
-        invoice_number ~ '^[!-~]{1,64}$' AND invoice_number NOT IN ('.', '..')),
+        char_length(invoice_number) <= 64 AND invoice_number ~ '^[!-~]+$' AND invoice_number NOT IN ('.', '..')),
     CONSTRAINT orders_amount_in_range CHECK (amount BETWEEN 1 AND 999999999999),
     CONSTRAINT orders_state_is_known CHECK (state IN (
         'submitting', 'awaiting_payment', 'paid', 'failed', 'expired', 'abandoned',
         'refunding', 'refunded', 'review')),
     CONSTRAINT orders_review_has_a_cause CHECK ((state = 'review') = (review_cause IS NOT NULL)),
     CONSTRAINT orders_review_cause_is_known CHECK (review_cause IN (
-        'payment_unresolved', 'refund_unresolved', 'check_gave_up', 'amount_mismatch')),
+        'payment_unresolved', 'refund_unresolved', 'check_gave_up', 'amount_mismatch', 'other_request')),
     CONSTRAINT orders_evidence_is_known CHECK (
         evidence IN ('response', 'notification', 'check', 'operator')),
     -- Leaving `submitting` is always announced, and always for some evidence.
@@ -98,3 +133,16 @@ CREATE TABLE orders (
     CONSTRAINT orders_refunded_is_announced CHECK (state <> 'refunded' OR announced_refunded),
     CONSTRAINT orders_counts_from_zero CHECK (version >= 0 AND revision >= 0 AND checks_made >= 0)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- A statement that rests on what was read before it writes everything or nothing: called with false, this
+-- function undoes it. No other fault raises JN001: the caller that sees it reads again, under the lock.
+CREATE FUNCTION all_or_nothing(held boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF held IS NOT TRUE THEN
+        RAISE EXCEPTION 'what this statement rests on is not so any more' USING ERRCODE = 'JN001';
+    END IF;
+    RETURN true;
+END
+$$;

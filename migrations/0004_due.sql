@@ -1,58 +1,92 @@
--- What an order waits for, and when. Narrow, and as long as the open orders are many, not the old ones.
--- Whoever writes a row holds the row lock of its order.
+-- What an order waits for, and when. The table is narrow, and as long as the open orders are many, not the old
+-- ones. A row is written under the row lock of its order.
 --
--- With a token an attempt is under way, and `at` is the end of its lease: whoever comes later finds the
--- attempt lost.
+-- Sends and inquiries of an order have times of their own: neither puts the other off, and while sends are
+-- stopped inquiries go on. Every row has an inquiry, since nothing is concluded without one; a send only if one
+-- may start.
+--
+-- With a token an attempt is under way. The row is then in none of the lists of what is due, only in that of
+-- leases: a claim and its record touch one of these indexes each. A row whose lease has ended is a lost attempt.
 CREATE TABLE due (
-    order_key    bigint      PRIMARY KEY REFERENCES orders,
-    merchant     text        NOT NULL,
-    kind         text        NOT NULL,
-    at           timestamptz NOT NULL,
-    sends_end_at timestamptz,
-    token        uuid,
-    claimed_at   timestamptz,
-    -- Since when nobody here has the account and host it was made for: its budget stands still.
-    stranded_at  timestamptz,
-    CONSTRAINT due_kind_is_known CHECK (kind IN ('send', 'inquiry')),
-    CONSTRAINT due_sends_end CHECK ((kind = 'send') = (sends_end_at IS NOT NULL)),
-    CONSTRAINT due_token_with_claim CHECK ((token IS NULL) = (claimed_at IS NULL)),
-    CONSTRAINT due_lease_after_claim CHECK (at > claimed_at)
+    order_key     bigint      PRIMARY KEY,   -- in `orders`
+    merchant      text        NOT NULL,
+    inquire_at    timestamptz NOT NULL,
+    inquire_rank  smallint    NOT NULL,
+    send_at       timestamptz,
+    sends_end_at  timestamptz,
+    send_rank     smallint,
+    -- The attempt that is under way: what the lease is for.
+    token         uuid,
+    claimed_at    timestamptz,
+    attempt       text,
+    lease_ends_at timestamptz,
+    -- Since when no process has the account and host it was made for: its budget stands still.
+    stranded_at   timestamptz,
+    -- An inquiry that became due while an attempt is under way: the record of that attempt makes it due, and would
+    -- otherwise write over it.
+    prompted_at   timestamptz,
+    CONSTRAINT due_inquiry_is_ranked CHECK (inquire_rank BETWEEN 0 AND 4),
+    CONSTRAINT due_send_is_ranked CHECK (send_rank BETWEEN 0 AND 2),
+    CONSTRAINT due_send_is_whole CHECK (num_nulls(send_at, sends_end_at, send_rank) IN (0, 3)),
+    CONSTRAINT due_attempt_is_known CHECK (attempt IN ('send', 'inquiry')),
+    CONSTRAINT due_lease_is_whole CHECK (num_nulls(token, claimed_at, attempt, lease_ends_at) IN (0, 4)),
+    CONSTRAINT due_lease_after_claim CHECK (lease_ends_at > claimed_at)
 ) WITH (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX due_at ON due (at);
+-- Payments that were not sent yet are due at once, those with least time left first.
+CREATE INDEX due_first_sends ON due (merchant, sends_end_at)
+    WHERE send_rank = 0 AND token IS NULL AND stranded_at IS NULL;
+CREATE INDEX due_sends ON due (merchant, send_rank, send_at)
+    WHERE send_rank > 0 AND token IS NULL AND stranded_at IS NULL;
+CREATE INDEX due_inquiries ON due (merchant, inquire_rank, inquire_at)
+    WHERE token IS NULL AND stranded_at IS NULL;
+CREATE INDEX due_leases ON due (lease_ends_at) WHERE token IS NOT NULL;
+-- Follow-up looks for stranded rows every few seconds and nearly always finds none: without this index each look
+-- would read all rows.
+CREATE INDEX due_stranded ON due (order_key) WHERE stranded_at IS NOT NULL;
 
--- An order that somebody still waits for always has something due: without it nothing would ever move it
--- again. Judged at the commit, on what the tables say then.
+-- An open order has something due: without it nothing would ever move the order again. Judged once for each
+-- statement and all its rows. So a statement that opens an order writes its due row with it or after another
+-- one wrote it, and the due row of an order that ends is deleted after the order has its final state.
 CREATE FUNCTION open_order_has_due() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    judged bigint := CASE TG_OP WHEN 'DELETE' THEN OLD.order_key ELSE NEW.order_key END;
+    idle bigint;
 BEGIN
-    IF EXISTS (SELECT FROM orders
-               WHERE order_key = judged AND state IN ('submitting', 'awaiting_payment', 'refunding'))
-        AND NOT EXISTS (SELECT FROM due WHERE order_key = judged)
-    THEN
-        RAISE EXCEPTION 'order % is open and nothing is due for it', judged
+    -- OFFSET 0 makes each look one into the index: a young table's statistics would tempt to read it whole.
+    IF TG_TABLE_NAME = 'orders' THEN
+        SELECT w.order_key INTO idle FROM written w
+        WHERE w.state IN ('submitting', 'awaiting_payment', 'refunding')
+          AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = w.order_key OFFSET 0)
+        LIMIT 1;
+    ELSE
+        SELECT w.order_key INTO idle FROM written w
+        WHERE EXISTS (SELECT FROM orders o
+                      WHERE o.order_key = w.order_key
+                        AND o.state IN ('submitting', 'awaiting_payment', 'refunding') OFFSET 0)
+        LIMIT 1;
+    END IF;
+    IF idle IS NOT NULL THEN
+        RAISE EXCEPTION 'order % is open and nothing is due for it', idle
             USING ERRCODE = 'check_violation', CONSTRAINT = 'open_order_has_due';
     END IF;
     RETURN NULL;
 END
 $$;
 
-CREATE CONSTRAINT TRIGGER open_order_has_due_when_opened
-    AFTER INSERT OR UPDATE OF state ON orders
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW
-    WHEN (NEW.state IN ('submitting', 'awaiting_payment', 'refunding'))
-    EXECUTE FUNCTION open_order_has_due();
+CREATE TRIGGER open_order_has_due_when_made
+    AFTER INSERT ON orders REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION open_order_has_due();
 
-CREATE CONSTRAINT TRIGGER open_order_has_due_when_done
-    AFTER DELETE ON due
-    DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW
-    EXECUTE FUNCTION open_order_has_due();
+CREATE TRIGGER open_order_has_due_when_moved
+    AFTER UPDATE ON orders REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION open_order_has_due();
+
+CREATE TRIGGER open_order_has_due_when_done
+    AFTER DELETE ON due REFERENCING OLD TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION open_order_has_due();

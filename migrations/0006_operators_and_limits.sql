@@ -1,4 +1,4 @@
--- What operators did, who and why: for whoever asks later. Only ever added to.
+-- What operators did, who and why, for a later audit. Rows are only ever added.
 CREATE TABLE operator_actions (
     key      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at       timestamptz NOT NULL DEFAULT jenius_now(),
@@ -6,15 +6,15 @@ CREATE TABLE operator_actions (
     subject  text        NOT NULL,   -- what it was done to: an invoice number, a scope, a dead letter
     merchant text,
     reason   text,
-    done_by  text,                   -- null: the operator's machine did not say
+    done_by  text,                   -- as `decisions.decided_by`
     detail   text,
     CONSTRAINT operator_actions_action_is_known CHECK (action IN (
         'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
-        'prune')),
+        'prune', 'restored')),
     CONSTRAINT operator_actions_subject_is_bounded CHECK (char_length(subject) BETWEEN 1 AND 255),
     CONSTRAINT operator_actions_merchant_is_bounded CHECK (char_length(merchant) BETWEEN 1 AND 255),
     CONSTRAINT operator_actions_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),
-    CONSTRAINT operator_actions_name_is_bounded CHECK (char_length(done_by) BETWEEN 1 AND 64),
+    CONSTRAINT operator_actions_name_is_bounded CHECK (char_length(done_by) BETWEEN 1 AND 300),
     CONSTRAINT operator_actions_detail_is_bounded CHECK (char_length(detail) BETWEEN 1 AND 1000)
 );
 
@@ -34,13 +34,34 @@ CREATE TRIGGER operator_actions_are_kept
     FOR EACH STATEMENT
     EXECUTE FUNCTION operator_actions_are_kept();
 
--- Whose sends are paused now, everybody's under `*`. Every worker and follow-up reads it before it sends.
+-- Which merchants' sends are paused now; `*` pauses all of them. Workers and follow-up read it before they send.
 CREATE TABLE pauses (
     scope     text        PRIMARY KEY,   -- `*`, or a merchant
     since     timestamptz NOT NULL DEFAULT jenius_now(),
     reason    text,
-    paused_by text,
+    paused_by text,                      -- as `decisions.decided_by`
     CONSTRAINT pauses_scope_is_all_or_a_merchant CHECK (scope = '*' OR scope ~ '^[a-z0-9_]{1,32}$'),
     CONSTRAINT pauses_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),
-    CONSTRAINT pauses_name_is_bounded CHECK (char_length(paused_by) BETWEEN 1 AND 64)
+    CONSTRAINT pauses_name_is_bounded CHECK (char_length(paused_by) BETWEEN 1 AND 300)
 );
+
+-- What breakers and the rate limit stop now is known to the processes alone. Each reports it here, so that a person
+-- who looks at an order sees why it waits. A process that has not reported for a while is gone, and its rows mean nothing.
+CREATE TABLE send_stops (
+    process    uuid        NOT NULL,
+    merchant   text        NOT NULL,
+    stopped_by text        NOT NULL,
+    since      timestamptz NOT NULL,
+    detail     text        NOT NULL,
+    told_at    timestamptz NOT NULL,   -- the last report
+    PRIMARY KEY (process, merchant),
+    CONSTRAINT send_stops_by_is_known CHECK (stopped_by IN ('breaker', 'rate'))
+);
+
+-- The rate limit `doku.requests_per_second`, shared by all processes: up to when a merchant's time is given away. A
+-- process that takes a block of tokens moves it on, and has the time in between for itself.
+CREATE TABLE rate_schedule (
+    merchant    text        PRIMARY KEY,
+    given_until timestamptz NOT NULL,
+    CONSTRAINT rate_schedule_merchant_is_a_name CHECK (char_length(merchant) <= 32 AND merchant ~ '^[a-z0-9_]+$')
+) WITH (fillfactor = 50);
