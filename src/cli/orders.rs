@@ -71,7 +71,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Why nothing moves, for a person; a program's output is the contract's.
+/// Why nothing moves, for a person; a program gets the documented JSON.
 async fn tell_pauses(pool: &PgPool, for_a_program: bool) -> anyhow::Result<()> {
     match pause::note(pool).await? {
         Some(note) if for_a_program => print::complain(&note),

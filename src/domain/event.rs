@@ -96,7 +96,7 @@ impl EventType {
         }
     }
 
-    /// What it tells, in a sentence for README and for programs that show the contract.
+    /// What the event means, in a sentence for README and the AsyncAPI document.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::PaymentAccepted => "DOKU took the payment request; the customer has still to pay",
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(told, ["response", "notification", "check", "operator"]);
     }
 
-    /// The contract's `data.command` is the refund's there, the payment's elsewhere.
+    /// `data.command` of an event about a refund is the refund's, of every other the payment's.
     #[test]
     fn an_event_about_a_refund_is_one_of_its_command_or_that_it_is_a_fact() {
         for t in EventType::ALL {

@@ -1,5 +1,5 @@
 //! The whole table, a row for every combination of state, cause of review and evidence, written out by
-//! hand from the contract: not derived from the code it judges.
+//! hand: not derived from the code it judges.
 
 use super::{
     event::EventType,

@@ -195,7 +195,7 @@ impl OrderRecord {
         self.payment.last_send_at.unwrap_or(self.payment.claimed_at)
     }
 
-    /// Whether a refund may start, judged in the contract's order.
+    /// Whether a refund may start: the state of the order is judged first, then the amount.
     pub fn refuses_refund(&self, amount: Rupiah) -> Option<RefundRefusal> {
         match self.state {
             OrderState::Refunding => Some(RefundRefusal::RefundInProgress(self.state)),

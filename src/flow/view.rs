@@ -171,7 +171,7 @@ pub struct PauseView {
     pub paused_by: Option<String>,
 }
 
-/// The order of `orders show` in the contract, for the tests of everything that shows one.
+/// A sample order of `orders show`, for the tests of everything that shows one.
 #[cfg(test)]
 pub mod sample {
     use super::*;
@@ -261,7 +261,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_order_is_written_as_the_contract_has_it() {
+    fn an_order_is_written_with_every_documented_member() {
         let expected = json!({"merchant":"default","invoice_number":"INV-1","amount":"50000","state":"paid",
             "created_at":"2026-01-01T00:00:00Z","state_since":"2026-01-01T00:00:10Z","version":2,"command":{"id":"c-1","source":"/shop"},"request_id":"INV-1","doku_status":"SUCCESS",
             "evidence":"notification","due":null,"blocked":null,"refund":null,

@@ -20,7 +20,7 @@ pub const LIMITS: Limits = Limits {
     idle: Duration::from_secs(90),
 };
 
-/// What `/readyz` answers; the names of its members are the contract's, section 6.
+/// What `/readyz` answers, member by member as JSON: monitoring reads these names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     pub ready: bool,

@@ -58,7 +58,7 @@ pub struct Ingress<R, P, T> {
     pub tokens: T,
 }
 
-/// Answers every path and method itself, in the contract's order.
+/// Answers every path and method itself; the first check that fails decides the answer.
 pub fn router<R, P, T>(ingress: Ingress<R, P, T>) -> Router
 where
     R: NotificationReader,

@@ -124,7 +124,7 @@ async fn claim_payment(connection: &mut PgConnection, asked: Arc<Asked>, plan: &
     }
 }
 
-/// Why a payment was not claimed, judged in the contract's order.
+/// Why a payment was not claimed: the command was seen before, has expired, or its invoice number is used.
 async fn not_claimed(connection: &mut PgConnection, asked: &Asked) -> Done<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);

@@ -69,7 +69,7 @@ pub(super) async fn reject(inner: &Arc<Inner>, rejection: Rejection) -> Result<C
     Err(Undone::Raced.into())
 }
 
-/// The contract's order: identity, `merchant_unknown`, `command_expired`, the fields.
+/// The order in which faults are judged: identity, `merchant_unknown`, `command_expired`, the fields.
 async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) -> Done<Claimed> {
     let command = &rejection.command;
     if let Some(known) = find(connection, &command.identity).await? {

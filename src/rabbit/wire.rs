@@ -212,8 +212,8 @@ fn digest(data: &Document) -> Result<[u8; 32], Malformed> {
     Ok(Sha256::digest(canonical).into())
 }
 
-/// The members of a payment that the contract calls optional: `null` means that they are absent, and
-/// DOKU is not told of them.
+/// The optional members of a payment: `null` means that they are absent, and they are not sent to
+/// DOKU.
 const OPTIONAL: [&[&str]; 4] = [
     &["additional_info"],
     &["additional_info", "override_notification_url"],

@@ -111,7 +111,7 @@ async fn an_error_of_dokus_own_declines_with_its_code_and_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_words_of_the_specification_do_what_the_contract_says() {
+async fn each_status_word_of_the_specification_leads_to_its_documented_state() {
     let world = World::new().await;
     let failed = world.invoice();
     world.publish(&commands::payment_with(&failed, "failed")).await;

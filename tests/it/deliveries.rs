@@ -1,5 +1,4 @@
-//! Every row of the contract's table of deliveries: what becomes of a message that is not simply a new
-//! command.
+//! Every kind of delivery: what becomes of a message that is not simply a new command.
 
 use crate::harness::{
     World,
@@ -185,7 +184,7 @@ async fn another_command_for_a_used_invoice_is_rejected_and_another_merchants_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refunds_that_cannot_be_are_rejected_in_the_contracts_order() {
+async fn refunds_that_cannot_be_are_rejected_for_the_first_fault() {
     let world = World::new().await;
     let refused = async |message: Message, code: &str| {
         world.publish(&message).await;

@@ -1,5 +1,5 @@
-//! What Check Status says while a command is open, or contradicts: each row of the contract's table of
-//! events that a command's own follow-up can meet.
+//! What Check Status answers while a command is open, or contradicts: each event that follows from the inquiries of
+//! a command itself.
 
 use crate::harness::{World, commands, payment};
 use jenius_pay::sandbox::Faults;

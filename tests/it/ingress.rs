@@ -52,7 +52,7 @@ async fn ask(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_are_judged_in_the_contracts_order() {
+async fn the_first_fault_of_a_request_decides_its_answer() {
     let world = World::with().notified().build().await;
     let invoice = world.waiting().await;
     let good = Report::success(&invoice);

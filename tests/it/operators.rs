@@ -302,7 +302,7 @@ async fn a_decision_is_shown_with_its_reason_and_who_made_it() {
         assert!(shown.contains(words), "{words} is not in:\n{shown}");
     }
     let program = text(&run(&world, &["orders", "show", &invoice, "--json"], "").await);
-    assert!(!program.contains("bank statement"), "the contract names every member of the object");
+    assert!(!program.contains("bank statement"), "every member of the object is documented");
     world.end().await;
 }
 

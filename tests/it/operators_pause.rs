@@ -112,7 +112,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
         contains(&out, &["sends are paused: everybody since"]);
     }
     let (out, err) = said(&world, &["orders", "list", "--json"], 0).await;
-    assert!(serde_json::from_str::<Value>(&out).unwrap().is_array(), "a program's output is the contract's");
+    assert!(serde_json::from_str::<Value>(&out).unwrap().is_array(), "a program gets the documented JSON");
     contains(&err, &["sends are paused: everybody since"]);
 
     said(&world, &["resume", "--reason", "DOKU is done"], 0).await;
@@ -127,7 +127,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     world.end().await;
 }
 
-/// A claimed command waits, not its message; its budget goes on, as the contract says of every send.
+/// A claimed command waits, not its message; its budget goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_merchants_pause_keeps_its_commands_until_their_budget_ends_and_the_other_goes_on() {
     let world = World::new().await;

@@ -28,7 +28,7 @@ async fn the_specifications_payment_and_refund_go_all_the_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_says_everything_the_contract_names() {
+async fn an_event_has_every_documented_member() {
     let world = World::new().await;
     let invoice = world.invoice();
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -79,7 +79,7 @@ fn check_properties(event: &Event, event_type: &str, command_id: Option<&str>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn orders_show_has_the_shape_of_the_contract() {
+async fn orders_show_has_the_documented_shape() {
     let world = World::new().await;
     let invoice = world.invoice();
     world.publish(&Message::payment(payment_data(&invoice, "drop,pending"))).await;

@@ -1,6 +1,6 @@
-//! The rules of a command's `data`, checked in the order of the contract's table, every violation
-//! reported at once. What it reports names fields, what is allowed and what was found; a value only where it is no
-//! customer's data.
+//! The rules of a command's `data`, checked in the order that `payment` and `refund` have, every violation
+//! reported at once. A violation names the field, what is allowed and what was found; it shows the value only if the
+//! value is no customer's data.
 
 mod payment;
 mod reader;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::{document::Document, money::Rupiah};
 
-/// Checks a payment's `data`. Fails with every violation, in the order of the contract's table.
+/// Checks a payment's `data`. Fails with every violation, in the order of the checks below.
 pub fn payment(data: &Document, rules: &Rules) -> Result<ValidData, Vec<Violation>> {
     let mut violations = Violations::default();
     let payment = Member::data(data).object(&mut violations).and_then(|mut fields| {

@@ -52,7 +52,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// The violations found so far. Unknown members come after all others, as in the contract's table.
+/// The violations found so far. Unknown members come after all others.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     found: Vec<Violation>,

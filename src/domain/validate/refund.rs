@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::document::Document;
 
-/// Checks a refund's `data`. Fails with every violation, in the order of the contract's table.
+/// Checks a refund's `data`. Fails with every violation, in the order of the checks below.
 pub fn refund(data: &Document) -> Result<ValidData, Vec<Violation>> {
     let mut violations = Violations::default();
     let refund = Member::data(data).object(&mut violations).and_then(|mut fields| {

@@ -1,6 +1,5 @@
-//! The rule of each field, with the words that say what it allows. A field may be as long as the
-//! contract says, and where it says nothing as long as a body can be. Whoever describes the rules reads
-//! them here.
+//! The rule of each field, with the words that say what it allows. A field without a maximal
+//! length may be as long as a body can be. The AsyncAPI document is made from these rules.
 
 use super::{
     Code, Rules,

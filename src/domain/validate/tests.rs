@@ -1,4 +1,4 @@
-//! What several violations, the contract's allowances and any document at all come to. The table of
+//! What several violations, every allowance and any document at all come to. The table of
 //! every rule is in `table`.
 
 pub(crate) mod table;
@@ -134,7 +134,7 @@ pub(crate) fn allowed() -> Vec<(&'static str, Option<Document>)> {
 }
 
 #[test]
-fn what_the_contract_allows_passes() {
+fn every_allowed_value_passes() {
     for (field, value) in allowed() {
         let data = with(payment_data(), field, value.clone());
         assert_eq!(payment_broken(&data), [], "{field} = {value:?}");

@@ -111,7 +111,7 @@ async fn a_nacked_event_is_not_published_and_its_neighbours_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_carries_the_properties_of_the_contract() {
+async fn an_event_carries_the_documented_properties() {
     with_rig(async |rig| {
         let queue = format!("{}.subscriber", rig.names.payments_queue);
         let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_the_contracts_and_reads_as_it_was() {
+    fn a_written_notification_has_the_documented_members_and_reads_as_it_was() {
         let expected = json!({"specversion":"1.0","id":"id-1","source":"/jenius-pay/ingress",
             "type":"jenius.notification.received.v1","datacontenttype":"application/json",
             "data":{"request_target":"/payments/notifications",

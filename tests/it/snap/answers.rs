@@ -19,7 +19,7 @@ async fn ask(world: &World, headers: &[(&str, String)], body: &[u8]) -> (u16, Va
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_are_judged_in_the_contracts_order_and_answered_in_snaps_words() {
+async fn the_first_fault_of_a_request_decides_its_answer_in_snaps_words() {
     let world = with_dokus_key().build().await;
     let invoice = world.waiting().await;
     let good = SnapReport::success(&invoice);
