@@ -15,7 +15,7 @@ pub use crate::config::Role;
 pub use secrets::{Secrets, fingerprint};
 
 use crate::{
-    config::{Config, Needs, Parts, TokenRule},
+    config::{Config, PartialConfig, RequiredSections, TokenRule},
     doku::{
         client::Client,
         clock::SystemClock,
@@ -59,7 +59,7 @@ type CommandWorker = Worker<PostgresStore, DokuClient>;
 pub struct App {
     shutdown: Shutdown,
     supervisor: Supervisor,
-    config: Parts,
+    config: PartialConfig,
     secrets: Arc<Secrets>,
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
@@ -91,7 +91,11 @@ impl App {
     ///
     /// # Errors
     /// An address that is in use, or a configuration that cannot work.
-    pub async fn start(config: Parts, roles: &BTreeSet<Role>, shutdown: Shutdown) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: PartialConfig,
+        roles: &BTreeSet<Role>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
         metric::install()?;
         let seen = Arc::new(Seen::new(roles));
         let listen = config.admin_listen;
@@ -124,7 +128,7 @@ impl App {
         if roles.contains(&Role::Ingress) {
             app.start_ingress(&broker).await?;
         }
-        if Needs::of(roles).database {
+        if RequiredSections::of(roles).database {
             app.start_with_database(config.complete()?, roles, broker, seen)?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");

@@ -1,13 +1,13 @@
 //! Which exchanges and queues of the broker each role uses. A role needs no permission for the others.
 
 use crate::{
-    config::{Parts, Role},
+    config::{PartialConfig, Role},
     rabbit::{Broker, Names, Part},
 };
 use anyhow::Context;
 use std::collections::BTreeSet;
 
-pub fn broker(config: &Parts) -> anyhow::Result<Broker> {
+pub fn broker(config: &PartialConfig) -> anyhow::Result<Broker> {
     let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
     Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), Names::new(&amqp.prefix)?)?)
 }

@@ -5,7 +5,7 @@
 
 use super::notification_paths;
 use crate::{
-    config::{Doku, Faults, Parts, Said, same_but_for_its_user},
+    config::{ConfigFaults, ConfigSnapshot, Doku, PartialConfig, same_but_for_its_user},
     doku::account::Accounts,
     metric,
     postgres::{self, PgPool},
@@ -29,13 +29,13 @@ pub struct Secrets {
 struct Taken {
     /// Of what verifies.
     fingerprint: String,
-    said: Said,
+    snapshot: ConfigSnapshot,
     database: Vec<SecretString>,
     amqp: Vec<SecretString>,
 }
 
 impl Secrets {
-    pub fn new(parts: &Parts, broker: Broker) -> Self {
+    pub fn new(parts: &PartialConfig, broker: Broker) -> Self {
         let accounts = Accounts::new(&parts.merchants);
         let fingerprint = fingerprint(&accounts, &parts.doku);
         // Who has no key, as the relay, verifies nothing that another could verify otherwise.
@@ -58,7 +58,7 @@ impl Secrets {
     }
 
     /// Takes what a second reading says, and tells which keys changed, never their values.
-    pub fn renew(&self, read: Result<Parts, Faults>) {
+    pub fn renew(&self, read: Result<PartialConfig, ConfigFaults>) {
         match self.take(read) {
             Ok(changed) if changed.is_empty() => tracing::info!("secrets were read again: none has changed"),
             Ok(changed) => tracing::info!(changed = changed.join(", "), "secrets were read again and taken"),
@@ -66,10 +66,10 @@ impl Secrets {
         }
     }
 
-    fn take(&self, read: Result<Parts, Faults>) -> Result<Vec<String>, String> {
+    fn take(&self, read: Result<PartialConfig, ConfigFaults>) -> Result<Vec<String>, String> {
         let parts = read.map_err(|faults| faults.in_a_line())?;
         let mut taken = self.lock();
-        let difference = taken.said.difference(&parts.said);
+        let difference = taken.snapshot.difference(&parts.snapshot);
         let bound: Vec<&String> = difference.others.iter().filter(|name| is_bound(name)).collect();
         if !bound.is_empty() {
             return Err(format!("{}: changed too; allowed with a restart only", joined(&bound)));
@@ -100,7 +100,7 @@ impl Secrets {
             metric::keys_in_use(Some(&taken.fingerprint), &fingerprint);
         }
         taken.fingerprint = fingerprint;
-        taken.said.take_secrets(&parts.said);
+        taken.snapshot.take_secrets(&parts.snapshot);
         (taken.database, taken.amqp) = (next.database, next.amqp);
         if !difference.others.is_empty() {
             let waiting: Vec<&String> = difference.others.iter().collect();
@@ -115,10 +115,10 @@ impl Secrets {
 }
 
 impl Taken {
-    fn of(parts: &Parts) -> Self {
+    fn of(parts: &PartialConfig) -> Self {
         Self {
             fingerprint: String::new(),
-            said: parts.said.clone(),
+            snapshot: parts.snapshot.clone(),
             database: parts.database.iter().map(|database| database.url.clone()).collect(),
             amqp: parts.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
         }

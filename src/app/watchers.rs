@@ -12,7 +12,7 @@ use crate::{
         ports::{Account, StoreError},
         store_state::StoreState,
     },
-    metric::{self, Blocked, Figures},
+    metric::{self, Blocked, GaugeGroup},
     postgres::{self, Gauges, PgPool, PostgresStore, Reviews, ToldStop},
     rabbit::Consume,
 };
@@ -137,7 +137,7 @@ fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ToldStop> {
 pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: Arc<Gate>, seen: Arc<Seen>) {
     let mut balanced: Option<Instant> = None;
     let mut faults = BTreeMap::new();
-    Figures::ALL.into_iter().for_each(|figures| metric::figures_counted(figures, super::now_here()));
+    GaugeGroup::ALL.into_iter().for_each(|figures| metric::figures_counted(figures, super::now_here()));
     loop {
         let started = Instant::now();
         let was_well = faults.is_empty();
@@ -146,20 +146,20 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
             let balance = store.balance().await.and_then(|balance| {
                 balance.ok_or_else(|| StoreError::Refused("there is more than one look passes".to_owned()))
             });
-            counted(Figures::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
+            counted(GaugeGroup::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
         }
         let open = count_open(&store, seen.makes_sends().then_some(&accounts)).await;
-        if let Some(gauges) = counted(Figures::Open, open, &mut faults) {
+        if let Some(gauges) = counted(GaugeGroup::Open, open, &mut faults) {
             seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             let age = Duration::from_secs_f64(gauges.outbox_oldest_seconds);
             seen.outbox((gauges.outbox_events > 0).then_some(age));
             publish(&gauges, &accounts);
             publish_due_sends(&gauges, &accounts, &gate);
         }
-        if let Some(reviews) = counted(Figures::Reviews, store.reviews().await, &mut faults) {
+        if let Some(reviews) = counted(GaugeGroup::Reviews, store.reviews().await, &mut faults) {
             publish_reviews(&reviews, &accounts);
         }
-        if let Some(unmatched) = counted(Figures::Reports, store.never_matched().await, &mut faults) {
+        if let Some(unmatched) = counted(GaugeGroup::Reports, store.never_matched().await, &mut faults) {
             publish_reports(&unmatched, &accounts);
         }
         let told = told(&faults);
@@ -185,7 +185,7 @@ async fn count_open(store: &PostgresStore, accounts: Option<&Vec<Account>>) -> R
 
 /// What was counted, or a fault more.
 fn counted<T>(
-    figures: Figures,
+    figures: GaugeGroup,
     answer: Result<T, StoreError>,
     faults: &mut BTreeMap<&'static str, String>,
 ) -> Option<T> {

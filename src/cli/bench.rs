@@ -4,7 +4,7 @@
 use super::{UsageError, print};
 use crate::{
     bench::{Bench, Options, Scenario, Servers, Settings},
-    config::{Environment, Needs, Parts, Source},
+    config::{Environment, PartialConfig, RequiredSections, Source},
 };
 use secrecy::ExposeSecret;
 use std::{
@@ -50,8 +50,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let needs = Needs { database: true, amqp: true, merchants: false };
-    let parts = Parts::load(source, needs)?;
+    let needs = RequiredSections { database: true, amqp: true, merchants: false };
+    let parts = PartialConfig::load(source, needs)?;
     let program = std::env::current_exe()?;
     let json = args.json.clone();
     let bench = bench(args, &parts, program, config_file)?;
@@ -67,7 +67,12 @@ pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) 
     Ok(ExitCode::SUCCESS)
 }
 
-fn bench(args: Args, parts: &Parts, program: PathBuf, config_file: Option<PathBuf>) -> anyhow::Result<Bench> {
+fn bench(
+    args: Args,
+    parts: &PartialConfig,
+    program: PathBuf,
+    config_file: Option<PathBuf>,
+) -> anyhow::Result<Bench> {
     if parts.doku.environment == Environment::Production {
         let refused =
             "doku.environment is production: nothing is measured beside real money; allowed: sandbox";
@@ -117,7 +122,9 @@ mod tests {
             ("JENIUS_PAY__DOKU__ENVIRONMENT", environment),
         ];
         let source = Source::new(None, variables, |_| Err(std::io::ErrorKind::NotFound.into()));
-        let parts = Parts::load(&source, Needs { database: true, amqp: true, merchants: false }).unwrap();
+        let parts =
+            PartialConfig::load(&source, RequiredSections { database: true, amqp: true, merchants: false })
+                .unwrap();
         let args = Args {
             scenarios: vec![],
             commands: 100,

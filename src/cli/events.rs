@@ -5,7 +5,7 @@
 
 use super::{print, timeline, who};
 use crate::{
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     domain::{
         Time,
         action::{Action, ActionKind},
@@ -81,7 +81,7 @@ fn event_type(text: &str) -> Result<EventType, String> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let Command::Replay(wanted) = args.command;
-    let parts = Parts::load(source, Needs::DATABASE)?;
+    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
     let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
     wanted.run(&pool, &store).await

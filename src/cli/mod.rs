@@ -27,7 +27,7 @@ mod watch;
 mod who;
 
 use crate::{
-    config::{Faults, Source},
+    config::{ConfigFaults, Source},
     flow::ports::StoreError,
     rabbit::BrokerError,
     telemetry::LogError,
@@ -160,7 +160,7 @@ fn said(error: &anyhow::Error) -> String {
 
 fn code_of(error: &anyhow::Error) -> u8 {
     let is_setting = matches!(error.downcast_ref(), Some(LogError::Setting { .. }));
-    let usage = error.is::<Faults>() || error.is::<UsageError>() || is_setting;
+    let usage = error.is::<ConfigFaults>() || error.is::<UsageError>() || is_setting;
     if usage { USAGE } else { FAILED }
 }
 

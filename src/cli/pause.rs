@@ -3,7 +3,7 @@
 
 use super::{UsageError, print, timeline, who};
 use crate::{
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     domain::{ids::MerchantName, pause::Scope},
     flow::view::PauseView,
     postgres::{self, PauseChange, PgPool, PostgresStore, WaitingSends},
@@ -32,7 +32,7 @@ impl Args {
 
 pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let change = args.change()?;
-    let parts = Parts::load(source, Needs::DATABASE)?;
+    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     must_be_configured(&parts, &change.scope)?;
     let (pool, store) = store(&parts)?;
     let scope = change.scope.clone();
@@ -45,7 +45,7 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
 
 pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let change = args.change()?;
-    let (pool, store) = store(&Parts::load(source, Needs::DATABASE)?)?;
+    let (pool, store) = store(&PartialConfig::load(source, RequiredSections::DATABASE)?)?;
     let scope = change.scope.clone();
     let was_paused = store.resume(change).await?;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };
@@ -63,14 +63,14 @@ pub async fn note(pool: &PgPool) -> anyhow::Result<Option<String>> {
     Ok((!pauses.is_empty()).then(|| format!("sends are paused: {}", names(&pauses))))
 }
 
-fn store(parts: &Parts) -> anyhow::Result<(PgPool, PostgresStore)> {
+fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
     Ok((pool.clone(), PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64))))
 }
 
 /// A name with a slip of the pen would look like a pause, and pause nobody. Where no account is configured
 /// here at all, nothing can be said about a name.
-fn must_be_configured(parts: &Parts, scope: &Scope) -> Result<(), UsageError> {
+fn must_be_configured(parts: &PartialConfig, scope: &Scope) -> Result<(), UsageError> {
     let Some(merchant) = scope.merchant() else { return Ok(()) };
     if parts.merchants.is_empty() || parts.merchants.contains_key(merchant) {
         return Ok(());

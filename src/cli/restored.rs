@@ -2,7 +2,7 @@
 
 use super::{print, who};
 use crate::{
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     domain::action::{Action, ActionKind},
     postgres::{self, PostgresStore},
 };
@@ -19,7 +19,7 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = Some(args.who.operator()?);
-    let parts = Parts::load(source, Needs::DATABASE)?;
+    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
     let store = PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64));
     let action = Action {

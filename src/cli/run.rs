@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Ended},
-    config::{Needs, Parts, Role, Source},
+    config::{PartialConfig, RequiredSections, Role, Source},
     shutdown::{Shutdown, Signals},
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -35,7 +35,7 @@ fn role_parser() -> impl TypedValueParser<Value = Role> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let roles = args.roles();
-    let parts = Parts::load(source, Needs::of(&roles))?;
+    let parts = PartialConfig::load(source, RequiredSections::of(&roles))?;
     serve(parts, roles, source).await
 }
 
@@ -46,7 +46,7 @@ impl Args {
 }
 
 /// Exit code 1 if the drain limit, a second signal or the end of a task cut work off.
-async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+async fn serve(parts: PartialConfig, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::new();
     let signals = Signals::new()?;
     let mut hangups = signal(SignalKind::hangup())?;
@@ -60,7 +60,7 @@ async fn serve(parts: Parts, roles: BTreeSet<Role>, source: &Source<'_>) -> anyh
             let now = stamps(&files);
             if asked || now != seen {
                 seen = now;
-                secrets.renew(Parts::load(source, Needs::of(&roles)));
+                secrets.renew(PartialConfig::load(source, RequiredSections::of(&roles)));
             }
         }
     };

@@ -6,7 +6,7 @@ use super::{
     send::{self, Kind},
 };
 use crate::{
-    config::{Environment, Needs, Parts, Source},
+    config::{Environment, PartialConfig, RequiredSections, Source},
     doku::clock::SystemClock,
     domain::{
         command::CommandKind,
@@ -34,7 +34,7 @@ const IDENTITY: [&str; 3] = ["type", "id", "source"];
 
 /// Exit code 1 where anything is wrong.
 pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let parts = Parts::load(source, Needs::NOTHING)?;
+    let parts = PartialConfig::load(source, RequiredSections::NOTHING)?;
     let body = send::read(&args.file).map_err(|e| UsageError(format!("{}: {e}", args.file.display())))?;
     let faults = match faults(args.kind.command(), &body, &parts) {
         Ok(faults) => faults,
@@ -59,7 +59,7 @@ pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn faults(kind: CommandKind, body: &[u8], parts: &Parts) -> Result<Vec<Violation>, wire::Malformed> {
+fn faults(kind: CommandKind, body: &[u8], parts: &PartialConfig) -> Result<Vec<Violation>, wire::Malformed> {
     let document = wire::read_data(body)?;
     let (mut faults, data) = if OF_A_COMMAND.iter().any(|name| document.get(name).is_some()) {
         let draft = wire::read_draft(kind, body)?;
@@ -71,7 +71,7 @@ fn faults(kind: CommandKind, body: &[u8], parts: &Parts) -> Result<Vec<Violation
     Ok(faults)
 }
 
-fn of_attributes(draft: &Draft, parts: &Parts) -> Vec<Violation> {
+fn of_attributes(draft: &Draft, parts: &PartialConfig) -> Vec<Violation> {
     let mut faults = draft.violations.clone();
     let name = MerchantName::parse(draft.merchant.as_str()).ok();
     let is_known = |name: &MerchantName| parts.merchants.is_empty() || parts.merchants.contains_key(name);
@@ -84,7 +84,7 @@ fn of_attributes(draft: &Draft, parts: &Parts) -> Vec<Violation> {
     faults
 }
 
-fn of_data(kind: CommandKind, data: &Document, parts: &Parts) -> Vec<Violation> {
+fn of_data(kind: CommandKind, data: &Document, parts: &PartialConfig) -> Vec<Violation> {
     let rules = Rules {
         notification_path: parts.doku.notification_path.clone(),
         production: parts.doku.environment == Environment::Production,

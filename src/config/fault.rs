@@ -8,7 +8,7 @@ const SHOWN_MAX: usize = 100;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// The key (`doku.timeout_ms`), or what stands where a key should.
     pub key: String,
     /// Where the value came from: the file, or the variable.
@@ -17,7 +17,7 @@ pub struct Fault {
     pub problem: String,
 }
 
-impl Fault {
+impl ConfigFault {
     pub(super) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { key: key.into(), origin: None, problem: problem.into() }
     }
@@ -28,7 +28,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Some(origin) => write!(f, "{} (from {origin}): {}", self.key, self.problem),
@@ -39,15 +39,15 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong; never empty where it is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct ConfigFaults(pub Vec<ConfigFault>);
 
-impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
+impl ConfigFaults {
+    pub(super) fn add(&mut self, fault: ConfigFault) {
         self.0.push(fault);
     }
 }
 
-impl Faults {
+impl ConfigFaults {
     /// For a log: one line, however many there are.
     pub fn in_a_line(&self) -> String {
         let shown: Vec<String> = self.0.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
@@ -55,7 +55,7 @@ impl Faults {
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration is not usable:")?;
         for fault in self.0.iter().take(SHOWN_MAX) {
@@ -68,4 +68,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}

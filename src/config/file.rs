@@ -2,26 +2,26 @@
 //! text differ.
 
 use super::{
-    fault::{Fault, Faults},
-    keys::{Form, Key, keys},
+    fault::{ConfigFault, ConfigFaults},
+    keys::{ConfigKey, KeyForm, keys},
     source::Source,
-    values::{Rank, Value, Values},
+    values::{ConfigValue, Rank, Values},
 };
 use crate::domain::ids::MerchantName;
 use toml::{Table, Value as Toml};
 
-pub fn gather(source: &Source<'_>, values: &mut Values, faults: &mut Faults) {
+pub fn gather(source: &Source<'_>, values: &mut Values, faults: &mut ConfigFaults) {
     let Some((path, named_by)) = source.file() else { return };
     let origin = path.display().to_string();
     let text = match source.read(path) {
         Ok(text) => text,
         Err(e) => {
-            return faults.add(Fault::new(named_by, format!("the file {origin} cannot be read: {e}")));
+            return faults.add(ConfigFault::new(named_by, format!("the file {origin} cannot be read: {e}")));
         }
     };
     match text.parse::<Table>() {
         Ok(table) => File { origin, values, faults }.sections(table),
-        Err(e) => faults.add(Fault::new(named_by, syntax_problem(&e, &text)).from(origin)),
+        Err(e) => faults.add(ConfigFault::new(named_by, syntax_problem(&e, &text)).from(origin)),
     }
 }
 
@@ -37,7 +37,7 @@ fn syntax_problem(error: &toml::de::Error, text: &str) -> String {
 struct File<'a> {
     origin: String,
     values: &'a mut Values,
-    faults: &'a mut Faults,
+    faults: &'a mut ConfigFaults,
 }
 
 impl File<'_> {
@@ -85,7 +85,7 @@ impl File<'_> {
             };
             match texts(key.form, &value) {
                 Some(texts) => {
-                    let value = Value { rank: Rank::File, origin: self.origin.clone(), texts };
+                    let value = ConfigValue { rank: Rank::File, origin: self.origin.clone(), texts };
                     self.values.put(name, value, self.faults);
                 }
                 None => self.fault(&name, &format!("wrong type; allowed: {}", key.form.allowed())),
@@ -94,11 +94,11 @@ impl File<'_> {
     }
 
     fn fault(&mut self, key: &str, problem: &str) {
-        self.faults.add(Fault::new(key, problem).from(self.origin.clone()));
+        self.faults.add(ConfigFault::new(key, problem).from(self.origin.clone()));
     }
 }
 
-fn section_of(key: &Key) -> &'static str {
+fn section_of(key: &ConfigKey) -> &'static str {
     key.name.split('.').next().unwrap_or_default()
 }
 
@@ -120,19 +120,24 @@ fn members_of(template: &str) -> String {
 }
 
 /// The value as the environment would write it; `None` where it has another form.
-fn texts(form: Form, value: &Toml) -> Option<Vec<String>> {
+fn texts(form: KeyForm, value: &Toml) -> Option<Vec<String>> {
     match (form, value) {
-        (Form::Text, Toml::String(text)) => Some(vec![text.clone()]),
-        (Form::Integer, Toml::Integer(number)) => Some(vec![number.to_string()]),
-        (Form::Number, Toml::Integer(number)) => Some(vec![number.to_string()]),
-        (Form::Number, Toml::Float(number)) => Some(vec![number.to_string()]),
-        (Form::Flag, Toml::Boolean(flag)) => Some(vec![flag.to_string()]),
-        (Form::Texts, Toml::Array(entries)) => list(Form::Text, entries),
+        (KeyForm::Text, Toml::String(text)) => Some(vec![text.clone()]),
+        (KeyForm::Integer, Toml::Integer(number)) => Some(vec![number.to_string()]),
+        (KeyForm::Number, Toml::Integer(number)) => Some(vec![number.to_string()]),
+        (KeyForm::Number, Toml::Float(number)) => Some(vec![number.to_string()]),
+        (KeyForm::Flag, Toml::Boolean(flag)) => Some(vec![flag.to_string()]),
+        (KeyForm::Texts, Toml::Array(entries)) => list(KeyForm::Text, entries),
         // One is a list too.
-        (Form::Texts, Toml::String(text)) => Some(vec![text.clone()]),
-        (Form::Integers, Toml::Array(entries)) => list(Form::Integer, entries),
+        (KeyForm::Texts, Toml::String(text)) => Some(vec![text.clone()]),
+        (KeyForm::Integers, Toml::Array(entries)) => list(KeyForm::Integer, entries),
         (
-            Form::Text | Form::Integer | Form::Number | Form::Flag | Form::Texts | Form::Integers,
+            KeyForm::Text
+            | KeyForm::Integer
+            | KeyForm::Number
+            | KeyForm::Flag
+            | KeyForm::Texts
+            | KeyForm::Integers,
             Toml::String(_)
             | Toml::Integer(_)
             | Toml::Float(_)
@@ -144,6 +149,6 @@ fn texts(form: Form, value: &Toml) -> Option<Vec<String>> {
     }
 }
 
-fn list(form: Form, entries: &[Toml]) -> Option<Vec<String>> {
+fn list(form: KeyForm, entries: &[Toml]) -> Option<Vec<String>> {
     entries.iter().map(|entry| texts(form, entry)?.pop()).collect()
 }

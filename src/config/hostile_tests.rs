@@ -20,7 +20,7 @@ notification_path = \"/n\"\nprevious_notification_paths = [\"/o\"]\nresponse_sig
 [breaker]\nfailures = 3
 ";
 
-fn load(file: &str, environment: Vec<(String, String)>) -> Result<Config, Faults> {
+fn load(file: &str, environment: Vec<(String, String)>) -> Result<Config, ConfigFaults> {
     let file = file.to_owned();
     Config::load(&Source::new(Some(PathBuf::from("f")), environment, move |_| Ok(file.clone())))
 }

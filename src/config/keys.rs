@@ -3,7 +3,7 @@
 
 /// How a value is written in the file. In the environment everything is text, and a list has commas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum KeyForm {
     Text,
     Integer,
     Number,
@@ -12,7 +12,7 @@ pub enum Form {
     Integers,
 }
 
-impl Form {
+impl KeyForm {
     pub fn is_list(self) -> bool {
         match self {
             Self::Texts | Self::Integers => true,
@@ -35,10 +35,10 @@ impl Form {
 
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct ConfigKey {
     /// `<section>.<key>`; `<name>` stands for a merchant's name.
     pub name: &'static str,
-    pub form: Form,
+    pub form: KeyForm,
     /// As it would be written in the environment; `None`: there is none.
     pub default: Option<&'static str>,
     pub doc: &'static str,
@@ -48,12 +48,17 @@ pub struct Key {
     pub short: Option<&'static str>,
 }
 
-impl Key {
-    const fn new(name: &'static str, form: Form, default: Option<&'static str>, doc: &'static str) -> Self {
+impl ConfigKey {
+    const fn new(
+        name: &'static str,
+        form: KeyForm,
+        default: Option<&'static str>,
+        doc: &'static str,
+    ) -> Self {
         Self { name, form, default, doc, secret: false, short: None }
     }
 
-    const fn secret(name: &'static str, form: Form, doc: &'static str) -> Self {
+    const fn secret(name: &'static str, form: KeyForm, doc: &'static str) -> Self {
         Self { name, form, default: None, doc, secret: true, short: None }
     }
 
@@ -74,106 +79,118 @@ pub const PREFIX: &str = "JENIUS_PAY__";
 pub const FILE_SUFFIX: &str = "_FILE";
 
 /// Every key, in the order of the sections.
-pub fn keys() -> &'static [Key] {
+pub fn keys() -> &'static [ConfigKey] {
     KEYS
 }
 
-use Form::{Flag, Integer, Integers, Number, Text, Texts};
+use KeyForm::{Flag, Integer, Integers, Number, Text, Texts};
 
-const KEYS: &[Key] = &[
-    Key::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
-    Key::new("database.ca_file", Text, None, "PEM: authorities beside the system's"),
-    Key::new("database.max_connections", Integer, Some("16"), "connections of one process"),
-    Key::secret("amqp.url", Texts, "RabbitMQ, `amqp://…` or `amqps://…`; several are tried in turn")
+const KEYS: &[ConfigKey] = &[
+    ConfigKey::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
+    ConfigKey::new("database.ca_file", Text, None, "PEM: authorities beside the system's"),
+    ConfigKey::new("database.max_connections", Integer, Some("16"), "connections of one process"),
+    ConfigKey::secret("amqp.url", Texts, "RabbitMQ, `amqp://…` or `amqps://…`; several are tried in turn")
         .short("AMQP_URL"),
-    Key::new("amqp.ca_file", Text, None, "PEM, authorities beside the system's"),
-    Key::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
-    Key::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
-    Key::new(
+    ConfigKey::new("amqp.ca_file", Text, None, "PEM, authorities beside the system's"),
+    ConfigKey::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
+    ConfigKey::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
+    ConfigKey::new(
         "amqp.sources",
         Texts,
         Some(""),
         "`user=source;payment;shop`: who sends for a source, which kind, for which merchants",
     ),
-    Key::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
-    Key::new("doku.base_url", Text, None, "by environment; `production` needs https").short("DOKU_BASE_URL"),
-    Key::new("doku.insecure_http", Flag, Some("false"), "plain http to another machine, for trying"),
-    Key::new("doku.client_id", Text, None, "the `default` merchant's Client-Id").short("DOKU_CLIENT_ID"),
-    Key::secret("doku.secret_key", Text, "the `default` merchant's key").short("DOKU_SECRET_KEY"),
-    Key::secret("doku.previous_secret_keys", Texts, "they verify, and never sign"),
-    Key::new("doku.connect_timeout_ms", Integer, Some("3000"), "at most `doku.timeout_ms`"),
-    Key::new("doku.timeout_ms", Integer, Some("30000"), "one request, all of it"),
-    Key::new("doku.notification_path", Text, Some("/payments/notifications"), "as the outside sees it"),
-    Key::new("doku.previous_notification_paths", Texts, Some(""), "still accepted"),
-    Key::new("doku.trust_response", Flag, Some("false"), "a synchronous Success is a confirmed payment"),
-    Key::new(
+    ConfigKey::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
+    ConfigKey::new("doku.base_url", Text, None, "by environment; `production` needs https")
+        .short("DOKU_BASE_URL"),
+    ConfigKey::new("doku.insecure_http", Flag, Some("false"), "plain http to another machine, for trying"),
+    ConfigKey::new("doku.client_id", Text, None, "the `default` merchant's Client-Id")
+        .short("DOKU_CLIENT_ID"),
+    ConfigKey::secret("doku.secret_key", Text, "the `default` merchant's key").short("DOKU_SECRET_KEY"),
+    ConfigKey::secret("doku.previous_secret_keys", Texts, "they verify, and never sign"),
+    ConfigKey::new("doku.connect_timeout_ms", Integer, Some("3000"), "at most `doku.timeout_ms`"),
+    ConfigKey::new("doku.timeout_ms", Integer, Some("30000"), "one request, all of it"),
+    ConfigKey::new("doku.notification_path", Text, Some("/payments/notifications"), "as the outside sees it"),
+    ConfigKey::new("doku.previous_notification_paths", Texts, Some(""), "still accepted"),
+    ConfigKey::new(
+        "doku.trust_response",
+        Flag,
+        Some("false"),
+        "a synchronous Success is a confirmed payment",
+    ),
+    ConfigKey::new(
         "doku.match_request_id",
         Flag,
         Some("true"),
         "a report that names another request decides nothing",
     ),
-    Key::new(
+    ConfigKey::new(
         "doku.snap.public_key_files",
         Texts,
         Some(""),
         "PEM: DOKU's public keys, current and previous; they verify RSA signatures and token requests",
     ),
-    Key::new(
+    ConfigKey::new(
         "doku.snap.token",
         Text,
         Some("any"),
         "`any`, or `issued`: SNAP notifications need a token of ours",
     ),
-    Key::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
-    Key::new(
+    ConfigKey::new("doku.response_signature", Text, Some("required"), "`required` or `tls_only`"),
+    ConfigKey::new(
         "doku.requests_per_second",
         Integer,
         Some("0"),
         "per merchant, all processes together; 0: no limit",
     ),
-    Key::new("doku.concurrency", Integer, Some("128"), "requests under way, per merchant"),
-    Key::new("merchants.<name>.client_id", Text, None, "a further account's Client-Id"),
-    Key::secret("merchants.<name>.secret_key", Text, "its key"),
-    Key::secret("merchants.<name>.previous_secret_keys", Texts, "they verify, and never sign"),
-    Key::new("retry.initial_ms", Integer, Some("500"), "the first wait between attempts"),
-    Key::new("retry.multiplier", Number, Some("2.0"), "each wait is this many times the one before"),
-    Key::new("retry.jitter", Number, Some("0.5"), "the share of a wait that chance adds or takes"),
-    Key::new("retry.max_interval_ms", Integer, Some("300000"), "no wait is longer"),
-    Key::new(
+    ConfigKey::new("doku.concurrency", Integer, Some("128"), "requests under way, per merchant"),
+    ConfigKey::new("merchants.<name>.client_id", Text, None, "a further account's Client-Id"),
+    ConfigKey::secret("merchants.<name>.secret_key", Text, "its key"),
+    ConfigKey::secret("merchants.<name>.previous_secret_keys", Texts, "they verify, and never sign"),
+    ConfigKey::new("retry.initial_ms", Integer, Some("500"), "the first wait between attempts"),
+    ConfigKey::new("retry.multiplier", Number, Some("2.0"), "each wait is this many times the one before"),
+    ConfigKey::new("retry.jitter", Number, Some("0.5"), "the share of a wait that chance adds or takes"),
+    ConfigKey::new("retry.max_interval_ms", Integer, Some("300000"), "no wait is longer"),
+    ConfigKey::new(
         "retry.payment_max_elapsed_ms",
         Integer,
         Some("900000"),
         "no send starts later after the command's `time`, or after the claim where it has none",
     ),
-    Key::new(
+    ConfigKey::new(
         "retry.refund_max_elapsed_ms",
         Integer,
         Some("86400000"),
         "no send starts later after the claim",
     ),
-    Key::new(
+    ConfigKey::new(
         "check.first_after_ms",
         Integer,
         Some("60000"),
         "the first Check Status after the last send, and after the first that left a command in doubt",
     ),
-    Key::new("check.max_interval_ms", Integer, Some("3600000"), "intervals double up to this"),
-    Key::new("check.not_found_grace_ms", Integer, Some("3900000"), "before it a not-found proves nothing"),
-    Key::new("check.give_up_after_ms", Integer, Some("259200000"), "then a person must decide"),
-    Key::new(
+    ConfigKey::new("check.max_interval_ms", Integer, Some("3600000"), "intervals double up to this"),
+    ConfigKey::new(
+        "check.not_found_grace_ms",
+        Integer,
+        Some("3900000"),
+        "before it a not-found proves nothing",
+    ),
+    ConfigKey::new("check.give_up_after_ms", Integer, Some("259200000"), "then a person must decide"),
+    ConfigKey::new(
         "check.afterwards_ms",
         Integers,
         Some("3600000,21600000,86400000"),
         "inquiries of orders that are done; empty: none",
     ),
-    Key::new(
+    ConfigKey::new(
         "breaker.failures",
         Integer,
         Some("20"),
         "consecutive failures of DOKU that stop sends; inquiries that hang stop inquiries alike",
     ),
-    Key::new("breaker.open_ms", Integer, Some("15000"), "until one send probes"),
-    Key::new("ingress.listen", Text, Some("127.0.0.1:8080"), "notifications come here"),
-    Key::new("admin.listen", Text, Some("127.0.0.1:9464"), "`/metrics`, `/livez`, `/readyz`"),
-    Key::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
+    ConfigKey::new("breaker.open_ms", Integer, Some("15000"), "until one send probes"),
+    ConfigKey::new("ingress.listen", Text, Some("127.0.0.1:8080"), "notifications come here"),
+    ConfigKey::new("admin.listen", Text, Some("127.0.0.1:9464"), "`/metrics`, `/livez`, `/readyz`"),
+    ConfigKey::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
 ];

@@ -10,18 +10,18 @@ mod parse;
 mod reader;
 mod role;
 mod rsa_key;
-mod said;
 mod sections;
+mod snapshot;
 mod source;
 mod values;
 
-pub use fault::{Fault, Faults};
-pub use keys::{Key, keys};
+pub use fault::{ConfigFault, ConfigFaults};
+pub use keys::{ConfigKey, keys};
 pub use parse::same_but_for_its_user;
 pub use role::Role;
 pub use rsa_key::{RsaKey, RsaKeyError};
-pub use said::{Difference, Said};
-pub use sections::Parts;
+pub use sections::PartialConfig;
+pub use snapshot::{ConfigDiff, ConfigSnapshot};
 pub use source::Source;
 
 use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy, senders::Senders};
@@ -35,14 +35,14 @@ use std::{
 /// Which parts a command cannot do without. A missing value of a part nobody needs is no fault; a bad
 /// one always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs {
+pub struct RequiredSections {
     pub database: bool,
     pub amqp: bool,
     /// At least one merchant, each with its key.
     pub merchants: bool,
 }
 
-impl Needs {
+impl RequiredSections {
     pub const EVERYTHING: Self = Self { database: true, amqp: true, merchants: true };
     /// `validate`: it connects to nothing.
     pub const NOTHING: Self = Self { database: false, amqp: false, merchants: false };
@@ -75,8 +75,8 @@ impl Config {
     ///
     /// # Errors
     /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
-        Parts::load(source, Needs::EVERYTHING)?.complete()
+    pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
+        PartialConfig::load(source, RequiredSections::EVERYTHING)?.complete()
     }
 }
 
@@ -85,8 +85,8 @@ impl Database {
     ///
     /// # Errors
     /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
-        Parts::load(source, Needs::DATABASE)?.need_database()
+    pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
+        PartialConfig::load(source, RequiredSections::DATABASE)?.need_database()
     }
 }
 
@@ -95,8 +95,8 @@ impl Amqp {
     ///
     /// # Errors
     /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>) -> Result<Self, Faults> {
-        Parts::load(source, Needs::BROKER)?.need_amqp()
+    pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
+        PartialConfig::load(source, RequiredSections::BROKER)?.need_amqp()
     }
 }
 
@@ -113,7 +113,7 @@ pub struct Config {
     pub payment_budget: Duration,
     pub refund_budget: Duration,
     pub check: CheckPlan,
-    pub breaker: Breaker,
+    pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     /// How long a stop waits for what is in hand.
@@ -152,7 +152,7 @@ pub struct Doku {
     /// A report that names another request than the order's own is not about it.
     pub match_request_id: bool,
     pub response_signature: ResponseSignature,
-    pub snap: Snap,
+    pub snap: SnapConfig,
     /// Per merchant; 0: no limit.
     pub requests_per_second: u32,
     /// Per merchant.
@@ -161,7 +161,7 @@ pub struct Doku {
 
 /// Notifications in the SNAP form.
 #[derive(Debug, Clone, Default)]
-pub struct Snap {
+pub struct SnapConfig {
     /// DOKU's own, current and previous; empty: nothing that RSA signed is believed.
     pub public_keys: Vec<RsaKey>,
     pub token: TokenRule,
@@ -200,7 +200,7 @@ pub struct Merchant {
 }
 
 #[derive(Debug, Clone)]
-pub struct Breaker {
+pub struct BreakerConfig {
     /// Consecutive failures of DOKU that stop sends.
     pub failures: u32,
     pub open: Duration,

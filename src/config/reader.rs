@@ -1,8 +1,8 @@
 //! Reads one key after another, and keeps every fault instead of stopping at the first.
 
 use super::{
-    Fault, Faults, Said, Source,
-    keys::{Key, PREFIX, keys},
+    ConfigFault, ConfigFaults, ConfigSnapshot, Source,
+    keys::{ConfigKey, PREFIX, keys},
     parse::Parsed,
     values::Values,
 };
@@ -10,17 +10,17 @@ use crate::domain::ids::MerchantName;
 use secrecy::SecretString;
 use std::{collections::BTreeSet, path::Path};
 
-pub fn missing(name: &str) -> Faults {
-    Faults(vec![missing_fault(name)])
+pub fn missing(name: &str) -> ConfigFaults {
+    ConfigFaults(vec![missing_fault(name)])
 }
 
-fn missing_fault(name: &str) -> Fault {
+fn missing_fault(name: &str) -> ConfigFault {
     let template = key(name);
     let file = template.is_some_and(|key| key.secret).then_some(", or in a file that …_FILE names");
     let mut places = vec!["the file".to_owned()];
     places.extend(template.and_then(|key| key.short).map(str::to_owned));
     places.push(variable_of(name));
-    Fault::new(name, format!("missing; set it in {}{}", places.join(" or "), file.unwrap_or_default()))
+    ConfigFault::new(name, format!("missing; set it in {}{}", places.join(" or "), file.unwrap_or_default()))
 }
 
 fn variable_of(name: &str) -> String {
@@ -28,7 +28,7 @@ fn variable_of(name: &str) -> String {
 }
 
 /// The row of the table for a full name; a merchant's key is found by its template.
-pub fn key(name: &str) -> Option<&'static Key> {
+pub fn key(name: &str) -> Option<&'static ConfigKey> {
     let wanted = match name.strip_prefix("merchants.").and_then(|rest| rest.split_once('.')) {
         Some((_, member)) => format!("merchants.<name>.{member}"),
         None => name.to_owned(),
@@ -40,26 +40,26 @@ pub fn key(name: &str) -> Option<&'static Key> {
 pub struct Reader<'s> {
     source: &'s Source<'s>,
     values: Values,
-    faults: Faults,
+    faults: ConfigFaults,
 }
 
 impl<'s> Reader<'s> {
     pub fn new(source: &'s Source<'_>) -> Self {
-        let mut faults = Faults::default();
+        let mut faults = ConfigFaults::default();
         let values = Values::gather(source, &mut faults);
         Self { source, values, faults }
     }
 
     /// What was read, unless anything is wrong.
-    pub fn finish<T>(self, read: Option<T>) -> Result<T, Faults> {
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, ConfigFaults> {
         match read {
             Some(read) if self.faults.0.is_empty() => Ok(read),
             Some(_) | None => Err(self.faults),
         }
     }
 
-    pub fn said(&self) -> Said {
-        Said::new(self.values.texts())
+    pub fn snapshot(&self) -> ConfigSnapshot {
+        ConfigSnapshot::new(self.values.texts())
     }
 
     /// Merchants of `merchants.<name>`.
@@ -76,7 +76,7 @@ impl<'s> Reader<'s> {
         match parse(text) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.faults.add(Fault { key: name.to_owned(), origin, problem });
+                self.faults.add(ConfigFault { key: name.to_owned(), origin, problem });
                 None
             }
         }
@@ -98,7 +98,7 @@ impl<'s> Reader<'s> {
         match entries {
             Ok(entries) => Some(entries),
             Err(problem) => {
-                self.faults.add(Fault { key: name.to_owned(), origin, problem });
+                self.faults.add(ConfigFault { key: name.to_owned(), origin, problem });
                 None
             }
         }
@@ -114,7 +114,7 @@ impl<'s> Reader<'s> {
 
     pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
         let origin = self.values.get(name).map(|value| value.origin.clone());
-        self.faults.add(Fault { key: name.to_owned(), origin, problem: problem.into() });
+        self.faults.add(ConfigFault { key: name.to_owned(), origin, problem: problem.into() });
     }
 
     /// A secret that is a fault where it is needed and missing.

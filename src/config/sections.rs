@@ -2,8 +2,8 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, Breaker, Config, Database, Doku, Environment, Faults, Merchant, Needs, Said, Snap, Source,
-    TokenRule,
+    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, Merchant,
+    RequiredSections, SnapConfig, Source, TokenRule,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// A checked configuration, of which a part may be missing that the command does not need.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct PartialConfig {
     pub database: Option<Database>,
     pub amqp: Option<Amqp>,
     pub doku: Doku,
@@ -29,12 +29,12 @@ pub struct Parts {
     pub payment_budget: Duration,
     pub refund_budget: Duration,
     pub check: CheckPlan,
-    pub breaker: Breaker,
+    pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub shutdown_drain: Duration,
     /// What a later reading is compared with.
-    pub said: Said,
+    pub snapshot: ConfigSnapshot,
 }
 
 /// One HTTP exchange takes no longer, whoever configures it.
@@ -50,12 +50,12 @@ const PUBLIC_KEYS_MAX: usize = 8;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
 
-impl Parts {
+impl PartialConfig {
     /// Reads everything that is configured; `needs` says which parts must be there.
     ///
     /// # Errors
     /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>, needs: Needs) -> Result<Self, Faults> {
+    pub fn load(source: &Source<'_>, needs: RequiredSections) -> Result<Self, ConfigFaults> {
         let mut reader = Reader::new(source);
         let parts = read_parts(&mut reader, needs);
         reader.finish(parts)
@@ -63,7 +63,7 @@ impl Parts {
 
     /// # Errors
     /// A part is missing.
-    pub fn complete(self) -> Result<Config, Faults> {
+    pub fn complete(self) -> Result<Config, ConfigFaults> {
         Ok(Config {
             database: self.database.ok_or_else(|| missing("database.url"))?,
             amqp: self.amqp.ok_or_else(|| missing("amqp.url"))?,
@@ -87,11 +87,11 @@ impl Parts {
 
     /// # Errors
     /// It is missing.
-    pub fn need_database(&self) -> Result<Database, Faults> {
+    pub fn need_database(&self) -> Result<Database, ConfigFaults> {
         self.database.clone().ok_or_else(|| missing("database.url"))
     }
 
-    pub(super) fn need_amqp(self) -> Result<Amqp, Faults> {
+    pub(super) fn need_amqp(self) -> Result<Amqp, ConfigFaults> {
         self.amqp.ok_or_else(|| missing("amqp.url"))
     }
 }
@@ -108,7 +108,7 @@ fn plan(retry: &RetryPolicy, check: &CheckPlan, doku: &Doku) -> Plan {
     Plan { retry: retry.clone(), check: check.clone(), trust_response, match_request_id }
 }
 
-fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
+fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConfig> {
     let database = read_database(r, needs.database);
     let amqp = read_amqp(r, needs.amqp);
     let doku = read_doku(r);
@@ -122,7 +122,7 @@ fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
     let ingress_listen = r.get("ingress.listen", parse::listen);
     let admin_listen = r.get("admin.listen", parse::listen);
     let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
-    Some(Parts {
+    Some(PartialConfig {
         database,
         amqp,
         doku: doku?,
@@ -131,11 +131,11 @@ fn read_parts(r: &mut Reader<'_>, needs: Needs) -> Option<Parts> {
         payment_budget: payment_budget?,
         refund_budget: refund_budget?,
         check: check?,
-        breaker: Breaker { failures: failures?, open: open? },
+        breaker: BreakerConfig { failures: failures?, open: open? },
         ingress_listen: ingress_listen?,
         admin_listen: admin_listen?,
         shutdown_drain: shutdown_drain?,
-        said: r.said(),
+        snapshot: r.snapshot(),
     })
 }
 
@@ -199,7 +199,7 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
     })
 }
 
-fn read_snap(r: &mut Reader<'_>) -> Option<Snap> {
+fn read_snap(r: &mut Reader<'_>) -> Option<SnapConfig> {
     let public_keys = r.files("doku.snap.public_key_files", PUBLIC_KEYS_MAX, parse::rsa_key);
     let token = r.get("doku.snap.token", parse::token_rule);
     if token == Some(TokenRule::Issued) && public_keys.as_deref().is_some_and(<[_]>::is_empty) {
@@ -208,7 +208,7 @@ fn read_snap(r: &mut Reader<'_>) -> Option<Snap> {
             "no token can be issued without DOKU's public key; allowed: any, or doku.snap.public_key_files too",
         );
     }
-    Some(Snap { public_keys: public_keys?, token: token? })
+    Some(SnapConfig { public_keys: public_keys?, token: token? })
 }
 
 /// Why this environment may not be asked there.

@@ -12,7 +12,7 @@ const COMPLETE: [(&str, &str); 4] = [
     ("DOKU_SECRET_KEY", "SK-1"),
 ];
 
-fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
     let source = source(file, environment);
     Config::load(&source)
 }
@@ -28,14 +28,14 @@ fn source(file: &str, environment: &[(&str, &str)]) -> Source<'static> {
 }
 
 /// With everything that is needed, and `more`.
-fn with(more: &[(&str, &str)]) -> Result<Config, Faults> {
+fn with(more: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
     let kept = COMPLETE.iter().filter(|(name, _)| !more.iter().any(|(other, _)| other == name));
     let all: Vec<_> = kept.chain(more).copied().collect();
     load("", &all)
 }
 
-fn faults(result: Result<Config, Faults>) -> Vec<String> {
-    result.unwrap_err().0.iter().map(Fault::to_string).collect()
+fn faults(result: Result<Config, ConfigFaults>) -> Vec<String> {
+    result.unwrap_err().0.iter().map(ConfigFault::to_string).collect()
 }
 
 #[test]
@@ -291,12 +291,15 @@ fn lists_and_further_merchants_come_from_the_environment_too() {
 fn a_command_asks_only_for_what_it_needs() {
     assert!(Database::load(&source("", &COMPLETE[..1])).is_ok());
     assert!(Amqp::load(&source("", &COMPLETE[1..2])).is_ok());
-    let ingress = Parts::load(&source("", &COMPLETE[1..]), Needs::INGRESS).unwrap();
+    let ingress = PartialConfig::load(&source("", &COMPLETE[1..]), RequiredSections::INGRESS).unwrap();
     assert!(ingress.database.is_none() && ingress.amqp.is_some());
-    assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress])), Needs::INGRESS);
-    let relay = Needs::of(&BTreeSet::from([Role::Relay]));
-    assert!(Parts::load(&source("", &COMPLETE[..2]), relay).unwrap().complete().is_ok());
-    assert_eq!(Needs::of(&BTreeSet::from([Role::Ingress, Role::Relay])), Needs::EVERYTHING);
+    assert_eq!(RequiredSections::of(&BTreeSet::from([Role::Ingress])), RequiredSections::INGRESS);
+    let relay = RequiredSections::of(&BTreeSet::from([Role::Relay]));
+    assert!(PartialConfig::load(&source("", &COMPLETE[..2]), relay).unwrap().complete().is_ok());
+    assert_eq!(
+        RequiredSections::of(&BTreeSet::from([Role::Ingress, Role::Relay])),
+        RequiredSections::EVERYTHING
+    );
     // What is not needed may be missing, but not wrong.
     let bad = Database::load(&source("", &[COMPLETE[0], ("AMQP_URL", "nonsense")])).unwrap_err();
     assert_eq!(bad.0[0].key, "amqp.url");
@@ -373,8 +376,8 @@ proptest! {
         let environment: Vec<_> = names.iter().map(|n| (format!("JENIUS_PAY__{n}"), value.clone())).collect();
         let read = |_: &std::path::Path| Ok(file.clone());
         let source = Source::new(Some(PathBuf::from("f")), environment, read);
-        for needs in [Needs::EVERYTHING, Needs::DATABASE, Needs::BROKER] {
-            let _ = Parts::load(&source, needs).map_err(|faults| faults.to_string());
+        for needs in [RequiredSections::EVERYTHING, RequiredSections::DATABASE, RequiredSections::BROKER] {
+            let _ = PartialConfig::load(&source, needs).map_err(|faults| faults.to_string());
         }
     }
 

@@ -2,9 +2,9 @@
 //! name beats a short one. Nothing is judged here but names, forms, and what cannot be read.
 
 use super::{
-    fault::{Fault, Faults},
+    fault::{ConfigFault, ConfigFaults},
     file,
-    keys::{FILE_SUFFIX, Key, PREFIX, keys},
+    keys::{ConfigKey, FILE_SUFFIX, PREFIX, keys},
     source::Source,
 };
 use crate::domain::ids::MerchantName;
@@ -23,7 +23,7 @@ pub enum Rank {
 }
 
 /// A value as text. No `Debug`: it may be a secret.
-pub struct Value {
+pub struct ConfigValue {
     pub rank: Rank,
     /// The file, or the variable.
     pub origin: String,
@@ -34,20 +34,20 @@ pub struct Value {
 /// All that was said, by the full name of the key.
 #[derive(Default)]
 pub struct Values {
-    by_key: BTreeMap<String, Value>,
+    by_key: BTreeMap<String, ConfigValue>,
     /// Every merchant of `merchants.<name>` that anything was said about.
     pub merchants: BTreeSet<MerchantName>,
 }
 
 impl Values {
-    pub fn gather(source: &Source<'_>, faults: &mut Faults) -> Self {
+    pub fn gather(source: &Source<'_>, faults: &mut ConfigFaults) -> Self {
         let mut values = Self::default();
         file::gather(source, &mut values, faults);
         values.gather_environment(source, faults);
         values
     }
 
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&ConfigValue> {
         self.by_key.get(name)
     }
 
@@ -56,7 +56,7 @@ impl Values {
         self.by_key.iter().map(|(name, value)| (name.clone(), value.texts.join("\n")))
     }
 
-    fn gather_environment(&mut self, source: &Source<'_>, faults: &mut Faults) {
+    fn gather_environment(&mut self, source: &Source<'_>, faults: &mut ConfigFaults) {
         for (variable, value) in source.variables() {
             let Some((key, name, rank, from_file)) = target(variable, faults) else { continue };
             let text = if from_file {
@@ -67,21 +67,21 @@ impl Values {
             match text {
                 Ok(text) => {
                     let texts = if key.form.is_list() { split(&text) } else { vec![text] };
-                    self.put(name, Value { rank, origin: variable.to_owned(), texts }, faults);
+                    self.put(name, ConfigValue { rank, origin: variable.to_owned(), texts }, faults);
                 }
-                Err(problem) => faults.add(Fault::new(name, problem).from(variable)),
+                Err(problem) => faults.add(ConfigFault::new(name, problem).from(variable)),
             }
         }
     }
 
-    pub fn put(&mut self, name: String, value: Value, faults: &mut Faults) {
+    pub fn put(&mut self, name: String, value: ConfigValue, faults: &mut ConfigFaults) {
         if let Some(merchant) = name.strip_prefix("merchants.").and_then(|rest| rest.split('.').next()) {
             self.merchants.extend(MerchantName::parse(merchant));
         }
         match self.by_key.get(&name) {
             Some(old) if old.rank == value.rank => {
                 let problem = format!("said twice, by {} too; allowed: one of them", old.origin);
-                faults.add(Fault::new(name, problem).from(value.origin));
+                faults.add(ConfigFault::new(name, problem).from(value.origin));
             }
             Some(old) if old.rank > value.rank => {}
             Some(_) | None => {
@@ -93,14 +93,14 @@ impl Values {
 
 /// The key a variable speaks of, its full name, and whether the variable names a file. `None` where it is
 /// not ours, or (then it is a fault) not known.
-fn target(variable: &str, faults: &mut Faults) -> Option<(&'static Key, String, Rank, bool)> {
+fn target(variable: &str, faults: &mut ConfigFaults) -> Option<(&'static ConfigKey, String, Rank, bool)> {
     let is_named = |name: &str| keys().iter().any(|key| key.variable() == name);
     let (stem, from_file) = match variable.strip_suffix(FILE_SUFFIX) {
         // Some keys' own names end so.
         Some(stem) if !is_named(variable) => (stem, true),
         Some(_) | None => (variable, false),
     };
-    let usable = |key: &Key| key.secret || !from_file;
+    let usable = |key: &ConfigKey| key.secret || !from_file;
     if let Some(key) = keys().iter().find(|key| key.short == Some(stem)) {
         return usable(key).then(|| (key, key.name.to_owned(), Rank::Short, from_file));
     }
@@ -116,20 +116,20 @@ fn target(variable: &str, faults: &mut Faults) -> Option<(&'static Key, String, 
         Some((key, name)) if usable(key) => Some((key, name, Rank::Long, from_file)),
         Some((key, _)) => {
             let problem = format!("no secret, so it is not read from a file; allowed: {}", key.variable());
-            faults.add(Fault::new(variable, problem));
+            faults.add(ConfigFault::new(variable, problem));
             None
         }
         None => {
             let problem = "unknown variable; allowed: JENIUS_PAY__<SECTION>__<KEY> with a key of README's table, \
                            merchants as JENIUS_PAY__MERCHANTS__<NAME>__CLIENT_ID (name: A-Z, 0-9, _)";
-            faults.add(Fault::new(variable, problem));
+            faults.add(ConfigFault::new(variable, problem));
             None
         }
     }
 }
 
 /// `SHOP__CLIENT_ID`. A merchant's name may hold `__` itself, so the key is looked for at the end.
-fn merchant_key(rest: &str) -> Option<(&'static Key, String)> {
+fn merchant_key(rest: &str) -> Option<(&'static ConfigKey, String)> {
     keys().iter().find_map(|key| {
         let last = key.name.strip_prefix("merchants.<name>.")?;
         let name = rest.strip_suffix(&format!("__{}", last.to_ascii_uppercase()))?;

@@ -18,7 +18,7 @@ use crate::{
         learned::{DokuError, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
-    metric::{self, Oddity, Operation},
+    metric::{self, DokuOperation, Oddity},
     telemetry::span::Span,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -54,7 +54,7 @@ pub struct Client<C> {
 
 /// One request that is about to be made.
 struct Call<'a> {
-    operation: Operation,
+    operation: DokuOperation,
     account: &'a KeyedAccount,
     request_id: &'a str,
     url: String,
@@ -167,7 +167,7 @@ impl<C: Clock> Client<C> {
     ) -> Result<Answer, NoAnswer> {
         let encoded = utf8_percent_encode(invoice.as_str(), NOT_PLAIN);
         let call = Call {
-            operation: Operation::Check,
+            operation: DokuOperation::Check,
             account,
             request_id: &uuid::Uuid::new_v4().to_string(),
             url: format!("{}{CHECK_PATH}{encoded}", self.base_url),
@@ -270,7 +270,7 @@ impl<C: Clock> Gateway for Client<C> {
     }
 }
 
-fn span_of(request: &Request, operation: Operation) -> Span {
+fn span_of(request: &Request, operation: DokuOperation) -> Span {
     let url = request.url();
     let span = Span::request(request.method().as_str(), url.host_str(), url.port_or_known_default());
     span.say("jenius.operation", operation.name());

@@ -54,7 +54,7 @@ pub enum KeyAge {
     Previous,
 }
 
-impl From<KeyAge> for metric::Key {
+impl From<KeyAge> for metric::KeyGeneration {
     fn from(age: KeyAge) -> Self {
         match age {
             KeyAge::Current => Self::Current,

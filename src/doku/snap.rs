@@ -13,6 +13,6 @@ use public_key::PublicKey;
 use std::sync::Arc;
 
 /// DOKU's keys, current and previous, as they are configured.
-pub fn public_keys(snap: &config::Snap) -> Arc<[PublicKey]> {
+pub fn public_keys(snap: &config::SnapConfig) -> Arc<[PublicKey]> {
     snap.public_keys.iter().map(PublicKey::new).collect()
 }

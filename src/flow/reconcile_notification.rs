@@ -12,7 +12,7 @@ use super::{
 use crate::{
     crash::{self, Point},
     domain::signed::{MissingHeader, SignedBy},
-    metric::{self, Received, Refusal, Role},
+    metric::{self, NotificationRefusal, NotificationRole, Received},
 };
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
             Ok(verified) => verified,
             Err(why) => return not_authentic(why.into(), why.to_string()),
         };
-        metric::notification_verified(Role::Reconciler, received.headers.form());
+        metric::notification_verified(NotificationRole::Reconciler, received.headers.form());
         // 2 Read leniently: who cannot say which order it is about cannot be reconciled.
         let Some(notification) = self.reader.read(&verified) else {
             return malformed("a JSON object that names an invoice is allowed");
@@ -63,7 +63,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
 }
 
 /// It changes nothing.
-fn not_authentic(why: Refusal, detail: String) -> Disposition {
+fn not_authentic(why: NotificationRefusal, detail: String) -> Disposition {
     metric::notification_received_by_reconciler(Received::NotAuthentic);
     metric::notification_refused_by_reconciler(why);
     Disposition::DeadLetter { reason: DeadReason::NotAuthentic, detail }
@@ -71,13 +71,13 @@ fn not_authentic(why: Refusal, detail: String) -> Disposition {
 
 /// Without its headers nobody can tell whose it is.
 pub fn not_signed(missing: MissingHeader) -> Disposition {
-    not_authentic(Refusal::HeaderMissing, missing.to_string())
+    not_authentic(NotificationRefusal::HeaderMissing, missing.to_string())
 }
 
 /// It cannot be read.
 pub fn malformed(detail: impl Into<String>) -> Disposition {
     metric::notification_received_by_reconciler(Received::Malformed);
-    metric::notification_refused_by_reconciler(Refusal::Malformed);
+    metric::notification_refused_by_reconciler(NotificationRefusal::Malformed);
     Disposition::DeadLetter { reason: DeadReason::Malformed, detail: detail.into() }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         NotificationPublisher, NotificationReader, Published, ReceivedNotification, ReportOf, TokenIssuer,
         TokenRequest,
     },
-    metric::{self, Received, Role},
+    metric::{self, NotificationRole, Received},
     telemetry::span::Span,
 };
 use answers::{NotTaken, taken, token_issued, token_refused};
@@ -122,7 +122,7 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
             let verified = self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
             self.reader.report_of(&verified)
         };
-        metric::notification_verified(Role::Ingress, headers.form());
+        metric::notification_verified(NotificationRole::Ingress, headers.form());
         if let Some(place) = place {
             place.finished();
         }

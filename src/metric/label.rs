@@ -74,13 +74,13 @@ impl PanicIn {
 
 /// What DOKU is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum DokuOperation {
     Payment,
     Refund,
     Check,
 }
 
-impl Operation {
+impl DokuOperation {
     pub fn name(self) -> &'static str {
         match self {
             Self::Payment => "payment",
@@ -90,7 +90,7 @@ impl Operation {
     }
 }
 
-impl From<CommandKind> for Operation {
+impl From<CommandKind> for DokuOperation {
     fn from(kind: CommandKind) -> Self {
         match kind {
             CommandKind::Payment => Self::Payment,
@@ -137,12 +137,12 @@ impl Dependency {
 
 /// Who judges notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum NotificationRole {
     Ingress,
     Reconciler,
 }
 
-impl Role {
+impl NotificationRole {
     pub const ALL: [Self; 2] = [Self::Ingress, Self::Reconciler];
 
     pub fn name(self) -> &'static str {
@@ -189,7 +189,7 @@ impl Received {
 
 /// Why a notification is refused. The reconciler sees only what cannot be read or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NotificationRefusal {
     AnotherPath,
     TooLarge,
     TooSlow,
@@ -200,7 +200,7 @@ pub enum Refusal {
     TokenWrong,
 }
 
-impl Refusal {
+impl NotificationRefusal {
     pub const ALL: [Self; 8] = [
         Self::AnotherPath,
         Self::TooLarge,
@@ -228,7 +228,7 @@ impl Refusal {
     }
 }
 
-impl From<NotAuthentic> for Refusal {
+impl From<NotAuthentic> for NotificationRefusal {
     fn from(why: NotAuthentic) -> Self {
         match why {
             NotAuthentic::ClientIdUnknown => Self::ClientIdUnknown,
@@ -240,12 +240,12 @@ impl From<NotAuthentic> for Refusal {
 
 /// Which of an account's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyGeneration {
     Current,
     Previous,
 }
 
-impl Key {
+impl KeyGeneration {
     pub const ALL: [Self; 2] = [Self::Current, Self::Previous];
 
     pub fn name(self) -> &'static str {
@@ -258,7 +258,7 @@ impl Key {
 
 /// Gauges that are counted together in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figures {
+pub enum GaugeGroup {
     /// What is open, in the outbox, parked, stranded.
     Open,
     Reviews,
@@ -266,7 +266,7 @@ pub enum Figures {
     Reports,
 }
 
-impl Figures {
+impl GaugeGroup {
     pub const ALL: [Self; 4] = [Self::Open, Self::Reviews, Self::Balance, Self::Reports];
 
     pub fn name(self) -> &'static str {

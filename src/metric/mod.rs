@@ -7,7 +7,7 @@ mod table;
 
 pub use label::*;
 pub use record::*;
-pub use table::{Kind, Metric, all, name};
+pub use table::{Metric, MetricKind, all, name};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{sync::OnceLock, time::Duration};
@@ -34,7 +34,7 @@ pub fn install() -> Result<&'static PrometheusHandle, InstallError> {
     }
     let mut builder = PrometheusBuilder::new();
     for metric in all() {
-        if let Kind::Histogram(buckets) = metric.kind {
+        if let MetricKind::Histogram(buckets) = metric.kind {
             builder = builder
                 .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
                 .map_err(|e| InstallError(e.to_string()))?;
@@ -51,9 +51,9 @@ pub fn install() -> Result<&'static PrometheusHandle, InstallError> {
 fn describe() {
     for metric in all() {
         match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
-            Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
+            MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.help),
         }
     }
 }

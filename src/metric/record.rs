@@ -2,7 +2,8 @@
 
 use super::{
     label::{
-        Blocked, Dependency, Figures, Finished, Key, Oddity, Operation, PanicIn, Received, Refusal, Role,
+        Blocked, Dependency, DokuOperation, Finished, GaugeGroup, KeyGeneration, NotificationRefusal,
+        NotificationRole, Oddity, PanicIn, Received,
     },
     name,
 };
@@ -72,7 +73,7 @@ fn attempts(kind: AttemptKind, class: AttemptClass) -> metrics::Counter {
     counter!(name::ATTEMPTS_MADE, "kind" => kind.name(), "class" => class.name())
 }
 
-pub fn doku_request(operation: Operation, took: Duration) {
+pub fn doku_request(operation: DokuOperation, took: Duration) {
     histogram!(name::DOKU_REQUEST, "operation" => operation.name()).record(took);
 }
 
@@ -99,32 +100,32 @@ fn notifications(role: &'static str, result: Received) -> metrics::Counter {
 }
 
 /// A notification verifies; `form` is the one in which DOKU sent it.
-pub fn notification_verified(role: Role, form: Form) {
+pub fn notification_verified(role: NotificationRole, form: Form) {
     verified(role, form).increment(1);
 }
 
-fn verified(role: Role, form: Form) -> metrics::Counter {
+fn verified(role: NotificationRole, form: Form) -> metrics::Counter {
     counter!(name::NOTIFICATIONS_VERIFIED, "role" => role.name(), "form" => form.name())
 }
 
-pub fn notification_refused_by_ingress(why: Refusal) {
+pub fn notification_refused_by_ingress(why: NotificationRefusal) {
     refusals("ingress", why).increment(1);
 }
 
-pub fn notification_refused_by_reconciler(why: Refusal) {
+pub fn notification_refused_by_reconciler(why: NotificationRefusal) {
     refusals("reconciler", why).increment(1);
 }
 
-fn refusals(role: &'static str, why: Refusal) -> metrics::Counter {
+fn refusals(role: &'static str, why: NotificationRefusal) -> metrics::Counter {
     counter!(name::NOTIFICATIONS_REFUSED, "role" => role, "reason" => why.name())
 }
 
 /// Which of a merchant's keys made a signature of DOKU's.
-pub fn key_verified(merchant: &str, key: Key) {
+pub fn key_verified(merchant: &str, key: KeyGeneration) {
     keys(merchant, key).increment(1);
 }
 
-fn keys(merchant: &str, key: Key) -> metrics::Counter {
+fn keys(merchant: &str, key: KeyGeneration) -> metrics::Counter {
     counter!(name::KEYS_VERIFIED, "merchant" => merchant.to_owned(), "key" => key.name())
 }
 
@@ -257,7 +258,7 @@ pub fn reports_never_matched(merchant: &str, others: u64) {
 }
 
 /// Gauges keep what they last said: this says since when that is so.
-pub fn figures_counted(figures: Figures, at: Time) {
+pub fn figures_counted(figures: GaugeGroup, at: Time) {
     gauge!(name::FIGURES_COUNTED_AT, "figures" => figures.name()).set(at.timestamp() as f64);
 }
 
@@ -272,9 +273,9 @@ pub(super) fn create_counters() {
     EventType::ALL.into_iter().for_each(|event_type| events(event_type).absolute(0));
     Received::BY_INGRESS.into_iter().for_each(|result| notifications("ingress", result).absolute(0));
     Received::BY_RECONCILER.into_iter().for_each(|result| notifications("reconciler", result).absolute(0));
-    Refusal::ALL.into_iter().for_each(|why| refusals("ingress", why).absolute(0));
-    Refusal::BY_RECONCILER.into_iter().for_each(|why| refusals("reconciler", why).absolute(0));
-    for role in Role::ALL {
+    NotificationRefusal::ALL.into_iter().for_each(|why| refusals("ingress", why).absolute(0));
+    NotificationRefusal::BY_RECONCILER.into_iter().for_each(|why| refusals("reconciler", why).absolute(0));
+    for role in NotificationRole::ALL {
         Form::ALL.into_iter().for_each(|form| verified(role, form).absolute(0));
     }
     gauge!(name::PAUSED, "scope" => EVERYBODY).increment(0.0);
@@ -296,7 +297,7 @@ pub fn create_counters_of(queue: &str, dead_reasons: &[&'static str]) {
 
 /// The same for a merchant. A gauge is left as it is, if it is there already.
 pub fn create_counters_of_merchant(merchant: &str) {
-    Key::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
+    KeyGeneration::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
     gauge!(name::PAUSED, "scope" => merchant.to_owned()).increment(0.0);
 }
 

@@ -2,13 +2,13 @@
 
 /// The Prometheus type; a histogram's buckets are upper bounds in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
     Histogram(&'static [f64]),
 }
 
-impl Kind {
+impl MetricKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -22,7 +22,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub labels: &'static [&'static str],
     pub help: &'static str,
 }
@@ -75,18 +75,20 @@ pub mod name {
 }
 
 /// One HTTP exchange: up to the longest timeout that makes sense.
-const REQUEST: Kind =
-    Kind::Histogram(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0]);
+const REQUEST: MetricKind =
+    MetricKind::Histogram(&[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0]);
 /// From the claim on: most in a second, a refund in doubt after a day.
-const OUTCOME: Kind =
-    Kind::Histogram(&[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 86400.0]);
+const OUTCOME: MetricKind = MetricKind::Histogram(&[
+    0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 86400.0,
+]);
 /// From commit to confirm: milliseconds, unless the broker is away.
-const PUBLISH: Kind =
-    Kind::Histogram(&[0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0]);
+const PUBLISH: MetricKind = MetricKind::Histogram(&[
+    0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0,
+]);
 
 /// From a command's `time` to its first delivery: up to a week, beyond which it is a clock that is wrong.
-const AGE: Kind =
-    Kind::Histogram(&[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 900.0, 3600.0, 86400.0, 604_800.0]);
+const AGE: MetricKind =
+    MetricKind::Histogram(&[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 900.0, 3600.0, 86400.0, 604_800.0]);
 
 /// Every metric.
 pub fn all() -> &'static [Metric] {
@@ -95,14 +97,14 @@ pub fn all() -> &'static [Metric] {
 
 const fn metric(
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     labels: &'static [&'static str],
     help: &'static str,
 ) -> Metric {
     Metric { name, kind, labels, help }
 }
 
-use Kind::{Counter, Gauge};
+use MetricKind::{Counter, Gauge};
 
 const ALL: &[Metric] = &[
     metric(name::BUILD_INFO, Gauge, &["version", "revision"], "1; which build this is"),

@@ -17,14 +17,14 @@ fn record_everything() {
     delivery_dead_lettered("jenius.payments", "malformed");
     command_settled(CommandKind::Payment, Outcome::Accepted, Some(second), Some(second));
     attempt_made(AttemptKind::Send, AttemptClass::Answered);
-    doku_request(Operation::Check, second);
+    doku_request(DokuOperation::Check, second);
     event_published(EventType::OrderPaid, second);
     notification_received_by_ingress(Received::Accepted);
     notification_received_by_reconciler(Received::Applied);
-    notification_verified(Role::Ingress, Form::Snap);
-    notification_refused_by_ingress(Refusal::AnotherPath);
-    notification_refused_by_reconciler(Refusal::SignatureWrong);
-    key_verified("default", Key::Previous);
+    notification_verified(NotificationRole::Ingress, Form::Snap);
+    notification_refused_by_ingress(NotificationRefusal::AnotherPath);
+    notification_refused_by_reconciler(NotificationRefusal::SignatureWrong);
+    key_verified("default", KeyGeneration::Previous);
     in_doubt("default", CommandKind::Refund, 1, second);
     queue_messages("jenius.dead", 7);
     paused("default", true);
@@ -47,7 +47,7 @@ fn record_everything() {
     task_restarted("gauges");
     balance(0);
     reports_never_matched("default", 0);
-    Figures::ALL.into_iter().for_each(|figures| figures_counted(figures, crate::domain::Time::UNIX_EPOCH));
+    GaugeGroup::ALL.into_iter().for_each(|figures| figures_counted(figures, crate::domain::Time::UNIX_EPOCH));
 }
 
 #[test]

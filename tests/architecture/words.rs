@@ -29,7 +29,14 @@ fn no_text_cites_a_document_that_is_not_here() {
 fn cites(line: &str) -> bool {
     let names = ["DESIGN", "INVARIANTS", "REDESIGN", "CONTRACT.md", "CONTRACT section"];
     // The text that was agreed on before the code: what it ordered stands in README and in the AsyncAPI document.
-    let agreed = ["ontract, section", "the contract's", "contract says", "the contract calls", "in the contract", "of the contract's"];
+    let agreed = [
+        "ontract, section",
+        "the contract's",
+        "contract says",
+        "the contract calls",
+        "in the contract",
+        "of the contract's",
+    ];
     let is_comment = ["//", "--", "# "].iter().any(|mark| line.trim_start().starts_with(mark));
     let is_rule = |word: &str| {
         let mut letters = word.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars();
@@ -37,7 +44,8 @@ fn cites(line: &str) -> bool {
             && (1..=2).contains(&letters.as_str().len())
             && letters.all(|c| c.is_ascii_digit())
     };
-    names.iter().chain(&agreed).any(|name| line.contains(name)) || is_comment && line.split_whitespace().any(is_rule)
+    names.iter().chain(&agreed).any(|name| line.contains(name))
+        || is_comment && line.split_whitespace().any(is_rule)
 }
 
 fn read_texts(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {

@@ -5,7 +5,7 @@ use crate::{file, read};
 use clap::Parser;
 use jenius_pay::{
     cli::Cli,
-    config::{self, Key, Parts, Role, Source},
+    config::{self, ConfigKey, PartialConfig, Role, Source},
     rabbit::Names,
 };
 use std::{
@@ -70,7 +70,7 @@ fn variables(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn key_of(variable: &str) -> Option<&'static Key> {
+fn key_of(variable: &str) -> Option<&'static ConfigKey> {
     config::keys().iter().find(|key| key.short == Some(variable) || key.variable() == variable)
 }
 
@@ -121,7 +121,7 @@ fn every_role_starts_with_what_its_pod_gives_it() {
         };
         let environment = environment(role);
         let source = Source::new(None, environment.clone(), secret);
-        let parts = Parts::load(&source, config::Needs::of(&BTreeSet::from([role])));
+        let parts = PartialConfig::load(&source, config::RequiredSections::of(&BTreeSet::from([role])));
         let parts = parts.unwrap_or_else(|faults| panic!("{}: {faults}", role.name()));
         assert!(parts.admin_listen.ip().is_unspecified(), "{}: nobody could probe it", role.name());
         assert_eq!(parts.database.is_some(), role != Role::Ingress, "{}", role.name());

@@ -8,7 +8,10 @@ use jenius_pay::{
         learned::{AttemptClass, AttemptKind},
         order::OrderState,
     },
-    metric::{self, Blocked, Dependency, Finished, Key, Kind, Metric, Oddity, Operation, Received},
+    metric::{
+        self, Blocked, Dependency, DokuOperation, Finished, KeyGeneration, Metric, MetricKind, Oddity,
+        Received,
+    },
 };
 
 /// What Prometheus adds itself.
@@ -70,8 +73,8 @@ fn matcher(text: &str) -> Option<(&str, &str)> {
 
 fn metric_of(name: &str) -> Option<&'static Metric> {
     let is = |m: &&Metric| match m.kind {
-        Kind::Counter | Kind::Gauge => m.name == name,
-        Kind::Histogram(_) => OF_HISTOGRAMS.iter().any(|end| name.strip_suffix(end) == Some(m.name)),
+        MetricKind::Counter | MetricKind::Gauge => m.name == name,
+        MetricKind::Histogram(_) => OF_HISTOGRAMS.iter().any(|end| name.strip_suffix(end) == Some(m.name)),
     };
     metric::all().iter().find(is)
 }
@@ -82,11 +85,11 @@ fn faults_of(selector: &Selector<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     let is_counted = OF_COUNTERS.contains(function);
     match metric.kind {
-        Kind::Counter | Kind::Histogram(_) if !is_counted || !has_range => {
+        MetricKind::Counter | MetricKind::Histogram(_) if !is_counted || !has_range => {
             faults.push(format!("{name} only grows: it belongs under rate or increase, with a range"));
         }
-        Kind::Gauge if is_counted => faults.push(format!("{name} is a gauge: not under {function}")),
-        Kind::Counter | Kind::Gauge | Kind::Histogram(_) => {}
+        MetricKind::Gauge if is_counted => faults.push(format!("{name} is a gauge: not under {function}")),
+        MetricKind::Counter | MetricKind::Gauge | MetricKind::Histogram(_) => {}
     }
     for (label, value) in matchers {
         if !metric.labels.contains(label) && !ADDED.contains(label) {
@@ -107,13 +110,15 @@ fn values(label: &str) -> Vec<String> {
         "state" => names(OrderState::ALL.map(OrderState::name).to_vec()),
         "class" => names(AttemptClass::ALL.map(AttemptClass::name).to_vec()),
         "outcome" => names(Outcome::ALL.map(Outcome::name).to_vec()),
-        "operation" => {
-            names([Operation::Payment, Operation::Refund, Operation::Check].map(Operation::name).to_vec())
-        }
+        "operation" => names(
+            [DokuOperation::Payment, DokuOperation::Refund, DokuOperation::Check]
+                .map(DokuOperation::name)
+                .to_vec(),
+        ),
         "disposition" => names(Finished::ALL.map(Finished::name).to_vec()),
         "dependency" => names(Dependency::ALL.map(Dependency::name).to_vec()),
         "blocked" => names(Blocked::ALL.map(Blocked::name).to_vec()),
-        "key" => names(Key::ALL.map(Key::name).to_vec()),
+        "key" => names(KeyGeneration::ALL.map(KeyGeneration::name).to_vec()),
         "role" => names(vec!["ingress", "reconciler"]),
         "type" => EventType::ALL.map(EventType::name).to_vec(),
         "result" => {

@@ -3,7 +3,7 @@
 use super::{Which, reader, tell_pauses};
 use crate::{
     cli::{print, timeline, who},
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
         action::{Action, ActionKind},
@@ -29,7 +29,7 @@ pub struct Args {
 /// Exit code 1 where nothing was learned.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = args.who.operator()?;
-    let parts = Parts::load(source, Needs::DOKU)?;
+    let parts = PartialConfig::load(source, RequiredSections::DOKU)?;
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
     tell_pauses(&pool, false).await?;

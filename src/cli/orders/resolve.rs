@@ -3,7 +3,7 @@
 use super::{reader, tell_pauses};
 use crate::{
     cli::{UsageError, print, who},
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     domain::{
         event::EventType,
         ids::{InvoiceNumber, MerchantName},
@@ -68,7 +68,7 @@ struct Decided {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let decided_by = args.who.operator()?;
-    let parts = Parts::load(source, Needs::DATABASE)?;
+    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let all = args.decided()?;
     let pool = reader(&parts.need_database()?)?;
     let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));

@@ -4,7 +4,7 @@
 use crate::{
     domain::signed::{Form, MissingHeader, NotAuthentic},
     flow::ports::ReportOf,
-    metric::{self, Received, Refusal},
+    metric::{self, NotificationRefusal, Received},
 };
 use axum::{
     http::{
@@ -126,14 +126,14 @@ impl NotTaken {
 
     /// `None` where the fault is ours, and for what asks and reports nothing: probes, `doctor`. A POST to another path may
     /// be a wrong URL in DOKU's back office.
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&self) -> Option<NotificationRefusal> {
         match self {
-            Self::AnotherPath { is_post } => is_post.then_some(Refusal::AnotherPath),
+            Self::AnotherPath { is_post } => is_post.then_some(NotificationRefusal::AnotherPath),
             Self::AnotherMethod => None,
-            Self::TooLarge => Some(Refusal::TooLarge),
-            Self::TooSlow => Some(Refusal::TooSlow),
-            Self::HeaderMissing(_) => Some(Refusal::HeaderMissing),
-            Self::NoBody(_) => Some(Refusal::Malformed),
+            Self::TooLarge => Some(NotificationRefusal::TooLarge),
+            Self::TooSlow => Some(NotificationRefusal::TooSlow),
+            Self::HeaderMissing(_) => Some(NotificationRefusal::HeaderMissing),
+            Self::NoBody(_) => Some(NotificationRefusal::Malformed),
             Self::NotAuthentic(why) => Some((*why).into()),
             Self::BrokerAway => None,
         }

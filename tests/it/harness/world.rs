@@ -10,7 +10,7 @@ use super::{
 };
 use jenius_pay::{
     app::{App, Ended, Role},
-    config::{Needs, Parts, Source},
+    config::{PartialConfig, RequiredSections, Source},
     sandbox::{Merchant, Sandbox, SandboxConfig},
     shutdown::Shutdown,
 };
@@ -169,9 +169,9 @@ impl World {
         Self::with().build().await
     }
 
-    fn config(&self, roles: &BTreeSet<Role>) -> Parts {
+    fn config(&self, roles: &BTreeSet<Role>) -> PartialConfig {
         let source = Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path));
-        Parts::load(&source, Needs::of(roles)).unwrap()
+        PartialConfig::load(&source, RequiredSections::of(roles)).unwrap()
     }
 
     async fn migrate(&self) {

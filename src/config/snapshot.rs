@@ -6,25 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every value that was said, by the full name of its key. All of them are held as secrets: some are.
 #[derive(Debug, Clone, Default)]
-pub struct Said(BTreeMap<String, SecretString>);
+pub struct ConfigSnapshot(BTreeMap<String, SecretString>);
 
 /// The keys whose values differ between two readings, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Difference {
+pub struct ConfigDiff {
     pub secrets: Vec<String>,
     pub others: Vec<String>,
 }
 
-impl Said {
+impl ConfigSnapshot {
     pub(super) fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(values.into_iter().map(|(name, text)| (name, text.into())).collect())
     }
 
-    pub fn difference(&self, later: &Self) -> Difference {
+    pub fn difference(&self, later: &Self) -> ConfigDiff {
         let names: BTreeSet<&String> = self.0.keys().chain(later.0.keys()).collect();
         let differs = |name: &&String| self.text(name) != later.text(name);
         let (secrets, others) = names.into_iter().filter(differs).cloned().partition(|name| is_secret(name));
-        Difference { secrets, others }
+        ConfigDiff { secrets, others }
     }
 
     /// Takes on the secrets of a later reading; the rest stays what the process was started with.
@@ -47,20 +47,20 @@ fn is_secret(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn said(values: &[(&str, &str)]) -> Said {
-        Said::new(values.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
+    fn snapshot(values: &[(&str, &str)]) -> ConfigSnapshot {
+        ConfigSnapshot::new(values.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
     }
 
     #[test]
     fn what_differs_is_named_and_secrets_apart() {
-        let before = said(&[
+        let before = snapshot(&[
             ("doku.secret_key", "old"),
             ("merchants.shop.previous_secret_keys", "a"),
             ("amqp.url", "amqp://same"),
             ("amqp.prefetch", "1"),
             ("doku.client_id", "MCH-1"),
         ]);
-        let later = said(&[
+        let later = snapshot(&[
             ("doku.secret_key", "new"),
             ("doku.previous_secret_keys", "old"),
             ("amqp.url", "amqp://same"),
