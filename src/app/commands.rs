@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         command::CommandKind,
-        senders::{Claim, Senders},
+        senders::{SenderClaim, Senders},
     },
     flow::{
         disposition::{DeadReason, Disposition},
@@ -30,7 +30,7 @@ impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
             Ok(incoming) => incoming,
             Err(malformed) => return self.dead_letter(DeadReason::Malformed, malformed.detail),
         };
-        let claim = Claim {
+        let claim = SenderClaim {
             source: &incoming.command.identity.source,
             user_id: delivery.user_id.as_deref(),
             kind: self.kind,

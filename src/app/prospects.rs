@@ -6,11 +6,11 @@ use crate::{
     config::Config,
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
     domain::{
-        command::{Command, CommandKind, Prospect},
+        command::{ClaimForecast, Command, CommandKind},
         ids::MerchantName,
         money::Rupiah,
         notification::Notification,
-        senders::{Claim, Senders},
+        senders::{SenderClaim, Senders},
         signed::{Form, SignedBy},
         validate::Rules,
     },
@@ -54,7 +54,7 @@ pub struct CommandFate {
     pub command: Command,
     /// Where its data keeps the rules.
     pub amount: Option<Rupiah>,
-    pub prospect: Prospect,
+    pub prospect: ClaimForecast,
 }
 
 /// Tells fates. It asks the database, and changes nothing.
@@ -111,7 +111,7 @@ impl Fates {
         };
         // Whoever replays is not who sent it: what is published again has no user.
         let source = &incoming.command.identity.source;
-        let claim = Claim { source, user_id: None, kind, merchant: &incoming.command.merchant };
+        let claim = SenderClaim { source, user_id: None, kind, merchant: &incoming.command.merchant };
         if let Err(detail) = self.senders.judge(claim) {
             return Ok(Fate::DeadAgain { reason: DeadReason::NotAuthentic, detail });
         }

@@ -3,7 +3,7 @@
 use super::{now_here, supervisor::Supervisor};
 use crate::{
     config::Role,
-    domain::{breaker::Phase, ids::MerchantName, pause::Paused},
+    domain::{breaker::BreakerPhase, ids::MerchantName, pause::Paused},
     flow::{
         gate::{Gate, Phases, Since, Stop, StopBy},
         hold::Held,
@@ -205,18 +205,18 @@ pub fn snapshot(
 /// What the breakers do, and why; `None` where all of them are closed.
 fn breakers_word(phases: &Phases) -> Option<String> {
     match phases.doku {
-        Phase::Open => {
+        BreakerPhase::Open => {
             let why = "sends are stopped: DOKU fails; one probe at a time finds out when it is back";
             return Some(why.to_owned());
         }
-        Phase::HalfOpen { .. } => {
+        BreakerPhase::HalfOpen { .. } => {
             return Some("probing: DOKU failed; one send at a time finds out whether it is back".to_owned());
         }
-        Phase::Closed => {}
+        BreakerPhase::Closed => {}
     }
-    let word = |(merchant, phase): (&MerchantName, &Phase)| match phase {
-        Phase::HalfOpen { .. } => format!("{merchant} (probing: one send at a time)"),
-        Phase::Open | Phase::Closed => merchant.to_string(),
+    let word = |(merchant, phase): (&MerchantName, &BreakerPhase)| match phase {
+        BreakerPhase::HalfOpen { .. } => format!("{merchant} (probing: one send at a time)"),
+        BreakerPhase::Open | BreakerPhase::Closed => merchant.to_string(),
     };
     let merchants: Vec<String> = phases.merchants.iter().map(word).collect();
     (!merchants.is_empty()).then(|| format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))

@@ -42,7 +42,7 @@ impl Shared {
         let pool =
             postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
         secrets.of_pool(&pool);
-        let store = PostgresStore::new(pool.clone(), config.plan(), Arc::new(fastrand::f64));
+        let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = Limits {
             concurrency: config.doku.concurrency,

@@ -94,7 +94,7 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
     if let Ok(facts) = &facts
         && facts.migrations.pending.is_empty()
     {
-        let store = PostgresStore::new(pool(options, 1), config.plan(), Arc::new(fastrand::f64));
+        let store = PostgresStore::new(pool(options, 1), config.schedule(), Arc::new(fastrand::f64));
         let work = within(work::count(&store)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
         checks.extend(work::judge(&facts.paused, &work));
     }

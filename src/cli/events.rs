@@ -83,7 +83,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let Command::Replay(wanted) = args.command;
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     wanted.run(&pool, &store).await
 }
 

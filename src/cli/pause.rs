@@ -65,7 +65,7 @@ pub async fn note(pool: &PgPool) -> anyhow::Result<Option<String>> {
 
 fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    Ok((pool.clone(), PostgresStore::new(pool, parts.plan(), Arc::new(fastrand::f64))))
+    Ok((pool.clone(), PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64))))
 }
 
 /// A name with a slip of the pen would look like a pause, and pause nobody. Where no account is configured

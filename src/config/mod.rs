@@ -24,7 +24,7 @@ pub use sections::PartialConfig;
 pub use snapshot::{ConfigDiff, ConfigSnapshot};
 pub use source::Source;
 
-use crate::domain::{ids::MerchantName, plan::CheckPlan, retry::RetryPolicy, senders::Senders};
+use crate::domain::{ids::MerchantName, retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
 use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -112,7 +112,7 @@ pub struct Config {
     /// From the claim of a payment / a refund; no send starts later.
     pub payment_budget: Duration,
     pub refund_budget: Duration,
-    pub check: CheckPlan,
+    pub check: CheckSchedule,
     pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::domain::{
     ids::MerchantName,
-    plan::{CheckPlan, Plan},
     retry::RetryPolicy,
+    schedule::{AttemptSchedule, CheckSchedule},
     senders::Senders,
 };
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -28,7 +28,7 @@ pub struct PartialConfig {
     pub retry: RetryPolicy,
     pub payment_budget: Duration,
     pub refund_budget: Duration,
-    pub check: CheckPlan,
+    pub check: CheckSchedule,
     pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
@@ -81,8 +81,8 @@ impl PartialConfig {
     }
 
     /// When DOKU is asked again.
-    pub fn plan(&self) -> Plan {
-        plan(&self.retry, &self.check, &self.doku)
+    pub fn schedule(&self) -> AttemptSchedule {
+        schedule(&self.retry, &self.check, &self.doku)
     }
 
     /// # Errors
@@ -98,14 +98,14 @@ impl PartialConfig {
 
 impl Config {
     /// When DOKU is asked again.
-    pub fn plan(&self) -> Plan {
-        plan(&self.retry, &self.check, &self.doku)
+    pub fn schedule(&self) -> AttemptSchedule {
+        schedule(&self.retry, &self.check, &self.doku)
     }
 }
 
-fn plan(retry: &RetryPolicy, check: &CheckPlan, doku: &Doku) -> Plan {
+fn schedule(retry: &RetryPolicy, check: &CheckSchedule, doku: &Doku) -> AttemptSchedule {
     let Doku { trust_response, match_request_id, .. } = *doku;
-    Plan { retry: retry.clone(), check: check.clone(), trust_response, match_request_id }
+    AttemptSchedule { retry: retry.clone(), check: check.clone(), trust_response, match_request_id }
 }
 
 fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConfig> {
@@ -245,7 +245,7 @@ fn read_retry(r: &mut Reader<'_>) -> Option<RetryPolicy> {
     })
 }
 
-fn read_check(r: &mut Reader<'_>) -> Option<CheckPlan> {
+fn read_check(r: &mut Reader<'_>) -> Option<CheckSchedule> {
     let first_after = r.get("check.first_after_ms", millis(1..=DURATION_MAX_MS));
     let max_interval = r.get("check.max_interval_ms", millis(1..=DURATION_MAX_MS));
     let not_found_grace = r.get("check.not_found_grace_ms", millis(0..=DURATION_MAX_MS));
@@ -254,7 +254,7 @@ fn read_check(r: &mut Reader<'_>) -> Option<CheckPlan> {
     if afterwards.as_deref().is_some_and(|waits| !waits.is_sorted()) {
         r.fault("check.afterwards_ms", "not in order; allowed: each at least as long as the one before");
     }
-    Some(CheckPlan {
+    Some(CheckSchedule {
         first_after: first_after?,
         max_interval: max_interval?,
         not_found_grace: not_found_grace?,

@@ -10,11 +10,11 @@ use crate::{
     config::ResponseSignature,
     domain::{
         command::{CommandKind, StoredRequest},
-        ids::InvoiceNumber,
-        learned::{
-            DokuError, Health, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding,
-            SendLearned,
+        finding::{
+            DokuError, DokuHealth, InquiryFinding, InquiryFindingKind, Report, ReportedStatus, SendFinding,
+            SendFindingKind,
         },
+        ids::InvoiceNumber,
         money::ReportedAmount,
     },
 };
@@ -38,34 +38,40 @@ const NOT_FOUND_CODES: [&str; 5] =
 
 /// What the answer to a send teaches. Whether an earlier send may have acted is not known here: a refusal
 /// is final only where the order's record has no doubt.
-pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> SendLearned {
+pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> SendFinding {
     let (finding, health) = match answer.status {
         200 => success(request, answer, mode),
-        408 => in_doubt("HTTP 408: DOKU gave up waiting", Health::Unwell),
+        408 => in_doubt("HTTP 408: DOKU gave up waiting", DokuHealth::Unwell),
         409 => replay(request, answer, mode),
-        429 => (SendFinding::NotActed { why: "HTTP 429: too many requests".to_owned() }, Health::Unwell),
+        429 => {
+            (SendFindingKind::NotActed { why: "HTTP 429: too many requests".to_owned() }, DokuHealth::Unwell)
+        }
         401 => key_refused(format!("HTTP {}", answer.status)),
         403 | 405 | 413 => refused_on_the_way(answer),
         400..=499 => refusal(request, answer),
-        500..=599 => in_doubt(&format!("HTTP {}", answer.status), Health::Unwell),
-        other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), Health::Unwell),
+        500..=599 => in_doubt(&format!("HTTP {}", answer.status), DokuHealth::Unwell),
+        other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), DokuHealth::Unwell),
     };
-    SendLearned { finding, http_status: Some(answer.status), retry_after: answer.retry_after, health }
+    SendFinding { kind: finding, http_status: Some(answer.status), retry_after: answer.retry_after, health }
 }
 
-fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> (SendFinding, Health) {
+fn success(
+    request: &StoredRequest,
+    answer: &Answer,
+    mode: ResponseSignature,
+) -> (SendFindingKind, DokuHealth) {
     let Some(said) = read(answer, StatusIn::Answer) else {
-        return in_doubt("HTTP 200 with a body nobody can read", Health::Unwell);
+        return in_doubt("HTTP 200 with a body nobody can read", DokuHealth::Unwell);
     };
     match (answer.authenticity, mode) {
         (Authenticity::Signed, _) | (Authenticity::Unsigned, ResponseSignature::TlsOnly) => {}
         (Authenticity::Unsigned, ResponseSignature::Required) => {
-            return in_doubt("HTTP 200 without a signature", Health::Unwell);
+            return in_doubt("HTTP 200 without a signature", DokuHealth::Unwell);
         }
-        (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", Health::Unwell),
+        (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", DokuHealth::Unwell),
     }
     let Said { invoice_number: Some(invoice), amount: Some(amount), status: Some(status), .. } = said else {
-        return in_doubt("HTTP 200 without invoice number, amount or status", Health::Unwell);
+        return in_doubt("HTTP 200 without invoice number, amount or status", DokuHealth::Unwell);
     };
     if invoice != request.invoice_number.as_str() {
         return contradiction("DOKU answered for another invoice number");
@@ -73,21 +79,21 @@ fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) ->
     if !ReportedAmount::read(&amount).is(request.amount) {
         return contradiction("DOKU answered for another amount");
     }
-    (by_status(request, status), Health::Well)
+    (by_status(request, status), DokuHealth::Well)
 }
 
 /// The word of an answer for our invoice and amount.
-fn by_status(request: &StoredRequest, status: String) -> SendFinding {
+fn by_status(request: &StoredRequest, status: String) -> SendFindingKind {
     let kind = request.kind;
     match (kind, status.to_ascii_lowercase().as_str()) {
         (_, "success") | (CommandKind::Payment, "pending") | (CommandKind::Refund, "refund" | "refunded") => {
-            SendFinding::Accepted { status }
+            SendFindingKind::Accepted { status }
         }
-        (_, "failed") => SendFinding::Failed { status },
+        (_, "failed") => SendFindingKind::Failed { status },
         (CommandKind::Payment, "refund" | "refunded") | (CommandKind::Refund, "pending") => {
-            SendFinding::InDoubt { why: format!("status {status} does not answer a {}", kind.name()) }
+            SendFindingKind::InDoubt { why: format!("status {status} does not answer a {}", kind.name()) }
         }
-        _ => SendFinding::InDoubt { why: format!("unknown status {}", mask(&status, request)) },
+        _ => SendFindingKind::InDoubt { why: format!("unknown status {}", mask(&status, request)) },
     }
 }
 
@@ -104,19 +110,23 @@ pub fn unknown_word(answer: &Answer, status_in: StatusIn) -> Option<String> {
 }
 
 /// The same Request-Id with the same body gets the first answer's body with a 409: then it is the answer.
-fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> (SendFinding, Health) {
+fn replay(
+    request: &StoredRequest,
+    answer: &Answer,
+    mode: ResponseSignature,
+) -> (SendFindingKind, DokuHealth) {
     match success(request, answer, mode).0 {
-        finding @ (SendFinding::Accepted { .. }
-        | SendFinding::Failed { .. }
-        | SendFinding::Contradiction { .. }) => (finding, Health::Well),
-        SendFinding::Declined(_) | SendFinding::NotActed { .. } | SendFinding::InDoubt { .. } => {
-            in_doubt("HTTP 409 without the answer: DOKU knows the request", Health::Well)
+        finding @ (SendFindingKind::Accepted { .. }
+        | SendFindingKind::Failed { .. }
+        | SendFindingKind::Contradiction { .. }) => (finding, DokuHealth::Well),
+        SendFindingKind::Declined(_) | SendFindingKind::NotActed { .. } | SendFindingKind::InDoubt { .. } => {
+            in_doubt("HTTP 409 without the answer: DOKU knows the request", DokuHealth::Well)
         }
     }
 }
 
 /// By a firewall or a proxy, unless DOKU itself names the account.
-fn refused_on_the_way(answer: &Answer) -> (SendFinding, Health) {
+fn refused_on_the_way(answer: &Answer) -> (SendFindingKind, DokuHealth) {
     let status = answer.status;
     match answer.body.as_deref().map(read_envelope) {
         Some(Envelope::Error { code, message })
@@ -130,16 +140,16 @@ fn refused_on_the_way(answer: &Answer) -> (SendFinding, Health) {
     }
 }
 
-fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
+fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHealth) {
     let status = answer.status;
     let Some(body) = &answer.body else {
-        return in_doubt(&format!("HTTP {status}, its body cut off"), Health::Unwell);
+        return in_doubt(&format!("HTTP {status}, its body cut off"), DokuHealth::Unwell);
     };
     let (code, message) = match read_envelope(body) {
         Envelope::Error { code, message } => (code, message),
-        Envelope::Answer => return in_doubt(&format!("HTTP {status} with an answer"), Health::Unwell),
+        Envelope::Answer => return in_doubt(&format!("HTTP {status} with an answer"), DokuHealth::Unwell),
         Envelope::Unreadable => {
-            return in_doubt(&format!("HTTP {status} with a body nobody can read"), Health::Unwell);
+            return in_doubt(&format!("HTTP {status} with a body nobody can read"), DokuHealth::Unwell);
         }
         Envelope::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
     };
@@ -148,21 +158,21 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFinding, Health) {
         return key_refused(format!("HTTP {status}: {}", snake(named)));
     }
     if is_one_of(named, &REPLAY_CODES) {
-        return in_doubt(&format!("HTTP {status}: DOKU knows the request"), Health::Well);
+        return in_doubt(&format!("HTTP {status}: DOKU knows the request"), DokuHealth::Well);
     }
     // A wrong key of ours makes every signature look wrong, so it is judged after the refusals above.
     if answer.authenticity == Authenticity::Wrong {
-        return in_doubt(&format!("HTTP {status} with a wrong signature"), Health::Unwell);
+        return in_doubt(&format!("HTTP {status} with a wrong signature"), DokuHealth::Unwell);
     }
     let error = DokuError {
         code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
         message: bounded(&mask(&message, request)),
     };
-    (SendFinding::Declined(error), Health::Well)
+    (SendFindingKind::Declined(error), DokuHealth::Well)
 }
 
 /// What the answer to an inquiry teaches. It may come unsigned; a wrong signature is never believed.
-pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryLearned {
+pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
     let finding = match (answer.authenticity, answer.status) {
         (Authenticity::Wrong, status) => failed(format!("HTTP {status} with a wrong signature")),
         (_, 404) => not_found(invoice, answer),
@@ -170,10 +180,10 @@ pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryLear
         (_, 400 | 422) if names_not_found(answer) => not_found(invoice, answer),
         (_, status) => failed(format!("HTTP {status}")),
     };
-    InquiryLearned { finding, http_status: Some(answer.status), retry_after: answer.retry_after }
+    InquiryFinding { kind: finding, http_status: Some(answer.status), retry_after: answer.retry_after }
 }
 
-fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
+fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFindingKind {
     let Some(said) = read(answer, StatusIn::Report) else {
         return failed("HTTP 200 with a body nobody can read".to_owned());
     };
@@ -183,16 +193,16 @@ fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
         }
         Said { invoice_number: Some(_), amount: Some(amount), status: Some(word), request } => {
             let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(&amount));
-            InquiryFinding::Reported(Report { status, word, amount, request })
+            InquiryFindingKind::Reported(Report { status, word, amount, request })
         }
         _ if names_not_found(answer) => not_found(invoice, answer),
         _ => failed("HTTP 200 without invoice number, amount or status".to_owned()),
     }
 }
 
-fn not_found(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFinding {
+fn not_found(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFindingKind {
     let signed = answer.authenticity == Authenticity::Signed;
-    InquiryFinding::NotFound { proves: signed && invoice.is_plain() }
+    InquiryFindingKind::NotFound { proves: signed && invoice.is_plain() }
 }
 
 pub fn names_not_found(answer: &Answer) -> bool {
@@ -217,26 +227,26 @@ pub fn snake(named: &str) -> String {
     named.trim().to_ascii_lowercase().replace([' ', '-'], "_")
 }
 
-fn in_doubt(why: &str, health: Health) -> (SendFinding, Health) {
-    (SendFinding::InDoubt { why: why.to_owned() }, health)
+fn in_doubt(why: &str, health: DokuHealth) -> (SendFindingKind, DokuHealth) {
+    (SendFindingKind::InDoubt { why: why.to_owned() }, health)
 }
 
-fn contradiction(why: &str) -> (SendFinding, Health) {
-    (SendFinding::Contradiction { why: why.to_owned() }, Health::Well)
+fn contradiction(why: &str) -> (SendFindingKind, DokuHealth) {
+    (SendFindingKind::Contradiction { why: why.to_owned() }, DokuHealth::Well)
 }
 
 /// Something in between refuses the request, and may mean what is in it.
-fn order_refused(why: String) -> (SendFinding, Health) {
-    (SendFinding::NotActed { why }, Health::OrderRefused)
+fn order_refused(why: String) -> (SendFindingKind, DokuHealth) {
+    (SendFindingKind::NotActed { why }, DokuHealth::OrderRefused)
 }
 
 /// Our key or clock is wrong, for every order of the account.
-fn key_refused(why: String) -> (SendFinding, Health) {
-    (SendFinding::NotActed { why }, Health::KeyRefused)
+fn key_refused(why: String) -> (SendFindingKind, DokuHealth) {
+    (SendFindingKind::NotActed { why }, DokuHealth::KeyRefused)
 }
 
-fn failed(why: String) -> InquiryFinding {
-    InquiryFinding::Failed { why }
+fn failed(why: String) -> InquiryFindingKind {
+    InquiryFindingKind::Failed { why }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::{
     config,
     domain::{
         command::{CommandKind, StoredRequest},
+        finding::{DokuError, DokuHealth, InquiryFinding, InquiryFindingKind, SendFinding, SendFindingKind},
         ids::{InvoiceNumber, MerchantName},
-        learned::{DokuError, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
     metric::{self, DokuOperation, Oddity},
@@ -67,7 +67,7 @@ pub(super) enum NoAnswer {
     /// Not a byte of the request left.
     NotSent {
         why: String,
-        health: Health,
+        health: DokuHealth,
     },
     Lost {
         why: String,
@@ -142,7 +142,7 @@ impl<C: Clock> Client<C> {
             }
             Err(error) if error.is_builder() => Err(NoAnswer::misconfigured(describe(error))),
             Err(error) if error.is_connect() => {
-                Err(NoAnswer::NotSent { why: describe(error), health: Health::Unwell })
+                Err(NoAnswer::NotSent { why: describe(error), health: DokuHealth::Unwell })
             }
             Err(error) => Err(NoAnswer::Lost { why: describe(error) }),
         };
@@ -226,10 +226,10 @@ impl<C: Clock> Gateway for Client<C> {
         self.accounts.all().iter().map(|account| self.public(account)).collect()
     }
 
-    async fn send(&self, request: &StoredRequest) -> SendLearned {
+    async fn send(&self, request: &StoredRequest) -> SendFinding {
         let Some(account) = self.account_of(request) else {
             let why = "no account is configured that this request was made for".to_owned();
-            return NoAnswer::NotSent { why, health: Health::Unwell }.of_send();
+            return NoAnswer::NotSent { why, health: DokuHealth::Unwell }.of_send();
         };
         let path = match request.kind {
             CommandKind::Payment => PAYMENT_PATH,
@@ -248,12 +248,12 @@ impl<C: Clock> Gateway for Client<C> {
         };
         let said = |text: &str| without_keys(&mask(text, request), &account.keys);
         note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, said);
-        let mut learned = classify_send(request, &answer, self.response_signature);
-        learned.finding = keyless(learned.finding, &account.keys);
-        learned
+        let mut finding = classify_send(request, &answer, self.response_signature);
+        finding.kind = keyless(finding.kind, &account.keys);
+        finding
     }
 
-    async fn inquire(&self, inquiry: Inquiry<'_>) -> InquiryLearned {
+    async fn inquire(&self, inquiry: Inquiry<'_>) -> InquiryFinding {
         let Some(account) = self.accounts.of_merchant(inquiry.merchant) else {
             return NoAnswer::misconfigured("the merchant is not configured".to_owned()).of_inquiry();
         };
@@ -280,15 +280,15 @@ fn span_of(request: &Request, operation: DokuOperation) -> Span {
 impl NoAnswer {
     /// The request could not even be built: so it would be for every order of the account.
     fn misconfigured(why: String) -> Self {
-        Self::NotSent { why, health: Health::KeyRefused }
+        Self::NotSent { why, health: DokuHealth::KeyRefused }
     }
 
-    fn of_send(self) -> SendLearned {
+    fn of_send(self) -> SendFinding {
         let (finding, health) = match self {
-            Self::NotSent { why, health } => (SendFinding::NotActed { why }, health),
-            Self::Lost { why } => (SendFinding::InDoubt { why }, Health::Unwell),
+            Self::NotSent { why, health } => (SendFindingKind::NotActed { why }, health),
+            Self::Lost { why } => (SendFindingKind::InDoubt { why }, DokuHealth::Unwell),
         };
-        SendLearned { finding, http_status: None, retry_after: None, health }
+        SendFinding { kind: finding, http_status: None, retry_after: None, health }
     }
 
     pub(super) fn why(self) -> String {
@@ -296,24 +296,24 @@ impl NoAnswer {
         why
     }
 
-    fn of_inquiry(self) -> InquiryLearned {
-        let finding = InquiryFinding::Failed { why: self.why() };
-        InquiryLearned { finding, http_status: None, retry_after: None }
+    fn of_inquiry(self) -> InquiryFinding {
+        let finding = InquiryFindingKind::Failed { why: self.why() };
+        InquiryFinding { kind: finding, http_status: None, retry_after: None }
     }
 }
 
 /// DOKU's words, should they repeat a key of ours.
-fn keyless(finding: SendFinding, keys: &Keys) -> SendFinding {
+fn keyless(finding: SendFindingKind, keys: &Keys) -> SendFindingKind {
     match finding {
-        SendFinding::Declined(DokuError { code, message }) => SendFinding::Declined(DokuError {
+        SendFindingKind::Declined(DokuError { code, message }) => SendFindingKind::Declined(DokuError {
             code: without_keys(&code, keys),
             message: without_keys(&message, keys),
         }),
-        SendFinding::InDoubt { why } => SendFinding::InDoubt { why: without_keys(&why, keys) },
-        other @ (SendFinding::Accepted { .. }
-        | SendFinding::Failed { .. }
-        | SendFinding::NotActed { .. }
-        | SendFinding::Contradiction { .. }) => other,
+        SendFindingKind::InDoubt { why } => SendFindingKind::InDoubt { why: without_keys(&why, keys) },
+        other @ (SendFindingKind::Accepted { .. }
+        | SendFindingKind::Failed { .. }
+        | SendFindingKind::NotActed { .. }
+        | SendFindingKind::Contradiction { .. }) => other,
     }
 }
 

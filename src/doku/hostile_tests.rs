@@ -14,8 +14,8 @@ use crate::{
     config::ResponseSignature,
     domain::{
         command::{CommandKind, StoredRequest},
+        finding::{DokuError, DokuHealth, InquiryFindingKind, ReportedStatus, SendFindingKind},
         ids::{InvoiceNumber, MerchantName, RequestId},
-        learned::{DokuError, Health, InquiryFinding, ReportedStatus, SendFinding},
         money::{ReportedAmount, Rupiah},
         mutation_tests::mutated,
         signed::{JeniusHeaders, SignedHeaders, SnapHeaders},
@@ -137,29 +137,29 @@ proptest! {
         let learned = classify_send(&request(kind), &answer, mode);
         let believed = answer.authenticity == Authenticity::Signed
             || (tls_only && answer.authenticity == Authenticity::Unsigned);
-        match learned.finding {
-            SendFinding::Accepted { status } | SendFinding::Failed { status } => {
+        match learned.kind {
+            SendFindingKind::Accepted { status } | SendFindingKind::Failed { status } => {
                 prop_assert!(matches!(answer.status, 200 | 409) && believed && is_clean(&status));
                 prop_assert!(names_our_order(&answer), "{:?}", answer.body);
                 let status = status.to_lowercase();
                 prop_assert!(["pending", "success", "failed", "refund", "refunded"].contains(&&*status));
             }
-            SendFinding::Declined(DokuError { code, message }) => {
+            SendFindingKind::Declined(DokuError { code, message }) => {
                 prop_assert!((400..500).contains(&answer.status));
                 prop_assert!(![401, 403, 405, 408, 409, 413, 429].contains(&answer.status));
                 prop_assert!(parsed(&answer).is_some_and(|body| body.is_object()), "{:?}", answer.body);
                 prop_assert!(answer.authenticity != Authenticity::Wrong);
                 prop_assert!(is_clean(&code) && is_clean(&message) && !code.is_empty(), "{} {}", code, message);
             }
-            SendFinding::NotActed { why } => {
+            SendFindingKind::NotActed { why } => {
                 prop_assert!((400..500).contains(&answer.status) && is_clean(&why));
                 prop_assert!(
                     answer.status == 429
-                        || [Health::KeyRefused, Health::OrderRefused].contains(&learned.health)
+                        || [DokuHealth::KeyRefused, DokuHealth::OrderRefused].contains(&learned.health)
                 );
             }
-            SendFinding::Contradiction { .. } => prop_assert!(believed && parsed(&answer).is_some()),
-            SendFinding::InDoubt { why } => prop_assert!(is_clean(&why), "{}", why),
+            SendFindingKind::Contradiction { .. } => prop_assert!(believed && parsed(&answer).is_some()),
+            SendFindingKind::InDoubt { why } => prop_assert!(is_clean(&why), "{}", why),
         }
     }
 
@@ -167,20 +167,20 @@ proptest! {
     fn an_inquiry_teaches_only_what_is_understood(answer in answers()) {
         let invoice = InvoiceNumber::parse("INV-1").unwrap();
         let learned = classify_inquiry(&invoice, &answer);
-        let failed = matches!(learned.finding, InquiryFinding::Failed { .. });
+        let failed = matches!(learned.kind, InquiryFindingKind::Failed { .. });
         prop_assert!(failed || answer.authenticity != Authenticity::Wrong);
-        match learned.finding {
-            InquiryFinding::Reported(report) => {
+        match learned.kind {
+            InquiryFindingKind::Reported(report) => {
                 let body = parsed(&answer).unwrap();
                 prop_assert!(answer.status == 200 && body["order"]["invoice_number"] == "INV-1");
                 prop_assert!(report.word.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_'));
                 prop_assert!(report.amount == ReportedAmount::Other || !body["order"]["amount"].is_null());
             }
-            InquiryFinding::NotFound { proves } => {
+            InquiryFindingKind::NotFound { proves } => {
                 prop_assert!([200, 400, 404, 422].contains(&answer.status));
                 prop_assert!(!proves || answer.authenticity == Authenticity::Signed);
             }
-            InquiryFinding::Failed { why } => prop_assert!(is_clean(&why)),
+            InquiryFindingKind::Failed { why } => prop_assert!(is_clean(&why)),
         }
     }
 

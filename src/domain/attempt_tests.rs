@@ -3,15 +3,16 @@
 use super::{
     Time,
     attempt::{AttemptOf, AttemptTime},
+    change::{Change, DueChange},
     command::{CommandKind, CommandRef, Outcome},
     event::EventType,
+    finding::*,
     ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
-    learned::*,
     money::{ReportedAmount, Rupiah},
     order::{OrderState, ReviewCause},
-    plan::{CheckPlan, Due, InquiryRank, LostAttempt, Plan},
-    record::{Announced, Change, DueChange, OrderRecord, Progress},
+    record::{Announced, OrderRecord, Progress},
     retry::RetryPolicy,
+    schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank, LostAttempt},
 };
 use chrono::DateTime;
 use std::time::Duration;
@@ -20,15 +21,15 @@ pub(super) fn seconds(n: i64) -> Time {
     DateTime::from_timestamp(1_700_000_000 + n, 0).unwrap()
 }
 
-pub(super) fn plan() -> Plan {
-    Plan {
+pub(super) fn schedule() -> AttemptSchedule {
+    AttemptSchedule {
         retry: RetryPolicy {
             initial: Duration::from_millis(500),
             multiplier: 2.0,
             jitter: 0.0,
             max_interval: Duration::from_secs(300),
         },
-        check: CheckPlan {
+        check: CheckSchedule {
             first_after: Duration::from_secs(60),
             max_interval: Duration::from_secs(3600),
             not_found_grace: Duration::from_secs(3900),
@@ -147,19 +148,19 @@ impl Played {
         let error = DokuError { code: "duplicate".to_owned(), message: "seen before".to_owned() };
         let why = String::new();
         let finding = match fate {
-            Fate::RefusedConnection => SendFinding::NotActed { why },
-            Fate::TimeoutThatDidNot => SendFinding::InDoubt { why },
-            Fate::ErrorAnswer => SendFinding::Declined(error),
+            Fate::RefusedConnection => SendFindingKind::NotActed { why },
+            Fate::TimeoutThatDidNot => SendFindingKind::InDoubt { why },
+            Fate::ErrorAnswer => SendFindingKind::Declined(error),
             // The same Request-Id gets the same answer: DOKU cannot fail what it did.
-            Fate::StatusFailed if self.acted => SendFinding::Accepted { status: "SUCCESS".to_owned() },
-            Fate::StatusFailed => SendFinding::Failed { status: "FAILED".to_owned() },
+            Fate::StatusFailed if self.acted => SendFindingKind::Accepted { status: "SUCCESS".to_owned() },
+            Fate::StatusFailed => SendFindingKind::Failed { status: "FAILED".to_owned() },
             Fate::Accepted => {
                 self.acted = true;
-                SendFinding::Accepted { status: "SUCCESS".to_owned() }
+                SendFindingKind::Accepted { status: "SUCCESS".to_owned() }
             }
             Fate::TimeoutThatActed => {
                 self.acted = true;
-                SendFinding::InDoubt { why }
+                SendFindingKind::InDoubt { why }
             }
             Fate::LostAfterActing => {
                 self.acted = true;
@@ -167,7 +168,7 @@ impl Played {
                 let lost = lost(AttemptKind::Send, self.now - 45, self.now);
                 let (order, made) = self.order.clone().after_lost(&lost);
                 assert_eq!(made.class, AttemptClass::Lost);
-                self.due = plan().after_lost(&order, &lost, &self.due, 0.5);
+                self.due = schedule().after_lost(&order, &lost, &self.due, 0.5);
                 self.order = order;
                 return;
             }
@@ -176,8 +177,9 @@ impl Played {
             CommandKind::Payment => AttemptOf::Payment,
             CommandKind::Refund => AttemptOf::Refund,
         };
-        let learned = SendLearned { finding, http_status: None, retry_after: None, health: Health::Well };
-        let (change, _) = self.order.clone().after_send(of, &learned, self.time(), &plan());
+        let learned =
+            SendFinding { kind: finding, http_status: None, retry_after: None, health: DokuHealth::Well };
+        let (change, _) = self.order.clone().after_send(of, &learned, self.time(), &schedule());
         self.take(change);
     }
 
@@ -185,7 +187,7 @@ impl Played {
         self.asked_after_end |= self.now >= 900;
         self.asked += 1;
         let report = |status, word: &str| {
-            InquiryFinding::Reported(Report {
+            InquiryFindingKind::Reported(Report {
                 status,
                 word: word.to_owned(),
                 amount: ReportedAmount::read("50000"),
@@ -193,14 +195,14 @@ impl Played {
             })
         };
         let finding = match (answers, kind, self.acted) {
-            (false, _, _) => InquiryFinding::Failed { why: String::new() },
+            (false, _, _) => InquiryFindingKind::Failed { why: String::new() },
             (true, CommandKind::Payment, true) => report(ReportedStatus::NotFinal, "PENDING"),
-            (true, CommandKind::Payment, false) => InquiryFinding::NotFound { proves: true },
+            (true, CommandKind::Payment, false) => InquiryFindingKind::NotFound { proves: true },
             (true, CommandKind::Refund, true) => report(ReportedStatus::Refunded, "REFUNDED"),
             (true, CommandKind::Refund, false) => report(ReportedStatus::Success, "SUCCESS"),
         };
-        let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
-        let (change, _) = self.order.clone().after_inquiry(&learned, self.time(), &plan());
+        let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
+        let (change, _) = self.order.clone().after_inquiry(&learned, self.time(), &schedule());
         self.take(change);
     }
 }
@@ -208,7 +210,7 @@ impl Played {
 /// Plays the fates, one send each, then time until the command is settled.
 fn play(kind: CommandKind, fates: &[Fate], check_status_answers: bool) -> Played {
     let order = order(kind);
-    let due = plan().open(order.open_command().unwrap(), 0, seconds(0));
+    let due = schedule().open(order.open_command().unwrap(), 0, seconds(0));
     let mut played =
         Played { order, acted: false, outcomes: Vec::new(), due, asked_after_end: false, asked: 0, now: 0 };
     let mut fates = fates.iter();
@@ -289,13 +291,18 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
         chance: 0.5,
     };
     let (lost, _) = order(CommandKind::Payment).after_lost(&lost(AttemptKind::Send, 0, 45));
-    let send = |finding| SendLearned { finding, http_status: None, retry_after: None, health: Health::Well };
-    let not_acted = send(SendFinding::NotActed { why: String::new() });
-    let (change, _) = lost.clone().after_send(AttemptOf::Payment, &not_acted, late, &plan());
+    let send = |finding| SendFinding {
+        kind: finding,
+        http_status: None,
+        retry_after: None,
+        health: DokuHealth::Well,
+    };
+    let not_acted = send(SendFindingKind::NotActed { why: String::new() });
+    let (change, _) = lost.clone().after_send(AttemptOf::Payment, &not_acted, late, &schedule());
     assert_eq!(change.due, DueChange::Keep);
     assert_eq!(change.order.payment.maybe_acted_at, Some(seconds(45)));
-    let answer = send(SendFinding::Accepted { status: "PENDING".to_owned() });
-    let (change, _) = lost.after_send(AttemptOf::Payment, &answer, late, &plan());
+    let answer = send(SendFindingKind::Accepted { status: "PENDING".to_owned() });
+    let (change, _) = lost.after_send(AttemptOf::Payment, &answer, late, &schedule());
     assert_eq!(change.order.state, OrderState::AwaitingPayment);
 }
 
@@ -304,15 +311,15 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
 fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
     let (started_at, now) = (seconds(0), seconds(2000));
     let late = AttemptTime { started_at, now, claim_held: false, send_at: None, chance: 0.5 };
-    let answer = SendLearned {
-        finding: SendFinding::Accepted { status: "SUCCESS".to_owned() },
+    let answer = SendFinding {
+        kind: SendFindingKind::Accepted { status: "SUCCESS".to_owned() },
         http_status: Some(200),
         retry_after: None,
-        health: Health::Well,
+        health: DokuHealth::Well,
     };
     for state in OrderState::ALL {
         let before = OrderRecord { state, ..order(CommandKind::Payment) };
-        let (change, _) = before.after_send(AttemptOf::Payment, &answer, late, &plan());
+        let (change, _) = before.after_send(AttemptOf::Payment, &answer, late, &schedule());
         let is_ended = [OrderState::Abandoned, OrderState::Failed, OrderState::Expired].contains(&state);
         if is_ended {
             assert_eq!((change.order.state, change.events.len()), (state, 0));
@@ -333,14 +340,14 @@ fn an_earlier_refunds_late_refusal_does_not_touch_the_refund_after_it() {
         send_at: None,
         chance: 0.5,
     };
-    let refused = SendLearned {
-        finding: SendFinding::Failed { status: "FAILED".to_owned() },
+    let refused = SendFinding {
+        kind: SendFindingKind::Failed { status: "FAILED".to_owned() },
         http_status: Some(200),
         retry_after: None,
-        health: Health::Well,
+        health: DokuHealth::Well,
     };
     let before = order(CommandKind::Refund);
-    let (change, _) = before.clone().after_send(AttemptOf::EarlierRefund, &refused, late, &plan());
+    let (change, _) = before.clone().after_send(AttemptOf::EarlierRefund, &refused, late, &schedule());
     assert_eq!((change.order, change.events.len()), (before, 0));
 }
 
@@ -355,15 +362,15 @@ fn an_order_nobody_pays_goes_to_review_after_its_time() {
             send_at: None,
             chance: 0.5,
         };
-        let learned = InquiryLearned { finding, http_status: None, retry_after: None };
-        waiting.clone().after_inquiry(&learned, time, &plan()).0
+        let learned = InquiryFinding { kind: finding, http_status: None, retry_after: None };
+        waiting.clone().after_inquiry(&learned, time, &schedule()).0
     };
-    let before = ask(259_199, InquiryFinding::NotFound { proves: true });
+    let before = ask(259_199, InquiryFindingKind::NotFound { proves: true });
     assert_eq!(before.order.state, OrderState::AwaitingPayment);
-    let after = ask(259_200, InquiryFinding::NotFound { proves: true });
+    let after = ask(259_200, InquiryFindingKind::NotFound { proves: true });
     assert_eq!(after.order.state, OrderState::Review(ReviewCause::CheckGaveUp));
     assert_eq!(after.events[0].error.as_ref().unwrap().code, "check_gave_up");
-    let failed = ask(259_200, InquiryFinding::Failed { why: String::new() });
+    let failed = ask(259_200, InquiryFindingKind::Failed { why: String::new() });
     assert_eq!(failed.order.state, OrderState::AwaitingPayment);
 }
 
@@ -378,7 +385,7 @@ fn a_refund_made_in_the_back_office_names_no_command_of_ours() {
             amount: ReportedAmount::read("50000"),
             request: None,
         };
-        let change = paid.after_notification(&report, &plan(), seconds(1));
+        let change = paid.apply_report(&report, &schedule(), seconds(1));
         (change.events[0].event_type, change.events[0].command.is_some())
     };
     assert_eq!(refunded(Outcome::Declined), (EventType::OrderRefunded, false));

@@ -3,7 +3,7 @@
 //!
 //! What sends meet must never stop an inquiry or a notification: they are how doubt ends.
 
-use super::learned::Health;
+use super::finding::DokuHealth;
 use std::time::{Duration, Instant};
 
 /// So many different orders in a row that were refused, or so many refusals of one order, are about more than
@@ -23,7 +23,7 @@ enum Guards {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+enum BreakerState {
     Closed {
         failures: u32,
         /// The orders that were refused since anything was answered, one for each refusal.
@@ -35,7 +35,7 @@ enum State {
 
 /// How a breaker stands at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum BreakerPhase {
     Closed,
     /// One send at a time may try. `probing`: one does.
     HalfOpen {
@@ -58,71 +58,74 @@ pub enum Admission {
 pub struct Breaker {
     guards: Guards,
     open: Duration,
-    state: State,
+    state: BreakerState,
 }
 
 impl Breaker {
     /// The breaker of DOKU (`breaker.failures`, at least 1; `breaker.open_ms`).
     pub fn of_doku(failures: u32, open: Duration) -> Self {
-        Self { guards: Guards::Doku { failures }, open, state: State::closed() }
+        Self { guards: Guards::Doku { failures }, open, state: BreakerState::closed() }
     }
 
     /// The breaker of one merchant's key, clock and route.
     pub fn of_merchant(open: Duration) -> Self {
-        Self { guards: Guards::Merchant, open, state: State::closed() }
+        Self { guards: Guards::Merchant, open, state: BreakerState::closed() }
     }
 
     /// The breaker of one merchant's inquiries (`breaker.failures`, `breaker.open_ms`).
     pub fn of_inquiries(failures: u32, open: Duration) -> Self {
-        Self { guards: Guards::Inquiries { failures }, open, state: State::closed() }
+        Self { guards: Guards::Inquiries { failures }, open, state: BreakerState::closed() }
     }
 
-    pub fn phase(&self, now: Instant) -> Phase {
+    pub fn phase(&self, now: Instant) -> BreakerPhase {
         match self.state {
-            State::Closed { .. } => Phase::Closed,
-            State::Tripped { until, .. } if now < until => Phase::Open,
-            State::Tripped { probing, .. } => Phase::HalfOpen { probing },
+            BreakerState::Closed { .. } => BreakerPhase::Closed,
+            BreakerState::Tripped { until, .. } if now < until => BreakerPhase::Open,
+            BreakerState::Tripped { probing, .. } => BreakerPhase::HalfOpen { probing },
         }
     }
 
     /// Asks for one send. A probe occupies the only place until it has learned something.
     pub fn admit(&mut self, now: Instant) -> Admission {
         match &mut self.state {
-            State::Closed { .. } => Admission::Pass,
-            State::Tripped { until, probing } if now >= *until && !*probing => {
+            BreakerState::Closed { .. } => Admission::Pass,
+            BreakerState::Tripped { until, probing } if now >= *until && !*probing => {
                 *probing = true;
                 Admission::Probe
             }
-            State::Tripped { .. } => Admission::Stopped,
+            BreakerState::Tripped { .. } => Admission::Stopped,
         }
     }
 
     /// A probe ends without having asked DOKU: its place is free again.
     pub fn release(&mut self) {
-        if let State::Tripped { probing, .. } = &mut self.state {
+        if let BreakerState::Tripped { probing, .. } = &mut self.state {
             *probing = false;
         }
     }
 
     /// Takes in what one attempt for an order learned. While the breaker is tripped only the probe counts:
     /// attempts that started before it tripped tell of the past.
-    pub fn learned(&mut self, health: Health, order_key: i64, probe: bool, now: Instant) {
+    pub fn learned(&mut self, health: DokuHealth, order_key: i64, probe: bool, now: Instant) {
         match &mut self.state {
-            State::Tripped { .. } if !probe => {}
-            State::Tripped { .. } => self.probe_learned(health, now),
-            State::Closed { failures, refused } => match (self.guards, health) {
-                (_, Health::Well) => {
+            BreakerState::Tripped { .. } if !probe => {}
+            BreakerState::Tripped { .. } => self.probe_learned(health, now),
+            BreakerState::Closed { failures, refused } => match (self.guards, health) {
+                (_, DokuHealth::Well) => {
                     *failures = 0;
                     refused.clear();
                 }
-                (Guards::Merchant, Health::KeyRefused) => self.trip(now),
-                (Guards::Merchant, Health::OrderRefused) => {
+                (Guards::Merchant, DokuHealth::KeyRefused) => self.trip(now),
+                (Guards::Merchant, DokuHealth::OrderRefused) => {
                     refused.push(order_key);
                     if are_too_many(refused) {
                         self.trip(now);
                     }
                 }
-                (Guards::Doku { failures: max } | Guards::Inquiries { failures: max }, Health::Unwell) => {
+                (
+                    Guards::Doku { failures: max } | Guards::Inquiries { failures: max },
+                    DokuHealth::Unwell,
+                ) => {
                     *failures = failures.saturating_add(1);
                     if *failures >= max {
                         self.trip(now);
@@ -131,33 +134,36 @@ impl Breaker {
                 // A refusal says nothing about DOKU, nor a DOKU that is unwell about the key.
                 (
                     Guards::Doku { .. } | Guards::Inquiries { .. },
-                    Health::KeyRefused | Health::OrderRefused,
+                    DokuHealth::KeyRefused | DokuHealth::OrderRefused,
                 )
-                | (Guards::Merchant, Health::Unwell) => {}
+                | (Guards::Merchant, DokuHealth::Unwell) => {}
             },
         }
     }
 
-    fn probe_learned(&mut self, health: Health, now: Instant) {
+    fn probe_learned(&mut self, health: DokuHealth, now: Instant) {
         match (self.guards, health) {
-            (_, Health::Well) => self.state = State::closed(),
+            (_, DokuHealth::Well) => self.state = BreakerState::closed(),
             // One merchant's key must not keep the others waiting for DOKU.
-            (Guards::Doku { .. } | Guards::Inquiries { .. }, Health::KeyRefused | Health::OrderRefused) => {
+            (
+                Guards::Doku { .. } | Guards::Inquiries { .. },
+                DokuHealth::KeyRefused | DokuHealth::OrderRefused,
+            ) => {
                 self.release();
             }
-            (Guards::Doku { .. } | Guards::Inquiries { .. }, Health::Unwell)
-            | (Guards::Merchant, Health::Unwell | Health::KeyRefused | Health::OrderRefused) => {
+            (Guards::Doku { .. } | Guards::Inquiries { .. }, DokuHealth::Unwell)
+            | (Guards::Merchant, DokuHealth::Unwell | DokuHealth::KeyRefused | DokuHealth::OrderRefused) => {
                 self.trip(now);
             }
         }
     }
 
     fn trip(&mut self, now: Instant) {
-        self.state = State::Tripped { until: now + self.open, probing: false };
+        self.state = BreakerState::Tripped { until: now + self.open, probing: false };
     }
 }
 
-impl State {
+impl BreakerState {
     fn closed() -> Self {
         Self::Closed { failures: 0, refused: Vec::new() }
     }
@@ -178,22 +184,22 @@ mod tests {
 
     enum Do {
         /// A send that passes learns this.
-        Send(Health),
+        Send(DokuHealth),
         /// The same of this order.
-        Of(i64, Health),
+        Of(i64, DokuHealth),
         /// A send that started earlier learns this.
-        Late(Health),
+        Late(DokuHealth),
         /// A probe is admitted and learns this.
-        Probe(Health),
+        Probe(DokuHealth),
         /// A probe is admitted, and dropped.
         DropProbe,
         Wait(Duration),
         Stopped,
     }
     use Do::{DropProbe, Late, Of, Probe, Send, Stopped, Wait};
-    use Health::{KeyRefused, OrderRefused, Unwell, Well};
+    use DokuHealth::{KeyRefused, OrderRefused, Unwell, Well};
 
-    fn run(mut breaker: Breaker, story: &[Do]) -> Phase {
+    fn run(mut breaker: Breaker, story: &[Do]) -> BreakerPhase {
         let mut now = Instant::now();
         for step in story {
             match step {
@@ -224,17 +230,23 @@ mod tests {
 
     #[test]
     fn dokus_breaker_opens_by_failures_in_a_row_and_closes_by_a_probe() {
-        const HALF: Phase = Phase::HalfOpen { probing: false };
+        const HALF: BreakerPhase = BreakerPhase::HalfOpen { probing: false };
         let just_before = OPEN - Duration::from_millis(1);
-        let table: &[(&[Do], Phase)] = &[
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Stopped], Phase::Open),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(just_before), Stopped], Phase::Open),
+        let table: &[(&[Do], BreakerPhase)] = &[
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Stopped], BreakerPhase::Open),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(just_before), Stopped], BreakerPhase::Open),
             (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN)], HALF),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Unwell), Stopped], Phase::Open),
+            (
+                &[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Unwell), Stopped],
+                BreakerPhase::Open,
+            ),
             (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), DropProbe, Late(Unwell)], HALF),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Late(Well), Stopped], Phase::Open),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Late(Well), Stopped], BreakerPhase::Open),
             (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(KeyRefused)], HALF),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Well), Send(Well)], Phase::Closed),
+            (
+                &[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Well), Send(Well)],
+                BreakerPhase::Closed,
+            ),
             (
                 &[
                     Send(Unwell),
@@ -245,11 +257,14 @@ mod tests {
                     Send(Unwell),
                     Send(Unwell),
                 ],
-                Phase::Closed,
+                BreakerPhase::Closed,
             ),
-            (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell), Send(Unwell)], Phase::Closed),
-            (&[Send(KeyRefused), Send(KeyRefused), Send(KeyRefused), Send(KeyRefused)], Phase::Closed),
-            (&[Send(Unwell), Send(KeyRefused), Send(Unwell), Send(KeyRefused), Send(Unwell)], Phase::Open),
+            (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
+            (&[Send(KeyRefused), Send(KeyRefused), Send(KeyRefused), Send(KeyRefused)], BreakerPhase::Closed),
+            (
+                &[Send(Unwell), Send(KeyRefused), Send(Unwell), Send(KeyRefused), Send(Unwell)],
+                BreakerPhase::Open,
+            ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
             assert_eq!(run(Breaker::of_doku(3, OPEN), story), *expected, "row {row}");
@@ -258,12 +273,12 @@ mod tests {
 
     #[test]
     fn a_merchants_breaker_opens_at_once_and_only_for_its_own_key() {
-        let table: &[(&[Do], Phase)] = &[
-            (&[Send(KeyRefused), Stopped], Phase::Open),
-            (&[Send(KeyRefused), Wait(OPEN), Probe(KeyRefused), Stopped], Phase::Open),
-            (&[Send(KeyRefused), Wait(OPEN), Probe(Unwell), Stopped], Phase::Open),
-            (&[Send(KeyRefused), Wait(OPEN), Probe(Well), Send(Well)], Phase::Closed),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Send(Unwell)], Phase::Closed),
+        let table: &[(&[Do], BreakerPhase)] = &[
+            (&[Send(KeyRefused), Stopped], BreakerPhase::Open),
+            (&[Send(KeyRefused), Wait(OPEN), Probe(KeyRefused), Stopped], BreakerPhase::Open),
+            (&[Send(KeyRefused), Wait(OPEN), Probe(Unwell), Stopped], BreakerPhase::Open),
+            (&[Send(KeyRefused), Wait(OPEN), Probe(Well), Send(Well)], BreakerPhase::Closed),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
             assert_eq!(run(Breaker::of_merchant(OPEN), story), *expected, "row {row}");
@@ -273,18 +288,24 @@ mod tests {
     #[test]
     fn what_may_be_one_orders_content_stops_its_merchant_only_when_it_is_not() {
         let refused = |order| Of(order, OrderRefused);
-        let table: &[(&[Do], Phase)] = &[
-            (&[refused(1), refused(1)], Phase::Closed),
-            (&[refused(1), refused(1), refused(1), Stopped], Phase::Open),
-            (&[refused(1), refused(2)], Phase::Closed),
-            (&[refused(1), refused(2), refused(3), Stopped], Phase::Open),
-            (&[refused(1), refused(2), refused(1), refused(2)], Phase::Closed),
-            (&[refused(1), refused(1), Of(2, Well), refused(1), refused(1)], Phase::Closed),
-            (&[refused(1), refused(2), Of(4, Well), refused(3)], Phase::Closed),
+        let table: &[(&[Do], BreakerPhase)] = &[
+            (&[refused(1), refused(1)], BreakerPhase::Closed),
+            (&[refused(1), refused(1), refused(1), Stopped], BreakerPhase::Open),
+            (&[refused(1), refused(2)], BreakerPhase::Closed),
+            (&[refused(1), refused(2), refused(3), Stopped], BreakerPhase::Open),
+            (&[refused(1), refused(2), refused(1), refused(2)], BreakerPhase::Closed),
+            (&[refused(1), refused(1), Of(2, Well), refused(1), refused(1)], BreakerPhase::Closed),
+            (&[refused(1), refused(2), Of(4, Well), refused(3)], BreakerPhase::Closed),
             // No answer of the merchant's: it tells nothing.
-            (&[refused(1), refused(2), Of(4, Unwell), refused(3), Stopped], Phase::Open),
-            (&[refused(1), refused(1), refused(1), Wait(OPEN), Probe(OrderRefused), Stopped], Phase::Open),
-            (&[refused(1), refused(1), refused(1), Wait(OPEN), Probe(Well), refused(1)], Phase::Closed),
+            (&[refused(1), refused(2), Of(4, Unwell), refused(3), Stopped], BreakerPhase::Open),
+            (
+                &[refused(1), refused(1), refused(1), Wait(OPEN), Probe(OrderRefused), Stopped],
+                BreakerPhase::Open,
+            ),
+            (
+                &[refused(1), refused(1), refused(1), Wait(OPEN), Probe(Well), refused(1)],
+                BreakerPhase::Closed,
+            ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
             assert_eq!(run(Breaker::of_merchant(OPEN), story), *expected, "row {row}");
@@ -293,13 +314,13 @@ mod tests {
 
     #[test]
     fn inquiries_that_hang_are_left_alone_for_a_while() {
-        let table: &[(&[Do], Phase)] = &[
-            (&[Send(Unwell), Send(Unwell)], Phase::Closed),
-            (&[Send(Unwell), Send(Unwell), Send(Unwell), Stopped], Phase::Open),
-            (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell)], Phase::Closed),
+        let table: &[(&[Do], BreakerPhase)] = &[
+            (&[Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Stopped], BreakerPhase::Open),
+            (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell)], BreakerPhase::Closed),
             (
                 &[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(Well), Send(Unwell)],
-                Phase::Closed,
+                BreakerPhase::Closed,
             ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {

@@ -164,7 +164,7 @@ pub enum RefundRefusal {
 
 /// What would become of a command at the store, were it to come now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prospect {
+pub enum ClaimForecast {
     /// Nobody has seen it, and nothing speaks against it.
     Claimed,
     /// Seen before. Its outcome is told again where it is known.

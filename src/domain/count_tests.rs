@@ -3,13 +3,14 @@
 
 use super::{
     attempt::{AttemptOf, AttemptTime},
-    attempt_tests::{lost, order, plan, progress, seconds},
+    attempt_tests::{lost, order, progress, schedule, seconds},
+    change::{Change, DueChange},
     command::CommandKind,
-    learned::*,
+    finding::*,
     money::ReportedAmount,
     order::{OrderState, ReviewCause},
-    plan::{Due, InquiryRank},
-    record::{Change, DueChange, OrderRecord, Progress},
+    record::{OrderRecord, Progress},
+    schedule::{Due, InquiryRank},
 };
 
 fn time(started: i64, claim_held: bool) -> AttemptTime {
@@ -30,13 +31,13 @@ fn inquired() -> OrderRecord {
     OrderRecord { payment, ..order }
 }
 
-fn inquire(order: OrderRecord, started: i64, finding: InquiryFinding) -> Change {
-    let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
-    order.after_inquiry(&learned, time(started, true), &plan()).0
+fn inquire(order: OrderRecord, started: i64, finding: InquiryFindingKind) -> Change {
+    let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
+    order.after_inquiry(&learned, time(started, true), &schedule()).0
 }
 
-fn pending() -> InquiryFinding {
-    InquiryFinding::Reported(Report {
+fn pending() -> InquiryFindingKind {
+    InquiryFindingKind::Reported(Report {
         status: ReportedStatus::NotFinal,
         word: "PENDING".to_owned(),
         amount: ReportedAmount::read("50000"),
@@ -49,11 +50,11 @@ fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
     for (started, claim_held, sends, last_send_at) in
         [(200, true, 2, 200), (200, false, 1, 200), (50, true, 2, 100)]
     {
-        let not_acted = SendFinding::NotActed { why: "refused".to_owned() };
+        let not_acted = SendFindingKind::NotActed { why: "refused".to_owned() };
         let learned =
-            SendLearned { finding: not_acted, http_status: None, retry_after: None, health: Health::Well };
+            SendFinding { kind: not_acted, http_status: None, retry_after: None, health: DokuHealth::Well };
         let (change, made) =
-            inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &plan());
+            inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &schedule());
         let payment = change.order.payment;
         assert_eq!((payment.sends, payment.last_send_at), (sends, Some(seconds(last_send_at))), "{started}");
         assert_eq!(payment.inquired_at, Some(seconds(150)), "a send asks nothing");
@@ -65,13 +66,13 @@ fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
 #[test]
 fn an_order_that_is_refused_on_the_way_waits_longer_than_usual() {
     let after = |health| {
-        let finding = SendFinding::NotActed { why: "HTTP 403".to_owned() };
-        let learned = SendLearned { finding, http_status: Some(403), retry_after: None, health };
-        let (change, _) = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &plan());
+        let finding = SendFindingKind::NotActed { why: "HTTP 403".to_owned() };
+        let learned = SendFinding { kind: finding, http_status: Some(403), retry_after: None, health };
+        let (change, _) = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &schedule());
         let DueChange::Replace(Some(Due { send: Some(send), .. })) = change.due else { panic!("no send") };
         (send.at - seconds(201)).num_seconds()
     };
-    assert_eq!([Health::Unwell, Health::OrderRefused].map(after), [1, 32]);
+    assert_eq!([DokuHealth::Unwell, DokuHealth::OrderRefused].map(after), [1, 32]);
 }
 
 #[test]
@@ -89,14 +90,15 @@ fn a_lost_send_counts_and_may_have_acted_as_late_as_its_lease() {
 fn an_inquiry_answered_or_not_lets_the_next_send_go_when_it_was_to_go() {
     let doubted = Progress { maybe_acted_at: Some(seconds(100)), ..inquired().payment };
     let before = OrderRecord { payment: doubted, ..inquired() };
-    for (finding, failed_inquiries) in
-        [(InquiryFinding::NotFound { proves: false }, 0), (InquiryFinding::Failed { why: String::new() }, 1)]
-    {
+    for (finding, failed_inquiries) in [
+        (InquiryFindingKind::NotFound { proves: false }, 0),
+        (InquiryFindingKind::Failed { why: String::new() }, 1),
+    ] {
         let change = inquire(before.clone(), 200, finding);
         let payment = &change.order.payment;
         assert_eq!(payment.inquired_at, Some(seconds(200)));
         assert_eq!(payment.failed_inquiries, failed_inquiries, "in a row, and only after the end");
-        assert_eq!(change.due, DueChange::Replace(Some(plan().open(payment, 1, seconds(207)))));
+        assert_eq!(change.due, DueChange::Replace(Some(schedule().open(payment, 1, seconds(207)))));
         let DueChange::Replace(Some(due)) = change.due else { panic!("nothing is due") };
         assert!(due.sends_at(seconds(207)) && !due.asks_first(seconds(207)));
     }
@@ -108,7 +110,8 @@ fn an_order_that_waits_is_asked_about_again_and_goes_to_review_when_three_last_q
     let change = inquire(order.clone(), 200, pending());
     assert_eq!(change.order.checks_made, 2);
     assert_eq!(change.due, DueChange::Replace(Some(Due::inquiry(seconds(201 + 240), InquiryRank::Waiting))));
-    let fail = |order, started| inquire(order, started, InquiryFinding::Failed { why: String::new() }).order;
+    let fail =
+        |order, started| inquire(order, started, InquiryFindingKind::Failed { why: String::new() }).order;
     let early = fail(order.clone(), 200);
     assert_eq!((early.payment.failed_inquiries, early.checks_made), (0, 2), "asking on is of use");
     order.payment.failed_inquiries = 0;

@@ -2,7 +2,7 @@
 
 use super::{
     command::{CommandKind, CommandRef, Outcome},
-    learned::DokuError,
+    finding::DokuError,
     order::{OrderState, ReviewCause},
 };
 

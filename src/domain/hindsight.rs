@@ -3,24 +3,25 @@
 use super::{
     Time,
     attempt::AttemptTime,
+    change::{Attribution, Change, DueChange, RequestOf},
     command::{CommandKind, Outcome, RefundRefusal},
     event::{EventError, EvidenceSource},
-    learned::{Report, ReportedStatus},
+    finding::{Report, ReportedStatus},
     order::OrderState,
-    plan::{Due, InquiryRank, Plan},
     reconcile::Evidence,
-    record::{Brought, Change, DueChange, OrderRecord, Progress, RequestOf},
+    record::{OrderRecord, Progress},
+    schedule::{AttemptSchedule, Due, InquiryRank},
 };
 use std::time::Duration;
 
 impl OrderRecord {
     /// What follows where the database went back in time: DOKU may have acted on whatever is open, and whatever ended
     /// lately may have ended otherwise. `None`: nobody is asked about it.
-    pub fn after_going_back(mut self, plan: &Plan, now: Time) -> Option<Change> {
+    pub fn after_going_back(mut self, schedule: &AttemptSchedule, now: Time) -> Option<Change> {
         match self.state {
             OrderState::Submitting | OrderState::AwaitingPayment | OrderState::Refunding => {}
             OrderState::Failed | OrderState::Expired | OrderState::Abandoned
-                if now <= self.state_since + plan.check.give_up_after => {}
+                if now <= self.state_since + schedule.check.give_up_after => {}
             OrderState::Failed
             | OrderState::Expired
             | OrderState::Abandoned
@@ -41,11 +42,11 @@ impl OrderRecord {
 impl Change {
     /// A late worker brings that DOKU took what was given up meanwhile: the customer may still pay, so it is asked
     /// about, whatever it waited for.
-    pub(super) fn taken_after_its_end(mut self, plan: &Plan, now: Time) -> Self {
+    pub(super) fn taken_after_its_end(mut self, schedule: &AttemptSchedule, now: Time) -> Self {
         let is_ended =
             matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
         if is_ended {
-            let due = Due::inquiry(now + plan.check.first_after, InquiryRank::Afterwards);
+            let due = Due::inquiry(now + schedule.check.first_after, InquiryRank::Afterwards);
             self.due = DueChange::Replace(Some(due));
         }
         self
@@ -64,15 +65,15 @@ impl Change {
         report: &Report,
         retry_after: Option<Duration>,
         time: AttemptTime,
-        plan: &Plan,
+        schedule: &AttemptSchedule,
     ) -> Self {
         let is_anothers = self.reported == Some(RequestOf::Another);
         if self.order.state != before {
             self
         } else if is_anothers || (self.asks_first() && report.status != ReportedStatus::Success) {
-            self.inquiry_failed(retry_after, time, plan)
+            self.inquiry_failed(retry_after, time, schedule)
         } else {
-            self.nothing_new(time, plan)
+            self.nothing_new(time, schedule)
         }
     }
 
@@ -88,10 +89,10 @@ impl Change {
     }
 
     /// Check Status found nothing new for too long.
-    pub(super) fn gave_up(self, plan: &Plan, now: Time) -> Self {
+    pub(super) fn gave_up(self, schedule: &AttemptSchedule, now: Time) -> Self {
         let message = "Check Status found nothing new for check.give_up_after_ms";
-        let brought =
-            Brought::by(EvidenceSource::Check).with_error(EventError::ours("check_gave_up", message));
-        self.with(Evidence::CheckGaveUp, brought, plan, now)
+        let attribution =
+            Attribution::by(EvidenceSource::Check).with_error(EventError::ours("check_gave_up", message));
+        self.with(Evidence::CheckGaveUp, attribution, schedule, now)
     }
 }

@@ -6,26 +6,23 @@ pub mod action;
 pub mod attempt;
 #[cfg(test)]
 mod attempt_tests;
-pub mod blocks;
 pub mod breaker;
+pub mod change;
 pub mod command;
 #[cfg(test)]
 mod count_tests;
 pub mod document;
 pub mod doubt;
 pub mod event;
+pub mod finding;
 pub mod hindsight;
+#[cfg(test)]
+mod hindsight_tests;
 pub mod ids;
-pub mod learned;
 pub mod money;
 pub mod notification;
 pub mod order;
 pub mod pause;
-pub mod places;
-pub mod plan;
-#[cfg(test)]
-mod plan_tests;
-pub mod rate;
 pub mod reconcile;
 #[cfg(test)]
 mod reconcile_tests;
@@ -33,8 +30,14 @@ pub mod record;
 #[cfg(test)]
 mod record_tests;
 pub mod retry;
+pub mod schedule;
+#[cfg(test)]
+mod schedule_tests;
 pub mod senders;
 pub mod signed;
+pub mod slots;
+pub mod token_blocks;
+pub mod token_share;
 pub mod turns;
 pub mod validate;
 

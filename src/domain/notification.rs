@@ -3,10 +3,11 @@
 
 use super::{
     Time,
-    learned::{Report, ReportedStatus},
+    change::{Change, OTHER_REQUEST, RequestOf},
+    finding::{Report, ReportedStatus},
     money::{self, ReportedAmount},
-    plan::Plan,
-    record::{Change, OTHER_REQUEST, OrderRecord, RequestOf},
+    record::OrderRecord,
+    schedule::AttemptSchedule,
     signed::Form,
 };
 
@@ -80,28 +81,28 @@ impl Notification {
 impl OrderRecord {
     /// What a verified notification about this order changes; `told_before`: another one said the same. The
     /// same evidence again is no new evidence, also where a person has decided in between.
-    pub fn after_notified(
+    pub fn apply_notification(
         self,
         notification: &Notification,
         told_before: bool,
-        plan: &Plan,
+        schedule: &AttemptSchedule,
         now: Time,
     ) -> (Change, Option<NotApplied>) {
         let Some(report) = notification.report() else {
             return (Change::none(self), Some(NotApplied::Incomplete));
         };
-        let is_anothers = self.request_of(&report, plan) == Some(RequestOf::Another);
+        let is_anothers = self.request_of(&report, schedule) == Some(RequestOf::Another);
         match (is_anothers, told_before) {
             (true, true) => return (Change::none(self), Some(NotApplied::OtherRequest)),
             (false, true) => return (Change::none(self), Some(NotApplied::Duplicate)),
             (true, false) => {
-                let change = self.after_notification(&report, plan, now);
+                let change = self.apply_report(&report, schedule, now);
                 return (change, Some(NotApplied::OtherRequest));
             }
             (false, false) => {}
         }
         let (before, amount) = (self.state, self.amount);
-        let change = self.after_notification(&report, plan, now);
+        let change = self.apply_report(&report, schedule, now);
         let reason = if !report.amount.is(amount) {
             Some(NotApplied::AmountMismatch)
         } else if change.order.state == before {

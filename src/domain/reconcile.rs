@@ -10,7 +10,7 @@ use super::{
         self, OrderExpired, OrderFailed, OrderPaid, OrderRefunded, OrderReview, PaymentAbandoned,
         PaymentAccepted, PaymentDeclined, RefundAbandoned, RefundAccepted, RefundDeclined,
     },
-    learned::ReportedStatus::{self, NotFinal, Success},
+    finding::ReportedStatus::{self, NotFinal, Success},
     order::{
         OrderState::{self, Abandoned, AwaitingPayment, Paid, Refunding, Review, Submitting},
         ReviewCause::{AmountMismatch, CheckGaveUp, OtherRequest, PaymentUnresolved, RefundUnresolved},

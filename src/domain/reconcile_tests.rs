@@ -3,7 +3,7 @@
 
 use super::{
     event::EventType,
-    learned::ReportedStatus,
+    finding::ReportedStatus,
     order::{OrderState, Verdict},
     reconcile::{Evidence, Step, reconcile},
 };

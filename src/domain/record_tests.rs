@@ -3,28 +3,30 @@
 
 use super::{
     attempt::{AttemptOf, AttemptTime},
-    attempt_tests::{lost, order, plan, progress, seconds},
+    attempt_tests::{lost, order, progress, schedule, seconds},
+    change::{Change, DueChange, RequestOf},
     command::{CommandKind, Outcome, RefundRefusal},
     event::EventType,
+    finding::*,
     ids::RequestId,
-    learned::*,
     money::{ReportedAmount, Rupiah},
     notification::{NotApplied, Notification},
     order::{OrderState, ReviewCause},
-    plan::{Due, InquiryRank, Plan},
-    record::{Announced, Change, DueChange, OrderRecord, Progress, RequestOf},
+    record::{Announced, OrderRecord, Progress},
+    schedule::{AttemptSchedule, Due, InquiryRank},
     signed::Form,
 };
 use AttemptOf::{Payment, Refund};
 
-fn time(started: i64) -> AttemptTime {
+pub(super) fn time(started: i64) -> AttemptTime {
     let (started_at, now) = (seconds(started), seconds(started + 1));
     AttemptTime { started_at, now, claim_held: true, send_at: Some(seconds(started)), chance: 0.5 }
 }
 
-fn sent(of: AttemptOf, order: OrderRecord, finding: SendFinding, plan: &Plan) -> Change {
-    let learned = SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well };
-    order.after_send(of, &learned, time(1), plan).0
+fn sent(of: AttemptOf, order: OrderRecord, finding: SendFindingKind, schedule: &AttemptSchedule) -> Change {
+    let learned =
+        SendFinding { kind: finding, http_status: Some(200), retry_after: None, health: DokuHealth::Well };
+    order.after_send(of, &learned, time(1), schedule).0
 }
 
 /// A command whose last send, at 100 s, may have acted; its sends end at 900 s, a payment's grace at 4000 s.
@@ -36,9 +38,9 @@ fn doubtful(kind: CommandKind) -> OrderRecord {
 }
 
 fn not_found(order: OrderRecord, proves: bool, time: AttemptTime) -> Change {
-    let finding = InquiryFinding::NotFound { proves };
-    let learned = InquiryLearned { finding, http_status: Some(404), retry_after: None };
-    order.after_inquiry(&learned, time, &plan()).0
+    let finding = InquiryFindingKind::NotFound { proves };
+    let learned = InquiryFinding { kind: finding, http_status: Some(404), retry_after: None };
+    order.after_inquiry(&learned, time, &schedule()).0
 }
 
 fn in_state(state: OrderState) -> OrderRecord {
@@ -86,13 +88,13 @@ fn while_nobody_knows_of_a_refund_no_other_starts() {
 #[test]
 fn an_answer_that_contradicts_the_request_is_doubt_once_and_for_a_person_twice() {
     for (of, kind) in [(Payment, CommandKind::Payment), (Refund, CommandKind::Refund)] {
-        let contradiction = || SendFinding::Contradiction { why: "another amount".to_owned() };
+        let contradiction = || SendFindingKind::Contradiction { why: "another amount".to_owned() };
         let before = order(kind);
         let state = before.state;
-        let once = sent(of, before, contradiction(), &plan());
+        let once = sent(of, before, contradiction(), &schedule());
         assert_eq!((once.order.state, once.events.len()), (state, 0), "{kind:?}");
         assert!(once.order.open_command().unwrap().maybe_acted_at.is_some(), "{kind:?}");
-        let twice = sent(of, once.order, contradiction(), &plan());
+        let twice = sent(of, once.order, contradiction(), &schedule());
         assert_eq!(twice.order.state, OrderState::Review(ReviewCause::AmountMismatch), "{kind:?}");
         let error = twice.events.last().unwrap().error.clone().unwrap();
         assert_eq!((error.code.as_str(), error.message.as_str()), ("amount_mismatch", "another amount"));
@@ -107,9 +109,9 @@ fn a_synchronous_success_is_a_payment_only_where_it_is_trusted() {
         (true, "SUCCESS", OrderState::Paid),
         (true, "success", OrderState::Paid),
     ] {
-        let plan = Plan { trust_response, ..plan() };
-        let finding = SendFinding::Accepted { status: word.to_owned() };
-        let change = sent(Payment, order(CommandKind::Payment), finding, &plan);
+        let schedule = AttemptSchedule { trust_response, ..schedule() };
+        let finding = SendFindingKind::Accepted { status: word.to_owned() };
+        let change = sent(Payment, order(CommandKind::Payment), finding, &schedule);
         assert_eq!(change.order.state, expected, "{trust_response} {word}");
     }
 }
@@ -136,7 +138,7 @@ fn a_notification_says_why_it_changed_nothing() {
             request: request.map(str::to_owned),
         };
         let (change, reason) =
-            in_state(state).after_notified(&notification, told_before, &plan(), seconds(1));
+            in_state(state).apply_notification(&notification, told_before, &schedule(), seconds(1));
         (change.order.state, reason)
     };
     use OrderState::{AwaitingPayment as Waiting, Paid};
@@ -170,11 +172,16 @@ fn a_notification_says_why_it_changed_nothing() {
 #[test]
 fn a_refusal_is_final_only_without_doubt_and_from_whoever_holds_the_claim() {
     let refuse = |order: OrderRecord, claim_held| {
-        let finding = SendFinding::Declined(DokuError { code: "no".to_owned(), message: "no".to_owned() });
-        let learned =
-            SendLearned { finding, http_status: Some(400), retry_after: None, health: Health::Well };
+        let finding =
+            SendFindingKind::Declined(DokuError { code: "no".to_owned(), message: "no".to_owned() });
+        let learned = SendFinding {
+            kind: finding,
+            http_status: Some(400),
+            retry_after: None,
+            health: DokuHealth::Well,
+        };
         let time = AttemptTime { claim_held, ..time(200) };
-        order.after_send(Payment, &learned, time, &plan()).0.order.state
+        order.after_send(Payment, &learned, time, &schedule()).0.order.state
     };
     assert_eq!(refuse(order(CommandKind::Payment), true), OrderState::Failed);
     assert_eq!(refuse(order(CommandKind::Payment), false), OrderState::Submitting);
@@ -191,7 +198,7 @@ fn not_found_ends_a_payment_only_signed_and_after_the_grace() {
     let again = |at| {
         let order = doubtful(CommandKind::Payment);
         let asked = Progress { inquired_at: Some(seconds(at)), ..order.payment };
-        DueChange::Replace(Some(plan().open(&asked, 1, seconds(at))))
+        DueChange::Replace(Some(schedule().open(&asked, 1, seconds(at))))
     };
     let open = OrderState::Submitting;
     for (proves, started, expected) in [
@@ -231,7 +238,7 @@ fn each_event_raises_the_version_and_tells_dokus_word_and_whether_it_is_late() {
         let before = OrderRecord { version: 3, ..in_state(state) };
         let report =
             Report { status, word: word.to_owned(), amount: ReportedAmount::read("50000"), request: None };
-        let change = before.after_notification(&report, &plan(), seconds(1));
+        let change = before.apply_report(&report, &schedule(), seconds(1));
         assert_eq!(change.order.doku_status.as_deref(), Some(word));
         assert!(change.events.iter().all(|event| event.doku_status.as_deref() == Some(word)));
         change.events.iter().map(|e| (e.version, e.event_type, e.late)).collect::<Vec<_>>()
@@ -258,16 +265,20 @@ fn each_event_raises_the_version_and_tells_dokus_word_and_whether_it_is_late() {
 fn a_report_is_about_the_orders_own_request_or_anothers_or_does_not_say() {
     let earlier = RequestId::parse("refund-1").unwrap();
     let order = OrderRecord { earlier_refunds: vec![earlier], ..order(CommandKind::Refund) };
-    let of = |request: Option<&str>, plan: &Plan| {
+    let of = |request: Option<&str>, schedule: &AttemptSchedule| {
         let (status, word) = (ReportedStatus::Refunded, "REFUNDED".to_owned());
         let amount = ReportedAmount::read("50000");
-        order.request_of(&Report { status, word, amount, request: request.map(str::to_owned) }, plan)
+        order.request_of(&Report { status, word, amount, request: request.map(str::to_owned) }, schedule)
     };
     for own in ["INV-1", "refund-1"] {
-        assert_eq!(of(Some(own), &plan()), Some(RequestOf::Order), "{own}");
+        assert_eq!(of(Some(own), &schedule()), Some(RequestOf::Order), "{own}");
     }
-    assert_eq!((of(Some("inv-1"), &plan()), of(None, &plan())), (Some(RequestOf::Another), None));
-    assert_eq!(of(Some("VA-1"), &Plan { match_request_id: false, ..plan() }), None, "turned off");
+    assert_eq!((of(Some("inv-1"), &schedule()), of(None, &schedule())), (Some(RequestOf::Another), None));
+    assert_eq!(
+        of(Some("VA-1"), &AttemptSchedule { match_request_id: false, ..schedule() }),
+        None,
+        "turned off"
+    );
 }
 
 /// It was paid, then a refund elsewhere brought it into review: no word of DOKU's makes it unpaid.
@@ -279,7 +290,7 @@ fn an_order_that_was_paid_is_not_failed_from_review() {
         let order = OrderRecord { announced, ..in_state(state) };
         let (word, amount) = (String::new(), ReportedAmount::read("50000"));
         let report = Report { status, word, amount, request: None };
-        order.after_notification(&report, &plan(), seconds(1)).order.state
+        order.apply_report(&report, &schedule(), seconds(1)).order.state
     };
     let review = OrderState::Review(ReviewCause::OtherRequest);
     for (status, unpaid) in
@@ -296,12 +307,12 @@ fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
     let ask = |order: OrderRecord, status, started| {
         let (word, amount) = ("WORD".to_owned(), ReportedAmount::read("50000"));
         let report = Report { status, word, amount, request: Some("VA-1".to_owned()) };
-        let learned = InquiryLearned {
-            finding: InquiryFinding::Reported(report),
+        let learned = InquiryFinding {
+            kind: InquiryFindingKind::Reported(report),
             http_status: Some(200),
             retry_after: None,
         };
-        order.after_inquiry(&learned, time(started), &plan())
+        order.after_inquiry(&learned, time(started), &schedule())
     };
     for order in [order(CommandKind::Payment), doubtful(CommandKind::Payment), doubtful(CommandKind::Refund)]
     {
@@ -314,80 +325,4 @@ fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
     assert_eq!(change.order.state, OrderState::Review(ReviewCause::OtherRequest));
     assert_eq!(change.settled, Some((CommandKind::Payment, Outcome::Unresolved)));
     assert_eq!(made.result, "inquiry_failed");
-}
-
-fn opened_in(state: OrderState) -> OrderRecord {
-    let kind = if state == OrderState::Refunding { CommandKind::Refund } else { CommandKind::Payment };
-    OrderRecord { state, ..order(kind) }
-}
-
-#[test]
-fn after_going_back_whatever_is_open_or_ended_lately_is_asked_about() {
-    use OrderState::{Abandoned, AwaitingPayment, Expired, Failed, Refunding, Submitting};
-    let (lately, long_after) = (seconds(259_200), seconds(259_201));
-    for state in OrderState::ALL {
-        let open = [Submitting, AwaitingPayment, Refunding].contains(&state);
-        let ended = [Failed, Expired, Abandoned].contains(&state);
-        for (now, is_lately) in [(lately, true), (long_after, false)] {
-            let change = opened_in(state).after_going_back(&plan(), now);
-            assert_eq!(change.is_some(), open || (ended && is_lately), "{state:?} {is_lately}");
-            let Some(change) = change else { continue };
-            let due = Due::inquiry(now, InquiryRank::Restored);
-            assert_eq!(change.due, DueChange::Replace(Some(due)), "nothing is sent before");
-            assert_eq!((change.order.state, change.events.len()), (state, 0));
-            if let Some(command) = change.order.open_command() {
-                assert_eq!(command.maybe_acted_at, Some(now), "{state:?}");
-                assert_eq!(command.ask_first, state == Refunding, "{state:?}");
-            }
-        }
-    }
-}
-
-/// A refund of an order from before the database went back in time.
-fn unsent_refund() -> OrderRecord {
-    let mut order = order(CommandKind::Refund);
-    order.refund = order.refund.map(|refund| Progress { ask_first: true, ..refund });
-    order
-}
-
-fn asked(order: OrderRecord, finding: InquiryFinding, started: i64) -> Change {
-    let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
-    order.after_inquiry(&learned, time(started), &plan()).0
-}
-
-fn says(word: &str) -> InquiryFinding {
-    let amount = ReportedAmount::Whole(Rupiah::new(50_000).unwrap());
-    let (status, word) = (ReportedStatus::read(word), word.to_owned());
-    InquiryFinding::Reported(Report { status, word, amount, request: None })
-}
-
-#[test]
-fn an_unsent_refund_of_an_order_that_doku_has_refunded_is_rejected() {
-    let change = asked(unsent_refund(), says("REFUNDED"), 10);
-    assert_eq!(change.refused, Some(RefundRefusal::AlreadyRefunded));
-    assert_eq!((change.order.state, change.order.refund), (OrderState::Refunded, None));
-    assert_eq!(change.settled, Some((CommandKind::Refund, Outcome::Rejected)));
-    let told: Vec<_> = change.events.iter().map(|e| (e.event_type, e.previous_state, &e.command)).collect();
-    assert_eq!(told, [(EventType::OrderRefunded, OrderState::Paid, &None)]);
-    // Once it may have been sent, Refunded may be its own.
-    let mut doubted = unsent_refund();
-    doubted.refund = doubted.refund.map(|refund| Progress { maybe_acted_at: Some(seconds(5)), ..refund });
-    let change = asked(doubted, says("REFUNDED"), 10);
-    assert_eq!((change.refused, change.order.state), (None, OrderState::Refunded));
-    assert_eq!(change.events[0].event_type, EventType::RefundAccepted);
-}
-
-#[test]
-fn an_unsent_refund_waits_until_doku_says_that_its_order_is_paid() {
-    let failed = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
-    for finding in [failed, InquiryFinding::NotFound { proves: true }, says("PENDING"), says("FAILED")] {
-        let change = asked(unsent_refund(), finding.clone(), 10);
-        assert_eq!(change.order.state, OrderState::Refunding, "{finding:?}");
-        let DueChange::Replace(Some(due)) = &change.due else { panic!("{finding:?}: {:?}", change.due) };
-        assert_eq!(due.send, None, "{finding:?}");
-    }
-    let change = asked(unsent_refund(), says("SUCCESS"), 10);
-    let DueChange::Replace(Some(due)) = &change.due else { panic!("{:?}", change.due) };
-    assert!(due.sends_at(seconds(11)), "{due:?}");
-    assert_eq!(change.order.state, OrderState::Refunding);
 }

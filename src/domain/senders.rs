@@ -25,7 +25,7 @@ pub struct Senders(BTreeMap<CommandSource, Vec<Sender>>);
 
 /// What a command says of itself, and who published it.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub struct SenderClaim<'a> {
     pub source: &'a CommandSource,
     pub user_id: Option<&'a str>,
     pub kind: CommandKind,
@@ -39,7 +39,7 @@ impl Senders {
     }
 
     /// Whether a command may have been published by this user; an error says what is wrong.
-    pub fn judge(&self, claim: Claim<'_>) -> Result<(), String> {
+    pub fn judge(&self, claim: SenderClaim<'_>) -> Result<(), String> {
         if self.0.is_empty() {
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl Senders {
 }
 
 impl Sender {
-    fn allows(&self, claim: Claim<'_>) -> bool {
+    fn allows(&self, claim: SenderClaim<'_>) -> bool {
         self.kind.is_none_or(|kind| kind == claim.kind)
             && (self.merchants.is_empty()
                 || self.merchants.iter().any(|name| name.as_str() == claim.merchant))
@@ -104,7 +104,7 @@ mod tests {
         let mut senders = Senders::default();
         let free = source("/free");
         let claim =
-            |user_id| Claim { source: &free, user_id, kind: CommandKind::Payment, merchant: "default" };
+            |user_id| SenderClaim { source: &free, user_id, kind: CommandKind::Payment, merchant: "default" };
         assert_eq!(senders.judge(claim(None)), Ok(()));
         senders.bind(sender("checkout", "/checkout", None, &[]));
         for user in [None, Some("anybody"), Some("checkout")] {
@@ -161,7 +161,7 @@ mod tests {
             ),
         ] {
             let source = source(from);
-            let judged = senders.judge(Claim { source: &source, user_id: user, kind, merchant });
+            let judged = senders.judge(SenderClaim { source: &source, user_id: user, kind, merchant });
             assert_eq!(judged.err().as_deref(), expected, "{from} {user:?} {kind:?} {merchant}");
         }
     }

@@ -41,27 +41,30 @@ impl Form {
     }
 
     /// The form of a notification with these headers. DOKU sends headers of the SNAP form beside its own signature too.
-    pub fn of<'a>(get: impl Fn(&str) -> Found<'a>) -> Self {
+    pub fn of<'a>(get: impl Fn(&str) -> HeaderOccurrence<'a>) -> Self {
         let [.., signature] = HEADERS;
         let [.., snap_signature] = SNAP_HEADERS;
         match (get(signature), get(snap_signature)) {
-            (Found::Once(signature), _) if signature.starts_with(SIGNATURE_PREFIX) => Self::Jenius,
-            (Found::Twice, _) | (_, Found::Nothing) => Self::Jenius,
-            (Found::Once(_) | Found::Nothing, Found::Once(_) | Found::Twice) => Self::Snap,
+            (HeaderOccurrence::Once(signature), _) if signature.starts_with(SIGNATURE_PREFIX) => Self::Jenius,
+            (HeaderOccurrence::Twice, _) | (_, HeaderOccurrence::Nothing) => Self::Jenius,
+            (
+                HeaderOccurrence::Once(_) | HeaderOccurrence::Nothing,
+                HeaderOccurrence::Once(_) | HeaderOccurrence::Twice,
+            ) => Self::Snap,
         }
     }
 }
 
 /// What stands under a header's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum HeaderOccurrence<'a> {
     Nothing,
     Once(&'a str),
     /// Two readers might believe different ones.
     Twice,
 }
 
-impl<'a> Found<'a> {
+impl<'a> HeaderOccurrence<'a> {
     /// Of all values under a name; one that is no text counts as an empty one.
     pub fn of(mut values: impl Iterator<Item = Option<&'a str>>) -> Self {
         match (values.next(), values.next()) {
@@ -149,7 +152,7 @@ pub enum SignedBy {
 
 impl SignedHeaders {
     /// Reads them through `get`, which finds a header by its name in any letter case.
-    pub fn read<'a>(get: impl Fn(&str) -> Found<'a>) -> Result<Self, MissingHeader> {
+    pub fn read<'a>(get: impl Fn(&str) -> HeaderOccurrence<'a>) -> Result<Self, MissingHeader> {
         let read = |name: &'static str, bytes_max| {
             get(name).usable(bytes_max).map(str::to_owned).ok_or(MissingHeader(name))
         };
@@ -170,8 +173,8 @@ impl SignedHeaders {
                 let signature = read(signature, SNAP_SIGNATURE_BYTES_MAX)?;
                 let is_hmac = signature.trim_end_matches('=').len() == HMAC_CHARS;
                 let authorization = match get(AUTHORIZATION) {
-                    Found::Nothing if !is_hmac => None,
-                    Found::Nothing | Found::Once(_) | Found::Twice => {
+                    HeaderOccurrence::Nothing if !is_hmac => None,
+                    HeaderOccurrence::Nothing | HeaderOccurrence::Once(_) | HeaderOccurrence::Twice => {
                         Some(read(AUTHORIZATION, AUTHORIZATION_BYTES_MAX)?)
                     }
                 };
@@ -203,8 +206,9 @@ mod tests {
 
     /// Reads these headers; what is not named is not there.
     fn read(headers: &[(&str, &str)]) -> Result<SignedHeaders, MissingHeader> {
-        let of =
-            |name: &str| Found::of(headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| Some(*value)));
+        let of = |name: &str| {
+            HeaderOccurrence::of(headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| Some(*value)))
+        };
         SignedHeaders::read(of)
     }
 
@@ -246,9 +250,9 @@ mod tests {
     fn dokus_own_signature_decides_the_form() {
         fn form(signature: &[&str], snap: &[&str]) -> Form {
             Form::of(|name| match name {
-                "Signature" => Found::of(signature.iter().map(|value| Some(*value))),
-                "X-SIGNATURE" => Found::of(snap.iter().map(|value| Some(*value))),
-                _ => Found::Nothing,
+                "Signature" => HeaderOccurrence::of(signature.iter().map(|value| Some(*value))),
+                "X-SIGNATURE" => HeaderOccurrence::of(snap.iter().map(|value| Some(*value))),
+                _ => HeaderOccurrence::Nothing,
             })
         }
         for (signature, snap, expected) in [

@@ -6,11 +6,13 @@
 use super::{
     gate::Permit,
     patience::Patience,
-    ports::{Claim, ClaimError, Gateway, Inquiry, Learned, Store, StoreError},
+    ports::{Claim, ClaimError, Finding, Gateway, Inquiry, Store, StoreError},
 };
 use crate::{
     crash::{self, Point},
-    domain::learned::{AttemptKind, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
+    domain::finding::{
+        AttemptKind, DokuHealth, InquiryFinding, InquiryFindingKind, SendFinding, SendFindingKind,
+    },
     metric,
 };
 use std::{sync::Arc, time::Duration};
@@ -102,36 +104,36 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         crash::point(Point::BeforeAsk).await;
         permit.used();
         let started = Instant::now();
-        let learned = match claim.kind {
-            AttemptKind::Send => Learned::Send(self.gateway.send(&claim.request).await),
+        let finding = match claim.kind {
+            AttemptKind::Send => Finding::Send(self.gateway.send(&claim.request).await),
             AttemptKind::Inquiry => {
                 let inquiry = Inquiry {
                     merchant: &claim.request.merchant,
                     invoice_number: &claim.request.invoice_number,
                 };
-                Learned::Inquiry(self.gateway.inquire(inquiry).await)
+                Finding::Inquiry(self.gateway.inquire(inquiry).await)
             }
         };
         let took = started.elapsed();
-        match &learned {
-            Learned::Send(send) => {
+        match &finding {
+            Finding::Send(send) => {
                 permit.sent(claim.order_key, send.health);
                 shout_if_refused(&claim, send);
             }
-            Learned::Inquiry(inquiry) => permit.inquired(self.hung(inquiry, took)),
+            Finding::Inquiry(inquiry) => permit.inquired(self.hung(inquiry, took)),
         }
         crash::point(Point::AfterAnswer).await;
         // 4 Record it, with all that follows.
-        let kept = self.record(&claim, &learned, took).await;
+        let kept = self.record(&claim, &finding, took).await;
         crash::point(Point::AfterRecord).await;
         kept
     }
 
     /// Whether an inquiry held its place for nothing. One that is refused at once does nobody harm.
-    fn hung(&self, learned: &InquiryLearned, took: Duration) -> bool {
-        let failed = match learned.finding {
-            InquiryFinding::Failed { .. } => true,
-            InquiryFinding::Reported(_) | InquiryFinding::NotFound { .. } => false,
+    fn hung(&self, finding: &InquiryFinding, took: Duration) -> bool {
+        let failed = match finding.kind {
+            InquiryFindingKind::Failed { .. } => true,
+            InquiryFindingKind::Reported(_) | InquiryFindingKind::NotFound { .. } => false,
         };
         failed && took >= self.timeout / 2
     }
@@ -143,17 +145,17 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         lease_holds && send_allowed && !self.stop.is_cancelled()
     }
 
-    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Kept {
+    async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Kept {
         let mut patience = Patience::for_the_store();
         // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
         let never = CancellationToken::new();
         loop {
-            match self.store.record(claim, learned, took).await {
+            match self.store.record(claim, finding, took).await {
                 Ok(()) => return Kept::ByTheStore,
-                Err(ClaimError::Forgotten) => return forgotten(claim, &learned.result()),
+                Err(ClaimError::Forgotten) => return forgotten(claim, &finding.result()),
                 Err(ClaimError::Store(error)) => {
                     if !patience.wait(&never).await {
-                        return not_recorded(claim, &learned.result(), &error);
+                        return not_recorded(claim, &finding.result(), &error);
                     }
                 }
             }
@@ -173,23 +175,23 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 }
 
-impl Learned {
+impl Finding {
     /// In a few words, for a log line.
     fn result(&self) -> String {
         match self {
-            Self::Send(learned) => match &learned.finding {
-                SendFinding::Accepted { status } => format!("DOKU took it: {status}"),
-                SendFinding::Failed { status } => format!("DOKU did not take it: {status}"),
-                SendFinding::Declined(error) => format!("DOKU declined it: {}", error.code),
-                SendFinding::NotActed { why } => format!("DOKU did nothing: {why}"),
-                SendFinding::InDoubt { why } | SendFinding::Contradiction { why } => {
+            Self::Send(finding) => match &finding.kind {
+                SendFindingKind::Accepted { status } => format!("DOKU took it: {status}"),
+                SendFindingKind::Failed { status } => format!("DOKU did not take it: {status}"),
+                SendFindingKind::Declined(error) => format!("DOKU declined it: {}", error.code),
+                SendFindingKind::NotActed { why } => format!("DOKU did nothing: {why}"),
+                SendFindingKind::InDoubt { why } | SendFindingKind::Contradiction { why } => {
                     format!("DOKU may have acted: {why}")
                 }
             },
-            Self::Inquiry(learned) => match &learned.finding {
-                InquiryFinding::Reported(report) => format!("DOKU says {}", report.word),
-                InquiryFinding::NotFound { .. } => "DOKU does not know it".to_owned(),
-                InquiryFinding::Failed { why } => format!("DOKU gave no answer: {why}"),
+            Self::Inquiry(finding) => match &finding.kind {
+                InquiryFindingKind::Reported(report) => format!("DOKU says {}", report.word),
+                InquiryFindingKind::NotFound { .. } => "DOKU does not know it".to_owned(),
+                InquiryFindingKind::Failed { why } => format!("DOKU gave no answer: {why}"),
             },
         }
     }
@@ -229,22 +231,22 @@ fn not_recorded(claim: &Claim, result: &str, error: &StoreError) -> Kept {
     Kept::Unknown
 }
 
-fn shout_if_refused(claim: &Claim, send: &SendLearned) {
-    let SendFinding::NotActed { why } = &send.finding else { return };
+fn shout_if_refused(claim: &Claim, send: &SendFinding) {
+    let SendFindingKind::NotActed { why } = &send.kind else { return };
     let (merchant, invoice) = (&claim.request.merchant, &claim.request.invoice_number);
     match send.health {
-        Health::KeyRefused => tracing::error!(
+        DokuHealth::KeyRefused => tracing::error!(
             %merchant,
             %invoice,
             why,
             "DOKU refuses this merchant's key or clock: its sends stop, its commands are kept"
         ),
-        Health::OrderRefused => tracing::error!(
+        DokuHealth::OrderRefused => tracing::error!(
             %merchant,
             %invoice,
             why,
             "this order is refused on the way to DOKU, maybe for its content: it is tried again, later than usual"
         ),
-        Health::Well | Health::Unwell => {}
+        DokuHealth::Well | DokuHealth::Unwell => {}
     }
 }

@@ -5,12 +5,12 @@
 
 use super::{
     attempt::lease,
-    ports::{Claim, ClaimError, Gateway, Inquiry, Learned, OperatorStore, StoreError},
+    ports::{Claim, ClaimError, Finding, Gateway, Inquiry, OperatorStore, StoreError},
 };
 use crate::domain::{
     command::StoredRequest,
+    finding::InquiryFinding,
     ids::{InvoiceNumber, MerchantName},
-    learned::InquiryLearned,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub async fn check_order<S: OperatorStore, G: Gateway>(
     merchant: &MerchantName,
     invoice_number: &InvoiceNumber,
     timeout: Duration,
-) -> Result<InquiryLearned, NotChecked> {
+) -> Result<InquiryFinding, NotChecked> {
     // 1 Take the question on, as follow-up would, or beside what is due.
     let unknown = || NotChecked::UnknownOrder(merchant.clone(), invoice_number.clone());
     let claim = store.inquire_now(merchant, invoice_number, lease(timeout)).await?.ok_or_else(unknown)?;
@@ -49,10 +49,10 @@ pub async fn check_order<S: OperatorStore, G: Gateway>(
     }
     // 2 Ask. If we die from here on, nothing was learned; a lease that was taken runs out.
     let started = Instant::now();
-    let learned = gateway.inquire(Inquiry { merchant, invoice_number }).await;
+    let finding = gateway.inquire(Inquiry { merchant, invoice_number }).await;
     // 3 Record it, with all that follows.
-    store.record(&claim, &Learned::Inquiry(learned.clone()), started.elapsed()).await?;
-    Ok(learned)
+    store.record(&claim, &Finding::Inquiry(finding.clone()), started.elapsed()).await?;
+    Ok(finding)
 }
 
 fn is_ours(claim: &Claim, gateway: &impl Gateway) -> bool {

@@ -3,7 +3,7 @@
 use super::ports::{Account, Claim};
 use crate::domain::{
     ids::MerchantName,
-    plan::{InquiryRank, SendRank},
+    schedule::{InquiryRank, SendRank},
 };
 
 /// Which due orders are wanted now.

@@ -12,8 +12,8 @@ use super::{
 use crate::domain::{
     command::{Command, CommandKind, Rejection, StoredRequest, TraceContext},
     document::Document,
+    finding::{AttemptKind, DokuHealth, InquiryFinding, InquiryFindingKind, SendFinding, SendFindingKind},
     ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
-    learned::{AttemptKind, Health, InquiryFinding, InquiryLearned, SendFinding, SendLearned},
     money::Rupiah,
     notification::Notification,
     pause::Paused,
@@ -83,7 +83,7 @@ impl Store for FakeStore {
         self.note("parked");
         next(&self.parked_errors).map_or(Ok(self.decided_by_parked), Err)
     }
-    async fn record(&self, _: &Claim, _: &Learned, _: Duration) -> Result<(), ClaimError> {
+    async fn record(&self, _: &Claim, _: &Finding, _: Duration) -> Result<(), ClaimError> {
         self.note("record");
         next(&self.record_errors).map_or(Ok(()), Err)
     }
@@ -154,15 +154,15 @@ impl Gateway for FakeGateway {
     fn accounts(&self) -> Vec<Account> {
         self.account(&MerchantName::default_account()).into_iter().collect()
     }
-    async fn send(&self, _: &StoredRequest) -> SendLearned {
+    async fn send(&self, _: &StoredRequest) -> SendFinding {
         self.steps.lock().unwrap().push("send");
-        let finding = SendFinding::Accepted { status: "SUCCESS".to_owned() };
-        SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well }
+        let finding = SendFindingKind::Accepted { status: "SUCCESS".to_owned() };
+        SendFinding { kind: finding, http_status: Some(200), retry_after: None, health: DokuHealth::Well }
     }
-    async fn inquire(&self, _: Inquiry<'_>) -> InquiryLearned {
+    async fn inquire(&self, _: Inquiry<'_>) -> InquiryFinding {
         self.steps.lock().unwrap().push("inquire");
-        InquiryLearned {
-            finding: InquiryFinding::NotFound { proves: true },
+        InquiryFinding {
+            kind: InquiryFindingKind::NotFound { proves: true },
             http_status: None,
             retry_after: None,
         }

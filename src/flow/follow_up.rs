@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     crash::{self, Point},
-    domain::{ids::MerchantName, learned::AttemptKind, plan::SendRank, turns::Turns},
+    domain::{finding::AttemptKind, ids::MerchantName, schedule::SendRank, turns::Turns},
     metric::PanicIn,
     panics::caught,
     telemetry::span::Span,

@@ -11,9 +11,9 @@ mod tokens;
 
 use crate::domain::{
     Time,
-    breaker::Phase,
+    breaker::BreakerPhase,
+    finding::{AttemptKind, DokuHealth},
     ids::MerchantName,
-    learned::{AttemptKind, Health},
     pause::Paused,
 };
 use breakers::{Breakers, Probes};
@@ -78,8 +78,8 @@ pub enum Since {
 /// How the breakers stand: DOKU's, and those of merchants that are not closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phases {
-    pub doku: Phase,
-    pub merchants: BTreeMap<MerchantName, Phase>,
+    pub doku: BreakerPhase,
+    pub merchants: BTreeMap<MerchantName, BreakerPhase>,
 }
 
 pub struct Gate {
@@ -234,7 +234,7 @@ impl Permit {
     }
 
     /// Tells the breakers what a send for this order says about DOKU, and gives the place back.
-    pub fn sent(mut self, order_key: i64, health: Health) {
+    pub fn sent(mut self, order_key: i64, health: DokuHealth) {
         self.used();
         // Taken, so that the drop does not release a later probe.
         let probes = std::mem::take(&mut self.probes);
@@ -248,7 +248,7 @@ impl Permit {
     pub fn inquired(mut self, hung: bool) {
         self.used();
         let probes = std::mem::take(&mut self.probes);
-        let health = if hung { Health::Unwell } else { Health::Well };
+        let health = if hung { DokuHealth::Unwell } else { DokuHealth::Well };
         self.gate.lock().inquired(&self.merchant, probes, health, now());
     }
 }

@@ -13,8 +13,8 @@ use crate::domain::{
     command::{Command, Order, Rejection, StoredRequest, TraceContext},
     document::Document,
     event::EventType,
+    finding::{AttemptKind, InquiryFinding, SendFinding},
     ids::{InvoiceNumber, MerchantName},
-    learned::{AttemptKind, InquiryLearned, SendLearned},
     notification::Notification,
     order::{OrderState, Verdict},
     record::OrderRecord,
@@ -135,9 +135,9 @@ pub enum Claimed {
 
 /// One attempt's result, on its way into the store.
 #[derive(Debug, Clone)]
-pub enum Learned {
-    Send(SendLearned),
-    Inquiry(InquiryLearned),
+pub enum Finding {
+    Send(SendFinding),
+    Inquiry(InquiryFinding),
 }
 
 /// What became of a verified notification at the store.
@@ -168,7 +168,7 @@ pub trait Store: Send + Sync + 'static {
     fn record(
         &self,
         claim: &Claim,
-        learned: &Learned,
+        finding: &Finding,
         took: Duration,
     ) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
@@ -283,10 +283,10 @@ pub trait Gateway: Send + Sync + 'static {
     fn accounts(&self) -> Vec<Account>;
 
     /// Sends a stored request once, its bytes unchanged, signed anew.
-    fn send(&self, request: &StoredRequest) -> impl Future<Output = SendLearned> + Send;
+    fn send(&self, request: &StoredRequest) -> impl Future<Output = SendFinding> + Send;
 
     /// Asks Check Status once.
-    fn inquire(&self, inquiry: Inquiry<'_>) -> impl Future<Output = InquiryLearned> + Send;
+    fn inquire(&self, inquiry: Inquiry<'_>) -> impl Future<Output = InquiryFinding> + Send;
 }
 
 /// An event on its way out, its bytes as they were committed.

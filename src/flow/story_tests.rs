@@ -10,8 +10,8 @@ use super::{
     store_state::StoreState,
 };
 use crate::domain::{
+    finding::AttemptKind,
     ids::MerchantName,
-    learned::AttemptKind,
     validate::{Code, Violation},
 };
 use std::time::Duration;

@@ -9,7 +9,7 @@ mod answers;
 use super::{Limits, places::Place};
 use crate::{
     crash::{self, Point},
-    domain::signed::{Form, Found, MissingHeader, SignedHeaders},
+    domain::signed::{Form, HeaderOccurrence, MissingHeader, SignedHeaders},
     flow::ports::{
         NotificationPublisher, NotificationReader, Published, ReceivedNotification, ReportOf, TokenIssuer,
         TokenRequest,
@@ -208,6 +208,6 @@ async fn collected(body: Body) -> Result<Bytes, NotTaken> {
     Ok(only.unwrap_or_else(|| chunks.concat()).into())
 }
 
-fn header_of<'a>(headers: &'a HeaderMap) -> impl Fn(&str) -> Found<'a> {
-    move |name: &str| Found::of(headers.get_all(name).iter().map(|value| value.to_str().ok()))
+fn header_of<'a>(headers: &'a HeaderMap) -> impl Fn(&str) -> HeaderOccurrence<'a> {
+    move |name: &str| HeaderOccurrence::of(headers.get_all(name).iter().map(|value| value.to_str().ok()))
 }

@@ -11,7 +11,7 @@ use crate::domain::{
     Time,
     command::{CommandKind, Outcome},
     event::EventType,
-    learned::{AttemptClass, AttemptKind},
+    finding::{AttemptClass, AttemptKind},
     order::OrderState,
     signed::Form,
 };

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{
     command::{CommandKind, Outcome},
     event::EventType,
-    learned::{AttemptClass, AttemptKind},
+    finding::{AttemptClass, AttemptKind},
     order::OrderState,
     signed::Form,
 };

@@ -19,10 +19,10 @@ use crate::{
     domain::{
         Time,
         command::{CommandKind, CommandRef, Order},
+        finding::AttemptKind,
         ids::{InvoiceNumber, MerchantName},
-        learned::AttemptKind,
-        plan::Plan,
         record::OrderRecord,
+        schedule::AttemptSchedule,
         validate::{Code, Violation},
     },
     flow::ports::{Claim, Claimed, FreshOrder, NewCommand, StoreError},
@@ -77,10 +77,10 @@ impl Group for Payments {
 
     /// Two statements: the claims are committed before anybody looks what is parked for them.
     async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
-        let (new, plan) = (all.clone(), self.0.plan.clone());
+        let (new, schedule) = (all.clone(), self.0.schedule.clone());
         let claim_and_look = async move |c: &mut PgConnection| {
             let asked_at = Instant::now();
-            let granted = payments::claim(c, &new, &plan).await?;
+            let granted = payments::claim(c, &new, &schedule).await?;
             let orders: Vec<_> = new.iter().map(|asked| Self::key(asked)).collect();
             Ok((granted, parked::look(c, &orders).await?, asked_at))
         };
@@ -100,8 +100,8 @@ impl Group for Payments {
 
 async fn claim_alone(inner: &Arc<Inner>, asked: Arc<Asked>) -> Result<Claimed, StoreError> {
     for _ in 0..RACES_MAX {
-        let (this, plan) = (Arc::clone(&asked), inner.plan.clone());
-        match inner.transaction(move |c| Box::pin(async move { claim_one(c, this, &plan).await })).await {
+        let (this, schedule) = (Arc::clone(&asked), inner.schedule.clone());
+        match inner.transaction(move |c| Box::pin(async move { claim_one(c, this, &schedule).await })).await {
             Ok(claimed) => return Ok(claimed),
             Err(Undone::Raced) => {}
             Err(undone @ (Undone::Contended(_) | Undone::Failed(_))) => return Err(undone.into()),
@@ -110,15 +110,23 @@ async fn claim_alone(inner: &Arc<Inner>, asked: Arc<Asked>) -> Result<Claimed, S
     Err(Undone::Raced.into())
 }
 
-async fn claim_one(connection: &mut PgConnection, asked: Arc<Asked>, plan: &Plan) -> Done<Claimed> {
+async fn claim_one(
+    connection: &mut PgConnection,
+    asked: Arc<Asked>,
+    schedule: &AttemptSchedule,
+) -> Done<Claimed> {
     match asked.new.command.kind {
-        CommandKind::Payment => claim_payment(connection, asked, plan).await,
-        CommandKind::Refund => refunds::claim(connection, &asked, plan).await,
+        CommandKind::Payment => claim_payment(connection, asked, schedule).await,
+        CommandKind::Refund => refunds::claim(connection, &asked, schedule).await,
     }
 }
 
-async fn claim_payment(connection: &mut PgConnection, asked: Arc<Asked>, plan: &Plan) -> Done<Claimed> {
-    match payments::claim(connection, std::slice::from_ref(&asked), plan).await?.pop().flatten() {
+async fn claim_payment(
+    connection: &mut PgConnection,
+    asked: Arc<Asked>,
+    schedule: &AttemptSchedule,
+) -> Done<Claimed> {
+    match payments::claim(connection, std::slice::from_ref(&asked), schedule).await?.pop().flatten() {
         Some(granted) => Ok(granted.claimed(&asked, None)),
         None => not_claimed(connection, &asked).await,
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         order::{ReviewCause, Verdict},
-        plan::Plan,
+        schedule::AttemptSchedule,
     },
     flow::{
         ports::{Decision, Resolved, StoreError},
@@ -28,9 +28,10 @@ const NAME_CHARS_MAX: usize = 300;
 
 /// Decides for an order, and keeps why.
 pub(super) async fn resolve(inner: &Arc<Inner>, decision: Decision) -> Result<Resolved, StoreError> {
-    let plan = inner.plan.clone();
-    let (resolved, brought) =
-        inner.transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &plan).await })).await?;
+    let schedule = inner.schedule.clone();
+    let (resolved, brought) = inner
+        .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule).await }))
+        .await?;
     inner.committed(&brought);
     Ok(resolved)
 }
@@ -38,7 +39,7 @@ pub(super) async fn resolve(inner: &Arc<Inner>, decision: Decision) -> Result<Re
 async fn resolve_one(
     connection: &mut PgConnection,
     decision: &Decision,
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<(Resolved, Brought)> {
     let refused = |why| Ok((why, Brought::default()));
     let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
@@ -49,7 +50,7 @@ async fn resolve_one(
     if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
         return refused(Resolved::RefundUnresolved);
     }
-    let change = order.record.clone().after_verdict(decision.verdict, plan, order.now);
+    let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
     let brought = order.write(connection, &change).await?;
     keep(connection, &order, cause, decision).await?;
     let told = change.events.iter().map(|event| event.event_type).collect();

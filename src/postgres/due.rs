@@ -12,7 +12,7 @@ use super::{
     writes::Statement,
 };
 use crate::{
-    domain::{Time, ids::MerchantName, plan::Due},
+    domain::{Time, ids::MerchantName, schedule::Due},
     flow::ports::{Claim, ClaimError, DueFilter, DueOf, DueOrder, DueWhat, StoreError},
 };
 use sqlx::FromRow;

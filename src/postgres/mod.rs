@@ -69,13 +69,13 @@ pub use views::{OrderFilter, list_orders, order_view};
 use crate::{
     domain::{
         command::{CommandKind, Outcome, Rejection},
+        finding::AttemptClass,
         ids::{InvoiceNumber, MerchantName},
-        learned::AttemptClass,
         notification::Notification,
-        plan::Plan,
+        schedule::AttemptSchedule,
     },
     flow::ports::{
-        Claim, ClaimError, Claimed, Decision, DueFilter, DueOrder, Learned, NewCommand, OperatorStore,
+        Claim, ClaimError, Claimed, Decision, DueFilter, DueOrder, Finding, NewCommand, OperatorStore,
         Reconciled, Resolved, Store, StoreError, Take, Taken,
     },
     metric,
@@ -95,7 +95,7 @@ pub type Dice = Arc<dyn Fn() -> f64 + Send + Sync>;
 /// What every transaction needs.
 struct Inner {
     pool: PgPool,
-    plan: Plan,
+    schedule: AttemptSchedule,
     dice: Dice,
     outbox_changed: Arc<Notify>,
     due_changed: Arc<Notify>,
@@ -166,10 +166,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub fn new(pool: PgPool, plan: Plan, dice: Dice) -> Self {
+    pub fn new(pool: PgPool, schedule: AttemptSchedule, dice: Dice) -> Self {
         let inner = Arc::new(Inner {
             pool,
-            plan,
+            schedule,
             dice,
             outbox_changed: Arc::default(),
             due_changed: Arc::default(),
@@ -215,8 +215,8 @@ impl Store for PostgresStore {
         self.parked.apply(claim).await
     }
 
-    async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), ClaimError> {
-        Span::step("record").around(self.records.record(claim, learned, took)).await
+    async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Result<(), ClaimError> {
+        Span::step("record").around(self.records.record(claim, finding, took)).await
     }
 
     async fn reconcile(

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     crash::{self, Point},
     domain::{
+        change::Change,
         ids::{InvoiceNumber, MerchantName},
         notification::{NotApplied, Notification},
-        plan::Plan,
-        record::Change,
+        schedule::AttemptSchedule,
     },
     flow::ports::{Reconciled, StoreError},
 };
@@ -114,9 +114,11 @@ impl Group for OfKnownOrders {
     }
 
     async fn together(self: Arc<Self>, all: Vec<Arc<Verified>>) -> Done<Vec<Option<Reconciled>>> {
-        let plan = self.0.plan.clone();
-        let marked =
-            self.0.transaction(move |c| Box::pin(async move { record_known(c, &all, &plan).await })).await?;
+        let schedule = self.0.schedule.clone();
+        let marked = self
+            .0
+            .transaction(move |c| Box::pin(async move { record_known(c, &all, &schedule).await }))
+            .await?;
         crash::point(Point::NotificationsCommitted).await;
         Ok(marked
             .into_iter()
@@ -136,7 +138,7 @@ impl Group for OfKnownOrders {
 async fn record_known(
     connection: &mut PgConnection,
     all: &[Arc<Verified>],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Option<Marked>>> {
     let numbered =
         || all.iter().filter_map(|one| Some((one.merchant.as_str(), one.invoice_number.as_ref()?)));
@@ -151,22 +153,22 @@ async fn record_known(
         all.iter().map(|one| orders.remove(&(one.merchant.clone(), one.invoice_number.clone()?))).collect();
     let pairs: Vec<(&LockedOrder, &Verified)> =
         known.iter().zip(all).filter_map(|(order, one)| Some((order.as_ref()?, one.as_ref()))).collect();
-    let mut marked = mark_all(connection, &pairs, plan).await?.into_iter();
+    let mut marked = mark_all(connection, &pairs, schedule).await?.into_iter();
     Ok(known.iter().map(|order| order.as_ref().and_then(|_| marked.next())).collect())
 }
 
 async fn mark_all(
     connection: &mut PgConnection,
     pairs: &[(&LockedOrder, &Verified)],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Marked>> {
     let said: Vec<_> = pairs.iter().map(|(order, one)| (order.order_key, &one.notification)).collect();
-    let told = told_before(connection, &said, plan).await?;
+    let told = told_before(connection, &said, schedule).await?;
     let decided: Vec<(Change, Option<NotApplied>)> = pairs
         .iter()
         .zip(&told)
         .map(|((order, one), told)| {
-            order.record.clone().after_notified(&one.notification, told.same, plan, order.now)
+            order.record.clone().apply_notification(&one.notification, told.same, schedule, order.now)
         })
         .collect();
     let changes: Vec<_> =
@@ -189,9 +191,9 @@ async fn mark_all(
 }
 
 async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Reconciled, StoreError> {
-    let (one, plan) = (Arc::clone(&verified), inner.plan.clone());
+    let (one, schedule) = (Arc::clone(&verified), inner.schedule.clone());
     let looked =
-        inner.transaction(move |c| Box::pin(async move { record_or_park(c, &one, &plan).await })).await?;
+        inner.transaction(move |c| Box::pin(async move { record_or_park(c, &one, &schedule).await })).await?;
     let parked_key = match looked {
         Looked::Known(marked) => {
             inner.committed(&marked.brought);
@@ -206,7 +208,11 @@ async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Re
     Ok(applied.into_iter().find(|(key, _)| Some(*key) == parked_key).map_or(Reconciled::Parked, |(_, r)| r))
 }
 
-async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Plan) -> Done<Looked> {
+async fn record_or_park(
+    connection: &mut PgConnection,
+    one: &Verified,
+    schedule: &AttemptSchedule,
+) -> Done<Looked> {
     let order = match &one.invoice_number {
         Some(number) => orders::lock_invoice(connection, &one.merchant, number).await?,
         None => None,
@@ -214,7 +220,7 @@ async fn record_or_park(connection: &mut PgConnection, one: &Verified, plan: &Pl
     let unmarked = || StoreError::Refused("a notification was not judged".to_owned());
     match order {
         Some(order) => {
-            let marked = mark_all(connection, &[(&order, one)], plan).await?.pop();
+            let marked = mark_all(connection, &[(&order, one)], schedule).await?.pop();
             Ok(Looked::Known(marked.ok_or_else(unmarked)?))
         }
         None => {
@@ -247,7 +253,7 @@ pub(super) struct Told {
 pub(super) async fn told_before(
     connection: &mut PgConnection,
     said: &[(i64, &Notification)],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Told>> {
     let rows: Vec<(i64, bool)> = sqlx::query_as(
         "SELECT told.kept, told.same
@@ -260,7 +266,7 @@ pub(super) async fn told_before(
     )
     .bind(said.iter().map(|(order_key, _)| *order_key).collect::<Vec<_>>())
     .bind(said.iter().map(|(_, said)| text(&said.said())).collect::<Vec<_>>())
-    .bind(plan.match_request_id)
+    .bind(schedule.match_request_id)
     .bind(NotApplied::OtherRequest.name())
     .bind(NotApplied::NotBound.name())
     .fetch_all(connection)

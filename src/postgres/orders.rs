@@ -13,10 +13,11 @@ use super::{
 use crate::{
     domain::{
         Time,
+        change::Change,
         command::TraceContext,
         ids::{InvoiceNumber, MerchantName, RequestId},
         order::{OrderState, ReviewCause},
-        record::{Change, OrderRecord},
+        record::OrderRecord,
     },
     flow::ports::{FreshOrder, StoreError},
 };

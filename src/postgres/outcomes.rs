@@ -14,11 +14,11 @@ use crate::{
     domain::{
         Time,
         attempt::{AttemptMade, AttemptOf, AttemptTime},
+        change::Change,
         command::CommandKind,
-        plan::Plan,
-        record::Change,
+        schedule::AttemptSchedule,
     },
-    flow::ports::{Claim, ClaimError, FreshOrder, Learned, StoreError},
+    flow::ports::{Claim, ClaimError, Finding, FreshOrder, StoreError},
 };
 use chrono::TimeDelta;
 use sqlx::PgConnection;
@@ -36,7 +36,7 @@ pub(super) struct Records {
 struct Attempt {
     whose: Whose,
     token: Uuid,
-    learned: Learned,
+    finding: Finding,
     took: TimeDelta,
     /// What its claim knew, where that was the order's first.
     fresh: Option<Arc<FreshOrder>>,
@@ -59,11 +59,11 @@ impl Records {
     }
 
     /// Records one attempt. Asked again after an error, it writes nothing twice.
-    pub async fn record(&self, claim: &Claim, learned: &Learned, took: Duration) -> Result<(), ClaimError> {
+    pub async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Result<(), ClaimError> {
         let attempt = Attempt {
             whose: Whose::of(claim),
             token: claim.token,
-            learned: learned.clone(),
+            finding: finding.clone(),
             took: TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX),
             fresh: claim.fresh.clone(),
             chance: (self.inner.dice)(),
@@ -116,9 +116,11 @@ impl Group for Attempts {
     }
 
     async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Recorded, StoreError> {
-        let plan = self.0.plan.clone();
-        let done =
-            self.0.transaction(move |c| Box::pin(async move { record_one(c, &attempt, &plan).await })).await;
+        let schedule = self.0.schedule.clone();
+        let done = self
+            .0
+            .transaction(move |c| Box::pin(async move { record_one(c, &attempt, &schedule).await }))
+            .await;
         Ok(done?)
     }
 }
@@ -128,16 +130,16 @@ impl Attempts {
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let plan = self.0.plan.clone();
-        self.0.statement(move |c| Box::pin(async move { record_fresh(c, &all, &plan).await })).await
+        let schedule = self.0.schedule.clone();
+        self.0.statement(move |c| Box::pin(async move { record_fresh(c, &all, &schedule).await })).await
     }
 
     async fn record_rest(&self, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let plan = self.0.plan.clone();
-        self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &plan).await })).await
+        let schedule = self.0.schedule.clone();
+        self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &schedule).await })).await
     }
 }
 
@@ -145,13 +147,13 @@ impl Attempts {
 async fn record_fresh(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Brought>> {
     let judged: Vec<Judged<'_>> = all
         .iter()
         .filter_map(|attempt| {
             let order = LockedOrder::as_claimed(&attempt.whose, attempt.token, attempt.fresh.as_ref()?);
-            Some(Judged::new(attempt, order, plan))
+            Some(Judged::new(attempt, order, schedule))
         })
         .collect();
     let Some(now) = judged.iter().map(|one| one.order.now).min() else { return Ok(Vec::new()) };
@@ -166,7 +168,7 @@ async fn record_fresh(
 async fn record_held(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Option<Brought>>> {
     let order_keys: Vec<i64> = all.iter().map(|attempt| attempt.whose.order_key).collect();
     let mut orders: HashMap<i64, LockedOrder> = orders::lock_free(connection, &order_keys)
@@ -178,14 +180,18 @@ async fn record_held(
         .iter()
         .map(|attempt| {
             let order = orders.remove(&attempt.whose.order_key)?;
-            order.is_claimed_by(attempt.token).then(|| Judged::new(attempt, order, plan))
+            order.is_claimed_by(attempt.token).then(|| Judged::new(attempt, order, schedule))
         })
         .collect();
     let mut brought = write(connection, judged.iter().flatten()).await?.into_iter();
     Ok(judged.iter().map(|one| one.as_ref().and_then(|_| brought.next())).collect())
 }
 
-async fn record_one(connection: &mut PgConnection, attempt: &Attempt, plan: &Plan) -> Done<Recorded> {
+async fn record_one(
+    connection: &mut PgConnection,
+    attempt: &Attempt,
+    schedule: &AttemptSchedule,
+) -> Done<Recorded> {
     let whose = &attempt.whose;
     let Some(order) = orders::lock_if_known(connection, whose.order_key).await? else {
         return Ok(Recorded::Nowhere);
@@ -197,7 +203,7 @@ async fn record_one(connection: &mut PgConnection, attempt: &Attempt, plan: &Pla
     if is_late && attempts::is_recorded(connection, whose.command_key, attempt.token).await? {
         return Ok(Recorded::Before);
     }
-    let judged = Judged::new(attempt, order, plan);
+    let judged = Judged::new(attempt, order, schedule);
     let brought = write(connection, std::iter::once(&judged)).await?.pop();
     Ok(Recorded::Now(brought.unwrap_or_default()))
 }
@@ -212,15 +218,15 @@ struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
-    fn new(attempt: &'a Attempt, order: LockedOrder, plan: &Plan) -> Self {
+    fn new(attempt: &'a Attempt, order: LockedOrder, schedule: &AttemptSchedule) -> Self {
         let started_at = order.now.checked_sub_signed(attempt.took).unwrap_or(order.now);
         let claim_held = order.is_claimed_by(attempt.token);
         let send_at = order.due.as_ref().and_then(|row| row.due.send).map(|send| send.at);
         let time = AttemptTime { started_at, now: order.now, claim_held, send_at, chance: attempt.chance };
         let record = order.record.clone();
-        let (change, made) = match &attempt.learned {
-            Learned::Send(learned) => record.after_send(whose(&order, attempt), learned, time, plan),
-            Learned::Inquiry(learned) => record.after_inquiry(learned, time, plan),
+        let (change, made) = match &attempt.finding {
+            Finding::Send(finding) => record.after_send(whose(&order, attempt), finding, time, schedule),
+            Finding::Inquiry(finding) => record.after_inquiry(finding, time, schedule),
         };
         Self { attempt, order, change, made, started_at }
     }

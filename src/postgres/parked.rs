@@ -18,7 +18,7 @@ use crate::{
         Time,
         ids::{InvoiceNumber, MerchantName},
         notification::Notification,
-        plan::Plan,
+        schedule::AttemptSchedule,
         signed::Form,
     },
     flow::ports::{Claim, ClaimError, Reconciled, StoreError},
@@ -145,9 +145,9 @@ pub(super) async fn apply_to(
 ) -> Result<Vec<(i64, Reconciled)>, StoreError> {
     let mut applied = Vec::new();
     loop {
-        let plan = inner.plan.clone();
+        let schedule = inner.schedule.clone();
         let marked = inner
-            .transaction(move |c| Box::pin(async move { apply_some(c, order_key, &plan).await }))
+            .transaction(move |c| Box::pin(async move { apply_some(c, order_key, &schedule).await }))
             .await?;
         marked.iter().for_each(|(_, marked)| inner.committed(&marked.brought));
         let is_all = marked.len() < usize::try_from(PARKED_MAX).unwrap_or_default();
@@ -158,7 +158,11 @@ pub(super) async fn apply_to(
     }
 }
 
-async fn apply_some(connection: &mut PgConnection, order_key: i64, plan: &Plan) -> Done<Vec<(i64, Marked)>> {
+async fn apply_some(
+    connection: &mut PgConnection,
+    order_key: i64,
+    schedule: &AttemptSchedule,
+) -> Done<Vec<(i64, Marked)>> {
     let order = orders::lock(connection, order_key).await?;
     let rows: Vec<ParkedRow> = sqlx::query_as(
         "SELECT key, request_id, invoice_number, status, amount, request, form FROM notifications
@@ -173,18 +177,23 @@ async fn apply_some(connection: &mut PgConnection, order_key: i64, plan: &Plan) 
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         let key = row.key;
-        let marked = apply(connection, order_key, row, plan).await?;
+        let marked = apply(connection, order_key, row, schedule).await?;
         all.push((key, marked));
     }
     Ok(all)
 }
 
-async fn apply(connection: &mut PgConnection, order_key: i64, row: ParkedRow, plan: &Plan) -> Done<Marked> {
+async fn apply(
+    connection: &mut PgConnection,
+    order_key: i64,
+    row: ParkedRow,
+    schedule: &AttemptSchedule,
+) -> Done<Marked> {
     let (key, order) = (row.key, orders::lock(connection, order_key).await?);
     let said = row.said()?;
-    let told = notifications::told_before(connection, &[(order_key, &said)], plan).await?.pop();
+    let told = notifications::told_before(connection, &[(order_key, &said)], schedule).await?.pop();
     let told = told.ok_or_else(|| StoreError::Refused("nobody says what was told before".to_owned()))?;
-    let (change, reason) = order.record.clone().after_notified(&said, told.same, plan, order.now);
+    let (change, reason) = order.record.clone().apply_notification(&said, told.same, schedule, order.now);
     let marked = Marked { reason, brought: order.write(connection, &change).await? };
     let write = if marked.is_kept(&told) {
         sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")

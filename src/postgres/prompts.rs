@@ -13,7 +13,7 @@ use crate::{
     domain::{
         ids::{InvoiceNumber, MerchantName},
         notification::{NotApplied, Notification},
-        plan::InquiryRank,
+        schedule::InquiryRank,
     },
     flow::ports::{Reconciled, StoreError},
 };

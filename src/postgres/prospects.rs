@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
-        command::{Command, CommandKind, Order, Prospect, Rejection},
+        command::{ClaimForecast, Command, CommandKind, Order, Rejection},
         validate::Violation,
     },
     flow::ports::{NewCommand, StoreError},
@@ -18,7 +18,7 @@ use crate::{
 use sqlx::PgConnection;
 
 /// What a claim would find.
-pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<Prospect, StoreError> {
+pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = claim(&mut connection, &new.command, &new.order).await?;
     connection.give_back();
@@ -26,14 +26,14 @@ pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<Prospect, Store
 }
 
 /// What a rejection would find.
-pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<Prospect, StoreError> {
+pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = reject(&mut connection, rejection).await?;
     connection.give_back();
     Ok(found)
 }
 
-async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> Done<Prospect> {
+async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> Done<ClaimForecast> {
     if let Some(known) = seen_before(connection, command).await? {
         return Ok(known);
     }
@@ -42,7 +42,7 @@ async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) 
         Some(expired) => Some(expired),
         None => refused_by_order(connection, command.kind, order).await?,
     };
-    Ok(refused.map_or(Prospect::Claimed, |violation| Prospect::Rejected(vec![violation])))
+    Ok(refused.map_or(ClaimForecast::Claimed, |violation| ClaimForecast::Rejected(vec![violation])))
 }
 
 async fn refused_by_order(
@@ -59,21 +59,21 @@ async fn refused_by_order(
     }
 }
 
-async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<Prospect> {
+async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<ClaimForecast> {
     if let Some(known) = seen_before(connection, &rejection.command).await? {
         return Ok(known);
     }
     let moment = rejections::moment(connection).await?;
-    Ok(Prospect::Rejected(rejections::ranked(rejection, &moment)))
+    Ok(ClaimForecast::Rejected(rejections::ranked(rejection, &moment)))
 }
 
-async fn seen_before(connection: &mut PgConnection, command: &Command) -> Done<Option<Prospect>> {
+async fn seen_before(connection: &mut PgConnection, command: &Command) -> Done<Option<ClaimForecast>> {
     let known = rejections::find(connection, &command.identity).await?;
     Ok(known.map(|known| {
         if known.is(command) {
-            Prospect::Duplicate { told_again: known.outcome_event.is_some() }
+            ClaimForecast::Duplicate { told_again: known.outcome_event.is_some() }
         } else {
-            Prospect::Rejected(vec![rejections::conflict()])
+            ClaimForecast::Rejected(vec![rejections::conflict()])
         }
     }))
 }

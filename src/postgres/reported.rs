@@ -5,7 +5,7 @@
 
 use super::{PostgresStore, rows, tx::answered};
 use crate::{
-    domain::{ids::MerchantName, record::RequestOf},
+    domain::{change::RequestOf, ids::MerchantName},
     flow::ports::StoreError,
 };
 use std::{

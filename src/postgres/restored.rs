@@ -8,7 +8,7 @@ use super::{
     tx::answered,
 };
 use crate::{
-    domain::{action::Action, plan::Plan},
+    domain::{action::Action, schedule::AttemptSchedule},
     flow::ports::StoreError,
 };
 use sqlx::PgConnection;
@@ -42,7 +42,7 @@ impl PostgresStore {
 
     /// The domain says which of them are asked about; these are all that it may choose from.
     async fn may_be_otherwise(&self, from: i64) -> Result<Vec<i64>, StoreError> {
-        let give_up_after = super::requests::micros(self.inner.plan.check.give_up_after);
+        let give_up_after = super::requests::micros(self.inner.schedule.check.give_up_after);
         answered!(self.inner.pool, |c| sqlx::query_scalar(
             "SELECT order_key FROM orders
              WHERE order_key >= $1 AND order_key < $1 + $2
@@ -59,9 +59,9 @@ impl PostgresStore {
 
     async fn ask_about(&self, order_keys: Vec<i64>) -> Result<u64, StoreError> {
         let inner: &Arc<Inner> = &self.inner;
-        let plan = inner.plan.clone();
+        let schedule = inner.schedule.clone();
         let written = inner
-            .transaction(move |c| Box::pin(async move { ask_about(c, &order_keys, &plan).await }))
+            .transaction(move |c| Box::pin(async move { ask_about(c, &order_keys, &schedule).await }))
             .await?;
         Ok(u64::try_from(written.len()).unwrap_or(u64::MAX))
     }
@@ -76,11 +76,15 @@ async fn keep(connection: &mut PgConnection, action: &Action) -> Done<()> {
     actions::write(connection, action).await
 }
 
-async fn ask_about(connection: &mut PgConnection, order_keys: &[i64], plan: &Plan) -> Done<Vec<Brought>> {
+async fn ask_about(
+    connection: &mut PgConnection,
+    order_keys: &[i64],
+    schedule: &AttemptSchedule,
+) -> Done<Vec<Brought>> {
     let orders = orders::lock_all(connection, order_keys).await?;
     let changes: Vec<_> = orders
         .iter()
-        .filter_map(|order| Some((order, order.record.clone().after_going_back(plan, order.now)?)))
+        .filter_map(|order| Some((order, order.record.clone().after_going_back(schedule, order.now)?)))
         .collect();
     let changes: Vec<_> = changes.iter().map(|(order, change)| (*order, change)).collect();
     orders::write_all(connection, &changes, Vec::new()).await

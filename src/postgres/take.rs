@@ -15,10 +15,11 @@ use crate::{
     domain::{
         Time,
         attempt::AttemptMade,
+        change::{Change, DueChange},
+        finding::AttemptKind,
         ids::{InvoiceNumber, MerchantName},
-        learned::AttemptKind,
-        plan::{Due, LostAttempt},
-        record::{Change, DueChange, OrderRecord},
+        record::OrderRecord,
+        schedule::{Due, LostAttempt},
     },
     flow::ports::{Claim, DueOrder, StoreError, Take, Taken},
 };
@@ -153,7 +154,7 @@ fn as_found(order: &LockedOrder, inner: &Inner) -> Option<Found> {
     let (kind, started_at, lease_ended_at) = (lease.kind, lease.claimed_at, lease.ends_at);
     let lost = LostAttempt { kind, started_at, lease_ended_at, now: order.now };
     let (record, made) = record.after_lost(&lost);
-    let due = inner.plan.after_lost(&record, &lost, &due, (inner.dice)());
+    let due = inner.schedule.after_lost(&record, &lost, &due, (inner.dice)());
     Some(Found { record, due, lost: Some((lost, made)) })
 }
 

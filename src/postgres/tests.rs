@@ -14,10 +14,10 @@ mod notifications;
 mod operators;
 mod pauses;
 mod permutations;
-mod plans;
 mod prompts;
 mod prospects;
 mod prune;
+mod query_plans;
 mod rate;
 mod records;
 mod refunds;
@@ -32,18 +32,21 @@ use super::{PostgresStore, connect::with_settings, migrate, pool, pool::PgPool};
 use crate::{
     domain::{
         command::{Command, CommandKind, Order, StoredRequest, TraceContext},
+        finding::{
+            DokuHealth, InquiryFinding, InquiryFindingKind, Report, ReportedStatus, SendFinding,
+            SendFindingKind,
+        },
         ids::{
             CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id,
             refund_request_id,
         },
-        learned::{Health, InquiryFinding, InquiryLearned, Report, ReportedStatus, SendFinding, SendLearned},
         money::{ReportedAmount, Rupiah},
-        plan::{CheckPlan, Plan},
         retry::RetryPolicy,
+        schedule::{AttemptSchedule, CheckSchedule},
         signed::Form,
     },
     flow::ports::{
-        Account, Claim, Claimed, DueFilter, DueOf, DueOrder, DueWhat, Learned, NewCommand, OperatorStore,
+        Account, Claim, Claimed, DueFilter, DueOf, DueOrder, DueWhat, Finding, NewCommand, OperatorStore,
         Store, Take, Taken,
     },
 };
@@ -100,7 +103,7 @@ impl Db {
         connection.close().await.unwrap();
         let options = with_settings(server.clone().database(&name));
         let pool = pool(options.clone(), 20);
-        let store = PostgresStore::new(pool.clone(), plan(), Arc::new(|| 0.5));
+        let store = PostgresStore::new(pool.clone(), schedule(), Arc::new(|| 0.5));
         let sql = PgPoolOptions::new().max_connections(20).connect_lazy_with(options.clone());
         Self { name, server, options, pool, sql, store }
     }
@@ -204,16 +207,16 @@ async fn copy(connection: &mut PgConnection, name: &str, from: &str) {
     panic!("{from} stayed in use");
 }
 
-fn plan() -> Plan {
+fn schedule() -> AttemptSchedule {
     let seconds = Duration::from_secs;
-    Plan {
+    AttemptSchedule {
         retry: RetryPolicy {
             initial: Duration::from_millis(500),
             multiplier: 2.0,
             jitter: 0.5,
             max_interval: seconds(300),
         },
-        check: CheckPlan {
+        check: CheckSchedule {
             first_after: seconds(60),
             max_interval: seconds(3600),
             not_found_grace: seconds(3900),
@@ -312,25 +315,30 @@ fn refund(id: &str, invoice: &str) -> NewCommand {
     new_command(CommandKind::Refund, id, invoice, 50_000)
 }
 
-fn send(finding: SendFinding) -> Learned {
-    Learned::Send(SendLearned { finding, http_status: Some(200), retry_after: None, health: Health::Well })
+fn send(finding: SendFindingKind) -> Finding {
+    Finding::Send(SendFinding {
+        kind: finding,
+        http_status: Some(200),
+        retry_after: None,
+        health: DokuHealth::Well,
+    })
 }
 
-fn accepted(status: &str) -> Learned {
-    send(SendFinding::Accepted { status: status.to_owned() })
+fn accepted(status: &str) -> Finding {
+    send(SendFindingKind::Accepted { status: status.to_owned() })
 }
 
-fn not_acted() -> Learned {
-    send(SendFinding::NotActed { why: "connection refused".to_owned() })
+fn not_acted() -> Finding {
+    send(SendFindingKind::NotActed { why: "connection refused".to_owned() })
 }
 
-fn in_doubt() -> Learned {
-    send(SendFinding::InDoubt { why: "timeout".to_owned() })
+fn in_doubt() -> Finding {
+    send(SendFindingKind::InDoubt { why: "timeout".to_owned() })
 }
 
-fn reported(word: &str, amount: u64) -> Learned {
+fn reported(word: &str, amount: u64) -> Finding {
     let amount = ReportedAmount::Whole(Rupiah::new(amount).unwrap());
     let report = Report { status: ReportedStatus::read(word), word: word.to_owned(), amount, request: None };
-    let finding = InquiryFinding::Reported(report);
-    Learned::Inquiry(InquiryLearned { finding, http_status: Some(200), retry_after: None })
+    let finding = InquiryFindingKind::Reported(report);
+    Finding::Inquiry(InquiryFinding { kind: finding, http_status: Some(200), retry_after: None })
 }

@@ -5,7 +5,7 @@ use jenius_pay::{
     domain::{
         command::{CommandKind, Outcome},
         event::EventType,
-        learned::{AttemptClass, AttemptKind},
+        finding::{AttemptClass, AttemptKind},
         order::OrderState,
     },
     metric::{

@@ -4,7 +4,7 @@ use crate::{
     app::prospects::{CommandFate, Fate},
     cli::{print::clean, timeline},
     domain::{
-        command::Prospect,
+        command::ClaimForecast,
         signed::{Form, SignedBy},
         validate::Violation,
     },
@@ -17,9 +17,9 @@ const VIOLATIONS_SHOWN: usize = 5;
 pub fn word(fate: &Fate) -> &'static str {
     match fate {
         Fate::Command(command) => match command.prospect {
-            Prospect::Claimed => "send",
-            Prospect::Duplicate { .. } => "known",
-            Prospect::Rejected(_) => "reject",
+            ClaimForecast::Claimed => "send",
+            ClaimForecast::Duplicate { .. } => "known",
+            ClaimForecast::Rejected(_) => "reject",
         },
         Fate::Notification { signed_by: SignedBy::Merchant(_), .. } => "reconcile",
         Fate::Notification { signed_by: SignedBy::Doku { .. }, .. } => "inquire",
@@ -56,19 +56,19 @@ fn of_command(fate: &CommandFate) -> String {
     let command = &fate.command;
     let what = format!("{} {}", command.kind.name(), clean(command.identity.id.as_str()));
     match &fate.prospect {
-        Prospect::Claimed => {
+        ClaimForecast::Claimed => {
             let amount = fate.amount.map(|amount| timeline::rupiah(&amount.to_string())).unwrap_or_default();
             let invoice = command.invoice_number.as_deref().map(clean).unwrap_or_default();
             let merchant = clean(&command.merchant);
             format!("{what} would be claimed and sent: {amount} for {invoice} of {merchant}")
         }
-        Prospect::Duplicate { told_again: true } => {
+        ClaimForecast::Duplicate { told_again: true } => {
             format!("{what} is known already: its outcome event is published again")
         }
-        Prospect::Duplicate { told_again: false } => {
+        ClaimForecast::Duplicate { told_again: false } => {
             format!("{what} is known already, its outcome not yet: nothing follows")
         }
-        Prospect::Rejected(violations) => format!("{what} would be rejected: {}", because(violations)),
+        ClaimForecast::Rejected(violations) => format!("{what} would be rejected: {}", because(violations)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Source},
     domain::{
         action::ActionKind,
-        command::Prospect,
+        command::ClaimForecast,
         ids::{CommandId, CommandSource},
         signed::SignedBy,
     },
@@ -148,7 +148,7 @@ async fn plan(chosen: Vec<Held>, fates: &Fates, again: bool) -> anyhow::Result<V
             End::Planned
         };
         let is_twin = match &fate {
-            Fate::Command(command) if command.prospect == Prospect::Claimed && end == End::Planned => {
+            Fate::Command(command) if command.prospect == ClaimForecast::Claimed && end == End::Planned => {
                 let identity = command.command.identity.clone();
                 !seen.insert((identity.source, identity.id))
             }

@@ -7,7 +7,7 @@ use crate::{
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
         action::{Action, ActionKind},
-        learned::{InquiryFinding, InquiryLearned},
+        finding::{InquiryFinding, InquiryFindingKind},
         money::ReportedAmount,
     },
     flow::check_order::check_order,
@@ -33,7 +33,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
     tell_pauses(&pool, false).await?;
-    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
     let Which { merchant, invoice } = &args.order;
     let asked = Action {
@@ -45,21 +45,21 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         detail: None,
     };
     postgres::record_action(&pool, &asked).await?;
-    let learned = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
+    let finding = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
     let after = args.order.fetch(&pool).await?;
-    print::line(&format!("DOKU   {}\n{}", said(&learned), timeline::changed(&before, &after)))?;
-    let answered = match learned.finding {
-        InquiryFinding::Reported(_) | InquiryFinding::NotFound { .. } => true,
-        InquiryFinding::Failed { .. } => false,
+    print::line(&format!("DOKU   {}\n{}", said(&finding), timeline::changed(&before, &after)))?;
+    let answered = match finding.kind {
+        InquiryFindingKind::Reported(_) | InquiryFindingKind::NotFound { .. } => true,
+        InquiryFindingKind::Failed { .. } => false,
     };
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What DOKU said, in a line.
-fn said(learned: &InquiryLearned) -> String {
-    let http = learned.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
-    match &learned.finding {
-        InquiryFinding::Reported(report) => {
+fn said(finding: &InquiryFinding) -> String {
+    let http = finding.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+    match &finding.kind {
+        InquiryFindingKind::Reported(report) => {
             let amount = match report.amount {
                 ReportedAmount::Whole(amount) => format!("amount {amount}"),
                 ReportedAmount::Other => "an amount that no order has".to_owned(),
@@ -67,11 +67,11 @@ fn said(learned: &InquiryLearned) -> String {
             let about = report.request.as_deref().map(|id| format!(", about request {}", print::clean(id)));
             format!("{}, {amount}{}{http}", print::clean(&report.word), about.unwrap_or_default())
         }
-        InquiryFinding::NotFound { proves: true } => format!("does not know the order{http}"),
-        InquiryFinding::NotFound { proves: false } => {
+        InquiryFindingKind::NotFound { proves: true } => format!("does not know the order{http}"),
+        InquiryFindingKind::NotFound { proves: false } => {
             format!("does not know the order, which proves nothing{http}")
         }
-        InquiryFinding::Failed { why } => format!("gave no answer: {}{http}", print::clean(why)),
+        InquiryFindingKind::Failed { why } => format!("gave no answer: {}{http}", print::clean(why)),
     }
 }
 
@@ -79,7 +79,7 @@ fn said(learned: &InquiryLearned) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
-        learned::{Report, ReportedStatus},
+        finding::{Report, ReportedStatus},
         money::Rupiah,
     };
 
@@ -87,30 +87,30 @@ mod tests {
     fn what_doku_said_is_told_in_a_line() {
         let report = |word: &str, amount| {
             let word = word.to_owned();
-            InquiryFinding::Reported(Report {
+            InquiryFindingKind::Reported(Report {
                 status: ReportedStatus::read(&word),
                 word,
                 amount,
                 request: None,
             })
         };
-        let about = InquiryFinding::Reported(Report {
+        let about = InquiryFindingKind::Reported(Report {
             status: ReportedStatus::Success,
             word: "SUCCESS".to_owned(),
             amount: ReportedAmount::Other,
             request: Some("VA-1".to_owned()),
         });
-        let failed = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
+        let failed = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
         for (finding, expected) in [
             (report("SUCCESS", ReportedAmount::Whole(Rupiah::new(5).unwrap())), "SUCCESS, amount 5"),
             (report("\u{1b}", ReportedAmount::Other), "\u{fffd}, an amount that no order has"),
             (about, "SUCCESS, an amount that no order has, about request VA-1"),
-            (InquiryFinding::NotFound { proves: true }, "does not know the order"),
-            (InquiryFinding::NotFound { proves: false }, "does not know the order, which proves nothing"),
+            (InquiryFindingKind::NotFound { proves: true }, "does not know the order"),
+            (InquiryFindingKind::NotFound { proves: false }, "does not know the order, which proves nothing"),
             (failed, "gave no answer: HTTP 500"),
         ] {
-            let learned = InquiryLearned { finding, http_status: Some(200), retry_after: None };
-            assert_eq!(said(&learned), format!("{expected} (HTTP 200)"));
+            let finding = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
+            assert_eq!(said(&finding), format!("{expected} (HTTP 200)"));
         }
     }
 }

@@ -71,7 +71,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let all = args.decided()?;
     let pool = reader(&parts.need_database()?)?;
-    let store = PostgresStore::new(pool.clone(), parts.plan(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     tell_pauses(&pool, false).await?;
     let is_one = args.from.is_none();
     let mut undecided = 0_usize;

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use Authenticity::{Signed, Unsigned, Wrong};
 use CommandKind::{Payment, Refund};
-use Health::{KeyRefused, OrderRefused, Unwell, Well};
+use DokuHealth::{KeyRefused, OrderRefused, Unwell, Well};
 use ResponseSignature::{Required, TlsOnly};
 use bytes::Bytes;
 use std::time::Duration;
@@ -42,14 +42,14 @@ fn ours(status: &str) -> String {
 }
 
 /// The finding in a word.
-fn word(learned: &SendLearned) -> String {
-    match &learned.finding {
-        SendFinding::Accepted { status } => format!("accepted {status}"),
-        SendFinding::Failed { status } => format!("failed {status}"),
-        SendFinding::Declined(error) => format!("declined {}: {}", error.code, error.message),
-        SendFinding::NotActed { .. } => "not acted".to_owned(),
-        SendFinding::InDoubt { .. } => "in doubt".to_owned(),
-        SendFinding::Contradiction { .. } => "contradiction".to_owned(),
+fn word(learned: &SendFinding) -> String {
+    match &learned.kind {
+        SendFindingKind::Accepted { status } => format!("accepted {status}"),
+        SendFindingKind::Failed { status } => format!("failed {status}"),
+        SendFindingKind::Declined(error) => format!("declined {}: {}", error.code, error.message),
+        SendFindingKind::NotActed { .. } => "not acted".to_owned(),
+        SendFindingKind::InDoubt { .. } => "in doubt".to_owned(),
+        SendFindingKind::Contradiction { .. } => "contradiction".to_owned(),
     }
 }
 
@@ -96,7 +96,7 @@ fn statuses_that_speak_for_themselves() {
 #[test]
 fn errors_of_a_send() {
     let key = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
-    let table: &[(u16, Authenticity, &str, &str, Health)] = &[
+    let table: &[(u16, Authenticity, &str, &str, DokuHealth)] = &[
         // A route or a firewall in between.
         (400, Unsigned, "", "not acted", OrderRefused),
         (400, Unsigned, HTML, "not acted", OrderRefused),
@@ -169,7 +169,7 @@ fn answers_to_a_send() {
     let no_amount = r#"{"order":{"invoice_number":"INV-1"},"internet_banking_payment":{"status":"SUCCESS"}}"#;
     let cut = &ours("SUCCESS")[..60];
     let s = ours;
-    let table: &[(u16, CommandKind, Authenticity, &str, &str, Health)] = &[
+    let table: &[(u16, CommandKind, Authenticity, &str, &str, DokuHealth)] = &[
         (200, Payment, Signed, "", "in doubt", Unwell),
         (200, Payment, Signed, HTML, "in doubt", Unwell),
         (200, Payment, Signed, cut, "in doubt", Unwell),
@@ -303,11 +303,11 @@ fn answers_to_an_inquiry() {
     let invoice = InvoiceNumber::parse("INV-1").unwrap();
     for (status, authenticity, body, expected) in table {
         let learned = classify_inquiry(&invoice, &answer(*status, *authenticity, body));
-        let found = match learned.finding {
-            InquiryFinding::Failed { .. } => "failed".to_owned(),
-            InquiryFinding::NotFound { proves: true } => "not found, proven".to_owned(),
-            InquiryFinding::NotFound { proves: false } => "not found".to_owned(),
-            InquiryFinding::Reported(report) => format!("{:?} {}", report.status, report.word),
+        let found = match learned.kind {
+            InquiryFindingKind::Failed { .. } => "failed".to_owned(),
+            InquiryFindingKind::NotFound { proves: true } => "not found, proven".to_owned(),
+            InquiryFindingKind::NotFound { proves: false } => "not found".to_owned(),
+            InquiryFindingKind::Reported(report) => format!("{:?} {}", report.status, report.word),
         };
         assert_eq!(found, *expected, "{status} {authenticity:?} {body}");
     }
@@ -317,14 +317,14 @@ fn answers_to_an_inquiry() {
 fn a_not_found_for_a_number_that_needs_encoding_proves_nothing() {
     let invoice = InvoiceNumber::parse("INV/2026/001").unwrap();
     let learned = classify_inquiry(&invoice, &answer(404, Signed, ""));
-    assert_eq!(learned.finding, InquiryFinding::NotFound { proves: false });
+    assert_eq!(learned.kind, InquiryFindingKind::NotFound { proves: false });
 }
 
 #[test]
 fn an_inquiry_hands_on_the_amount_as_it_is() {
     let body = r#"{"order":{"invoice_number":"INV-1","amount":"1"},"transaction":{"status":"SUCCESS"}}"#;
     let learned = classify_inquiry(&InvoiceNumber::parse("INV-1").unwrap(), &answer(200, Signed, body));
-    let InquiryFinding::Reported(report) = learned.finding else { panic!("{learned:?}") };
+    let InquiryFindingKind::Reported(report) = learned.kind else { panic!("{learned:?}") };
     assert_eq!(report.amount, ReportedAmount::Whole(Rupiah::new(1).unwrap()));
 }
 
@@ -333,7 +333,7 @@ fn a_status_of_another_question_is_named_as_such() {
     for (kind, status) in [(Payment, "REFUND"), (Payment, "refunded"), (Refund, "PENDING")] {
         let learned = classify_send(&request(kind), &answer(200, Signed, &ours(status)), Required);
         let why = format!("status {status} does not answer a {}", kind.name());
-        assert_eq!(learned.finding, SendFinding::InDoubt { why });
+        assert_eq!(learned.kind, SendFindingKind::InDoubt { why });
     }
 }
 

@@ -175,11 +175,11 @@ fn request(base_url: &str) -> StoredRequest {
     }
 }
 
-async fn send(server: &Server) -> SendLearned {
+async fn send(server: &Server) -> SendFinding {
     client(&server.base_url).send(&request(&server.base_url)).await
 }
 
-async fn inquire(server: &Server, invoice: &str) -> InquiryLearned {
+async fn inquire(server: &Server, invoice: &str) -> InquiryFinding {
     let (merchant, invoice) = (MerchantName::default_account(), InvoiceNumber::parse(invoice).unwrap());
     let inquiry = Inquiry { merchant: &merchant, invoice_number: &invoice };
     client(&server.base_url).inquire(inquiry).await
@@ -189,8 +189,8 @@ const SUCCESS: &str = r#"{"order":{"invoice_number":"INV-1","amount":"50000"},"i
 const REPORT: &str =
     r#"{"order":{"invoice_number":"INV-1","amount":50000},"transaction":{"status":"SUCCESS"}}"#;
 
-fn accepted() -> SendFinding {
-    SendFinding::Accepted { status: "SUCCESS".to_owned() }
+fn accepted() -> SendFindingKind {
+    SendFindingKind::Accepted { status: "SUCCESS".to_owned() }
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_send_carries_the_stored_bytes_timed_and_signed() {
     let server =
         Server::start(Does::Answers { status: "200 OK", body: SUCCESS, key: "SK-1", digest: true }).await;
     let learned = send(&server).await;
-    assert_eq!((learned.finding, learned.http_status), (accepted(), Some(200)));
+    assert_eq!((learned.kind, learned.http_status), (accepted(), Some(200)));
     let [request] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
     assert!(request.starts_with("POST /jenius-digital-banking/v2/ServiceRequestPayment HTTP/1.1\r\n"));
     assert!(request.ends_with(&format!("\r\n\r\n{BODY}")), "{request}");
@@ -220,7 +220,7 @@ async fn an_answer_signed_by_a_previous_key_is_believed_and_by_another_is_not() 
     for (key, believed) in [("SK-old", true), ("SK-other", false)] {
         let server =
             Server::start(Does::Answers { status: "200 OK", body: SUCCESS, key, digest: true }).await;
-        assert_eq!(send(&server).await.finding == accepted(), believed, "{key}");
+        assert_eq!(send(&server).await.kind == accepted(), believed, "{key}");
     }
 }
 
@@ -243,8 +243,8 @@ async fn whatever_breaks_after_the_request_left_is_in_doubt_and_sent_once() {
     ] {
         let server = Server::start(does).await;
         let learned = send(&server).await;
-        assert!(matches!(learned.finding, SendFinding::InDoubt { .. }), "{name}: {learned:?}");
-        assert_eq!((learned.http_status, learned.health), (status, Health::Unwell), "{name}");
+        assert!(matches!(learned.kind, SendFindingKind::InDoubt { .. }), "{name}: {learned:?}");
+        assert_eq!((learned.http_status, learned.health), (status, DokuHealth::Unwell), "{name}");
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(server.requests().len(), 1, "{name}");
         assert_eq!(server.connections.load(Ordering::SeqCst), 1, "{name}");
@@ -270,7 +270,7 @@ async fn a_connection_that_was_closed_while_idle_does_not_repeat_a_send() {
     let client = client(&base_url);
     for made in 1..=2 {
         let learned = client.send(&request(&base_url)).await;
-        assert!(matches!(learned.finding, SendFinding::InDoubt { .. }), "{learned:?}");
+        assert!(matches!(learned.kind, SendFindingKind::InDoubt { .. }), "{learned:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(requests.load(Ordering::SeqCst), made);
     }
@@ -283,15 +283,15 @@ async fn a_refused_connection_is_not_acted() {
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let learned = client(&base_url).send(&request(&base_url)).await;
-    assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
-    assert_eq!((learned.http_status, learned.health), (None, Health::Unwell));
+    assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
+    assert_eq!((learned.http_status, learned.health), (None, DokuHealth::Unwell));
 }
 
 #[tokio::test]
 async fn a_host_nobody_knows_is_not_acted() {
     let base_url = "http://doku.invalid";
     let learned = client(base_url).send(&request(base_url)).await;
-    assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
+    assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
 }
 
 #[tokio::test]
@@ -305,7 +305,7 @@ async fn a_failed_tls_handshake_is_not_acted() {
             std::future::pending::<()>().await;
         });
         let learned = client(&base_url).send(&request(&base_url)).await;
-        assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
+        assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
         server.abort();
     }
 }
@@ -320,7 +320,7 @@ async fn a_request_made_for_another_account_or_host_is_not_sent() {
         StoredRequest { base_url: format!("{}/x", server.base_url), ..request(&server.base_url) };
     for stranded in [other_account, other_host] {
         let learned = client.send(&stranded).await;
-        assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
+        assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 0);
 }
@@ -330,7 +330,7 @@ async fn retry_after_is_read_from_the_headers() {
     let busy = "HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let server = Server::start(Does::Writes(busy.into())).await;
     let learned = send(&server).await;
-    assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
+    assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
     assert_eq!(learned.retry_after, Some(Duration::from_secs(7)));
 }
 
@@ -340,7 +340,7 @@ async fn an_inquiry_signs_no_digest_and_believes_an_answer_with_or_without_one()
         let server =
             Server::start(Does::Answers { status: "200 OK", body: REPORT, key: "SK-1", digest }).await;
         let learned = inquire(&server, "INV-1").await;
-        let InquiryFinding::Reported(report) = learned.finding else { panic!("{learned:?}") };
+        let InquiryFindingKind::Reported(report) = learned.kind else { panic!("{learned:?}") };
         assert_eq!(report.word, "SUCCESS");
         let request = &server.requests()[0];
         assert!(request.starts_with("GET /orders/v1/status/INV-1 HTTP/1.1\r\n"), "{request}");
@@ -360,7 +360,7 @@ async fn a_number_that_needs_encoding_is_signed_as_it_is_sent() {
     let not_found = Does::Answers { status: "404 Not Found", body: "{}", key: "SK-1", digest: true };
     let server = Server::start(not_found).await;
     let learned = inquire(&server, "INV/2026?#%+").await;
-    assert_eq!(learned.finding, InquiryFinding::NotFound { proves: false });
+    assert_eq!(learned.kind, InquiryFindingKind::NotFound { proves: false });
     let request = &server.requests()[0];
     assert_eq!(target_of(request), "/orders/v1/status/INV%2F2026%3F%23%25%2B");
     let signed = Signed {
@@ -371,7 +371,7 @@ async fn a_number_that_needs_encoding_is_signed_as_it_is_sent() {
         digest: None,
     };
     assert_eq!(header_of(request, "Signature"), signed.sign(&keys("SK-1")));
-    assert_eq!(inquire(&server, "INV-1").await.finding, InquiryFinding::NotFound { proves: true });
+    assert_eq!(inquire(&server, "INV-1").await.kind, InquiryFindingKind::NotFound { proves: true });
 }
 
 #[tokio::test]
@@ -380,7 +380,7 @@ async fn an_inquiry_that_fails_teaches_nothing() {
     for does in [Does::Drops, Does::Hangs, wrong] {
         let server = Server::start(does).await;
         let learned = inquire(&server, "INV-1").await;
-        assert!(matches!(learned.finding, InquiryFinding::Failed { .. }), "{learned:?}");
+        assert!(matches!(learned.kind, InquiryFindingKind::Failed { .. }), "{learned:?}");
     }
 }
 

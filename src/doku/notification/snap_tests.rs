@@ -5,7 +5,7 @@ use super::*;
 use crate::doku::snap::tokens::Tokens;
 use crate::{
     config::{self, RsaKey},
-    domain::{Time, signed::Found},
+    domain::{Time, signed::HeaderOccurrence},
     flow::ports::{TokenIssuer, TokenRequest},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -224,11 +224,11 @@ fn where_tokens_must_be_ours_no_other_helps_a_right_signature() {
 fn the_signature_decides_the_form_and_a_bearer_scheme_is_no_part_of_the_token() {
     let signature = hmac("SK-1", PATH, "t", minified());
     let read = |name: &str| match name {
-        "X-PARTNER-ID" => Found::Once("MCH-1"),
-        "X-TIMESTAMP" => Found::Once(STAMP),
-        "X-SIGNATURE" => Found::Once(signature.as_str()),
-        "Authorization" => Found::Once("Bearer t"),
-        _ => Found::Nothing,
+        "X-PARTNER-ID" => HeaderOccurrence::Once("MCH-1"),
+        "X-TIMESTAMP" => HeaderOccurrence::Once(STAMP),
+        "X-SIGNATURE" => HeaderOccurrence::Once(signature.as_str()),
+        "Authorization" => HeaderOccurrence::Once("Bearer t"),
+        _ => HeaderOccurrence::Nothing,
     };
     let headers = SignedHeaders::read(read).unwrap();
     assert_eq!(headers.form(), Form::Snap);

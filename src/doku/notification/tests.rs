@@ -4,9 +4,9 @@ use super::*;
 use crate::{
     config,
     domain::{
-        learned::{Report, ReportedStatus},
+        finding::{Report, ReportedStatus},
         money::{ReportedAmount, Rupiah},
-        signed::Found,
+        signed::HeaderOccurrence,
     },
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -121,11 +121,11 @@ fn a_published_notification_verifies_and_reads() {
     };
     let accounts = Accounts::new(&BTreeMap::from([(MerchantName::default_account(), merchant)]));
     let headers = SignedHeaders::read(|name| match name {
-        "Client-Id" => Found::Once(of("client_id")),
-        "Request-Id" => Found::Once(of("request_id")),
-        "Request-Timestamp" => Found::Once(of("timestamp")),
-        "Signature" => Found::Once(of("signature")),
-        _ => Found::Nothing,
+        "Client-Id" => HeaderOccurrence::Once(of("client_id")),
+        "Request-Id" => HeaderOccurrence::Once(of("request_id")),
+        "Request-Timestamp" => HeaderOccurrence::Once(of("timestamp")),
+        "Signature" => HeaderOccurrence::Once(of("signature")),
+        _ => HeaderOccurrence::Nothing,
     });
     let headers = headers.unwrap();
     let verifier = Verifier::new(accounts, vec![of("target").to_owned()]);

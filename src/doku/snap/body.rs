@@ -174,7 +174,7 @@ fn reported_amount(raw: &RawValue) -> Option<String> {
 mod tests {
     use super::*;
     use crate::domain::{
-        learned::ReportedStatus,
+        finding::ReportedStatus,
         money::{ReportedAmount, Rupiah},
     };
     use serde_json::{Value, json};

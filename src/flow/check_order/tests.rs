@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::{
-    domain::learned::AttemptKind,
+    domain::finding::AttemptKind,
     flow::fake::{claim, worker},
 };
 
 const LONG: Duration = Duration::from_secs(45);
 
 /// What `orders check` did about an order that was made for this account and host.
-async fn check(made_for: Option<(&str, &str)>) -> (Result<InquiryLearned, NotChecked>, Vec<&'static str>) {
+async fn check(made_for: Option<(&str, &str)>) -> (Result<InquiryFinding, NotChecked>, Vec<&'static str>) {
     let held = made_for.map(|(client_id, base_url)| {
         let mut claim = claim(AttemptKind::Inquiry, LONG, LONG);
         let request = Arc::make_mut(&mut claim.request);

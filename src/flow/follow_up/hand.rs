@@ -2,7 +2,7 @@
 //! one merchant and one kind, so that nobody's backlog fills the hands of another.
 
 use crate::{
-    domain::{ids::MerchantName, learned::AttemptKind},
+    domain::{finding::AttemptKind, ids::MerchantName},
     flow::ports::{DueOrder, DueWhat},
 };
 use std::{
@@ -101,7 +101,7 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::{InquiryRank, SendRank};
+    use crate::domain::schedule::{InquiryRank, SendRank};
 
     fn order(order_key: i64, merchant: &str, what: DueWhat) -> DueOrder {
         DueOrder { order_key, merchant: MerchantName::parse(merchant).unwrap(), what }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::{ids::MerchantName, pause::Paused, plan::InquiryRank},
+    domain::{ids::MerchantName, pause::Paused, schedule::InquiryRank},
     flow::{
         fake::{FakeGateway, FakeStore, Steps, worker},
         gate::Limits,

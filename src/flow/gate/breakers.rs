@@ -4,9 +4,9 @@
 use super::{Limits, Phases, Since, Stop, StopBy};
 use crate::{
     domain::{
-        breaker::{Admission, Breaker, Phase},
+        breaker::{Admission, Breaker, BreakerPhase},
+        finding::{AttemptKind, DokuHealth},
         ids::MerchantName,
-        learned::{AttemptKind, Health},
         pause::Paused,
     },
     metric,
@@ -65,7 +65,7 @@ impl Breakers {
         };
         let merchants: BTreeMap<_, _> = merchants.map(|merchant| (merchant.clone(), own())).collect();
         for scope in std::iter::once(SCOPE_DOKU).chain(merchants.keys().map(MerchantName::as_str)) {
-            show(scope, Phase::Closed);
+            show(scope, BreakerPhase::Closed);
         }
         Self { doku: Watched::new(Breaker::of_doku(failures, open)), merchants, paused: None }
     }
@@ -120,33 +120,33 @@ impl Breakers {
         merchant: &MerchantName,
         order_key: i64,
         probes: Probes,
-        health: Health,
+        health: DokuHealth,
         now: Instant,
     ) -> bool {
         let doku = self.doku.learned(SCOPE_DOKU, health, order_key, probes.doku, now);
         let Some(own) = self.merchants.get_mut(merchant) else { return doku };
         match health {
-            Health::OrderRefused if own.refused.len() < REFUSED_MAX => {
+            DokuHealth::OrderRefused if own.refused.len() < REFUSED_MAX => {
                 own.refused.insert(order_key);
             }
-            Health::Well => {
+            DokuHealth::Well => {
                 own.refused.remove(&order_key);
             }
-            Health::OrderRefused | Health::Unwell | Health::KeyRefused => {}
+            DokuHealth::OrderRefused | DokuHealth::Unwell | DokuHealth::KeyRefused => {}
         }
         own.sends.learned(merchant.as_str(), health, order_key, probes.merchant, now) || doku
     }
 
     /// Takes in whether an inquiry hung.
-    pub fn inquired(&mut self, merchant: &MerchantName, probes: Probes, health: Health, now: Instant) {
+    pub fn inquired(&mut self, merchant: &MerchantName, probes: Probes, health: DokuHealth, now: Instant) {
         let Some(own) = self.merchants.get_mut(merchant) else { return };
         let before = own.inquiries.breaker.phase(now);
         own.inquiries.breaker.learned(health, 0, probes.inquiries, now);
         match (before, own.inquiries.breaker.phase(now)) {
-            (Phase::Closed, Phase::Open) => {
+            (BreakerPhase::Closed, BreakerPhase::Open) => {
                 tracing::warn!(%merchant, "Check Status hangs: it is left alone for a while");
             }
-            (Phase::HalfOpen { .. }, Phase::Closed) => {
+            (BreakerPhase::HalfOpen { .. }, BreakerPhase::Closed) => {
                 tracing::info!(%merchant, "Check Status answers again");
             }
             (_, _) => {}
@@ -166,7 +166,7 @@ impl Breakers {
     pub fn probes(&self, merchant: &MerchantName, kind: AttemptKind, now: Instant) -> bool {
         let Some(own) = self.merchants.get(merchant) else { return false };
         let is_half_open =
-            |watched: &Watched| watched.breaker.phase(now) == Phase::HalfOpen { probing: false };
+            |watched: &Watched| watched.breaker.phase(now) == BreakerPhase::HalfOpen { probing: false };
         match kind {
             AttemptKind::Send => is_half_open(&self.doku) || is_half_open(&own.sends),
             AttemptKind::Inquiry => is_half_open(&own.inquiries),
@@ -190,7 +190,7 @@ impl Breakers {
         let open = |watched: &Watched, by| {
             let since =
                 watched.since.map_or(Since::Unknown, |at| Since::Ago(now.saturating_duration_since(at)));
-            (watched.breaker.phase(now) != Phase::Closed).then_some(Stop { by, since })
+            (watched.breaker.phase(now) != BreakerPhase::Closed).then_some(Stop { by, since })
         };
         open(&self.doku, StopBy::Doku).or_else(|| open(&own.sends, StopBy::Merchant))
     }
@@ -201,7 +201,7 @@ impl Breakers {
         let own = own.map(|(merchant, own)| (merchant.clone(), own.sends.breaker.phase(now)));
         Phases {
             doku: self.doku.breaker.phase(now),
-            merchants: own.filter(|(_, phase)| *phase != Phase::Closed).collect(),
+            merchants: own.filter(|(_, phase)| *phase != BreakerPhase::Closed).collect(),
         }
     }
 
@@ -256,7 +256,14 @@ impl Watched {
     }
 
     /// True where it opened.
-    fn learned(&mut self, scope: &str, health: Health, order_key: i64, probe: bool, now: Instant) -> bool {
+    fn learned(
+        &mut self,
+        scope: &str,
+        health: DokuHealth,
+        order_key: i64,
+        probe: bool,
+        now: Instant,
+    ) -> bool {
         let before = self.breaker.phase(now);
         self.breaker.learned(health, order_key, probe, now);
         let after = self.breaker.phase(now);
@@ -265,33 +272,33 @@ impl Watched {
         }
         show(scope, after);
         match after {
-            Phase::Open => {
+            BreakerPhase::Open => {
                 self.since = self.since.or(Some(now));
                 tracing::warn!(scope, "sends are stopped: the breaker opened");
                 true
             }
-            Phase::Closed => {
+            BreakerPhase::Closed => {
                 self.since = None;
                 tracing::info!(scope, "sends go on: the breaker closed");
                 false
             }
-            Phase::HalfOpen { .. } => false,
+            BreakerPhase::HalfOpen { .. } => false,
         }
     }
 }
 
 fn stops(watched: &Watched, now: Instant) -> bool {
     match watched.breaker.phase(now) {
-        Phase::Closed | Phase::HalfOpen { probing: false } => false,
-        Phase::HalfOpen { probing: true } | Phase::Open => true,
+        BreakerPhase::Closed | BreakerPhase::HalfOpen { probing: false } => false,
+        BreakerPhase::HalfOpen { probing: true } | BreakerPhase::Open => true,
     }
 }
 
 /// A half-open breaker counts as open: sends are not free yet.
-fn show(scope: &str, phase: Phase) {
+fn show(scope: &str, phase: BreakerPhase) {
     let probing = match phase {
-        Phase::HalfOpen { .. } => true,
-        Phase::Closed | Phase::Open => false,
+        BreakerPhase::HalfOpen { .. } => true,
+        BreakerPhase::Closed | BreakerPhase::Open => false,
     };
-    metric::breaker(scope, phase != Phase::Closed, probing);
+    metric::breaker(scope, phase != BreakerPhase::Closed, probing);
 }

@@ -2,9 +2,9 @@
 
 use super::Limits;
 use crate::domain::{
-    learned::AttemptKind,
-    places::Places,
-    rate::{NoToken, Rate},
+    finding::AttemptKind,
+    slots::AttemptSlots,
+    token_share::{NoToken, TokenShare},
 };
 use std::{
     pin::pin,
@@ -23,11 +23,11 @@ use tokio::{
 const JAMMED_FOR: Duration = Duration::from_secs(1);
 
 pub struct Lane {
-    places: Arc<Mutex<Places>>,
+    places: Arc<Mutex<AttemptSlots>>,
     /// A place has become free.
     freed: Arc<Notify>,
     is_limited: bool,
-    rate: Mutex<Rate>,
+    rate: Mutex<TokenShare>,
     /// Another block of tokens is wanted.
     wanted: Notify,
     /// One has come.
@@ -62,7 +62,7 @@ struct Waiting<'a> {
 /// The place of one attempt.
 #[derive(Debug)]
 pub struct Place {
-    places: Arc<Mutex<Places>>,
+    places: Arc<Mutex<AttemptSlots>>,
     freed: Arc<Notify>,
     kind: AttemptKind,
 }
@@ -70,10 +70,10 @@ pub struct Place {
 impl Lane {
     pub fn new(limits: &Limits) -> Self {
         Self {
-            places: Arc::new(Mutex::new(Places::new(limits.concurrency))),
+            places: Arc::new(Mutex::new(AttemptSlots::new(limits.concurrency))),
             freed: Arc::default(),
             is_limited: limits.requests_per_second > 0,
-            rate: Mutex::new(Rate::new(limits.requests_per_second)),
+            rate: Mutex::new(TokenShare::new(limits.requests_per_second)),
             wanted: Notify::new(),
             added: Notify::new(),
             sends: Queue::default(),
@@ -219,7 +219,7 @@ impl Lane {
         }
     }
 
-    fn rate(&self) -> MutexGuard<'_, Rate> {
+    fn rate(&self) -> MutexGuard<'_, TokenShare> {
         lock(&self.rate)
     }
 }

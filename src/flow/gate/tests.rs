@@ -36,7 +36,7 @@ async fn refused(gate: &Arc<Gate>, name: &str) -> NoPermit {
     send(gate, name).await.err().expect("a permit was given")
 }
 
-async fn fail(gate: &Arc<Gate>, name: &str, health: Health, times: u32) {
+async fn fail(gate: &Arc<Gate>, name: &str, health: DokuHealth, times: u32) {
     for order_key in 0..times {
         send(gate, name).await.unwrap().sent(i64::from(order_key), health);
     }
@@ -56,7 +56,7 @@ async fn half_open(gate: &Gate, name: &str) {
 #[tokio::test]
 async fn a_send_is_stopped_at_once_and_what_stops_it_stops_no_inquiry() {
     let gate = gate(&limits(), &["default"]);
-    fail(&gate, "default", Health::Unwell, 2).await;
+    fail(&gate, "default", DokuHealth::Unwell, 2).await;
     let before = Instant::now();
     let answer = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(60)).await;
     assert_eq!(answer.err(), Some(NoPermit::Stopped));
@@ -83,7 +83,7 @@ async fn inquiries_that_hang_stop_inquiries_and_no_send() {
 #[tokio::test]
 async fn an_inquirys_answer_closes_no_breaker_of_sends() {
     let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default"]);
-    fail(&gate, "default", Health::Unwell, 2).await;
+    fail(&gate, "default", DokuHealth::Unwell, 2).await;
     let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
     inquiry.unwrap().inquired(false);
     assert!(is_stopped(&gate, "default"));
@@ -92,14 +92,14 @@ async fn an_inquirys_answer_closes_no_breaker_of_sends() {
 #[tokio::test]
 async fn a_breaker_lets_one_at_a_time_try_and_closes_by_it() {
     let gate = gate(&limits(), &["default"]);
-    fail(&gate, "default", Health::Unwell, 2).await;
+    fail(&gate, "default", DokuHealth::Unwell, 2).await;
     assert!(is_stopped(&gate, "default"));
     assert_eq!(gate.stop_of(&merchant("default")).map(|stop| stop.by), Some(StopBy::Doku));
     half_open(&gate, "default").await;
     let probe = send(&gate, "default").await.unwrap();
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(is_stopped(&gate, "default"));
-    probe.sent(1, Health::Well);
+    probe.sent(1, DokuHealth::Well);
     assert_eq!(gate.stop_of(&merchant("default")), None);
     assert!(send(&gate, "default").await.is_ok());
 }
@@ -107,10 +107,10 @@ async fn a_breaker_lets_one_at_a_time_try_and_closes_by_it() {
 #[tokio::test]
 async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() {
     let gate = gate(&limits(), &["default"]);
-    fail(&gate, "default", Health::Unwell, 2).await;
+    fail(&gate, "default", DokuHealth::Unwell, 2).await;
     half_open(&gate, "default").await;
     drop(send(&gate, "default").await);
-    send(&gate, "default").await.unwrap().sent(1, Health::Unwell);
+    send(&gate, "default").await.unwrap().sent(1, DokuHealth::Unwell);
     assert!(is_stopped(&gate, "default"));
     half_open(&gate, "default").await;
 }
@@ -118,7 +118,7 @@ async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() 
 #[tokio::test]
 async fn a_refused_key_stops_its_merchant_only() {
     let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
-    fail(&gate, "default", Health::KeyRefused, 1).await;
+    fail(&gate, "default", DokuHealth::KeyRefused, 1).await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(send(&gate, "second").await.is_ok());
     let by = |name| gate.stop_of(&merchant(name)).map(|stop| stop.by);
@@ -129,14 +129,14 @@ async fn a_refused_key_stops_its_merchant_only() {
 async fn an_order_that_was_refused_is_no_probe_until_it_was_answered() {
     let gate = gate(&limits(), &["default"]);
     for order_key in [7, 8, 9] {
-        send(&gate, "default").await.unwrap().sent(order_key, Health::OrderRefused);
+        send(&gate, "default").await.unwrap().sent(order_key, DokuHealth::OrderRefused);
     }
     assert!(is_stopped(&gate, "default"), "three different orders");
     half_open(&gate, "default").await;
     let default = merchant("default");
     let was_refused = gate.probes_without(&default).unwrap();
     assert_eq!([7, 10].map(was_refused), [true, false]);
-    send(&gate, "default").await.unwrap().sent(7, Health::Well);
+    send(&gate, "default").await.unwrap().sent(7, DokuHealth::Well);
     assert!(gate.probes_without(&default).is_none(), "it is closed");
 }
 
@@ -176,7 +176,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
     assert!(send(&gate, "second").await.is_ok(), "places are per merchant");
     drop(first);
     assert!(send(&gate, "default").await.is_ok());
-    second.unwrap().sent(1, Health::Well);
+    second.unwrap().sent(1, DokuHealth::Well);
     let both = (send(&gate, "default").await, send(&gate, "default").await);
     assert!(both.0.is_ok() && both.1.is_ok());
 }
@@ -185,7 +185,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
 async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
     let gate = fed(&Limits { concurrency: 3, requests_per_second: 2, ..limits() });
     let first = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
-    first.unwrap().sent(1, Health::Well);
+    first.unwrap().sent(1, DokuHealth::Well);
     for _ in 0..10 {
         assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
     }
@@ -200,7 +200,7 @@ async fn a_permit_that_asks_nobody_gives_its_token_back() {
     let gate = gate(&Limits { requests_per_second: 1, ..limits() }, &["default"]);
     gate.hold(&merchant("default"), 1);
     drop(send(&gate, "default").await.unwrap());
-    send(&gate, "default").await.unwrap().sent(1, Health::Well);
+    send(&gate, "default").await.unwrap().sent(1, DokuHealth::Well);
     assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
 }
 
@@ -211,7 +211,7 @@ async fn a_token_is_kept_for_an_inquiry_that_is_due() {
         gate.hold(&merchant("default"), 5);
         gate.set_inquiries_due(&merchant("default"), due);
         while let Ok(permit) = send(&gate, "default").await {
-            permit.sent(1, Health::Well);
+            permit.sent(1, DokuHealth::Well);
         }
         let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
         assert_eq!(inquiry.is_ok(), due);
@@ -250,7 +250,7 @@ async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
 
 #[tokio::test]
 async fn a_stopped_send_does_not_wait_for_a_place_first() {
-    for (health, times) in [(Health::Unwell, 2), (Health::KeyRefused, 1)] {
+    for (health, times) in [(DokuHealth::Unwell, 2), (DokuHealth::KeyRefused, 1)] {
         let limits = Limits { concurrency: 1, breaker_open: 60_000 * MS, ..limits() };
         let gate = gate(&limits, &["default"]);
         fail(&gate, "default", health, times).await;
@@ -270,17 +270,17 @@ async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     };
     let gate = gate(&limits(), &["shown"]);
     shown(0, 0);
-    fail(&gate, "shown", Health::KeyRefused, 1).await;
+    fail(&gate, "shown", DokuHealth::KeyRefused, 1).await;
     shown(1, 0);
     half_open(&gate, "shown").await;
     while !crate::metric::render().contains("jenius_breaker_probing{scope=\"shown\"} 1") {
         tokio::time::sleep(MS).await;
     }
     shown(1, 1);
-    fail(&gate, "shown", Health::KeyRefused, 1).await;
+    fail(&gate, "shown", DokuHealth::KeyRefused, 1).await;
     shown(1, 0);
     half_open(&gate, "shown").await;
-    fail(&gate, "shown", Health::Well, 1).await;
+    fail(&gate, "shown", DokuHealth::Well, 1).await;
     shown(0, 0);
 }
 
@@ -298,7 +298,7 @@ async fn no_send_starts_before_it_is_known_what_is_paused_and_none_while_it_is()
     pause(&gate, true, &[]);
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(
-        is_stopped(&gate, "default") && gate.phases().doku == Phase::Closed,
+        is_stopped(&gate, "default") && gate.phases().doku == BreakerPhase::Closed,
         "nothing is wrong with DOKU"
     );
     assert!(matches!(
@@ -323,13 +323,13 @@ async fn one_merchants_pause_lets_the_others_send() {
 #[tokio::test]
 async fn a_pause_is_not_probed_open() {
     let gate = gate(&limits(), &["default", "second"]);
-    fail(&gate, "default", Health::KeyRefused, 1).await;
-    fail(&gate, "second", Health::KeyRefused, 1).await;
+    fail(&gate, "default", DokuHealth::KeyRefused, 1).await;
+    fail(&gate, "second", DokuHealth::KeyRefused, 1).await;
     pause(&gate, false, &["default"]);
     half_open(&gate, "second").await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     pause(&gate, true, &[]);
     assert_eq!(refused(&gate, "second").await, NoPermit::Stopped);
     pause(&gate, false, &[]);
-    send(&gate, "second").await.unwrap().sent(1, Health::Well);
+    send(&gate, "second").await.unwrap().sent(1, DokuHealth::Well);
 }

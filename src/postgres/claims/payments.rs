@@ -2,7 +2,7 @@
 
 use super::{Asked, Granted};
 use crate::{
-    domain::{Time, plan::Plan},
+    domain::{Time, schedule::AttemptSchedule},
     flow::ports::{NewCommand, StoreError},
     postgres::{
         error::{Done, Undone},
@@ -79,7 +79,7 @@ struct ClaimRow {
 pub(super) async fn claim(
     connection: &mut PgConnection,
     all: &[Arc<Asked>],
-    plan: &Plan,
+    schedule: &AttemptSchedule,
 ) -> Done<Vec<Option<Granted>>> {
     // Every transaction takes unique keys in the same order: none waits for one that waits for it.
     let mut places: Vec<usize> = (0..all.len()).collect();
@@ -88,7 +88,7 @@ pub(super) async fn claim(
         (order.merchant.as_str(), order.invoice_number.as_str())
     });
     let in_order: Vec<_> = places.iter().map(|place| &all[*place].new).collect();
-    let rows = insert(connection, &in_order, plan).await?;
+    let rows = insert(connection, &in_order, schedule).await?;
     let mut granted: Vec<Option<Granted>> = all.iter().map(|_| None).collect();
     for row in rows {
         let ClaimRow { place, order_key, command_key, now, sends_end_at } = row;
@@ -101,7 +101,11 @@ pub(super) async fn claim(
     Ok(granted)
 }
 
-async fn insert(connection: &mut PgConnection, all: &[&NewCommand], plan: &Plan) -> Done<Vec<ClaimRow>> {
+async fn insert(
+    connection: &mut PgConnection,
+    all: &[&NewCommand],
+    schedule: &AttemptSchedule,
+) -> Done<Vec<ClaimRow>> {
     let trace = |text: &Option<String>| text.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
     let amounts = all.iter().map(|new| stored_amount(new)).collect::<Result<Vec<_>, _>>()?;
     sqlx::query_as(CLAIM)
@@ -123,7 +127,7 @@ async fn insert(connection: &mut PgConnection, all: &[&NewCommand], plan: &Plan)
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.published_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.came_before > 0).collect::<Vec<_>>())
-        .bind(micros(plan.check.first_after))
+        .bind(micros(schedule.check.first_after))
         .fetch_all(connection)
         .await
         .map_err(raced)

@@ -5,10 +5,10 @@ use crate::{
     domain::{
         Time,
         command::RefundRefusal,
-        learned::AttemptKind,
+        finding::AttemptKind,
         money::Rupiah,
-        plan::{Due, InquiryRank, Plan},
         record::OrderRecord,
+        schedule::{AttemptSchedule, Due, InquiryRank},
     },
     flow::ports::Claimed,
     postgres::{
@@ -24,8 +24,12 @@ use crate::{
 use sqlx::PgConnection;
 use std::sync::Arc;
 
-pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Done<Claimed> {
-    let mut claimed = judge(connection, asked, plan).await?;
+pub(super) async fn claim(
+    connection: &mut PgConnection,
+    asked: &Asked,
+    schedule: &AttemptSchedule,
+) -> Done<Claimed> {
+    let mut claimed = judge(connection, asked, schedule).await?;
     if let Claimed::Ours(claim) = &mut claimed {
         let (request, _) = requests::read(connection, claim.command_key, asked.new.order.amount).await?;
         claim.request = Arc::new(request);
@@ -33,7 +37,7 @@ pub(super) async fn claim(connection: &mut PgConnection, asked: &Asked, plan: &P
     Ok(claimed)
 }
 
-async fn judge(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Done<Claimed> {
+async fn judge(connection: &mut PgConnection, asked: &Asked, schedule: &AttemptSchedule) -> Done<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);
     }
@@ -45,7 +49,7 @@ async fn judge(connection: &mut PgConnection, asked: &Asked, plan: &Plan) -> Don
         return rejections::store(connection, &new.command, &[expired], now).await;
     }
     match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
-        (Some(order), None) => open(connection, asked, order, plan, moment.restored_at).await,
+        (Some(order), None) => open(connection, asked, order, schedule, moment.restored_at).await,
         (_, refusal) => {
             let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
             rejections::store(connection, &new.command, &[refusal], now).await
@@ -66,7 +70,7 @@ async fn open(
     connection: &mut PgConnection,
     asked: &Asked,
     order: &LockedOrder,
-    plan: &Plan,
+    schedule: &AttemptSchedule,
     restored_at: Option<Time>,
 ) -> Done<Claimed> {
     let new = &asked.new;
@@ -107,7 +111,7 @@ async fn open(
     let due = if is_asked_about {
         Due::inquiry(now, InquiryRank::Doubt)
     } else {
-        plan.opened_refund(now, sends_end_at)
+        schedule.opened_refund(now, sends_end_at)
     };
     let (kind, token) = (AttemptKind::Send, new.token);
     let lease = new.lease.filter(|_| !is_asked_about);

@@ -4,12 +4,12 @@ use super::LockedOrder;
 use crate::{
     domain::{
         Time,
+        change::{Change, DueChange, RequestOf},
         command::{CommandKind, Outcome, TraceContext},
         event::OrderEvent,
+        finding::{AttemptClass, AttemptKind},
         ids::MerchantName,
-        learned::{AttemptClass, AttemptKind},
         order::OrderState,
-        record::{Change, DueChange, RequestOf},
     },
     flow::ports::StoreError,
     postgres::{

@@ -25,7 +25,7 @@ async fn a_new_payment_is_ours_and_due_when_its_lease_runs_out() {
         let before = Instant::now();
         let claim = db.claim(new.clone()).await;
         assert_eq!(claim.request, new.request);
-        assert_eq!((claim.token, claim.kind), (new.token, crate::domain::learned::AttemptKind::Send));
+        assert_eq!((claim.token, claim.kind), (new.token, crate::domain::finding::AttemptKind::Send));
         assert!(claim.lease_ends <= Instant::now() + LEASE && claim.lease_ends >= before + LEASE);
         assert!(claim.sends_end <= Instant::now() + BUDGET && claim.sends_end >= before + BUDGET);
         assert_eq!(db.state().await, "submitting");
@@ -246,6 +246,6 @@ async fn an_expired_command_is_told_only_that_unless_its_merchant_is_unknown() {
 #[tokio::test]
 async fn a_store_that_is_away_says_so() {
     let nowhere = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("x");
-    let store = PostgresStore::new(pool(nowhere, 1), plan(), Arc::new(|| 0.5));
+    let store = PostgresStore::new(pool(nowhere, 1), schedule(), Arc::new(|| 0.5));
     assert!(matches!(store.claim(payment("1", "INV-1")).await, Err(StoreError::Away(_))));
 }

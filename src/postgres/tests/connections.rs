@@ -7,7 +7,7 @@ use tokio::time::sleep;
 async fn a_connection_that_was_idle_is_tried_before_its_use() {
     on_a_database(|db| async move {
         let one = pool(db.options.clone(), 1);
-        let store = PostgresStore::new(one.clone(), plan(), Arc::new(|| 0.5));
+        let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
         let mut connection = one.acquire().await.unwrap();
         let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection);
         let process: i32 = asked.await.unwrap();

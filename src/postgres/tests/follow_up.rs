@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     domain::{
-        learned::AttemptKind,
-        plan::{InquiryRank, SendRank},
+        finding::AttemptKind,
+        schedule::{InquiryRank, SendRank},
     },
     flow::ports::{OperatorStore, StoreError},
 };
@@ -82,8 +82,9 @@ async fn ended_sends_that_did_nothing_are_abandoned_only_once_doku_was_asked() {
         db.jump(961).await;
         assert_eq!(only_due(&db).await.what, DueWhat::Inquiry(InquiryRank::Conclusion));
         let asked = take(&db).await;
-        let finding = InquiryFinding::NotFound { proves: false };
-        let nothing = Learned::Inquiry(InquiryLearned { finding, http_status: Some(404), retry_after: None });
+        let finding = InquiryFindingKind::NotFound { proves: false };
+        let nothing =
+            Finding::Inquiry(InquiryFinding { kind: finding, http_status: Some(404), retry_after: None });
         db.store.record(&asked, &nothing, Duration::ZERO).await.unwrap();
         assert_eq!(db.state().await, "abandoned");
         assert_eq!(db.types().await, ["jenius.payment.abandoned.v1"]);
@@ -294,9 +295,9 @@ async fn a_question_about_a_stranded_order_does_not_forget_how_long_its_budget_s
         let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
         db.store.give_back(&asked).await.unwrap();
         let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
-        let finding = InquiryFinding::Failed { why: "HTTP 500".to_owned() };
-        let failed = InquiryLearned { finding, http_status: Some(500), retry_after: None };
-        db.store.record(&asked, &Learned::Inquiry(failed), Duration::ZERO).await.unwrap();
+        let finding = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
+        let failed = InquiryFinding { kind: finding, http_status: Some(500), retry_after: None };
+        db.store.record(&asked, &Finding::Inquiry(failed), Duration::ZERO).await.unwrap();
         assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 1);
         db.store.look_for_stranded(&[account()]).await.unwrap();
         assert_eq!(db.number(stood_still).await, 1400);

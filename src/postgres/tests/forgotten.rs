@@ -201,7 +201,7 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
                 "SELECT count(*) FROM commands WHERE id = '1' AND maybe_acted_at IS NOT NULL AND sends = 0";
             assert_eq!(db.number(doubted).await, 1, "{what}");
             let inquiry = taken(&db.store).await;
-            assert_eq!(inquiry.kind, crate::domain::learned::AttemptKind::Inquiry, "{what}");
+            assert_eq!(inquiry.kind, crate::domain::finding::AttemptKind::Inquiry, "{what}");
             let word = if kind == CommandKind::Payment { "SUCCESS" } else { "REFUNDED" };
             db.store.record(&inquiry, &reported(word, 50_000), Duration::ZERO).await.unwrap();
             let state = if kind == CommandKind::Payment { "paid" } else { "refunded" };

@@ -5,13 +5,14 @@ use super::{evidence::report, *};
 use crate::domain::{
     Time,
     attempt::{AttemptOf, AttemptTime},
+    change::{Change, DueChange},
     command::CommandRef,
     event::OrderEvent,
-    learned::{AttemptKind, DokuError},
+    finding::{AttemptKind, DokuError},
     notification::Notification,
     order::{OrderState, Verdict},
-    plan::{Due, LostAttempt},
-    record::{Change, DueChange, OrderRecord, Progress},
+    record::{OrderRecord, Progress},
+    schedule::{Due, LostAttempt},
 };
 use proptest::{
     prelude::{Just, any},
@@ -93,30 +94,30 @@ fn beginnings() -> Vec<Vec<Op>> {
 }
 
 /// What an attempt of a kind may teach.
-pub(super) fn learned(kind: AttemptKind, finding: &Index) -> Learned {
+pub(super) fn learned(kind: AttemptKind, finding: &Index) -> Finding {
     let error = || DokuError { code: "declined".to_owned(), message: "no".to_owned() };
     let why = || "why".to_owned();
     let sends = [
-        SendFinding::Accepted { status: "SUCCESS".to_owned() },
-        SendFinding::Accepted { status: "PENDING".to_owned() },
-        SendFinding::Failed { status: "FAILED".to_owned() },
-        SendFinding::Declined(error()),
-        SendFinding::NotActed { why: why() },
-        SendFinding::InDoubt { why: why() },
-        SendFinding::Contradiction { why: why() },
+        SendFindingKind::Accepted { status: "SUCCESS".to_owned() },
+        SendFindingKind::Accepted { status: "PENDING".to_owned() },
+        SendFindingKind::Failed { status: "FAILED".to_owned() },
+        SendFindingKind::Declined(error()),
+        SendFindingKind::NotActed { why: why() },
+        SendFindingKind::InDoubt { why: why() },
+        SendFindingKind::Contradiction { why: why() },
     ];
     let mut inquiries: Vec<_> =
-        WORDS.iter().map(|word| InquiryFinding::Reported(report(word, 50_000))).collect();
-    inquiries.push(InquiryFinding::Reported(report("SUCCESS", 49_999)));
+        WORDS.iter().map(|word| InquiryFindingKind::Reported(report(word, 50_000))).collect();
+    inquiries.push(InquiryFindingKind::Reported(report("SUCCESS", 49_999)));
     let about_another = |word| Report { request: Some("VA-1".to_owned()), ..report(word, 50_000) };
-    inquiries.extend(["SUCCESS", "FAILED"].map(|word| InquiryFinding::Reported(about_another(word))));
-    inquiries.extend([true, false].map(|proves| InquiryFinding::NotFound { proves }));
-    inquiries.extend([why(), why()].map(|why| InquiryFinding::Failed { why }));
+    inquiries.extend(["SUCCESS", "FAILED"].map(|word| InquiryFindingKind::Reported(about_another(word))));
+    inquiries.extend([true, false].map(|proves| InquiryFindingKind::NotFound { proves }));
+    inquiries.extend([why(), why()].map(|why| InquiryFindingKind::Failed { why }));
     match kind {
         AttemptKind::Send => send(finding.get(&sends).clone()),
         AttemptKind::Inquiry => {
             let finding = finding.get(&inquiries).clone();
-            Learned::Inquiry(InquiryLearned { finding, http_status: None, retry_after: None })
+            Finding::Inquiry(InquiryFinding { kind: finding, http_status: None, retry_after: None })
         }
     }
 }
@@ -144,7 +145,7 @@ pub(super) struct Model {
     pub events: Vec<OrderEvent>,
     /// By notifications.
     told: Vec<Notification>,
-    plan: Plan,
+    schedule: AttemptSchedule,
     lease: Duration,
     claims: Vec<Given>,
     /// Refunds that were accepted, and those that were asked for.
@@ -154,13 +155,13 @@ pub(super) struct Model {
 
 impl Model {
     /// A payment that was claimed just now.
-    pub fn open(order: OrderRecord, lease: Duration, plan: Plan) -> Self {
+    pub fn open(order: OrderRecord, lease: Duration, schedule: AttemptSchedule) -> Self {
         let now = order.payment.claimed_at;
-        let due = plan.open(&order.payment, 0, now);
+        let due = schedule.open(&order.payment, 0, now);
         let claims = vec![Given { command: 0, recorded: false }];
         let holding = Holding { claim: 0, ends_at: now + lease, kind: AttemptKind::Send, claimed_at: now };
         let due = Some((due, Some(holding)));
-        Self { now, order, due, events: vec![], told: vec![], plan, lease, claims, refunds: 0, asked: 0 }
+        Self { now, order, due, events: vec![], told: vec![], schedule, lease, claims, refunds: 0, asked: 0 }
     }
 
     fn apply(&mut self, change: Change) {
@@ -207,7 +208,7 @@ impl Model {
             contradictions: 0,
             ask_first: false,
         });
-        let due = self.plan.opened_refund(self.now, sends_end_at);
+        let due = self.schedule.opened_refund(self.now, sends_end_at);
         self.give(due, AttemptKind::Send, self.refunds);
     }
 
@@ -233,7 +234,7 @@ impl Model {
         let (kind, started_at, lease_ended_at) = (holding.kind, holding.claimed_at, holding.ends_at);
         let lost = LostAttempt { kind, started_at, lease_ended_at, now: self.now };
         let order = self.order.clone().after_lost(&lost).0;
-        let due = self.plan.after_lost(&order, &lost, due, 0.5);
+        let due = self.schedule.after_lost(&order, &lost, due, 0.5);
         Some((order, due))
     }
 
@@ -267,7 +268,7 @@ impl Model {
         holding.is_some_and(|holding| holding.claim == claim)
     }
 
-    pub fn record(&mut self, claim: usize, learned: &Learned) {
+    pub fn record(&mut self, claim: usize, learned: &Finding) {
         let claim_held = self.holds(claim);
         let given = &mut self.claims[claim];
         if given.recorded && !claim_held {
@@ -283,8 +284,8 @@ impl Model {
         let time = AttemptTime { started_at: self.now, now: self.now, claim_held, send_at, chance: 0.5 };
         let order = self.order.clone();
         let (change, _) = match learned {
-            Learned::Send(learned) => order.after_send(of, learned, time, &self.plan),
-            Learned::Inquiry(learned) => order.after_inquiry(learned, time, &self.plan),
+            Finding::Send(learned) => order.after_send(of, learned, time, &self.schedule),
+            Finding::Inquiry(learned) => order.after_inquiry(learned, time, &self.schedule),
         };
         self.apply(change);
     }
@@ -305,7 +306,8 @@ impl Model {
 
     pub fn notify(&mut self, notification: &Notification) {
         let told_before = self.told.iter().any(|told| told.said() == notification.said());
-        let (change, _) = self.order.clone().after_notified(notification, told_before, &self.plan, self.now);
+        let (change, _) =
+            self.order.clone().apply_notification(notification, told_before, &self.schedule, self.now);
         self.told.push(notification.clone());
         self.apply(change);
     }
@@ -317,7 +319,7 @@ impl Model {
         if !in_review || allows_refund && !checked_doku {
             return false;
         }
-        let change = self.order.clone().after_verdict(verdict, &self.plan, self.now);
+        let change = self.order.clone().after_verdict(verdict, &self.schedule, self.now);
         self.apply(change);
         true
     }

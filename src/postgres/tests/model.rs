@@ -98,7 +98,7 @@ impl Real {
 async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
     let invoice = format!("INV-{number}");
     let mut real = Real::open(store, invoice.clone()).await;
-    let mut model = Model::open(real.stored().await.record, LEASE, store.inner.plan.clone());
+    let mut model = Model::open(real.stored().await.record, LEASE, store.inner.schedule.clone());
     for op in ops {
         match op {
             Op::Refund { amount } => {
@@ -198,7 +198,7 @@ async fn compare(real: &Real, model: &Model) {
 async fn whatever_is_interleaved_the_store_equals_the_model() {
     on_a_database(|db| async move {
         db.execute(CLOCK).await.unwrap();
-        let store = hasty(&db, plan());
+        let store = hasty(&db, schedule());
         let number = AtomicI64::new(0);
         let runtime = tokio::runtime::Handle::current();
         let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };

@@ -34,10 +34,10 @@ enum Says {
 }
 
 impl Says {
-    fn learned(self) -> Learned {
+    fn learned(self) -> Finding {
         match self {
             Self::Success => accepted("SUCCESS"),
-            Self::Failed => send(SendFinding::Failed { status: "FAILED".to_owned() }),
+            Self::Failed => send(SendFindingKind::Failed { status: "FAILED".to_owned() }),
             Self::Lost => in_doubt(),
         }
     }
@@ -270,9 +270,14 @@ async fn every_permutation_ends_alike(rows: &[Row]) {
     on_a_database(|db| async move {
         // With waits of nothing an inquiry is due at once, and made under a claim; else beside the schedule.
         let now = Duration::ZERO;
-        let asks_at_once =
-            CheckPlan { first_after: now, max_interval: now, afterwards: vec![now; 3], ..plan().check };
-        let stores = [hasty(&db, plan()), hasty(&db, Plan { check: asks_at_once, ..plan() })];
+        let asks_at_once = CheckSchedule {
+            first_after: now,
+            max_interval: now,
+            afterwards: vec![now; 3],
+            ..schedule().check
+        };
+        let stores =
+            [hasty(&db, schedule()), hasty(&db, AttemptSchedule { check: asks_at_once, ..schedule() })];
         for (number, row) in rows.iter().enumerate() {
             let mut pieces = row.2.to_vec();
             pieces.push(Answer);

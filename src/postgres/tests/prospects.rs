@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{
-        command::{Prospect, Rejection},
+        command::{ClaimForecast, Rejection},
         validate::{Code, Violation},
     },
     postgres::prospects,
@@ -19,13 +19,13 @@ async fn foretold(db: &Db, new: NewCommand) -> String {
     assert_eq!(before, after, "looking changes nothing");
     let outbox = db.number("SELECT count(*) FROM outbox").await;
     match (db.store.claim(new).await.unwrap(), prospect) {
-        (Claimed::Ours(_), Prospect::Claimed) => "claimed".to_owned(),
-        (Claimed::Duplicate, Prospect::Duplicate { told_again }) => {
+        (Claimed::Ours(_), ClaimForecast::Claimed) => "claimed".to_owned(),
+        (Claimed::Duplicate, ClaimForecast::Duplicate { told_again }) => {
             let told = db.number("SELECT count(*) FROM outbox").await - outbox;
             assert_eq!(told, i64::from(told_again));
             format!("duplicate, told again: {told_again}")
         }
-        (Claimed::Rejected, Prospect::Rejected(violations)) => {
+        (Claimed::Rejected, ClaimForecast::Rejected(violations)) => {
             let [violation] = &violations[..] else { panic!("{violations:?}") };
             assert_eq!(db.rejection().await, violation.code.name());
             violation.code.name().to_owned()
@@ -87,12 +87,12 @@ async fn what_a_rejection_would_find_is_what_it_finds() {
             (late(broken("3", Code::MerchantUnknown)), Code::MerchantUnknown),
         ] {
             let foretold = prospects::of_rejection(&db.pool, &rejection).await.unwrap();
-            let Prospect::Rejected(violations) = foretold else { panic!("{foretold:?}") };
+            let ClaimForecast::Rejected(violations) = foretold else { panic!("{foretold:?}") };
             assert_eq!(violations.iter().map(|v| v.code).collect::<Vec<_>>(), [expected]);
             assert!(matches!(db.store.reject(rejection.clone()).await, Ok(Claimed::Rejected)));
             assert_eq!(db.rejection().await, expected.name());
             let again = prospects::of_rejection(&db.pool, &rejection).await.unwrap();
-            assert_eq!(again, Prospect::Duplicate { told_again: true });
+            assert_eq!(again, ClaimForecast::Duplicate { told_again: true });
         }
     })
     .await;

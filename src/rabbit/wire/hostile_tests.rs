@@ -6,7 +6,7 @@ use crate::domain::{
     ids::InvoiceNumber,
     money::Rupiah,
     mutation_tests::mutated,
-    signed::{Found, HEADERS, SNAP_HEADERS, SignedHeaders},
+    signed::{HEADERS, HeaderOccurrence, SNAP_HEADERS, SignedHeaders},
     validate::{self, Rules, VIOLATIONS_MAX},
 };
 use crate::flow::ports::ReceivedNotification;
@@ -29,8 +29,8 @@ fn commands() -> Vec<Vec<u8>> {
 
 fn notifications() -> Vec<Vec<u8>> {
     let headers = [
-        SignedHeaders::read(|_| Found::Once("HMACSHA256=x")).unwrap(),
-        SignedHeaders::read(|_| Found::Once("x")).unwrap(),
+        SignedHeaders::read(|_| HeaderOccurrence::Once("HMACSHA256=x")).unwrap(),
+        SignedHeaders::read(|_| HeaderOccurrence::Once("x")).unwrap(),
     ];
     let received = |headers: &SignedHeaders, body: &'static [u8]| ReceivedNotification {
         request_target: "/payments/notifications".to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         document::Document,
         signed::{
-            AUTHORIZATION_BYTES_MAX, Found, HEADER_BYTES_MAX, JeniusHeaders, MissingHeader,
+            AUTHORIZATION_BYTES_MAX, HEADER_BYTES_MAX, HeaderOccurrence, JeniusHeaders, MissingHeader,
             SNAP_SIGNATURE_BYTES_MAX, SignedHeaders, SnapHeaders,
         },
     },
@@ -187,7 +187,7 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotificat
     };
     let header = |name: &str| {
         let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        Found::of(named.map(|(_, value)| value.as_str()))
+        HeaderOccurrence::of(named.map(|(_, value)| value.as_str()))
     };
     let headers = SignedHeaders::read(header).map_err(Unreadable::NotSigned)?;
     let request_target = data.get("request_target").and_then(Document::as_str).unwrap_or_default().to_owned();

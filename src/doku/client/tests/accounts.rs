@@ -19,15 +19,15 @@ fn an_account_is_known_by_its_merchant_with_the_host_that_is_configured() {
 async fn a_host_that_cannot_be_called_is_a_fault_of_the_account() {
     for base_url in ["ftp://doku", "no url"] {
         let learned = client(base_url).send(&request(base_url)).await;
-        assert!(matches!(learned.finding, SendFinding::NotActed { .. }), "{learned:?}");
-        assert_eq!(learned.health, Health::KeyRefused, "{base_url}");
+        assert!(matches!(learned.kind, SendFindingKind::NotActed { .. }), "{learned:?}");
+        assert_eq!(learned.health, DokuHealth::KeyRefused, "{base_url}");
     }
 }
 
 #[tokio::test]
 async fn an_error_never_tells_the_url() {
     let server = Server::start(Does::Drops).await;
-    let InquiryFinding::Failed { why } = inquire(&server, "INV-1").await.finding else { panic!() };
+    let InquiryFindingKind::Failed { why } = inquire(&server, "INV-1").await.kind else { panic!() };
     assert!(!why.contains("INV-1") && !why.contains("http://"), "{why}");
     assert!(why.contains(": "), "with its causes: {why}");
 }

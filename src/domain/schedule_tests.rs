@@ -1,13 +1,13 @@
 //! What an order waits for, by tables: the times are seconds after the claim.
 
 use super::{
-    attempt_tests::{lost, order, plan, progress, seconds},
+    attempt_tests::{lost, order, progress, schedule, seconds},
     command::CommandKind,
-    learned::{AttemptKind, ReportedStatus},
+    finding::{AttemptKind, ReportedStatus},
     order::{OrderState, ReviewCause, Verdict},
-    plan::{CheckPlan, Due, InquiryRank, LostAttempt, Plan, SendRank},
     reconcile::Evidence,
     record::{OrderRecord, Progress},
+    schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank, LostAttempt, SendRank},
 };
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn sends_and_inquiries_of_an_open_command_have_times_of_their_own() {
         ("the same in doubt", open(Some(890), Some(890), None), 0, 900, None, (900, Doubt)),
     ];
     for (name, order, inquiries, send_at, send, (inquiry, rank)) in table {
-        let due = plan().open(&order.payment, *inquiries, seconds(*send_at));
+        let due = schedule().open(&order.payment, *inquiries, seconds(*send_at));
         assert_eq!(due.send.map(|send| send.at), send.map(seconds), "{name}");
         assert_eq!((due.inquiry.at, due.inquiry.rank), (seconds(*inquiry), *rank), "{name}");
     }
@@ -58,13 +58,13 @@ fn sends_and_inquiries_of_an_open_command_have_times_of_their_own() {
 
 #[test]
 fn a_send_goes_behind_an_inquiry_only_in_doubt_and_never_after_its_end() {
-    let due = plan().open(&open(Some(100), Some(100), None).payment, 0, seconds(150));
+    let due = schedule().open(&open(Some(100), Some(100), None).payment, 0, seconds(150));
     for (now, sends, asks_first) in
         [(149, false, false), (150, true, false), (160, true, true), (899, true, true), (900, false, true)]
     {
         assert_eq!((due.sends_at(seconds(now)), due.asks_first(seconds(now))), (sends, asks_first), "{now}");
     }
-    let due = plan().open(&open(Some(100), None, None).payment, 0, seconds(150));
+    let due = schedule().open(&open(Some(100), None, None).payment, 0, seconds(150));
     assert!(!due.asks_first(seconds(1000)), "without doubt nobody is asked before a send");
 }
 
@@ -72,7 +72,7 @@ fn a_send_goes_behind_an_inquiry_only_in_doubt_and_never_after_its_end() {
 fn what_is_sent_is_ranked_by_what_it_is() {
     let rank = |kind, sends| {
         let command = Progress { sends, ..progress(kind, "x") };
-        plan().open(&command, 0, seconds(1)).send.unwrap().rank
+        schedule().open(&command, 0, seconds(1)).send.unwrap().rank
     };
     assert_eq!(rank(CommandKind::Payment, 0), SendRank::First);
     assert_eq!(rank(CommandKind::Payment, 1), SendRank::Again);
@@ -81,11 +81,11 @@ fn what_is_sent_is_ranked_by_what_it_is() {
 
 #[test]
 fn an_attempt_that_was_lost_is_made_again_when_its_time_has_come() {
-    let due = plan().open(&open(Some(100), Some(100), None).payment, 0, seconds(300));
+    let due = schedule().open(&open(Some(100), Some(100), None).payment, 0, seconds(300));
     let after = |order: OrderRecord, kind, started, ended, now| {
         let attempt = LostAttempt { now: seconds(now), ..lost(kind, started, ended) };
         let (order, _) = order.after_lost(&attempt);
-        plan().after_lost(&order, &attempt, &due, 0.5)
+        schedule().after_lost(&order, &attempt, &due, 0.5)
     };
     let fresh = after(open(None, None, None), AttemptKind::Send, 0, 45, 50);
     assert_eq!(fresh.send.map(|send| send.at), Some(seconds(50)), "a send goes again at once");
@@ -108,7 +108,7 @@ fn inquiries_that_fail_after_the_end_are_made_again_at_a_distance() {
         [(960, 961, None, 990), (960, 1000, None, 1000), (960, 961, Some(300), 1261)]
     {
         let retry_after = retry_after.map(Duration::from_secs);
-        let due = plan().ask_again(&command, seconds(asked), seconds(now), retry_after, 0.5);
+        let due = schedule().ask_again(&command, seconds(asked), seconds(now), retry_after, 0.5);
         let half = if now == 1000 { Duration::from_millis(500) } else { Duration::ZERO };
         assert_eq!(due.inquiry.at, seconds(expected) + half, "{asked} {now}");
         assert_eq!(due.send, None);
@@ -122,7 +122,7 @@ fn waits_between_sends_grow_with_them_and_dokus_wish_is_heard() {
         [(1, None, seconds(10) + half), (3, None, seconds(12)), (1, Some(60), seconds(70))]
     {
         let retry_after = retry_after.map(Duration::from_secs);
-        assert_eq!(plan().next_send(sends, seconds(10), retry_after, 0.5), expected);
+        assert_eq!(schedule().next_send(sends, seconds(10), retry_after, 0.5), expected);
     }
 }
 
@@ -130,7 +130,7 @@ fn waits_between_sends_grow_with_them_and_dokus_wish_is_heard() {
 fn an_order_that_waits_for_its_customer_is_asked_about_after_its_last_send_and_never_in_the_past() {
     let waiting = OrderRecord { state: OrderState::AwaitingPayment, ..open(Some(100), None, None) };
     for (now, expected) in [(101, 160), (500, 500)] {
-        let due = plan().on_entry(&waiting, seconds(now), Evidence::AnswerTaken);
+        let due = schedule().on_entry(&waiting, seconds(now), Evidence::AnswerTaken);
         assert_eq!(due, Some(Due::inquiry(seconds(expected), InquiryRank::Waiting)), "{now}");
     }
 }
@@ -141,7 +141,7 @@ fn what_dokus_status_words_or_a_spent_budget_ended_is_looked_at_afterwards() {
     use ReviewCause::{AmountMismatch, CheckGaveUp, OtherRequest, PaymentUnresolved, RefundUnresolved};
     let due = |state, checks_made, evidence| {
         let order = OrderRecord { state, checks_made, state_since: seconds(50), ..open(None, None, None) };
-        plan().on_entry(&order, seconds(50), evidence)
+        schedule().on_entry(&order, seconds(50), evidence)
     };
     let afterwards = Some(Due::inquiry(seconds(3650), InquiryRank::Afterwards));
     for (state, evidence, expected) in [
@@ -173,10 +173,13 @@ fn inquiries_of_a_waiting_order_double_up_to_the_longest() {
     for (checks_made, wait) in
         [(0, 60), (1, 120), (2, 240), (5, 1920), (6, 3600), (31, 3600), (u32::MAX, 3600)]
     {
-        let due = plan().next_inquiry(&waiting(checks_made), seconds(1000));
+        let due = schedule().next_inquiry(&waiting(checks_made), seconds(1000));
         assert_eq!(due, Some(Due::inquiry(seconds(1000 + wait), InquiryRank::Waiting)), "{checks_made}");
     }
-    let at_once = Plan { check: CheckPlan { first_after: Duration::ZERO, ..plan().check }, ..plan() };
+    let at_once = AttemptSchedule {
+        check: CheckSchedule { first_after: Duration::ZERO, ..schedule().check },
+        ..schedule()
+    };
     let due = at_once.next_inquiry(&waiting(0), seconds(0)).unwrap();
     assert!(due.inquiry.at > seconds(0), "asking again at once, for ever, is no schedule");
 }
@@ -185,7 +188,7 @@ fn inquiries_of_a_waiting_order_double_up_to_the_longest() {
 fn inquiries_of_an_order_that_ended_keep_to_their_own_schedule() {
     let ended = |checks_made| {
         let order = OrderRecord { state: OrderState::Expired, checks_made, ..open(None, None, None) };
-        plan().next_inquiry(&order, seconds(20))
+        schedule().next_inquiry(&order, seconds(20))
     };
     assert_eq!(ended(0), Some(Due::inquiry(seconds(3600), InquiryRank::Afterwards)));
     assert_eq!(ended(1), None);

@@ -4,10 +4,10 @@
 //! Inquiries hold half of them at most, at least one: a Check Status that hangs keeps no send waiting. While
 //! inquiries wait, sends hold no more than the other half.
 
-use super::learned::AttemptKind;
+use super::finding::AttemptKind;
 
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct AttemptSlots {
     all: u32,
     sends: u32,
     inquiries: u32,
@@ -15,7 +15,7 @@ pub struct Places {
     last: Option<AttemptKind>,
 }
 
-impl Places {
+impl AttemptSlots {
     pub fn new(all: u32) -> Self {
         Self { all: all.max(1), sends: 0, inquiries: 0, last: None }
     }
@@ -57,7 +57,7 @@ mod tests {
 
     /// How many places each kind gets of those that are free, this one asking first.
     fn shared(all: u32, first: AttemptKind, both_wait: bool) -> (u32, u32) {
-        let mut places = Places::new(all);
+        let mut places = AttemptSlots::new(all);
         let second = if first == Send { Inquiry } else { Send };
         let mut taken = |kind| (0..=2 * all).map(|_| u32::from(places.take(kind, both_wait))).sum();
         let (one, two) = (taken(first), taken(second));
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_only_place_goes_in_turns() {
-        let mut places = Places::new(1);
+        let mut places = AttemptSlots::new(1);
         for kind in [Send, Inquiry, Send, Inquiry] {
             let other = if kind == Send { Inquiry } else { Send };
             assert!(places.take(kind, true));

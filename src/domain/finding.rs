@@ -15,16 +15,16 @@ pub struct DokuError {
 
 /// What one send taught us.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SendLearned {
-    pub finding: SendFinding,
+pub struct SendFinding {
+    pub kind: SendFindingKind,
     pub http_status: Option<u16>,
     /// DOKU asked not to be called again before this has passed.
     pub retry_after: Option<Duration>,
-    pub health: Health,
+    pub health: DokuHealth,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum SendFinding {
+pub enum SendFindingKind {
     /// A verified answer for our invoice and amount: DOKU took the request. `status` is its word.
     Accepted { status: String },
     /// A verified answer for our invoice and amount: status Failed.
@@ -41,7 +41,7 @@ pub enum SendFinding {
 
 /// What an attempt says about DOKU and our standing with it; the breakers listen to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub enum DokuHealth {
     Well,
     /// DOKU does not work as it should: refused connections, timeouts, 5xx, 429, bodies nobody can read.
     Unwell,
@@ -53,14 +53,14 @@ pub enum Health {
 
 /// What one inquiry (Check Status) taught us.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InquiryLearned {
-    pub finding: InquiryFinding,
+pub struct InquiryFinding {
+    pub kind: InquiryFindingKind,
     pub http_status: Option<u16>,
     pub retry_after: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum InquiryFinding {
+pub enum InquiryFindingKind {
     Reported(Report),
     /// DOKU does not know the order. `proves` where the answer is signed and the invoice number needs no
     /// percent-encoding: then, late enough, it proves for a payment that DOKU did nothing.

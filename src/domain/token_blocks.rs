@@ -28,7 +28,7 @@ const SECOND_NANOS: u128 = 1_000_000_000;
 
 /// Blocks in the order in which they were taken.
 #[derive(Debug, Clone)]
-pub struct Blocks {
+pub struct TokenBlocks {
     per_second: u32,
     held: VecDeque<Block>,
     /// What the next block should hold: more while blocks are spent to their end, less when tokens expire.
@@ -46,7 +46,7 @@ struct Block {
     is_returned: bool,
 }
 
-impl Blocks {
+impl TokenBlocks {
     /// `per_second`: at least 1.
     pub fn new(per_second: u32) -> Self {
         Self { per_second: per_second.max(1), held: VecDeque::new(), size: 1 }
@@ -163,9 +163,9 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn blocks(per_second: u32, held: &[(Duration, u32)]) -> (Blocks, Instant) {
+    fn blocks(per_second: u32, held: &[(Duration, u32)]) -> (TokenBlocks, Instant) {
         let start = Instant::now() + Duration::from_secs(60);
-        let mut blocks = Blocks::new(per_second);
+        let mut blocks = TokenBlocks::new(per_second);
         held.iter().for_each(|(after, tokens)| blocks.add(start + *after, *tokens));
         (blocks, start)
     }
@@ -227,7 +227,11 @@ mod tests {
             (40, 50, Some(4)),
             (1_000, 1, Some(1)),
         ] {
-            assert_eq!(Blocks::new(per_second).next(wanted), next, "{per_second} a second, {wanted} wait");
+            assert_eq!(
+                TokenBlocks::new(per_second).next(wanted),
+                next,
+                "{per_second} a second, {wanted} wait"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! How many requests a second one merchant may make (`doku.requests_per_second`), and how sends and
 //! inquiries share the tokens that this process holds. Pure: time comes in, and nothing here waits.
 
-use super::{blocks::Blocks, learned::AttemptKind};
+use super::{finding::AttemptKind, token_blocks::TokenBlocks};
 use std::time::Instant;
 
 /// While both kinds wait, one token in five is an inquiry's: four sends, then it has its turn.
@@ -9,9 +9,9 @@ const SENDS_BEFORE_INQUIRY: u8 = 4;
 
 /// The tokens of one merchant.
 #[derive(Debug, Clone)]
-pub struct Rate {
+pub struct TokenShare {
     /// `None`: no limit.
-    blocks: Option<Blocks>,
+    blocks: Option<TokenBlocks>,
     /// Sends since the last inquiry.
     sends: u8,
     /// How many tokens the last one who found too few needed together.
@@ -27,10 +27,10 @@ pub enum NoToken {
     Held,
 }
 
-impl Rate {
+impl TokenShare {
     /// `per_second` 0: no limit.
     pub fn new(per_second: u32) -> Self {
-        Self { blocks: (per_second > 0).then(|| Blocks::new(per_second)), sends: 0, needed: 0 }
+        Self { blocks: (per_second > 0).then(|| TokenBlocks::new(per_second)), sends: 0, needed: 0 }
     }
 
     /// Takes a token. `other_waits`: attempts of the other kind are wanted too. Then whoever's turn it is not
@@ -105,7 +105,7 @@ mod tests {
     }
 
     impl Schedule {
-        fn give(&mut self, rate: &mut Rate, waiting: u32, now: Instant) {
+        fn give(&mut self, rate: &mut TokenShare, waiting: u32, now: Instant) {
             while let Some(tokens) = rate.next_block(waiting, now) {
                 let starts = self.given_until.max(now);
                 rate.add(starts, tokens);
@@ -118,7 +118,7 @@ mod tests {
     /// Who gets how many tokens in ten seconds, each asking every millisecond.
     fn ten_seconds(per_second: u32, shared_by: u32, asking: &[AttemptKind], other_waits: bool) -> (u32, u32) {
         let start = Instant::now();
-        let mut rate = Rate::new(per_second);
+        let mut rate = TokenShare::new(per_second);
         let mut schedule = Schedule { per_second, shared_by, given_until: start };
         let (mut sends, mut inquiries) = (0, 0);
         for ms in 0..10_000 {
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn an_inquiry_out_of_its_turn_does_not_use_it_up() {
         let start = Instant::now();
-        let mut rate = Rate::new(6);
+        let mut rate = TokenShare::new(6);
         (0..6).for_each(|_| rate.add(start, 1));
         for kind in [Send, Send, Send, Inquiry, Send] {
             assert_eq!(rate.take(kind, false, start), Ok(()));
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn whoever_finds_no_token_is_told_when_or_that_more_must_be_taken() {
         let start = Instant::now();
-        let mut rate = Rate::new(2);
+        let mut rate = TokenShare::new(2);
         assert_eq!(rate.take(Send, false, start), Err(NoToken::Held));
         rate.add(start + MS * 300, 1);
         assert_eq!(rate.take(Send, false, start), Err(NoToken::Until(start + MS * 300)));
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn zero_is_no_limit_and_takes_no_block() {
         let start = Instant::now();
-        let mut rate = Rate::new(0);
+        let mut rate = TokenShare::new(0);
         assert!((0..10_000).all(|_| rate.take(Send, true, start).is_ok()));
         assert_eq!(rate.next_block(1_000, start), None);
     }

@@ -5,7 +5,7 @@
 use super::{
     Time,
     command::CommandKind,
-    learned::AttemptKind,
+    finding::AttemptKind,
     order::{OrderState, ReviewCause},
     reconcile::Evidence,
     record::{OrderRecord, Progress},
@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// Everything configured that decides when we ask DOKU again.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct AttemptSchedule {
     pub retry: RetryPolicy,
-    pub check: CheckPlan,
+    pub check: CheckSchedule,
     /// `doku.trust_response`: a synchronous Success is a confirmed payment.
     pub trust_response: bool,
     /// `doku.match_request_id`: a report that names another request than the order's own is not about it.
@@ -26,7 +26,7 @@ pub struct Plan {
 
 /// The schedule of Check Status (`check.*`).
 #[derive(Debug, Clone, PartialEq)]
-pub struct CheckPlan {
+pub struct CheckSchedule {
     /// The first inquiry of an order that waits, counted from its last send, and of a command in doubt, counted
     /// from the first send that left it so; then intervals double.
     pub first_after: Duration,
@@ -156,7 +156,7 @@ impl Due {
     }
 }
 
-impl Plan {
+impl AttemptSchedule {
     /// What an open command waits for, where its next send may start at `send_at` and `inquiries` were made
     /// since it was opened.
     pub fn open(&self, command: &Progress, inquiries: u32, send_at: Time) -> Due {

@@ -1,0 +1,187 @@
+//! What an order waits for after an attempt, and what ends its waiting.
+
+use super::{Attribution, Change, DueChange};
+use crate::domain::{
+    Time,
+    attempt::{AttemptOf, AttemptTime},
+    command::CommandKind,
+    event::EvidenceSource,
+    finding::ReportedStatus,
+    reconcile::Evidence,
+    schedule::{AttemptSchedule, Due, InquiryRank},
+};
+use std::time::Duration;
+
+/// So many inquiries in a row that failed, after the sends have ended, are the end.
+const FAILED_INQUIRIES_MAX: u32 = 3;
+
+impl Change {
+    /// DOKU took the request. A synchronous Success is no payment yet, unless it is trusted.
+    pub(in crate::domain) fn taken(
+        self,
+        of: AttemptOf,
+        status: &str,
+        schedule: &AttemptSchedule,
+        now: Time,
+    ) -> Self {
+        let attribution = || Attribution::by(EvidenceSource::Response).with_status(status);
+        match of {
+            AttemptOf::Payment => {
+                let change = self.with(Evidence::AnswerTaken, attribution(), schedule, now);
+                if schedule.trust_response && ReportedStatus::read(status) == ReportedStatus::Success {
+                    change.with(Evidence::Reported(ReportedStatus::Success), attribution(), schedule, now)
+                } else {
+                    change.taken_after_its_end(schedule, now)
+                }
+            }
+            AttemptOf::Refund => self.with(Evidence::RefundAnswerSuccess, attribution(), schedule, now),
+            AttemptOf::EarlierRefund => {
+                self.with(Evidence::Reported(ReportedStatus::Refunded), attribution(), schedule, now)
+            }
+        }
+    }
+
+    /// The open command is sent again, later.
+    pub(in crate::domain) fn again(
+        mut self,
+        retry_after: Option<Duration>,
+        as_if: u32,
+        time: AttemptTime,
+        schedule: &AttemptSchedule,
+    ) -> Self {
+        if let (true, Some(command)) = (time.claim_held, self.order.open_command()) {
+            let tries = command.sends.saturating_add(as_if);
+            let send_at = schedule.next_send(tries, time.now, retry_after, time.chance);
+            self.due = DueChange::Replace(Some(schedule.open(command, self.order.checks_made, send_at)));
+        }
+        self
+    }
+
+    /// An inquiry about an open command did not settle it: its send goes when it was to go.
+    pub(in crate::domain) fn send_as_planned(
+        mut self,
+        time: AttemptTime,
+        schedule: &AttemptSchedule,
+    ) -> Self {
+        if let Some(command) = self.order.open_command() {
+            let send_at = time.send_at.unwrap_or(time.now);
+            self.due = DueChange::Replace(Some(schedule.open(command, self.order.checks_made, send_at)));
+        }
+        self
+    }
+
+    /// An inquiry was made, answered or not.
+    pub(in crate::domain) fn inquired(&mut self, time: AttemptTime) {
+        self.order.checks_made = self.order.checks_made.saturating_add(1);
+        if let Some(command) = self.order.open_command_mut() {
+            command.inquired_at = command.inquired_at.max(Some(time.started_at));
+        }
+    }
+
+    /// DOKU answered an inquiry, and it decided nothing.
+    pub(in crate::domain) fn nothing_new(mut self, time: AttemptTime, schedule: &AttemptSchedule) -> Self {
+        if !time.claim_held {
+            return self;
+        }
+        if schedule.gives_up(&self.order, time.started_at) {
+            return self.gave_up(schedule, time.now);
+        }
+        self.inquired(time);
+        let Some(command) = self.order.open_command_mut() else {
+            return self.inquire_later(time.now, schedule);
+        };
+        command.failed_inquiries = 0;
+        command.ask_first = false;
+        if time.started_at >= schedule.concludes_from(command) {
+            return self.ended(schedule, time.now);
+        }
+        self.send_as_planned(time, schedule)
+    }
+
+    /// "Not found" allows a resend. After the end it is the answer where nothing can have acted by our records;
+    /// where something may have, only signed, and late enough, does it prove for a payment that nothing did.
+    pub(in crate::domain) fn not_found(
+        mut self,
+        proves: bool,
+        time: AttemptTime,
+        schedule: &AttemptSchedule,
+    ) -> Self {
+        if self.asks_first() {
+            return self.inquiry_failed(None, time, schedule);
+        }
+        let Some(command) = self.order.open_command_mut() else {
+            return self.nothing_new(time, schedule);
+        };
+        if !time.claim_held || command.kind == CommandKind::Refund {
+            return self.nothing_new(time, schedule);
+        }
+        let ended = time.started_at >= schedule.concludes_from(command);
+        let grace_is_over = schedule.grace_is_over(command, time.started_at);
+        if proves && grace_is_over {
+            command.clear_doubt();
+        }
+        let is_doubted = command.maybe_acted_at.is_some();
+        match (ended, is_doubted, grace_is_over) {
+            (false, _, _) => self.nothing_new(time, schedule),
+            (true, false, _) => {
+                self.inquired(time);
+                self.ended(schedule, time.now)
+            }
+            (true, true, false) => {
+                let at = schedule.grace_end(command).unwrap_or(time.now);
+                command.failed_inquiries = 0;
+                self.inquired(time);
+                self.due = DueChange::Replace(Some(Due::inquiry(at, InquiryRank::Doubt)));
+                self
+            }
+            (true, true, true) => self.inquiry_failed(None, time, schedule),
+        }
+    }
+
+    pub(in crate::domain) fn inquiry_failed(
+        mut self,
+        retry_after: Option<Duration>,
+        time: AttemptTime,
+        schedule: &AttemptSchedule,
+    ) -> Self {
+        if !time.claim_held {
+            return self;
+        }
+        let gives_up = schedule.gives_up(&self.order, time.started_at);
+        self.inquired(time);
+        let Some(command) = self.order.open_command_mut() else {
+            let payment = &mut self.order.payment;
+            payment.failed_inquiries = if gives_up { payment.failed_inquiries.saturating_add(1) } else { 0 };
+            if payment.failed_inquiries >= FAILED_INQUIRIES_MAX {
+                return self.gave_up(schedule, time.now);
+            }
+            return self.inquire_later(time.now, schedule);
+        };
+        if time.started_at < schedule.concludes_from(command) {
+            if command.ask_first {
+                let inquiries = self.order.checks_made;
+                return self.again(retry_after, inquiries, time, schedule);
+            }
+            return self.send_as_planned(time, schedule);
+        }
+        command.failed_inquiries = command.failed_inquiries.saturating_add(1);
+        if command.failed_inquiries >= FAILED_INQUIRIES_MAX {
+            return self.ended(schedule, time.now);
+        }
+        let due = schedule.ask_again(command, time.started_at, time.now, retry_after, time.chance);
+        self.due = DueChange::Replace(Some(due));
+        self
+    }
+
+    pub(in crate::domain) fn inquire_later(mut self, now: Time, schedule: &AttemptSchedule) -> Self {
+        self.due = DueChange::Replace(schedule.next_inquiry(&self.order, now));
+        self
+    }
+
+    /// The sends have ended, DOKU was asked since, and no more is to be learned.
+    pub(in crate::domain) fn ended(self, schedule: &AttemptSchedule, now: Time) -> Self {
+        let is_doubted = self.order.open_command().is_some_and(|command| command.maybe_acted_at.is_some());
+        let evidence = if is_doubted { Evidence::EndedInDoubt } else { Evidence::EndedWithoutAct };
+        self.with(evidence, Attribution::by(EvidenceSource::Check), schedule, now)
+    }
+}
