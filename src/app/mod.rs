@@ -24,7 +24,7 @@ use crate::{
     domain::{Time, command::CommandKind},
     flow::{
         disposition::DeadReason,
-        follow_up::{FollowUp, tend_parked},
+        follow_up::{FollowUp, sweep_parked},
         ports::{Clock, Gateway},
         process_command::Worker,
         reconcile_notification::Reconciler,
@@ -32,7 +32,7 @@ use crate::{
     },
     http::{Bound, admin, ingress},
     metric,
-    postgres::{PostgresSeat, PostgresStore},
+    postgres::{PostgresLeadership, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
     startup,
@@ -293,7 +293,7 @@ impl App {
                 reconciler: Reconciler {
                     store: shared.store.clone().into(),
                     reader: verifier(&shared.config.doku, accounts),
-                    hold: shared.hold(),
+                    outage: shared.outage(),
                 },
             },
             publisher: publisher.clone(),
@@ -312,7 +312,7 @@ impl App {
         };
         let (store, seen) = (Arc::clone(&shared.attempts.store), Arc::clone(&shared.seen));
         self.restart("parked", move || {
-            let (ready, tending) = (seen.database_ready(), tend_parked(Arc::clone(&store)));
+            let (ready, tending) = (seen.database_ready(), sweep_parked(Arc::clone(&store)));
             async move {
                 ready.await;
                 tending.await;
@@ -330,7 +330,7 @@ impl App {
     fn start_relay(&mut self, shared: &Shared) {
         let publisher = self.shared_publisher(&shared.broker);
         let relay = Relay {
-            seat: PostgresSeat::new(shared.pool.clone()),
+            leadership: PostgresLeadership::new(shared.pool.clone()),
             publisher: Arc::new(publisher),
             outbox_changed: shared.store.outbox_changed(),
             stop: self.relay.stop().clone(),

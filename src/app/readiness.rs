@@ -6,7 +6,7 @@ use crate::{
     domain::{breaker::BreakerPhase, ids::MerchantName, pause::Paused},
     flow::{
         gate::{Gate, Phases, Since, Stop, StopBy},
-        hold::Held,
+        store_outage::StalledDeliveries,
         store_state::StoreState,
     },
     http::admin::{Health, Readiness},
@@ -33,7 +33,7 @@ const SAME_EVENT: Duration = Duration::from_secs(1);
 pub struct Seen {
     pub roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
-    pub held: Arc<Held>,
+    pub stalled: Arc<StalledDeliveries>,
     /// What is wrong with the database, for a person; empty where nothing is.
     database: Mutex<String>,
     pub relay_active: watch::Sender<bool>,
@@ -49,7 +49,7 @@ impl Seen {
         Self {
             roles: roles.clone(),
             store_state: watch::Sender::new(StoreState::Away),
-            held: Arc::default(),
+            stalled: Arc::default(),
             database: Mutex::new("not reached yet".to_owned()),
             relay_active: watch::Sender::new(false),
             stranded: AtomicU64::new(0),
@@ -122,7 +122,7 @@ impl Seen {
         if !fault.is_empty() {
             return Health::bad(fault);
         }
-        match (self.held.fault(), self.held.note()) {
+        match (self.stalled.fault(), self.stalled.note()) {
             (Some(fault), _) => Health::bad(fault),
             (None, Some(note)) => Health::ok(format!("{}; {note}", self.counted())),
             (None, None) => Health::ok(self.counted()),

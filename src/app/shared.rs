@@ -9,9 +9,9 @@ use crate::{
     domain::validate::Rules,
     flow::{
         attempt::Attempts,
-        gate::{Gate, Limits},
-        hold::Hold,
+        gate::{Gate, GateLimits},
         process_command::{Budgets, Worker},
+        store_outage::StoreOutage,
     },
     postgres::{self, PgPool, PostgresStore},
     rabbit::Broker,
@@ -44,7 +44,7 @@ impl Shared {
         secrets.of_pool(&pool);
         let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
-        let limits = Limits {
+        let limits = GateLimits {
             concurrency: config.doku.concurrency,
             requests_per_second: config.doku.requests_per_second,
             breaker_failures: config.breaker.failures,
@@ -68,14 +68,14 @@ impl Shared {
             gate: Arc::clone(&self.gate),
             rules: rules(&self.config),
             budgets: budgets(&self.config),
-            hold: self.hold(),
+            outage: self.outage(),
         }
     }
 
-    pub fn hold(&self) -> Hold {
-        Hold {
+    pub fn outage(&self) -> StoreOutage {
+        StoreOutage {
             store_state: self.seen.store_state.clone(),
-            held: Arc::clone(&self.seen.held),
+            stalled: Arc::clone(&self.seen.stalled),
             stop: self.attempts.stop.clone(),
         }
     }

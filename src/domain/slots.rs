@@ -37,7 +37,7 @@ impl AttemptSlots {
         true
     }
 
-    pub fn give_back(&mut self, kind: AttemptKind) {
+    pub fn release(&mut self, kind: AttemptKind) {
         let held = self.held(kind);
         *held = held.saturating_sub(1);
     }
@@ -88,7 +88,7 @@ mod tests {
             let other = if kind == Send { Inquiry } else { Send };
             assert!(places.take(kind, true));
             assert!(!places.take(other, true), "it is taken");
-            places.give_back(kind);
+            places.release(kind);
             assert!(!places.take(kind, true), "it is the other's turn");
         }
         assert!(places.take(Inquiry, false), "nobody else waits");

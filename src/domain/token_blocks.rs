@@ -58,7 +58,7 @@ impl TokenBlocks {
     }
 
     /// Takes a token back that was spent, and DOKU not asked.
-    pub fn give_back(&mut self, now: Instant) {
+    pub fn return_token(&mut self, now: Instant) {
         self.held.push_front(Block { starts: now, tokens: 1, spent: 0, gone: 0, is_returned: true });
     }
 
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(blocks.usable(start).0, 1);
         blocks.spend();
         assert_eq!((blocks.usable(start).0, blocks.next(1)), (0, Some(1)));
-        blocks.give_back(start);
+        blocks.return_token(start);
         assert_eq!((blocks.usable(start).0, blocks.next(1), blocks.next(3)), (1, None, Some(1)));
         assert_eq!(blocks.usable(start + 1_249 * MS).0, 1);
         assert_eq!(blocks.usable(start + 1_250 * MS), (0, 1));

@@ -60,9 +60,9 @@ impl TokenShare {
     }
 
     /// Takes a token back for which DOKU was not asked.
-    pub fn give_back(&mut self, now: Instant) {
+    pub fn return_token(&mut self, now: Instant) {
         if let Some(blocks) = &mut self.blocks {
-            blocks.give_back(now);
+            blocks.return_token(now);
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::{
     gate::Permit,
-    patience::Patience,
     ports::{Claim, ClaimError, Finding, Gateway, Inquiry, Store, StoreError},
+    store_retry::StoreRetry,
 };
 use crate::{
     crash::{self, Point},
@@ -69,20 +69,20 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         match decided {
             Ok(Some(true)) => Kept::ByTheStore,
             Ok(Some(false)) => self.ask(claim, permit).await,
-            Ok(None) => self.give_back(&claim).await,
+            Ok(None) => self.release_claim(&claim).await,
             Err(Forgotten) => forgotten(&claim, "nothing was sent"),
         }
     }
 
     /// `None` where the store could not say.
     async fn decided_by_parked(&self, claim: &Claim) -> Result<Option<bool>, Forgotten> {
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         loop {
             match self.store.apply_parked(claim).await {
                 Ok(decided) => return Ok(Some(decided)),
                 Err(ClaimError::Forgotten) => return Err(Forgotten),
                 Err(ClaimError::Store(error)) => {
-                    if !patience.wait(&self.stop).await {
+                    if !retry.wait(&self.stop).await {
                         tracing::error!(
                             %error, order = claim.order_key,
                             "parked notifications could not be looked for: nothing is sent"
@@ -98,7 +98,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         // 2 Is there time enough? Decided here, by the task that sends, before the first byte.
         if !self.may_start(&claim) {
             drop(permit);
-            return self.give_back(&claim).await;
+            return self.release_claim(&claim).await;
         }
         // 3 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
         crash::point(Point::BeforeAsk).await;
@@ -118,7 +118,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         match &finding {
             Finding::Send(send) => {
                 permit.sent(claim.order_key, send.health);
-                shout_if_refused(&claim, send);
+                log_refused_key(&claim, send);
             }
             Finding::Inquiry(inquiry) => permit.inquired(self.hung(inquiry, took)),
         }
@@ -146,7 +146,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 
     async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Kept {
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
         let never = CancellationToken::new();
         loop {
@@ -154,7 +154,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
                 Ok(()) => return Kept::ByTheStore,
                 Err(ClaimError::Forgotten) => return forgotten(claim, &finding.result()),
                 Err(ClaimError::Store(error)) => {
-                    if !patience.wait(&never).await {
+                    if !retry.wait(&never).await {
                         return not_recorded(claim, &finding.result(), &error);
                     }
                 }
@@ -163,8 +163,8 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 
     /// Due again at once; should even that fail, its lease runs out.
-    pub async fn give_back(&self, claim: &Claim) -> Kept {
-        match self.store.give_back(claim).await {
+    pub async fn release_claim(&self, claim: &Claim) -> Kept {
+        match self.store.release_claim(claim).await {
             Ok(()) => Kept::ByTheStore,
             Err(ClaimError::Forgotten) => forgotten(claim, "nothing was sent"),
             Err(ClaimError::Store(error)) => {
@@ -231,7 +231,7 @@ fn not_recorded(claim: &Claim, result: &str, error: &StoreError) -> Kept {
     Kept::Unknown
 }
 
-fn shout_if_refused(claim: &Claim, send: &SendFinding) {
+fn log_refused_key(claim: &Claim, send: &SendFinding) {
     let SendFindingKind::NotActed { why } = &send.kind else { return };
     let (merchant, invoice) = (&claim.request.merchant, &claim.request.invoice_number);
     match send.health {

@@ -43,7 +43,7 @@ pub async fn check_order<S: OperatorStore, G: Gateway>(
     let unknown = || NotChecked::UnknownOrder(merchant.clone(), invoice_number.clone());
     let claim = store.inquire_now(merchant, invoice_number, lease(timeout)).await?.ok_or_else(unknown)?;
     if !is_ours(&claim, gateway) {
-        store.give_back(&claim).await?;
+        store.release_claim(&claim).await?;
         let StoredRequest { client_id, base_url, .. } = Arc::unwrap_or_clone(claim.request);
         return Err(NotChecked::Stranded { client_id, base_url });
     }

@@ -48,7 +48,7 @@ pub enum DueWhat {
 
 /// What is taken on for a due order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Take {
+pub enum DueNeed {
     /// What a lost attempt left behind.
     Lost,
     Send {
@@ -61,7 +61,7 @@ pub enum Take {
 /// What was taken on for a due order.
 #[derive(Debug)]
 #[must_use]
-pub enum Taken {
+pub enum DueClaim {
     Attempt(Box<Claim>),
     /// Another took it, or there is nothing of it to do now.
     Gone,

@@ -3,10 +3,10 @@
 
 use super::{
     attempt::Attempts,
-    gate::{Gate, Limits},
-    hold::Hold,
+    gate::{Gate, GateLimits},
     ports::*,
     process_command::{Budgets, Worker},
+    store_outage::StoreOutage,
     store_state::StoreState,
 };
 use crate::domain::{
@@ -71,7 +71,7 @@ impl Store for FakeStore {
         }
         self.note(if new.lease.is_some() { "claim" } else { "claim without a lease" });
         Ok(match new.lease {
-            Some(lease) => Claimed::Ours(Box::new(claim(AttemptKind::Send, lease, lease))),
+            Some(lease) => Claimed::Granted(Box::new(claim(AttemptKind::Send, lease, lease))),
             None => Claimed::Deferred,
         })
     }
@@ -94,11 +94,11 @@ impl Store for FakeStore {
         self.note("ask about");
         Ok(Reconciled::NoChange)
     }
-    async fn tend_parked(&self) -> Result<(), StoreError> {
+    async fn sweep_parked(&self) -> Result<(), StoreError> {
         self.note("tend parked");
         Ok(())
     }
-    async fn give_back(&self, _: &Claim) -> Result<(), ClaimError> {
+    async fn release_claim(&self, _: &Claim) -> Result<(), ClaimError> {
         self.note("give back");
         if self.forgets { Err(ClaimError::Forgotten) } else { Ok(()) }
     }
@@ -106,19 +106,19 @@ impl Store for FakeStore {
         self.note("look");
         Ok(self.due.clone())
     }
-    async fn take(&self, _: &DueOrder, what: Take, lease: Duration) -> Result<Taken, StoreError> {
+    async fn claim_due(&self, _: &DueOrder, what: DueNeed, lease: Duration) -> Result<DueClaim, StoreError> {
         self.note(match what {
-            Take::Send { inquiry_held_back: true } => "take without its inquiry",
-            Take::Lost => "take up what was lost",
-            Take::Send { .. } | Take::Inquiry => "take",
+            DueNeed::Send { inquiry_held_back: true } => "take without its inquiry",
+            DueNeed::Lost => "take up what was lost",
+            DueNeed::Send { .. } | DueNeed::Inquiry => "take",
         });
         let kind = match what {
-            _ if self.takes_none => return Ok(Taken::Gone),
-            Take::Lost => return Ok(Taken::Gone),
-            Take::Send { .. } => AttemptKind::Send,
-            Take::Inquiry => AttemptKind::Inquiry,
+            _ if self.takes_none => return Ok(DueClaim::Gone),
+            DueNeed::Lost => return Ok(DueClaim::Gone),
+            DueNeed::Send { .. } => AttemptKind::Send,
+            DueNeed::Inquiry => AttemptKind::Inquiry,
         };
-        Ok(Taken::Attempt(Box::new(claim(kind, lease, lease))))
+        Ok(DueClaim::Attempt(Box::new(claim(kind, lease, lease))))
     }
     async fn next_due_in(&self, _: &DueFilter) -> Result<Option<Duration>, StoreError> {
         Ok(self.next_due_in)
@@ -226,7 +226,7 @@ pub fn refund() -> Incoming {
 #[derive(Default)]
 pub struct FakeSchedule(Mutex<Option<Instant>>);
 
-impl Schedule for FakeSchedule {
+impl RateLimitStore for FakeSchedule {
     async fn take_block(
         &self,
         _: &MerchantName,
@@ -248,7 +248,7 @@ pub fn worker(
     let (steps, stop) = (Steps::default(), CancellationToken::new());
     let mut fake = FakeStore { steps: Arc::clone(&steps), ..FakeStore::default() };
     store(&mut fake);
-    let limits = Limits {
+    let limits = GateLimits {
         concurrency,
         requests_per_second: 0,
         breaker_failures: 20,
@@ -267,9 +267,9 @@ pub fn worker(
         gate,
         rules: Rules { notification_path: "/n".to_owned(), production: false },
         budgets: Budgets { payment: Duration::from_secs(900), refund: Duration::from_secs(900) },
-        hold: Hold {
+        outage: StoreOutage {
             store_state: watch::Sender::new(StoreState::Up),
-            held: Arc::default(),
+            stalled: Arc::default(),
             stop: stop.clone(),
         },
     };

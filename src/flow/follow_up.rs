@@ -2,12 +2,12 @@
 //! delivery; what waits, waits in a row, and this role picks it up: each merchant's sends and inquiries by
 //! themselves.
 
-mod hand;
+mod in_flight;
 
 use super::{
     attempt::Attempts,
     gate::{Gate, NoPermit, Permit},
-    ports::{DueFilter, DueOf, DueOrder, DueWhat, Gateway, Store, StoreError, Take, Taken},
+    ports::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat, Gateway, Store, StoreError},
 };
 use crate::{
     crash::{self, Point},
@@ -16,7 +16,7 @@ use crate::{
     panics::caught,
     telemetry::span::Span,
 };
-use hand::{Hand, IN_HAND_MAX};
+use in_flight::{IN_FLIGHT_MAX, InFlight};
 use std::{
     collections::HashMap,
     sync::{
@@ -53,7 +53,7 @@ pub struct FollowUp<S, G> {
 /// What follow-up remembers from one look to the next.
 #[derive(Default)]
 struct Picking {
-    hand: Arc<Hand>,
+    in_flight: Arc<InFlight>,
     turns: HashMap<MerchantName, Turns>,
     /// DOKU was asked since the last look.
     asked: Arc<AtomicBool>,
@@ -104,10 +104,10 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
 
     /// Starts what is due and has room; says how long there is nothing to do.
     async fn pick_up(&self, tracker: &TaskTracker, picking: &mut Picking) -> Result<Duration, StoreError> {
-        let filter = self.filter(&picking.hand);
+        let filter = self.filter(&picking.in_flight);
         let due = self.attempts.store.due(&filter).await?;
         for order in self.in_turn(due, &filter, picking) {
-            let Some(held) = picking.hand.take(&order) else { continue };
+            let Some(guard) = picking.in_flight.take(&order) else { continue };
             let (attempts, gate) = (Arc::clone(&self.attempts), Arc::clone(&self.gate));
             let (changed, asked) = (Arc::clone(&self.due_changed), Arc::clone(&picking.asked));
             tracker.spawn(async move {
@@ -120,7 +120,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                 });
                 asked.fetch_or(followed == Followed::Done, Ordering::Relaxed);
                 // It still waits, and nobody for it until the next look.
-                if held.leaves_room_for_more() || followed == Followed::Waits {
+                if guard.leaves_room_for_more() || followed == Followed::Waits {
                     changed.notify_one();
                 }
             });
@@ -129,15 +129,15 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     }
 
     /// What there is room for.
-    fn filter(&self, hand: &Hand) -> DueFilter {
+    fn filter(&self, in_flight: &InFlight) -> DueFilter {
         let of = |account: super::ports::Account| {
             let wanted =
-                |kind| self.gate.wanted(&account.merchant, kind).min(hand.room(&account.merchant, kind));
+                |kind| self.gate.wanted(&account.merchant, kind).min(in_flight.room(&account.merchant, kind));
             let (sends, inquiries) = (wanted(AttemptKind::Send), wanted(AttemptKind::Inquiry));
             DueOf { account, sends, inquiries }
         };
         let merchants = self.attempts.gateway.accounts().into_iter().map(of).collect();
-        DueFilter { merchants, lost: IN_HAND_MAX }
+        DueFilter { merchants, lost: IN_FLIGHT_MAX }
     }
 
     /// What is picked up of what was found, in the order in which it goes.
@@ -153,7 +153,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             let due = by_merchant.remove(merchant).unwrap_or_default();
             let (sends, inquiries): (Vec<_>, Vec<_>) = due.into_iter().partition(is_send);
             self.gate.set_inquiries_due(merchant, !inquiries.is_empty());
-            picking.hand.note_more(merchant, AttemptKind::Send, is_full(&sends, of.sends));
+            picking.in_flight.note_more(merchant, AttemptKind::Send, is_full(&sends, of.sends));
             let turns = picking.turns.entry(merchant.clone()).or_default();
             let sends = match self.gate.probes_without(merchant) {
                 None => sends_in_turn(sends, turns, limit(of.sends)),
@@ -165,7 +165,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                     sends
                 }
             };
-            picking.hand.note_more(merchant, AttemptKind::Inquiry, is_full(&inquiries, of.inquiries));
+            picking.in_flight.note_more(merchant, AttemptKind::Inquiry, is_full(&inquiries, of.inquiries));
             picked.extend(sends);
             picked.extend(by_rank(inquiries).into_iter().take(limit(of.inquiries)));
         }
@@ -216,9 +216,9 @@ fn by_rank(mut inquiries: Vec<DueOrder>) -> Vec<DueOrder> {
 
 /// Joins parked notifications with orders that have appeared: a net under those who look when it happens.
 /// Runs for ever.
-pub async fn tend_parked<S: Store>(store: Arc<S>) {
+pub async fn sweep_parked<S: Store>(store: Arc<S>) {
     loop {
-        if let Err(error) = store.tend_parked().await {
+        if let Err(error) = store.sweep_parked().await {
             tracing::warn!(%error, "parked notifications wait for the next look");
         }
         crash::point(Point::AfterTending).await;
@@ -238,18 +238,18 @@ async fn follow_one<S: Store, G: Gateway>(
     let permit = async |kind| gate.permit(&due.merchant, kind, PERMIT_WAIT_MAX).await;
     // 1 Permit first, as for every attempt; what asks nobody needs none.
     let (permit, what) = match due.what {
-        DueWhat::Lost => (None, Take::Lost),
+        DueWhat::Lost => (None, DueNeed::Lost),
         DueWhat::Inquiry(_) => match permit(AttemptKind::Inquiry).await {
-            Ok(permit) => (Some(permit), Take::Inquiry),
+            Ok(permit) => (Some(permit), DueNeed::Inquiry),
             Err(refused) => return without(refused),
         },
         DueWhat::Send { asks_first, .. } => {
             let inquiry = if asks_first { permit(AttemptKind::Inquiry).await.ok() } else { None };
             match inquiry {
-                Some(permit) => (Some(permit), Take::Inquiry),
+                Some(permit) => (Some(permit), DueNeed::Inquiry),
                 // Held back, the inquiry must not block the send: the replay of its answer is the quickest proof.
                 None => match permit(AttemptKind::Send).await {
-                    Ok(permit) => (Some(permit), Take::Send { inquiry_held_back: asks_first }),
+                    Ok(permit) => (Some(permit), DueNeed::Send { inquiry_held_back: asks_first }),
                     Err(refused) => return without(refused),
                 },
             }
@@ -261,27 +261,27 @@ async fn follow_one<S: Store, G: Gateway>(
 async fn take<S: Store, G: Gateway>(
     attempts: &Attempts<S, G>,
     due: &DueOrder,
-    what: Take,
+    what: DueNeed,
     permit: Option<Permit>,
 ) -> Followed {
     crash::point(Point::BeforeTake).await;
     // 2 Claim, unless another process was faster.
-    let taken = attempts.store.take(due, what, attempts.lease()).await;
+    let taken = attempts.store.claim_due(due, what, attempts.lease()).await;
     crash::point(Point::AfterTake).await;
     match (taken, permit) {
         // 3 Ask and record.
-        (Ok(Taken::Attempt(claim)), Some(permit)) => {
+        (Ok(DueClaim::Attempt(claim)), Some(permit)) => {
             let span = Span::follow_up(claim.kind.name(), claim.traceparent.as_deref());
             // There is no delivery to give back: what the store has forgotten stands in the log.
             let _ = span.around(attempts.make(*claim, permit)).await;
             Followed::Done
         }
-        (Ok(Taken::Attempt(claim)), None) => {
-            let _ = attempts.give_back(&claim).await;
+        (Ok(DueClaim::Attempt(claim)), None) => {
+            let _ = attempts.release_claim(&claim).await;
             Followed::Left
         }
-        (Ok(Taken::Gone), _) if what == Take::Lost => Followed::Done,
-        (Ok(Taken::Gone), _) => Followed::Left,
+        (Ok(DueClaim::Gone), _) if what == DueNeed::Lost => Followed::Done,
+        (Ok(DueClaim::Gone), _) => Followed::Left,
         (Err(error), _) => {
             tracing::warn!(%error, order = due.order_key, "a due order could not be taken");
             Followed::Left

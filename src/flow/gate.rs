@@ -6,7 +6,7 @@
 //! sends belongs into `Breakers`.
 
 mod breakers;
-mod lane;
+mod merchant_limiter;
 mod tokens;
 
 use crate::domain::{
@@ -17,7 +17,7 @@ use crate::domain::{
     pause::Paused,
 };
 use breakers::{Breakers, Probes};
-use lane::{Lane, Place};
+use merchant_limiter::{AttemptSlot, MerchantLimiter};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,7 +30,7 @@ const PROBE_CANDIDATES: u32 = 16;
 
 /// The configured limits (`doku.concurrency`, `doku.requests_per_second`, `breaker.*`).
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct GateLimits {
     /// Attempts under way at once, per merchant.
     pub concurrency: u32,
     /// Per merchant; 0: no limit.
@@ -85,7 +85,7 @@ pub struct Phases {
 pub struct Gate {
     breaker_open: Duration,
     requests_per_second: u32,
-    lanes: BTreeMap<MerchantName, Lane>,
+    limiters: BTreeMap<MerchantName, MerchantLimiter>,
     breakers: Mutex<Breakers>,
 }
 
@@ -97,19 +97,19 @@ pub struct Permit {
     probes: Probes,
     /// DOKU is asked: its token is used up.
     is_used: bool,
-    _place: Place,
+    _slot: AttemptSlot,
 }
 
 impl Gate {
     /// No send starts before `set_paused` has told what operators paused.
-    pub fn new(limits: &Limits, merchants: impl IntoIterator<Item = MerchantName>) -> Arc<Self> {
-        let lanes: BTreeMap<_, _> =
-            merchants.into_iter().map(|merchant| (merchant, Lane::new(limits))).collect();
-        let breakers = Breakers::new(limits, lanes.keys());
+    pub fn new(limits: &GateLimits, merchants: impl IntoIterator<Item = MerchantName>) -> Arc<Self> {
+        let limiters: BTreeMap<_, _> =
+            merchants.into_iter().map(|merchant| (merchant, MerchantLimiter::new(limits))).collect();
+        let breakers = Breakers::new(limits, limiters.keys());
         Arc::new(Self {
             breaker_open: limits.breaker_open,
             requests_per_second: limits.requests_per_second,
-            lanes,
+            limiters,
             breakers: Mutex::new(breakers),
         })
     }
@@ -121,8 +121,8 @@ impl Gate {
         merchant: &MerchantName,
         wait_max: Duration,
     ) -> Result<Permit, NoPermit> {
-        let lane = self.lanes.get(merchant).ok_or(NoPermit::Stopped)?;
-        if lane.jammed_since(AttemptKind::Send).is_some() {
+        let limiter = self.limiters.get(merchant).ok_or(NoPermit::Stopped)?;
+        if limiter.jammed_since(AttemptKind::Send).is_some() {
             return Err(NoPermit::Busy);
         }
         self.permit(merchant, AttemptKind::Send, wait_max).await
@@ -136,21 +136,21 @@ impl Gate {
         kind: AttemptKind,
         wait_max: Duration,
     ) -> Result<Permit, NoPermit> {
-        let lane = self.lanes.get(merchant).ok_or(NoPermit::Stopped)?;
+        let limiter = self.limiters.get(merchant).ok_or(NoPermit::Stopped)?;
         if self.lock().stops(merchant, kind, now()) {
             return Err(NoPermit::Stopped);
         }
-        let Ok(place) = tokio::time::timeout(wait_max, lane.enter(kind)).await else {
-            lane.jam(kind);
+        let Ok(slot) = tokio::time::timeout(wait_max, limiter.enter(kind)).await else {
+            limiter.jam(kind);
             return Err(NoPermit::Busy);
         };
         // Judged last: a probe that still waited for its token would occupy the only place.
         let Some(probes) = self.lock().admit(merchant, kind, now()) else {
-            lane.give_back();
+            limiter.return_token();
             return Err(NoPermit::Stopped);
         };
         let (gate, merchant) = (Arc::clone(self), merchant.clone());
-        Ok(Permit { gate, merchant, probes, is_used: false, _place: place })
+        Ok(Permit { gate, merchant, probes, is_used: false, _slot: slot })
     }
 
     /// How many due orders of this kind are of use now: none while it is stopped, and no more than go within the
@@ -177,15 +177,15 @@ impl Gate {
     pub fn stop_of(&self, merchant: &MerchantName) -> Option<Stop> {
         let stop = self.lock().stop_of(merchant, now());
         stop.or_else(|| {
-            let lane = self.lanes.get(merchant).filter(|lane| lane.is_limited())?;
-            let since = lane.jammed_since(AttemptKind::Send)?;
+            let limiter = self.limiters.get(merchant).filter(|limiter| limiter.is_limited())?;
+            let since = limiter.jammed_since(AttemptKind::Send)?;
             Some(Stop { by: StopBy::Rate, since: Since::Ago(since.elapsed()) })
         })
     }
 
     /// The merchants whose places and tokens it keeps.
     pub fn merchants(&self) -> impl Iterator<Item = &MerchantName> {
-        self.lanes.keys()
+        self.limiters.keys()
     }
 
     /// How the breakers stand, pauses aside.
@@ -205,8 +205,8 @@ impl Gate {
 
     /// Follow-up says whether any inquiry of a merchant is due: then one token in five is kept for inquiries.
     pub fn set_inquiries_due(&self, merchant: &MerchantName, due: bool) {
-        if let Some(lane) = self.lanes.get(merchant) {
-            lane.set_inquiries_due(due);
+        if let Some(limiter) = self.limiters.get(merchant) {
+            limiter.set_inquiries_due(due);
         }
     }
 
@@ -255,8 +255,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(lane) = self.gate.lanes.get(&self.merchant).filter(|_| !self.is_used) {
-            lane.give_back();
+        if let Some(limiter) = self.gate.limiters.get(&self.merchant).filter(|_| !self.is_used) {
+            limiter.return_token();
         }
         if self.probes.any() {
             self.gate.lock().release(&self.merchant, self.probes);

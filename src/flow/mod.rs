@@ -9,13 +9,13 @@ mod due;
 mod fake;
 pub mod follow_up;
 pub mod gate;
-pub mod hold;
-pub mod patience;
 pub mod ports;
 pub mod process_command;
 mod received;
 pub mod reconcile_notification;
 pub mod relay_outbox;
+pub mod store_outage;
+pub mod store_retry;
 pub mod store_state;
 #[cfg(test)]
 mod story_tests;

@@ -1,7 +1,7 @@
 //! What the flow needs from the outside: a trait for each edge, in the flow's words.
 
 pub use super::{
-    due::{DueFilter, DueOf, DueOrder, DueWhat, Take, Taken},
+    due::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat},
     received::{
         NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,
         Verified,
@@ -124,7 +124,7 @@ pub struct FreshOrder {
 #[must_use]
 pub enum Claimed {
     /// First seen and ours to send.
-    Ours(Box<Claim>),
+    Granted(Box<Claim>),
     /// First seen, and due for whoever has a permit.
     Deferred,
     /// Seen before: its outcome, where known, is published again.
@@ -188,21 +188,21 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
 
     /// Applies parked notifications whose order is known by now, and drops those nobody's order came for.
-    fn tend_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn sweep_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Gives a claim back whose attempt was not started: due again now.
-    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), ClaimError>> + Send;
+    fn release_claim(&self, claim: &Claim) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
     /// Orders whose time has come, each rank in its own order.
     fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;
 
     /// Takes on what a due order needs, unless another did.
-    fn take(
+    fn claim_due(
         &self,
         due: &DueOrder,
-        what: Take,
+        what: DueNeed,
         lease: Duration,
-    ) -> impl Future<Output = Result<Taken, StoreError>> + Send;
+    ) -> impl Future<Output = Result<DueClaim, StoreError>> + Send;
 
     /// How long until another order of these merchants becomes due, those that are due already not counted;
     /// `None` where nothing else waits.
@@ -213,7 +213,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// The schedule of `doku.requests_per_second`, one for all processes.
-pub trait Schedule: Send + Sync + 'static {
+pub trait RateLimitStore: Send + Sync + 'static {
     /// Gives so many tokens away, one after the other at this rate, and says how long until the first one may
     /// be spent; `None`: the near future is given away already.
     fn take_block(
@@ -323,11 +323,11 @@ pub trait EventPublisher: Send + Sync + 'static {
 }
 
 /// The seat of the one active relay.
-pub trait RelaySeat: Send + Sync + 'static {
+pub trait RelayLeadership: Send + Sync + 'static {
     type Outbox: Outbox;
 
     /// The outbox, if no other relay has it.
-    fn take(&self) -> impl Future<Output = Result<Option<Self::Outbox>, StoreError>> + Send;
+    fn acquire(&self) -> impl Future<Output = Result<Option<Self::Outbox>, StoreError>> + Send;
 }
 
 /// The outbox, as its one active relay sees it.

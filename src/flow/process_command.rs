@@ -7,9 +7,9 @@ use super::{
     attempt::{Attempts, Kept},
     disposition::Disposition,
     gate::Gate,
-    hold::Hold,
-    patience::Patience,
     ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store},
+    store_outage::StoreOutage,
+    store_retry::StoreRetry,
 };
 use crate::{
     crash::{self, Point},
@@ -39,7 +39,7 @@ pub struct Worker<S, G> {
     pub gate: Arc<Gate>,
     pub rules: Rules,
     pub budgets: Budgets,
-    pub hold: Hold,
+    pub outage: StoreOutage,
 }
 
 impl<S: Store, G: Gateway> Worker<S, G> {
@@ -52,36 +52,36 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             Ok(new) => new,
             Err(rejection) => return self.reject(*rejection).await,
         };
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         loop {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
             let permit = self.gate.first_permit(&new.order.merchant, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
             crash::point(Point::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
-            let claiming = self.hold.claiming();
+            let claiming = self.outage.claiming();
             let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
             drop(claiming);
             crash::point(Point::AfterClaim).await;
             match (claimed, permit) {
                 // 4 Ask and record.
-                (Ok(Claimed::Ours(claim)), Some(permit)) => {
-                    self.hold.store_is_back();
+                (Ok(Claimed::Granted(claim)), Some(permit)) => {
+                    self.outage.store_is_back();
                     // While DOKU takes its time, nothing is kept but what the attempt needs.
                     drop(new);
                     return self.settled(self.attempts.make(*claim, permit).await, came_before).await;
                 }
-                (Ok(Claimed::Ours(claim)), None) => {
-                    self.hold.store_is_back();
-                    return self.settled(self.attempts.give_back(&claim).await, came_before).await;
+                (Ok(Claimed::Granted(claim)), None) => {
+                    self.outage.store_is_back();
+                    return self.settled(self.attempts.release_claim(&claim).await, came_before).await;
                 }
                 (Ok(Claimed::Deferred | Claimed::Duplicate | Claimed::Rejected), _) => {
-                    self.hold.store_is_back();
+                    self.outage.store_is_back();
                     return Disposition::Ack;
                 }
                 (Err(error), permit) => {
                     drop(permit);
-                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
+                    if let Some(given_up) = self.outage.on(&mut retry, &error).await {
                         return given_up;
                     }
                 }
@@ -94,21 +94,21 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     async fn settled(&self, kept: Kept, came_before: u64) -> Disposition {
         match kept {
             Kept::ByTheStore => Disposition::Ack,
-            Kept::Nowhere | Kept::Unknown => self.hold.give_back(came_before).await,
+            Kept::Nowhere | Kept::Unknown => self.outage.requeue(came_before).await,
         }
     }
 
     async fn reject(&self, rejection: Rejection) -> Disposition {
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         loop {
             match self.attempts.store.reject(rejection.clone()).await {
                 Ok(_) => {
                     crash::point(Point::AfterRejection).await;
-                    self.hold.store_is_back();
+                    self.outage.store_is_back();
                     return Disposition::Ack;
                 }
                 Err(error) => {
-                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
+                    if let Some(given_up) = self.outage.on(&mut retry, &error).await {
                         return given_up;
                     }
                 }

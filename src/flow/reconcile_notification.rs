@@ -5,9 +5,9 @@
 
 use super::{
     disposition::{DeadReason, Disposition},
-    hold::Hold,
-    patience::Patience,
     ports::{NotificationReader, ReceivedNotification, Reconciled, Store},
+    store_outage::StoreOutage,
+    store_retry::StoreRetry,
 };
 use crate::{
     crash::{self, Point},
@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub struct Reconciler<S, R> {
     pub store: Arc<S>,
     pub reader: R,
-    pub hold: Hold,
+    pub outage: StoreOutage,
 }
 
 impl<S: Store, R: NotificationReader> Reconciler<S, R> {
@@ -39,7 +39,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
         // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
         //   is a duplicate of what is recorded. What no account signed has DOKU asked, and no other effect.
         crash::point(Point::BeforeReconcile).await;
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         loop {
             let reconciled = match &verified.by {
                 SignedBy::Merchant(merchant) => self.store.reconcile(merchant, &notification).await,
@@ -48,12 +48,12 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
             match reconciled {
                 Ok(reconciled) => {
                     crash::point(Point::AfterReconcile).await;
-                    self.hold.store_is_back();
+                    self.outage.store_is_back();
                     metric::notification_received_by_reconciler(counted(reconciled));
                     return Disposition::Ack;
                 }
                 Err(error) => {
-                    if let Some(given_up) = self.hold.on(&mut patience, &error).await {
+                    if let Some(given_up) = self.outage.on(&mut retry, &error).await {
                         return given_up;
                     }
                 }

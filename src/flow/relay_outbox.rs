@@ -4,7 +4,7 @@
 //!
 //! Never: a row is dropped; an order's second event is first published before its first is confirmed.
 
-use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelaySeat, StoreError};
+use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelayLeadership, StoreError};
 use crate::{
     crash::{self, Point},
     domain::event::EventType,
@@ -27,7 +27,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Relays the outbox while it holds the seat; waits for the seat otherwise.
 pub struct Relay<S, P> {
-    pub seat: S,
+    pub leadership: S,
     pub publisher: Arc<P>,
     /// Woken when this process committed an event.
     pub outbox_changed: Arc<Notify>,
@@ -36,12 +36,12 @@ pub struct Relay<S, P> {
     pub active: watch::Sender<bool>,
 }
 
-impl<S: RelaySeat, P: EventPublisher> Relay<S, P> {
+impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
     /// Runs until the stop, and then until the outbox is empty or cannot be emptied.
     pub async fn run(self) {
         while !self.stop.is_cancelled() {
             // Without a seat there is nothing to relay before the stop.
-            let Some(taken) = self.stop.run_until_cancelled(self.seat.take()).await else { return };
+            let Some(taken) = self.stop.run_until_cancelled(self.leadership.acquire()).await else { return };
             match taken {
                 Ok(Some(outbox)) => {
                     self.active.send_replace(true);
@@ -188,9 +188,9 @@ mod tests {
     /// A seat over a table in memory.
     struct Table(Arc<Mutex<Vec<OutboxEvent>>>);
 
-    impl RelaySeat for Table {
+    impl RelayLeadership for Table {
         type Outbox = Self;
-        async fn take(&self) -> Result<Option<Self>, StoreError> {
+        async fn acquire(&self) -> Result<Option<Self>, StoreError> {
             Ok(Some(Self(Arc::clone(&self.0))))
         }
     }
@@ -214,7 +214,7 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let relay = Relay {
-            seat: Table(Arc::clone(&table)),
+            leadership: Table(Arc::clone(&table)),
             publisher: Arc::new(broker),
             outbox_changed: Arc::default(),
             stop,
@@ -244,9 +244,9 @@ mod tests {
         }
     }
 
-    impl RelaySeat for Trickle {
+    impl RelayLeadership for Trickle {
         type Outbox = Self;
-        async fn take(&self) -> Result<Option<Self>, StoreError> {
+        async fn acquire(&self) -> Result<Option<Self>, StoreError> {
             Ok(Some(Self(Table(Arc::clone(&self.0.0)), Arc::clone(&self.1))))
         }
     }
@@ -258,14 +258,14 @@ mod tests {
         let trickle = Trickle(Table(Arc::new(Mutex::new(rows))), Arc::clone(&taken_out));
         let (left, publisher) = (Arc::clone(&trickle.0.0), Arc::new(Broker::default()));
         let relay = Relay {
-            seat: trickle,
+            leadership: trickle,
             publisher: Arc::clone(&publisher),
             outbox_changed: Arc::default(),
             stop: CancellationToken::new(),
             active: watch::Sender::new(false),
         };
         relay.stop.cancel();
-        relay.relay(relay.seat.take().await.unwrap().unwrap()).await.unwrap();
+        relay.relay(relay.leadership.acquire().await.unwrap().unwrap()).await.unwrap();
         assert_eq!(*publisher.confirmed.lock().unwrap(), (1..=100).collect::<Vec<_>>());
         assert!(left.lock().unwrap().is_empty());
         assert_eq!(*taken_out.lock().unwrap(), [TAKE_OUT_MIN, 100 - TAKE_OUT_MIN]);
@@ -280,7 +280,7 @@ mod tests {
         let stop = CancellationToken::new();
         let changed = Arc::new(Notify::new());
         let relay = Relay {
-            seat: Table(Arc::clone(&table)),
+            leadership: Table(Arc::clone(&table)),
             publisher: Arc::clone(&broker),
             outbox_changed: Arc::clone(&changed),
             stop: stop.clone(),

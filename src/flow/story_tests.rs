@@ -157,7 +157,7 @@ async fn an_answer_in_hand_is_recorded_after_the_stop_too() {
 #[tokio::test]
 async fn the_consumers_hear_that_the_store_is_away_and_that_it_is_back() {
     let (worker, _, _) = worker(|store| store.away = 1.into(), 1);
-    let mut state = worker.hold.store_state.subscribe();
+    let mut state = worker.outage.store_state.subscribe();
     let heard = async {
         let away = state.wait_for(|state| *state == StoreState::Away).await.is_ok();
         away && state.wait_for(|state| *state == StoreState::Up).await.is_ok()

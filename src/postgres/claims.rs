@@ -180,7 +180,7 @@ async fn seen_before(connection: &mut PgConnection, asked: &Asked) -> Done<Optio
     .await?;
     if let Some((order_key, lease_end, sends_end_at, now)) = own {
         let granted = Granted { order_key, command_key: known.key, now, sends_end_at };
-        return Ok(Some(Claimed::Ours(Box::new(granted.claim(asked, lease_end, None)))));
+        return Ok(Some(Claimed::Granted(Box::new(granted.claim(asked, lease_end, None)))));
     }
     rejections::answer_known(connection, &new.command, &known).await.map(Some)
 }
@@ -199,7 +199,7 @@ impl Granted {
         match asked.new.lease {
             // What may have been sent under a claim that is gone, and must not be sent any more: it is asked about.
             _ if self.sends_end_at <= self.now => Claimed::Deferred,
-            Some(lease) => Claimed::Ours(Box::new(self.claim(asked, self.now + lease, fresh))),
+            Some(lease) => Claimed::Granted(Box::new(self.claim(asked, self.now + lease, fresh))),
             None => Claimed::Deferred,
         }
     }

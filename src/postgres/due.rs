@@ -44,7 +44,7 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> State
 
 /// Gives a claim back whose attempt was not started: what it was for is due again now, the rest as it was. One
 /// that is lost already stays so.
-pub(super) async fn give_back(inner: &Arc<Inner>, claim: &Claim) -> Result<(), ClaimError> {
+pub(super) async fn release_claim(inner: &Arc<Inner>, claim: &Claim) -> Result<(), ClaimError> {
     let (whose, token) = (Whose::of(claim), claim.token);
     let order_key = whose.order_key;
     let is_known = inner

@@ -12,6 +12,7 @@ mod claims;
 mod connect;
 mod decisions;
 mod due;
+mod due_claims;
 mod error;
 pub mod event_body;
 mod events;
@@ -41,7 +42,6 @@ mod schema;
 mod server;
 mod stops;
 mod stranded;
-mod take;
 mod tx;
 mod views;
 mod wake;
@@ -53,7 +53,7 @@ pub use connect::connect_options;
 pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
 pub use health::{ServerFacts, Transport, examine};
 pub use migrate::migrate;
-pub use outbox::{ActiveOutbox, PostgresSeat};
+pub use outbox::{ActiveOutbox, PostgresLeadership};
 pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{PgPool, Pooled, pool};
 pub use prune::{PruneRun, Pruned};
@@ -75,8 +75,8 @@ use crate::{
         schedule::AttemptSchedule,
     },
     flow::ports::{
-        Claim, ClaimError, Claimed, Decision, DueFilter, DueOrder, Finding, NewCommand, OperatorStore,
-        Reconciled, Resolved, Store, StoreError, Take, Taken,
+        Claim, ClaimError, Claimed, Decision, DueClaim, DueFilter, DueNeed, DueOrder, Finding, NewCommand,
+        OperatorStore, Reconciled, Resolved, Store, StoreError,
     },
     metric,
     telemetry::span::Span,
@@ -144,7 +144,7 @@ impl Inner {
 
     fn answered(&self, kind: CommandKind, claimed: &Claimed) {
         match claimed {
-            Claimed::Ours(_) => {}
+            Claimed::Granted(_) => {}
             Claimed::Deferred => self.due_changed.notify_one(),
             Claimed::Duplicate => self.event_committed(),
             Claimed::Rejected => {
@@ -235,20 +235,25 @@ impl Store for PostgresStore {
         prompts::ask_about(&self.inner, merchant, notification).await
     }
 
-    async fn tend_parked(&self) -> Result<(), StoreError> {
+    async fn sweep_parked(&self) -> Result<(), StoreError> {
         parked::tend(&self.parked).await
     }
 
-    async fn give_back(&self, claim: &Claim) -> Result<(), ClaimError> {
-        due::give_back(&self.inner, claim).await
+    async fn release_claim(&self, claim: &Claim) -> Result<(), ClaimError> {
+        due::release_claim(&self.inner, claim).await
     }
 
     async fn due(&self, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
         due::list(&self.inner.pool, filter).await
     }
 
-    async fn take(&self, due: &DueOrder, what: Take, lease: Duration) -> Result<Taken, StoreError> {
-        take::take(&self.inner, due, what, lease).await
+    async fn claim_due(
+        &self,
+        due: &DueOrder,
+        what: DueNeed,
+        lease: Duration,
+    ) -> Result<DueClaim, StoreError> {
+        due_claims::claim_due(&self.inner, due, what, lease).await
     }
 
     async fn next_due_in(&self, filter: &DueFilter) -> Result<Option<Duration>, StoreError> {
@@ -263,7 +268,7 @@ impl OperatorStore for PostgresStore {
         invoice_number: &InvoiceNumber,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        take::inquire_now(&self.inner, merchant, invoice_number, lease).await
+        due_claims::inquire_now(&self.inner, merchant, invoice_number, lease).await
     }
 
     async fn resolve(&self, decision: Decision) -> Result<Resolved, StoreError> {

@@ -6,7 +6,7 @@ use super::{
     error::store_error,
     pool::{Beside, PgPool},
 };
-use crate::flow::ports::{Outbox, OutboxEvent, RelaySeat, StoreError};
+use crate::flow::ports::{Outbox, OutboxEvent, RelayLeadership, StoreError};
 use sqlx::{FromRow, PgConnection};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
@@ -25,20 +25,20 @@ const OPTIONS: [(&str, &str); 2] =
     [("idle_session_timeout", IDLE_SESSION_MAX), ("synchronous_commit", "off")];
 
 /// Where a relay asks for the seat: as the pool connects, on a connection of its own.
-pub struct PostgresSeat {
+pub struct PostgresLeadership {
     pool: PgPool,
 }
 
-impl PostgresSeat {
+impl PostgresLeadership {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 }
 
-impl RelaySeat for PostgresSeat {
+impl RelayLeadership for PostgresLeadership {
     type Outbox = ActiveOutbox;
 
-    async fn take(&self) -> Result<Option<ActiveOutbox>, StoreError> {
+    async fn acquire(&self) -> Result<Option<ActiveOutbox>, StoreError> {
         let mut session = self.pool.beside(&OPTIONS).await?;
         let asked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(RELAY_LOCK);
         let seated: bool = answered(asked.fetch_one(&mut session.connection)).await?;

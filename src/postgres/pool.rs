@@ -284,7 +284,7 @@ impl PgPool {
 
 impl Pooled {
     /// For the next who needs one. The last answer was read to its end.
-    pub fn give_back(self) {
+    pub fn release(self) {
         let Self { live, _place: place } = self;
         if live.judged.is_current() {
             let pool = Arc::clone(&live.counted.0);

@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = claim(&mut connection, &new.command, &new.order).await?;
-    connection.give_back();
+    connection.release();
     Ok(found)
 }
 
@@ -29,7 +29,7 @@ pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, 
 pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = reject(&mut connection, rejection).await?;
-    connection.give_back();
+    connection.release();
     Ok(found)
 }
 

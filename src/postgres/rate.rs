@@ -4,7 +4,7 @@
 use super::{PostgresStore, tx::answered};
 use crate::{
     domain::ids::MerchantName,
-    flow::ports::{Schedule, StoreError},
+    flow::ports::{RateLimitStore, StoreError},
 };
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const AHEAD_MAX_S: f64 = 1.0;
 /// What is given further ahead than anybody can have taken is from before the clock went back.
 const AHEAD_POSSIBLE_S: f64 = 5.0;
 
-impl Schedule for PostgresStore {
+impl RateLimitStore for PostgresStore {
     async fn take_block(
         &self,
         merchant: &MerchantName,

@@ -46,8 +46,8 @@ use crate::{
         signed::Form,
     },
     flow::ports::{
-        Account, Claim, Claimed, DueFilter, DueOf, DueOrder, DueWhat, Finding, NewCommand, OperatorStore,
-        Store, Take, Taken,
+        Account, Claim, Claimed, DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat, Finding, NewCommand,
+        OperatorStore, Store,
     },
 };
 use futures_util::FutureExt;
@@ -158,7 +158,7 @@ impl Db {
 
     async fn claim(&self, new: NewCommand) -> Claim {
         match self.store.claim(new).await.unwrap() {
-            Claimed::Ours(claim) => *claim,
+            Claimed::Granted(claim) => *claim,
             other => panic!("not ours: {other:?}"),
         }
     }
@@ -245,11 +245,11 @@ fn filter() -> DueFilter {
 }
 
 /// What is taken on for it.
-fn for_it(due: &DueOrder) -> Take {
+fn for_it(due: &DueOrder) -> DueNeed {
     match due.what {
-        DueWhat::Lost => Take::Lost,
-        DueWhat::Send { asks_first: true, .. } | DueWhat::Inquiry(_) => Take::Inquiry,
-        DueWhat::Send { asks_first: false, .. } => Take::Send { inquiry_held_back: false },
+        DueWhat::Lost => DueNeed::Lost,
+        DueWhat::Send { asks_first: true, .. } | DueWhat::Inquiry(_) => DueNeed::Inquiry,
+        DueWhat::Send { asks_first: false, .. } => DueNeed::Send { inquiry_held_back: false },
     }
 }
 
@@ -259,7 +259,7 @@ async fn taken(store: &PostgresStore) -> Claim {
         let mut due = store.due(&filter()).await.unwrap();
         due.sort_by_key(|order| order.what != DueWhat::Lost);
         for order in due {
-            if let Taken::Attempt(claim) = store.take(&order, for_it(&order), LEASE).await.unwrap() {
+            if let DueClaim::Attempt(claim) = store.claim_due(&order, for_it(&order), LEASE).await.unwrap() {
                 return *claim;
             }
         }

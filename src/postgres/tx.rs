@@ -76,14 +76,14 @@ pub(super) fn ended<T>(
 ) -> Result<T, StoreError> {
     match answer {
         Ok(Ok(answer)) => {
-            connection.give_back();
+            connection.release();
             Ok(answer)
         }
         Ok(Err(refusal)) => {
             if error::is_loss(&refusal) {
                 connection.lost();
             } else {
-                connection.give_back();
+                connection.release();
             }
             Err(error::store_error(&refusal))
         }
@@ -107,9 +107,7 @@ where
         Ok(done) => {
             match &done {
                 Err(Undone::Failed(StoreError::Away(_))) => connection.lost(),
-                Ok(_) | Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(_)) => {
-                    connection.give_back()
-                }
+                Ok(_) | Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(_)) => connection.release(),
             }
             done
         }

@@ -5,11 +5,11 @@ use crate::{
     domain::{ids::MerchantName, pause::Paused, schedule::InquiryRank},
     flow::{
         fake::{FakeGateway, FakeStore, Steps, worker},
-        gate::Limits,
+        gate::GateLimits,
     },
 };
 
-const LIMITS: Limits = Limits {
+const LIMITS: GateLimits = GateLimits {
     concurrency: 8,
     requests_per_second: 0,
     breaker_failures: 2,
@@ -24,7 +24,7 @@ fn due(order_key: i64, what: DueWhat) -> DueOrder {
 }
 
 fn follow_up(
-    limits: &Limits,
+    limits: &GateLimits,
     store: impl FnOnce(&mut FakeStore),
 ) -> (FollowUp<FakeStore, FakeGateway>, Steps) {
     let (worker, steps, _) = worker(store, 1);
@@ -65,7 +65,7 @@ async fn what_is_due_is_taken_and_asked_until_the_stop() {
 #[tokio::test]
 async fn parked_notifications_are_tended_once_a_minute() {
     let (follow_up, steps) = follow_up(&LIMITS, |_| {});
-    let tending = tokio::spawn(tend_parked(Arc::clone(&follow_up.attempts.store)));
+    let tending = tokio::spawn(sweep_parked(Arc::clone(&follow_up.attempts.store)));
     reached(&steps, "tend parked", 1).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(count(&steps, "tend parked"), 1);
@@ -76,7 +76,7 @@ async fn parked_notifications_are_tended_once_a_minute() {
 async fn follow_up_leaves_alone_what_it_has_in_hand() {
     let (follow_up, steps) = follow_up(&LIMITS, |store| store.due = vec![due(1, SEND)]);
     let (tracker, mut picking) = (TaskTracker::new(), Picking::default());
-    let held = picking.hand.take(&due(1, INQUIRY));
+    let held = picking.in_flight.take(&due(1, INQUIRY));
     follow_up.pick_up(&tracker, &mut picking).await.unwrap();
     tracker.close();
     tracker.wait().await;
@@ -105,7 +105,7 @@ async fn a_send_in_doubt_goes_behind_its_inquiry_and_without_it_where_that_is_he
 
 #[tokio::test]
 async fn what_was_lost_is_taken_up_without_a_permit() {
-    let (follow_up, steps) = follow_up(&Limits { concurrency: 1, ..LIMITS }, |_| {});
+    let (follow_up, steps) = follow_up(&GateLimits { concurrency: 1, ..LIMITS }, |_| {});
     let merchant = MerchantName::default_account();
     let _only = follow_up.gate.permit(&merchant, AttemptKind::Send, Duration::ZERO).await.unwrap();
     let followed = follow_one(&follow_up.attempts, &follow_up.gate, &due(1, DueWhat::Lost)).await;
@@ -127,10 +127,10 @@ async fn it_sleeps_until_the_next_is_due_but_never_long() {
 #[tokio::test]
 async fn the_gate_hears_whether_an_inquiry_is_due() {
     for (what, kept) in [(INQUIRY, true), (SEND, false)] {
-        let limits = Limits { requests_per_second: 5, ..LIMITS };
+        let limits = GateLimits { requests_per_second: 5, ..LIMITS };
         let (follow_up, _) = follow_up(&limits, |store| store.due = vec![due(1, what)]);
         let mut picking = Picking::default();
-        let _in_hand = picking.hand.take(&due(1, what));
+        let _in_hand = picking.in_flight.take(&due(1, what));
         follow_up.pick_up(&TaskTracker::new(), &mut picking).await.unwrap();
         let merchant = MerchantName::default_account();
         follow_up.gate.hold(&merchant, 5);
@@ -186,7 +186,7 @@ async fn wake_ups_while_nothing_goes_make_few_looks() {
 /// One in whose way the store is, alone in a list that is full: each try wakes the next look.
 #[tokio::test]
 async fn an_order_that_cannot_be_taken_makes_few_looks() {
-    let limits = Limits { concurrency: 1, ..LIMITS };
+    let limits = GateLimits { concurrency: 1, ..LIMITS };
     let (follow_up, steps) = follow_up(&limits, |store| {
         store.due = (1..=300).map(|key| due(key, SEND)).collect();
         store.takes_none = true;

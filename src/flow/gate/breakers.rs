@@ -1,7 +1,7 @@
 //! Every reason to stop sends together: DOKU's breaker, one per merchant, and what operators paused; and what
 //! stops inquiries. It is decided here and nowhere else; each change is shown as a metric and logged.
 
-use super::{Limits, Phases, Since, Stop, StopBy};
+use super::{GateLimits, Phases, Since, Stop, StopBy};
 use crate::{
     domain::{
         breaker::{Admission, Breaker, BreakerPhase},
@@ -56,7 +56,7 @@ impl Probes {
 }
 
 impl Breakers {
-    pub fn new<'a>(limits: &Limits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
+    pub fn new<'a>(limits: &GateLimits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
         let (failures, open) = (limits.breaker_failures, limits.breaker_open);
         let own = || Own {
             sends: Watched::new(Breaker::of_merchant(open)),

@@ -10,22 +10,22 @@ fn merchant(name: &str) -> MerchantName {
     MerchantName::parse(name).unwrap()
 }
 
-fn gate(limits: &Limits, merchants: &[&str]) -> Arc<Gate> {
+fn gate(limits: &GateLimits, merchants: &[&str]) -> Arc<Gate> {
     let gate = Gate::new(limits, merchants.iter().map(|name| merchant(name)));
     gate.set_paused(Paused::default());
     gate
 }
 
 /// With tokens of a schedule that nobody else takes from.
-fn fed(limits: &Limits) -> Arc<Gate> {
+fn fed(limits: &GateLimits) -> Arc<Gate> {
     let (gate, per_second) = (gate(limits, &["default"]), limits.requests_per_second);
     let fed = Arc::clone(&gate);
     tokio::spawn(async move { fed.take_blocks(FakeSchedule::default(), per_second).await });
     gate
 }
 
-fn limits() -> Limits {
-    Limits { concurrency: 8, requests_per_second: 0, breaker_failures: 2, breaker_open: 60 * MS }
+fn limits() -> GateLimits {
+    GateLimits { concurrency: 8, requests_per_second: 0, breaker_failures: 2, breaker_open: 60 * MS }
 }
 
 async fn send(gate: &Arc<Gate>, name: &str) -> Result<Permit, NoPermit> {
@@ -67,7 +67,7 @@ async fn a_send_is_stopped_at_once_and_what_stops_it_stops_no_inquiry() {
 
 #[tokio::test]
 async fn inquiries_that_hang_stop_inquiries_and_no_send() {
-    let limits = Limits { breaker_open: 60_000 * MS, ..limits() };
+    let limits = GateLimits { breaker_open: 60_000 * MS, ..limits() };
     let gate = gate(&limits, &["default", "second"]);
     let inquire = async |name| gate.permit(&merchant(name), AttemptKind::Inquiry, AT_ONCE).await;
     for hung in [true, false, true, true] {
@@ -82,7 +82,7 @@ async fn inquiries_that_hang_stop_inquiries_and_no_send() {
 
 #[tokio::test]
 async fn an_inquirys_answer_closes_no_breaker_of_sends() {
-    let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default"]);
+    let gate = gate(&GateLimits { breaker_open: 60_000 * MS, ..limits() }, &["default"]);
     fail(&gate, "default", DokuHealth::Unwell, 2).await;
     let inquiry = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await;
     inquiry.unwrap().inquired(false);
@@ -117,7 +117,7 @@ async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() 
 
 #[tokio::test]
 async fn a_refused_key_stops_its_merchant_only() {
-    let gate = gate(&Limits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
+    let gate = gate(&GateLimits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
     fail(&gate, "default", DokuHealth::KeyRefused, 1).await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(send(&gate, "second").await.is_ok());
@@ -142,14 +142,14 @@ async fn an_order_that_was_refused_is_no_probe_until_it_was_answered() {
 
 #[tokio::test]
 async fn a_delivery_does_not_wait_where_others_waited_in_vain() {
-    let gate = gate(&Limits { concurrency: 1, ..limits() }, &["default", "second"]);
+    let gate = gate(&GateLimits { concurrency: 1, ..limits() }, &["default", "second"]);
     let _place = send(&gate, "default").await.unwrap();
     let long = Duration::from_secs(60);
     let waits = tokio::spawn({
         let gate = Arc::clone(&gate);
         async move { gate.permit(&merchant("default"), AttemptKind::Send, long).await.map(drop) }
     });
-    while gate.lanes[&merchant("default")].jammed_since(AttemptKind::Send).is_none() {
+    while gate.limiters[&merchant("default")].jammed_since(AttemptKind::Send).is_none() {
         assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
         tokio::time::sleep(MS).await;
     }
@@ -169,7 +169,7 @@ async fn a_merchant_that_is_not_configured_gets_no_permit() {
 
 #[tokio::test]
 async fn concurrency_is_limited_and_a_place_comes_back() {
-    let gate = gate(&Limits { concurrency: 2, ..limits() }, &["default", "second"]);
+    let gate = gate(&GateLimits { concurrency: 2, ..limits() }, &["default", "second"]);
     let first = send(&gate, "default").await;
     let second = send(&gate, "default").await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Busy);
@@ -183,7 +183,7 @@ async fn concurrency_is_limited_and_a_place_comes_back() {
 
 #[tokio::test]
 async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
-    let gate = fed(&Limits { concurrency: 3, requests_per_second: 2, ..limits() });
+    let gate = fed(&GateLimits { concurrency: 3, requests_per_second: 2, ..limits() });
     let first = gate.permit(&merchant("default"), AttemptKind::Send, Duration::from_secs(10)).await;
     first.unwrap().sent(1, DokuHealth::Well);
     for _ in 0..10 {
@@ -197,7 +197,7 @@ async fn waiting_for_a_token_ends_with_the_wait_and_holds_no_place() {
 
 #[tokio::test]
 async fn a_permit_that_asks_nobody_gives_its_token_back() {
-    let gate = gate(&Limits { requests_per_second: 1, ..limits() }, &["default"]);
+    let gate = gate(&GateLimits { requests_per_second: 1, ..limits() }, &["default"]);
     gate.hold(&merchant("default"), 1);
     drop(send(&gate, "default").await.unwrap());
     send(&gate, "default").await.unwrap().sent(1, DokuHealth::Well);
@@ -207,7 +207,7 @@ async fn a_permit_that_asks_nobody_gives_its_token_back() {
 #[tokio::test]
 async fn a_token_is_kept_for_an_inquiry_that_is_due() {
     for due in [false, true] {
-        let gate = gate(&Limits { requests_per_second: 5, ..limits() }, &["default"]);
+        let gate = gate(&GateLimits { requests_per_second: 5, ..limits() }, &["default"]);
         gate.hold(&merchant("default"), 5);
         gate.set_inquiries_due(&merchant("default"), due);
         while let Ok(permit) = send(&gate, "default").await {
@@ -232,7 +232,7 @@ async fn count(gate: Arc<Gate>, kind: AttemptKind, until: Instant) -> u32 {
 
 #[tokio::test]
 async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
-    let limits = Limits { concurrency: 64, requests_per_second: 100, ..limits() };
+    let limits = GateLimits { concurrency: 64, requests_per_second: 100, ..limits() };
     let gate = fed(&limits);
     gate.set_inquiries_due(&merchant("default"), true);
     let until = Instant::now() + 1000 * MS;
@@ -251,7 +251,7 @@ async fn a_flood_of_sends_leaves_one_token_in_five_to_inquiries() {
 #[tokio::test]
 async fn a_stopped_send_does_not_wait_for_a_place_first() {
     for (health, times) in [(DokuHealth::Unwell, 2), (DokuHealth::KeyRefused, 1)] {
-        let limits = Limits { concurrency: 1, breaker_open: 60_000 * MS, ..limits() };
+        let limits = GateLimits { concurrency: 1, breaker_open: 60_000 * MS, ..limits() };
         let gate = gate(&limits, &["default"]);
         fail(&gate, "default", health, times).await;
         let _place = gate.permit(&merchant("default"), AttemptKind::Inquiry, AT_ONCE).await.unwrap();

@@ -4,8 +4,8 @@
 //! While the schedule cannot be reached there are no tokens. Nothing is lost by it: it is kept where claims
 //! are, and without a claim nobody may ask DOKU anyway.
 
-use super::{Gate, lane::Lane};
-use crate::{domain::ids::MerchantName, flow::ports::Schedule};
+use super::{Gate, merchant_limiter::MerchantLimiter};
+use crate::{domain::ids::MerchantName, flow::ports::RateLimitStore};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,26 +19,35 @@ impl Gate {
     /// Tokens that are usable now, as if they had been taken.
     #[cfg(test)]
     pub fn hold(&self, merchant: &MerchantName, tokens: u32) {
-        (0..tokens).for_each(|_| self.lanes[merchant].add(Instant::now(), 1));
+        (0..tokens).for_each(|_| self.limiters[merchant].add(Instant::now(), 1));
     }
 
     /// Takes blocks for every merchant, for ever. Without a limit it ends at once and asks nothing.
-    pub async fn take_blocks(&self, schedule: impl Schedule, per_second: u32) {
+    pub async fn take_blocks(&self, schedule: impl RateLimitStore, per_second: u32) {
         if per_second > 0 {
-            join_all(self.lanes.iter().map(|(merchant, lane)| feed(lane, merchant, &schedule, per_second)))
-                .await;
+            join_all(
+                self.limiters
+                    .iter()
+                    .map(|(merchant, limiter)| feed(limiter, merchant, &schedule, per_second)),
+            )
+            .await;
         }
     }
 }
 
-async fn feed(lane: &Lane, merchant: &MerchantName, schedule: &impl Schedule, per_second: u32) {
+async fn feed(
+    limiter: &MerchantLimiter,
+    merchant: &MerchantName,
+    schedule: &impl RateLimitStore,
+    per_second: u32,
+) {
     loop {
-        lane.wants_tokens().await;
-        while let Some(tokens) = lane.next_block() {
+        limiter.wants_tokens().await;
+        while let Some(tokens) = limiter.next_block() {
             let asked = timeout(BLOCK_WAIT_MAX, schedule.take_block(merchant, tokens, per_second)).await;
             match asked {
                 // Counted from the answer on: late rather than early, and never in another process's time.
-                Ok(Ok(Some(starts_in))) => lane.add(Instant::now() + starts_in, tokens),
+                Ok(Ok(Some(starts_in))) => limiter.add(Instant::now() + starts_in, tokens),
                 Ok(Ok(None) | Err(_)) | Err(_) => sleep(PAUSE).await,
             }
         }

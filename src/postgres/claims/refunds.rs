@@ -30,7 +30,7 @@ pub(super) async fn claim(
     schedule: &AttemptSchedule,
 ) -> Done<Claimed> {
     let mut claimed = judge(connection, asked, schedule).await?;
-    if let Claimed::Ours(claim) = &mut claimed {
+    if let Claimed::Granted(claim) = &mut claimed {
         let (request, _) = requests::read(connection, claim.command_key, asked.new.order.amount).await?;
         claim.request = Arc::new(request);
     }

@@ -7,8 +7,8 @@ use crate::domain::{
     validate::{Code, Violation},
 };
 use crate::{
-    flow::ports::{Outbox, RelaySeat, StoreError},
-    postgres::PostgresSeat,
+    flow::ports::{Outbox, RelayLeadership, StoreError},
+    postgres::PostgresLeadership,
 };
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -84,7 +84,7 @@ async fn a_duplicate_publishes_a_known_outcome_again_with_the_same_event_id() {
         assert_eq!(told[0], told[1]);
         let free = "SELECT count(*) FROM outbox WHERE order_key IS NULL";
         assert_eq!(db.number(free).await, 0, "the first publication is still to come: it keeps its turn");
-        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
         let sequences: Vec<_> =
             outbox.unpublished(10, &[]).await.unwrap().iter().map(|e| e.sequence).collect();
         outbox.mark_published(&sequences).await.unwrap();
@@ -129,7 +129,7 @@ async fn an_invoice_number_is_used_once() {
         others.command.merchant = other.to_string();
         others.order.merchant = other.clone();
         Arc::get_mut(&mut others.request).unwrap().merchant = other;
-        assert!(matches!(db.store.claim(others).await, Ok(Claimed::Ours(_))));
+        assert!(matches!(db.store.claim(others).await, Ok(Claimed::Granted(_))));
     })
     .await;
 }
@@ -165,7 +165,7 @@ async fn sends_end_with_the_expirytime_where_that_is_earlier() {
 async fn a_hundred_concurrent_claims_of_one_command_make_one_send() {
     on_a_database(|db| async move {
         let claims = join_all((0..100).map(|_| db.store.claim(payment("1", "INV-1")))).await;
-        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Ours(_)))).count();
+        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Granted(_)))).count();
         let duplicates = claims.iter().filter(|c| matches!(c, Ok(Claimed::Duplicate))).count();
         assert_eq!((ours, duplicates), (1, 99), "{claims:?}");
         assert_eq!(db.number("SELECT count(*) FROM commands").await, 1);
@@ -178,7 +178,7 @@ async fn of_many_commands_for_one_invoice_one_is_claimed_and_the_others_are_told
     on_a_database(|db| async move {
         let ids: Vec<_> = (0..30).map(|n| format!("c{n}")).collect();
         let claims = join_all(ids.iter().map(|id| db.store.claim(payment(id, "INV-1")))).await;
-        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Ours(_)))).count();
+        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Granted(_)))).count();
         let rejected = claims.iter().filter(|c| matches!(c, Ok(Claimed::Rejected))).count();
         assert_eq!((ours, rejected), (1, 29), "{claims:?}");
         assert_eq!(db.number("SELECT count(*) FROM commands WHERE outcome = 'rejected'").await, 29);

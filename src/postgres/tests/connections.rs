@@ -11,7 +11,7 @@ async fn a_connection_that_was_idle_is_tried_before_its_use() {
         let mut connection = one.acquire().await.unwrap();
         let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection);
         let process: i32 = asked.await.unwrap();
-        connection.give_back();
+        connection.release();
         db.execute(&format!("SELECT pg_terminate_backend({process})")).await.unwrap();
         sleep(Duration::from_millis(1100)).await;
         store.gauges().await.unwrap();

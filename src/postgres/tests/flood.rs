@@ -39,7 +39,7 @@ async fn a_flood_of_parked_rows_is_kept_up_with() {
         let parked = "SELECT count(*) FROM notifications WHERE order_key IS NULL";
         for round in 0..=rows / 2 / DROPPED_A_ROUND {
             let began = Instant::now();
-            store.tend_parked().await.unwrap();
+            store.sweep_parked().await.unwrap();
             let (took, left) = (began.elapsed(), db.number(parked).await);
             eprintln!("round {round}: {took:?}, {left} left");
             assert!(took < ROUND_MAX, "round {round} took {took:?}");

@@ -20,8 +20,8 @@ async fn take(db: &Db) -> Claim {
     taken(&db.store).await
 }
 
-async fn take_one(db: &Db, due: &DueOrder) -> Result<Taken, StoreError> {
-    db.store.take(due, for_it(due), LEASE).await
+async fn take_one(db: &Db, due: &DueOrder) -> Result<DueClaim, StoreError> {
+    db.store.claim_due(due, for_it(due), LEASE).await
 }
 
 async fn defer(db: &Db, id: &str, invoice: &str) {
@@ -55,7 +55,7 @@ async fn a_lost_send_may_have_acted_and_is_asked_about_when_its_time_has_come() 
         let first = db.claim(payment("1", "INV-1")).await;
         db.jump(46).await;
         let lost = only_due(&db).await;
-        assert!(matches!(take_one(&db, &lost).await, Ok(Taken::Gone)), "nobody is asked for it");
+        assert!(matches!(take_one(&db, &lost).await, Ok(DueClaim::Gone)), "nobody is asked for it");
         let again = take(&db).await;
         assert_eq!(again.kind, AttemptKind::Send);
         assert_eq!(again.request, first.request, "the stored bytes, account and Request-Id");
@@ -166,9 +166,10 @@ async fn a_resend_waits_for_its_inquiry_unless_that_is_held_back() {
         let asks_first = DueWhat::Send { rank: SendRank::Again, asks_first: true };
         assert_eq!(due[0].what, asks_first, "{due:?}");
         assert_eq!(due[1].what, DueWhat::Inquiry(InquiryRank::Doubt), "{due:?}");
-        let held_back = |inquiry_held_back| db.store.take(&due[0], Take::Send { inquiry_held_back }, LEASE);
-        assert!(matches!(held_back(false).await, Ok(Taken::Gone)));
-        let Ok(Taken::Attempt(send)) = held_back(true).await else { panic!("not taken") };
+        let held_back =
+            |inquiry_held_back| db.store.claim_due(&due[0], DueNeed::Send { inquiry_held_back }, LEASE);
+        assert!(matches!(held_back(false).await, Ok(DueClaim::Gone)));
+        let Ok(DueClaim::Attempt(send)) = held_back(true).await else { panic!("not taken") };
         assert_eq!(send.kind, AttemptKind::Send);
     })
     .await;
@@ -180,8 +181,8 @@ async fn of_many_that_take_one_order_one_has_it() {
         defer(&db, "1", "INV-1").await;
         let due = only_due(&db).await;
         let taken = join_all((0..20).map(|_| take_one(&db, &due))).await;
-        let attempts = taken.iter().filter(|t| matches!(t, Ok(Taken::Attempt(_)))).count();
-        let gone = taken.iter().filter(|t| matches!(t, Ok(Taken::Gone))).count();
+        let attempts = taken.iter().filter(|t| matches!(t, Ok(DueClaim::Attempt(_)))).count();
+        let gone = taken.iter().filter(|t| matches!(t, Ok(DueClaim::Gone))).count();
         assert_eq!((attempts, gone), (1, 19), "{taken:?}");
     })
     .await;
@@ -192,7 +193,7 @@ async fn a_permit_for_an_inquiry_is_none_for_a_send() {
     on_a_database(|db| async move {
         defer(&db, "1", "INV-1").await;
         let due = only_due(&db).await;
-        assert!(matches!(db.store.take(&due, Take::Inquiry, LEASE).await, Ok(Taken::Gone)));
+        assert!(matches!(db.store.claim_due(&due, DueNeed::Inquiry, LEASE).await, Ok(DueClaim::Gone)));
         assert_eq!(take(&db).await.kind, AttemptKind::Send);
     })
     .await;
@@ -202,11 +203,11 @@ async fn a_permit_for_an_inquiry_is_none_for_a_send() {
 async fn a_claim_that_is_given_back_is_due_again_and_was_no_attempt() {
     on_a_database(|db| async move {
         let claim = db.claim(payment("1", "INV-1")).await;
-        db.store.give_back(&claim).await.unwrap();
+        db.store.release_claim(&claim).await.unwrap();
         let again = take(&db).await;
         assert_eq!(db.number("SELECT count(*) FROM attempts").await, 0);
         assert_eq!(db.number("SELECT count(*) FROM commands WHERE maybe_acted_at IS NOT NULL").await, 0);
-        db.store.give_back(&claim).await.unwrap();
+        db.store.release_claim(&claim).await.unwrap();
         assert!(db.store.due(&filter()).await.unwrap().is_empty(), "an old claim gives nothing back");
         drop(again);
     })
@@ -293,7 +294,7 @@ async fn a_question_about_a_stranded_order_does_not_forget_how_long_its_budget_s
         db.jump(620).await;
         let invoice = InvoiceNumber::parse("INV-1").unwrap();
         let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
-        db.store.give_back(&asked).await.unwrap();
+        db.store.release_claim(&asked).await.unwrap();
         let asked = db.store.inquire_now(&merchant(), &invoice, LEASE).await.unwrap().unwrap();
         let finding = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
         let failed = InquiryFinding { kind: finding, http_status: Some(500), retry_after: None };
@@ -312,9 +313,9 @@ async fn an_order_that_was_taken_is_locked_and_others_skip_it() {
         let due = only_due(&db).await;
         let mut other = db.sql.begin().await.unwrap();
         sqlx::query("SELECT 1 FROM orders FOR UPDATE").execute(&mut *other).await.unwrap();
-        assert!(matches!(take_one(&db, &due).await, Ok(Taken::Gone)));
+        assert!(matches!(take_one(&db, &due).await, Ok(DueClaim::Gone)));
         other.rollback().await.unwrap();
-        assert!(matches!(take_one(&db, &due).await, Ok(Taken::Attempt(_))));
+        assert!(matches!(take_one(&db, &due).await, Ok(DueClaim::Attempt(_))));
     })
     .await;
 }

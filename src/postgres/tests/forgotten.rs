@@ -40,7 +40,7 @@ async fn writes_nothing(db: &Db, claim: &Claim, what: &str) {
         let recorded = db.store.record(claim, &learned, Duration::ZERO).await;
         assert!(matches!(recorded, Err(ClaimError::Forgotten)), "{what}: {recorded:?}");
     }
-    let given_back = db.store.give_back(claim).await;
+    let given_back = db.store.release_claim(claim).await;
     assert!(matches!(given_back, Err(ClaimError::Forgotten)), "{what}: {given_back:?}");
     assert_eq!(db.text(EVERYTHING).await, before, "{what}");
 }
@@ -149,7 +149,7 @@ async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided()
     for invoice in AFTERWARDS {
         on_a_database(|db| async move {
             let claim = db.claim(payment("1", "INV-1")).await;
-            db.store.give_back(&claim).await.unwrap();
+            db.store.release_claim(&claim).await.unwrap();
             let claim = taken(&db.store).await;
             and_then(&db, invoice).await;
             db.execute(

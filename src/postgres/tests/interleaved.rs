@@ -28,7 +28,7 @@ pub(super) enum Op {
         amount: u64,
     },
     /// Follow-up takes the order on, if its time has come.
-    Take,
+    DueNeed,
     /// An operator asks.
     Inquire,
     /// Whoever holds, or held, a claim brings what was learned.
@@ -213,14 +213,14 @@ impl Model {
     }
 
     /// What follow-up would take on.
-    pub fn ripe(&self) -> Option<Take> {
+    pub fn ripe(&self) -> Option<DueNeed> {
         let (due, holding) = self.due.as_ref()?;
         match holding {
-            Some(holding) => (holding.ends_at <= self.now).then_some(Take::Lost),
+            Some(holding) => (holding.ends_at <= self.now).then_some(DueNeed::Lost),
             None if due.sends_at(self.now) && !due.asks_first(self.now) => {
-                Some(Take::Send { inquiry_held_back: false })
+                Some(DueNeed::Send { inquiry_held_back: false })
             }
-            None => (due.inquiry.at <= self.now).then_some(Take::Inquiry),
+            None => (due.inquiry.at <= self.now).then_some(DueNeed::Inquiry),
         }
     }
 
@@ -238,13 +238,13 @@ impl Model {
         Some((order, due))
     }
 
-    pub fn take(&mut self, wanted: Take) {
+    pub fn take(&mut self, wanted: DueNeed) {
         let Some((order, due)) = self.found() else { return };
         self.order = order;
         match wanted {
-            Take::Lost => self.due = Some((due, None)),
-            Take::Send { .. } => self.give(due, AttemptKind::Send, self.asked_about()),
-            Take::Inquiry => self.give(due, AttemptKind::Inquiry, self.asked_about()),
+            DueNeed::Lost => self.due = Some((due, None)),
+            DueNeed::Send { .. } => self.give(due, AttemptKind::Send, self.asked_about()),
+            DueNeed::Inquiry => self.give(due, AttemptKind::Inquiry, self.asked_about()),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::{notification::Notification, order::Verdict},
-    flow::ports::{Decision, DueOrder, DueWhat, OperatorStore, Reconciled, Resolved, Taken},
+    flow::ports::{Decision, DueClaim, DueOrder, DueWhat, OperatorStore, Reconciled, Resolved},
     postgres::orders,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -34,7 +34,7 @@ struct Real {
 impl Real {
     async fn open(store: &PostgresStore, invoice: String) -> Self {
         let new = payment(&format!("p-{invoice}"), &invoice);
-        let Claimed::Ours(mut claim) = store.claim(new).await.unwrap() else { panic!("not ours") };
+        let Claimed::Granted(mut claim) = store.claim(new).await.unwrap() else { panic!("not ours") };
         // The database's clock stands still, and so must what is believed of it.
         let fresh = claim.fresh.as_mut().and_then(Arc::get_mut).expect("a first claim");
         fresh.asked_at += Duration::from_secs(3600);
@@ -47,15 +47,15 @@ impl Real {
         let id = format!("r{}-{}", self.refunds, self.invoice);
         let new = new_command(CommandKind::Refund, &id, &self.invoice, amount);
         match self.store.claim(new).await.unwrap() {
-            Claimed::Ours(claim) => self.claims.push(*claim),
+            Claimed::Granted(claim) => self.claims.push(*claim),
             Claimed::Rejected => {}
             other => panic!("{other:?}"),
         }
     }
 
-    async fn take(&mut self, wanted: Take) {
+    async fn take(&mut self, wanted: DueNeed) {
         let due = DueOrder { order_key: self.order_key, merchant: merchant(), what: DueWhat::Lost };
-        if let Taken::Attempt(claim) = self.store.take(&due, wanted, LEASE).await.unwrap() {
+        if let DueClaim::Attempt(claim) = self.store.claim_due(&due, wanted, LEASE).await.unwrap() {
             self.claims.push(*claim);
         }
     }
@@ -89,7 +89,7 @@ impl Real {
         let order = orders::lock(&mut tx, self.order_key).await.unwrap();
         // Waited for: a row that is still locked is skipped by whoever takes it next.
         tx.rollback().await.unwrap();
-        connection.give_back();
+        connection.release();
         order
     }
 }
@@ -123,7 +123,7 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
             }
             Op::GiveBack { claim } => {
                 let claim = claim.index(real.claims.len());
-                store.give_back(&real.claims[claim]).await.unwrap();
+                store.release_claim(&real.claims[claim]).await.unwrap();
                 model.give_back(claim);
             }
             Op::Notify { word, amount, request } => {

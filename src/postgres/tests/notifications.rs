@@ -157,7 +157,7 @@ async fn the_net_applies_what_is_parked_though_its_order_is_known() {
         for n in 0..2 {
             let _claim = db.claim(payment(&format!("{n}"), &format!("INV-{n}"))).await;
         }
-        db.store.tend_parked().await.unwrap();
+        db.store.sweep_parked().await.unwrap();
         assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 2);
         assert_eq!(parked(&db).await, 1);
     })
@@ -175,7 +175,7 @@ async fn what_nobodys_order_came_for_is_dropped_after_seven_days_and_nothing_els
         }
         for (seconds, left) in [(WEEK - 60, 3), (WEEK + 60, 0)] {
             db.jump(seconds).await;
-            db.store.tend_parked().await.unwrap();
+            db.store.sweep_parked().await.unwrap();
             assert_eq!(parked(&db).await, left);
         }
         assert_eq!(db.number("SELECT count(*) FROM notifications").await, 1);
@@ -197,12 +197,12 @@ async fn the_net_goes_on_behind_an_order_that_is_refused() {
         db.execute(refuse).await.unwrap();
         assert_eq!(notify(&db, "VA/1", "SUCCESS", "1").await, Reconciled::Parked);
         db.execute("UPDATE notifications SET received_at = now() - interval '8 days' WHERE amount = '1'").await.unwrap();
-        assert!(db.store.tend_parked().await.is_err(), "it says so");
+        assert!(db.store.sweep_parked().await.is_err(), "it says so");
         assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 2);
         assert_eq!(db.number("SELECT count(*) FROM notifications WHERE amount = '1'").await, 0);
         assert_eq!(parked(&db).await, 2, "the refused one's, and one that nobody's order came for");
         db.execute("ALTER TABLE orders DROP CONSTRAINT refused").await.unwrap();
-        db.store.tend_parked().await.unwrap();
+        db.store.sweep_parked().await.unwrap();
         assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 3);
     })
     .await;
@@ -219,7 +219,7 @@ async fn the_net_passes_many_rows_and_all_that_is_old_goes_at_once() {
         db.execute(STRANGERS).await.unwrap();
         assert_eq!(notify(&db, "INV-1", "SUCCESS", "50000").await, Reconciled::Parked);
         let _claim = db.claim(payment("1", "INV-1")).await;
-        db.store.tend_parked().await.unwrap();
+        db.store.sweep_parked().await.unwrap();
         assert_eq!((db.state().await, parked(&db).await), ("paid".to_owned(), 12_500));
         db.execute("VACUUM notifications").await.unwrap();
         let believed = db.store.gauges().await.unwrap().parked_notifications;

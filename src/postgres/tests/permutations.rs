@@ -261,7 +261,7 @@ async fn play(store: &PostgresStore, invoice: &str, row: &Row, pieces: &[Piece],
 
 async fn claimed(store: &PostgresStore, new: NewCommand) -> Claim {
     match store.claim(new).await.unwrap() {
-        Claimed::Ours(claim) => *claim,
+        Claimed::Granted(claim) => *claim,
         other => panic!("not ours: {other:?}"),
     }
 }

@@ -19,7 +19,7 @@ async fn foretold(db: &Db, new: NewCommand) -> String {
     assert_eq!(before, after, "looking changes nothing");
     let outbox = db.number("SELECT count(*) FROM outbox").await;
     match (db.store.claim(new).await.unwrap(), prospect) {
-        (Claimed::Ours(_), ClaimForecast::Claimed) => "claimed".to_owned(),
+        (Claimed::Granted(_), ClaimForecast::Claimed) => "claimed".to_owned(),
         (Claimed::Duplicate, ClaimForecast::Duplicate { told_again }) => {
             let told = db.number("SELECT count(*) FROM outbox").await - outbox;
             assert_eq!(told, i64::from(told_again));

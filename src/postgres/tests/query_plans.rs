@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::{
-    flow::ports::{Outbox, RelaySeat},
-    postgres::PostgresSeat,
+    flow::ports::{Outbox, RelayLeadership},
+    postgres::PostgresLeadership,
 };
 
 /// Everything that is asked while work goes on, so that the server has its statements.
@@ -21,7 +21,7 @@ async fn work(store: &PostgresStore, db: &Db) {
     store.reconcile(&merchant(), &super::evidence::notification("INV-9", "SUCCESS", 1)).await.unwrap();
     let late = NewCommand { lease: None, ..payment("9", "INV-9") };
     let _deferred = store.claim(late).await.unwrap();
-    store.tend_parked().await.unwrap();
+    store.sweep_parked().await.unwrap();
     store.tell_stops(uuid::Uuid::nil(), &[]).await.unwrap();
     store.next_due_in(&filter()).await.unwrap();
     let _known = store.claim(payment("1", "INV-1")).await.unwrap();
@@ -30,7 +30,7 @@ async fn work(store: &PostgresStore, db: &Db) {
 
 async fn db_claim(store: &PostgresStore, new: NewCommand) -> Claim {
     match store.claim(new).await.unwrap() {
-        Claimed::Ours(claim) => *claim,
+        Claimed::Granted(claim) => *claim,
         other => panic!("not ours: {other:?}"),
     }
 }
@@ -114,7 +114,7 @@ async fn the_relay_reads_nothing_whole_but_the_outbox_up_to_its_limit() {
     on_a_database(|db| async move {
         db.execute("VACUUM (ANALYZE)").await.unwrap();
         db.paid_order("INV-1").await;
-        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
         let all = outbox.unpublished(1000, &[]).await.unwrap();
         outbox.mark_published(&all.iter().map(|event| event.sequence).collect::<Vec<_>>()).await.unwrap();
         let whole = whole_scans(outbox.connection()).await;

@@ -1,7 +1,7 @@
 //! The schedule of the rate limit, under many takers.
 
 use super::*;
-use crate::flow::ports::Schedule;
+use crate::flow::ports::RateLimitStore;
 use std::time::Instant;
 
 fn shop(name: &str) -> MerchantName {

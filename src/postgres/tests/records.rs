@@ -87,7 +87,7 @@ async fn a_first_answer_that_finds_its_order_changed_is_recorded_by_what_it_find
         super::evidence::notify(&db.store, reported_paid, "SUCCESS", 50_000).await;
         db.store.record(&claims[0], &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
         assert_eq!(db.types().await, ["jenius.payment.accepted.v1", "jenius.order.paid.v1"]);
-        db.store.give_back(&claims[2]).await.unwrap();
+        db.store.release_claim(&claims[2]).await.unwrap();
         db.store.record(&claims[2], &not_acted(), Duration::ZERO).await.unwrap();
         assert_eq!(
             db.number("SELECT count(*) FROM due WHERE order_key = 3 AND send_at <= jenius_now()").await,

@@ -14,7 +14,7 @@ async fn a_refund_is_refused_by_the_first_rule_it_breaks() {
         assert_eq!(refused(&db, refund("r0", "INV-1")).await, "order_unknown");
         let claim = db.claim(payment("1", "INV-1")).await;
         assert_eq!(refused(&db, refund("r1", "INV-1")).await, "order_not_paid");
-        db.store.give_back(&claim).await.unwrap();
+        db.store.release_claim(&claim).await.unwrap();
         db.paid_order("INV-2").await;
         let other_amount = new_command(CommandKind::Refund, "r2", "INV-2", 49_999);
         assert_eq!(refused(&db, other_amount).await, "amount_mismatch");
@@ -35,7 +35,7 @@ async fn of_fifty_concurrent_refunds_one_starts() {
         db.paid_order("INV-1").await;
         let ids: Vec<_> = (0..50).map(|n| format!("r{n}")).collect();
         let claims = join_all(ids.iter().map(|id| db.store.claim(refund(id, "INV-1")))).await;
-        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Ours(_)))).count();
+        let ours = claims.iter().filter(|c| matches!(c, Ok(Claimed::Granted(_)))).count();
         let rejected = claims.iter().filter(|c| matches!(c, Ok(Claimed::Rejected))).count();
         assert_eq!((ours, rejected), (1, 49), "{claims:?}");
         assert_eq!(db.state().await, "refunding");

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    flow::ports::{Outbox, RelaySeat, StoreError},
-    postgres::PostgresSeat,
+    flow::ports::{Outbox, RelayLeadership, StoreError},
+    postgres::PostgresLeadership,
 };
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 #[tokio::test]
 async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
     on_a_database(|db| async move {
-        let (first, second) = (PostgresSeat::new(db.pool.clone()), PostgresSeat::new(db.pool.clone()));
-        let mut active = first.take().await.unwrap().unwrap();
-        assert!(second.take().await.unwrap().is_none());
+        let (first, second) = (PostgresLeadership::new(db.pool.clone()), PostgresLeadership::new(db.pool.clone()));
+        let mut active = first.acquire().await.unwrap().unwrap();
+        assert!(second.acquire().await.unwrap().is_none());
         let end = "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                    WHERE l.locktype = 'advisory' AND d.datname = current_database()";
         assert_eq!(db.number(end).await, 1);
         let lost = active.unpublished(10, &[]).await;
         assert!(matches!(lost, Err(StoreError::Away(_))), "a relay without its seat reads nothing: {lost:?}");
         for _ in 0..100 {
-            if second.take().await.unwrap().is_some() {
+            if second.acquire().await.unwrap().is_some() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -34,7 +34,7 @@ async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
 async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
     on_a_database(|db| async move {
         db.paid_order("INV-1").await;
-        let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
+        let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
         let events = outbox.unpublished(10, &[]).await.unwrap();
         let keys: Vec<_> = events.iter().map(|e| e.routing_key.as_str()).collect();
         assert_eq!(keys, ["payment.accepted", "order.paid"]);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::domain::notification::Notification;
-use crate::flow::ports::{Outbox, Reconciled, RelaySeat};
-use crate::postgres::PostgresSeat;
+use crate::flow::ports::{Outbox, Reconciled, RelayLeadership};
+use crate::postgres::PostgresLeadership;
 use futures_util::future::join_all;
 
 const MANY: usize = 200;
@@ -172,7 +172,7 @@ async fn one_that_another_transaction_overtakes_costs_the_others_nothing() {
         let (claimed, ()) = tokio::join!(join_all(claiming), committing);
         for (n, claimed) in claimed.into_iter().enumerate() {
             let claimed = claimed.unwrap();
-            assert_eq!(matches!(claimed, Claimed::Ours(_)), n != 7, "{n}: {claimed:?}");
+            assert_eq!(matches!(claimed, Claimed::Granted(_)), n != 7, "{n}: {claimed:?}");
             assert_eq!(matches!(claimed, Claimed::Rejected), n == 7, "{n}: {claimed:?}");
         }
     })
@@ -189,7 +189,7 @@ async fn the_same_order_asked_for_at_once_is_judged_one_after_the_other() {
         });
         let claimed: Vec<_> = join_all(claiming).await.into_iter().map(Result::unwrap).collect();
         let count = |is: fn(&Claimed) -> bool| claimed.iter().filter(|c| is(c)).count();
-        assert_eq!(count(|c| matches!(c, Claimed::Ours(_))), 1);
+        assert_eq!(count(|c| matches!(c, Claimed::Granted(_))), 1);
         assert_eq!(
             count(|c| matches!(c, Claimed::Duplicate)) + count(|c| matches!(c, Claimed::Rejected)),
             19
@@ -230,7 +230,7 @@ async fn no_table_is_read_as_a_whole() {
             for reconciled in join_all(said.iter().map(|said| db.store.reconcile(&merchant, said))).await {
                 reconciled.unwrap();
             }
-            let mut outbox = PostgresSeat::new(db.pool.clone()).take().await.unwrap().unwrap();
+            let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
             let sequences: Vec<_> =
                 outbox.unpublished(1000, &[]).await.unwrap().iter().map(|event| event.sequence).collect();
             outbox.mark_published(&sequences).await.unwrap();

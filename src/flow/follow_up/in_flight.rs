@@ -11,88 +11,88 @@ use std::{
 };
 
 /// So many due orders of one merchant and one kind are in hand at most; more wait in the table.
-pub(super) const IN_HAND_MAX: u32 = 256;
+pub(super) const IN_FLIGHT_MAX: u32 = 256;
 
 /// Whose and which: `None` for lost attempts, which nobody waits for.
-type Which = (MerchantName, Option<AttemptKind>);
+type MerchantAndKind = (MerchantName, Option<AttemptKind>);
 
 #[derive(Default)]
-pub(super) struct Hand(Mutex<InHand>);
+pub(super) struct InFlight(Mutex<InFlightOrders>);
 
 #[derive(Default)]
-struct InHand {
+struct InFlightOrders {
     orders: HashSet<i64>,
-    counts: HashMap<Which, u32>,
+    counts: HashMap<MerchantAndKind, u32>,
     /// Of these the table had more than could be picked up.
-    more_waits: HashSet<Which>,
+    more_waits: HashSet<MerchantAndKind>,
 }
 
-impl Hand {
+impl InFlight {
     /// How many more may be picked up.
     pub fn room(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
         let held = self.lock().counts.get(&(merchant.clone(), Some(kind))).copied();
-        IN_HAND_MAX.saturating_sub(held.unwrap_or_default())
+        IN_FLIGHT_MAX.saturating_sub(held.unwrap_or_default())
     }
 
     /// Whether the table has more of these than were picked up.
     pub fn note_more(&self, merchant: &MerchantName, kind: AttemptKind, more: bool) {
         let which = (merchant.clone(), Some(kind));
-        let mut in_hand = self.lock();
+        let mut orders_in_flight = self.lock();
         if more {
-            in_hand.more_waits.insert(which);
+            orders_in_flight.more_waits.insert(which);
         } else {
-            in_hand.more_waits.remove(&which);
+            orders_in_flight.more_waits.remove(&which);
         }
     }
 
     /// `None` where the order is in hand already.
-    pub fn take(self: &Arc<Self>, order: &DueOrder) -> Option<Held> {
+    pub fn take(self: &Arc<Self>, order: &DueOrder) -> Option<InFlightGuard> {
         let kind = match order.what {
             DueWhat::Lost => None,
             DueWhat::Send { .. } => Some(AttemptKind::Send),
             DueWhat::Inquiry(_) => Some(AttemptKind::Inquiry),
         };
         let which = (order.merchant.clone(), kind);
-        let mut in_hand = self.lock();
-        if !in_hand.orders.insert(order.order_key) {
+        let mut orders_in_flight = self.lock();
+        if !orders_in_flight.orders.insert(order.order_key) {
             return None;
         }
-        *in_hand.counts.entry(which.clone()).or_default() += 1;
-        drop(in_hand);
-        Some(Held { hand: Arc::clone(self), order_key: order.order_key, which })
+        *orders_in_flight.counts.entry(which.clone()).or_default() += 1;
+        drop(orders_in_flight);
+        Some(InFlightGuard { in_flight: Arc::clone(self), order_key: order.order_key, which })
     }
 
-    fn lock(&self) -> MutexGuard<'_, InHand> {
+    fn lock(&self) -> MutexGuard<'_, InFlightOrders> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(super) struct Held {
-    hand: Arc<Hand>,
+pub(super) struct InFlightGuard {
+    in_flight: Arc<InFlight>,
     order_key: i64,
-    which: Which,
+    which: MerchantAndKind,
 }
 
-impl Held {
+impl InFlightGuard {
     /// Puts the order down. True where it is worth to look for more: half of the hand is free, and what
     /// was not picked up would otherwise wait for the next look.
     pub fn leaves_room_for_more(self) -> bool {
-        let (hand, which) = (Arc::clone(&self.hand), self.which.clone());
+        let (in_flight, which) = (Arc::clone(&self.in_flight), self.which.clone());
         drop(self);
-        let in_hand = hand.lock();
-        let held = in_hand.counts.get(&which).copied().unwrap_or_default();
-        in_hand.more_waits.contains(&which) && held <= IN_HAND_MAX / 2
+        let orders_in_flight = in_flight.lock();
+        let held = orders_in_flight.counts.get(&which).copied().unwrap_or_default();
+        orders_in_flight.more_waits.contains(&which) && held <= IN_FLIGHT_MAX / 2
     }
 }
 
-impl Drop for Held {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let mut in_hand = self.hand.lock();
-        in_hand.orders.remove(&self.order_key);
-        if let Some(held) = in_hand.counts.get_mut(&self.which) {
+        let mut orders_in_flight = self.in_flight.lock();
+        orders_in_flight.orders.remove(&self.order_key);
+        if let Some(held) = orders_in_flight.counts.get_mut(&self.which) {
             *held -= 1;
             if *held == 0 {
-                in_hand.counts.remove(&self.which);
+                orders_in_flight.counts.remove(&self.which);
             }
         }
     }
@@ -112,30 +112,32 @@ mod tests {
 
     #[test]
     fn an_order_in_hand_is_not_picked_up_again_before_it_is_put_down() {
-        let hand = Arc::new(Hand::default());
-        let held = hand.take(&order(1, "one", SEND));
+        let in_flight = Arc::new(InFlight::default());
+        let held = in_flight.take(&order(1, "one", SEND));
         assert!(held.is_some());
-        assert!(hand.take(&order(1, "one", INQUIRY)).is_none());
-        assert!(hand.take(&order(2, "one", SEND)).is_some(), "another order is not in the way");
+        assert!(in_flight.take(&order(1, "one", INQUIRY)).is_none());
+        assert!(in_flight.take(&order(2, "one", SEND)).is_some(), "another order is not in the way");
         drop(held);
-        assert!(hand.take(&order(1, "one", INQUIRY)).is_some());
+        assert!(in_flight.take(&order(1, "one", INQUIRY)).is_some());
     }
 
     #[test]
     fn one_merchants_full_hand_of_one_kind_is_nobody_elses() {
-        let (hand, one, two) = (Arc::new(Hand::default()), "one", MerchantName::parse("two").unwrap());
-        let mut held: Vec<Held> =
-            (1..=i64::from(IN_HAND_MAX)).map(|key| hand.take(&order(key, one, SEND)).unwrap()).collect();
+        let (in_flight, one, two) =
+            (Arc::new(InFlight::default()), "one", MerchantName::parse("two").unwrap());
+        let mut held: Vec<InFlightGuard> = (1..=i64::from(IN_FLIGHT_MAX))
+            .map(|key| in_flight.take(&order(key, one, SEND)).unwrap())
+            .collect();
         let one = MerchantName::parse(one).unwrap();
-        assert_eq!(hand.room(&one, AttemptKind::Send), 0);
-        assert_eq!(hand.room(&one, AttemptKind::Inquiry), IN_HAND_MAX);
-        assert_eq!(hand.room(&two, AttemptKind::Send), IN_HAND_MAX);
-        hand.note_more(&one, AttemptKind::Send, true);
-        for held in held.split_off(IN_HAND_MAX as usize / 2 + 1) {
+        assert_eq!(in_flight.room(&one, AttemptKind::Send), 0);
+        assert_eq!(in_flight.room(&one, AttemptKind::Inquiry), IN_FLIGHT_MAX);
+        assert_eq!(in_flight.room(&two, AttemptKind::Send), IN_FLIGHT_MAX);
+        in_flight.note_more(&one, AttemptKind::Send, true);
+        for held in held.split_off(IN_FLIGHT_MAX as usize / 2 + 1) {
             assert!(!held.leaves_room_for_more());
         }
         assert!(held.pop().unwrap().leaves_room_for_more(), "half of the hand is free");
-        hand.note_more(&one, AttemptKind::Send, false);
+        in_flight.note_more(&one, AttemptKind::Send, false);
         assert!(!held.pop().unwrap().leaves_room_for_more(), "nothing was left in the table");
     }
 }

@@ -1,6 +1,6 @@
 //! How long work in hand is held while the store is away: growing waits, jittered, up to a limit.
 
-use super::hold::{Held, OneHeld};
+use super::store_outage::{StalledDeliveries, StalledDelivery};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -12,21 +12,21 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// One piece of work's patience.
-pub struct Patience {
+pub struct StoreRetry {
     since: Instant,
     wait: Duration,
-    held: Option<OneHeld>,
+    stalled: Option<StalledDelivery>,
 }
 
-impl Patience {
-    pub fn for_the_store() -> Self {
-        Self { since: Instant::now(), wait: FIRST_WAIT, held: None }
+impl StoreRetry {
+    pub fn new() -> Self {
+        Self { since: Instant::now(), wait: FIRST_WAIT, stalled: None }
     }
 
     /// It is a delivery's, which is held from now to its end.
     /// True where why is news.
-    pub(super) fn holds(&mut self, held: &Arc<Held>, why: &str, away: bool) -> bool {
-        self.held.get_or_insert_with(|| OneHeld::new(held)).because(why, away)
+    pub(super) fn stall(&mut self, stalled: &Arc<StalledDeliveries>, why: &str, away: bool) -> bool {
+        self.stalled.get_or_insert_with(|| StalledDelivery::new(stalled)).set_reason(why, away)
     }
 
     /// Waits before the next try; false when it has lasted long enough, or the process stops.
@@ -51,11 +51,11 @@ mod tests {
     async fn waits_grow_up_to_the_longest() {
         let stopping = CancellationToken::new();
         stopping.cancel();
-        let mut patience = Patience::for_the_store();
+        let mut retry = StoreRetry::new();
         let mut waits = Vec::new();
         for _ in 0..6 {
-            waits.push(patience.wait.as_millis());
-            assert!(!patience.wait(&stopping).await, "nobody waits after the stop");
+            waits.push(retry.wait.as_millis());
+            assert!(!retry.wait(&stopping).await, "nobody waits after the stop");
         }
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000]);
     }

@@ -21,7 +21,7 @@ use crate::{
         record::OrderRecord,
         schedule::{Due, LostAttempt},
     },
-    flow::ports::{Claim, DueOrder, StoreError, Take, Taken},
+    flow::ports::{Claim, DueClaim, DueNeed, DueOrder, StoreError},
 };
 use sqlx::PgConnection;
 use std::{sync::Arc, time::Duration};
@@ -32,44 +32,48 @@ use uuid::Uuid;
 struct Wanted {
     order_key: i64,
     merchant: MerchantName,
-    what: Take,
+    what: DueNeed,
     lease: Duration,
     asked_at: Instant,
 }
 
 /// Takes on what a due order needs, unless another did.
-pub(super) async fn take(
+pub(super) async fn claim_due(
     inner: &Arc<Inner>,
     due: &DueOrder,
-    what: Take,
+    what: DueNeed,
     lease: Duration,
-) -> Result<Taken, StoreError> {
+) -> Result<DueClaim, StoreError> {
     let (order_key, merchant) = (due.order_key, due.merchant.clone());
     let wanted = Wanted { order_key, merchant, what, lease, asked_at: Instant::now() };
     let judge = Arc::clone(inner);
     let (taken, brought) =
-        inner.transaction(move |c| Box::pin(async move { take_one(c, &judge, &wanted).await })).await?;
+        inner.transaction(move |c| Box::pin(async move { claim_one(c, &judge, &wanted).await })).await?;
     inner.committed(&brought);
     Ok(taken)
 }
 
-async fn take_one(connection: &mut PgConnection, inner: &Inner, wanted: &Wanted) -> Done<(Taken, Brought)> {
+async fn claim_one(
+    connection: &mut PgConnection,
+    inner: &Inner,
+    wanted: &Wanted,
+) -> Done<(DueClaim, Brought)> {
     let Some(order) = orders::lock_free(connection, &[wanted.order_key]).await?.pop() else {
-        return Ok((Taken::Gone, Brought::default()));
+        return Ok((DueClaim::Gone, Brought::default()));
     };
     // Listed before the database went back in time, its key may be another's by now: the permit is for its merchant.
     if order.record.merchant != wanted.merchant {
-        return Ok((Taken::Gone, Brought::default()));
+        return Ok((DueClaim::Gone, Brought::default()));
     }
-    let Some(found) = as_found(&order, inner) else { return Ok((Taken::Gone, Brought::default())) };
+    let Some(found) = as_found(&order, inner) else { return Ok((DueClaim::Gone, Brought::default())) };
     let kind = found.kind_of(wanted.what, order.now);
     let brought = found.write(connection, &order, kind.is_none()).await?;
     match kind {
         Some(kind) => {
             let claim = grant(connection, &order, &found, kind, wanted).await?;
-            Ok((Taken::Attempt(Box::new(claim)), brought))
+            Ok((DueClaim::Attempt(Box::new(claim)), brought))
         }
-        None => Ok((Taken::Gone, brought)),
+        None => Ok((DueClaim::Gone, brought)),
     }
 }
 
@@ -89,7 +93,7 @@ pub(super) async fn inquire_now(
                 let Some(order) = orders::lock_invoice(c, &merchant, &invoice_number).await? else {
                     return Ok((None, Brought::default()));
                 };
-                let what = Take::Inquiry;
+                let what = DueNeed::Inquiry;
                 let wanted = Wanted { order_key: order.order_key, merchant, what, lease, asked_at };
                 let (claim, brought) = ask(c, &judge, &order, &wanted).await?;
                 Ok((Some(claim), brought))
@@ -160,14 +164,14 @@ fn as_found(order: &LockedOrder, inner: &Inner) -> Option<Found> {
 
 impl Found {
     /// Which attempt may be made of what is wanted; `None`: none now.
-    fn kind_of(&self, what: Take, now: Time) -> Option<AttemptKind> {
+    fn kind_of(&self, what: DueNeed, now: Time) -> Option<AttemptKind> {
         match what {
-            Take::Lost => None,
-            Take::Send { inquiry_held_back } => {
+            DueNeed::Lost => None,
+            DueNeed::Send { inquiry_held_back } => {
                 let goes = self.due.sends_at(now) && (inquiry_held_back || !self.due.asks_first(now));
                 goes.then_some(AttemptKind::Send)
             }
-            Take::Inquiry => (self.due.inquiry.at <= now).then_some(AttemptKind::Inquiry),
+            DueNeed::Inquiry => (self.due.inquiry.at <= now).then_some(AttemptKind::Inquiry),
         }
     }
 

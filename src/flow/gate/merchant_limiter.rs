@@ -1,6 +1,6 @@
 //! One merchant's way to DOKU: so many attempts at once, so many a second.
 
-use super::Limits;
+use super::GateLimits;
 use crate::domain::{
     finding::AttemptKind,
     slots::AttemptSlots,
@@ -22,8 +22,8 @@ use tokio::{
 /// A lane in which somebody waited in vain is jammed so long, while anybody still waits.
 const JAMMED_FOR: Duration = Duration::from_secs(1);
 
-pub struct Lane {
-    places: Arc<Mutex<AttemptSlots>>,
+pub struct MerchantLimiter {
+    slots: Arc<Mutex<AttemptSlots>>,
     /// A place has become free.
     freed: Arc<Notify>,
     is_limited: bool,
@@ -32,15 +32,15 @@ pub struct Lane {
     wanted: Notify,
     /// One has come.
     added: Notify,
-    sends: Queue,
-    inquiries: Queue,
+    sends: WaitQueue,
+    inquiries: WaitQueue,
     /// Follow-up found inquiries due.
     inquiries_due: AtomicBool,
 }
 
 /// Those who wait, first come first served: only the first one watches places and the clock.
 #[derive(Default)]
-struct Queue {
+struct WaitQueue {
     first: tokio::sync::Mutex<()>,
     waiting: AtomicU32,
     jammed: Mutex<Option<Jam>>,
@@ -55,70 +55,70 @@ struct Jam {
 
 /// Counts one who waits, also when its future is dropped. Whoever stops waiting may let the other kind go.
 struct Waiting<'a> {
-    lane: &'a Lane,
+    limiter: &'a MerchantLimiter,
     kind: AttemptKind,
 }
 
 /// The place of one attempt.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Mutex<AttemptSlots>>,
+pub struct AttemptSlot {
+    slots: Arc<Mutex<AttemptSlots>>,
     freed: Arc<Notify>,
     kind: AttemptKind,
 }
 
-impl Lane {
-    pub fn new(limits: &Limits) -> Self {
+impl MerchantLimiter {
+    pub fn new(limits: &GateLimits) -> Self {
         Self {
-            places: Arc::new(Mutex::new(AttemptSlots::new(limits.concurrency))),
+            slots: Arc::new(Mutex::new(AttemptSlots::new(limits.concurrency))),
             freed: Arc::default(),
             is_limited: limits.requests_per_second > 0,
             rate: Mutex::new(TokenShare::new(limits.requests_per_second)),
             wanted: Notify::new(),
             added: Notify::new(),
-            sends: Queue::default(),
-            inquiries: Queue::default(),
+            sends: WaitQueue::default(),
+            inquiries: WaitQueue::default(),
             inquiries_due: AtomicBool::new(false),
         }
     }
 
     /// Waits for a place, then for a token. Only the first of each kind holds a place while it waits for its
     /// token.
-    pub async fn enter(&self, kind: AttemptKind) -> Place {
+    pub async fn enter(&self, kind: AttemptKind) -> AttemptSlot {
         if !self.is_limited
             && !self.queue(kind).anybody_waits()
-            && let Some(place) = self.free_place(kind)
+            && let Some(slot) = self.free_slot(kind)
         {
-            return place;
+            return slot;
         }
         let waiting = self.wait(kind);
         self.want_tokens();
         let _first = self.queue(kind).first.lock().await;
-        let place = self.place(kind).await;
+        let slot = self.slot(kind).await;
         if self.is_limited {
             self.token(kind).await;
         }
         drop(waiting);
         self.want_tokens();
-        place
+        slot
     }
 
-    async fn place(&self, kind: AttemptKind) -> Place {
+    async fn slot(&self, kind: AttemptKind) -> AttemptSlot {
         loop {
             let mut freed = pin!(self.freed.notified());
             freed.as_mut().enable();
-            match self.free_place(kind) {
-                Some(place) => return place,
+            match self.free_slot(kind) {
+                Some(slot) => return slot,
                 None => freed.await,
             }
         }
     }
 
-    fn free_place(&self, kind: AttemptKind) -> Option<Place> {
+    fn free_slot(&self, kind: AttemptKind) -> Option<AttemptSlot> {
         let other_waits = self.other(kind).anybody_waits();
-        let taken = lock(&self.places).take(kind, other_waits);
-        let (places, freed) = (Arc::clone(&self.places), Arc::clone(&self.freed));
-        taken.then(|| Place { places, freed, kind })
+        let taken = lock(&self.slots).take(kind, other_waits);
+        let (slots, freed) = (Arc::clone(&self.slots), Arc::clone(&self.freed));
+        taken.then(|| AttemptSlot { slots, freed, kind })
     }
 
     async fn token(&self, kind: AttemptKind) {
@@ -187,9 +187,9 @@ impl Lane {
     }
 
     /// Takes a token back for which DOKU was not asked.
-    pub fn give_back(&self) {
+    pub fn return_token(&self) {
         if self.is_limited {
-            self.rate().give_back(super::now());
+            self.rate().return_token(super::now());
             self.added.notify_waiters();
         }
     }
@@ -202,17 +202,17 @@ impl Lane {
 
     fn wait(&self, kind: AttemptKind) -> Waiting<'_> {
         self.queue(kind).waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting { lane: self, kind }
+        Waiting { limiter: self, kind }
     }
 
-    fn queue(&self, kind: AttemptKind) -> &Queue {
+    fn queue(&self, kind: AttemptKind) -> &WaitQueue {
         match kind {
             AttemptKind::Send => &self.sends,
             AttemptKind::Inquiry => &self.inquiries,
         }
     }
 
-    fn other(&self, kind: AttemptKind) -> &Queue {
+    fn other(&self, kind: AttemptKind) -> &WaitQueue {
         match kind {
             AttemptKind::Send => &self.inquiries,
             AttemptKind::Inquiry => &self.sends,
@@ -228,14 +228,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Place {
+impl Drop for AttemptSlot {
     fn drop(&mut self) {
-        lock(&self.places).give_back(self.kind);
+        lock(&self.slots).release(self.kind);
         self.freed.notify_waiters();
     }
 }
 
-impl Queue {
+impl WaitQueue {
     fn anybody_waits(&self) -> bool {
         self.how_many_wait() > 0
     }
@@ -247,9 +247,9 @@ impl Queue {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.lane.queue(self.kind).waiting.fetch_sub(1, Ordering::Relaxed);
-        self.lane.freed.notify_waiters();
-        self.lane.added.notify_waiters();
+        self.limiter.queue(self.kind).waiting.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.freed.notify_waiters();
+        self.limiter.added.notify_waiters();
     }
 }
 
@@ -258,61 +258,61 @@ mod tests {
     use super::*;
     use AttemptKind::{Inquiry, Send};
 
-    fn limits(concurrency: u32, requests_per_second: u32) -> Limits {
+    fn limits(concurrency: u32, requests_per_second: u32) -> GateLimits {
         let breaker_open = Duration::from_secs(1);
-        Limits { concurrency, requests_per_second, breaker_failures: 1, breaker_open }
+        GateLimits { concurrency, requests_per_second, breaker_failures: 1, breaker_open }
     }
 
     #[test]
     fn somebody_waits_until_all_have_gone() {
-        let lane = Lane::new(&limits(1, 0));
-        assert!(!lane.sends.anybody_waits());
-        let (first, second) = (lane.wait(Send), lane.wait(Send));
+        let limiter = MerchantLimiter::new(&limits(1, 0));
+        assert!(!limiter.sends.anybody_waits());
+        let (first, second) = (limiter.wait(Send), limiter.wait(Send));
         drop(first);
-        assert!(lane.sends.anybody_waits());
+        assert!(limiter.sends.anybody_waits());
         drop(second);
-        assert!(!lane.sends.anybody_waits());
+        assert!(!limiter.sends.anybody_waits());
     }
 
     #[tokio::test]
     async fn whoever_finds_no_token_waits_for_a_block_or_for_its_moment() {
-        let lane = Lane::new(&limits(2, 1));
+        let limiter = MerchantLimiter::new(&limits(2, 1));
         let feed = async || {
-            lane.wants_tokens().await;
-            assert_eq!(lane.next_block(), Some(1));
-            lane.add(Instant::now() + Duration::from_millis(30), 1);
+            limiter.wants_tokens().await;
+            assert_eq!(limiter.next_block(), Some(1));
+            limiter.add(Instant::now() + Duration::from_millis(30), 1);
             Instant::now()
         };
         let enter = async || {
-            drop(lane.enter(Send).await);
+            drop(limiter.enter(Send).await);
             Instant::now()
         };
         let (entered, fed) = tokio::join!(enter(), feed());
         assert!(entered >= fed + Duration::from_millis(29), "before its moment");
-        assert_eq!(lane.next_block(), None, "nobody waits");
+        assert_eq!(limiter.next_block(), None, "nobody waits");
     }
 
     #[tokio::test]
     async fn inquiries_that_hang_leave_half_of_the_places_to_sends() {
-        let lane = Lane::new(&limits(4, 0));
-        let _hanging = (lane.enter(Inquiry).await, lane.enter(Inquiry).await);
-        let third = tokio::time::timeout(Duration::from_millis(20), lane.enter(Inquiry)).await;
+        let limiter = MerchantLimiter::new(&limits(4, 0));
+        let _hanging = (limiter.enter(Inquiry).await, limiter.enter(Inquiry).await);
+        let third = tokio::time::timeout(Duration::from_millis(20), limiter.enter(Inquiry)).await;
         assert!(third.is_err(), "a third place for inquiries");
-        let _sends = (lane.enter(Send).await, lane.enter(Send).await);
+        let _sends = (limiter.enter(Send).await, limiter.enter(Send).await);
     }
 
     #[tokio::test]
     async fn whoever_waited_in_vain_jams_the_lane_while_somebody_waits() {
-        let lane = Lane::new(&limits(1, 0));
-        let place = lane.enter(Send).await;
-        lane.jam(Send);
-        assert!(lane.jammed_since(Send).is_none(), "nobody waits");
-        let mut waits = Box::pin(lane.enter(Send));
+        let limiter = MerchantLimiter::new(&limits(1, 0));
+        let slot = limiter.enter(Send).await;
+        limiter.jam(Send);
+        assert!(limiter.jammed_since(Send).is_none(), "nobody waits");
+        let mut waits = Box::pin(limiter.enter(Send));
         assert!(futures_util::poll!(&mut waits).is_pending());
-        assert!(lane.jammed_since(Send).is_some());
-        assert!(lane.jammed_since(Inquiry).is_none(), "the other kind's own");
-        drop(place);
+        assert!(limiter.jammed_since(Send).is_some());
+        assert!(limiter.jammed_since(Inquiry).is_none(), "the other kind's own");
+        drop(slot);
         drop(waits.await);
-        assert!(lane.jammed_since(Send).is_none());
+        assert!(limiter.jammed_since(Send).is_none());
     }
 }

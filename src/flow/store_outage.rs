@@ -1,6 +1,6 @@
 //! Holding a delivery while the store is away: the same for everybody who works on deliveries.
 
-use super::{disposition::Disposition, patience::Patience, ports::StoreError, store_state::StoreState};
+use super::{disposition::Disposition, ports::StoreError, store_retry::StoreRetry, store_state::StoreState};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -20,19 +20,19 @@ const NOTHING_COMMITTED_MAX: Duration = Duration::from_secs(15);
 
 /// What those who work on deliveries see of the store, and tell each other about it.
 #[derive(Debug, Clone)]
-pub struct Hold {
+pub struct StoreOutage {
     /// While it says that the store is away, nothing is taken from the broker.
     pub store_state: watch::Sender<StoreState>,
-    pub held: Arc<Held>,
+    pub stalled: Arc<StalledDeliveries>,
     /// Nobody waits any more after it.
     pub stop: CancellationToken,
 }
 
-impl Hold {
+impl StoreOutage {
     /// Waits before the store is asked again; after too long the broker keeps the delivery instead. What the store
     /// refuses for good (a missing right, a text that it cannot hold) waits too: a person mends it, and no delivery is
     /// dead-lettered for a fault of ours. Only a store that is away keeps others from being taken.
-    pub async fn on(&self, patience: &mut Patience, error: &StoreError) -> Option<Disposition> {
+    pub async fn on(&self, retry: &mut StoreRetry, error: &StoreError) -> Option<Disposition> {
         let (detail, is_away) = match error {
             StoreError::Away(detail) => (detail, true),
             StoreError::Refused(detail) => (detail, false),
@@ -40,14 +40,14 @@ impl Hold {
         if is_away {
             self.store_state.send_replace(StoreState::Away);
         }
-        let is_news = patience.holds(&self.held, detail, is_away);
+        let is_news = retry.stall(&self.stalled, detail, is_away);
         if is_news && !is_away {
             tracing::error!(
                 detail,
                 "the database refuses the change of a delivery: it is held and tried again"
             );
         }
-        if patience.wait(&self.stop).await {
+        if retry.wait(&self.stop).await {
             return None;
         }
         tracing::warn!(detail, "the database took no change: a delivery goes back to the broker");
@@ -56,17 +56,17 @@ impl Hold {
 
     /// A claim is asked for, until the guard is dropped: `/readyz` asks by the path of the work.
     pub fn claiming(&self) -> Claiming {
-        let mut holding = self.held.lock();
-        if holding.claiming == 0 {
-            holding.claiming_since = Some(Instant::now());
+        let mut state = self.stalled.lock();
+        if state.claiming == 0 {
+            state.claiming_since = Some(Instant::now());
         }
-        holding.claiming += 1;
-        Claiming(Arc::clone(&self.held))
+        state.claiming += 1;
+        Claiming(Arc::clone(&self.stalled))
     }
 
     /// Gives a delivery back whose claim is gone. The broker counts how often that happens, and gives up after a
     /// few times: so the wait before it grows.
-    pub async fn give_back(&self, came_before: u64) -> Disposition {
+    pub async fn requeue(&self, came_before: u64) -> Disposition {
         self.stop.run_until_cancelled(sleep(wait_before_giving_back(came_before))).await;
         Disposition::Requeue
     }
@@ -74,12 +74,12 @@ impl Hold {
     /// A change has committed: deliveries may come as fast as configured again.
     pub fn store_is_back(&self) {
         let now = Instant::now();
-        let mut holding = self.held.lock();
-        holding.committed_at = Some(now);
-        if holding.claiming > 0 {
-            holding.claiming_since = Some(now);
+        let mut state = self.stalled.lock();
+        state.committed_at = Some(now);
+        if state.claiming > 0 {
+            state.claiming_since = Some(now);
         }
-        drop(holding);
+        drop(state);
         self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
     }
 }
@@ -92,10 +92,10 @@ fn wait_before_giving_back(came_before: u64) -> Duration {
 /// The deliveries that are held now. A database may answer whoever looks at it and still take no change: a
 /// table is locked, a disk is full. Then these are what says so.
 #[derive(Debug, Default)]
-pub struct Held(Mutex<Holding>);
+pub struct StalledDeliveries(Mutex<Stalled>);
 
 #[derive(Debug, Default)]
-struct Holding {
+struct Stalled {
     deliveries: usize,
     why: String,
     /// The store was away when it said why.
@@ -109,7 +109,7 @@ struct Holding {
 
 /// One claim that is asked for.
 #[derive(Debug)]
-pub struct Claiming(Arc<Held>);
+pub struct Claiming(Arc<StalledDeliveries>);
 
 impl Drop for Claiming {
     fn drop(&mut self) {
@@ -117,22 +117,22 @@ impl Drop for Claiming {
     }
 }
 
-impl Held {
+impl StalledDeliveries {
     /// For a person; `None` where nothing is held.
     pub fn fault(&self) -> Option<String> {
         self.fault_at(Instant::now())
     }
 
     fn fault_at(&self, now: Instant) -> Option<String> {
-        let holding = self.lock();
-        let Holding { deliveries, why, away, .. } = &*holding;
+        let state = self.lock();
+        let Stalled { deliveries, why, away, .. } = &*state;
         let is_long = |since: Option<Instant>| since.is_some_and(|at| now - at > NOTHING_COMMITTED_MAX);
-        let is_silent = holding.committed_at.is_none_or(|at| now - at > NOTHING_COMMITTED_MAX);
-        if *deliveries > 0 && (*away || is_silent && is_long(holding.held_since)) {
+        let is_silent = state.committed_at.is_none_or(|at| now - at > NOTHING_COMMITTED_MAX);
+        if *deliveries > 0 && (*away || is_silent && is_long(state.held_since)) {
             return Some(format!("deliveries held, their changes not taken: {deliveries}; {why}"));
         }
-        if holding.claiming > 0 && is_silent && is_long(holding.claiming_since) {
-            let (claims, seconds) = (holding.claiming, NOTHING_COMMITTED_MAX.as_secs());
+        if state.claiming > 0 && is_silent && is_long(state.claiming_since) {
+            let (claims, seconds) = (state.claiming, NOTHING_COMMITTED_MAX.as_secs());
             return Some(format!(
                 "deliveries held: {claims} claims wait, and none was committed for {seconds} s"
             ));
@@ -142,43 +142,43 @@ impl Held {
 
     /// What is held although others are taken, for a person.
     pub fn note(&self) -> Option<String> {
-        let holding = self.lock();
-        let Holding { deliveries, why, .. } = &*holding;
+        let state = self.lock();
+        let Stalled { deliveries, why, .. } = &*state;
         (*deliveries > 0).then(|| format!("deliveries held: {deliveries}; {why}"))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Holding> {
+    fn lock(&self) -> MutexGuard<'_, Stalled> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct OneHeld(Arc<Held>);
+pub(super) struct StalledDelivery(Arc<StalledDeliveries>);
 
-impl OneHeld {
-    pub fn new(held: &Arc<Held>) -> Self {
-        let mut holding = held.lock();
-        if holding.deliveries == 0 {
-            holding.held_since = Some(Instant::now());
-            holding.why.clear();
+impl StalledDelivery {
+    pub fn new(stalled: &Arc<StalledDeliveries>) -> Self {
+        let mut state = stalled.lock();
+        if state.deliveries == 0 {
+            state.held_since = Some(Instant::now());
+            state.why.clear();
         }
-        holding.deliveries += 1;
-        drop(holding);
-        Self(Arc::clone(held))
+        state.deliveries += 1;
+        drop(state);
+        Self(Arc::clone(stalled))
     }
 
     /// True where it was not known.
-    pub fn because(&self, why: &str, away: bool) -> bool {
-        let mut holding = self.0.lock();
-        holding.away = away;
-        let is_news = holding.why != why;
-        why.clone_into(&mut holding.why);
+    pub fn set_reason(&self, why: &str, away: bool) -> bool {
+        let mut state = self.0.lock();
+        state.away = away;
+        let is_news = state.why != why;
+        why.clone_into(&mut state.why);
         is_news
     }
 }
 
-impl Drop for OneHeld {
+impl Drop for StalledDelivery {
     fn drop(&mut self) {
         self.0.lock().deliveries -= 1;
     }
@@ -197,44 +197,44 @@ mod tests {
 
     #[test]
     fn what_is_held_is_told_until_its_end() {
-        let held = Arc::new(Held::default());
-        assert_eq!(held.fault(), None);
-        let (one, other) = (OneHeld::new(&held), OneHeld::new(&held));
-        assert!(one.because("locked", true) && !one.because("locked", true));
-        assert!(held.fault().unwrap().contains("not taken: 2"));
+        let stalled = Arc::new(StalledDeliveries::default());
+        assert_eq!(stalled.fault(), None);
+        let (one, other) = (StalledDelivery::new(&stalled), StalledDelivery::new(&stalled));
+        assert!(one.set_reason("locked", true) && !one.set_reason("locked", true));
+        assert!(stalled.fault().unwrap().contains("not taken: 2"));
         drop(other);
-        assert!(held.fault().unwrap().ends_with("locked"));
+        assert!(stalled.fault().unwrap().ends_with("locked"));
         drop(one);
-        assert_eq!(held.fault(), None);
+        assert_eq!(stalled.fault(), None);
     }
     #[test]
     fn one_that_is_refused_is_told_as_a_fault_only_where_nothing_else_is_committed() {
-        let hold = hold();
-        let one = OneHeld::new(&hold.held);
-        one.because("42501", false);
-        hold.store_is_back();
-        assert_eq!((hold.held.fault(), hold.held.note().is_some()), (None, true));
+        let outage = outage();
+        let one = StalledDelivery::new(&outage.stalled);
+        one.set_reason("42501", false);
+        outage.store_is_back();
+        assert_eq!((outage.stalled.fault(), outage.stalled.note().is_some()), (None, true));
         let later = Instant::now() + NOTHING_COMMITTED_MAX * 2;
-        assert!(hold.held.fault_at(later).unwrap().contains("42501"));
+        assert!(outage.stalled.fault_at(later).unwrap().contains("42501"));
     }
 
     #[test]
     fn claims_that_wait_for_long_are_a_fault_until_one_is_committed() {
-        let hold = hold();
-        let waits = [hold.claiming(), hold.claiming()];
-        assert_eq!(hold.held.fault(), None);
+        let outage = outage();
+        let waits = [outage.claiming(), outage.claiming()];
+        assert_eq!(outage.stalled.fault(), None);
         let later = Instant::now() + NOTHING_COMMITTED_MAX * 2;
-        assert!(hold.held.fault_at(later).unwrap().contains("2 claims wait"));
-        hold.store_is_back();
-        assert_eq!(hold.held.fault(), None);
+        assert!(outage.stalled.fault_at(later).unwrap().contains("2 claims wait"));
+        outage.store_is_back();
+        assert_eq!(outage.stalled.fault(), None);
         drop(waits);
-        assert_eq!(hold.held.fault_at(later), None);
+        assert_eq!(outage.stalled.fault_at(later), None);
     }
 
-    fn hold() -> Hold {
-        Hold {
+    fn outage() -> StoreOutage {
+        StoreOutage {
             store_state: watch::Sender::new(StoreState::Up),
-            held: Arc::default(),
+            stalled: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
