@@ -2,14 +2,14 @@
 
 use crate::{
     config::{PartialConfig, Role},
-    rabbit::{Broker, Names, Part},
+    rabbit::{Broker, Part, TopologyNames},
 };
 use anyhow::Context;
 use std::collections::BTreeSet;
 
 pub fn broker(config: &PartialConfig) -> anyhow::Result<Broker> {
     let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
-    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), Names::new(&amqp.prefix)?)?)
+    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), TopologyNames::new(&amqp.prefix)?)?)
 }
 
 /// What these roles consume from and publish to.

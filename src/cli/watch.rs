@@ -3,7 +3,7 @@
 use super::{event_line, print};
 use crate::{
     config::{Amqp, Source},
-    rabbit::{Broker, Names, Watch},
+    rabbit::{Broker, TopologyNames, Watch},
 };
 use bytes::Bytes;
 use std::process::ExitCode;
@@ -65,5 +65,5 @@ pub(super) async fn subscribe(amqp: &Amqp) -> anyhow::Result<mpsc::Receiver<Byte
 }
 
 pub(super) fn broker(amqp: &Amqp) -> anyhow::Result<Broker> {
-    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), Names::new(&amqp.prefix)?)?)
+    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), TopologyNames::new(&amqp.prefix)?)?)
 }

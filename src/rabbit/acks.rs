@@ -19,22 +19,22 @@ const DOING: &str = "acking";
 
 /// How a delivery ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum DeliveryEnd {
     Ack,
     /// It comes again, and is not to blame: RabbitMQ 4.3 does not count it.
-    GiveBack,
+    Requeue,
     /// It comes again, and every version counts it towards the delivery limit.
     Reject,
 }
 
 /// A handle of the task; all deliveries of a channel share it.
 #[derive(Debug, Clone)]
-pub(super) struct Acks(mpsc::UnboundedSender<Ended>);
+pub(super) struct Acks(mpsc::UnboundedSender<WrittenEnd>);
 
 #[derive(Debug)]
-struct Ended {
+struct WrittenEnd {
     tag: u64,
-    end: End,
+    end: DeliveryEnd,
     written: oneshot::Sender<Result<(), BrokerError>>,
 }
 
@@ -46,17 +46,17 @@ impl Acks {
     }
 
     /// Ends a delivery, and waits until that is written. An error: the broker delivers it again.
-    pub async fn end(&self, tag: u64, end: End) -> Result<(), BrokerError> {
+    pub async fn end(&self, tag: u64, end: DeliveryEnd) -> Result<(), BrokerError> {
         let lost = || BrokerError::failed(DOING, "the channel is gone");
         let (written, is_written) = oneshot::channel();
-        self.0.send(Ended { tag, end, written }).map_err(|_| lost())?;
+        self.0.send(WrittenEnd { tag, end, written }).map_err(|_| lost())?;
         is_written.await.map_err(|_| lost())?
     }
 }
 
 /// The ends of deliveries that are not written yet: never more than were delivered.
 #[derive(Debug)]
-pub(super) struct Endings(mpsc::UnboundedReceiver<Ended>);
+pub(super) struct Endings(mpsc::UnboundedReceiver<WrittenEnd>);
 
 /// Writes the ends of a channel's deliveries, until every handle is gone or the channel fails.
 pub(super) async fn write(channel: &Channel, mut endings: Endings) -> Result<(), BrokerError> {
@@ -80,18 +80,20 @@ pub(super) async fn write(channel: &Channel, mut endings: Endings) -> Result<(),
 enum Frame {
     /// This delivery, and all before it that are not ended yet.
     AckUpTo(u64),
-    One(u64, End),
+    One(u64, DeliveryEnd),
 }
 
 impl Frame {
     async fn write(self, channel: &Channel) -> lapin::Result<()> {
         match self {
             Self::AckUpTo(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: true }).await,
-            Self::One(tag, End::Ack) => channel.basic_ack(tag, BasicAckOptions { multiple: false }).await,
-            Self::One(tag, End::GiveBack) => {
+            Self::One(tag, DeliveryEnd::Ack) => {
+                channel.basic_ack(tag, BasicAckOptions { multiple: false }).await
+            }
+            Self::One(tag, DeliveryEnd::Requeue) => {
                 channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await
             }
-            Self::One(tag, End::Reject) => {
+            Self::One(tag, DeliveryEnd::Reject) => {
                 channel.basic_reject(tag, BasicRejectOptions { requeue: true }).await
             }
         }
@@ -110,16 +112,16 @@ struct Tags {
 impl Tags {
     /// What to write for those that end now, in ascending order. One that ended before is left out: the broker closes a
     /// channel that acks twice.
-    fn frames(&mut self, ending: impl Iterator<Item = (u64, End)>) -> Vec<Frame> {
+    fn frames(&mut self, ending: impl Iterator<Item = (u64, DeliveryEnd)>) -> Vec<Frame> {
         let (mut acks, mut frames) = (Vec::new(), Vec::new());
         for (tag, end) in ending {
             if tag <= self.ended_up_to || !self.ended.insert(tag) {
                 continue;
             }
             match end {
-                End::Ack => acks.push(tag),
+                DeliveryEnd::Ack => acks.push(tag),
                 // Before any ack that would cover it.
-                End::GiveBack | End::Reject => frames.push(Frame::One(tag, end)),
+                DeliveryEnd::Requeue | DeliveryEnd::Reject => frames.push(Frame::One(tag, end)),
             }
         }
         while self.ended.first() == Some(&(self.ended_up_to + 1)) {
@@ -129,10 +131,10 @@ impl Tags {
         let (prefix, rest) = acks.split_at(acks.partition_point(|tag| *tag <= self.ended_up_to));
         match prefix {
             [] => {}
-            [one] => frames.push(Frame::One(*one, End::Ack)),
+            [one] => frames.push(Frame::One(*one, DeliveryEnd::Ack)),
             [.., last] => frames.push(Frame::AckUpTo(*last)),
         }
-        frames.extend(rest.iter().map(|tag| Frame::One(*tag, End::Ack)));
+        frames.extend(rest.iter().map(|tag| Frame::One(*tag, DeliveryEnd::Ack)));
         frames
     }
 }
@@ -147,13 +149,13 @@ mod tests {
     #[derive(Default)]
     struct Broker {
         outstanding: BTreeSet<u64>,
-        ended: BTreeMap<u64, End>,
+        ended: BTreeMap<u64, DeliveryEnd>,
     }
 
     impl Broker {
         fn take(&mut self, frame: Frame) {
             let (last, end, many) = match frame {
-                Frame::AckUpTo(tag) => (tag, End::Ack, true),
+                Frame::AckUpTo(tag) => (tag, DeliveryEnd::Ack, true),
                 Frame::One(tag, end) => (tag, end, false),
             };
             assert!(self.outstanding.contains(&last), "406, unknown delivery tag {last}");
@@ -166,8 +168,8 @@ mod tests {
         }
     }
 
-    fn end() -> impl Strategy<Value = End> {
-        prop_oneof![8 => Just(End::Ack), 1 => Just(End::GiveBack), 1 => Just(End::Reject)]
+    fn end() -> impl Strategy<Value = DeliveryEnd> {
+        prop_oneof![8 => Just(DeliveryEnd::Ack), 1 => Just(DeliveryEnd::Requeue), 1 => Just(DeliveryEnd::Reject)]
     }
 
     proptest! {
@@ -178,7 +180,7 @@ mod tests {
             groups in proptest::collection::vec(1_usize..9, 60),
         ) {
             let mut random = fastrand::Rng::with_seed(order);
-            let mut done: Vec<(u64, End)> = (1..).zip(ends).collect();
+            let mut done: Vec<(u64, DeliveryEnd)> = (1..).zip(ends).collect();
             let mut broker = Broker { outstanding: (1..=done.len() as u64).collect(), ..Broker::default() };
             random.shuffle(&mut done);
             let (mut tags, mut expected) = (Tags::default(), BTreeMap::new());
@@ -198,13 +200,19 @@ mod tests {
     #[test]
     fn what_is_done_from_the_oldest_on_is_one_ack() {
         let mut tags = Tags::default();
-        let acks = |tags: &mut Tags, these: &[u64]| tags.frames(these.iter().map(|tag| (*tag, End::Ack)));
-        assert_eq!(acks(&mut tags, &[2, 3]), [Frame::One(2, End::Ack), Frame::One(3, End::Ack)]);
-        assert_eq!(acks(&mut tags, &[1]), [Frame::One(1, End::Ack)]);
-        assert_eq!(acks(&mut tags, &[4, 5, 6, 8]), [Frame::AckUpTo(6), Frame::One(8, End::Ack)]);
+        let acks =
+            |tags: &mut Tags, these: &[u64]| tags.frames(these.iter().map(|tag| (*tag, DeliveryEnd::Ack)));
         assert_eq!(
-            tags.frames([(7, End::Reject), (9, End::Ack), (10, End::Ack)].into_iter()),
-            [Frame::One(7, End::Reject), Frame::AckUpTo(10)]
+            acks(&mut tags, &[2, 3]),
+            [Frame::One(2, DeliveryEnd::Ack), Frame::One(3, DeliveryEnd::Ack)]
+        );
+        assert_eq!(acks(&mut tags, &[1]), [Frame::One(1, DeliveryEnd::Ack)]);
+        assert_eq!(acks(&mut tags, &[4, 5, 6, 8]), [Frame::AckUpTo(6), Frame::One(8, DeliveryEnd::Ack)]);
+        assert_eq!(
+            tags.frames(
+                [(7, DeliveryEnd::Reject), (9, DeliveryEnd::Ack), (10, DeliveryEnd::Ack)].into_iter()
+            ),
+            [Frame::One(7, DeliveryEnd::Reject), Frame::AckUpTo(10)]
         );
     }
 }

@@ -9,11 +9,11 @@ pub(super) use super::error::{ANSWER_LIMIT, bounded, bounded_by};
 
 use super::{
     declare::Declared,
-    health::{Board, Health, LinkHealth},
-    reconnect::{End, Tries},
+    health::{Board, BrokerHealth, LinkHealth},
+    reconnect::{LinkEnd, Tries},
     refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED},
     socket::Opening,
-    topology::{Names, Part},
+    topology::{Part, TopologyNames},
     url::{BadUrl, host, place, read_all},
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -55,7 +55,7 @@ pub struct Broker {
     /// The node that was reached last.
     reached: Arc<AtomicUsize>,
     tls: Arc<OwnedTLSConfig>,
-    names: Arc<Names>,
+    names: Arc<TopologyNames>,
     board: Board,
     declared: Declared,
 }
@@ -71,7 +71,11 @@ impl fmt::Debug for Broker {
 
 impl Broker {
     /// Connects to nothing yet. `authorities` are certificates, PEM, that are believed beside the system's.
-    pub fn new(urls: &[SecretString], authorities: Option<&str>, names: Names) -> Result<Self, BadUrl> {
+    pub fn new(
+        urls: &[SecretString],
+        authorities: Option<&str>,
+        names: TopologyNames,
+    ) -> Result<Self, BadUrl> {
         // lapin takes the process's provider; the first one installed stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let nodes = read_all(urls)?;
@@ -109,7 +113,7 @@ impl Broker {
         &self.tls
     }
 
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &TopologyNames {
         &self.names
     }
 
@@ -118,12 +122,12 @@ impl Broker {
     }
 
     /// Whether every link that somebody wants is up.
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> BrokerHealth {
         self.board.health()
     }
 
     /// One link, by the name it was started with: a consumer's is its queue.
-    pub fn health_of(&self, link: &str) -> Health {
+    pub fn health_of(&self, link: &str) -> BrokerHealth {
         self.board.health_of(link)
     }
 
@@ -283,7 +287,7 @@ fn is_refusal(error: &lapin::Error) -> bool {
 }
 
 /// What is done on a link. It is started anew on every new link.
-pub(super) trait Session: Send {
+pub(super) trait LinkSession: Send {
     /// It asks for what the broker may refuse, and goes on with another channel then.
     const HANDLES_REFUSALS: bool = false;
 
@@ -293,7 +297,7 @@ pub(super) trait Session: Send {
 
 /// Runs a session, on one link after another, until it is done or `stop` is asked for while there is no
 /// link. A session sees `stop` itself.
-pub(super) async fn keep_connected<S: Session>(
+pub(super) async fn keep_connected<S: LinkSession>(
     broker: &Broker,
     name: &str,
     stop: &CancellationToken,
@@ -326,7 +330,7 @@ pub(super) async fn keep_connected<S: Session>(
             broker.declared.lost();
         }
         let is_by_message = matches!(fault, BrokerError::Unreadable { .. });
-        let wait = tries.after(End { worked_for, is_by_message }, fastrand::f64());
+        let wait = tries.after(LinkEnd { worked_for, is_by_message }, fastrand::f64());
         tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the link broke and is made again");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -342,7 +346,7 @@ mod tests {
     #[test]
     fn nobody_shows_the_password() {
         let url = SecretString::from("amqp://user:hunter2@h:1/v");
-        let broker = Broker::new(&[url], None, Names::new("p").unwrap()).unwrap();
+        let broker = Broker::new(&[url], None, TopologyNames::new("p").unwrap()).unwrap();
         assert!(!format!("{broker:?} {:?}", broker.health()).contains("hunter2"));
     }
 }

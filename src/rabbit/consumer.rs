@@ -1,5 +1,5 @@
 //! One consumer of one queue, on a link of its own. Deliveries go to the handler, each in its own task,
-//! never more than the prefetch at a time. What becomes of them afterwards is `in_hand`'s.
+//! never more than the prefetch at a time. What becomes of them afterwards is `deliveries`'s.
 //!
 //! A delivery that comes again and again may be what kills the process, and everything held beside it is
 //! counted as often. So a consumer starts on every link with one delivery at a time, goes to the full
@@ -7,8 +7,8 @@
 
 use super::{
     acks::{self, Acks},
-    connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
-    in_hand::InHand,
+    connection::{Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
+    deliveries::DeliveryTasks,
     publisher::Publisher,
     topology::short,
 };
@@ -89,7 +89,8 @@ impl<H: Handler> Consumer<H> {
     pub async fn run(self, stop: CancellationToken, leave_now: CancellationToken) {
         let Self { broker, queue, prefetch, handler, publisher, now, consume } = self;
         let names = broker.names().clone();
-        let in_hand = Arc::new(InHand::new(names, &queue, handler, publisher, now, leave_now.clone()));
+        let deliveries =
+            Arc::new(DeliveryTasks::new(names, &queue, handler, publisher, now, leave_now.clone()));
         let mut session = ConsumerSession {
             broker: broker.clone(),
             queue: queue.clone(),
@@ -97,7 +98,7 @@ impl<H: Handler> Consumer<H> {
             consume,
             is_cautious: true,
             stop: stop.clone(),
-            in_hand: in_hand.clone(),
+            deliveries: deliveries.clone(),
         };
         tokio::select! {
             biased;
@@ -105,7 +106,7 @@ impl<H: Handler> Consumer<H> {
             () = keep_connected(&broker, &queue, &stop, &mut session) => {}
         }
         // The link may have been lost while handlers were working.
-        in_hand.all_done().await;
+        deliveries.all_done().await;
     }
 }
 
@@ -117,10 +118,10 @@ struct ConsumerSession<H> {
     /// One delivery at a time, until an innocent one comes.
     is_cautious: bool,
     stop: CancellationToken,
-    in_hand: Arc<InHand<H>>,
+    deliveries: Arc<DeliveryTasks<H>>,
 }
 
-impl<H: Handler> Session for ConsumerSession<H> {
+impl<H: Handler> LinkSession for ConsumerSession<H> {
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
         let stop = self.stop.clone();
         let channel = tokio::select! {
@@ -149,11 +150,11 @@ impl<H: Handler> ConsumerSession<H> {
                     self.paused(&broken).await?;
                 }
                 // Whatever made us slow must not happen beside others.
-                Some(1) if !self.in_hand.is_empty() => self.drained(&broken).await?,
+                Some(1) if !self.deliveries.is_empty() => self.drained(&broken).await?,
                 Some(prefetch) => self.take(link, channel, prefetch, acks, &broken).await?,
             }
         }
-        self.in_hand.all_done().await;
+        self.deliveries.all_done().await;
         Ok(())
     }
 
@@ -183,9 +184,9 @@ impl<H: Handler> ConsumerSession<H> {
     }
 
     async fn drained(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
-        let in_hand = self.in_hand.clone();
+        let deliveries = self.deliveries.clone();
         tokio::select! {
-            () = in_hand.all_done() => Ok(()),
+            () = deliveries.all_done() => Ok(()),
             paused = self.paused(broken) => paused,
         }
     }
@@ -212,9 +213,9 @@ impl<H: Handler> ConsumerSession<H> {
                 () = self.stop.cancelled() => break,
                 () = broken.cancelled() => return Err(lost_ack()),
                 () = changed(&mut self.consume) => {}
-                () = sleep(IDLE_LIMIT) => if self.in_hand.is_empty() { break },
+                () = sleep(IDLE_LIMIT) => if self.deliveries.is_empty() { break },
                 next = deliveries.next() => match next {
-                    Some(Ok(delivery)) => self.is_cautious = self.in_hand.start(delivery, acks, broken),
+                    Some(Ok(delivery)) => self.is_cautious = self.deliveries.start(delivery, acks, broken),
                     Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
                     None => return Err(cancelled()),
                 },
@@ -225,7 +226,7 @@ impl<H: Handler> ConsumerSession<H> {
         // What the broker sent before it heard of it is in hand too; then the stream ends.
         while let Some(delivery) = deliveries.next().await {
             let delivery = delivery.map_err(|e| BrokerError::of(DOING, &e))?;
-            self.is_cautious |= self.in_hand.start(delivery, acks, broken);
+            self.is_cautious |= self.deliveries.start(delivery, acks, broken);
         }
         Ok(())
     }

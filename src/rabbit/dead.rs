@@ -6,17 +6,17 @@
 //! what was returned 20 times, unless a policy says otherwise: nothing is taken that is not wanted. Never: a
 //! letter is acked before whoever asked for its end is done.
 
-mod death;
-mod letter;
+mod dead_letter;
+mod death_record;
 
-pub use death::Death;
-pub use letter::{Destination, Letter};
+pub use dead_letter::{DeadLetter, Destination};
+pub use death_record::DeathRecord;
 
 use super::{
     connection::{Broker, BrokerError, Events, Link, bounded},
     declare::declare_now,
     message::{Message, TooLong},
-    topology::{Names, Part, short},
+    topology::{Part, TopologyNames, short},
 };
 use bytes::Bytes;
 use lapin::{
@@ -47,7 +47,7 @@ impl DeadQueue {
         }
     }
 
-    fn queue(self, names: &Names) -> &str {
+    fn queue(self, names: &TopologyNames) -> &str {
         match self {
             Self::Dead => &names.dead_queue,
             Self::Unrouted => &names.unrouted_queue,
@@ -57,8 +57,8 @@ impl DeadQueue {
 
 /// A look at the dead letters. Whatever was taken and not removed is given back when it ends, however it
 /// ends.
-pub struct Look {
-    names: Names,
+pub struct DeadLetterBrowser {
+    names: TopologyNames,
     channel: Channel,
     link: Link,
     _events: Events,
@@ -67,8 +67,8 @@ pub struct Look {
 }
 
 /// A letter in hand: nobody else sees it until the look ends.
-pub struct Held {
-    pub letter: Letter,
+pub struct FetchedLetter {
+    pub letter: DeadLetter,
     pub body: Bytes,
     /// How many more its queue has.
     pub left: u32,
@@ -76,7 +76,7 @@ pub struct Held {
     acker: Acker,
 }
 
-impl Look {
+impl DeadLetterBrowser {
     pub async fn start(broker: &Broker) -> Result<Self, BrokerError> {
         let health = Arc::new(broker.link_health(NAME));
         let (link, events) = broker.open(health, NAME).await?;
@@ -88,19 +88,19 @@ impl Look {
     }
 
     /// The next letter of a queue, oldest first.
-    pub async fn take(&mut self, queue: DeadQueue) -> Result<Option<Held>, BrokerError> {
+    pub async fn take(&mut self, queue: DeadQueue) -> Result<Option<FetchedLetter>, BrokerError> {
         let options = BasicGetOptions { no_ack: false };
         let got = self.channel.basic_get(short(queue.queue(&self.names)), options);
         let Some(got) = bounded("looking at a dead letter", got).await? else { return Ok(None) };
         let (left, mut raw) = (got.message_count, got.delivery);
-        let mut letter = Letter::read(&self.names, queue, &raw);
+        let mut letter = DeadLetter::read(&self.names, queue, &raw);
         let alike = self.alike.entry(letter.id.clone()).or_default();
         *alike += 1;
         if *alike > 1 {
             letter.id = format!("{}-{alike}", letter.id);
         }
         let body = Bytes::from(std::mem::take(&mut raw.data));
-        Ok(Some(Held { letter, body, left, properties: raw.properties, acker: raw.acker }))
+        Ok(Some(FetchedLetter { letter, body, left, properties: raw.properties, acker: raw.acker }))
     }
 
     /// Gives back what was not removed.
@@ -115,7 +115,7 @@ impl Look {
     }
 }
 
-impl Held {
+impl FetchedLetter {
     /// Takes it off for good.
     pub async fn remove(self) -> Result<(), BrokerError> {
         let acked = self.acker.ack(BasicAckOptions { multiple: false });
@@ -127,7 +127,7 @@ impl Held {
     }
 
     /// The same message for whoever works on it, its body byte for byte; `None`: nobody would.
-    pub fn again(&self, names: &Names) -> Option<Result<Message, TooLong>> {
+    pub fn again(&self, names: &TopologyNames) -> Option<Result<Message, TooLong>> {
         let destination = self.letter.destination?;
         let body = self.body.clone();
         Some(Message::replayed(names, destination, &self.properties, body, &self.letter))

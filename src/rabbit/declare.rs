@@ -7,9 +7,9 @@
 //! need it wait, and their health names it.
 
 use super::{
-    connection::{Broker, BrokerError, Link, Session, bounded_by, keep_connected},
-    refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, Refusal, asked},
-    topology::{Binding, Exchange, Names, Part, Queue, short, table},
+    connection::{Broker, BrokerError, Link, LinkSession, bounded_by, keep_connected},
+    refusal::{ACCESS_REFUSED, ChannelRefusal, NOT_FOUND, PRECONDITION_FAILED, asked},
+    topology::{Binding, Exchange, Part, QueueSpec, TopologyNames, short, table},
 };
 use lapin::{
     Channel,
@@ -44,7 +44,7 @@ impl Declared {
     }
 
     /// A queue is gone. That of another process's part is no concern of this one.
-    pub fn lost_queue(&self, queue: &str, names: &Names) {
+    pub fn lost_queue(&self, queue: &str, names: &TopologyNames) {
         let is_ours =
             self.0.borrow().iter().any(|part| names.queues_of(*part).any(|known| known.name == queue));
         if is_ours {
@@ -121,7 +121,7 @@ struct Declaring {
     stop: CancellationToken,
 }
 
-impl Session for Declaring {
+impl LinkSession for Declaring {
     const HANDLES_REFUSALS: bool = true;
 
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
@@ -161,7 +161,7 @@ impl Declaring {
 /// One look at everything.
 struct Pass<'l> {
     link: &'l Link,
-    names: &'l Names,
+    names: &'l TopologyNames,
     channel: Channel,
     /// The broker refused a declaration: from then on what is there is only looked at. Each refusal is an
     /// error in the broker's log.
@@ -176,11 +176,15 @@ struct Pass<'l> {
 #[derive(Clone)]
 enum Thing<'n> {
     Exchange(Exchange<'n>),
-    Queue(Queue<'n>),
+    Queue(QueueSpec<'n>),
 }
 
 impl<'l> Pass<'l> {
-    async fn start(link: &'l Link, names: &'l Names, may_not_declare: bool) -> Result<Self, BrokerError> {
+    async fn start(
+        link: &'l Link,
+        names: &'l TopologyNames,
+        may_not_declare: bool,
+    ) -> Result<Self, BrokerError> {
         let channel = link.channel().await?;
         Ok(Self {
             link,
@@ -254,7 +258,7 @@ impl<'l> Pass<'l> {
         }
     }
 
-    async fn refused(&mut self, thing: &Thing<'_>, refusal: Refusal) -> Result<bool, BrokerError> {
+    async fn refused(&mut self, thing: &Thing<'_>, refusal: ChannelRefusal) -> Result<bool, BrokerError> {
         if refusal.is_silence() {
             return Err(refusal.error("declaring"));
         }
@@ -288,7 +292,7 @@ impl Thing<'_> {
 }
 
 /// Needs no permission.
-async fn look(channel: &Channel, thing: &Thing<'_>) -> Result<(), Refusal> {
+async fn look(channel: &Channel, thing: &Thing<'_>) -> Result<(), ChannelRefusal> {
     match thing {
         Thing::Exchange(exchange) => {
             let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
@@ -303,7 +307,7 @@ async fn look(channel: &Channel, thing: &Thing<'_>) -> Result<(), Refusal> {
 }
 
 /// Compares the arguments of what is there, too.
-async fn declare(channel: &Channel, thing: &Thing<'_>) -> Result<(), Refusal> {
+async fn declare(channel: &Channel, thing: &Thing<'_>) -> Result<(), ChannelRefusal> {
     match thing {
         Thing::Exchange(exchange) => {
             let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
@@ -319,7 +323,7 @@ async fn declare(channel: &Channel, thing: &Thing<'_>) -> Result<(), Refusal> {
 }
 
 /// A user who may not bind works with the bindings that exist.
-async fn bind_all(link: &Link, names: &Names, part: Part) -> Result<(), BrokerError> {
+async fn bind_all(link: &Link, names: &TopologyNames, part: Part) -> Result<(), BrokerError> {
     let mut channel = link.channel().await?;
     for Binding { queue, exchange, key } in names.bindings_of(part) {
         match bind(&channel, queue, exchange, key).await {

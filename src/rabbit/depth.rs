@@ -2,7 +2,7 @@
 //! that blocks publishers still answers it. While the broker is away the figures stay as they were.
 
 use super::{
-    connection::{Broker, BrokerError, Link, Session, bounded, keep_connected},
+    connection::{Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
     topology::short,
 };
 use crate::metric;
@@ -28,7 +28,7 @@ struct DepthSession {
     stop: CancellationToken,
 }
 
-impl Session for DepthSession {
+impl LinkSession for DepthSession {
     const HANDLES_REFUSALS: bool = true;
 
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {

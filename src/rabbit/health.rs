@@ -12,7 +12,7 @@ const CAUSE_CHARS_MAX: usize = 600;
 
 /// What is said about the broker, or about one link to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub struct BrokerHealth {
     pub ok: bool,
     /// For a person: what is wrong, or where it is connected to.
     pub detail: String,
@@ -28,12 +28,12 @@ enum LinkState {
 }
 
 impl LinkState {
-    fn of(&self, place: &str) -> Health {
+    fn of(&self, place: &str) -> BrokerHealth {
         match self {
-            Self::Up => Health { ok: true, detail: format!("connected to {place}") },
-            Self::Away(cause) => Health { ok: false, detail: format!("{place}: {cause}") },
+            Self::Up => BrokerHealth { ok: true, detail: format!("connected to {place}") },
+            Self::Away(cause) => BrokerHealth { ok: false, detail: format!("{place}: {cause}") },
             Self::Blocked(cause) => {
-                Health { ok: false, detail: format!("{place}: the broker blocks publishers: {cause}") }
+                BrokerHealth { ok: false, detail: format!("{place}: the broker blocks publishers: {cause}") }
             }
         }
     }
@@ -60,7 +60,7 @@ impl Board {
     }
 
     /// Every link must be up, and there must be one.
-    pub fn health(&self) -> Health {
+    pub fn health(&self) -> BrokerHealth {
         let links = self.lock();
         if links.is_empty() {
             return LinkState::Away("not connected".to_owned()).of(&self.place);
@@ -75,10 +75,10 @@ impl Board {
         }
         let faults: Vec<String> =
             faults.iter().map(|(fault, names)| format!("{}: {fault}", names.join(", "))).collect();
-        Health { ok: false, detail: faults.join("; ") }
+        BrokerHealth { ok: false, detail: faults.join("; ") }
     }
 
-    pub fn health_of(&self, name: &str) -> Health {
+    pub fn health_of(&self, name: &str) -> BrokerHealth {
         let away = LinkState::Away("not connected".to_owned());
         self.lock().get(name).unwrap_or(&away).of(&self.place)
     }
@@ -150,7 +150,7 @@ mod tests {
         one.up();
         assert!(!board.health().ok);
         two.up();
-        assert_eq!(board.health(), Health { ok: true, detail: "connected to host/vhost".to_owned() });
+        assert_eq!(board.health(), BrokerHealth { ok: true, detail: "connected to host/vhost".to_owned() });
         two.blocked("low on memory");
         assert!(board.health().detail.contains("two: host/vhost: the broker blocks publishers"));
         assert!(board.health_of("one").ok && !board.health_of("two").ok);

@@ -5,9 +5,9 @@
 use super::{
     connection::{Broker, BrokerError, Link},
     greeting::{Greeting, greet},
-    probe::{Route, probe},
-    refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, Refusal, asked},
-    topology::{self, Exchange, Queue, short},
+    probe::{ProbeResult, probe},
+    refusal::{ACCESS_REFUSED, ChannelRefusal, NOT_FOUND, PRECONDITION_FAILED, asked},
+    topology::{self, Exchange, QueueSpec, short},
     url::{host, place},
 };
 use futures_util::future::join_all;
@@ -22,7 +22,7 @@ const NAME: &str = "doctor";
 
 /// What there is under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum Inspected {
     AsExpected,
     /// It is there, and this user may not compare how it was declared.
     There,
@@ -36,13 +36,13 @@ pub enum Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeSeen {
     pub name: String,
-    pub found: Found,
+    pub found: Inspected,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueSeen {
     pub name: String,
-    pub found: Found,
+    pub found: Inspected,
     /// Ready ones; those in somebody's hands are not counted.
     pub messages: u32,
     pub consumers: u32,
@@ -54,9 +54,9 @@ pub struct Inspection {
     pub exchanges: Vec<ExchangeSeen>,
     pub queues: Vec<QueueSeen>,
     /// What became of a probe in the dead queue.
-    pub dead_route: Route,
+    pub dead_route: ProbeResult,
     /// The same in the queue of the unrouted.
-    pub unrouted_route: Route,
+    pub unrouted_route: ProbeResult,
 }
 
 impl Broker {
@@ -112,13 +112,13 @@ async fn see_exchange(link: &Link, exchange: Exchange<'_>) -> Result<ExchangeSee
         Err(refusal) => found(refusal),
         Ok(()) => {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            declare(options, exchange.arguments()).await.map_or_else(compared, |()| Found::AsExpected)
+            declare(options, exchange.arguments()).await.map_or_else(compared, |()| Inspected::AsExpected)
         }
     };
     Ok(ExchangeSeen { name: exchange.name.to_owned(), found })
 }
 
-async fn see_queue(link: &Link, queue: Queue<'_>) -> Result<QueueSeen, BrokerError> {
+async fn see_queue(link: &Link, queue: QueueSpec<'_>) -> Result<QueueSeen, BrokerError> {
     let channel = link.channel().await?;
     let declare = |options, arguments| asked(channel.queue_declare(short(queue.name), options, arguments));
     let name = queue.name.to_owned();
@@ -128,21 +128,21 @@ async fn see_queue(link: &Link, queue: Queue<'_>) -> Result<QueueSeen, BrokerErr
         Ok(there) => {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let same = declare(options, topology::table(queue.arguments)).await;
-            let found = same.map_or_else(compared, |_| Found::AsExpected);
+            let found = same.map_or_else(compared, |_| Inspected::AsExpected);
             Ok(QueueSeen { name, found, messages: there.message_count(), consumers: there.consumer_count() })
         }
     }
 }
 
 /// Of what is there.
-fn compared(refusal: Refusal) -> Found {
-    if refusal.code == ACCESS_REFUSED { Found::There } else { found(refusal) }
+fn compared(refusal: ChannelRefusal) -> Inspected {
+    if refusal.code == ACCESS_REFUSED { Inspected::There } else { found(refusal) }
 }
 
-fn found(refusal: Refusal) -> Found {
+fn found(refusal: ChannelRefusal) -> Inspected {
     match refusal.code {
-        NOT_FOUND => Found::Missing,
-        PRECONDITION_FAILED => Found::Differs(refusal.text),
-        _ => Found::Hidden(refusal.text),
+        NOT_FOUND => Inspected::Missing,
+        PRECONDITION_FAILED => Inspected::Differs(refusal.text),
+        _ => Inspected::Hidden(refusal.text),
     }
 }

@@ -2,9 +2,9 @@
 //! never read or changed.
 
 use super::{
-    dead::{Destination, Letter},
+    dead::{DeadLetter, Destination},
     publisher::NOTIFICATION_KEY,
-    topology::Names,
+    topology::TopologyNames,
 };
 use crate::{
     domain::Time,
@@ -77,7 +77,7 @@ impl Message {
     }
 
     /// An event of the outbox. Where nobody subscribes, the broker drops it: that is what an event is.
-    pub fn event(names: &Names, event: &OutboxEvent) -> Result<Self, TooLong> {
+    pub fn event(names: &TopologyNames, event: &OutboxEvent) -> Result<Self, TooLong> {
         let mut properties = cloud_event_properties(&event.event_id.to_string(), &event.event_type)?;
         if let Some(id) = &event.correlation_id {
             properties = properties.with_correlation_id(short("correlation id", id)?);
@@ -110,7 +110,7 @@ impl Message {
 
     /// What a consumer could not use, byte for byte, with what is wrong with it and when that was found.
     pub(super) fn dead_letter(
-        names: &Names,
+        names: &TopologyNames,
         queue: &str,
         original: &BasicProperties,
         body: Bytes,
@@ -141,11 +141,11 @@ impl Message {
     /// A dead letter for whoever works on it, byte for byte. It keeps what its sender said of it, and says that
     /// it has died; how it died is written anew if it dies again.
     pub(super) fn replayed(
-        names: &Names,
+        names: &TopologyNames,
         destination: Destination,
         original: &BasicProperties,
         body: Bytes,
-        letter: &Letter,
+        letter: &DeadLetter,
     ) -> Result<Self, TooLong> {
         let (exchange, key) = match destination {
             Destination::Command(kind) => (&names.commands_exchange, kind.routing_key()),
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     fn dead(original: BasicProperties, detail: &str) -> Message {
-        let names = Names::new("p").unwrap();
+        let names = TopologyNames::new("p").unwrap();
         let body = Bytes::from_static(b"\xff{");
         let at = chrono::DateTime::UNIX_EPOCH;
         Message::dead_letter(&names, "p.payments", &original, body, DeadReason::Malformed, detail, at)

@@ -4,7 +4,7 @@
 
 use super::{
     connection::{BrokerError, Link, bounded},
-    inspect::{Found, QueueSeen},
+    inspect::{Inspected, QueueSeen},
     topology::short,
 };
 use lapin::{
@@ -30,7 +30,7 @@ const EXPIRES_AFTER_MS: &str = "60000";
 
 /// What became of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub enum ProbeResult {
     /// It came through, and stays there however often it is put back.
     Through,
     /// It came through, and was gone after it had been put back a few times: RabbitMQ 4 does that, unless a
@@ -52,26 +52,26 @@ pub enum Route {
     Unknown(String),
 }
 
-pub(super) async fn probe(link: &Link, queue: Option<&QueueSeen>) -> Route {
-    let Some(queue) = queue.filter(|queue| can_be_seen(&queue.found)) else { return Route::NoQueue };
+pub(super) async fn probe(link: &Link, queue: Option<&QueueSeen>) -> ProbeResult {
+    let Some(queue) = queue.filter(|queue| can_be_seen(&queue.found)) else { return ProbeResult::NoQueue };
     if queue.messages > 0 {
-        return Route::Occupied;
+        return ProbeResult::Occupied;
     }
     match send(link, &queue.name).await {
         Ok(route) => route,
-        Err(BrokerError::Refused { .. }) => Route::NotAllowed,
-        Err(error) => Route::Unknown(error.to_string()),
+        Err(BrokerError::Refused { .. }) => ProbeResult::NotAllowed,
+        Err(error) => ProbeResult::Unknown(error.to_string()),
     }
 }
 
-fn can_be_seen(found: &Found) -> bool {
+fn can_be_seen(found: &Inspected) -> bool {
     match found {
-        Found::AsExpected | Found::There | Found::Differs(_) => true,
-        Found::Missing | Found::Hidden(_) => false,
+        Inspected::AsExpected | Inspected::There | Inspected::Differs(_) => true,
+        Inspected::Missing | Inspected::Hidden(_) => false,
     }
 }
 
-async fn send(link: &Link, queue: &str) -> Result<Route, BrokerError> {
+async fn send(link: &Link, queue: &str) -> Result<ProbeResult, BrokerError> {
     let channel = link.channel().await?;
     bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let id = Uuid::new_v4().to_string();
@@ -85,31 +85,31 @@ async fn send(link: &Link, queue: &str) -> Result<Route, BrokerError> {
     };
     match bounded("publishing a probe", published).await? {
         Confirmation::Ack(None) => take(&channel, queue, &id).await,
-        Confirmation::Ack(Some(_)) => Ok(Route::Returned),
-        Confirmation::Nack(_) => Ok(Route::Refused),
-        Confirmation::NotRequested => Ok(Route::Unknown("no publish confirm".to_owned())),
+        Confirmation::Ack(Some(_)) => Ok(ProbeResult::Returned),
+        Confirmation::Nack(_) => Ok(ProbeResult::Refused),
+        Confirmation::NotRequested => Ok(ProbeResult::Unknown("no publish confirm".to_owned())),
     }
 }
 
-async fn take(channel: &Channel, queue: &str, id: &str) -> Result<Route, BrokerError> {
+async fn take(channel: &Channel, queue: &str, id: &str) -> Result<ProbeResult, BrokerError> {
     for times in 0..=PUT_BACK_TIMES {
         let Some(got) = get(channel, queue).await? else {
-            return Ok(if times == 0 { Route::Elsewhere } else { Route::Dropped });
+            return Ok(if times == 0 { ProbeResult::Elsewhere } else { ProbeResult::Dropped });
         };
         let acker = &got.delivery.acker;
         let is_ours = got.properties.message_id().as_ref().is_some_and(|found| found.as_str() == id);
         if is_ours && times == PUT_BACK_TIMES {
             bounded("removing the probe", acker.ack(BasicAckOptions::default())).await?;
-            return Ok(Route::Through);
+            return Ok(ProbeResult::Through);
         }
         let back = BasicNackOptions { multiple: false, requeue: true };
         bounded("putting back", acker.nack(back)).await?;
         if !is_ours {
             // It came in between; the probe behind it expires.
-            return Ok(Route::Occupied);
+            return Ok(ProbeResult::Occupied);
         }
     }
-    Ok(Route::Through)
+    Ok(ProbeResult::Through)
 }
 
 async fn get(channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>, BrokerError> {

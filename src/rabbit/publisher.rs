@@ -4,7 +4,7 @@
 //! known*, never *failed*: whoever needs it publishes again, with the same id.
 
 use super::{
-    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, Session, bounded, bounded_by, keep_connected},
+    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, bounded, bounded_by, keep_connected},
     message::Message,
     topology::Part,
     wire::notification,
@@ -57,7 +57,7 @@ pub enum PublishAnswer {
     Unknown,
 }
 
-struct Request {
+struct PublishRequest {
     messages: Vec<Message>,
     answers: oneshot::Sender<Vec<PublishAnswer>>,
 }
@@ -66,7 +66,7 @@ struct Request {
 #[derive(Debug, Clone)]
 pub struct Publisher {
     broker: Broker,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<PublishRequest>,
     up: watch::Receiver<bool>,
 }
 
@@ -103,7 +103,7 @@ impl Publisher {
         }
         let (answers, answered) = oneshot::channel();
         let asked = async {
-            self.requests.send(Request { messages, answers }).await.ok()?;
+            self.requests.send(PublishRequest { messages, answers }).await.ok()?;
             answered.await.ok()
         };
         timeout(PUBLISH_LIMIT, asked).await.ok().flatten().unwrap_or(unknown)
@@ -179,7 +179,7 @@ impl PublisherTask {
 struct PublisherSession {
     broker: Broker,
     parts: Vec<Part>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<PublishRequest>,
     up: watch::Sender<bool>,
     stop: CancellationToken,
 }
@@ -193,7 +193,7 @@ impl Drop for Up<'_> {
     }
 }
 
-impl Session for PublisherSession {
+impl LinkSession for PublisherSession {
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
         let stop = self.stop.clone();
         tokio::select! {

@@ -17,7 +17,7 @@ const RECONNECT: RetryPolicy = RetryPolicy {
 
 /// How a link ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
+pub(super) struct LinkEnd {
     /// How long what the link is for worked; `None`: it never did.
     pub worked_for: Option<Duration>,
     /// The broker is well: one message could not be read, and its delivery limit bounds how often.
@@ -30,7 +30,7 @@ pub(super) struct Tries(u32);
 
 impl Tries {
     /// How long to wait before the next try.
-    pub fn after(&mut self, end: End, chance: f64) -> Duration {
+    pub fn after(&mut self, end: LinkEnd, chance: f64) -> Duration {
         if end.worked_for.is_some_and(|worked| worked >= SETTLED_AFTER) {
             self.0 = 0;
             return Duration::ZERO;
@@ -47,10 +47,10 @@ mod tests {
     #[test]
     fn a_link_that_worked_is_made_again_at_once_and_a_broker_that_throws_us_out_is_left_alone() {
         const NO_JITTER: f64 = 0.5;
-        let end = |worked_for| End { worked_for, is_by_message: false };
+        let end = |worked_for| LinkEnd { worked_for, is_by_message: false };
         let (never, thrown_out) = (end(None), end(Some(Duration::from_millis(300))));
         let worked = end(Some(SETTLED_AFTER));
-        let by_message = End { worked_for: None, is_by_message: true };
+        let by_message = LinkEnd { worked_for: None, is_by_message: true };
         let mut tries = Tries::default();
         for (end, expected_ms) in [
             (worked, 0),

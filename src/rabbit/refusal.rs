@@ -11,13 +11,13 @@ pub(super) const NOT_FOUND: u16 = 404;
 pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// A refusal closes the channel on which it comes.
-pub(super) struct Refusal {
+pub(super) struct ChannelRefusal {
     /// 0 where it is no answer of the broker.
     pub code: u16,
     pub text: String,
 }
 
-impl Refusal {
+impl ChannelRefusal {
     /// The broker did not answer at all.
     pub fn is_silence(&self) -> bool {
         self.code == 0
@@ -29,14 +29,17 @@ impl Refusal {
 }
 
 /// Waits for one answer of the broker, no longer than [`ANSWER_LIMIT`].
-pub(super) async fn asked<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, Refusal> {
+pub(super) async fn asked<T>(answer: impl Future<Output = lapin::Result<T>>) -> Result<T, ChannelRefusal> {
     let Ok(answer) = timeout(ANSWER_LIMIT, answer).await else {
-        return Err(Refusal { code: 0, text: format!("no answer within {} s", ANSWER_LIMIT.as_secs()) });
+        return Err(ChannelRefusal {
+            code: 0,
+            text: format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
+        });
     };
     answer.map_err(|error| match error.kind() {
         ErrorKind::ProtocolError(refusal) => {
-            Refusal { code: refusal.get_id(), text: refusal.get_message().to_string() }
+            ChannelRefusal { code: refusal.get_id(), text: refusal.get_message().to_string() }
         }
-        _ => Refusal { code: 0, text: error.to_string() },
+        _ => ChannelRefusal { code: 0, text: error.to_string() },
     })
 }

@@ -7,9 +7,9 @@ mod proxy;
 mod publishing;
 
 use super::{
-    Broker, Consume, Consumer, Delivery, Handler, Names, Publisher,
+    Broker, Consume, Consumer, Delivery, Handler, Publisher, TopologyNames,
     connection::keep_connected,
-    connection::{BrokerError, Link, Session},
+    connection::{BrokerError, Link, LinkSession},
     topology::{Part, short},
 };
 use crate::flow::disposition::Disposition;
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A prefix on the broker, and a channel of the test's own to look at it.
 struct Rig {
     url: String,
-    names: Names,
+    names: TopologyNames,
     broker: Broker,
     channel: Channel,
     _connection: lapin::Connection,
@@ -46,7 +46,7 @@ struct Rig {
 /// Runs a test on a declared topology, and takes it away, whatever happens.
 async fn with_rig(test: impl AsyncFnOnce(&Rig)) {
     let url = std::env::var("AMQP_URL").expect("AMQP_URL is not set: run ./deploy/local/test");
-    let names = Names::new(&format!("test-{}", uuid::Uuid::new_v4().simple())).unwrap();
+    let names = TopologyNames::new(&format!("test-{}", uuid::Uuid::new_v4().simple())).unwrap();
     let broker = Broker::new(&[SecretString::from(url.as_str())], None, names.clone()).unwrap();
     let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();

@@ -26,7 +26,7 @@ pub struct BadPrefix;
 
 /// Every name, made from `amqp.prefix`, so that several environments can share a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub struct TopologyNames {
     pub commands_exchange: String,
     pub notifications_exchange: String,
     pub events_exchange: String,
@@ -39,7 +39,7 @@ pub struct Names {
     pub unrouted_queue: String,
 }
 
-impl Names {
+impl TopologyNames {
     pub fn new(prefix: &str) -> Result<Self, BadPrefix> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if prefix.is_empty() || prefix.len() > PREFIX_BYTES_MAX || !prefix.bytes().all(allowed) {
@@ -70,20 +70,20 @@ impl Names {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchange<'n> {
     pub name: &'n str,
-    pub kind: Kind,
+    pub kind: ExchangeType,
     /// Where a message goes that no queue is bound to.
     pub alternate: Option<&'n str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ExchangeType {
     Topic,
     Fanout,
 }
 
 /// A queue, and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue<'n> {
+pub struct QueueSpec<'n> {
     pub name: &'n str,
     pub arguments: Vec<(&'static str, Argument<'n>)>,
 }
@@ -120,7 +120,7 @@ impl Part {
 }
 
 /// What belongs to a part.
-impl Names {
+impl TopologyNames {
     pub fn exchanges_of(&self, part: Part) -> impl Iterator<Item = Exchange<'_>> {
         let (unrouted, dead) = (self.unrouted_exchange.as_str(), self.dead_exchange.as_str());
         let wanted = match part {
@@ -134,7 +134,7 @@ impl Names {
     }
 
     /// Those that a binding of its exchanges leads to.
-    pub fn queues_of(&self, part: Part) -> impl Iterator<Item = Queue<'_>> {
+    pub fn queues_of(&self, part: Part) -> impl Iterator<Item = QueueSpec<'_>> {
         let wanted: Vec<&str> = self.bindings_of(part).map(|binding| binding.queue).collect();
         self.queues().into_iter().filter(move |queue| wanted.contains(&queue.name))
     }
@@ -151,13 +151,13 @@ impl Names {
 }
 
 /// What is declared, as a table: whoever declares, checks or describes it reads the same one.
-impl Names {
+impl TopologyNames {
     /// Each before those that it is the alternate of.
     pub fn exchanges(&self) -> [Exchange<'_>; 5] {
-        let topic = |name, alternate| Exchange { name, kind: Kind::Topic, alternate };
+        let topic = |name, alternate| Exchange { name, kind: ExchangeType::Topic, alternate };
         let spilled = Some(self.unrouted_exchange.as_str());
         [
-            Exchange { name: &self.unrouted_exchange, kind: Kind::Fanout, alternate: None },
+            Exchange { name: &self.unrouted_exchange, kind: ExchangeType::Fanout, alternate: None },
             topic(&self.dead_exchange, None),
             topic(&self.events_exchange, None),
             topic(&self.commands_exchange, spilled),
@@ -165,13 +165,13 @@ impl Names {
         ]
     }
 
-    pub fn queues(&self) -> [Queue<'_>; 5] {
-        let plain = |name| Queue { name, arguments: vec![QUORUM] };
+    pub fn queues(&self) -> [QueueSpec<'_>; 5] {
+        let plain = |name| QueueSpec { name, arguments: vec![QUORUM] };
         let [payments, refunds, notifications] = self.work_queues().map(|name| self.work_queue(name));
         [plain(&self.dead_queue), plain(&self.unrouted_queue), payments, refunds, notifications]
     }
 
-    fn work_queue<'n>(&'n self, name: &'n str) -> Queue<'n> {
+    fn work_queue<'n>(&'n self, name: &'n str) -> QueueSpec<'n> {
         let arguments = vec![
             QUORUM,
             ("x-dead-letter-exchange", Argument::Text(&self.dead_exchange)),
@@ -180,7 +180,7 @@ impl Names {
             ("x-overflow", Argument::Text("reject-publish")),
             ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
         ];
-        Queue { name, arguments }
+        QueueSpec { name, arguments }
     }
 
     pub fn bindings(&self) -> [Binding<'_>; 5] {
@@ -205,8 +205,8 @@ const EVERYTHING: &str = "#";
 impl Exchange<'_> {
     pub(super) fn kind(&self) -> ExchangeKind {
         match self.kind {
-            Kind::Topic => ExchangeKind::Topic,
-            Kind::Fanout => ExchangeKind::Fanout,
+            ExchangeType::Topic => ExchangeKind::Topic,
+            ExchangeType::Fanout => ExchangeKind::Fanout,
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_name_carries_the_prefix() {
-        let names = Names::new("shop-7").unwrap();
+        let names = TopologyNames::new("shop-7").unwrap();
         assert_eq!(names.commands_exchange, "shop-7.commands");
         assert_eq!(names.work_queues(), ["shop-7.payments", "shop-7.refunds", "shop-7.notifications"]);
     }
@@ -248,13 +248,13 @@ mod tests {
     #[test]
     fn a_prefix_that_makes_no_names_is_refused() {
         for bad in ["", "a b", "a#", "ä", &"x".repeat(201)] {
-            assert_eq!(Names::new(bad), Err(BadPrefix), "{bad:?}");
+            assert_eq!(TopologyNames::new(bad), Err(BadPrefix), "{bad:?}");
         }
     }
 
     #[test]
     fn a_part_has_everything_behind_its_exchange() {
-        let names = Names::new("p").unwrap();
+        let names = TopologyNames::new("p").unwrap();
         let of = |part| {
             let exchanges: Vec<&str> = names.exchanges_of(part).map(|it| it.name).collect();
             let queues: Vec<&str> = names.queues_of(part).map(|it| it.name).collect();

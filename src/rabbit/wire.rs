@@ -103,12 +103,12 @@ pub fn read_data(text: &[u8]) -> Result<Document, Malformed> {
 }
 
 /// A CloudEvent in structured mode, its `data` still text.
-struct Envelope<'b> {
+struct EventEnvelope<'b> {
     attributes: Document,
     data: Option<&'b RawValue>,
 }
 
-impl Envelope<'_> {
+impl EventEnvelope<'_> {
     /// In CloudEvents `null` is an absent attribute.
     fn attribute(&self, name: &str) -> Option<&Document> {
         self.attributes.get(name).filter(|value| **value != Document::Null)
@@ -119,7 +119,11 @@ impl Envelope<'_> {
     }
 }
 
-fn open<'b>(content_type: Option<&str>, body: &'b [u8], bytes_max: usize) -> Result<Envelope<'b>, Malformed> {
+fn open<'b>(
+    content_type: Option<&str>,
+    body: &'b [u8],
+    bytes_max: usize,
+) -> Result<EventEnvelope<'b>, Malformed> {
     if !content_type.is_none_or(is_structured) {
         return Err(Malformed::because(
             "content type: application/cloudevents+json or application/json is allowed",
@@ -167,7 +171,7 @@ fn repeatable(written: Option<&Document>) -> Option<String> {
 
 /// What of it is valid; a trace is no reason to refuse a payment. Without a `traceparent` a `tracestate`
 /// means nothing.
-fn trace(envelope: &Envelope<'_>) -> TraceContext {
+fn trace(envelope: &EventEnvelope<'_>) -> TraceContext {
     let Some(parent) = envelope.text("traceparent").filter(|text| is_traceparent(text)) else {
         return TraceContext::default();
     };

@@ -6,7 +6,7 @@ use clap::Parser;
 use jenius_pay::{
     cli::Cli,
     config::{self, ConfigKey, PartialConfig, Role, Source},
-    rabbit::Names,
+    rabbit::TopologyNames,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -230,7 +230,7 @@ fn everybody_waits_longer_than_the_drain() {
 
 #[test]
 fn replicas_follow_the_queues_that_are_worked_on() {
-    let names = Names::new(default_of("amqp.prefix")).unwrap();
+    let names = TopologyNames::new(default_of("amqp.prefix")).unwrap();
     let scaled = read("kubernetes/keda/scaled-objects.yaml");
     let queues: BTreeSet<&str> =
         scaled.lines().filter_map(|line| line.trim().strip_prefix("queueName: ")).collect();
@@ -264,16 +264,16 @@ fn the_version_is_this_one_and_the_image_is_built_with_a_rust_that_can() {
 /// What RUNBOOK and Compose import is what a role with the permission declares.
 #[test]
 fn the_imported_definitions_are_the_exchanges_and_queues_of_the_program() {
-    use jenius_pay::rabbit::topology::{Argument, Kind};
+    use jenius_pay::rabbit::topology::{Argument, ExchangeType};
     use serde_json::{Map, Value, json};
-    let names = Names::new(default_of("amqp.prefix")).unwrap();
+    let names = TopologyNames::new(default_of("amqp.prefix")).unwrap();
     let exchanges: Vec<Value> = names
         .exchanges()
         .iter()
         .map(|it| {
             let kind = match it.kind {
-                Kind::Topic => "topic",
-                Kind::Fanout => "fanout",
+                ExchangeType::Topic => "topic",
+                ExchangeType::Fanout => "fanout",
             };
             let arguments = it.alternate.map_or(json!({}), |to| json!({"alternate-exchange": to}));
             json!({"name": it.name, "vhost": "/", "type": kind, "durable": true, "auto_delete": false,

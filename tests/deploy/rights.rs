@@ -5,7 +5,7 @@ use crate::read;
 use jenius_pay::{
     config::{RequiredSections, Role},
     postgres::{GROUPS, RIGHTS, privilege},
-    rabbit::Names,
+    rabbit::TopologyNames,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,7 +170,7 @@ fn kubernetes_and_systemd_give_each_role_secrets_of_its_own() {
 #[test]
 fn the_runbook_makes_these_users_of_the_broker() {
     let (needs, runbook) = (needs(), read("RUNBOOK.md"));
-    let names = Names::new("jenius").unwrap();
+    let names = TopologyNames::new("jenius").unwrap();
     for role in Role::ALL {
         let (name, [write, read_right, ..]) = (role.name(), &needs[role.name()]);
         let line = format!("rabbitmqctl set_permissions {name} '^$' '{write}' '{read_right}'\n");

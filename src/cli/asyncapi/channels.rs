@@ -6,9 +6,9 @@ use crate::{
     domain::{command::CommandKind, event::EventType},
     flow::disposition::DeadReason,
     rabbit::{
-        Names,
+        TopologyNames,
         message::{DETAIL_HEADER, REASON_HEADER},
-        topology::{Argument, Exchange, Kind, Queue},
+        topology::{Argument, Exchange, ExchangeType, QueueSpec},
     },
 };
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 pub const EVENTS: &str = "events";
 pub const BINDING_VERSION: &str = "0.3.0";
 
-pub fn channels(names: &Names) -> Value {
+pub fn channels(names: &TopologyNames) -> Value {
     let mut channels = Map::new();
     for kind in CommandKind::ALL {
         let key = kind.routing_key();
@@ -35,7 +35,7 @@ pub fn channels(names: &Names) -> Value {
 }
 
 /// One routing key of an exchange.
-fn keyed(names: &Names, exchange: &str, key: &str, title: &str, keys: &[&str]) -> Value {
+fn keyed(names: &TopologyNames, exchange: &str, key: &str, title: &str, keys: &[&str]) -> Value {
     json!({
         "address": key,
         "title": title,
@@ -44,7 +44,7 @@ fn keyed(names: &Names, exchange: &str, key: &str, title: &str, keys: &[&str]) -
     })
 }
 
-fn events(names: &Names) -> Value {
+fn events(names: &TopologyNames) -> Value {
     let keys = EventType::ALL.map(EventType::routing_key);
     let mut channel = keyed(names, &names.events_exchange, "{event}", "Where events are told", &keys);
     channel["description"] = json!(
@@ -55,7 +55,7 @@ fn events(names: &Names) -> Value {
     channel
 }
 
-fn exchange_binding(names: &Names, name: &str) -> Value {
+fn exchange_binding(names: &TopologyNames, name: &str) -> Value {
     let declared = names.exchanges();
     let mut binding = Map::new();
     binding.insert("is".to_owned(), json!("routingKey"));
@@ -71,13 +71,13 @@ fn exchange_binding(names: &Names, name: &str) -> Value {
 
 fn described(exchange: &Exchange<'_>) -> Value {
     let kind = match exchange.kind {
-        Kind::Topic => "topic",
-        Kind::Fanout => "fanout",
+        ExchangeType::Topic => "topic",
+        ExchangeType::Fanout => "fanout",
     };
     json!({"name": exchange.name, "type": kind, "durable": true, "autoDelete": false})
 }
 
-fn queued(names: &Names, queue: &Queue<'_>) -> Value {
+fn queued(names: &TopologyNames, queue: &QueueSpec<'_>) -> Value {
     let arguments: Map<String, Value> = queue
         .arguments
         .iter()
@@ -119,7 +119,7 @@ fn queued(names: &Names, queue: &Queue<'_>) -> Value {
 }
 
 /// What a queue is for, and which messages are in it.
-fn held(names: &Names, queue: &str) -> (&'static str, Vec<&'static str>) {
+fn held(names: &TopologyNames, queue: &str) -> (&'static str, Vec<&'static str>) {
     let inbound = || messages::inbound().to_vec();
     if queue == names.payments_queue {
         ("Payments for the worker", vec![CommandKind::Payment.routing_key()])

@@ -9,7 +9,7 @@ use crate::{
         command::{CommandKind, Outcome},
         event::EventType,
     },
-    rabbit::{Names, wire},
+    rabbit::{TopologyNames, wire},
 };
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ not called again on its account, and where the outcome is known its event is pub
 with other data, and what breaks a rule, is rejected by an event. What cannot be read as a command, or is larger than";
 
 /// The AsyncAPI document for the exchanges and queues of this prefix.
-pub fn document(names: &Names) -> Value {
+pub fn document(names: &TopologyNames) -> Value {
     let (messages, schemas) = messages::components();
     json!({
         "asyncapi": "3.0.0",

@@ -11,7 +11,7 @@ mod tests;
 mod yaml;
 
 use super::print;
-use crate::rabbit::Names;
+use crate::rabbit::TopologyNames;
 use std::process::ExitCode;
 
 pub use document::document;
@@ -22,8 +22,8 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// `amqp.prefix`: the first word of every exchange and queue.
-    #[arg(long, default_value = "jenius", value_parser = Names::new)]
-    prefix: Names,
+    #[arg(long, default_value = "jenius", value_parser = TopologyNames::new)]
+    prefix: TopologyNames,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {

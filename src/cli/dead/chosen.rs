@@ -7,7 +7,7 @@ use crate::{
     domain::action::{Action, ActionKind},
     flow::disposition::DeadReason,
     postgres::{self, PgPool},
-    rabbit::dead::Held,
+    rabbit::dead::FetchedLetter,
 };
 use anyhow::Context;
 use std::{
@@ -43,7 +43,7 @@ impl Which {
     }
 
     /// The letters, in hand. Looks no further than the last of the ids.
-    pub async fn choose(&self, sight: &mut Sight) -> anyhow::Result<Vec<Held>> {
+    pub async fn choose(&self, sight: &mut Sight) -> anyhow::Result<Vec<FetchedLetter>> {
         let mut missing: BTreeSet<&str> = self.ids.iter().map(String::as_str).collect();
         let (mut chosen, mut bytes) = (Vec::new(), 0_usize);
         while self.ids.is_empty() || !missing.is_empty() {
@@ -117,7 +117,12 @@ impl Audit {
         Ok(())
     }
 
-    pub async fn record(&self, held: &Held, merchant: Option<&str>, detail: &str) -> anyhow::Result<()> {
+    pub async fn record(
+        &self,
+        held: &FetchedLetter,
+        merchant: Option<&str>,
+        detail: &str,
+    ) -> anyhow::Result<()> {
         let action = Action {
             kind: self.kind,
             subject: held.letter.id.clone(),

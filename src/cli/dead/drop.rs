@@ -11,7 +11,7 @@ use crate::{
     config::{Amqp, Database, Source},
     domain::action::ActionKind,
     postgres,
-    rabbit::dead::{Held, Letter},
+    rabbit::dead::{DeadLetter, FetchedLetter},
 };
 use print::clean;
 use std::process::ExitCode;
@@ -76,7 +76,7 @@ async fn drop_them(args: &Args, sight: &mut Sight, audit: &Audit) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-async fn drop_one(held: Held, audit: &Audit, json: bool) -> anyhow::Result<()> {
+async fn drop_one(held: FetchedLetter, audit: &Audit, json: bool) -> anyhow::Result<()> {
     let id = held.letter.id.clone();
     audit.record(&held, None, &summary(&held.letter)).await?;
     held.remove().await?;
@@ -87,7 +87,7 @@ async fn drop_one(held: Held, audit: &Audit, json: bool) -> anyhow::Result<()> {
 }
 
 /// What is lost with it.
-fn summary(letter: &Letter) -> String {
+fn summary(letter: &DeadLetter) -> String {
     let what = letter.destination.map_or("unreadable", belongs_to);
     let command = letter.command_id.as_deref().map(|id| format!(" {}", clean(id))).unwrap_or_default();
     format!("{what}{command}, {} bytes, died of {}", letter.bytes, clean(letter.reason()))

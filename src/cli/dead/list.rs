@@ -5,7 +5,7 @@ use crate::{
     cli::{print, timeline, watch},
     config::{Amqp, Source},
     domain::Time,
-    rabbit::dead::Letter,
+    rabbit::dead::DeadLetter,
 };
 use print::clean;
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub fn of(letter: &'a Letter) -> Self {
+    pub fn of(letter: &'a DeadLetter) -> Self {
         Self {
             id: &letter.id,
             queue: letter.queue.name(),
@@ -68,7 +68,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Without their bodies: only one of those is in memory at a time.
-async fn letters(sight: &mut Sight) -> anyhow::Result<Vec<Letter>> {
+async fn letters(sight: &mut Sight) -> anyhow::Result<Vec<DeadLetter>> {
     let mut letters = Vec::new();
     while let Some(held) = sight.next().await? {
         letters.push(held.letter);
@@ -77,11 +77,11 @@ async fn letters(sight: &mut Sight) -> anyhow::Result<Vec<Letter>> {
 }
 
 /// For people: a table for each reason, the most frequent first.
-fn grouped(letters: &[Letter], terminal: bool) -> String {
+fn grouped(letters: &[DeadLetter], terminal: bool) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
-    let mut groups: BTreeMap<&str, Vec<&Letter>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
         groups.entry(letter.reason()).or_default().push(letter);
     }
@@ -91,7 +91,7 @@ fn grouped(letters: &[Letter], terminal: bool) -> String {
     groups.collect::<Vec<_>>().join("\n\n")
 }
 
-fn group(reason: &str, letters: &[&Letter], terminal: bool) -> String {
+fn group(reason: &str, letters: &[&DeadLetter], terminal: bool) -> String {
     let oldest = letters.iter().filter_map(|letter| letter.at()).min();
     let oldest = oldest.map(|at| format!(", the oldest of {}", timeline::time(at))).unwrap_or_default();
     let mut table =
@@ -115,7 +115,7 @@ fn group(reason: &str, letters: &[&Letter], terminal: bool) -> String {
 }
 
 /// That an operator had it worked on again, and it died again.
-pub(super) fn replays(letter: &Letter) -> Option<String> {
+pub(super) fn replays(letter: &DeadLetter) -> Option<String> {
     match letter.replays {
         0 => None,
         1 => Some("replayed once, died again".to_owned()),

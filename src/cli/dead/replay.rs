@@ -19,7 +19,7 @@ use crate::{
         signed::SignedBy,
     },
     postgres,
-    rabbit::{Broker, Names, Part, PublishAnswer, Publisher, dead::Held},
+    rabbit::{Broker, Part, PublishAnswer, Publisher, TopologyNames, dead::FetchedLetter},
 };
 use serde_json::json;
 use std::{collections::HashSet, process::ExitCode, time::Duration};
@@ -54,7 +54,7 @@ pub struct Args {
 
 /// A letter, and what is to become of it.
 struct Planned {
-    held: Held,
+    held: FetchedLetter,
     fate: Fate,
     /// The command of another one before it: known by then.
     is_twin: bool,
@@ -134,7 +134,7 @@ async fn replay(
 }
 
 /// What would become of each. The same command twice is sent once.
-async fn plan(chosen: Vec<Held>, fates: &Fates, again: bool) -> anyhow::Result<Vec<Planned>> {
+async fn plan(chosen: Vec<FetchedLetter>, fates: &Fates, again: bool) -> anyhow::Result<Vec<Planned>> {
     let mut seen: HashSet<(CommandSource, CommandId)> = HashSet::new();
     let mut plan = Vec::with_capacity(chosen.len());
     for held in chosen {
@@ -177,7 +177,7 @@ async fn carry_out(
     args: &Args,
     audit: &Audit,
     publisher: &Publisher,
-    names: &Names,
+    names: &TopologyNames,
 ) -> anyhow::Result<(Vec<serde_json::Value>, bool)> {
     let mut pace = interval(Duration::from_secs(1) / args.per_second);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -207,7 +207,7 @@ async fn carry_out(
     Ok((ends, all))
 }
 
-async fn publish(held: Held, publisher: &Publisher, names: &Names) -> anyhow::Result<End> {
+async fn publish(held: FetchedLetter, publisher: &Publisher, names: &TopologyNames) -> anyhow::Result<End> {
     let id = held.letter.id.clone();
     let Some(message) = held.again(names) else { return Ok(End::Failed) };
     match publisher.publish_one(message?).await {

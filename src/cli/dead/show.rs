@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cli::{print, timeline, watch},
     config::{Amqp, Source},
-    rabbit::dead::{Death, Destination, Held, Letter},
+    rabbit::dead::{DeadLetter, DeathRecord, Destination, FetchedLetter},
 };
 use print::clean;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Looks no further than it.
-async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<Held> {
+async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<FetchedLetter> {
     while let Some(held) = sight.next().await? {
         if held.letter.id == args.id {
             return Ok(held);
@@ -53,7 +53,7 @@ async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<Held> {
     Err(not_found(&args.id, &args.filter))
 }
 
-fn for_programs(held: &Held) -> anyhow::Result<serde_json::Value> {
+fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
     let letter = &held.letter;
     let mut object = serde_json::to_value(Row::of(letter))?;
     object["replays"] = json!(letter.replays);
@@ -74,7 +74,7 @@ fn for_programs(held: &Held) -> anyhow::Result<serde_json::Value> {
     Ok(object)
 }
 
-fn for_people(letter: &Letter, body: &Shown) -> String {
+fn for_people(letter: &DeadLetter, body: &Shown) -> String {
     let mut facts = vec![
         ("id", clean(&letter.id)),
         ("queue", letter.queue.name().to_owned()),
@@ -103,7 +103,7 @@ fn for_people(letter: &Letter, body: &Shown) -> String {
     format!("{}\n\n{body}", facts.join("\n"))
 }
 
-fn died(death: &Death) -> String {
+fn died(death: &DeathRecord) -> String {
     let mut text = format!("of {}", clean(&death.reason));
     if let Some(at) = death.at {
         text.push_str(&format!(" at {}", timeline::time(at)));
@@ -129,14 +129,14 @@ pub(super) fn belongs_to(destination: Destination) -> &'static str {
 }
 
 #[cfg(test)]
-pub(super) fn sample(id: &str, reason: &str, replays: u64) -> Letter {
+pub(super) fn sample(id: &str, reason: &str, replays: u64) -> DeadLetter {
     let at = Some(chrono::DateTime::UNIX_EPOCH);
     let detail = Some("why\u{1b}".to_owned());
     let queue = Some("p.payments".to_owned());
-    Letter {
+    DeadLetter {
         id: id.to_owned(),
         queue: crate::rabbit::dead::DeadQueue::Dead,
-        deaths: vec![Death { reason: reason.to_owned(), detail, at, queue, times: 2 }],
+        deaths: vec![DeathRecord { reason: reason.to_owned(), detail, at, queue, times: 2 }],
         event_type: Some("jenius.payment.request.v1".to_owned()),
         command_id: Some("c-1".to_owned()),
         bytes: 7,

@@ -4,7 +4,7 @@ use crate::{
     cli::print,
     rabbit::{
         Broker, BrokerError,
-        dead::{DeadQueue, Held, Letter, Look},
+        dead::{DeadLetter, DeadLetterBrowser, DeadQueue, FetchedLetter},
     },
 };
 use anyhow::Context;
@@ -50,7 +50,7 @@ impl Filter {
         }
     }
 
-    fn wants(&self, letter: &Letter) -> bool {
+    fn wants(&self, letter: &DeadLetter) -> bool {
         let is_type = |wanted: &String| {
             let whole = format!("jenius.{wanted}.v1");
             letter.event_type.as_ref().is_some_and(|written| written == wanted || *written == whole)
@@ -62,7 +62,7 @@ impl Filter {
 
 /// A look at the letters a filter wants.
 pub struct Sight {
-    look: Look,
+    look: DeadLetterBrowser,
     filter: Filter,
     /// Those that are not looked through yet, the current one last.
     queues: Vec<DeadQueue>,
@@ -75,12 +75,12 @@ impl Sight {
     pub async fn start(broker: &Broker, filter: &Filter) -> Result<Self, BrokerError> {
         let mut queues = filter.queues();
         queues.reverse();
-        let look = Look::start(broker).await?;
+        let look = DeadLetterBrowser::start(broker).await?;
         Ok(Self { look, filter: filter.clone(), queues, looked_at: 0, left: 0, returns_max: 0 })
     }
 
     /// The next one that is wanted; `None` at the end, or at the limit.
-    pub async fn next(&mut self) -> anyhow::Result<Option<Held>> {
+    pub async fn next(&mut self) -> anyhow::Result<Option<FetchedLetter>> {
         while let Some(queue) = self.queues.last() {
             if self.looked_at == self.filter.limit {
                 return Ok(None);

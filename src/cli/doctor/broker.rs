@@ -4,7 +4,7 @@ use super::check::{
     BROKER_CONSUMERS, BROKER_DEAD_LETTERS, BROKER_DEAD_ROUTE, BROKER_EXCHANGES, BROKER_LOGIN, BROKER_QUEUES,
     BROKER_REACHABLE, BROKER_TRANSPORT, BROKER_UNROUTED, BROKER_UNROUTED_ROUTE, BROKER_VERSION, Check, Name,
 };
-use crate::rabbit::{BrokerError, Found, Greeting, Inspection, Names, QueueSeen, Route};
+use crate::rabbit::{BrokerError, Greeting, Inspected, Inspection, ProbeResult, QueueSeen, TopologyNames};
 
 /// The oldest that has all arguments of our queues.
 const VERSION_MIN: (u32, u32) = (3, 10);
@@ -15,7 +15,7 @@ const MAJOR_MAX: u32 = 4;
 pub struct Ours<'a> {
     pub place: String,
     pub is_remote: bool,
-    pub names: &'a Names,
+    pub names: &'a TopologyNames,
 }
 
 /// A node of `amqp.url`, and who answers there.
@@ -82,8 +82,8 @@ fn transport(is_remote: bool, tls: bool) -> Check {
     }
 }
 
-fn inside(names: &Names, seen: &Inspection) -> Vec<Check> {
-    let is_there = |queue: &&QueueSeen| queue.found != Found::Missing;
+fn inside(names: &TopologyNames, seen: &Inspection) -> Vec<Check> {
+    let is_there = |queue: &&QueueSeen| queue.found != Inspected::Missing;
     let queue = |name: &str| seen.queues.iter().filter(is_there).find(|queue| queue.name == name);
     let exchanges: Vec<_> = seen.exchanges.iter().map(|e| (e.name.as_str(), &e.found)).collect();
     let queues: Vec<_> = seen.queues.iter().map(|q| (q.name.as_str(), &q.found)).collect();
@@ -105,22 +105,22 @@ fn inside(names: &Names, seen: &Inspection) -> Vec<Check> {
 }
 
 /// All of one kind in one line; each that is wrong is named.
-fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
+fn declared(name: Name, what: &str, all: &[(&str, &Inspected)]) -> Check {
     let mut wrong = Vec::new();
     let (mut missing, mut differs, mut unseen) = (false, false, 0);
     for (name, found) in all {
         match found {
-            Found::AsExpected => {}
-            Found::There => unseen += 1,
-            Found::Missing => {
+            Inspected::AsExpected => {}
+            Inspected::There => unseen += 1,
+            Inspected::Missing => {
                 missing = true;
                 wrong.push(format!("{name} is missing"));
             }
-            Found::Differs(how) => {
+            Inspected::Differs(how) => {
                 differs = true;
                 wrong.push(format!("{name}: {how}"));
             }
-            Found::Hidden(why) => wrong.push(format!("{name}: {why}")),
+            Inspected::Hidden(why) => wrong.push(format!("{name}: {why}")),
         }
     }
     if wrong.is_empty() {
@@ -131,7 +131,7 @@ fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
         };
         return Check::ok(name, format!("{} {what}, {seen}", all.len()));
     }
-    if all.iter().all(|(_, found)| **found == Found::Missing) {
+    if all.iter().all(|(_, found)| **found == Inspected::Missing) {
         wrong = vec![format!("none of the {} {what} is there", all.len())];
     }
     let hint = match (differs, missing) {
@@ -147,18 +147,20 @@ fn declared(name: Name, what: &str, all: &[(&str, &Found)]) -> Check {
 
 /// `None` where the queue's own check says all there is to say. Bindings cannot be seen: a role makes them when it
 /// starts.
-fn route(name: Name, queue: &str, route: &Route) -> Option<Check> {
+fn route(name: Name, queue: &str, route: &ProbeResult) -> Option<Check> {
     let check = match route {
-        Route::NoQueue => return None,
-        Route::Through => Check::ok(name, format!("{queue}: a probe came through")),
-        Route::Occupied => Check::ok(name, format!("{queue}: not probed, messages wait there")),
-        Route::NotAllowed => Check::ok(name, format!("{queue}: not probed, this user may not publish there")),
-        Route::Returned => Check::fail(
+        ProbeResult::NoQueue => return None,
+        ProbeResult::Through => Check::ok(name, format!("{queue}: a probe came through")),
+        ProbeResult::Occupied => Check::ok(name, format!("{queue}: not probed, messages wait there")),
+        ProbeResult::NotAllowed => {
+            Check::ok(name, format!("{queue}: not probed, this user may not publish there"))
+        }
+        ProbeResult::Returned => Check::fail(
             name,
             format!("{queue}: it is gone"),
             "start any role that may declare: it makes it again; then run doctor again",
         ),
-        Route::Dropped => Check::warn(
+        ProbeResult::Dropped => Check::warn(
             name,
             format!("{queue}: what is put back a few times is dropped"),
             format!(
@@ -167,18 +169,18 @@ fn route(name: Name, queue: &str, route: &Route) -> Option<Check> {
                 queue.replace('.', "\\.")
             ),
         ),
-        Route::Refused => Check::fail(
+        ProbeResult::Refused => Check::fail(
             name,
             format!("{queue}: it refuses"),
             "is it full, or without a majority of its nodes? See the broker's own log",
         ),
-        Route::Elsewhere => Check::warn(
+        ProbeResult::Elsewhere => Check::warn(
             name,
             format!("{queue}: a probe was taken, and is not there"),
             "who else consumes there, and does a policy end messages early (message-ttl)? Dead letters wait for a person, \
              with `jenius-pay dead`",
         ),
-        Route::Unknown(why) => Check::fail(
+        ProbeResult::Unknown(why) => Check::fail(
             name,
             format!("{queue}: {why}"),
             "see the broker's own log: an alarm of memory or disk stops all who publish",

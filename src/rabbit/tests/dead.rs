@@ -5,13 +5,13 @@ use crate::{
     domain::command::CommandKind,
     flow::disposition::DeadReason,
     rabbit::{
-        dead::{DeadQueue, Destination, Held, Look},
+        dead::{DeadLetterBrowser, DeadQueue, Destination, FetchedLetter},
         publisher::PublishAnswer,
     },
 };
 use bytes::Bytes;
 
-async fn all(look: &mut Look, queue: DeadQueue) -> Vec<Held> {
+async fn all(look: &mut DeadLetterBrowser, queue: DeadQueue) -> Vec<FetchedLetter> {
     let mut all = Vec::new();
     while let Some(held) = look.take(queue).await.unwrap() {
         all.push(held);
@@ -21,7 +21,7 @@ async fn all(look: &mut Look, queue: DeadQueue) -> Vec<Held> {
 
 /// Ids and bodies of the dead queue, at one look.
 async fn seen(rig: &Rig) -> Vec<(String, Bytes)> {
-    let mut look = Look::start(&rig.broker).await.unwrap();
+    let mut look = DeadLetterBrowser::start(&rig.broker).await.unwrap();
     let seen = all(&mut look, DeadQueue::Dead).await;
     look.end().await.unwrap();
     seen.into_iter().map(|held| (held.letter.id, held.body)).collect()
@@ -44,7 +44,7 @@ async fn looking_keeps_every_letter_its_place_and_its_id() {
         assert_eq!(ids.len(), 22, "{first:?}");
         assert_eq!(first[20].0, format!("{}-2", first[3].0), "alike to the byte");
         // A look that is cut, as by a crash, loses nothing either; but the broker gives back in its own order.
-        let mut cut = Look::start(&rig.broker).await.unwrap();
+        let mut cut = DeadLetterBrowser::start(&rig.broker).await.unwrap();
         assert_eq!(all(&mut cut, DeadQueue::Dead).await.len(), 22);
         drop(cut);
         until("all are back", async || rig.ready(queue).await == 22).await;
@@ -63,7 +63,7 @@ async fn what_is_removed_is_gone_and_the_rest_stays() {
         let queue = &rig.names.dead_queue;
         rig.put_numbers(queue, 0..5).await;
         until("all are there", async || rig.ready(queue).await == 5).await;
-        let mut look = Look::start(&rig.broker).await.unwrap();
+        let mut look = DeadLetterBrowser::start(&rig.broker).await.unwrap();
         let held = all(&mut look, DeadQueue::Dead).await;
         assert_eq!(held.iter().map(|held| held.left).collect::<Vec<_>>(), [4, 3, 2, 1, 0]);
         for held in held.into_iter().filter(|held| held.body != "2") {
@@ -90,7 +90,7 @@ async fn a_letter_tells_how_it_died_and_goes_back_as_it_was_sent() {
         let dead = &rig.names.dead_queue;
         until("it is dead", async || rig.ready(dead).await == 1).await;
         for replays in 0..2 {
-            let mut look = Look::start(&rig.broker).await.unwrap();
+            let mut look = DeadLetterBrowser::start(&rig.broker).await.unwrap();
             let held = look.take(DeadQueue::Dead).await.unwrap().unwrap();
             let letter = &held.letter;
             assert_eq!((letter.reason(), letter.detail()), ("malformed", Some("not UTF-8")));
@@ -129,7 +129,7 @@ async fn what_reached_no_queue_says_so_and_goes_where_it_belongs() {
             .await
             .unwrap();
         until("it is there", async || rig.ready(&rig.names.unrouted_queue).await == 1).await;
-        let mut look = Look::start(&rig.broker).await.unwrap();
+        let mut look = DeadLetterBrowser::start(&rig.broker).await.unwrap();
         let held = look.take(DeadQueue::Unrouted).await.unwrap().unwrap();
         look.end().await.unwrap();
         let letter = &held.letter;

@@ -236,7 +236,7 @@ async fn an_exchange_that_was_deleted_is_declared_again_and_its_queue_bound() {
 /// Counts the links it gets, and holds each.
 struct Hold(Arc<AtomicUsize>);
 
-impl Session for Hold {
+impl LinkSession for Hold {
     async fn run(&mut self, link: &Link) -> Result<(), BrokerError> {
         link.up();
         self.0.fetch_add(1, Ordering::SeqCst);

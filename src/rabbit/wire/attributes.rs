@@ -1,6 +1,6 @@
 //! The attributes of a command: whose it is, and every rule that one breaks.
 
-use super::{Envelope, REPEATED_MAX, repeatable};
+use super::{EventEnvelope, REPEATED_MAX, repeatable};
 use crate::domain::{
     command::CommandKind,
     document::Document,
@@ -15,7 +15,7 @@ const A_TEXT: &str = "a string of 1 character or more";
 const JSON_TYPE: &str = "a JSON media type, such as application/json";
 
 /// Whose command it is, if it is one of this queue. What it is not is told without the sender's text.
-pub(super) fn identity(envelope: &Envelope<'_>, kind: CommandKind) -> Result<Identity, Vec<Violation>> {
+pub(super) fn identity(envelope: &EventEnvelope<'_>, kind: CommandKind) -> Result<Identity, Vec<Violation>> {
     let mut faults = Vec::new();
     let text = |name| envelope.text(name).unwrap_or_default();
     let mut fault = |name: &'static str, allowed: &str| {
@@ -41,7 +41,7 @@ pub(super) fn identity(envelope: &Envelope<'_>, kind: CommandKind) -> Result<Ide
 type Rule = fn(&str) -> Option<Code>;
 
 /// What is wrong with the other attributes.
-pub(super) fn violations(envelope: &Envelope<'_>) -> Vec<Violation> {
+pub(super) fn violations(envelope: &EventEnvelope<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     if envelope.attribute("specversion").is_none() {
         let allowed = format!("the string {SPECVERSION}");
@@ -72,7 +72,7 @@ pub(super) fn violations(envelope: &Envelope<'_>) -> Vec<Violation> {
 }
 
 /// What can be no merchant's name, whatever is configured.
-fn merchant_fault(envelope: &Envelope<'_>) -> Option<Violation> {
+fn merchant_fault(envelope: &EventEnvelope<'_>) -> Option<Violation> {
     let written = envelope.attribute("merchant")?;
     let Some(text) = written.as_str() else {
         return Some(Violation::of_merchant(Code::WrongType, Some(&format!("is {}", written.kind()))));
@@ -112,12 +112,12 @@ fn no_json_type(text: &str) -> Option<Code> {
 }
 
 /// What is no time is a violation, and decides nothing.
-pub(super) fn time(envelope: &Envelope<'_>, name: &str) -> Option<DateTime<Utc>> {
+pub(super) fn time(envelope: &EventEnvelope<'_>, name: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(envelope.text(name)?).ok().map(|time| time.to_utc())
 }
 
 /// As it was written, if that can be a merchant's name at all; else nothing, which is nobody's name.
-pub(super) fn merchant(envelope: &Envelope<'_>) -> String {
+pub(super) fn merchant(envelope: &EventEnvelope<'_>) -> String {
     match envelope.attribute("merchant") {
         None => MerchantName::default_account().as_str().to_owned(),
         Some(written) => repeatable(Some(written)).unwrap_or_default(),

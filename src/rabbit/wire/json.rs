@@ -1,7 +1,7 @@
 //! JSON text to `Document` and back. Reading refuses an object that has a member twice, at any depth:
 //! two readers could see two different payments in it. Depth is bounded by serde_json (128).
 
-use super::{Envelope, Malformed};
+use super::{EventEnvelope, Malformed};
 use crate::domain::document::Document;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -16,7 +16,7 @@ pub(super) fn read(text: &str, what: &str) -> Result<Document, Malformed> {
 }
 
 /// Reads a CloudEvent, leaving the text of its `data` alone.
-pub(super) fn read_envelope(text: &str) -> Result<Envelope<'_>, Malformed> {
+pub(super) fn read_envelope(text: &str) -> Result<EventEnvelope<'_>, Malformed> {
     if !text.trim_start().starts_with('{') {
         return Err(Malformed::because("the body: a JSON object (a CloudEvent) is allowed"));
     }
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
+impl<'de> Deserialize<'de> for EventEnvelope<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EnvelopeVisitor)
     }
@@ -126,13 +126,13 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
 struct EnvelopeVisitor;
 
 impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
+    type Value = EventEnvelope<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a CloudEvent")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventEnvelope<'de>, A::Error> {
         let mut attributes = Vec::new();
         let mut data = None;
         while let Some(name) = map.next_key::<String>()? {
@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             }
         }
         refuse_member_twice(&attributes)?;
-        Ok(Envelope { attributes: Document::Object(attributes), data })
+        Ok(EventEnvelope { attributes: Document::Object(attributes), data })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::broker::Event;
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
-use jenius_pay::{cli::asyncapi, domain::event::EventType, rabbit::Names};
+use jenius_pay::{cli::asyncapi, domain::event::EventType, rabbit::TopologyNames};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -24,7 +24,7 @@ fn close(document: &mut Value) {
 fn contract() -> &'static Contract {
     static CONTRACT: OnceLock<Contract> = OnceLock::new();
     CONTRACT.get_or_init(|| {
-        let mut document = asyncapi::document(&Names::new("jenius").unwrap());
+        let mut document = asyncapi::document(&TopologyNames::new("jenius").unwrap());
         close(&mut document);
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         compiler.set_default_draft(Draft::V7);

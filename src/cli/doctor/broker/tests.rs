@@ -11,22 +11,22 @@ fn node(version: &str) -> [Node; 1] {
     [("host:5672".to_owned(), Ok(greeting(version)))]
 }
 
-fn seen(names: &Names) -> Inspection {
+fn seen(names: &TopologyNames) -> Inspection {
     let exchange = |it: &crate::rabbit::topology::Exchange<'_>| ExchangeSeen {
         name: it.name.to_owned(),
-        found: Found::AsExpected,
+        found: Inspected::AsExpected,
     };
     let queue = |it: &crate::rabbit::topology::Queue<'_>| QueueSeen {
         name: it.name.to_owned(),
-        found: Found::AsExpected,
+        found: Inspected::AsExpected,
         messages: 0,
         consumers: 0,
     };
     Inspection {
         exchanges: names.exchanges().iter().map(exchange).collect(),
         queues: names.queues().iter().map(queue).collect(),
-        dead_route: Route::Through,
-        unrouted_route: Route::Occupied,
+        dead_route: ProbeResult::Through,
+        unrouted_route: ProbeResult::Occupied,
     }
 }
 
@@ -41,21 +41,21 @@ fn each_thing_that_is_not_well_is_named_alone() {
     const UNROUTED: usize = 1;
     const PAYMENTS: usize = 2;
     let table: &[(&str, Status, Change)] = &[
-        ("broker.exchanges", Status::Fail, |s| s.exchanges[0].found = Found::Missing),
-        ("broker.exchanges", Status::Fail, |s| s.exchanges[4].found = Found::Differs("x".to_owned())),
-        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Found::Missing),
-        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Found::Differs("x".to_owned())),
-        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Found::Hidden("x".to_owned())),
-        ("broker.dead_route", Status::Fail, |s| s.dead_route = Route::Returned),
-        ("broker.dead_route", Status::Fail, |s| s.dead_route = Route::Refused),
-        ("broker.dead_route", Status::Fail, |s| s.dead_route = Route::Unknown("x".to_owned())),
-        ("broker.dead_route", Status::Warn, |s| s.dead_route = Route::Dropped),
-        ("broker.unrouted_route", Status::Warn, |s| s.unrouted_route = Route::Elsewhere),
+        ("broker.exchanges", Status::Fail, |s| s.exchanges[0].found = Inspected::Missing),
+        ("broker.exchanges", Status::Fail, |s| s.exchanges[4].found = Inspected::Differs("x".to_owned())),
+        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Inspected::Missing),
+        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Inspected::Differs("x".to_owned())),
+        ("broker.queues", Status::Fail, |s| s.queues[PAYMENTS].found = Inspected::Hidden("x".to_owned())),
+        ("broker.dead_route", Status::Fail, |s| s.dead_route = ProbeResult::Returned),
+        ("broker.dead_route", Status::Fail, |s| s.dead_route = ProbeResult::Refused),
+        ("broker.dead_route", Status::Fail, |s| s.dead_route = ProbeResult::Unknown("x".to_owned())),
+        ("broker.dead_route", Status::Warn, |s| s.dead_route = ProbeResult::Dropped),
+        ("broker.unrouted_route", Status::Warn, |s| s.unrouted_route = ProbeResult::Elsewhere),
         ("broker.dead_letters", Status::Warn, |s| s.queues[DEAD].messages = 1),
         ("broker.unrouted", Status::Warn, |s| s.queues[UNROUTED].messages = 1),
         ("broker.consumers", Status::Warn, |s| s.queues[PAYMENTS].messages = 1),
     ];
-    let names = Names::new("jenius").unwrap();
+    let names = TopologyNames::new("jenius").unwrap();
     let ours = Ours { place: "host".to_owned(), is_remote: false, names: &names };
     for (row, (name, status, change)) in table.iter().enumerate() {
         let mut seen = seen(&names);
@@ -70,12 +70,12 @@ fn each_thing_that_is_not_well_is_named_alone() {
 
 #[test]
 fn what_is_missing_is_said_once() {
-    let names = Names::new("jenius").unwrap();
+    let names = TopologyNames::new("jenius").unwrap();
     let ours = Ours { place: "host".to_owned(), is_remote: false, names: &names };
     let mut nothing = seen(&names);
-    nothing.exchanges.iter_mut().for_each(|exchange| exchange.found = Found::Missing);
-    nothing.queues.iter_mut().for_each(|queue| queue.found = Found::Missing);
-    (nothing.dead_route, nothing.unrouted_route) = (Route::NoQueue, Route::NoQueue);
+    nothing.exchanges.iter_mut().for_each(|exchange| exchange.found = Inspected::Missing);
+    nothing.queues.iter_mut().for_each(|queue| queue.found = Inspected::Missing);
+    (nothing.dead_route, nothing.unrouted_route) = (ProbeResult::NoQueue, ProbeResult::NoQueue);
     let checks = judge(&ours, &node("3.10.8"), &Ok(nothing));
     assert_eq!(not_ok(&checks), [("broker.exchanges", Status::Fail), ("broker.queues", Status::Fail)]);
     assert_eq!(checks.last().unwrap().detail, "none of the 5 queues is there");
@@ -107,7 +107,7 @@ fn over_the_network_it_should_be_tls() {
 
 #[test]
 fn who_does_not_answer_and_who_does_not_let_us_in_are_told_apart() {
-    let names = Names::new("jenius").unwrap();
+    let names = TopologyNames::new("jenius").unwrap();
     let ours = Ours { place: "host:5672".to_owned(), is_remote: false, names: &names };
     let error = || BrokerError::Failed { doing: "connecting", cause: "x".to_owned() };
     let away = judge(&ours, &[("host:5672".to_owned(), Err(error()))], &Err(error()));
@@ -119,7 +119,7 @@ fn who_does_not_answer_and_who_does_not_let_us_in_are_told_apart() {
 
 #[test]
 fn a_node_that_is_away_beside_others_is_named_and_a_certificate_has_its_own_hint() {
-    let names = Names::new("jenius").unwrap();
+    let names = TopologyNames::new("jenius").unwrap();
     let ours = Ours { place: "one:5671 or two:5671".to_owned(), is_remote: false, names: &names };
     let failed = |cause: &str| BrokerError::Failed { doing: "greeting", cause: cause.to_owned() };
     let nodes =

@@ -2,7 +2,7 @@
 //! table of it. The headers may be anybody's: what is taken from them is bounded, and never trusted.
 
 use super::super::{
-    in_hand::count_in,
+    deliveries::count_in,
     message::{AT_HEADER, DETAIL_HEADER, QUEUE_HEADER, REASON_HEADER},
 };
 use crate::domain::Time;
@@ -19,7 +19,7 @@ const DEATHS_MAX: usize = 20;
 
 /// One end of a message in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
+pub struct DeathRecord {
     pub reason: String,
     pub detail: Option<String>,
     pub at: Option<Time>,
@@ -30,9 +30,9 @@ pub struct Death {
 }
 
 /// All that is told of a message's deaths, the latest first.
-pub(super) fn deaths(properties: &BasicProperties) -> Vec<Death> {
+pub(super) fn deaths(properties: &BasicProperties) -> Vec<DeathRecord> {
     let Some(headers) = properties.headers() else { return Vec::new() };
-    let ours = text(headers, REASON_HEADER).map(|reason| Death {
+    let ours = text(headers, REASON_HEADER).map(|reason| DeathRecord {
         reason,
         detail: text(headers, DETAIL_HEADER).filter(|detail| !detail.is_empty()),
         at: text(headers, AT_HEADER)
@@ -45,20 +45,20 @@ pub(super) fn deaths(properties: &BasicProperties) -> Vec<Death> {
         Some(AMQPValue::FieldArray(tables)) => tables.as_slice(),
         _ => &[],
     };
-    let mut deaths: Vec<Death> =
+    let mut deaths: Vec<DeathRecord> =
         ours.into_iter().chain(brokers.iter().filter_map(by_the_broker)).take(DEATHS_MAX).collect();
     // Ours comes first where the times say nothing else. One without a time was written before ours had one.
     deaths.sort_by_key(|death| std::cmp::Reverse(death.at.unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)));
     deaths
 }
 
-fn by_the_broker(table: &AMQPValue) -> Option<Death> {
+fn by_the_broker(table: &AMQPValue) -> Option<DeathRecord> {
     let AMQPValue::FieldTable(table) = table else { return None };
     let at = match table.inner().get("time") {
         Some(AMQPValue::Timestamp(seconds)) => seconds_since_1970(*seconds),
         _ => None,
     };
-    Some(Death {
+    Some(DeathRecord {
         reason: text(table, "reason")?,
         detail: None,
         at,

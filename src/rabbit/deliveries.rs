@@ -2,12 +2,12 @@
 //! back. Nothing else ends a delivery of a work queue; `acks` writes it.
 
 use super::{
-    acks::{Acks, End},
+    acks::{Acks, DeliveryEnd},
     connection::BrokerError,
     consumer::{Delivery, Handler},
     message::{Message, TRACEPARENT_HEADER},
     publisher::{PublishAnswer, Publisher},
-    topology::Names,
+    topology::TopologyNames,
 };
 use crate::{
     crash::{self, Point},
@@ -37,8 +37,8 @@ struct OnChannel {
     tag: u64,
 }
 
-pub(super) struct InHand<H> {
-    names: Names,
+pub(super) struct DeliveryTasks<H> {
+    names: TopologyNames,
     queue: String,
     handler: H,
     publisher: Publisher,
@@ -47,12 +47,12 @@ pub(super) struct InHand<H> {
     tasks: TaskTracker,
     /// Held for reading by deliveries that are worked on beside others, for writing by one that is
     /// worked on alone.
-    company: Arc<RwLock<()>>,
+    exclusive: Arc<RwLock<()>>,
 }
 
-impl<H: Handler> InHand<H> {
+impl<H: Handler> DeliveryTasks<H> {
     pub fn new(
-        names: Names,
+        names: TopologyNames,
         queue: &str,
         handler: H,
         publisher: Publisher,
@@ -62,8 +62,8 @@ impl<H: Handler> InHand<H> {
         let tasks = TaskTracker::new();
         // Closed, so that one can wait for it to be empty; it takes tasks nevertheless.
         tasks.close();
-        let company = Arc::default();
-        Self { names, queue: queue.to_owned(), handler, publisher, now, leave_now, tasks, company }
+        let exclusive = Arc::default();
+        Self { names, queue: queue.to_owned(), handler, publisher, now, leave_now, tasks, exclusive }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -84,24 +84,24 @@ impl<H: Handler> InHand<H> {
     ) -> bool {
         let count = delivery_count(&raw);
         let is_suspect = count >= SUSPECT_FROM;
-        let (hand, broken) = (self.clone(), broken.clone());
+        let (deliveries, broken) = (self.clone(), broken.clone());
         let on = OnChannel { acks: acks.clone(), tag: raw.delivery_tag };
         self.tasks.spawn(async move {
             let finished = async {
-                let worked = Box::pin(hand.work(raw, &on, count));
+                let worked = Box::pin(deliveries.handle(raw, &on, count));
                 match caught(PanicIn::Delivery, worked).await {
-                    Some(said) => said,
-                    None => hand.give_back_after_panic(&on, count).await,
+                    Some(settled) => settled,
+                    None => deliveries.requeue_after_panic(&on, count).await,
                 }
             };
-            let said = tokio::select! {
+            let settled = tokio::select! {
                 biased;
-                () = hand.leave_now.cancelled() => Ok(()),
-                said = finished => said,
+                () = deliveries.leave_now.cancelled() => Ok(()),
+                settled = finished => settled,
             };
-            if let Err(e) = said {
+            if let Err(e) = settled {
                 tracing::warn!(
-                    queue = hand.queue,
+                    queue = deliveries.queue,
                     error = %e,
                     "the broker was not told how a delivery ended, and delivers it again"
                 );
@@ -111,16 +111,16 @@ impl<H: Handler> InHand<H> {
         is_suspect
     }
 
-    async fn work(
+    async fn handle(
         &self,
         mut raw: lapin::message::Delivery,
         on: &OnChannel,
         count: u64,
     ) -> Result<(), BrokerError> {
         let (_alone, _beside) = if count >= SUSPECT_FROM {
-            (Some(self.company.write().await), None)
+            (Some(self.exclusive.write().await), None)
         } else {
-            (None, Some(self.company.read().await))
+            (None, Some(self.exclusive.read().await))
         };
         let body = Bytes::from(std::mem::take(&mut raw.data));
         crash::on_delivery(&body);
@@ -138,31 +138,31 @@ impl<H: Handler> InHand<H> {
         match self.handler.handle(delivery).await {
             Disposition::Ack => {
                 crash::point(Point::BeforeAck).await;
-                let acked = self.end(on, End::Ack, Finished::Acked).await;
+                let acked = self.end(on, DeliveryEnd::Ack, Finished::Acked).await;
                 crash::point(Point::AfterAck).await;
                 acked
             }
-            Disposition::Requeue => self.give_back(on).await,
+            Disposition::Requeue => self.requeue(on).await,
             Disposition::DeadLetter { reason, detail } => {
                 self.dead_letter(on, &raw.properties, body, reason, &detail).await
             }
         }
     }
 
-    async fn give_back_after_panic(&self, on: &OnChannel, count: u64) -> Result<(), BrokerError> {
+    async fn requeue_after_panic(&self, on: &OnChannel, count: u64) -> Result<(), BrokerError> {
         tracing::error!(
             queue = self.queue,
             delivery_count = count,
             "the task of a delivery panicked; the broker delivers it again"
         );
-        self.end(on, End::Reject, Finished::Requeued).await
+        self.end(on, DeliveryEnd::Reject, Finished::Requeued).await
     }
 
-    async fn give_back(&self, on: &OnChannel) -> Result<(), BrokerError> {
-        self.end(on, End::GiveBack, Finished::Requeued).await
+    async fn requeue(&self, on: &OnChannel) -> Result<(), BrokerError> {
+        self.end(on, DeliveryEnd::Requeue, Finished::Requeued).await
     }
 
-    async fn end(&self, on: &OnChannel, end: End, finished: Finished) -> Result<(), BrokerError> {
+    async fn end(&self, on: &OnChannel, end: DeliveryEnd, finished: Finished) -> Result<(), BrokerError> {
         on.acks.end(on.tag, end).await?;
         metric::delivery_finished(&self.queue, finished);
         Ok(())
@@ -186,12 +186,12 @@ impl<H: Handler> InHand<H> {
             PublishAnswer::Confirmed => {
                 metric::delivery_dead_lettered(&self.queue, reason.name());
                 crash::point(Point::AfterDeadLetter).await;
-                self.end(on, End::Ack, Finished::DeadLettered).await
+                self.end(on, DeliveryEnd::Ack, Finished::DeadLettered).await
             }
             answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {
                 tracing::error!(queue = self.queue, ?answer, "a dead letter was not taken: delivered again");
                 sleep(DEAD_LETTER_PAUSE).await;
-                self.give_back(on).await
+                self.requeue(on).await
             }
         }
     }

@@ -3,14 +3,14 @@
 
 use super::{
     DeadQueue,
-    death::{Death, deaths, published_at, text},
+    death_record::{DeathRecord, deaths, published_at, text},
 };
 use crate::{
     domain::{Time, command::CommandKind},
     rabbit::{
-        in_hand::count_in,
+        deliveries::count_in,
         message::{REPLAYS_HEADER, carried_properties},
-        topology::Names,
+        topology::TopologyNames,
         wire::peek::{Peeked, peek},
     },
 };
@@ -31,12 +31,12 @@ pub enum Destination {
 
 /// A message that nobody works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetter {
     /// The same at every look. Of letters that are alike to the byte, each after the first has its number.
     pub id: String,
     pub queue: DeadQueue,
     /// The latest first; a message that reached no queue has died once, of that. Never empty.
-    pub deaths: Vec<Death>,
+    pub deaths: Vec<DeathRecord>,
     pub event_type: Option<String>,
     pub command_id: Option<String>,
     pub bytes: usize,
@@ -51,9 +51,9 @@ pub struct Letter {
     pub headers: Vec<(String, Option<String>)>,
 }
 
-impl Letter {
+impl DeadLetter {
     /// Without the number that tells it from its likes.
-    pub(super) fn read(names: &Names, queue: DeadQueue, raw: &Delivery) -> Self {
+    pub(super) fn read(names: &TopologyNames, queue: DeadQueue, raw: &Delivery) -> Self {
         let properties = &raw.properties;
         let headers = properties.headers().clone().unwrap_or_default();
         let peeked = peek(&raw.data);
@@ -91,7 +91,7 @@ impl Letter {
 }
 
 /// A message that no queue was bound for, or one whose headers do not say why it is here.
-fn unexplained(queue: DeadQueue, raw: &Delivery) -> Death {
+fn unexplained(queue: DeadQueue, raw: &Delivery) -> DeathRecord {
     let (reason, detail) = match queue {
         DeadQueue::Dead => ("unknown", "its headers do not say why it is here".to_owned()),
         DeadQueue::Unrouted => {
@@ -100,11 +100,11 @@ fn unexplained(queue: DeadQueue, raw: &Delivery) -> Death {
         }
     };
     let at = published_at(&raw.properties);
-    Death { reason: reason.to_owned(), detail: Some(detail), at, queue: None, times: 1 }
+    DeathRecord { reason: reason.to_owned(), detail: Some(detail), at, queue: None, times: 1 }
 }
 
 /// A message says itself what it is; where it does not, it goes back to where it died.
-fn destination(names: &Names, peeked: &Peeked, routing_key: &str) -> Option<Destination> {
+fn destination(names: &TopologyNames, peeked: &Peeked, routing_key: &str) -> Option<Destination> {
     if let Some(kind) = peeked.command_kind() {
         return Some(Destination::Command(kind));
     }
