@@ -33,7 +33,7 @@ CREATE TABLE notifications (
     amount         text,
     -- What makes it the same report as another, in one text: its `request`, the status by its meaning, the amount
     -- by its value. A repeated report is recognised by it.
-    said           text        NOT NULL,
+    report_key     text        NOT NULL,
     applied        boolean     NOT NULL DEFAULT false,
     reason         text,       -- why it was not applied
     CONSTRAINT notifications_form_is_known CHECK (form IN ('jenius', 'snap')),
@@ -48,7 +48,7 @@ CREATE TABLE notifications (
 
 -- The same parked report is kept once, however often DOKU sends it. The parked ones are also read through this
 -- index, invoice by invoice.
-CREATE UNIQUE INDEX notifications_parked ON notifications (merchant, invoice_number, said) WHERE order_key IS NULL;
+CREATE UNIQUE INDEX notifications_parked ON notifications (merchant, invoice_number, report_key) WHERE order_key IS NULL;
 -- PostgreSQL must not answer a look at what is parked for one order by this index: if nothing was parked when it
 -- last counted, this index seems as cheap as the other one, and is read whole. Such a look asks for
 -- `order_key IS NULL`, which proves nothing about the condition here.

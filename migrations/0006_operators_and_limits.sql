@@ -48,12 +48,12 @@ CREATE TABLE pauses (
 -- What breakers and the rate limit stop now is known to the processes alone. Each reports it here, so that a person
 -- who looks at an order sees why it waits. A process that has not reported for a while is gone, and its rows mean nothing.
 CREATE TABLE send_stops (
-    process    uuid        NOT NULL,
-    merchant   text        NOT NULL,
-    stopped_by text        NOT NULL,
-    since      timestamptz NOT NULL,
-    detail     text        NOT NULL,
-    told_at    timestamptz NOT NULL,   -- the last report
+    process     uuid        NOT NULL,
+    merchant    text        NOT NULL,
+    stopped_by  text        NOT NULL,
+    since       timestamptz NOT NULL,
+    detail      text        NOT NULL,
+    reported_at timestamptz NOT NULL,
     PRIMARY KEY (process, merchant),
     CONSTRAINT send_stops_by_is_known CHECK (stopped_by IN ('breaker', 'rate'))
 );

@@ -228,7 +228,7 @@ impl App {
         // Only a process that sends has something to tell, and the right to write it.
         if shared.seen.makes_sends() {
             let (store, gate) = (shared.store.clone(), Arc::clone(&shared.gate));
-            self.restart("stops", move || watchers::tell_stops(store.clone(), Arc::clone(&gate)));
+            self.restart("stops", move || watchers::report_stops(store.clone(), Arc::clone(&gate)));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         ports::{Gateway, NotificationReader, StoreError},
         process_command::{Budgets, judge},
     },
-    postgres::{PgPool, prospects},
+    postgres::{PgPool, forecast},
     rabbit::{
         dead::Destination,
         wire::{
@@ -118,12 +118,12 @@ impl Fates {
         let account = |merchant: &MerchantName| self.gateway.account(merchant);
         let fate = match judge(incoming, account, &self.rules, self.budgets) {
             Ok(new) => CommandFate {
-                prospect: prospects::of_claim(&self.pool, &new).await?,
+                prospect: forecast::forecast_claim(&self.pool, &new).await?,
                 amount: Some(new.order.amount),
                 command: new.command,
             },
             Err(rejection) => CommandFate {
-                prospect: prospects::of_rejection(&self.pool, &rejection).await?,
+                prospect: forecast::forecast_rejection(&self.pool, &rejection).await?,
                 amount: None,
                 command: rejection.command,
             },

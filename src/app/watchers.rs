@@ -13,7 +13,7 @@ use crate::{
         store_state::StoreState,
     },
     metric::{self, Blocked, GaugeGroup},
-    postgres::{self, Gauges, PgPool, PostgresStore, Reviews, ToldStop},
+    postgres::{self, Gauges, PgPool, PostgresStore, ReportedStop, Reviews},
     rabbit::Consume,
 };
 use std::{
@@ -101,14 +101,14 @@ pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
 
 /// Tells the database what keeps sends from going here, for whoever looks at an order from elsewhere. Runs for
 /// ever.
-pub async fn tell_stops(store: PostgresStore, gate: Arc<Gate>) {
+pub async fn report_stops(store: PostgresStore, gate: Arc<Gate>) {
     let process = Uuid::new_v4();
     let (mut told, mut told_at) = (Vec::new(), Instant::now());
     loop {
-        let stops: Vec<ToldStop> = gate.merchants().filter_map(|m| told_stop(&gate, m)).collect();
+        let stops: Vec<ReportedStop> = gate.merchants().filter_map(|m| told_stop(&gate, m)).collect();
         let which: Vec<_> = stops.iter().map(|stop| (stop.merchant.clone(), stop.detail)).collect();
         let is_old = !which.is_empty() && told_at.elapsed() >= TELL_EVERY;
-        if (which != told || is_old) && store.tell_stops(process, &stops).await.is_ok() {
+        if (which != told || is_old) && store.report_stops(process, &stops).await.is_ok() {
             (told, told_at) = (which, Instant::now());
         }
         sleep(LOOK_EVERY).await;
@@ -116,7 +116,7 @@ pub async fn tell_stops(store: PostgresStore, gate: Arc<Gate>) {
 }
 
 /// What only this process knows: pauses are in the database already.
-fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ToldStop> {
+fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ReportedStop> {
     let Stop { by, since } = gate.stop_of(merchant)?;
     let (by, detail) = match by {
         StopBy::Pause => return None,
@@ -130,7 +130,7 @@ fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ToldStop> {
         Since::Ago(ago) => ago,
         Since::At(_) | Since::Unknown => Duration::ZERO,
     };
-    Some(ToldStop { merchant: merchant.clone(), by, ago, detail })
+    Some(ReportedStop { merchant: merchant.clone(), by, ago, detail })
 }
 
 /// Keeps the gauges that are counted in the database, and says which could not be. Runs for ever.

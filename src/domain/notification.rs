@@ -68,7 +68,7 @@ impl Notification {
 
     /// Two reports of an order that have this in common say the same, however each is written: about the same request,
     /// the same status, the same amount.
-    pub fn said(&self) -> String {
+    pub fn report_key(&self) -> String {
         let status = self.status.as_deref().map(|word| {
             ReportedStatus::read(word).name().map_or_else(|| word.to_ascii_uppercase(), str::to_owned)
         });
@@ -152,7 +152,7 @@ mod tests {
                 amount: Some(amount.to_owned()),
                 request: request.map(str::to_owned),
             };
-            notification.said()
+            notification.report_key()
         };
         let success = said("SUCCESS", "50000", None);
         assert_eq!(said("success", "5E+4", None), success);

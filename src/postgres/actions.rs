@@ -1,7 +1,7 @@
 //! What operators did, kept with who and why. Written in the transaction of what was done where that is
 //! one, else before it is done: an action nobody knows of must not exist.
 
-use super::{error::Done, pool::PgPool, rows::storable, tx::answered};
+use super::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
 use crate::{
     domain::{Time, action::Action},
     flow::{ports::StoreError, view::ActionView},
@@ -75,7 +75,7 @@ pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreEr
 }
 
 /// Keeps an action in the transaction of what was done.
-pub(super) async fn write(connection: &mut PgConnection, action: &Action) -> Done<()> {
+pub(super) async fn write(connection: &mut PgConnection, action: &Action) -> TxResult<()> {
     insert(action).execute(connection).await?;
     Ok(())
 }

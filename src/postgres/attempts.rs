@@ -1,6 +1,6 @@
 //! Attempts that were made, as the person on call will read them.
 
-use super::{error::Done, rows::storable, writes::Statement};
+use super::{error::TxResult, rows::storable, write_statement::Statement};
 use crate::domain::{Time, attempt::AttemptMade};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -10,7 +10,11 @@ const RESULT_CHARS_MAX: usize = 64;
 const DETAIL_CHARS_MAX: usize = 500;
 
 /// Whether the attempt of this claim has its record: asked for twice, it is written once.
-pub(super) async fn is_recorded(connection: &mut PgConnection, command_key: i64, token: Uuid) -> Done<bool> {
+pub(super) async fn is_recorded(
+    connection: &mut PgConnection,
+    command_key: i64,
+    token: Uuid,
+) -> TxResult<bool> {
     let recorded =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM attempts WHERE command_key = $1 AND token = $2)")
             .bind(command_key)
@@ -29,7 +33,7 @@ pub(super) struct NewAttempt<'a> {
     pub token: Option<Uuid>,
 }
 
-/// The columns of `writes::WRITE` for attempts, one a command at most. The orders' row locks keep the numbers
+/// The columns of `write_statement::WRITE` for attempts, one a command at most. The orders' row locks keep the numbers
 /// contiguous.
 pub(super) fn bind<'q>(statement: Statement<'q>, all: &[NewAttempt<'_>]) -> Statement<'q> {
     let status = |new: &NewAttempt<'_>| new.made.http_status.and_then(|status| i16::try_from(status).ok());

@@ -47,13 +47,13 @@ const ORPHANS: &str = "
 impl PostgresStore {
     /// Rows that point to nothing: anything but 0 is a bug.
     pub async fn orphans(&self) -> Result<i64, StoreError> {
-        answered!(self.inner.pool, |c| sqlx::query_scalar(ORPHANS).bind(LATEST_ROWS).fetch_one(c))
+        answered!(self.context.pool, |c| sqlx::query_scalar(ORPHANS).bind(LATEST_ROWS).fetch_one(c))
     }
 
     /// Commands claimed + rejected − settled − open: anything but 0 is a bug. `None`: there are more settled ones
     /// than one look passes, and the next look goes on.
     pub async fn balance(&self) -> Result<Option<i64>, StoreError> {
-        let pool = &self.inner.pool;
+        let pool = &self.context.pool;
         for _ in 0..WALKS_MAX {
             let walk = sqlx::query_scalar(WALK).bind(WALK_ROWS).bind(UNCOMMITTED_FOR);
             let is_more: bool = answered!(pool, |c| walk.fetch_one(c))?;
@@ -65,7 +65,7 @@ impl PostgresStore {
     }
 
     async fn count_unsettled(&self) -> Result<i64, StoreError> {
-        answered!(self.inner.pool, |c| {
+        answered!(self.context.pool, |c| {
             sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM commands
                      WHERE key >= (SELECT settled_below FROM balance) AND outcome IS NULL)

@@ -5,7 +5,7 @@
 //! second without a word); the flush is the caller's task (one that is dropped must change nothing for the
 //! others). What cannot be done together is done alone.
 
-use super::error::{Done, Undone};
+use super::error::{TxError, TxResult};
 use crate::{flow::ports::StoreError, metric::PanicIn, panics::caught};
 use std::{
     collections::{HashSet, VecDeque},
@@ -23,7 +23,7 @@ const FLUSH_MAX: usize = 256;
 pub(super) trait Group: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Key: Eq + Hash + Send;
-    type Answer: Send + 'static;
+    type Reply: Send + 'static;
 
     /// Items of one key never share a flush.
     fn key(item: &Self::Item) -> Self::Key;
@@ -33,19 +33,19 @@ pub(super) trait Group: Send + Sync + 'static {
     fn together(
         self: Arc<Self>,
         items: Vec<Arc<Self::Item>>,
-    ) -> impl Future<Output = Done<Vec<Option<Self::Answer>>>> + Send;
+    ) -> impl Future<Output = TxResult<Vec<Option<Self::Reply>>>> + Send;
 
     /// One, in a transaction of its own.
     fn alone(
         self: Arc<Self>,
         item: Arc<Self::Item>,
-    ) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Self::Reply, StoreError>> + Send;
 }
 
 /// Gathers items of one group.
 pub(super) struct Batch<G: Group> {
     group: Arc<G>,
-    queue: Arc<Mutex<Queue<G>>>,
+    queue: Arc<Mutex<BatchQueue<G>>>,
 }
 
 impl<G: Group> Clone for Batch<G> {
@@ -54,15 +54,15 @@ impl<G: Group> Clone for Batch<G> {
     }
 }
 
-struct Queue<G: Group> {
-    waiting: VecDeque<Waiting<G>>,
+struct BatchQueue<G: Group> {
+    waiting: VecDeque<WaitingItem<G>>,
     /// A task flushes, and goes on until nothing waits.
     is_flushing: bool,
 }
 
-struct Waiting<G: Group> {
+struct WaitingItem<G: Group> {
     item: Arc<G::Item>,
-    answer: oneshot::Sender<Together<G::Answer>>,
+    answer: oneshot::Sender<Together<G::Reply>>,
 }
 
 /// What a flush says to one of its callers.
@@ -75,15 +75,15 @@ enum Together<A> {
 
 impl<G: Group> Batch<G> {
     pub fn new(group: G) -> Self {
-        let queue = Queue { waiting: VecDeque::new(), is_flushing: false };
+        let queue = BatchQueue { waiting: VecDeque::new(), is_flushing: false };
         Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)) }
     }
 
     /// Does one item, together with whoever else is there.
-    pub async fn add(&self, item: G::Item) -> Result<G::Answer, StoreError> {
+    pub async fn add(&self, item: G::Item) -> Result<G::Reply, StoreError> {
         let item = Arc::new(item);
         let (answer, answered) = oneshot::channel();
-        self.enqueue(Waiting { item: Arc::clone(&item), answer });
+        self.enqueue(WaitingItem { item: Arc::clone(&item), answer });
         match answered.await {
             Ok(Together::Done(answer)) => Ok(answer),
             Ok(Together::Failed(error)) => Err(error),
@@ -92,7 +92,7 @@ impl<G: Group> Batch<G> {
         }
     }
 
-    fn enqueue(&self, waiting: Waiting<G>) {
+    fn enqueue(&self, waiting: WaitingItem<G>) {
         let mut queue = self.lock();
         queue.waiting.push_back(waiting);
         if !std::mem::replace(&mut queue.is_flushing, true) {
@@ -123,7 +123,7 @@ impl<G: Group> Batch<G> {
     }
 
     /// The oldest of each key; `None`, and no longer flushing, where nothing waits.
-    fn next_flush(&self) -> Option<Vec<Waiting<G>>> {
+    fn next_flush(&self) -> Option<Vec<WaitingItem<G>>> {
         let mut queue = self.lock();
         if queue.waiting.is_empty() {
             queue.is_flushing = false;
@@ -147,23 +147,23 @@ impl<G: Group> Batch<G> {
         Some(flush)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<G>> {
+    fn lock(&self) -> MutexGuard<'_, BatchQueue<G>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn flush_one<G: Group>(group: Arc<G>, flush: Vec<Waiting<G>>) {
+async fn flush_one<G: Group>(group: Arc<G>, flush: Vec<WaitingItem<G>>) {
     let items = flush.iter().map(|waiting| Arc::clone(&waiting.item)).collect();
     let mut answers = match group.together(items).await {
         Ok(answers) => answers.into_iter(),
-        Err(Undone::Failed(error @ StoreError::Away(_))) => {
+        Err(TxError::Failed(error @ StoreError::Away(_))) => {
             for waiting in flush {
                 let _ = waiting.answer.send(Together::Failed(error.clone()));
             }
             return;
         }
         // One of them is in the way of all: each by itself.
-        Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(StoreError::Refused(_))) => {
+        Err(TxError::Raced | TxError::Contended(_) | TxError::Failed(StoreError::Refused(_))) => {
             Vec::new().into_iter()
         }
     };

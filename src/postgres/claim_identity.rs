@@ -5,7 +5,7 @@
 //! or nothing stands there, the claim is forgotten. *Who schedules*: the token of the attempt; where only that
 //! differs, another has taken the order over, and the answer still is evidence.
 
-use super::{Inner, error::Done, tx::answered};
+use super::{StoreContext, error::TxResult, tx::answered};
 use crate::{
     domain::{
         command::CommandKind,
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// What a claim says about itself.
 #[derive(Debug, Clone)]
-pub(super) struct Whose {
+pub(super) struct ClaimIdentity {
     pub order_key: i64,
     pub command_key: i64,
     pub kind: CommandKind,
@@ -38,7 +38,7 @@ macro_rules! is_known {
     };
 }
 
-impl Whose {
+impl ClaimIdentity {
     pub fn of(claim: &Claim) -> Self {
         Self {
             order_key: claim.order_key,
@@ -51,7 +51,7 @@ impl Whose {
     }
 
     /// Whether its command is still there. What is committed once stays, so no lock is needed to say so.
-    pub async fn is_known(&self, connection: &mut PgConnection) -> Done<bool> {
+    pub async fn is_known(&self, connection: &mut PgConnection) -> TxResult<bool> {
         let known = sqlx::query_scalar(concat!("SELECT ", is_known!()))
             .bind(self.command_key)
             .bind(self.order_key)
@@ -65,8 +65,12 @@ impl Whose {
     }
 
     /// Whether its command is still there, and whether the attempt with this token is the one under way.
-    pub async fn is_known_and_holds(&self, inner: &Inner, token: Uuid) -> Result<(bool, bool), StoreError> {
-        answered!(inner.pool, |c| sqlx::query_as(concat!(
+    pub async fn is_known_and_holds(
+        &self,
+        context: &StoreContext,
+        token: Uuid,
+    ) -> Result<(bool, bool), StoreError> {
+        answered!(context.pool, |c| sqlx::query_as(concat!(
             "SELECT ",
             is_known!(),
             ", EXISTS (SELECT FROM due WHERE order_key = $2 AND token = $7)"

@@ -8,9 +8,9 @@ mod payments;
 pub(super) mod refunds;
 
 use super::{
-    Inner,
+    StoreContext,
     batch::{Batch, Group},
-    error::{Done, Undone},
+    error::{TxError, TxResult},
     parked,
     rejections::{self, RACES_MAX, violation},
     requests::instant,
@@ -34,49 +34,49 @@ use tokio::time::Instant;
 /// Makes claims.
 #[derive(Clone)]
 pub(super) struct Claims {
-    inner: Arc<Inner>,
+    context: Arc<StoreContext>,
     payments: Batch<Payments>,
 }
 
 /// A command on its way to its claim.
-struct Asked {
+struct ClaimRequest {
     new: NewCommand,
     asked_at: Instant,
 }
 
 impl Claims {
-    pub fn new(inner: Arc<Inner>) -> Self {
-        Self { payments: Batch::new(Payments(Arc::clone(&inner))), inner }
+    pub fn new(context: Arc<StoreContext>) -> Self {
+        Self { payments: Batch::new(Payments(Arc::clone(&context))), context }
     }
 
     /// Claims one command, or finds out why not. Asked again with the same token after an error, it
     /// answers as it would have.
     pub async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
         let kind = new.command.kind;
-        let asked = Asked { new, asked_at: Instant::now() };
+        let asked = ClaimRequest { new, asked_at: Instant::now() };
         let claimed = match kind {
             CommandKind::Payment => self.payments.add(asked).await?,
-            CommandKind::Refund => claim_alone(&self.inner, Arc::new(asked)).await?,
+            CommandKind::Refund => claim_alone(&self.context, Arc::new(asked)).await?,
         };
-        self.inner.answered(kind, &claimed);
+        self.context.answered(kind, &claimed);
         Ok(claimed)
     }
 }
 
 /// Payments share their transaction while nothing but a claim follows for them.
-struct Payments(Arc<Inner>);
+struct Payments(Arc<StoreContext>);
 
 impl Group for Payments {
-    type Item = Asked;
+    type Item = ClaimRequest;
     type Key = (MerchantName, InvoiceNumber);
-    type Answer = Claimed;
+    type Reply = Claimed;
 
-    fn key(asked: &Asked) -> Self::Key {
+    fn key(asked: &ClaimRequest) -> Self::Key {
         (asked.new.order.merchant.clone(), asked.new.order.invoice_number.clone())
     }
 
     /// Two statements: the claims are committed before anybody looks what is parked for them.
-    async fn together(self: Arc<Self>, all: Vec<Arc<Asked>>) -> Done<Vec<Option<Claimed>>> {
+    async fn together(self: Arc<Self>, all: Vec<Arc<ClaimRequest>>) -> TxResult<Vec<Option<Claimed>>> {
         let (new, schedule) = (all.clone(), self.0.schedule.clone());
         let claim_and_look = async move |c: &mut PgConnection| {
             let asked_at = Instant::now();
@@ -86,35 +86,36 @@ impl Group for Payments {
         };
         let (granted, parked, asked_at) =
             self.0.statement(move |c| Box::pin(async move { claim_and_look(c).await })).await?;
-        let claimed = |((asked, granted), is_parked): ((&Arc<Asked>, Option<Granted>), bool)| {
+        let claimed = |((asked, granted), is_parked): ((&Arc<ClaimRequest>, Option<Granted>), bool)| {
             let fresh = |g: &Granted| g.fresh(&asked.new, asked_at, !is_parked);
             granted.map(|granted| granted.claimed(asked, Some(fresh(&granted))))
         };
         Ok(all.iter().zip(granted).zip(parked).map(claimed).collect())
     }
 
-    async fn alone(self: Arc<Self>, asked: Arc<Asked>) -> Result<Claimed, StoreError> {
+    async fn alone(self: Arc<Self>, asked: Arc<ClaimRequest>) -> Result<Claimed, StoreError> {
         claim_alone(&self.0, asked).await
     }
 }
 
-async fn claim_alone(inner: &Arc<Inner>, asked: Arc<Asked>) -> Result<Claimed, StoreError> {
+async fn claim_alone(context: &Arc<StoreContext>, asked: Arc<ClaimRequest>) -> Result<Claimed, StoreError> {
     for _ in 0..RACES_MAX {
-        let (this, schedule) = (Arc::clone(&asked), inner.schedule.clone());
-        match inner.transaction(move |c| Box::pin(async move { claim_one(c, this, &schedule).await })).await {
+        let (this, schedule) = (Arc::clone(&asked), context.schedule.clone());
+        match context.transaction(move |c| Box::pin(async move { claim_one(c, this, &schedule).await })).await
+        {
             Ok(claimed) => return Ok(claimed),
-            Err(Undone::Raced) => {}
-            Err(undone @ (Undone::Contended(_) | Undone::Failed(_))) => return Err(undone.into()),
+            Err(TxError::Raced) => {}
+            Err(tx_error @ (TxError::Contended(_) | TxError::Failed(_))) => return Err(tx_error.into()),
         }
     }
-    Err(Undone::Raced.into())
+    Err(TxError::Raced.into())
 }
 
 async fn claim_one(
     connection: &mut PgConnection,
-    asked: Arc<Asked>,
+    asked: Arc<ClaimRequest>,
     schedule: &AttemptSchedule,
-) -> Done<Claimed> {
+) -> TxResult<Claimed> {
     match asked.new.command.kind {
         CommandKind::Payment => claim_payment(connection, asked, schedule).await,
         CommandKind::Refund => refunds::claim(connection, &asked, schedule).await,
@@ -123,9 +124,9 @@ async fn claim_one(
 
 async fn claim_payment(
     connection: &mut PgConnection,
-    asked: Arc<Asked>,
+    asked: Arc<ClaimRequest>,
     schedule: &AttemptSchedule,
-) -> Done<Claimed> {
+) -> TxResult<Claimed> {
     match payments::claim(connection, std::slice::from_ref(&asked), schedule).await?.pop().flatten() {
         Some(granted) => Ok(granted.claimed(&asked, None)),
         None => not_claimed(connection, &asked).await,
@@ -133,7 +134,7 @@ async fn claim_payment(
 }
 
 /// Why a payment was not claimed: the command was seen before, has expired, or its invoice number is used.
-async fn not_claimed(connection: &mut PgConnection, asked: &Asked) -> Done<Claimed> {
+async fn not_claimed(connection: &mut PgConnection, asked: &ClaimRequest) -> TxResult<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);
     }
@@ -145,12 +146,15 @@ async fn not_claimed(connection: &mut PgConnection, asked: &Asked) -> Done<Claim
     }
     match invoice_used(connection, &new.order).await? {
         Some(used) => rejections::store(connection, &new.command, &[used], now).await,
-        None => Err(Undone::Raced),
+        None => Err(TxError::Raced),
     }
 }
 
 /// Whether another command of this merchant used the invoice number.
-pub(super) async fn invoice_used(connection: &mut PgConnection, order: &Order) -> Done<Option<Violation>> {
+pub(super) async fn invoice_used(
+    connection: &mut PgConnection,
+    order: &Order,
+) -> TxResult<Option<Violation>> {
     let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE merchant = $1 AND invoice_number = $2)")
             .bind(order.merchant.as_str())
@@ -162,7 +166,7 @@ pub(super) async fn invoice_used(connection: &mut PgConnection, order: &Order) -
 }
 
 /// The answer for an identity that is known already; our own claim, where only its reply was lost.
-async fn seen_before(connection: &mut PgConnection, asked: &Asked) -> Done<Option<Claimed>> {
+async fn seen_before(connection: &mut PgConnection, asked: &ClaimRequest) -> TxResult<Option<Claimed>> {
     let new = &asked.new;
     let Some(known) = rejections::find(connection, &new.command.identity).await? else { return Ok(None) };
     let own: Option<(i64, Time, Time, Time)> = sqlx::query_as(
@@ -194,7 +198,7 @@ struct Granted {
 }
 
 impl Granted {
-    fn claimed(&self, asked: &Asked, fresh: Option<Arc<FreshOrder>>) -> Claimed {
+    fn claimed(&self, asked: &ClaimRequest, fresh: Option<Arc<FreshOrder>>) -> Claimed {
         rejections::note_age(&asked.new.command, self.now);
         match asked.new.lease {
             // What may have been sent under a claim that is gone, and must not be sent any more: it is asked about.
@@ -217,7 +221,7 @@ impl Granted {
         })
     }
 
-    fn claim(&self, asked: &Asked, lease_end: Time, fresh: Option<Arc<FreshOrder>>) -> Claim {
+    fn claim(&self, asked: &ClaimRequest, lease_end: Time, fresh: Option<Arc<FreshOrder>>) -> Claim {
         Claim {
             order_key: self.order_key,
             command_key: self.command_key,

@@ -2,9 +2,9 @@
 //! other: the domain says what it changes, under the order's row lock.
 
 use super::{
-    Inner,
-    error::Done,
-    orders::{self, Brought, LockedOrder},
+    StoreContext,
+    error::TxResult,
+    orders::{self, CommitEffects, LoadedOrder},
     pool::PgPool,
     rows::storable,
     tx::answered,
@@ -27,12 +27,12 @@ const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 300;
 
 /// Decides for an order, and keeps why.
-pub(super) async fn resolve(inner: &Arc<Inner>, decision: Decision) -> Result<Resolved, StoreError> {
-    let schedule = inner.schedule.clone();
-    let (resolved, brought) = inner
+pub(super) async fn resolve(context: &Arc<StoreContext>, decision: Decision) -> Result<Resolved, StoreError> {
+    let schedule = context.schedule.clone();
+    let (resolved, effects) = context
         .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule).await }))
         .await?;
-    inner.committed(&brought);
+    context.committed(&effects);
     Ok(resolved)
 }
 
@@ -40,8 +40,8 @@ async fn resolve_one(
     connection: &mut PgConnection,
     decision: &Decision,
     schedule: &AttemptSchedule,
-) -> Done<(Resolved, Brought)> {
-    let refused = |why| Ok((why, Brought::default()));
+) -> TxResult<(Resolved, CommitEffects)> {
+    let refused = |why| Ok((why, CommitEffects::default()));
     let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
     let Some(order) = found else { return refused(Resolved::UnknownOrder) };
     let state = order.record.state;
@@ -51,18 +51,18 @@ async fn resolve_one(
         return refused(Resolved::RefundUnresolved);
     }
     let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
-    let brought = order.write(connection, &change).await?;
+    let effects = order.write(connection, &change).await?;
     keep(connection, &order, cause, decision).await?;
     let told = change.events.iter().map(|event| event.event_type).collect();
-    Ok((Resolved::Done(told), brought))
+    Ok((Resolved::Done(told), effects))
 }
 
 async fn keep(
     connection: &mut PgConnection,
-    order: &LockedOrder,
+    order: &LoadedOrder,
     cause: ReviewCause,
     decision: &Decision,
-) -> Done<()> {
+) -> TxResult<()> {
     sqlx::query(
         "INSERT INTO decisions (order_key, at, review_cause, state, reason, decided_by, checked_doku)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",

@@ -2,14 +2,14 @@
 //! order's row lock.
 
 use super::{
-    Inner,
-    error::not_ours,
+    StoreContext,
+    claim_identity::ClaimIdentity,
+    error::unknown_value,
     orders,
     pool::PgPool,
     rows::{Lease, inquiry_rank, merchant, send_rank},
     tx::answered,
-    whose::Whose,
-    writes::Statement,
+    write_statement::Statement,
 };
 use crate::{
     domain::{Time, ids::MerchantName, schedule::Due},
@@ -26,7 +26,7 @@ pub(super) struct NewDue<'a> {
     pub lease: Option<Lease>,
 }
 
-/// The columns of `writes::WRITE` for what orders wait for.
+/// The columns of `write_statement::WRITE` for what orders wait for.
 pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> Statement<'q> {
     statement
         .bind(all.iter().map(|new| new.order_key).collect::<Vec<_>>())
@@ -44,10 +44,10 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> State
 
 /// Gives a claim back whose attempt was not started: what it was for is due again now, the rest as it was. One
 /// that is lost already stays so.
-pub(super) async fn release_claim(inner: &Arc<Inner>, claim: &Claim) -> Result<(), ClaimError> {
-    let (whose, token) = (Whose::of(claim), claim.token);
-    let order_key = whose.order_key;
-    let is_known = inner
+pub(super) async fn release_claim(context: &Arc<StoreContext>, claim: &Claim) -> Result<(), ClaimError> {
+    let (identity, token) = (ClaimIdentity::of(claim), claim.token);
+    let order_key = identity.order_key;
+    let is_known = context
         .transaction(move |connection| {
             Box::pin(async move {
                 if orders::lock_if_known(connection, order_key).await?.is_none() {
@@ -68,13 +68,13 @@ pub(super) async fn release_claim(inner: &Arc<Inner>, claim: &Claim) -> Result<(
                 .bind(token)
                 .execute(&mut *connection)
                 .await?;
-                Ok(freed.rows_affected() == 1 || whose.is_known(connection).await?)
+                Ok(freed.rows_affected() == 1 || identity.is_known(connection).await?)
             })
         })
         .await
         .map_err(StoreError::from)?;
-    inner.due_changed.notify_one();
-    if is_known { Ok(()) } else { Err(inner.forgotten()) }
+    context.due_changed.notify_one();
+    if is_known { Ok(()) } else { Err(context.forgotten()) }
 }
 
 /// An order whose command was made for an account or a host that is not configured now is stranded: it is not
@@ -156,7 +156,7 @@ impl ListRow {
             "lost" => DueWhat::Lost,
             "send" => DueWhat::Send { rank: send_rank(self.rank)?, asks_first: self.asks_first },
             "inquiry" => DueWhat::Inquiry(inquiry_rank(self.rank)?),
-            _ => return Err(not_ours("kind of what is due")),
+            _ => return Err(unknown_value("kind of what is due")),
         };
         Ok(DueOrder { order_key: self.order_key, merchant: merchant(&self.merchant)?, what })
     }

@@ -2,14 +2,14 @@
 //! judged anew, since an order may be picked up long after its time.
 
 use super::{
-    Inner,
+    StoreContext,
     attempts::NewAttempt,
     due::NewDue,
-    error::Done,
-    orders::{self, Brought, LockedOrder},
+    error::TxResult,
+    orders::{self, CommitEffects, LoadedOrder},
     requests::{self, instant},
     rows::{DueRow, Lease},
-    writes::Writes,
+    write_statement::Writes,
 };
 use crate::{
     domain::{
@@ -39,68 +39,70 @@ struct Wanted {
 
 /// Takes on what a due order needs, unless another did.
 pub(super) async fn claim_due(
-    inner: &Arc<Inner>,
+    context: &Arc<StoreContext>,
     due: &DueOrder,
     what: DueNeed,
     lease: Duration,
 ) -> Result<DueClaim, StoreError> {
     let (order_key, merchant) = (due.order_key, due.merchant.clone());
     let wanted = Wanted { order_key, merchant, what, lease, asked_at: Instant::now() };
-    let judge = Arc::clone(inner);
-    let (taken, brought) =
-        inner.transaction(move |c| Box::pin(async move { claim_one(c, &judge, &wanted).await })).await?;
-    inner.committed(&brought);
+    let judge = Arc::clone(context);
+    let (taken, effects) =
+        context.transaction(move |c| Box::pin(async move { claim_one(c, &judge, &wanted).await })).await?;
+    context.committed(&effects);
     Ok(taken)
 }
 
 async fn claim_one(
     connection: &mut PgConnection,
-    inner: &Inner,
+    context: &StoreContext,
     wanted: &Wanted,
-) -> Done<(DueClaim, Brought)> {
+) -> TxResult<(DueClaim, CommitEffects)> {
     let Some(order) = orders::lock_free(connection, &[wanted.order_key]).await?.pop() else {
-        return Ok((DueClaim::Gone, Brought::default()));
+        return Ok((DueClaim::Gone, CommitEffects::default()));
     };
     // Listed before the database went back in time, its key may be another's by now: the permit is for its merchant.
     if order.record.merchant != wanted.merchant {
-        return Ok((DueClaim::Gone, Brought::default()));
+        return Ok((DueClaim::Gone, CommitEffects::default()));
     }
-    let Some(found) = as_found(&order, inner) else { return Ok((DueClaim::Gone, Brought::default())) };
+    let Some(found) = with_lost_attempt(&order, context) else {
+        return Ok((DueClaim::Gone, CommitEffects::default()));
+    };
     let kind = found.kind_of(wanted.what, order.now);
-    let brought = found.write(connection, &order, kind.is_none()).await?;
+    let effects = found.write(connection, &order, kind.is_none()).await?;
     match kind {
         Some(kind) => {
             let claim = grant(connection, &order, &found, kind, wanted).await?;
-            Ok((DueClaim::Attempt(Box::new(claim)), brought))
+            Ok((DueClaim::Attempt(Box::new(claim)), effects))
         }
-        None => Ok((DueClaim::Gone, brought)),
+        None => Ok((DueClaim::Gone, effects)),
     }
 }
 
 /// The right to inquire about an order now; see `OperatorStore`.
 pub(super) async fn inquire_now(
-    inner: &Arc<Inner>,
+    context: &Arc<StoreContext>,
     merchant: &MerchantName,
     invoice_number: &InvoiceNumber,
     lease: Duration,
 ) -> Result<Option<Claim>, StoreError> {
     let (merchant, invoice_number) = (merchant.clone(), invoice_number.clone());
     let asked_at = Instant::now();
-    let judge = Arc::clone(inner);
-    let (claim, brought) = inner
+    let judge = Arc::clone(context);
+    let (claim, effects) = context
         .transaction(move |c| {
             Box::pin(async move {
                 let Some(order) = orders::lock_invoice(c, &merchant, &invoice_number).await? else {
-                    return Ok((None, Brought::default()));
+                    return Ok((None, CommitEffects::default()));
                 };
                 let what = DueNeed::Inquiry;
                 let wanted = Wanted { order_key: order.order_key, merchant, what, lease, asked_at };
-                let (claim, brought) = ask(c, &judge, &order, &wanted).await?;
-                Ok((Some(claim), brought))
+                let (claim, effects) = ask(c, &judge, &order, &wanted).await?;
+                Ok((Some(claim), effects))
             })
         })
         .await?;
-    inner.committed(&brought);
+    context.committed(&effects);
     Ok(claim)
 }
 
@@ -108,15 +110,15 @@ pub(super) async fn inquire_now(
 /// the next inquiry, or a resend that DOKU wants later, to another time.
 async fn ask(
     connection: &mut PgConnection,
-    inner: &Inner,
-    order: &LockedOrder,
+    context: &StoreContext,
+    order: &LoadedOrder,
     wanted: &Wanted,
-) -> Done<(Claim, Brought)> {
-    let found = as_found(order, inner).filter(|found| found.due.inquiry.at <= order.now);
+) -> TxResult<(Claim, CommitEffects)> {
+    let found = with_lost_attempt(order, context).filter(|found| found.due.inquiry.at <= order.now);
     if let Some(found) = found {
-        let brought = found.write(connection, order, false).await?;
+        let effects = found.write(connection, order, false).await?;
         let claim = grant(connection, order, &found, AttemptKind::Inquiry, wanted).await?;
-        return Ok((claim, brought));
+        return Ok((claim, effects));
     }
     let command_key = order.command_to_ask_about();
     let (request, birth) = requests::read(connection, command_key, order.record.amount).await?;
@@ -132,11 +134,11 @@ async fn ask(
         traceparent: order.traceparent_of(command_key),
         fresh: None,
     };
-    Ok((claim, Brought::default()))
+    Ok((claim, CommitEffects::default()))
 }
 
 /// The order as whoever takes it on finds it.
-struct Found {
+struct FoundOrder {
     record: OrderRecord,
     due: Due,
     /// An attempt whose lease ran out without a record.
@@ -145,24 +147,24 @@ struct Found {
 
 /// `None` where nothing is due, or an attempt is under way. What is stranded waits for its account, whatever the
 /// time: whoever took it on would forget how long its budget stood still.
-fn as_found(order: &LockedOrder, inner: &Inner) -> Option<Found> {
+fn with_lost_attempt(order: &LoadedOrder, context: &StoreContext) -> Option<FoundOrder> {
     let DueRow { due, lease, is_stranded } = order.due.clone()?;
     if is_stranded {
         return None;
     }
     let record = order.record.clone();
-    let Some(lease) = lease else { return Some(Found { record, due, lost: None }) };
+    let Some(lease) = lease else { return Some(FoundOrder { record, due, lost: None }) };
     if lease.ends_at > order.now {
         return None;
     }
     let (kind, started_at, lease_ended_at) = (lease.kind, lease.claimed_at, lease.ends_at);
     let lost = LostAttempt { kind, started_at, lease_ended_at, now: order.now };
     let (record, made) = record.after_lost(&lost);
-    let due = inner.schedule.after_lost(&record, &lost, &due, (inner.dice)());
-    Some(Found { record, due, lost: Some((lost, made)) })
+    let due = context.schedule.after_lost(&record, &lost, &due, (context.jitter)());
+    Some(FoundOrder { record, due, lost: Some((lost, made)) })
 }
 
-impl Found {
+impl FoundOrder {
     /// Which attempt may be made of what is wanted; `None`: none now.
     fn kind_of(&self, what: DueNeed, now: Time) -> Option<AttemptKind> {
         match what {
@@ -176,8 +178,13 @@ impl Found {
     }
 
     /// Writes what a lost attempt left behind, and, where no other follows at once, what is due now.
-    async fn write(&self, connection: &mut PgConnection, order: &LockedOrder, is_all: bool) -> Done<Brought> {
-        let Some((lost, made)) = &self.lost else { return Ok(Brought::default()) };
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        order: &LoadedOrder,
+        is_all: bool,
+    ) -> TxResult<CommitEffects> {
+        let Some((lost, made)) = &self.lost else { return Ok(CommitEffects::default()) };
         let new = NewAttempt {
             command_key: order.command_to_ask_about(),
             made,
@@ -187,20 +194,20 @@ impl Found {
         };
         let due = if is_all { DueChange::Replace(Some(self.due)) } else { DueChange::Keep };
         let change = Change { due, ..Change::none(self.record.clone()) };
-        let brought = orders::write_all(connection, &[(order, &change)], vec![new]).await?.pop();
-        let mut brought = brought.unwrap_or_default();
-        brought.attempts.push((made.kind, made.class));
-        Ok(brought)
+        let effects = orders::write_all(connection, &[(order, &change)], vec![new]).await?.pop();
+        let mut effects = effects.unwrap_or_default();
+        effects.attempts.push((made.kind, made.class));
+        Ok(effects)
     }
 }
 
 async fn grant(
     connection: &mut PgConnection,
-    order: &LockedOrder,
-    found: &Found,
+    order: &LoadedOrder,
+    found: &FoundOrder,
     kind: AttemptKind,
     wanted: &Wanted,
-) -> Done<Claim> {
+) -> TxResult<Claim> {
     let (command_key, record) = (order.command_to_ask_about(), &found.record);
     let (token, now) = (Uuid::new_v4(), order.now);
     let sends_end = record.open_command().map(|command| command.sends_end_at);

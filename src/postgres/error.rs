@@ -13,7 +13,7 @@ const DATABASE_DROPPED: &str = "57P04";
 
 /// Why a transaction was not committed.
 #[derive(Debug)]
-pub(super) enum Undone {
+pub(super) enum TxError {
     /// Another transaction committed first what this one judged: judge again.
     Raced,
     /// Another transaction was in the way: alone, or later, it may pass.
@@ -21,9 +21,9 @@ pub(super) enum Undone {
     Failed(StoreError),
 }
 
-pub(super) type Done<T> = Result<T, Undone>;
+pub(super) type TxResult<T> = Result<T, TxError>;
 
-impl From<Error> for Undone {
+impl From<Error> for TxError {
     fn from(error: Error) -> Self {
         let code = error.as_database_error().and_then(DatabaseError::code);
         if code.as_deref() == Some(NOTHING_WRITTEN) {
@@ -35,23 +35,23 @@ impl From<Error> for Undone {
     }
 }
 
-impl From<StoreError> for Undone {
+impl From<StoreError> for TxError {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<Undone> for StoreError {
-    fn from(undone: Undone) -> Self {
-        match undone {
-            Undone::Raced => Self::Away("others kept committing first".to_owned()),
-            Undone::Contended(error) | Undone::Failed(error) => error,
+impl From<TxError> for StoreError {
+    fn from(tx_error: TxError) -> Self {
+        match tx_error {
+            TxError::Raced => Self::Away("others kept committing first".to_owned()),
+            TxError::Contended(error) | TxError::Failed(error) => error,
         }
     }
 }
 
 /// A row that no version of this program wrote.
-pub(super) fn not_ours(what: &str) -> StoreError {
+pub(super) fn unknown_value(what: &str) -> StoreError {
     StoreError::Refused(format!("the stored {what} is none that this program knows"))
 }
 
@@ -75,7 +75,7 @@ pub(super) fn store_error(error: &Error) -> StoreError {
 }
 
 /// Why a server takes no connection.
-pub(super) enum Fault {
+pub(super) enum ConnectFault {
     /// It has no room for another one.
     Full(StoreError),
     Other(StoreError),
@@ -85,10 +85,10 @@ pub(super) fn code_of(error: &Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)
 }
 
-pub(super) fn fault(error: &Error) -> Fault {
+pub(super) fn fault(error: &Error) -> ConnectFault {
     match code_of(error).as_deref() {
-        Some(TOO_MANY_CONNECTIONS) => Fault::Full(store_error(error)),
-        _ => Fault::Other(store_error(error)),
+        Some(TOO_MANY_CONNECTIONS) => ConnectFault::Full(store_error(error)),
+        _ => ConnectFault::Other(store_error(error)),
     }
 }
 

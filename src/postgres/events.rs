@@ -2,11 +2,11 @@
 //! it tells of. Nothing of the request's body is in it: no name, phone, e-mail or cash tag.
 
 use super::{
-    error::Done,
+    error::TxResult,
     event_body::{CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, ViolationData},
     rejections::TRACE_CHARS_MAX,
     rows::storable,
-    writes::Statement,
+    write_statement::Statement,
 };
 use crate::{
     domain::{
@@ -78,7 +78,7 @@ pub(super) fn of_order(
 }
 
 /// The event of a rejected command.
-pub(super) fn of_rejection(
+pub(super) fn forecast_rejection(
     command: &Command,
     violations: &[Violation],
     now: Time,
@@ -151,7 +151,7 @@ fn new_id(now: Time) -> Uuid {
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos()))
 }
 
-/// The columns of `writes::WRITE` for events.
+/// The columns of `write_statement::WRITE` for events.
 pub(super) fn bind<'q>(statement: Statement<'q>, events: &'q [NewEvent]) -> Statement<'q> {
     statement
         .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
@@ -166,7 +166,7 @@ pub(super) fn bind<'q>(statement: Statement<'q>, events: &'q [NewEvent]) -> Stat
 
 /// Publishes an event again: a row of its own, that holds no order back. While its first publication is
 /// still to come it keeps its order's turn, or it could be first published before an earlier version.
-pub(super) async fn publish_again(connection: &mut PgConnection, event_id: Uuid) -> Done<()> {
+pub(super) async fn publish_again(connection: &mut PgConnection, event_id: Uuid) -> TxResult<()> {
     sqlx::query(
         "INSERT INTO outbox (event_id, order_key)
          SELECT e.event_id, CASE WHEN p.event_id IS NULL THEN e.order_key END

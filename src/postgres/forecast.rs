@@ -3,7 +3,7 @@
 
 use super::{
     claims::{self, refunds},
-    error::Done,
+    error::TxResult,
     orders,
     pool::PgPool,
     rejections,
@@ -18,7 +18,7 @@ use crate::{
 use sqlx::PgConnection;
 
 /// What a claim would find.
-pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, StoreError> {
+pub async fn forecast_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = claim(&mut connection, &new.command, &new.order).await?;
     connection.release();
@@ -26,14 +26,14 @@ pub async fn of_claim(pool: &PgPool, new: &NewCommand) -> Result<ClaimForecast, 
 }
 
 /// What a rejection would find.
-pub async fn of_rejection(pool: &PgPool, rejection: &Rejection) -> Result<ClaimForecast, StoreError> {
+pub async fn forecast_rejection(pool: &PgPool, rejection: &Rejection) -> Result<ClaimForecast, StoreError> {
     let mut connection = pool.acquire().await?;
     let found = reject(&mut connection, rejection).await?;
     connection.release();
     Ok(found)
 }
 
-async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> Done<ClaimForecast> {
+async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) -> TxResult<ClaimForecast> {
     if let Some(known) = seen_before(connection, command).await? {
         return Ok(known);
     }
@@ -49,7 +49,7 @@ async fn refused_by_order(
     connection: &mut PgConnection,
     kind: CommandKind,
     order: &Order,
-) -> Done<Option<Violation>> {
+) -> TxResult<Option<Violation>> {
     match kind {
         CommandKind::Payment => claims::invoice_used(connection, order).await,
         CommandKind::Refund => {
@@ -59,7 +59,7 @@ async fn refused_by_order(
     }
 }
 
-async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<ClaimForecast> {
+async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> TxResult<ClaimForecast> {
     if let Some(known) = seen_before(connection, &rejection.command).await? {
         return Ok(known);
     }
@@ -67,7 +67,7 @@ async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> Done<Cl
     Ok(ClaimForecast::Rejected(rejections::ranked(rejection, &moment)))
 }
 
-async fn seen_before(connection: &mut PgConnection, command: &Command) -> Done<Option<ClaimForecast>> {
+async fn seen_before(connection: &mut PgConnection, command: &Command) -> TxResult<Option<ClaimForecast>> {
     let known = rejections::find(connection, &command.identity).await?;
     Ok(known.map(|known| {
         if known.is(command) {

@@ -77,7 +77,7 @@ struct CountRow {
 impl PostgresStore {
     /// Counts what is open, waiting, parked and stranded.
     pub async fn gauges(&self) -> Result<Gauges, StoreError> {
-        let pool = &self.inner.pool;
+        let pool = &self.context.pool;
         let open = open_orders(pool).await?;
         let due_sends = due_sends(pool).await?;
         let counts: CountRow = answered!(pool, |c| {
@@ -160,7 +160,7 @@ impl OpenRow {
         Ok(OpenOrders {
             merchant: super::rows::merchant(&self.merchant)?,
             state: OrderState::from_names(&self.state, None)
-                .ok_or_else(|| super::error::not_ours("state"))?,
+                .ok_or_else(|| super::error::unknown_value("state"))?,
             count: self.count,
             rupiah: self.rupiah,
             oldest_seconds: self.oldest_seconds,

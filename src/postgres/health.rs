@@ -2,7 +2,7 @@
 //! full pool hides nothing. It changes nothing.
 
 use super::{
-    error::{Fault, fault, store_error},
+    error::{ConnectFault, fault, store_error},
     rights,
     schema::{self, Migrations},
 };
@@ -84,7 +84,7 @@ pub struct ServerFacts {
 }
 
 #[derive(FromRow)]
-struct Figures {
+struct ServerFigures {
     shared_buffers_bytes: i64,
     max_wal_bytes: i64,
     database_bytes: i64,
@@ -135,7 +135,7 @@ async fn ask(connection: &mut PgConnection, clock: &impl Clock) -> sqlx::Result<
             .bind(SETTINGS.as_slice())
             .fetch_all(&mut *connection)
             .await?;
-    let figures: Figures = sqlx::query_as(FIGURES).fetch_one(&mut *connection).await?;
+    let figures: ServerFigures = sqlx::query_as(FIGURES).fetch_one(&mut *connection).await?;
     let migrations = schema::compare(connection).await?;
     let missing_rights = if migrations.pending.is_empty() {
         rights::missing(connection, &Role::ALL.into()).await?
@@ -194,7 +194,7 @@ async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx
         let mut second = match PgConnection::connect_with(options).await {
             Ok(second) => second,
             // Where there is room for one only, it is nobody else's.
-            Err(error) if matches!(fault(&error), Fault::Full(_)) => return Ok(false),
+            Err(error) if matches!(fault(&error), ConnectFault::Full(_)) => return Ok(false),
             Err(error) => return Err(error),
         };
         sqlx::raw_sql("BEGIN").execute(&mut second).await?;

@@ -8,6 +8,7 @@ mod actions;
 mod attempts;
 mod balance;
 mod batch;
+mod claim_identity;
 mod claims;
 mod connect;
 mod decisions;
@@ -16,20 +17,20 @@ mod due_claims;
 mod error;
 pub mod event_body;
 mod events;
+pub mod forecast;
 mod gauges;
 mod health;
 mod migrate;
 mod notifications;
 mod orders;
 mod outbox;
-mod outcomes;
 mod parked;
 mod pauses;
 mod pool;
 mod prompts;
-pub mod prospects;
 mod prune;
 mod rate;
+mod records;
 mod rejections;
 mod replay;
 mod reported;
@@ -45,8 +46,7 @@ mod stranded;
 mod tx;
 mod views;
 mod wake;
-mod whose;
-mod writes;
+mod write_statement;
 
 pub use actions::{actions, record_action};
 pub use connect::connect_options;
@@ -63,7 +63,7 @@ pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, bind_environment, is_migrated};
 pub use sqlx::postgres::PgConnectOptions;
-pub use stops::ToldStop;
+pub use stops::ReportedStop;
 pub use views::{OrderFilter, list_orders, order_view};
 
 use crate::{
@@ -83,45 +83,45 @@ use crate::{
 };
 use claims::Claims;
 use notifications::Notifications;
-use outcomes::Records;
 use parked::Parked;
+use records::Records;
 use reported::Reported;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
 /// Numbers in [0, 1), for jitter.
-pub type Dice = Arc<dyn Fn() -> f64 + Send + Sync>;
+pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
 /// What every transaction needs.
-struct Inner {
+struct StoreContext {
     pool: PgPool,
     schedule: AttemptSchedule,
-    dice: Dice,
+    jitter: Jitter,
     outbox_changed: Arc<Notify>,
     due_changed: Arc<Notify>,
     pauses_changed: Arc<Notify>,
     /// An event was committed, and the active relay may be another process.
-    tell_others: Arc<Notify>,
+    notify_relays: Arc<Notify>,
     reported: Reported,
 }
 
-impl Inner {
+impl StoreContext {
     /// Wakes whoever waits for what a commit brought, and counts it.
-    fn committed(&self, brought: &orders::Brought) {
-        if brought.events {
+    fn committed(&self, effects: &orders::CommitEffects) {
+        if effects.events {
             self.event_committed();
         }
-        if brought.due {
+        if effects.due {
             self.due_changed.notify_one();
         }
-        if let Some((merchant, of)) = &brought.reported {
+        if let Some((merchant, of)) = &effects.reported {
             self.reported.note(merchant, *of);
         }
-        if let Some(settled) = &brought.settled {
+        if let Some(settled) = &effects.settled {
             let (kind, outcome) = (settled.kind, settled.outcome);
             metric::command_settled(kind, outcome, Some(settled.since_claim), settled.since_publication);
         }
-        for (kind, class) in &brought.attempts {
+        for (kind, class) in &effects.attempts {
             metric::attempt_made(*kind, *class);
             if *class == AttemptClass::Lost {
                 metric::claims_lost(1);
@@ -132,7 +132,7 @@ impl Inner {
     /// The same for a command that made no attempt.
     fn event_committed(&self) {
         self.outbox_changed.notify_one();
-        self.tell_others.notify_one();
+        self.notify_relays.notify_one();
     }
 
     /// A claim that is not there any more: this connection, or the one that made the claim, may lead to a server that
@@ -158,7 +158,7 @@ impl Inner {
 /// The store, over one pool.
 #[derive(Clone)]
 pub struct PostgresStore {
-    inner: Arc<Inner>,
+    context: Arc<StoreContext>,
     claims: Claims,
     parked: Parked,
     records: Records,
@@ -166,39 +166,39 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub fn new(pool: PgPool, schedule: AttemptSchedule, dice: Dice) -> Self {
-        let inner = Arc::new(Inner {
+    pub fn new(pool: PgPool, schedule: AttemptSchedule, jitter: Jitter) -> Self {
+        let context = Arc::new(StoreContext {
             pool,
             schedule,
-            dice,
+            jitter,
             outbox_changed: Arc::default(),
             due_changed: Arc::default(),
             pauses_changed: Arc::default(),
-            tell_others: Arc::default(),
+            notify_relays: Arc::default(),
             reported: Reported::default(),
         });
         Self {
-            claims: Claims::new(Arc::clone(&inner)),
-            parked: Parked::new(Arc::clone(&inner)),
-            records: Records::new(Arc::clone(&inner)),
-            notifications: Notifications::new(Arc::clone(&inner)),
-            inner,
+            claims: Claims::new(Arc::clone(&context)),
+            parked: Parked::new(Arc::clone(&context)),
+            records: Records::new(Arc::clone(&context)),
+            notifications: Notifications::new(Arc::clone(&context)),
+            context,
         }
     }
 
     /// Woken when this process has committed an event.
     pub fn outbox_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.outbox_changed)
+        Arc::clone(&self.context.outbox_changed)
     }
 
     /// Woken when this process has committed a due time.
     pub fn due_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.due_changed)
+        Arc::clone(&self.context.due_changed)
     }
 
     /// Woken when an operator has paused or resumed sends, in whatever process.
     pub fn pauses_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.pauses_changed)
+        Arc::clone(&self.context.pauses_changed)
     }
 }
 
@@ -208,7 +208,7 @@ impl Store for PostgresStore {
     }
 
     async fn reject(&self, rejection: Rejection) -> Result<Claimed, StoreError> {
-        rejections::reject(&self.inner, rejection).await
+        rejections::reject(&self.context, rejection).await
     }
 
     async fn apply_parked(&self, claim: &Claim) -> Result<bool, ClaimError> {
@@ -232,7 +232,7 @@ impl Store for PostgresStore {
         merchant: &MerchantName,
         notification: &Notification,
     ) -> Result<Reconciled, StoreError> {
-        prompts::ask_about(&self.inner, merchant, notification).await
+        prompts::ask_about(&self.context, merchant, notification).await
     }
 
     async fn sweep_parked(&self) -> Result<(), StoreError> {
@@ -240,11 +240,11 @@ impl Store for PostgresStore {
     }
 
     async fn release_claim(&self, claim: &Claim) -> Result<(), ClaimError> {
-        due::release_claim(&self.inner, claim).await
+        due::release_claim(&self.context, claim).await
     }
 
     async fn due(&self, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
-        due::list(&self.inner.pool, filter).await
+        due::list(&self.context.pool, filter).await
     }
 
     async fn claim_due(
@@ -253,11 +253,11 @@ impl Store for PostgresStore {
         what: DueNeed,
         lease: Duration,
     ) -> Result<DueClaim, StoreError> {
-        due_claims::claim_due(&self.inner, due, what, lease).await
+        due_claims::claim_due(&self.context, due, what, lease).await
     }
 
     async fn next_due_in(&self, filter: &DueFilter) -> Result<Option<Duration>, StoreError> {
-        due::next_in(&self.inner.pool, filter).await
+        due::next_in(&self.context.pool, filter).await
     }
 }
 
@@ -268,11 +268,11 @@ impl OperatorStore for PostgresStore {
         invoice_number: &InvoiceNumber,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        due_claims::inquire_now(&self.inner, merchant, invoice_number, lease).await
+        due_claims::inquire_now(&self.context, merchant, invoice_number, lease).await
     }
 
     async fn resolve(&self, decision: Decision) -> Result<Resolved, StoreError> {
-        decisions::resolve(&self.inner, decision).await
+        decisions::resolve(&self.context, decision).await
     }
 }
 

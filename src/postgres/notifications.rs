@@ -2,10 +2,10 @@
 //! lock; or parked, where this merchant has no such order yet. Those of known orders are recorded together.
 
 use super::{
-    Inner,
+    StoreContext,
     batch::{Batch, Group},
-    error::Done,
-    orders::{self, Brought, LockedOrder, write_all},
+    error::TxResult,
+    orders::{self, CommitEffects, LoadedOrder, write_all},
     parked,
     rows::storable,
     tx::answered,
@@ -32,7 +32,7 @@ const DIFFERENT_MAX: i64 = 1000;
 const TEXT_CHARS_MAX: usize = 512;
 
 /// One verified notification on its way into the store.
-struct Verified {
+struct PendingNotification {
     merchant: MerchantName,
     /// `None`: no order of ours can have that number.
     invoice_number: Option<InvoiceNumber>,
@@ -49,22 +49,22 @@ enum Looked {
 /// What became of one notification of a known order.
 pub(super) struct Marked {
     pub reason: Option<NotApplied>,
-    pub brought: Brought,
+    pub effects: CommitEffects,
 }
 
 impl Marked {
     /// Whether it is worth a row beside what is told of its order already.
-    pub fn is_kept(&self, told: &Told) -> bool {
-        let repeats = told.same || self.reason == Some(NotApplied::Incomplete);
+    pub fn is_kept(&self, prior: &PriorReports) -> bool {
+        let repeats = prior.same || self.reason == Some(NotApplied::Incomplete);
         let most = if repeats { KEPT_MAX } else { DIFFERENT_MAX };
-        told.kept < most || self.reconciled() != Reconciled::NoChange
+        prior.kept < most || self.reconciled() != Reconciled::NoChange
     }
 
     pub fn reconciled(&self) -> Reconciled {
         match self.reason {
             None => Reconciled::Applied,
             Some(NotApplied::AmountMismatch) => Reconciled::Mismatch,
-            Some(NotApplied::OtherRequest) if self.brought.events => Reconciled::Mismatch,
+            Some(NotApplied::OtherRequest) if self.effects.events => Reconciled::Mismatch,
             Some(
                 NotApplied::OtherRequest
                 | NotApplied::Duplicate
@@ -81,8 +81,8 @@ impl Marked {
 pub(super) struct Notifications(Batch<OfKnownOrders>);
 
 impl Notifications {
-    pub fn new(inner: Arc<Inner>) -> Self {
-        Self(Batch::new(OfKnownOrders(inner)))
+    pub fn new(context: Arc<StoreContext>) -> Self {
+        Self(Batch::new(OfKnownOrders(context)))
     }
 
     /// Records a notification with all that follows from it, or parks it. Asked again after an error, it
@@ -92,7 +92,7 @@ impl Notifications {
         merchant: &MerchantName,
         notification: &Notification,
     ) -> Result<Reconciled, StoreError> {
-        let verified = Verified {
+        let verified = PendingNotification {
             merchant: merchant.clone(),
             invoice_number: InvoiceNumber::parse(notification.invoice_number.as_str()).ok(),
             notification: notification.clone(),
@@ -102,18 +102,21 @@ impl Notifications {
 }
 
 /// Notifications whose orders are known and free are recorded together.
-struct OfKnownOrders(Arc<Inner>);
+struct OfKnownOrders(Arc<StoreContext>);
 
 impl Group for OfKnownOrders {
-    type Item = Verified;
+    type Item = PendingNotification;
     type Key = (MerchantName, String);
-    type Answer = Reconciled;
+    type Reply = Reconciled;
 
-    fn key(one: &Verified) -> Self::Key {
+    fn key(one: &PendingNotification) -> Self::Key {
         (one.merchant.clone(), one.notification.invoice_number.clone())
     }
 
-    async fn together(self: Arc<Self>, all: Vec<Arc<Verified>>) -> Done<Vec<Option<Reconciled>>> {
+    async fn together(
+        self: Arc<Self>,
+        all: Vec<Arc<PendingNotification>>,
+    ) -> TxResult<Vec<Option<Reconciled>>> {
         let schedule = self.0.schedule.clone();
         let marked = self
             .0
@@ -124,22 +127,22 @@ impl Group for OfKnownOrders {
             .into_iter()
             .map(|marked| {
                 let marked = marked?;
-                self.0.committed(&marked.brought);
+                self.0.committed(&marked.effects);
                 Some(marked.reconciled())
             })
             .collect())
     }
 
-    async fn alone(self: Arc<Self>, one: Arc<Verified>) -> Result<Reconciled, StoreError> {
+    async fn alone(self: Arc<Self>, one: Arc<PendingNotification>) -> Result<Reconciled, StoreError> {
         reconcile_one(&self.0, one).await
     }
 }
 
 async fn record_known(
     connection: &mut PgConnection,
-    all: &[Arc<Verified>],
+    all: &[Arc<PendingNotification>],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Option<Marked>>> {
+) -> TxResult<Vec<Option<Marked>>> {
     let numbered =
         || all.iter().filter_map(|one| Some((one.merchant.as_str(), one.invoice_number.as_ref()?)));
     let (merchants, numbers): (Vec<&str>, Vec<&str>) =
@@ -149,9 +152,9 @@ async fn record_known(
         .into_iter()
         .map(|order| ((order.record.merchant.clone(), order.record.invoice_number.clone()), order))
         .collect();
-    let known: Vec<Option<LockedOrder>> =
+    let known: Vec<Option<LoadedOrder>> =
         all.iter().map(|one| orders.remove(&(one.merchant.clone(), one.invoice_number.clone()?))).collect();
-    let pairs: Vec<(&LockedOrder, &Verified)> =
+    let pairs: Vec<(&LoadedOrder, &PendingNotification)> =
         known.iter().zip(all).filter_map(|(order, one)| Some((order.as_ref()?, one.as_ref()))).collect();
     let mut marked = mark_all(connection, &pairs, schedule).await?.into_iter();
     Ok(known.iter().map(|order| order.as_ref().and_then(|_| marked.next())).collect())
@@ -159,60 +162,65 @@ async fn record_known(
 
 async fn mark_all(
     connection: &mut PgConnection,
-    pairs: &[(&LockedOrder, &Verified)],
+    pairs: &[(&LoadedOrder, &PendingNotification)],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Marked>> {
-    let said: Vec<_> = pairs.iter().map(|(order, one)| (order.order_key, &one.notification)).collect();
-    let told = told_before(connection, &said, schedule).await?;
+) -> TxResult<Vec<Marked>> {
+    let notifications: Vec<_> =
+        pairs.iter().map(|(order, one)| (order.order_key, &one.notification)).collect();
+    let prior = already_reported(connection, &notifications, schedule).await?;
     let decided: Vec<(Change, Option<NotApplied>)> = pairs
         .iter()
-        .zip(&told)
-        .map(|((order, one), told)| {
-            order.record.clone().apply_notification(&one.notification, told.same, schedule, order.now)
+        .zip(&prior)
+        .map(|((order, one), prior)| {
+            order.record.clone().apply_notification(&one.notification, prior.same, schedule, order.now)
         })
         .collect();
     let changes: Vec<_> =
         pairs.iter().zip(&decided).map(|((order, _), (change, _))| (*order, change)).collect();
-    let brought = write_all(connection, &changes, Vec::new()).await?;
+    let effects = write_all(connection, &changes, Vec::new()).await?;
     let marked: Vec<Marked> = decided
         .iter()
-        .zip(brought)
-        .map(|((_, reason), brought)| Marked { reason: *reason, brought })
+        .zip(effects)
+        .map(|((_, reason), effects)| Marked { reason: *reason, effects })
         .collect();
     let kept: Vec<NewRow<'_>> = pairs
         .iter()
-        .zip(&told)
+        .zip(&prior)
         .zip(&marked)
-        .filter(|((_, told), marked)| marked.is_kept(told))
+        .filter(|((_, prior), marked)| marked.is_kept(prior))
         .map(|(((order, one), _), marked)| NewRow { one, marked: Some((order, marked.reason)) })
         .collect();
     insert(connection, &kept).await?;
     Ok(marked)
 }
 
-async fn reconcile_one(inner: &Arc<Inner>, verified: Arc<Verified>) -> Result<Reconciled, StoreError> {
-    let (one, schedule) = (Arc::clone(&verified), inner.schedule.clone());
-    let looked =
-        inner.transaction(move |c| Box::pin(async move { record_or_park(c, &one, &schedule).await })).await?;
+async fn reconcile_one(
+    context: &Arc<StoreContext>,
+    verified: Arc<PendingNotification>,
+) -> Result<Reconciled, StoreError> {
+    let (one, schedule) = (Arc::clone(&verified), context.schedule.clone());
+    let looked = context
+        .transaction(move |c| Box::pin(async move { record_or_park(c, &one, &schedule).await }))
+        .await?;
     let parked_key = match looked {
         Looked::Known(marked) => {
-            inner.committed(&marked.brought);
+            context.committed(&marked.effects);
             return Ok(marked.reconciled());
         }
         Looked::Parked(key) => key,
     };
     // The order may have been claimed since we looked, by somebody who looked for parked rows before ours
     // was committed: whoever commits last sees the other.
-    let Some(order_key) = find_order(inner, &verified).await? else { return Ok(Reconciled::Parked) };
-    let applied = parked::apply_to(inner, order_key).await?;
+    let Some(order_key) = find_order(context, &verified).await? else { return Ok(Reconciled::Parked) };
+    let applied = parked::apply_to(context, order_key).await?;
     Ok(applied.into_iter().find(|(key, _)| Some(*key) == parked_key).map_or(Reconciled::Parked, |(_, r)| r))
 }
 
 async fn record_or_park(
     connection: &mut PgConnection,
-    one: &Verified,
+    one: &PendingNotification,
     schedule: &AttemptSchedule,
-) -> Done<Looked> {
+) -> TxResult<Looked> {
     let order = match &one.invoice_number {
         Some(number) => orders::lock_invoice(connection, &one.merchant, number).await?,
         None => None,
@@ -230,9 +238,12 @@ async fn record_or_park(
     }
 }
 
-async fn find_order(inner: &Arc<Inner>, one: &Verified) -> Result<Option<i64>, StoreError> {
+async fn find_order(
+    context: &Arc<StoreContext>,
+    one: &PendingNotification,
+) -> Result<Option<i64>, StoreError> {
     let Some(number) = &one.invoice_number else { return Ok(None) };
-    answered!(inner.pool, |c| sqlx::query_scalar(
+    answered!(context.pool, |c| sqlx::query_scalar(
         "SELECT order_key FROM orders WHERE merchant = $1 AND invoice_number = $2"
     )
     .bind(one.merchant.as_str())
@@ -241,7 +252,7 @@ async fn find_order(inner: &Arc<Inner>, one: &Verified) -> Result<Option<i64>, S
 }
 
 /// What is recorded about an order already.
-pub(super) struct Told {
+pub(super) struct PriorReports {
     pub kept: i64,
     /// One of them said the same.
     pub same: bool,
@@ -250,40 +261,40 @@ pub(super) struct Told {
 /// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's. One answer for
 /// each, in the same order. Where requests are not told apart, what was left aside as another's is still to be judged;
 /// what was not bound to an account never was.
-pub(super) async fn told_before(
+pub(super) async fn already_reported(
     connection: &mut PgConnection,
-    said: &[(i64, &Notification)],
+    notifications: &[(i64, &Notification)],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Told>> {
+) -> TxResult<Vec<PriorReports>> {
     let rows: Vec<(i64, bool)> = sqlx::query_as(
-        "SELECT told.kept, told.same
-         FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS s (order_key, said, place),
+        "SELECT prior.kept, prior.same
+         FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS s (order_key, report_key, ordinal),
               LATERAL (SELECT count(*) AS kept,
-                              coalesce(bool_or(n.said = s.said AND n.reason IS DISTINCT FROM $5
+                              coalesce(bool_or(n.report_key = s.report_key AND n.reason IS DISTINCT FROM $5
                                                AND ($3 OR n.reason IS DISTINCT FROM $4)), false) AS same
-                       FROM notifications n WHERE n.order_key = s.order_key) AS told
-         ORDER BY s.place",
+                       FROM notifications n WHERE n.order_key = s.order_key) AS prior
+         ORDER BY s.ordinal",
     )
-    .bind(said.iter().map(|(order_key, _)| *order_key).collect::<Vec<_>>())
-    .bind(said.iter().map(|(_, said)| text(&said.said())).collect::<Vec<_>>())
+    .bind(notifications.iter().map(|(order_key, _)| *order_key).collect::<Vec<_>>())
+    .bind(notifications.iter().map(|(_, one)| text(&one.report_key())).collect::<Vec<_>>())
     .bind(schedule.match_request_id)
     .bind(NotApplied::OtherRequest.name())
     .bind(NotApplied::NotBound.name())
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|(kept, same)| Told { kept, same }).collect())
+    Ok(rows.into_iter().map(|(kept, same)| PriorReports { kept, same }).collect())
 }
 
 /// A notification on its way into its table.
 struct NewRow<'a> {
-    one: &'a Verified,
+    one: &'a PendingNotification,
     /// `None`: parked.
-    marked: Option<(&'a LockedOrder, Option<NotApplied>)>,
+    marked: Option<(&'a LoadedOrder, Option<NotApplied>)>,
 }
 
 /// Without an order it is parked, if the same report is not: then there is no key for it. With one, it came when its event was made: the cause is not told as the
 /// later of the two.
-async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i64>> {
+async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> TxResult<Vec<i64>> {
     if all.is_empty() {
         return Ok(Vec::new());
     }
@@ -291,14 +302,14 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     let keys = sqlx::query_scalar(
         "INSERT INTO notifications
              (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
-              request, said, form)
+              request, report_key, form)
          SELECT merchant, invoice_number, order_key, request_id, status, amount,
-                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now()), request, said, form
+                order_key IS NOT NULL AND reason IS NULL, reason, coalesce(at, jenius_now()), request, report_key, form
          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
                      $8::timestamptz[], $9::text[], $10::text[], $11::text[])
-              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at, request, said,
+              AS n (merchant, invoice_number, order_key, request_id, status, amount, reason, at, request, report_key,
                     form)
-         ON CONFLICT (merchant, invoice_number, said) WHERE order_key IS NULL DO NOTHING
+         ON CONFLICT (merchant, invoice_number, report_key) WHERE order_key IS NULL DO NOTHING
          RETURNING key",
     )
     .bind(all.iter().map(|row| row.one.merchant.as_str()).collect::<Vec<_>>())
@@ -310,7 +321,7 @@ async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> Done<Vec<i
     .bind(all.iter().map(|row| reason(row).map(NotApplied::name)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| row.marked.map(|(order, _)| order.now)).collect::<Vec<_>>())
     .bind(all.iter().map(|row| row.one.notification.request.as_deref().map(text)).collect::<Vec<_>>())
-    .bind(all.iter().map(|row| text(&row.one.notification.said())).collect::<Vec<_>>())
+    .bind(all.iter().map(|row| text(&row.one.notification.report_key())).collect::<Vec<_>>())
     .bind(all.iter().map(|row| row.one.notification.form.name()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;

@@ -1,14 +1,14 @@
 //! An order under its row lock: reading it, alone or with others, and everything that hangs on it.
 //! `write` writes what the domain decided about it.
 
-mod write;
+mod changes;
 
-pub(super) use write::{Brought, write_all, write_all_or_nothing};
+pub(super) use changes::{CommitEffects, write_all, write_all_or_nothing};
 
 use super::{
-    error::Done,
+    claim_identity::ClaimIdentity,
+    error::TxResult,
     rows::{DueColumns, DueRow, OrderRow, ProgressRow, request_id},
-    whose::Whose,
 };
 use crate::{
     domain::{
@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// An order whose row this transaction has locked, or will find as it is here, and everything that hangs on it.
-pub(super) struct LockedOrder {
+pub(super) struct LoadedOrder {
     pub order_key: i64,
     pub revision: i64,
     pub payment_key: i64,
@@ -57,7 +57,7 @@ macro_rules! select_order {
 }
 
 /// Locks an order, waiting for whoever has it.
-pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> Done<LockedOrder> {
+pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> TxResult<LoadedOrder> {
     lock_if_known(connection, order_key).await?.ok_or_else(orphan)
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> Done<
 pub(super) async fn lock_if_known(
     connection: &mut PgConnection,
     order_key: i64,
-) -> Done<Option<LockedOrder>> {
+) -> TxResult<Option<LoadedOrder>> {
     let row = sqlx::query_as(select_order!("WHERE order_key = $1 FOR UPDATE"))
         .bind(order_key)
         .fetch_optional(&mut *connection)
@@ -78,7 +78,7 @@ pub(super) async fn lock_invoice(
     connection: &mut PgConnection,
     merchant: &MerchantName,
     invoice_number: &InvoiceNumber,
-) -> Done<Option<LockedOrder>> {
+) -> TxResult<Option<LoadedOrder>> {
     let row = sqlx::query_as(select_order!("WHERE merchant = $1 AND invoice_number = $2 FOR UPDATE"))
         .bind(merchant.as_str())
         .bind(invoice_number.as_str())
@@ -92,7 +92,7 @@ pub(super) async fn look(
     connection: &mut PgConnection,
     merchant: &MerchantName,
     invoice_number: &InvoiceNumber,
-) -> Done<Option<OrderRecord>> {
+) -> TxResult<Option<OrderRecord>> {
     let row = sqlx::query_as(select_order!("WHERE merchant = $1 AND invoice_number = $2"))
         .bind(merchant.as_str())
         .bind(invoice_number.as_str())
@@ -103,14 +103,20 @@ pub(super) async fn look(
 }
 
 /// Locks those that no other transaction has, in one order everywhere.
-pub(super) async fn lock_free(connection: &mut PgConnection, order_keys: &[i64]) -> Done<Vec<LockedOrder>> {
+pub(super) async fn lock_free(
+    connection: &mut PgConnection,
+    order_keys: &[i64],
+) -> TxResult<Vec<LoadedOrder>> {
     let condition = select_order!("WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE SKIP LOCKED");
     let rows = sqlx::query_as(condition).bind(order_keys).fetch_all(&mut *connection).await?;
     read_locked(connection, rows).await
 }
 
 /// The same, waiting for whoever has one of them.
-pub(super) async fn lock_all(connection: &mut PgConnection, order_keys: &[i64]) -> Done<Vec<LockedOrder>> {
+pub(super) async fn lock_all(
+    connection: &mut PgConnection,
+    order_keys: &[i64],
+) -> TxResult<Vec<LoadedOrder>> {
     let condition = select_order!("WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE");
     let rows = sqlx::query_as(condition).bind(order_keys).fetch_all(&mut *connection).await?;
     read_locked(connection, rows).await
@@ -121,7 +127,7 @@ pub(super) async fn lock_free_invoices(
     connection: &mut PgConnection,
     merchants: &[&str],
     invoice_numbers: &[&str],
-) -> Done<Vec<LockedOrder>> {
+) -> TxResult<Vec<LoadedOrder>> {
     let condition = select_order!(
         "JOIN unnest($1::text[], $2::text[]) AS wanted (merchant, invoice_number)
              USING (merchant, invoice_number)
@@ -135,7 +141,7 @@ pub(super) async fn lock_free_invoices(
 /// Reads the rest in a statement of its own: the one that waited for the lock would show the commands
 /// and the due row as they were before the wait. OFFSET 0 makes each look one into the index: where nothing was
 /// due when the server last counted, it would read all that is due now for each order.
-async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Done<Vec<LockedOrder>> {
+async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> TxResult<Vec<LoadedOrder>> {
     if orders.is_empty() {
         return Ok(Vec::new());
     }
@@ -172,7 +178,7 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Do
     orders.into_iter().map(|order| with_its_rows(&order, &commands)).collect()
 }
 
-fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)>) -> Done<LockedOrder> {
+fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)>) -> TxResult<LoadedOrder> {
     let (payment, beside) = commands.get(&order.payment).ok_or_else(orphan)?;
     let refund = match order.refund {
         Some(key) => Some(commands.get(&key).ok_or_else(orphan)?),
@@ -182,7 +188,7 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
     let refund = refund.map(|(row, _)| row);
     let refund_progress = refund.map(ProgressRow::progress).transpose()?;
     let due = due_of(beside)?;
-    Ok(LockedOrder {
+    Ok(LoadedOrder {
         order_key: order.order_key,
         revision: order.revision,
         payment_key: order.payment,
@@ -198,32 +204,32 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
     })
 }
 
-fn earlier_refunds(beside: &PgRow) -> Done<Vec<RequestId>> {
+fn earlier_refunds(beside: &PgRow) -> TxResult<Vec<RequestId>> {
     let ids: Option<Vec<String>> = beside.try_get("earlier_refunds")?;
     Ok(ids.unwrap_or_default().iter().map(|id| request_id(id)).collect::<Result<_, _>>()?)
 }
 
-fn orphan() -> super::error::Undone {
+fn orphan() -> super::error::TxError {
     StoreError::Refused("an order without its command".to_owned()).into()
 }
 
-fn due_of(row: &PgRow) -> Done<Option<DueRow>> {
+fn due_of(row: &PgRow) -> TxResult<Option<DueRow>> {
     if row.try_get::<Option<Time>, _>("inquire_at")?.is_none() {
         return Ok(None);
     }
     Ok(Some(DueColumns::from_row(row)?.read()?))
 }
 
-impl LockedOrder {
+impl LoadedOrder {
     /// A first claim's order, as it was committed. Nothing is read: whoever writes it finds out whether that is
     /// still so.
-    pub fn as_claimed(whose: &Whose, token: Uuid, fresh: &FreshOrder) -> Self {
+    pub fn as_claimed(identity: &ClaimIdentity, token: Uuid, fresh: &FreshOrder) -> Self {
         let since = TimeDelta::from_std(fresh.asked_at.elapsed()).unwrap_or(TimeDelta::MAX);
         let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
         Self {
-            order_key: whose.order_key,
+            order_key: identity.order_key,
             revision: 0,
-            payment_key: whose.command_key,
+            payment_key: identity.command_key,
             refund_key: None,
             record: fresh.record.clone(),
             due: None,
@@ -279,8 +285,8 @@ impl LockedOrder {
     }
 
     /// Writes what follows for this order alone.
-    pub async fn write(&self, connection: &mut PgConnection, change: &Change) -> Done<Brought> {
-        let brought = write_all(connection, &[(self, change)], Vec::new()).await;
-        brought.map(|mut brought| brought.pop().unwrap_or_default())
+    pub async fn write(&self, connection: &mut PgConnection, change: &Change) -> TxResult<CommitEffects> {
+        let effects = write_all(connection, &[(self, change)], Vec::new()).await;
+        effects.map(|mut effects| effects.pop().unwrap_or_default())
     }
 }

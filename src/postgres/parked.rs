@@ -5,13 +5,13 @@
 //! then this looks: whichever commits last sees the other.
 
 use super::{
-    Inner,
+    StoreContext,
     batch::{Batch, Group},
-    error::{Done, not_ours},
+    claim_identity::ClaimIdentity,
+    error::{TxResult, unknown_value},
     notifications::{self, Marked},
     orders,
     tx::answered,
-    whose::Whose,
 };
 use crate::{
     domain::{
@@ -49,10 +49,10 @@ struct ParkedRow {
 }
 
 impl ParkedRow {
-    fn said(self) -> Result<Notification, StoreError> {
+    fn into_notification(self) -> Result<Notification, StoreError> {
         let Self { key: _, request_id, invoice_number, status, amount, request, form } = self;
         let form = Form::ALL.into_iter().find(|known| known.name() == form);
-        let form = form.ok_or_else(|| not_ours("form of a notification"))?;
+        let form = form.ok_or_else(|| unknown_value("form of a notification"))?;
         Ok(Notification { form, request_id, invoice_number, status, amount, request })
     }
 }
@@ -60,18 +60,18 @@ impl ParkedRow {
 /// Looks before every send whether anything is parked for its order; many share a look.
 #[derive(Clone)]
 pub(super) struct Parked {
-    inner: Arc<Inner>,
+    context: Arc<StoreContext>,
     looks: Batch<Looks>,
     /// Where the last round of the net ended.
-    net: Arc<Mutex<Place>>,
+    net: Arc<Mutex<ParkedPosition>>,
 }
 
 /// The merchant and invoice number of the last row that was looked at; empty before the first.
-type Place = (String, String);
+type ParkedPosition = (String, String);
 
 impl Parked {
-    pub fn new(inner: Arc<Inner>) -> Self {
-        Self { looks: Batch::new(Looks(Arc::clone(&inner))), inner, net: Arc::default() }
+    pub fn new(context: Arc<StoreContext>) -> Self {
+        Self { looks: Batch::new(Looks(Arc::clone(&context))), context, net: Arc::default() }
     }
 
     /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
@@ -84,30 +84,30 @@ impl Parked {
         if !self.looks.add(order).await? {
             return Ok(false);
         }
-        let whose = Whose::of(claim);
+        let identity = ClaimIdentity::of(claim);
         // What is parked for an invoice is only ever applied to the order of that invoice, whoever claimed it.
-        let (is_known, _) = whose.is_known_and_holds(&self.inner, claim.token).await?;
+        let (is_known, _) = identity.is_known_and_holds(&self.context, claim.token).await?;
         if !is_known {
-            return Err(self.inner.forgotten());
+            return Err(self.context.forgotten());
         }
-        apply_to(&self.inner, claim.order_key).await?;
-        let (is_known, holds) = whose.is_known_and_holds(&self.inner, claim.token).await?;
-        if is_known { Ok(!holds) } else { Err(self.inner.forgotten()) }
+        apply_to(&self.context, claim.order_key).await?;
+        let (is_known, holds) = identity.is_known_and_holds(&self.context, claim.token).await?;
+        if is_known { Ok(!holds) } else { Err(self.context.forgotten()) }
     }
 }
 
-struct Looks(Arc<Inner>);
+struct Looks(Arc<StoreContext>);
 
 impl Group for Looks {
     type Item = (MerchantName, InvoiceNumber);
     type Key = (MerchantName, InvoiceNumber);
-    type Answer = bool;
+    type Reply = bool;
 
     fn key(order: &Self::Item) -> Self::Key {
         order.clone()
     }
 
-    async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> Done<Vec<Option<bool>>> {
+    async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> TxResult<Vec<Option<bool>>> {
         let orders: Vec<_> = all.iter().map(|order| Self::Item::clone(order)).collect();
         let parked = self.0.statement(move |c| Box::pin(async move { look(c, &orders).await })).await?;
         Ok(parked.into_iter().map(Some).collect())
@@ -115,7 +115,7 @@ impl Group for Looks {
 
     async fn alone(self: Arc<Self>, order: Arc<Self::Item>) -> Result<bool, StoreError> {
         let parked = self.together(vec![order]).await?.pop().flatten();
-        parked.ok_or_else(|| StoreError::Refused("a look for parked notifications said nothing".to_owned()))
+        parked.ok_or_else(|| StoreError::Refused("a look for parked notifications had no answer".to_owned()))
     }
 }
 
@@ -123,13 +123,13 @@ impl Group for Looks {
 pub(super) async fn look(
     connection: &mut PgConnection,
     orders: &[(MerchantName, InvoiceNumber)],
-) -> Done<Vec<bool>> {
+) -> TxResult<Vec<bool>> {
     let parked = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM notifications n
                         WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
                           AND n.order_key IS NULL OFFSET 0)
-         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, place)
-         ORDER BY o.place",
+         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, ordinal)
+         ORDER BY o.ordinal",
     )
     .bind(orders.iter().map(|(merchant, _)| merchant.as_str()).collect::<Vec<_>>())
     .bind(orders.iter().map(|(_, invoice_number)| invoice_number.as_str()).collect::<Vec<_>>())
@@ -140,16 +140,16 @@ pub(super) async fn look(
 
 /// Applies all that was parked for an order; says what became of each, by its key.
 pub(super) async fn apply_to(
-    inner: &Arc<Inner>,
+    context: &Arc<StoreContext>,
     order_key: i64,
 ) -> Result<Vec<(i64, Reconciled)>, StoreError> {
     let mut applied = Vec::new();
     loop {
-        let schedule = inner.schedule.clone();
-        let marked = inner
+        let schedule = context.schedule.clone();
+        let marked = context
             .transaction(move |c| Box::pin(async move { apply_some(c, order_key, &schedule).await }))
             .await?;
-        marked.iter().for_each(|(_, marked)| inner.committed(&marked.brought));
+        marked.iter().for_each(|(_, marked)| context.committed(&marked.effects));
         let is_all = marked.len() < usize::try_from(PARKED_MAX).unwrap_or_default();
         applied.extend(marked.into_iter().map(|(key, marked)| (key, marked.reconciled())));
         if is_all {
@@ -162,7 +162,7 @@ async fn apply_some(
     connection: &mut PgConnection,
     order_key: i64,
     schedule: &AttemptSchedule,
-) -> Done<Vec<(i64, Marked)>> {
+) -> TxResult<Vec<(i64, Marked)>> {
     let order = orders::lock(connection, order_key).await?;
     let rows: Vec<ParkedRow> = sqlx::query_as(
         "SELECT key, request_id, invoice_number, status, amount, request, form FROM notifications
@@ -188,14 +188,17 @@ async fn apply(
     order_key: i64,
     row: ParkedRow,
     schedule: &AttemptSchedule,
-) -> Done<Marked> {
+) -> TxResult<Marked> {
     let (key, order) = (row.key, orders::lock(connection, order_key).await?);
-    let said = row.said()?;
-    let told = notifications::told_before(connection, &[(order_key, &said)], schedule).await?.pop();
-    let told = told.ok_or_else(|| StoreError::Refused("nobody says what was told before".to_owned()))?;
-    let (change, reason) = order.record.clone().apply_notification(&said, told.same, schedule, order.now);
-    let marked = Marked { reason, brought: order.write(connection, &change).await? };
-    let write = if marked.is_kept(&told) {
+    let notification = row.into_notification()?;
+    let prior =
+        notifications::already_reported(connection, &[(order_key, &notification)], schedule).await?.pop();
+    let prior = prior
+        .ok_or_else(|| StoreError::Refused("the reports that were recorded before are missing".to_owned()))?;
+    let (change, reason) =
+        order.record.clone().apply_notification(&notification, prior.same, schedule, order.now);
+    let marked = Marked { reason, effects: order.write(connection, &change).await? };
+    let write = if marked.is_kept(&prior) {
         sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
             .bind(key)
             .bind(order_key)
@@ -211,17 +214,17 @@ async fn apply(
 /// Once a minute: drops what nobody's order came for, and applies what is parked though its order is known. Neither
 /// waits for the other to succeed.
 pub(super) async fn tend(parked: &Parked) -> Result<(), StoreError> {
-    let dropped = drop_old(&parked.inner).await;
+    let dropped = drop_old(&parked.context).await;
     let applied = parked.net().await;
     dropped.and(applied)
 }
 
 /// A round ends after so many statements: more than any account's channels park in a minute.
-async fn drop_old(inner: &Arc<Inner>) -> Result<(), StoreError> {
+async fn drop_old(context: &Arc<StoreContext>) -> Result<(), StoreError> {
     let mut from: Option<Time> = None;
     for _ in 0..DROPS_MAX {
         // From where the statement before ended: what was dropped is still in the index, and would be read again.
-        let (dropped, last): (i64, Option<Time>) = answered!(inner.pool, |c| sqlx::query_as(
+        let (dropped, last): (i64, Option<Time>) = answered!(context.pool, |c| sqlx::query_as(
             "WITH dropped AS (
                  DELETE FROM notifications WHERE key = ANY (ARRAY(
                      SELECT key FROM notifications
@@ -250,11 +253,11 @@ impl Parked {
         let mut failed = Vec::new();
         for _ in 0..LOOKS_MAX {
             let from = self.place().clone();
-            let (orders, next) = known(&self.inner, &from).await?;
+            let (orders, next) = known(&self.context, &from).await?;
             let is_end = next.is_none();
             *self.place() = next.unwrap_or_default();
             for order_key in orders {
-                if let Err(error) = apply_to(&self.inner, order_key).await {
+                if let Err(error) = apply_to(&self.context, order_key).await {
                     tracing::warn!(order_key, %error, "what was parked for an order cannot be applied to it now");
                     failed.push(error);
                 }
@@ -266,14 +269,17 @@ impl Parked {
         failed.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn place(&self) -> std::sync::MutexGuard<'_, Place> {
+    fn place(&self) -> std::sync::MutexGuard<'_, ParkedPosition> {
         self.net.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The orders that are known of the next parked rows, and the invoice of the last of them; `None` at the end.
-async fn known(inner: &Arc<Inner>, from: &Place) -> Result<(Vec<i64>, Option<Place>), StoreError> {
-    let rows: Vec<(String, String, Option<i64>)> = answered!(inner.pool, |c| sqlx::query_as(
+async fn known(
+    context: &Arc<StoreContext>,
+    from: &ParkedPosition,
+) -> Result<(Vec<i64>, Option<ParkedPosition>), StoreError> {
+    let rows: Vec<(String, String, Option<i64>)> = answered!(context.pool, |c| sqlx::query_as(
         "SELECT n.merchant, n.invoice_number, o.order_key
          FROM (SELECT merchant, invoice_number FROM notifications
                WHERE order_key IS NULL AND (merchant, invoice_number) > ($1, $2)

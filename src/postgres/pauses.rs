@@ -2,7 +2,7 @@
 
 use super::{
     PostgresStore, actions,
-    error::Done,
+    error::TxResult,
     pool::PgPool,
     rows::{merchant, storable},
     tx::answered,
@@ -42,7 +42,7 @@ impl PostgresStore {
     /// Whose sends are paused now.
     pub async fn paused(&self) -> Result<Paused, StoreError> {
         let mut paused = Paused::default();
-        for pause in pauses(&self.inner.pool).await? {
+        for pause in pauses(&self.context.pool).await? {
             paused.extend([(scope(&pause.scope)?, pause.since)]);
         }
         Ok(paused)
@@ -60,7 +60,7 @@ impl PostgresStore {
 
     async fn change(&self, pauses: bool, change: PauseChange) -> Result<bool, StoreError> {
         let is_new = self
-            .inner
+            .context
             .transaction(move |c| {
                 Box::pin(async move {
                     let is_new = if pauses { insert(c, &change).await? } else { delete(c, &change).await? };
@@ -70,7 +70,7 @@ impl PostgresStore {
             })
             .await?;
         // They look every second too: what is committed must not look as if it were not.
-        if let Err(error) = wake::tell(&self.inner.pool, PAUSES).await {
+        if let Err(error) = wake::tell(&self.context.pool, PAUSES).await {
             tracing::debug!(%error, "other processes were not told: they look every second");
         }
         Ok(is_new)
@@ -78,7 +78,7 @@ impl PostgresStore {
 
     /// What a pause of this scope makes wait.
     pub async fn waiting_sends(&self, scope: &Scope) -> Result<WaitingSends, StoreError> {
-        let (count, first_end) = answered!(&self.inner.pool, |c| sqlx::query_as(
+        let (count, first_end) = answered!(&self.context.pool, |c| sqlx::query_as(
             "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
              SELECT count(*), min(sends_end_at) FROM due
              WHERE sends_end_at > (SELECT now FROM clock)
@@ -107,7 +107,7 @@ fn scope(name: &str) -> Result<Scope, StoreError> {
     merchant(name).map(Scope::Merchant)
 }
 
-async fn insert(connection: &mut PgConnection, change: &PauseChange) -> Done<bool> {
+async fn insert(connection: &mut PgConnection, change: &PauseChange) -> TxResult<bool> {
     let done = sqlx::query(
         "INSERT INTO pauses (scope, reason, paused_by) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -119,7 +119,7 @@ async fn insert(connection: &mut PgConnection, change: &PauseChange) -> Done<boo
     Ok(done.rows_affected() == 1)
 }
 
-async fn delete(connection: &mut PgConnection, change: &PauseChange) -> Done<bool> {
+async fn delete(connection: &mut PgConnection, change: &PauseChange) -> TxResult<bool> {
     let done = sqlx::query("DELETE FROM pauses WHERE scope = $1")
         .bind(change.scope.name())
         .execute(connection)

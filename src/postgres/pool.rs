@@ -46,8 +46,8 @@ const ROOM_AGAIN: Duration = Duration::from_secs(5);
 /// The pool; it connects with its first use.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     let max = usize::try_from(max_connections).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
-    PgPool(Arc::new(Shared {
-        state: Mutex::new(State { options, idle: Vec::new(), missing: 0, refused_at: None }),
+    PgPool(Arc::new(PoolShared {
+        state: Mutex::new(PoolState { options, idle: Vec::new(), missing: 0, refused_at: None }),
         places: Arc::new(Semaphore::new(max)),
         open: AtomicUsize::new(0),
         server: Arc::default(),
@@ -56,10 +56,10 @@ pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
 
 /// Cheap to clone: all clones are one pool.
 #[derive(Clone)]
-pub struct PgPool(Arc<Shared>);
+pub struct PgPool(Arc<PoolShared>);
 
-struct Shared {
-    state: Mutex<State>,
+struct PoolShared {
+    state: Mutex<PoolState>,
     /// One for each connection that may be in use.
     places: Arc<Semaphore>,
     /// Connections of the pool that live, in use or not.
@@ -67,7 +67,7 @@ struct Shared {
     server: Arc<Server>,
 }
 
-struct State {
+struct PoolState {
     options: PgConnectOptions,
     /// The one that was used last is at the end, and used next.
     idle: Vec<Idle>,
@@ -86,19 +86,19 @@ struct Live {
     judged: Judged,
     connection: PgConnection,
     dies_at: Instant,
-    counted: Counted,
+    counted: OpenCount,
 }
 
-struct Counted(Arc<Shared>);
+struct OpenCount(Arc<PoolShared>);
 
-impl Counted {
-    fn new(pool: &Arc<Shared>) -> Self {
+impl OpenCount {
+    fn new(pool: &Arc<PoolShared>) -> Self {
         pool.open.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(pool))
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
@@ -128,7 +128,7 @@ impl PgPool {
             if let Some(live) = self.idle().await {
                 return Ok(Pooled { live, _place: place });
             }
-            let counted = Counted::new(&self.0);
+            let counted = OpenCount::new(&self.0);
             match self.connect(&[], until).await {
                 Ok(Beside { connection, judged }) => {
                     let dies_at = Instant::now() + LIFE_MAX.mul_f64(0.8 + 0.4 * fastrand::f64());
@@ -357,7 +357,7 @@ impl Beside {
     }
 }
 
-fn close(connection: PgConnection, judged: Judged, counted: Option<Counted>) {
+fn close(connection: PgConnection, judged: Judged, counted: Option<OpenCount>) {
     drop(judged);
     tokio::spawn(async move {
         let _ = timeout(TRY_MAX, connection.close()).await;
@@ -365,8 +365,8 @@ fn close(connection: PgConnection, judged: Judged, counted: Option<Counted>) {
     });
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl PoolShared {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

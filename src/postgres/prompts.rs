@@ -4,10 +4,10 @@
 //! Never: a row for an order that is not known; more than one such inquiry a minute for an order.
 
 use super::{
-    Inner,
-    error::Done,
+    StoreContext,
+    error::TxResult,
     notifications::{KEPT_MAX, text},
-    orders::{self, LockedOrder},
+    orders::{self, LoadedOrder},
 };
 use crate::{
     domain::{
@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// Records it and makes an inquiry due, where the named merchant has such an order.
 pub(super) async fn ask_about(
-    inner: &Arc<Inner>,
+    context: &Arc<StoreContext>,
     merchant: &MerchantName,
     notification: &Notification,
 ) -> Result<Reconciled, StoreError> {
@@ -30,7 +30,7 @@ pub(super) async fn ask_about(
         return Ok(Reconciled::NoChange);
     };
     let (merchant, notification) = (merchant.clone(), notification.clone());
-    let is_due = inner
+    let is_due = context
         .transaction(move |c| {
             Box::pin(async move {
                 let Some(order) = orders::lock_invoice(c, &merchant, &number).await? else {
@@ -42,32 +42,36 @@ pub(super) async fn ask_about(
         })
         .await?;
     if is_due {
-        inner.due_changed.notify_one();
+        context.due_changed.notify_one();
     }
     Ok(Reconciled::NoChange)
 }
 
 /// The same one is kept once.
-async fn keep(connection: &mut PgConnection, order: &LockedOrder, said: &Notification) -> Done<()> {
+async fn keep(
+    connection: &mut PgConnection,
+    order: &LoadedOrder,
+    notification: &Notification,
+) -> TxResult<()> {
     sqlx::query(
         "INSERT INTO notifications
              (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
-              request, said, form)
+              request, report_key, form)
          SELECT $1, $2, $3, $4, $5, $6, false, $7, $8, $9, $10, $11
-         WHERE NOT EXISTS (SELECT FROM notifications WHERE order_key = $3 AND said = $10 AND reason = $7)
+         WHERE NOT EXISTS (SELECT FROM notifications WHERE order_key = $3 AND report_key = $10 AND reason = $7)
            AND (SELECT count(*) FROM notifications WHERE order_key = $3) < $12",
     )
     .bind(order.record.merchant.as_str())
     .bind(order.record.invoice_number.as_str())
     .bind(order.order_key)
-    .bind(text(&said.request_id))
-    .bind(said.status.as_deref().map(text))
-    .bind(said.amount.as_deref().map(text))
+    .bind(text(&notification.request_id))
+    .bind(notification.status.as_deref().map(text))
+    .bind(notification.amount.as_deref().map(text))
     .bind(NotApplied::NotBound.name())
     .bind(order.now)
-    .bind(said.request.as_deref().map(text))
-    .bind(text(&said.said()))
-    .bind(said.form.name())
+    .bind(notification.request.as_deref().map(text))
+    .bind(text(&notification.report_key()))
+    .bind(notification.form.name())
     .bind(KEPT_MAX)
     .execute(connection)
     .await?;
@@ -76,7 +80,7 @@ async fn keep(connection: &mut PgConnection, order: &LockedOrder, said: &Notific
 
 /// Makes an inquiry due now, unless another notification did less than a minute ago; what else is due stays due. While
 /// an attempt is under way the inquiry is kept for the attempt's record.
-async fn prompt(connection: &mut PgConnection, order: &LockedOrder) -> Done<bool> {
+async fn prompt(connection: &mut PgConnection, order: &LoadedOrder) -> TxResult<bool> {
     let prompted = sqlx::query(
         "WITH prompted AS (
              UPDATE orders SET prompted_at = $3

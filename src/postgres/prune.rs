@@ -61,7 +61,7 @@ macro_rules! repeats_of_old {
     () => {
         "FROM notifications n WHERE order_key IN (SELECT order_key FROM old) AND EXISTS (
              SELECT FROM notifications e
-             WHERE e.order_key = n.order_key AND e.key < n.key AND e.said = n.said
+             WHERE e.order_key = n.order_key AND e.key < n.key AND e.report_key = n.report_key
                AND (coalesce(e.reason, '') = 'other_request') = (coalesce(n.reason, '') = 'other_request')
                AND (coalesce(e.reason, '') = 'not_bound') = (coalesce(n.reason, '') = 'not_bound'))"
     };

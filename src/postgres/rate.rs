@@ -21,7 +21,7 @@ impl RateLimitStore for PostgresStore {
         per_second: u32,
     ) -> Result<Option<Duration>, StoreError> {
         let length_s = f64::from(tokens) / f64::from(per_second.max(1));
-        let starts_in: Option<f64> = answered!(self.inner.pool, |c| sqlx::query_scalar(
+        let starts_in: Option<f64> = answered!(self.context.pool, |c| sqlx::query_scalar(
             "INSERT INTO rate_schedule AS s (merchant, given_until)
              VALUES ($1, jenius_now() + make_interval(secs => $2))
              ON CONFLICT (merchant) DO UPDATE

@@ -2,12 +2,12 @@
 //! claims hold are recorded together; a late worker's is judged alone.
 
 use super::{
-    Inner,
+    StoreContext,
     attempts::{self, NewAttempt},
     batch::{Batch, Group},
-    error::{Done, Undone},
-    orders::{self, Brought, LockedOrder, write_all},
-    whose::Whose,
+    claim_identity::ClaimIdentity,
+    error::{TxError, TxResult},
+    orders::{self, CommitEffects, LoadedOrder, write_all},
 };
 use crate::{
     crash::{self, Point},
@@ -28,13 +28,13 @@ use uuid::Uuid;
 /// Records attempts.
 #[derive(Clone)]
 pub(super) struct Records {
-    inner: Arc<Inner>,
-    attempts: Batch<Attempts>,
+    context: Arc<StoreContext>,
+    attempts: Batch<AttemptGroup>,
 }
 
 /// One attempt on its way into the store.
 struct Attempt {
-    whose: Whose,
+    identity: ClaimIdentity,
     token: Uuid,
     finding: Finding,
     took: TimeDelta,
@@ -46,7 +46,7 @@ struct Attempt {
 
 /// What became of it.
 enum Recorded {
-    Now(Brought),
+    Now(CommitEffects),
     /// It was recorded already, and its answer lost.
     Before,
     /// Its claim is forgotten: nothing was written.
@@ -54,62 +54,62 @@ enum Recorded {
 }
 
 impl Records {
-    pub fn new(inner: Arc<Inner>) -> Self {
-        Self { attempts: Batch::new(Attempts(Arc::clone(&inner))), inner }
+    pub fn new(context: Arc<StoreContext>) -> Self {
+        Self { attempts: Batch::new(AttemptGroup(Arc::clone(&context))), context }
     }
 
     /// Records one attempt. Asked again after an error, it writes nothing twice.
     pub async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Result<(), ClaimError> {
         let attempt = Attempt {
-            whose: Whose::of(claim),
+            identity: ClaimIdentity::of(claim),
             token: claim.token,
             finding: finding.clone(),
             took: TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX),
             fresh: claim.fresh.clone(),
-            chance: (self.inner.dice)(),
+            chance: (self.context.jitter)(),
         };
         match self.attempts.add(attempt).await? {
-            Recorded::Now(brought) => self.inner.committed(&brought),
+            Recorded::Now(effects) => self.context.committed(&effects),
             Recorded::Before => {}
-            Recorded::Nowhere => return Err(self.inner.forgotten()),
+            Recorded::Nowhere => return Err(self.context.forgotten()),
         }
         Ok(())
     }
 }
 
 /// Attempts that are recorded together.
-struct Attempts(Arc<Inner>);
+struct AttemptGroup(Arc<StoreContext>);
 
-impl Group for Attempts {
+impl Group for AttemptGroup {
     type Item = Attempt;
     type Key = i64;
-    type Answer = Recorded;
+    type Reply = Recorded;
 
     fn key(attempt: &Attempt) -> i64 {
-        attempt.whose.order_key
+        attempt.identity.order_key
     }
 
     /// Those of first claims are written as they were claimed, without a look, in one statement; should another
     /// have changed one of their orders meanwhile, all are recorded as the rest are, under their locks.
-    async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Recorded>>> {
+    async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<Recorded>>> {
         let (fresh, mut rest): (Vec<_>, Vec<_>) = (0..all.len()).partition(|at| all[*at].fresh.is_some());
         let mut answers: Vec<Option<Recorded>> = all.iter().map(|_| None).collect();
         let of = |places: &[usize]| places.iter().map(|at| Arc::clone(&all[*at])).collect::<Vec<_>>();
         match self.record_fresh(of(&fresh)).await {
-            Ok(brought) => fresh
+            Ok(effects) => fresh
                 .iter()
-                .zip(brought)
-                .for_each(|(at, brought)| answers[*at] = Some(Recorded::Now(brought))),
-            Err(Undone::Raced | Undone::Contended(_)) => rest.extend(fresh),
-            Err(Undone::Failed(error)) => return Err(error.into()),
+                .zip(effects)
+                .for_each(|(at, effects)| answers[*at] = Some(Recorded::Now(effects))),
+            Err(TxError::Raced | TxError::Contended(_)) => rest.extend(fresh),
+            Err(TxError::Failed(error)) => return Err(error.into()),
         }
         match self.record_rest(of(&rest)).await {
             Ok(recorded) => {
-                rest.iter().zip(recorded).for_each(|(at, brought)| answers[*at] = brought.map(Recorded::Now));
+                rest.iter().zip(recorded).for_each(|(at, effects)| answers[*at] = effects.map(Recorded::Now));
             }
             // What is committed is told and counted; the rest are recorded alone, and find out for themselves.
             Err(_) if answers.iter().any(Option::is_some) => {}
-            Err(undone) => return Err(undone),
+            Err(tx_error) => return Err(tx_error),
         }
         crash::point(Point::RecordsCommitted).await;
         Ok(answers)
@@ -125,8 +125,8 @@ impl Group for Attempts {
     }
 }
 
-impl Attempts {
-    async fn record_fresh(&self, all: Vec<Arc<Attempt>>) -> Done<Vec<Brought>> {
+impl AttemptGroup {
+    async fn record_fresh(&self, all: Vec<Arc<Attempt>>) -> TxResult<Vec<CommitEffects>> {
         if all.is_empty() {
             return Ok(Vec::new());
         }
@@ -134,7 +134,7 @@ impl Attempts {
         self.0.statement(move |c| Box::pin(async move { record_fresh(c, &all, &schedule).await })).await
     }
 
-    async fn record_rest(&self, all: Vec<Arc<Attempt>>) -> Done<Vec<Option<Brought>>> {
+    async fn record_rest(&self, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<CommitEffects>>> {
         if all.is_empty() {
             return Ok(Vec::new());
         }
@@ -148,19 +148,19 @@ async fn record_fresh(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Brought>> {
+) -> TxResult<Vec<CommitEffects>> {
     let judged: Vec<Judged<'_>> = all
         .iter()
         .filter_map(|attempt| {
-            let order = LockedOrder::as_claimed(&attempt.whose, attempt.token, attempt.fresh.as_ref()?);
+            let order = LoadedOrder::as_claimed(&attempt.identity, attempt.token, attempt.fresh.as_ref()?);
             Some(Judged::new(attempt, order, schedule))
         })
         .collect();
     let Some(now) = judged.iter().map(|one| one.order.now).min() else { return Ok(Vec::new()) };
-    let (changes, made) = parts(judged.iter());
-    let whose: Vec<&Whose> = judged.iter().map(|one| &one.attempt.whose).collect();
-    let brought = orders::write_all_or_nothing(connection, &changes, made, &whose, now).await?;
-    Ok(with_attempts(brought, judged.iter()))
+    let (changes, made) = changes_and_attempts(judged.iter());
+    let identity: Vec<&ClaimIdentity> = judged.iter().map(|one| &one.attempt.identity).collect();
+    let effects = orders::write_all_or_nothing(connection, &changes, made, &identity, now).await?;
+    Ok(with_attempts(effects, judged.iter()))
 }
 
 /// Records those whose order is free and whose claim holds. A token is drawn once: where the order still has it, it is
@@ -169,9 +169,9 @@ async fn record_held(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Option<Brought>>> {
-    let order_keys: Vec<i64> = all.iter().map(|attempt| attempt.whose.order_key).collect();
-    let mut orders: HashMap<i64, LockedOrder> = orders::lock_free(connection, &order_keys)
+) -> TxResult<Vec<Option<CommitEffects>>> {
+    let order_keys: Vec<i64> = all.iter().map(|attempt| attempt.identity.order_key).collect();
+    let mut orders: HashMap<i64, LoadedOrder> = orders::lock_free(connection, &order_keys)
         .await?
         .into_iter()
         .map(|order| (order.order_key, order))
@@ -179,53 +179,53 @@ async fn record_held(
     let judged: Vec<Option<Judged<'_>>> = all
         .iter()
         .map(|attempt| {
-            let order = orders.remove(&attempt.whose.order_key)?;
+            let order = orders.remove(&attempt.identity.order_key)?;
             order.is_claimed_by(attempt.token).then(|| Judged::new(attempt, order, schedule))
         })
         .collect();
-    let mut brought = write(connection, judged.iter().flatten()).await?.into_iter();
-    Ok(judged.iter().map(|one| one.as_ref().and_then(|_| brought.next())).collect())
+    let mut effects = write(connection, judged.iter().flatten()).await?.into_iter();
+    Ok(judged.iter().map(|one| one.as_ref().and_then(|_| effects.next())).collect())
 }
 
 async fn record_one(
     connection: &mut PgConnection,
     attempt: &Attempt,
     schedule: &AttemptSchedule,
-) -> Done<Recorded> {
-    let whose = &attempt.whose;
-    let Some(order) = orders::lock_if_known(connection, whose.order_key).await? else {
+) -> TxResult<Recorded> {
+    let identity = &attempt.identity;
+    let Some(order) = orders::lock_if_known(connection, identity.order_key).await? else {
         return Ok(Recorded::Nowhere);
     };
-    if !whose.is_known(connection).await? {
+    if !identity.is_known(connection).await? {
         return Ok(Recorded::Nowhere);
     }
     let is_late = !order.is_claimed_by(attempt.token);
-    if is_late && attempts::is_recorded(connection, whose.command_key, attempt.token).await? {
+    if is_late && attempts::is_recorded(connection, identity.command_key, attempt.token).await? {
         return Ok(Recorded::Before);
     }
     let judged = Judged::new(attempt, order, schedule);
-    let brought = write(connection, std::iter::once(&judged)).await?.pop();
-    Ok(Recorded::Now(brought.unwrap_or_default()))
+    let effects = write(connection, std::iter::once(&judged)).await?.pop();
+    Ok(Recorded::Now(effects.unwrap_or_default()))
 }
 
 /// An attempt, and what it changes about its locked order.
 struct Judged<'a> {
     attempt: &'a Attempt,
-    order: LockedOrder,
+    order: LoadedOrder,
     change: Change,
     made: AttemptMade,
     started_at: Time,
 }
 
 impl<'a> Judged<'a> {
-    fn new(attempt: &'a Attempt, order: LockedOrder, schedule: &AttemptSchedule) -> Self {
+    fn new(attempt: &'a Attempt, order: LoadedOrder, schedule: &AttemptSchedule) -> Self {
         let started_at = order.now.checked_sub_signed(attempt.took).unwrap_or(order.now);
         let claim_held = order.is_claimed_by(attempt.token);
         let send_at = order.due.as_ref().and_then(|row| row.due.send).map(|send| send.at);
         let time = AttemptTime { started_at, now: order.now, claim_held, send_at, chance: attempt.chance };
         let record = order.record.clone();
         let (change, made) = match &attempt.finding {
-            Finding::Send(finding) => record.after_send(whose(&order, attempt), finding, time, schedule),
+            Finding::Send(finding) => record.after_send(attempt_of(&order, attempt), finding, time, schedule),
             Finding::Inquiry(finding) => record.after_inquiry(finding, time, schedule),
         };
         Self { attempt, order, change, made, started_at }
@@ -235,19 +235,19 @@ impl<'a> Judged<'a> {
 async fn write<'a>(
     connection: &mut PgConnection,
     all: impl Iterator<Item = &'a Judged<'a>> + Clone,
-) -> Done<Vec<Brought>> {
-    let (changes, made) = parts(all.clone());
-    let brought = write_all(connection, &changes, made).await?;
-    Ok(with_attempts(brought, all))
+) -> TxResult<Vec<CommitEffects>> {
+    let (changes, made) = changes_and_attempts(all.clone());
+    let effects = write_all(connection, &changes, made).await?;
+    Ok(with_attempts(effects, all))
 }
 
 /// What changes, and the attempts that taught it.
-fn parts<'a>(
+fn changes_and_attempts<'a>(
     all: impl Iterator<Item = &'a Judged<'a>> + Clone,
-) -> (Vec<(&'a LockedOrder, &'a Change)>, Vec<NewAttempt<'a>>) {
+) -> (Vec<(&'a LoadedOrder, &'a Change)>, Vec<NewAttempt<'a>>) {
     let changes = all.clone().map(|one| (&one.order, &one.change)).collect();
     let made = all.map(|one| NewAttempt {
-        command_key: one.attempt.whose.command_key,
+        command_key: one.attempt.identity.command_key,
         made: &one.made,
         started_at: one.started_at,
         finished_at: one.order.now,
@@ -256,17 +256,20 @@ fn parts<'a>(
     (changes, made.collect())
 }
 
-fn with_attempts<'a>(mut brought: Vec<Brought>, all: impl Iterator<Item = &'a Judged<'a>>) -> Vec<Brought> {
-    for (one, brought) in all.zip(&mut brought) {
-        brought.attempts.push((one.made.kind, one.made.class));
+fn with_attempts<'a>(
+    mut effects: Vec<CommitEffects>,
+    all: impl Iterator<Item = &'a Judged<'a>>,
+) -> Vec<CommitEffects> {
+    for (one, effects) in all.zip(&mut effects) {
+        effects.attempts.push((one.made.kind, one.made.class));
     }
-    brought
+    effects
 }
 
-fn whose(order: &LockedOrder, attempt: &Attempt) -> AttemptOf {
-    match attempt.whose.kind {
+fn attempt_of(order: &LoadedOrder, attempt: &Attempt) -> AttemptOf {
+    match attempt.identity.kind {
         CommandKind::Payment => AttemptOf::Payment,
-        CommandKind::Refund if order.refund_key == Some(attempt.whose.command_key) => AttemptOf::Refund,
+        CommandKind::Refund if order.refund_key == Some(attempt.identity.command_key) => AttemptOf::Refund,
         CommandKind::Refund => AttemptOf::EarlierRefund,
     }
 }

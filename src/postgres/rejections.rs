@@ -2,11 +2,11 @@
 //! so that its identity is known; a conflict with a known identity is only told.
 
 use super::{
-    Inner,
-    error::{Done, Undone, not_ours},
+    StoreContext,
+    error::{TxError, TxResult, unknown_value},
     events,
     rows::{command_kind, storable},
-    writes::Writes,
+    write_statement::Writes,
 };
 use crate::{
     domain::{
@@ -53,24 +53,24 @@ impl KnownCommand {
 }
 
 /// Stores a rejection, unless its identity is known already.
-pub(super) async fn reject(inner: &Arc<Inner>, rejection: Rejection) -> Result<Claimed, StoreError> {
+pub(super) async fn reject(context: &Arc<StoreContext>, rejection: Rejection) -> Result<Claimed, StoreError> {
     let rejection = Arc::new(rejection);
     for _ in 0..RACES_MAX {
         let this = Arc::clone(&rejection);
-        match inner.transaction(move |c| Box::pin(reject_one(c, this))).await {
+        match context.transaction(move |c| Box::pin(reject_one(c, this))).await {
             Ok(answer) => {
-                inner.answered(rejection.command.kind, &answer);
+                context.answered(rejection.command.kind, &answer);
                 return Ok(answer);
             }
-            Err(Undone::Raced) => {}
-            Err(undone @ (Undone::Contended(_) | Undone::Failed(_))) => return Err(undone.into()),
+            Err(TxError::Raced) => {}
+            Err(tx_error @ (TxError::Contended(_) | TxError::Failed(_))) => return Err(tx_error.into()),
         }
     }
-    Err(Undone::Raced.into())
+    Err(TxError::Raced.into())
 }
 
 /// The order in which faults are judged: identity, `merchant_unknown`, `command_expired`, the fields.
-async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) -> Done<Claimed> {
+async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) -> TxResult<Claimed> {
     let command = &rejection.command;
     if let Some(known) = find(connection, &command.identity).await? {
         return answer_known(connection, command, &known).await;
@@ -96,12 +96,15 @@ pub(super) struct Moment {
     pub restored_at: Option<Time>,
 }
 
-pub(super) async fn moment(connection: &mut PgConnection) -> Done<Moment> {
+pub(super) async fn moment(connection: &mut PgConnection) -> TxResult<Moment> {
     let moment = "SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at";
     Ok(sqlx::query_as(moment).fetch_one(connection).await?)
 }
 
-pub(super) async fn find(connection: &mut PgConnection, identity: &Identity) -> Done<Option<KnownCommand>> {
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    identity: &Identity,
+) -> TxResult<Option<KnownCommand>> {
     let known = sqlx::query_as(
         "SELECT key, kind, merchant, digest, outcome_event FROM commands WHERE source = $1 AND id = $2",
     )
@@ -117,7 +120,7 @@ pub(super) async fn answer_known(
     connection: &mut PgConnection,
     command: &Command,
     known: &KnownCommand,
-) -> Done<Claimed> {
+) -> TxResult<Claimed> {
     if known.is(command) {
         if let Some(event_id) = known.outcome_event {
             events::publish_again(connection, event_id).await?;
@@ -125,7 +128,7 @@ pub(super) async fn answer_known(
         return Ok(Claimed::Duplicate);
     }
     let now = moment(connection).await?.now;
-    let told = events::of_rejection(command, &[conflict()], now)?;
+    let told = events::forecast_rejection(command, &[conflict()], now)?;
     Writes { events: vec![told], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
 }
@@ -175,8 +178,8 @@ pub(super) async fn store(
     command: &Command,
     violations: &[Violation],
     now: Time,
-) -> Done<Claimed> {
-    let event = events::of_rejection(command, violations, now)?;
+) -> TxResult<Claimed> {
+    let event = events::forecast_rejection(command, violations, now)?;
     let event_id = event.event_id;
     note_age(command, now);
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
@@ -199,7 +202,7 @@ pub(super) async fn store(
     .bind(event_id)
     .execute(connection)
     .await?;
-    if inserted.rows_affected() == 1 { Ok(Claimed::Rejected) } else { Err(Undone::Raced) }
+    if inserted.rows_affected() == 1 { Ok(Claimed::Rejected) } else { Err(TxError::Raced) }
 }
 
 /// Rejects a refund that was claimed and never sent. Its order, which is locked, has none then.
@@ -209,9 +212,9 @@ pub(super) async fn refuse_claimed(
     key: i64,
     refusal: RefundRefusal,
     now: Time,
-) -> Done<()> {
+) -> TxResult<()> {
     let command = claimed(connection, key).await?;
-    let event = events::of_rejection(&command, &[refused(refusal)], now)?;
+    let event = events::forecast_rejection(&command, &[refused(refusal)], now)?;
     let event_id = event.event_id;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let updated = sqlx::query(
@@ -232,7 +235,7 @@ pub(super) async fn refuse_claimed(
     }
 }
 
-async fn claimed(connection: &mut PgConnection, key: i64) -> Done<Command> {
+async fn claimed(connection: &mut PgConnection, key: i64) -> TxResult<Command> {
     #[derive(FromRow)]
     struct ClaimedRow {
         source: String,
@@ -255,15 +258,15 @@ async fn claimed(connection: &mut PgConnection, key: i64) -> Done<Command> {
     .fetch_one(connection)
     .await?;
     let identity = Identity {
-        source: CommandSource::parse(row.source).map_err(|_| not_ours("source"))?,
-        id: CommandId::parse(row.id).map_err(|_| not_ours("id"))?,
+        source: CommandSource::parse(row.source).map_err(|_| unknown_value("source"))?,
+        id: CommandId::parse(row.id).map_err(|_| unknown_value("id"))?,
     };
     Ok(Command {
         identity,
         kind: command_kind(&row.kind)?,
         merchant: row.merchant,
         invoice_number: row.invoice_number,
-        digest: row.digest.try_into().map_err(|_| not_ours("digest"))?,
+        digest: row.digest.try_into().map_err(|_| unknown_value("digest"))?,
         expires_at: row.expires_at,
         published_at: row.published_at,
         budget_from_time: None,

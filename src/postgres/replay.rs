@@ -95,7 +95,7 @@ impl PostgresStore {
         merchant: &MerchantName,
         invoice_number: &InvoiceNumber,
     ) -> Result<Option<Replayed>, StoreError> {
-        let found: Option<i64> = answered!(&self.inner.pool, |c| sqlx::query_scalar(
+        let found: Option<i64> = answered!(&self.context.pool, |c| sqlx::query_scalar(
             "SELECT order_key FROM orders WHERE merchant = $1 AND invoice_number = $2",
         )
         .bind(merchant.as_str())
@@ -106,7 +106,7 @@ impl PostgresStore {
 
     /// The database's clock, which gave events their times.
     pub async fn now(&self) -> Result<Time, StoreError> {
-        answered!(&self.inner.pool, |c| sqlx::query_scalar("SELECT jenius_now()").fetch_one(c))
+        answered!(&self.context.pool, |c| sqlx::query_scalar("SELECT jenius_now()").fetch_one(c))
     }
 
     /// The slice after one, of about so many events of any type; `None` after the last.
@@ -133,7 +133,7 @@ impl PostgresStore {
 
     /// Before the millisecond of the first event that is too many, unless that is the first one too.
     async fn cut(&self, from: Uuid, end: Uuid, events: u32) -> Result<Uuid, StoreError> {
-        let too_many: Option<Uuid> = answered!(&self.inner.pool, |c| sqlx::query_scalar(
+        let too_many: Option<Uuid> = answered!(&self.context.pool, |c| sqlx::query_scalar(
             "SELECT event_id FROM events WHERE event_id >= $1 AND event_id < $2
              ORDER BY event_id OFFSET $3 LIMIT 1",
         )
@@ -157,7 +157,7 @@ impl PostgresStore {
             Replayed::Order { .. } => COUNT_OF_ORDER,
             Replayed::Time { .. } => COUNT_OF_TIME,
         };
-        let row = answered!(&self.inner.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
+        let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         row.try_get("count").map_err(|e| store_error(&e))
     }
 
@@ -167,17 +167,17 @@ impl PostgresStore {
             Replayed::Order { .. } => PUT_BACK_ORDER,
             Replayed::Time { .. } => PUT_BACK_TIME,
         };
-        let row = answered!(&self.inner.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
+        let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         let number = |column: &str| row.try_get::<i64, _>(column).map_err(|e| store_error(&e));
         let done = PutBack { count: number("count")?, first: number("first")?, last: number("last")? };
         // It looks every second too, and what is committed must not look as if it were not.
-        let _ = wake::tell(&self.inner.pool, OUTBOX).await;
+        let _ = wake::tell(&self.context.pool, OUTBOX).await;
         Ok(done)
     }
 
     /// How much of what was put back is not published yet.
     pub async fn left_of(&self, put: PutBack) -> Result<i64, StoreError> {
-        answered!(&self.inner.pool, |c| sqlx::query_scalar(
+        answered!(&self.context.pool, |c| sqlx::query_scalar(
             "SELECT count(*) FROM outbox WHERE sequence BETWEEN $1 AND $2",
         )
         .bind(put.first)

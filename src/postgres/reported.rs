@@ -18,10 +18,10 @@ pub const NEVER_MATCHED_MAX: i64 = 3;
 
 /// What was seen of each merchant's reports, and is not written down yet.
 #[derive(Default)]
-pub(super) struct Reported(Mutex<BTreeMap<MerchantName, Seen>>);
+pub(super) struct Reported(Mutex<BTreeMap<MerchantName, ReportCounts>>);
 
 #[derive(Default, Clone, Copy)]
-struct Seen {
+struct ReportCounts {
     others: i64,
     is_matched: bool,
     /// That it is matched is written down: nothing more is of interest.
@@ -37,13 +37,13 @@ impl Reported {
         all.entry(merchant.clone()).or_default().note(of);
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<MerchantName, Seen>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<MerchantName, ReportCounts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is to be written down now.
-    fn news(&self) -> Vec<(MerchantName, Seen)> {
-        let is_news = |seen: &Seen| !seen.is_known && (seen.others > 0 || seen.is_matched);
+    fn news(&self) -> Vec<(MerchantName, ReportCounts)> {
+        let is_news = |seen: &ReportCounts| !seen.is_known && (seen.others > 0 || seen.is_matched);
         self.all()
             .iter()
             .filter(|(_, seen)| is_news(seen))
@@ -51,7 +51,7 @@ impl Reported {
             .collect()
     }
 
-    fn written(&self, merchant: &MerchantName, written: Seen) {
+    fn written(&self, merchant: &MerchantName, written: ReportCounts) {
         if let Some(seen) = self.all().get_mut(merchant) {
             seen.others -= written.others;
             seen.is_known = written.is_matched;
@@ -59,7 +59,7 @@ impl Reported {
     }
 }
 
-impl Seen {
+impl ReportCounts {
     fn note(&mut self, of: RequestOf) {
         match of {
             RequestOf::Order => self.is_matched = true,
@@ -72,8 +72,8 @@ impl Seen {
 impl PostgresStore {
     /// Writes down what was seen, and says of each merchant whose requests no report ever named how many named others'.
     pub async fn never_matched(&self) -> Result<Vec<(MerchantName, i64)>, StoreError> {
-        let pool = &self.inner.pool;
-        for (merchant, seen) in self.inner.reported.news() {
+        let pool = &self.context.pool;
+        for (merchant, seen) in self.context.reported.news() {
             answered!(pool, |c| sqlx::query(
                 "INSERT INTO reported_requests AS r (merchant, others, matched_at)
                  VALUES ($1, $2, CASE WHEN $3 THEN jenius_now() END)
@@ -84,7 +84,7 @@ impl PostgresStore {
             .bind(seen.others)
             .bind(seen.is_matched)
             .execute(c))?;
-            self.inner.reported.written(&merchant, seen);
+            self.context.reported.written(&merchant, seen);
         }
         let found: Vec<(String, i64)> = answered!(pool, |c| sqlx::query_as(
             "SELECT merchant, others FROM reported_requests WHERE matched_at IS NULL"

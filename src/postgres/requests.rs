@@ -1,7 +1,7 @@
 //! The stored request of a command, and the claim that is given away with it.
 
 use super::{
-    error::Done,
+    error::TxResult,
     rows::{command_kind, invoice_number, merchant, request_id},
 };
 use crate::domain::{command::StoredRequest, money::Rupiah};
@@ -28,7 +28,7 @@ pub(super) async fn read(
     connection: &mut PgConnection,
     command_key: i64,
     amount: Rupiah,
-) -> Done<(StoredRequest, Uuid)> {
+) -> TxResult<(StoredRequest, Uuid)> {
     let row: RequestRow = sqlx::query_as(
         "SELECT c.merchant, c.kind, c.invoice_number, c.request_id, c.client_id, c.base_url, c.request_body, c.birth,
                 CASE WHEN c.kind = 'refund' THEN

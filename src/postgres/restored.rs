@@ -2,9 +2,9 @@
 //! time, in short transactions.
 
 use super::{
-    Inner, PostgresStore, actions,
-    error::Done,
-    orders::{self, Brought},
+    PostgresStore, StoreContext, actions,
+    error::TxResult,
+    orders::{self, CommitEffects},
     tx::answered,
 };
 use crate::{
@@ -22,8 +22,8 @@ impl PostgresStore {
     /// Keeps that it went back, from now on, and has DOKU asked about every order that may be otherwise; says how many
     /// these are. Done again, it asks again.
     pub async fn went_back(&self, action: Action) -> Result<u64, StoreError> {
-        self.inner.transaction(move |c| Box::pin(async move { keep(c, &action).await })).await?;
-        let (mut next, last): (i64, i64) = answered!(self.inner.pool, |c| sqlx::query_as(
+        self.context.transaction(move |c| Box::pin(async move { keep(c, &action).await })).await?;
+        let (mut next, last): (i64, i64) = answered!(self.context.pool, |c| sqlx::query_as(
             "SELECT (SELECT coalesce(min(order_key), 1) FROM orders),
                     (SELECT coalesce(max(order_key), 0) FROM orders)",
         )
@@ -36,14 +36,14 @@ impl PostgresStore {
             }
             next += KEYS_MAX;
         }
-        self.inner.due_changed.notify_one();
+        self.context.due_changed.notify_one();
         Ok(asked_about)
     }
 
     /// The domain says which of them are asked about; these are all that it may choose from.
     async fn may_be_otherwise(&self, from: i64) -> Result<Vec<i64>, StoreError> {
-        let give_up_after = super::requests::micros(self.inner.schedule.check.give_up_after);
-        answered!(self.inner.pool, |c| sqlx::query_scalar(
+        let give_up_after = super::requests::micros(self.context.schedule.check.give_up_after);
+        answered!(self.context.pool, |c| sqlx::query_scalar(
             "SELECT order_key FROM orders
              WHERE order_key >= $1 AND order_key < $1 + $2
                AND (state IN ('submitting', 'awaiting_payment', 'refunding')
@@ -58,16 +58,16 @@ impl PostgresStore {
     }
 
     async fn ask_about(&self, order_keys: Vec<i64>) -> Result<u64, StoreError> {
-        let inner: &Arc<Inner> = &self.inner;
-        let schedule = inner.schedule.clone();
-        let written = inner
+        let context: &Arc<StoreContext> = &self.context;
+        let schedule = context.schedule.clone();
+        let written = context
             .transaction(move |c| Box::pin(async move { ask_about(c, &order_keys, &schedule).await }))
             .await?;
         Ok(u64::try_from(written.len()).unwrap_or(u64::MAX))
     }
 }
 
-async fn keep(connection: &mut PgConnection, action: &Action) -> Done<()> {
+async fn keep(connection: &mut PgConnection, action: &Action) -> TxResult<()> {
     sqlx::query(
         "INSERT INTO restored (at) VALUES (jenius_now()) ON CONFLICT (only_row) DO UPDATE SET at = excluded.at",
     )
@@ -80,7 +80,7 @@ async fn ask_about(
     connection: &mut PgConnection,
     order_keys: &[i64],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Brought>> {
+) -> TxResult<Vec<CommitEffects>> {
     let orders = orders::lock_all(connection, order_keys).await?;
     let changes: Vec<_> = orders
         .iter()

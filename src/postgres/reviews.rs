@@ -26,7 +26,7 @@ struct ReviewsRow {
 impl PostgresStore {
     /// One for each merchant that has any.
     pub async fn reviews(&self) -> Result<Vec<Reviews>, StoreError> {
-        let pool = &self.inner.pool;
+        let pool = &self.context.pool;
         let found: Vec<ReviewsRow> = answered!(pool, |c| {
             sqlx::query_as(
             "SELECT o.merchant, count(*) AS count, sum(o.amount)::bigint AS rupiah,

@@ -1,7 +1,7 @@
 //! Rows as they are stored, and what they mean. Reading back what no version wrote is an error, never a
 //! default.
 
-use super::error::not_ours;
+use super::error::unknown_value;
 use crate::{
     domain::{
         Time,
@@ -53,7 +53,7 @@ impl OrderRow {
             invoice_number: invoice_number(&self.invoice_number)?,
             amount: rupiah(self.amount)?,
             state: OrderState::from_names(&self.state, self.review_cause.as_deref())
-                .ok_or_else(|| not_ours("state"))?,
+                .ok_or_else(|| unknown_value("state"))?,
             state_since: self.state_since,
             version: count(self.version)?,
             announced: Announced {
@@ -97,8 +97,8 @@ pub(super) struct ProgressRow {
 impl ProgressRow {
     pub fn progress(&self) -> Result<Progress, StoreError> {
         let identity = Identity {
-            source: CommandSource::parse(self.source.as_str()).map_err(|_| not_ours("source"))?,
-            id: CommandId::parse(self.id.as_str()).map_err(|_| not_ours("id"))?,
+            source: CommandSource::parse(self.source.as_str()).map_err(|_| unknown_value("source"))?,
+            id: CommandId::parse(self.id.as_str()).map_err(|_| unknown_value("id"))?,
         };
         Ok(Progress {
             kind: command_kind(&self.kind)?,
@@ -174,47 +174,50 @@ impl DueColumns {
 }
 
 pub(super) fn inquiry_rank(number: i16) -> Result<InquiryRank, StoreError> {
-    InquiryRank::ALL.into_iter().find(|r| r.number() == number).ok_or_else(|| not_ours("rank of an inquiry"))
+    InquiryRank::ALL
+        .into_iter()
+        .find(|r| r.number() == number)
+        .ok_or_else(|| unknown_value("rank of an inquiry"))
 }
 
 pub(super) fn send_rank(number: i16) -> Result<SendRank, StoreError> {
-    SendRank::ALL.into_iter().find(|r| r.number() == number).ok_or_else(|| not_ours("rank of a send"))
+    SendRank::ALL.into_iter().find(|r| r.number() == number).ok_or_else(|| unknown_value("rank of a send"))
 }
 
 pub(super) fn merchant(text: &str) -> Result<MerchantName, StoreError> {
-    MerchantName::parse(text).map_err(|_| not_ours("merchant"))
+    MerchantName::parse(text).map_err(|_| unknown_value("merchant"))
 }
 
 pub(super) fn invoice_number(text: &str) -> Result<InvoiceNumber, StoreError> {
-    InvoiceNumber::parse(text).map_err(|_| not_ours("invoice number"))
+    InvoiceNumber::parse(text).map_err(|_| unknown_value("invoice number"))
 }
 
 pub(super) fn request_id(text: &str) -> Result<RequestId, StoreError> {
-    RequestId::parse(text).map_err(|_| not_ours("Request-Id"))
+    RequestId::parse(text).map_err(|_| unknown_value("Request-Id"))
 }
 
 pub(super) fn rupiah(amount: i64) -> Result<Rupiah, StoreError> {
-    u64::try_from(amount).ok().and_then(Rupiah::new).ok_or_else(|| not_ours("amount"))
+    u64::try_from(amount).ok().and_then(Rupiah::new).ok_or_else(|| unknown_value("amount"))
 }
 
 pub(super) fn command_kind(name: &str) -> Result<CommandKind, StoreError> {
-    CommandKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| not_ours("kind of command"))
+    CommandKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| unknown_value("kind of command"))
 }
 
 pub(super) fn outcome(name: &str) -> Result<Outcome, StoreError> {
-    Outcome::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| not_ours("outcome"))
+    Outcome::ALL.into_iter().find(|o| o.name() == name).ok_or_else(|| unknown_value("outcome"))
 }
 
 pub(super) fn evidence(name: &str) -> Result<EvidenceSource, StoreError> {
-    EvidenceSource::ALL.into_iter().find(|e| e.name() == name).ok_or_else(|| not_ours("evidence"))
+    EvidenceSource::ALL.into_iter().find(|e| e.name() == name).ok_or_else(|| unknown_value("evidence"))
 }
 
 pub(super) fn attempt_kind(name: &str) -> Result<AttemptKind, StoreError> {
-    AttemptKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| not_ours("kind of attempt"))
+    AttemptKind::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| unknown_value("kind of attempt"))
 }
 
 pub(super) fn count(stored: i32) -> Result<u32, StoreError> {
-    u32::try_from(stored).map_err(|_| not_ours("count"))
+    u32::try_from(stored).map_err(|_| unknown_value("count"))
 }
 
 /// A count that reaches the column's end stays there.

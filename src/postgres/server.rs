@@ -2,7 +2,7 @@
 //! failover, or to a pooler that gives one server session to many clients. Every connection is judged before its
 //! first use, and what was connected before a change of the primary is never used again.
 
-use super::error::{Fault, fault};
+use super::error::{ConnectFault, fault};
 use crate::flow::ports::StoreError;
 use sqlx::{Executor, Postgres, Row, postgres::PgRow};
 use std::{
@@ -32,44 +32,44 @@ const WHO_AT_LEAST: &str = "
 
 /// One session of the server: no two that live have the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Session {
+struct ServerSession {
     process: i32,
     started: Option<String>,
 }
 
 /// A copy of the primary's data: its system, and how often a standby of it was promoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Line {
+struct Lineage {
     system: i64,
     timeline: i64,
 }
 
-struct Who {
+struct ServerIdentity {
     read_only: bool,
     standby: bool,
-    session: Session,
-    line: Option<Line>,
+    session: ServerSession,
+    line: Option<Lineage>,
 }
 
 /// What all connections of a pool found out together.
 #[derive(Debug, Default)]
 pub(super) struct Server {
-    known: Mutex<Known>,
+    known: Mutex<KnownServer>,
     generation: AtomicU64,
     changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    line: Option<Line>,
-    sessions: HashSet<Session>,
+struct KnownServer {
+    line: Option<Lineage>,
+    sessions: HashSet<ServerSession>,
 }
 
 /// A connection's part in it, for as long as the connection lives.
 #[derive(Debug)]
 pub(super) struct Judged {
     server: Arc<Server>,
-    session: Session,
+    session: ServerSession,
     generation: u64,
 }
 
@@ -86,8 +86,8 @@ pub(super) enum Unfit {
 impl Unfit {
     pub fn of(error: &sqlx::Error) -> Self {
         match fault(error) {
-            Fault::Full(error) => Self::Full(error),
-            Fault::Other(error) => Self::Failed(error),
+            ConnectFault::Full(error) => Self::Full(error),
+            ConnectFault::Other(error) => Self::Failed(error),
         }
     }
 }
@@ -110,11 +110,11 @@ impl Server {
             Err(sqlx::Error::Database(_)) => sqlx::raw_sql(WHO_AT_LEAST).fetch_one(connection).await,
             answer => answer,
         };
-        let who = row.and_then(|row| Who::read(&row)).map_err(|error| Unfit::of(&error))?;
+        let who = row.and_then(|row| ServerIdentity::read(&row)).map_err(|error| Unfit::of(&error))?;
         self.admit(who)
     }
 
-    fn admit(self: &Arc<Self>, who: Who) -> Result<Judged, Unfit> {
+    fn admit(self: &Arc<Self>, who: ServerIdentity) -> Result<Judged, Unfit> {
         if who.standby || who.read_only {
             let what = if who.standby { "is a standby" } else { "is set to read only" };
             return Err(not_primary(format!("25006: the server that answers {what}; the primary is needed")));
@@ -152,7 +152,7 @@ impl Server {
         self.changed.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownServer> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,15 +194,15 @@ impl Drop for Judged {
     }
 }
 
-impl Who {
+impl ServerIdentity {
     fn read(row: &PgRow) -> sqlx::Result<Self> {
         let (system, timeline): (Option<i64>, Option<i64>) =
             (row.try_get("system")?, row.try_get("timeline")?);
         Ok(Self {
             read_only: row.try_get("read_only")?,
             standby: row.try_get("standby")?,
-            session: Session { process: row.try_get("process")?, started: row.try_get("started")? },
-            line: system.zip(timeline).map(|(system, timeline)| Line { system, timeline }),
+            session: ServerSession { process: row.try_get("process")?, started: row.try_get("started")? },
+            line: system.zip(timeline).map(|(system, timeline)| Lineage { system, timeline }),
         })
     }
 }
@@ -224,12 +224,12 @@ fn shared() -> StoreError {
 mod tests {
     use super::*;
 
-    fn who(process: i32, timeline: i64) -> Who {
-        Who {
+    fn who(process: i32, timeline: i64) -> ServerIdentity {
+        ServerIdentity {
             read_only: false,
             standby: false,
-            session: Session { process, started: None },
-            line: Some(Line { system: 7, timeline }),
+            session: ServerSession { process, started: None },
+            line: Some(Lineage { system: 7, timeline }),
         }
     }
 
@@ -252,7 +252,10 @@ mod tests {
     #[test]
     fn a_server_that_reads_only_is_no_primary() {
         let server = Arc::new(Server::default());
-        for reads in [Who { standby: true, line: None, ..who(1, 1) }, Who { read_only: true, ..who(1, 1) }] {
+        for reads in [
+            ServerIdentity { standby: true, line: None, ..who(1, 1) },
+            ServerIdentity { read_only: true, ..who(1, 1) },
+        ] {
             assert!(matches!(server.admit(reads), Err(Unfit::NotPrimary(StoreError::Away(_)))));
         }
     }

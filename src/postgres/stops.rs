@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 /// Why one merchant's sends do not go in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldStop {
+pub struct ReportedStop {
     pub merchant: MerchantName,
     /// `breaker` or `rate`.
     pub by: &'static str,
@@ -21,20 +21,20 @@ pub struct ToldStop {
 impl PostgresStore {
     /// Tells all that this process keeps from going now, in place of what it told before. What others told and
     /// did not confirm for a minute is taken away.
-    pub async fn tell_stops(&self, process: Uuid, stops: &[ToldStop]) -> Result<(), StoreError> {
-        answered!(&self.inner.pool, |c| {
+    pub async fn report_stops(&self, process: Uuid, stops: &[ReportedStop]) -> Result<(), StoreError> {
+        answered!(&self.context.pool, |c| {
             sqlx::query(
             "WITH gone AS (
                  DELETE FROM send_stops
-                 WHERE (process = $1 AND merchant <> ALL ($2)) OR told_at < jenius_now() - interval '1 minute')
-             INSERT INTO send_stops (process, merchant, stopped_by, since, detail, told_at)
+                 WHERE (process = $1 AND merchant <> ALL ($2)) OR reported_at < jenius_now() - interval '1 minute')
+             INSERT INTO send_stops (process, merchant, stopped_by, since, detail, reported_at)
              SELECT $1, n.merchant, n.stopped_by, jenius_now() - n.ago * interval '1 microsecond', n.detail,
                     jenius_now()
              FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[])
                   AS n (merchant, stopped_by, ago, detail)
              ON CONFLICT (process, merchant) DO UPDATE
              SET stopped_by = excluded.stopped_by, since = excluded.since, detail = excluded.detail,
-                 told_at = excluded.told_at",
+                 reported_at = excluded.reported_at",
         )
         .bind(process)
         .bind(stops.iter().map(|stop| stop.merchant.as_str()).collect::<Vec<_>>())

@@ -69,9 +69,9 @@ const LET_GO: &str = due_and_known!(
 impl PostgresStore {
     /// Marks what is stranded now, and lets go what is not any more.
     pub async fn look_for_stranded(&self, accounts: &[Account]) -> Result<(), StoreError> {
-        run(&self.inner.pool, STRAND, accounts).await?;
-        if run(&self.inner.pool, LET_GO, accounts).await? > 0 {
-            self.inner.due_changed.notify_one();
+        run(&self.context.pool, STRAND, accounts).await?;
+        if run(&self.context.pool, LET_GO, accounts).await? > 0 {
+            self.context.due_changed.notify_one();
         }
         Ok(())
     }

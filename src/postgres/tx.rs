@@ -4,8 +4,8 @@
 //! is dropped only at `TX_MAX`, and then the connection is closed instead of going back.
 
 use super::{
-    Inner,
-    error::{self, Done, Undone},
+    StoreContext,
+    error::{self, TxError, TxResult},
     pool::{PgPool, Pooled},
 };
 use crate::flow::ports::StoreError;
@@ -40,23 +40,23 @@ macro_rules! answered {
 pub(super) use answered;
 
 /// What is done inside of a transaction. An error rolls it back.
-pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Done<T>> + Send + 'c>>;
+pub(super) type TxWork<'c, T> = Pin<Box<dyn Future<Output = TxResult<T>> + Send + 'c>>;
 
-impl Inner {
+impl StoreContext {
     /// Runs `work` in one transaction. After `StoreError::Away` it may have been committed or not.
-    pub(super) async fn transaction<T, F>(self: &Arc<Self>, work: F) -> Done<T>
+    pub(super) async fn transaction<T, F>(self: &Arc<Self>, work: F) -> TxResult<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> TxWork<'c, T> + Send + 'static,
     {
         self.statement(|connection| Box::pin(begin_to_commit(connection, work))).await
     }
 
     /// The same where `work` asks one statement, which is a transaction by itself: two round trips less.
-    pub(super) async fn statement<T, F>(self: &Arc<Self>, work: F) -> Done<T>
+    pub(super) async fn statement<T, F>(self: &Arc<Self>, work: F) -> TxResult<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> TxWork<'c, T> + Send + 'static,
     {
         let pool = self.pool.clone();
         let task = tokio::spawn(async move { on_a_connection(&pool, work).await });
@@ -94,33 +94,35 @@ pub(super) fn ended<T>(
     }
 }
 
-async fn on_a_connection<T, F>(pool: &PgPool, work: F) -> Done<T>
+async fn on_a_connection<T, F>(pool: &PgPool, work: F) -> TxResult<T>
 where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> TxWork<'c, T>,
 {
     let mut connection = pool.acquire().await?;
     match timeout(TX_MAX, work(&mut connection)).await {
         // Another primary was found meanwhile: what an old one has committed may be lost.
         Ok(Ok(_)) if !connection.is_current() => {
-            Err(Undone::Failed(StoreError::Away("the primary changed during a transaction".to_owned())))
+            Err(TxError::Failed(StoreError::Away("the primary changed during a transaction".to_owned())))
         }
         Ok(done) => {
             match &done {
-                Err(Undone::Failed(StoreError::Away(_))) => connection.lost(),
-                Ok(_) | Err(Undone::Raced | Undone::Contended(_) | Undone::Failed(_)) => connection.release(),
+                Err(TxError::Failed(StoreError::Away(_))) => connection.lost(),
+                Ok(_) | Err(TxError::Raced | TxError::Contended(_) | TxError::Failed(_)) => {
+                    connection.release()
+                }
             }
             done
         }
         Err(_) => {
             connection.lost();
-            Err(Undone::Failed(StoreError::Away(NOT_ANSWERED.to_owned())))
+            Err(TxError::Failed(StoreError::Away(NOT_ANSWERED.to_owned())))
         }
     }
 }
 
-async fn begin_to_commit<T, F>(connection: &mut PgConnection, work: F) -> Done<T>
+async fn begin_to_commit<T, F>(connection: &mut PgConnection, work: F) -> TxResult<T>
 where
-    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+    F: for<'c> FnOnce(&'c mut PgConnection) -> TxWork<'c, T>,
 {
     let mut tx = connection.begin().await?;
     match work(&mut tx).await {
@@ -128,9 +130,9 @@ where
             tx.commit().await?;
             Ok(done)
         }
-        Err(undone) => {
+        Err(tx_error) => {
             tx.rollback().await?;
-            Err(undone)
+            Err(tx_error)
         }
     }
 }

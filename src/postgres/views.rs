@@ -1,7 +1,7 @@
 //! What an operator reads about orders (`orders list|show`). Reads only; several statements, since
 //! nothing is decided by what they show.
 
-use super::{actions, decisions, error::not_ours, pool::PgPool, tx::answered};
+use super::{actions, decisions, error::unknown_value, pool::PgPool, tx::answered};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::{
@@ -96,7 +96,7 @@ impl SummaryRow {
 }
 
 fn whole<T: TryFrom<i32>>(number: i32) -> Result<T, StoreError> {
-    T::try_from(number).map_err(|_| not_ours("number"))
+    T::try_from(number).map_err(|_| unknown_value("number"))
 }
 
 macro_rules! select_summary {
@@ -128,7 +128,7 @@ macro_rules! select_summary {
                      SELECT 2, 'pause', since, reason FROM pauses WHERE scope IN ('*', o.merchant)
                      UNION ALL
                      SELECT 3, stopped_by, since, detail FROM send_stops
-                     WHERE merchant = o.merchant AND told_at > jenius_now() - interval '15 s'
+                     WHERE merchant = o.merchant AND reported_at > jenius_now() - interval '15 s'
                        AND (stopped_by = 'breaker' OR d.send_at <= jenius_now())) AS all_of_them
                  ORDER BY rank, since LIMIT 1) b
              ON d.token IS NULL AND d.send_at IS NOT NULL
@@ -258,7 +258,7 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
     .bind(order_key)
     .fetch_all(c))?;
     let told = |row: EventRow| {
-        let body: Body = serde_json::from_slice(&row.body).map_err(|_| not_ours("event"))?;
+        let body: Body = serde_json::from_slice(&row.body).map_err(|_| unknown_value("event"))?;
         Ok(HistoryView {
             version: whole(row.version)?,
             state: body.data.state,

@@ -22,14 +22,14 @@ impl PostgresStore {
         &self,
         relay_is_here: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let inner = Arc::clone(&self.inner);
+        let context = Arc::clone(&self.context);
         async move {
             loop {
-                inner.tell_others.notified().await;
+                context.notify_relays.notified().await;
                 if *relay_is_here.borrow() {
                     continue;
                 }
-                if tell(&inner.pool, OUTBOX).await.is_err() {
+                if tell(&context.pool, OUTBOX).await.is_err() {
                     sleep(PAUSE).await;
                 }
             }
@@ -39,12 +39,12 @@ impl PostgresStore {
     /// Wakes this process when others have committed what it waits for: pauses, and events where it relays.
     /// On a connection of its own, which the pool need not spare. Runs for ever.
     pub fn listen_for_others(&self, relays: bool) -> impl Future<Output = ()> + Send + use<> {
-        let inner = Arc::clone(&self.inner);
+        let context = Arc::clone(&self.context);
         let outbox = relays.then(|| (OUTBOX, self.outbox_changed()));
         let channels: Vec<_> = outbox.into_iter().chain([(PAUSES, self.pauses_changed())]).collect();
         async move {
             loop {
-                if let Err(error) = listen(&inner.pool, &channels).await {
+                if let Err(error) = listen(&context.pool, &channels).await {
                     tracing::debug!(%error, "nobody is woken by others: they look every second");
                 }
                 sleep(PAUSE).await;

@@ -4,11 +4,11 @@
 
 use super::{
     attempts::{self, NewAttempt},
+    claim_identity::ClaimIdentity,
     due::{self, NewDue},
-    error::{Done, Undone},
+    error::{TxError, TxResult},
     events::{self, NewEvent},
     rows::{storable, stored_count},
-    whose::Whose,
 };
 use crate::{
     domain::{
@@ -154,7 +154,7 @@ const WRITE_OR_NOTHING: &str = write_and_count!(
 
 impl Writes<'_> {
     /// Writes all of it, or says which guard found something else: then nothing may be committed.
-    pub async fn write(&self, connection: &mut PgConnection) -> Done<()> {
+    pub async fn write(&self, connection: &mut PgConnection) -> TxResult<()> {
         let (orders, commands) = self.bind(WRITE).fetch_one(connection).await?;
         exactly(self.orders.len(), orders, "orders")?;
         exactly(self.commands.len(), commands, "commands")
@@ -162,25 +162,25 @@ impl Writes<'_> {
 
     /// Writes all of it about orders that nobody has locked, or nothing: each of `orders` is among those that
     /// move, and every write of another raises their revision. Raced: one of them is not as it was read, and
-    /// all are to be read again. `whose`: their claims, in the same order.
+    /// all are to be read again. `identity`: their claims, in the same order.
     pub async fn write_or_nothing(
         &self,
-        whose: &[&Whose],
+        identity: &[&ClaimIdentity],
         now: Time,
         connection: &mut PgConnection,
-    ) -> Done<()> {
-        let is_of_each = self.orders.iter().map(|m| m.order_key).eq(whose.iter().map(|w| w.order_key));
+    ) -> TxResult<()> {
+        let is_of_each = self.orders.iter().map(|m| m.order_key).eq(identity.iter().map(|w| w.order_key));
         if !is_of_each {
-            return Err(Undone::Raced);
+            return Err(TxError::Raced);
         }
-        let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(whose.len()));
+        let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(identity.len()));
         statement
             .bind(stored_length(self.commands.len()))
             .bind(now)
-            .bind(whose.iter().map(|w| w.command_key).collect::<Vec<_>>())
-            .bind(whose.iter().map(|w| w.merchant.as_str()).collect::<Vec<_>>())
-            .bind(whose.iter().map(|w| w.request_id.as_str()).collect::<Vec<_>>())
-            .bind(whose.iter().map(|w| w.birth).collect::<Vec<_>>())
+            .bind(identity.iter().map(|w| w.command_key).collect::<Vec<_>>())
+            .bind(identity.iter().map(|w| w.merchant.as_str()).collect::<Vec<_>>())
+            .bind(identity.iter().map(|w| w.request_id.as_str()).collect::<Vec<_>>())
+            .bind(identity.iter().map(|w| w.birth).collect::<Vec<_>>())
             .fetch_one(connection)
             .await?;
         Ok(())
@@ -228,7 +228,7 @@ fn bind_orders<'q>(statement: Statement<'q>, all: &[Moved<'_>]) -> Statement<'q>
         .bind(all.iter().map(|m| stored_count(m.is.checks_made)).collect::<Vec<_>>())
 }
 
-fn exactly(wanted: usize, changed: i64, what: &str) -> Done<()> {
+fn exactly(wanted: usize, changed: i64, what: &str) -> TxResult<()> {
     if stored_length(wanted) == changed {
         return Ok(());
     }

@@ -21,13 +21,13 @@ impl Group for Tens {
     type Item = u64;
     /// 1 and 101 are of one key.
     type Key = u64;
-    type Answer = u64;
+    type Reply = u64;
 
     fn key(item: &u64) -> u64 {
         if *item < AWAY { item % 100 } else { *item }
     }
 
-    async fn together(self: Arc<Self>, items: Vec<Arc<u64>>) -> Done<Vec<Option<u64>>> {
+    async fn together(self: Arc<Self>, items: Vec<Arc<u64>>) -> TxResult<Vec<Option<u64>>> {
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }

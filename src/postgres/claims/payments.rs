@@ -1,11 +1,11 @@
 //! The claim of payments that nobody has seen: one statement for all of them.
 
-use super::{Asked, Granted};
+use super::{ClaimRequest, Granted};
 use crate::{
     domain::{Time, schedule::AttemptSchedule},
     flow::ports::{NewCommand, StoreError},
     postgres::{
-        error::{Done, Undone},
+        error::{TxError, TxResult},
         rejections::TRACE_CHARS_MAX,
         requests::micros,
         rows::storable,
@@ -78,9 +78,9 @@ struct ClaimRow {
 /// Claims those that nobody has seen; `None` for the others.
 pub(super) async fn claim(
     connection: &mut PgConnection,
-    all: &[Arc<Asked>],
+    all: &[Arc<ClaimRequest>],
     schedule: &AttemptSchedule,
-) -> Done<Vec<Option<Granted>>> {
+) -> TxResult<Vec<Option<Granted>>> {
     // Every transaction takes unique keys in the same order: none waits for one that waits for it.
     let mut places: Vec<usize> = (0..all.len()).collect();
     places.sort_unstable_by_key(|place| {
@@ -105,7 +105,7 @@ async fn insert(
     connection: &mut PgConnection,
     all: &[&NewCommand],
     schedule: &AttemptSchedule,
-) -> Done<Vec<ClaimRow>> {
+) -> TxResult<Vec<ClaimRow>> {
     let trace = |text: &Option<String>| text.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
     let amounts = all.iter().map(|new| stored_amount(new)).collect::<Result<Vec<_>, _>>()?;
     sqlx::query_as(CLAIM)
@@ -134,9 +134,9 @@ async fn insert(
 }
 
 /// Another transaction committed the same identity or invoice after this statement began.
-fn raced(error: Error) -> Undone {
+fn raced(error: Error) -> TxError {
     match error.as_database_error() {
-        Some(refusal) if refusal.is_unique_violation() => Undone::Raced,
+        Some(refusal) if refusal.is_unique_violation() => TxError::Raced,
         Some(_) | None => error.into(),
     }
 }

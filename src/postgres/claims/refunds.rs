@@ -1,6 +1,6 @@
 //! The claim of a refund: judged under its order's row lock, one at a time. Refunds are few beside payments.
 
-use super::{Asked, Granted, seen_before};
+use super::{ClaimRequest, Granted, seen_before};
 use crate::{
     domain::{
         Time,
@@ -13,12 +13,12 @@ use crate::{
     flow::ports::Claimed,
     postgres::{
         due::NewDue,
-        error::{Done, Undone},
-        orders::{self, LockedOrder},
+        error::{TxError, TxResult},
+        orders::{self, LoadedOrder},
         rejections::{self, TRACE_CHARS_MAX, refused},
         requests::{self, micros},
         rows::{Lease, storable},
-        writes::Writes,
+        write_statement::Writes,
     },
 };
 use sqlx::PgConnection;
@@ -26,9 +26,9 @@ use std::sync::Arc;
 
 pub(super) async fn claim(
     connection: &mut PgConnection,
-    asked: &Asked,
+    asked: &ClaimRequest,
     schedule: &AttemptSchedule,
-) -> Done<Claimed> {
+) -> TxResult<Claimed> {
     let mut claimed = judge(connection, asked, schedule).await?;
     if let Claimed::Granted(claim) = &mut claimed {
         let (request, _) = requests::read(connection, claim.command_key, asked.new.order.amount).await?;
@@ -37,7 +37,11 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
-async fn judge(connection: &mut PgConnection, asked: &Asked, schedule: &AttemptSchedule) -> Done<Claimed> {
+async fn judge(
+    connection: &mut PgConnection,
+    asked: &ClaimRequest,
+    schedule: &AttemptSchedule,
+) -> TxResult<Claimed> {
     if let Some(answer) = seen_before(connection, asked).await? {
         return Ok(answer);
     }
@@ -68,11 +72,11 @@ pub(in crate::postgres) fn refusal(order: Option<&OrderRecord>, amount: Rupiah) 
 /// The order is locked and takes a refund.
 async fn open(
     connection: &mut PgConnection,
-    asked: &Asked,
-    order: &LockedOrder,
+    asked: &ClaimRequest,
+    order: &LoadedOrder,
     schedule: &AttemptSchedule,
     restored_at: Option<Time>,
-) -> Done<Claimed> {
+) -> TxResult<Claimed> {
     let new = &asked.new;
     let (command, request, now) = (&new.command, &new.request, order.now);
     // What DOKU did with the order before is not known here any more: another refund may have been made.
@@ -106,7 +110,7 @@ async fn open(
     .bind(ask_first)
     .fetch_optional(&mut *connection)
     .await?;
-    let Some((command_key, sends_end_at)) = inserted else { return Err(Undone::Raced) };
+    let Some((command_key, sends_end_at)) = inserted else { return Err(TxError::Raced) };
     let is_asked_about = ask_first || sends_end_at <= now;
     let due = if is_asked_about {
         Due::inquiry(now, InquiryRank::Doubt)

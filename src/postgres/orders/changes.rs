@@ -1,6 +1,6 @@
 //! What the domain decided about orders, as what is to be written.
 
-use super::LockedOrder;
+use super::LoadedOrder;
 use crate::{
     domain::{
         Time,
@@ -14,12 +14,12 @@ use crate::{
     flow::ports::StoreError,
     postgres::{
         attempts::NewAttempt,
+        claim_identity::ClaimIdentity,
         due::NewDue,
-        error::Done,
+        error::TxResult,
         events::{self, NewEvent},
         rejections,
-        whose::Whose,
-        writes::{Moved, Progressed, Writes},
+        write_statement::{Moved, Progressed, Writes},
     },
 };
 use sqlx::PgConnection;
@@ -30,7 +30,7 @@ const WAKE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a commit will have brought, for those who wait for it and those who count.
 #[derive(Debug, Default)]
-pub(in crate::postgres) struct Brought {
+pub(in crate::postgres) struct CommitEffects {
     pub events: bool,
     pub due: bool,
     pub settled: Option<Settled>,
@@ -53,46 +53,52 @@ pub(in crate::postgres) struct Settled {
 /// twice.
 pub(in crate::postgres) async fn write_all<'a>(
     connection: &mut PgConnection,
-    all: &[(&'a LockedOrder, &'a Change)],
+    all: &[(&'a LoadedOrder, &'a Change)],
     attempts: Vec<NewAttempt<'a>>,
-) -> Done<Vec<Brought>> {
-    let (writes, brought) = all_that_follows(all, attempts)?;
+) -> TxResult<Vec<CommitEffects>> {
+    let (writes, effects) = collect_writes(all, attempts)?;
     writes.write(connection).await?;
     for (order, change) in all {
         if let (Some(refusal), Some(refund_key)) = (change.refused, order.refund_key) {
             rejections::refuse_claimed(connection, order.order_key, refund_key, refusal, order.now).await?;
         }
     }
-    Ok(brought)
+    Ok(effects)
 }
 
 /// The same about orders that nobody has locked, as their first claims left them, or nothing where one of them is not
-/// so any more. `whose`: these claims, as many.
+/// so any more. `identity`: these claims, as many.
 pub(in crate::postgres) async fn write_all_or_nothing<'a>(
     connection: &mut PgConnection,
-    all: &[(&'a LockedOrder, &'a Change)],
+    all: &[(&'a LoadedOrder, &'a Change)],
     attempts: Vec<NewAttempt<'a>>,
-    whose: &[&Whose],
+    identity: &[&ClaimIdentity],
     now: Time,
-) -> Done<Vec<Brought>> {
-    let (writes, brought) = all_that_follows(all, attempts)?;
-    writes.write_or_nothing(whose, now, connection).await?;
-    Ok(brought)
+) -> TxResult<Vec<CommitEffects>> {
+    let (writes, effects) = collect_writes(all, attempts)?;
+    writes.write_or_nothing(identity, now, connection).await?;
+    Ok(effects)
 }
 
-fn all_that_follows<'a>(
-    all: &[(&'a LockedOrder, &'a Change)],
+fn collect_writes<'a>(
+    all: &[(&'a LoadedOrder, &'a Change)],
     attempts: Vec<NewAttempt<'a>>,
-) -> Done<(Writes<'a>, Vec<Brought>)> {
+) -> TxResult<(Writes<'a>, Vec<CommitEffects>)> {
     let mut writes = Writes { attempts, ..Writes::default() };
-    let mut brought = Vec::with_capacity(all.len());
+    let mut effects = Vec::with_capacity(all.len());
     for (order, change) in all {
         let events = order.events_of(change)?;
         order.progress_of(change, &events, &mut writes.commands);
         let settled = change.settled.map(|(kind, outcome)| order.settled(kind, outcome));
         let due = order.is_due_soon(change);
         let reported = change.reported.map(|of| (change.order.merchant.clone(), of));
-        brought.push(Brought { events: !events.is_empty(), due, settled, attempts: Vec::new(), reported });
+        effects.push(CommitEffects {
+            events: !events.is_empty(),
+            due,
+            settled,
+            attempts: Vec::new(),
+            reported,
+        });
         writes.events.extend(events);
         match &change.due {
             DueChange::Keep => {}
@@ -107,10 +113,10 @@ fn all_that_follows<'a>(
             writes.orders.push(Moved { order_key, revision, is: &change.order });
         }
     }
-    Ok((writes, brought))
+    Ok((writes, effects))
 }
 
-impl LockedOrder {
+impl LoadedOrder {
     fn events_of(&self, change: &Change) -> Result<Vec<NewEvent>, StoreError> {
         let written = |e| events::of_order(self.order_key, &change.order, e, self.trace(e), self.now);
         change.events.iter().map(written).collect()
@@ -165,7 +171,7 @@ impl LockedOrder {
         &self,
         connection: &mut PgConnection,
         command_key: i64,
-    ) -> Done<()> {
+    ) -> TxResult<()> {
         let updated = sqlx::query(
             "UPDATE orders SET state = $4, state_since = $5, refund = $3, checks_made = 0,
                     revision = revision + 1

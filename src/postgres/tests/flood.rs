@@ -12,7 +12,7 @@ const ORDERS: &str = "
     RESET session_replication_role";
 /// Half of them are older than a week.
 const PARKED: &str = "
-    INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said, received_at)
+    INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, report_key, received_at)
     SELECT 'default', 'VA-' || n, 'R', 'SUCCESS', '1', 'SUCCESS', now() - interval '8 days' * (n % 2)
     FROM generate_series(1, $N) n";
 /// A round is made once a minute.

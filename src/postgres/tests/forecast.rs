@@ -13,7 +13,7 @@ use crate::{
 async fn foretold(db: &Db, new: NewCommand) -> String {
     let before =
         db.number("SELECT count(*) FROM commands").await + db.number("SELECT count(*) FROM outbox").await;
-    let prospect = prospects::of_claim(&db.pool, &new).await.unwrap();
+    let prospect = forecast::forecast_claim(&db.pool, &new).await.unwrap();
     let after =
         db.number("SELECT count(*) FROM commands").await + db.number("SELECT count(*) FROM outbox").await;
     assert_eq!(before, after, "looking changes nothing");
@@ -86,12 +86,12 @@ async fn what_a_rejection_would_find_is_what_it_finds() {
             (late(broken("2", Code::Missing)), Code::CommandExpired),
             (late(broken("3", Code::MerchantUnknown)), Code::MerchantUnknown),
         ] {
-            let foretold = prospects::of_rejection(&db.pool, &rejection).await.unwrap();
+            let foretold = forecast::forecast_rejection(&db.pool, &rejection).await.unwrap();
             let ClaimForecast::Rejected(violations) = foretold else { panic!("{foretold:?}") };
             assert_eq!(violations.iter().map(|v| v.code).collect::<Vec<_>>(), [expected]);
             assert!(matches!(db.store.reject(rejection.clone()).await, Ok(Claimed::Rejected)));
             assert_eq!(db.rejection().await, expected.name());
-            let again = prospects::of_rejection(&db.pool, &rejection).await.unwrap();
+            let again = forecast::forecast_rejection(&db.pool, &rejection).await.unwrap();
             assert_eq!(again, ClaimForecast::Duplicate { told_again: true });
         }
     })

@@ -153,7 +153,7 @@ async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided()
             let claim = taken(&db.store).await;
             and_then(&db, invoice).await;
             db.execute(
-                "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said)
+                "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, report_key)
                  VALUES ('default', 'INV-1', 'r', 'SUCCESS', '50000', 'said')",
             )
             .await

@@ -305,9 +305,9 @@ impl Model {
     }
 
     pub fn notify(&mut self, notification: &Notification) {
-        let told_before = self.told.iter().any(|told| told.said() == notification.said());
+        let already_reported = self.told.iter().any(|told| told.report_key() == notification.report_key());
         let (change, _) =
-            self.order.clone().apply_notification(notification, told_before, &self.schedule, self.now);
+            self.order.clone().apply_notification(notification, already_reported, &self.schedule, self.now);
         self.told.push(notification.clone());
         self.apply(change);
     }

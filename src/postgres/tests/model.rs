@@ -77,14 +77,14 @@ impl Real {
         let bodies: Vec<Vec<u8>> =
             sqlx::query_scalar("SELECT body FROM events WHERE order_key = $1 ORDER BY version")
                 .bind(self.order_key)
-                .fetch_all(&mut *self.store.inner.pool.acquire().await.unwrap())
+                .fetch_all(&mut *self.store.context.pool.acquire().await.unwrap())
                 .await
                 .unwrap();
         bodies.iter().map(|body| serde_json::from_slice(body).unwrap()).collect()
     }
 
-    async fn stored(&self) -> orders::LockedOrder {
-        let mut connection = self.store.inner.pool.acquire().await.unwrap();
+    async fn stored(&self) -> orders::LoadedOrder {
+        let mut connection = self.store.context.pool.acquire().await.unwrap();
         let mut tx = connection.begin().await.unwrap();
         let order = orders::lock(&mut tx, self.order_key).await.unwrap();
         // Waited for: a row that is still locked is skipped by whoever takes it next.
@@ -98,7 +98,7 @@ impl Real {
 async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
     let invoice = format!("INV-{number}");
     let mut real = Real::open(store, invoice.clone()).await;
-    let mut model = Model::open(real.stored().await.record, LEASE, store.inner.schedule.clone());
+    let mut model = Model::open(real.stored().await.record, LEASE, store.context.schedule.clone());
     for op in ops {
         match op {
             Op::Refund { amount } => {
@@ -141,7 +141,7 @@ async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
             Op::Wait { seconds } => {
                 sqlx::query("UPDATE test_clock SET at = at + $1 * interval '1 second'")
                     .bind(f64::from(*seconds))
-                    .execute(&mut *store.inner.pool.acquire().await.unwrap())
+                    .execute(&mut *store.context.pool.acquire().await.unwrap())
                     .await
                     .unwrap();
                 model.now += Duration::from_secs(u64::from(*seconds));
@@ -213,7 +213,7 @@ async fn whatever_is_interleaved_the_store_equals_the_model() {
             }
         });
         assert_eq!(db.store.balance().await.unwrap(), Some(0));
-        store.inner.pool.close().await;
+        store.context.pool.close().await;
     })
     .await;
 }

@@ -212,7 +212,7 @@ async fn the_net_goes_on_behind_an_order_that_is_refused() {
 #[tokio::test]
 async fn the_net_passes_many_rows_and_all_that_is_old_goes_at_once() {
     const STRANGERS: &str =
-        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said, received_at)
+        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, report_key, received_at)
         SELECT 'default', 'A/' || n, 'R', 'SUCCESS', '1', 'SUCCESS', now() - interval '8 days' * (n % 2)
         FROM generate_series(1, 25000) n";
     on_a_database(|db| async move {

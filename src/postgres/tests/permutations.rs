@@ -252,7 +252,7 @@ async fn play(store: &PostgresStore, invoice: &str, row: &Row, pieces: &[Piece],
     }
     let state: String = sqlx::query_scalar("SELECT state FROM orders WHERE invoice_number = $1")
         .bind(invoice)
-        .fetch_one(&mut *store.inner.pool.acquire().await.unwrap())
+        .fetch_one(&mut *store.context.pool.acquire().await.unwrap())
         .await
         .unwrap();
     // DOKU's pages disagree which of the two is final.
@@ -293,7 +293,7 @@ async fn every_permutation_ends_alike(rows: &[Row]) {
         }
         check_events(&db).await;
         for store in &stores {
-            store.inner.pool.close().await;
+            store.context.pool.close().await;
         }
     })
     .await;

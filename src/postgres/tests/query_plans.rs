@@ -22,7 +22,7 @@ async fn work(store: &PostgresStore, db: &Db) {
     let late = NewCommand { lease: None, ..payment("9", "INV-9") };
     let _deferred = store.claim(late).await.unwrap();
     store.sweep_parked().await.unwrap();
-    store.tell_stops(uuid::Uuid::nil(), &[]).await.unwrap();
+    store.report_stops(uuid::Uuid::nil(), &[]).await.unwrap();
     store.next_due_in(&filter()).await.unwrap();
     let _known = store.claim(payment("1", "INV-1")).await.unwrap();
     let _rejected = store.claim(payment("3", "INV-1")).await.unwrap();

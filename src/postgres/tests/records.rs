@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     flow::ports::{ClaimError, StoreError},
-    postgres::{orders, whose::Whose},
+    postgres::{claim_identity::ClaimIdentity, orders},
 };
 use chrono::TimeDelta;
 
@@ -57,11 +57,11 @@ async fn a_first_claim_knows_its_order_as_it_is_stored() {
         let claim = db.claim(payment("1", "INV-1")).await;
         let fresh = claim.fresh.as_ref().expect("a first claim");
         let now = db.number("SELECT (extract(epoch FROM jenius_now()) * 1000000)::bigint").await;
-        let believed = orders::LockedOrder::as_claimed(&Whose::of(&claim), claim.token, fresh);
+        let believed = orders::LoadedOrder::as_claimed(&ClaimIdentity::of(&claim), claim.token, fresh);
         let order_key = claim.order_key;
         let stored = db
             .store
-            .inner
+            .context
             .transaction(move |c| Box::pin(async move { orders::lock(c, order_key).await }))
             .await
             .unwrap();
@@ -192,7 +192,7 @@ async fn a_caller_that_is_dropped_changes_nothing_about_its_record() {
 
 async fn park(db: &Db, status: &str, amount: &str) {
     db.execute(&format!(
-        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, said)
+        "INSERT INTO notifications (merchant, invoice_number, request_id, status, amount, report_key)
          VALUES ('default', 'INV-1', 'n', {status}, {amount}, concat_ws(' ', {status}, {amount}))"
     ))
     .await

@@ -83,7 +83,7 @@ const ILLEGAL: &[(&str, &str)] = &[
         "attempts_lost_without_a_record",
     ),
     (
-        "INSERT INTO notifications (merchant, invoice_number, request_id, said, applied) VALUES ('a', 'b', 'c', '', true)",
+        "INSERT INTO notifications (merchant, invoice_number, request_id, report_key, applied) VALUES ('a', 'b', 'c', '', true)",
         "notifications_parked_are_not_applied",
     ),
     (

@@ -114,7 +114,7 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
             let _claim = db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await;
         }
         db.execute(
-            "INSERT INTO notifications (merchant, invoice_number, request_id, said) VALUES ('default', 'X', 'n', '')",
+            "INSERT INTO notifications (merchant, invoice_number, request_id, report_key) VALUES ('default', 'X', 'n', '')",
         )
         .await
         .unwrap();
