@@ -18,8 +18,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LAYERS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     // The windows that a crash may strike are named where they are: between the steps of the stories.
-    ("flow", &["domain", "metric", "shutdown", "crash", "telemetry", "panics"]),
-    ("crash", &[]),
+    ("flow", &["domain", "metric", "shutdown", "failpoint", "telemetry", "panics"]),
+    ("failpoint", &[]),
     ("metric", &["domain"]),
     ("panics", &["metric"]),
     ("config", &["domain"]),
@@ -40,7 +40,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("main", ANYTHING),
 ];
 const EDGE: &[&str] =
-    &["domain", "flow", "metric", "config", "shutdown", "crash", "schema", "telemetry", "panics"];
+    &["domain", "flow", "metric", "config", "shutdown", "failpoint", "schema", "telemetry", "panics"];
 const ANYTHING: &[&str] = &[
     "domain",
     "flow",
@@ -48,7 +48,7 @@ const ANYTHING: &[&str] = &[
     "config",
     "shown",
     "shutdown",
-    "crash",
+    "failpoint",
     "panics",
     "telemetry",
     "startup",
@@ -275,8 +275,8 @@ fn tests_keep_to_their_size_and_share_no_code_with_doku() {
 fn every_crash_point_lies_in_exactly_one_place() {
     let mut sources = Vec::new();
     read_all(&project().join("src"), &project().join("src"), &mut sources);
-    for point in jenius_pay::crash::Point::ALL {
-        let reached = format!("crash::point(Point::{point:?}).await;");
+    for point in jenius_pay::failpoint::Failpoint::ALL {
+        let reached = format!("failpoint(Failpoint::{point:?}).await;");
         let places: Vec<&str> = sources
             .iter()
             .flat_map(|source| source.text.matches(&reached).map(|_| source.path.as_str()))

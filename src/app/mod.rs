@@ -2,12 +2,12 @@
 //! they prove is what runs.
 
 mod commands;
+pub mod forecast;
 mod notifications;
 mod parts;
-pub mod prospects;
-mod readiness;
+mod process_status;
+mod role_context;
 mod secrets;
-mod shared;
 mod supervisor;
 mod watchers;
 
@@ -30,7 +30,7 @@ use crate::{
         reconcile_notification::Reconciler,
         relay_outbox::Relay,
     },
-    http::{Bound, admin, ingress},
+    http::{BoundServer, admin, ingress},
     metric,
     postgres::{PostgresLeadership, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
@@ -40,15 +40,15 @@ use crate::{
 use anyhow::Context;
 use commands::CommandHandler;
 use notifications::NotificationHandler;
-use readiness::{Seen, snapshot};
-use shared::{Shared, notification_paths, verifier};
+use process_status::{ProcessStatus, snapshot};
+use role_context::{RoleContext, notification_paths, verifier};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::SocketAddr,
     sync::Arc,
 };
-use supervisor::{Stage, Supervisor};
+use supervisor::{ShutdownStage, Supervisor};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -64,10 +64,10 @@ pub struct App {
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
     /// What takes in and works off; it ends by `shutdown.stop`.
-    intake: Stage,
+    intake: ShutdownStage,
     /// The relay ends after the intake, the rest after the relay.
-    relay: Stage,
-    rest: Stage,
+    relay: ShutdownStage,
+    rest: ShutdownStage,
     /// What the roles publish to on the link that they share.
     published: Vec<Part>,
     /// A publisher's task ends with its last handle: these outlive everything that publishes.
@@ -77,7 +77,7 @@ pub struct App {
 /// How the service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Ended {
+pub enum AppEnd {
     /// As it was asked to; everything that was held is finished.
     Finished,
     /// As it was asked to; the limit or a second signal cut work off.
@@ -97,10 +97,11 @@ impl App {
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
         metric::install()?;
-        let seen = Arc::new(Seen::new(roles));
+        let status = Arc::new(ProcessStatus::new(roles));
         let listen = config.admin_listen;
-        let admin =
-            Bound::new(listen, admin::LIMITS).await.with_context(|| format!("admin.listen {listen}"))?;
+        let admin = BoundServer::new(listen, admin::LIMITS)
+            .await
+            .with_context(|| format!("admin.listen {listen}"))?;
         let broker = parts::broker(&config)?;
         let supervisor = Supervisor::new(shutdown.clone());
         let mut app = Self {
@@ -123,13 +124,13 @@ impl App {
         let keeping = broker.clone().keep_declared(parts::used_by(roles), app.rest.stop().clone());
         app.rest.essential("topology", keeping);
         app.restart("metrics", metric::run_upkeep);
-        let router = admin::router(snapshot(Arc::clone(&seen), broker.clone(), app.supervisor.clone()));
+        let router = admin::router(snapshot(Arc::clone(&status), broker.clone(), app.supervisor.clone()));
         app.rest.essential("admin", admin.serve(router, app.rest.stop().clone()));
         if roles.contains(&Role::Ingress) {
             app.start_ingress(&broker).await?;
         }
         if RequiredSections::of(roles).database {
-            app.start_with_database(config.complete()?, roles, broker, seen)?;
+            app.start_with_database(config.complete()?, roles, broker, status)?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
@@ -139,7 +140,8 @@ impl App {
     async fn start_ingress(&mut self, broker: &Broker) -> anyhow::Result<()> {
         let listen = self.config.ingress_listen;
         let limits = ingress::LIMITS.within(startup::descriptors());
-        let bound = Bound::new(listen, limits).await.with_context(|| format!("ingress.listen {listen}"))?;
+        let bound =
+            BoundServer::new(listen, limits).await.with_context(|| format!("ingress.listen {listen}"))?;
         self.ingress = Some(bound.address());
         let publisher = self.publisher(broker, "ingress_publisher", &[Part::Notifications]);
         let (doku, accounts) = (&self.config.doku, &self.secrets.accounts);
@@ -178,9 +180,9 @@ impl App {
         config: Config,
         roles: &BTreeSet<Role>,
         broker: Broker,
-        seen: Arc<Seen>,
+        status: Arc<ProcessStatus>,
     ) -> anyhow::Result<()> {
-        let shared = Shared::new(config, &self.secrets, broker, seen, &self.shutdown)?;
+        let shared = RoleContext::new(config, &self.secrets, broker, status, &self.shutdown)?;
         self.start_watchers(&shared);
         self.start_figures(&shared, roles.contains(&Role::Relay));
         for role in roles {
@@ -197,11 +199,11 @@ impl App {
     }
 
     /// What tells the roles whether they may work.
-    fn start_watchers(&self, shared: &Shared) {
-        let seen = Arc::clone(&shared.seen);
+    fn start_watchers(&self, shared: &RoleContext) {
+        let status = Arc::clone(&shared.status);
         self.watch(
             "database",
-            watchers::watch_database(shared.pool.clone(), shared.config.doku.environment, seen),
+            watchers::watch_database(shared.pool.clone(), shared.config.doku.environment, status),
         );
         self.watch("pauses", watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate)));
         let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
@@ -213,20 +215,20 @@ impl App {
     }
 
     /// Figures for operators, and words to other processes, which look by themselves each second too.
-    fn start_figures(&self, shared: &Shared, relays: bool) {
+    fn start_figures(&self, shared: &RoleContext, relays: bool) {
         let (broker, stop) = (shared.broker.clone(), self.rest.stop().clone());
         self.rest.restartable("depth", move || watch_depth(broker.clone(), stop.clone()));
         let (store, accounts) = (shared.store.clone(), shared.gateway.accounts());
-        let (gate, seen) = (Arc::clone(&shared.gate), Arc::clone(&shared.seen));
+        let (gate, status) = (Arc::clone(&shared.gate), Arc::clone(&shared.status));
         self.restart("gauges", move || {
-            watchers::refresh_gauges(store.clone(), accounts.clone(), Arc::clone(&gate), Arc::clone(&seen))
+            watchers::refresh_gauges(store.clone(), accounts.clone(), Arc::clone(&gate), Arc::clone(&status))
         });
-        let (store, seen) = (shared.store.clone(), Arc::clone(&shared.seen));
-        self.restart("tell", move || store.tell_other_relays(seen.relay_active.subscribe()));
+        let (store, status) = (shared.store.clone(), Arc::clone(&shared.status));
+        self.restart("tell", move || store.tell_other_relays(status.relay_active.subscribe()));
         let store = shared.store.clone();
         self.restart("listen", move || store.listen_for_others(relays));
         // Only a process that sends has something to tell, and the right to write it.
-        if shared.seen.makes_sends() {
+        if shared.status.makes_sends() {
             let (store, gate) = (shared.store.clone(), Arc::clone(&shared.gate));
             self.restart("stops", move || watchers::report_stops(store.clone(), Arc::clone(&gate)));
         }
@@ -247,10 +249,10 @@ impl App {
     }
 
     /// Commands are taken whether or not sends are stopped: they are judged and claimed, and their sends wait.
-    fn start_worker(&mut self, shared: &Shared) {
+    fn start_worker(&mut self, shared: &RoleContext) {
         let publisher = self.shared_publisher(&shared.broker);
         let (consume, consuming) = watch::channel(Consume::Stopped);
-        self.watch("pace", watchers::follow_store(shared.seen.store_state.subscribe(), consume));
+        self.watch("pace", watchers::follow_store(shared.status.store_state.subscribe(), consume));
         let worker = Arc::new(shared.worker());
         let senders = Arc::new(shared.config.amqp.senders.clone());
         let names = shared.broker.names();
@@ -278,10 +280,10 @@ impl App {
     }
 
     /// Breakers do not stop it: DOKU's reports come whether DOKU takes requests or not.
-    fn start_reconciler(&mut self, shared: &Shared) {
+    fn start_reconciler(&mut self, shared: &RoleContext) {
         let publisher = self.shared_publisher(&shared.broker);
         let (consume, consuming) = watch::channel(Consume::Stopped);
-        let following = watchers::follow_store(shared.seen.store_state.subscribe(), consume);
+        let following = watchers::follow_store(shared.status.store_state.subscribe(), consume);
         self.watch("notifications_pace", following);
         let accounts = shared.secrets.accounts.clone();
         let consumer = Consumer {
@@ -304,21 +306,21 @@ impl App {
         self.intake.essential("notifications", running);
     }
 
-    fn start_follow_up(&self, shared: &Shared) {
+    fn start_follow_up(&self, shared: &RoleContext) {
         let follow_up = FollowUp {
             attempts: Arc::clone(&shared.attempts),
             gate: Arc::clone(&shared.gate),
             due_changed: shared.store.due_changed(),
         };
-        let (store, seen) = (Arc::clone(&shared.attempts.store), Arc::clone(&shared.seen));
+        let (store, status) = (Arc::clone(&shared.attempts.store), Arc::clone(&shared.status));
         self.restart("parked", move || {
-            let (ready, tending) = (seen.database_ready(), sweep_parked(Arc::clone(&store)));
+            let (ready, tending) = (status.database_ready(), sweep_parked(Arc::clone(&store)));
             async move {
                 ready.await;
                 tending.await;
             }
         });
-        let ready = shared.seen.database_ready();
+        let ready = shared.status.database_ready();
         let stop = self.intake.stop().clone();
         self.intake.essential("follow_up", async move {
             if stop.run_until_cancelled(ready).await.is_some() {
@@ -327,16 +329,16 @@ impl App {
         });
     }
 
-    fn start_relay(&mut self, shared: &Shared) {
+    fn start_relay(&mut self, shared: &RoleContext) {
         let publisher = self.shared_publisher(&shared.broker);
         let relay = Relay {
             leadership: PostgresLeadership::new(shared.pool.clone()),
             publisher: Arc::new(publisher),
             outbox_changed: shared.store.outbox_changed(),
             stop: self.relay.stop().clone(),
-            active: shared.seen.relay_active.clone(),
+            active: shared.status.relay_active.clone(),
         };
-        let ready = shared.seen.database_ready();
+        let ready = shared.status.database_ready();
         let stop = self.relay.stop().clone();
         self.relay.essential("relay", async move {
             if stop.run_until_cancelled(ready).await.is_some() {
@@ -362,7 +364,7 @@ impl App {
 
     /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the
     /// drain limit or a second signal it leaves at once.
-    pub async fn finished(self) -> Ended {
+    pub async fn finished(self) -> AppEnd {
         self.shutdown.stop.cancelled().await;
         let work = async {
             self.intake.ended().await;
@@ -377,14 +379,14 @@ impl App {
             let _ = self.shutdown.now.run_until_cancelled(self.rest.ended()).await;
         }
         match drained {
-            _ if self.supervisor.has_failed() => Ended::Failed,
-            Drained::Finished => Ended::Finished,
-            Drained::CutOff => Ended::CutOff,
+            _ if self.supervisor.has_failed() => AppEnd::Failed,
+            Drained::Finished => AppEnd::Finished,
+            Drained::CutOff => AppEnd::CutOff,
         }
     }
 
     /// Stops as a first signal does, and waits for the end.
-    pub async fn stop(self) -> Ended {
+    pub async fn stop(self) -> AppEnd {
         self.shutdown.signal();
         self.finished().await
     }

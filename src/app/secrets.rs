@@ -19,14 +19,14 @@ const BOUND: [&str; 3] = ["doku.base_url", "doku.environment", "client_id"];
 
 /// Whoever uses a secret, and what was said last.
 pub struct Secrets {
-    taken: Mutex<Taken>,
+    taken: Mutex<SecretsInUse>,
     pub accounts: Accounts,
     doku: Doku,
     broker: Broker,
     pool: OnceLock<PgPool>,
 }
 
-struct Taken {
+struct SecretsInUse {
     /// Of what verifies.
     fingerprint: String,
     snapshot: ConfigSnapshot,
@@ -43,7 +43,7 @@ impl Secrets {
             metric::keys_in_use(None, &fingerprint);
         }
         Self {
-            taken: Mutex::new(Taken { fingerprint, ..Taken::of(parts) }),
+            taken: Mutex::new(SecretsInUse { fingerprint, ..SecretsInUse::of(parts) }),
             accounts,
             doku: parts.doku.clone(),
             broker,
@@ -74,7 +74,7 @@ impl Secrets {
         if !bound.is_empty() {
             return Err(format!("{}: changed too; allowed with a restart only", joined(&bound)));
         }
-        let next = Taken::of(&parts);
+        let next = SecretsInUse::of(&parts);
         for (name, old, new) in
             [("database.url", &taken.database, &next.database), ("amqp.url", &taken.amqp, &next.amqp)]
         {
@@ -109,12 +109,12 @@ impl Secrets {
         Ok(difference.secrets)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, SecretsInUse> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl SecretsInUse {
     fn of(parts: &PartialConfig) -> Self {
         Self {
             fingerprint: String::new(),

@@ -6,8 +6,8 @@
 //!   restarts within ten minutes stop the process too.
 
 use crate::{
-    crash, domain::retry::RetryPolicy, http::admin::Health, metric, metric::PanicIn, panics::caught,
-    shutdown::Shutdown,
+    domain::retry::RetryPolicy, failpoint, http::admin::ComponentStatus, metric, metric::PanicIn,
+    panics::caught, shutdown::Shutdown,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -35,11 +35,11 @@ const RESTART: RetryPolicy = RetryPolicy {
 #[derive(Clone)]
 pub struct Supervisor {
     shutdown: Shutdown,
-    state: Arc<State>,
+    state: Arc<SupervisorState>,
 }
 
 #[derive(Default)]
-struct State {
+struct SupervisorState {
     has_failed: AtomicBool,
     /// The latest restarts of each task that was restarted, the oldest first.
     restarts: Mutex<BTreeMap<&'static str, VecDeque<Restart>>>,
@@ -48,17 +48,17 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 struct Restart {
     at: Instant,
-    end: End,
+    end: TaskEnd,
 }
 
 /// How a task ended that was not asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum TaskEnd {
     Returned,
     Panicked,
 }
 
-impl End {
+impl TaskEnd {
     fn word(self) -> &'static str {
         match self {
             Self::Returned => "ended by itself",
@@ -68,7 +68,7 @@ impl End {
 }
 
 /// Tasks that are stopped together.
-pub struct Stage {
+pub struct ShutdownStage {
     supervisor: Supervisor,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -80,8 +80,8 @@ impl Supervisor {
     }
 
     /// A stage whose tasks end once `stop` is cancelled, and not before.
-    pub fn stage(&self, stop: CancellationToken) -> Stage {
-        Stage { supervisor: self.clone(), stop, tasks: TaskTracker::new() }
+    pub fn stage(&self, stop: CancellationToken) -> ShutdownStage {
+        ShutdownStage { supervisor: self.clone(), stop, tasks: TaskTracker::new() }
     }
 
     /// Whether a task ended that the payments need.
@@ -90,14 +90,16 @@ impl Supervisor {
     }
 
     /// The tasks that were restarted lately, for `/readyz`.
-    pub fn restarted(&self) -> BTreeMap<&'static str, Health> {
+    pub fn restarted(&self) -> BTreeMap<&'static str, ComponentStatus> {
         let mut restarts = self.state.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         restarts.values_mut().for_each(|all| forget_old(all, now));
         let word = |all: &VecDeque<Restart>| {
             let latest = all.back()?;
             let (times, how, ago) = (all.len(), latest.end.word(), latest.at.elapsed().as_secs());
-            Some(Health::bad(format!("restarted {times} times in ten minutes; it {how} {ago} s ago")))
+            Some(ComponentStatus::bad(format!(
+                "restarted {times} times in ten minutes; it {how} {ago} s ago"
+            )))
         };
         restarts.iter().filter_map(|(task, all)| Some((*task, word(all)?))).collect()
     }
@@ -113,7 +115,7 @@ impl Supervisor {
     }
 
     /// How long to wait before the restart; `None`: it was restarted too often.
-    fn restart(&self, task: &'static str, end: End) -> Option<Duration> {
+    fn restart(&self, task: &'static str, end: TaskEnd) -> Option<Duration> {
         let mut restarts = self.state.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         let all = restarts.entry(task).or_default();
         let now = Instant::now();
@@ -130,7 +132,7 @@ fn forget_old(restarts: &mut VecDeque<Restart>, now: Instant) {
     }
 }
 
-impl Stage {
+impl ShutdownStage {
     /// What the tasks of this stage obey.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
@@ -142,7 +144,7 @@ impl Stage {
         let work = Box::pin(work);
         self.tasks.spawn(async move {
             match end_of(task, work).await {
-                End::Returned if stop.is_cancelled() => {}
+                TaskEnd::Returned if stop.is_cancelled() => {}
                 end => supervisor.fail(task, end.word()),
             }
         });
@@ -186,15 +188,15 @@ impl Stage {
     }
 }
 
-async fn end_of(task: &'static str, work: impl Future<Output = ()>) -> End {
+async fn end_of(task: &'static str, work: impl Future<Output = ()>) -> TaskEnd {
     let work = async {
         tokio::select! {
             biased;
-            () = crash::task_struck(task) => {}
+            () = failpoint::task_struck(task) => {}
             () = work => {}
         }
     };
-    caught(PanicIn::Background, work).await.map_or(End::Panicked, |()| End::Returned)
+    caught(PanicIn::Background, work).await.map_or(TaskEnd::Panicked, |()| TaskEnd::Returned)
 }
 
 #[cfg(test)]
@@ -202,7 +204,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    fn stage() -> (Supervisor, Stage) {
+    fn stage() -> (Supervisor, ShutdownStage) {
         let supervisor = Supervisor::new(Shutdown::new());
         let stage = supervisor.stage(CancellationToken::new());
         (supervisor, stage)
@@ -260,7 +262,7 @@ mod tests {
     fn restarts_that_are_long_ago_do_not_count() {
         let at = Instant::now();
         let mut restarts: VecDeque<_> =
-            [0, 1, 2].map(|s| Restart { at: at + Duration::from_secs(s), end: End::Returned }).into();
+            [0, 1, 2].map(|s| Restart { at: at + Duration::from_secs(s), end: TaskEnd::Returned }).into();
         forget_old(&mut restarts, at + RESTARTS_WITHIN);
         assert_eq!(restarts.len(), 3);
         forget_old(&mut restarts, at + RESTARTS_WITHIN + Duration::from_millis(1500));

@@ -1,6 +1,6 @@
 //! What runs beside the roles: is the database there, what do the gauges say, may the consumers take.
 
-use super::readiness::Seen;
+use super::process_status::ProcessStatus;
 use crate::{
     config::Environment,
     domain::{
@@ -44,7 +44,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 const GAUGES_SHARE: u32 = 20;
 
 /// Looks at the database, and says what it sees. Runs for ever.
-pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Seen>) {
+pub async fn watch_database(pool: PgPool, environment: Environment, status: Arc<ProcessStatus>) {
     let mut was_up = None;
     let mut anew: Option<Instant> = None;
     loop {
@@ -52,7 +52,7 @@ pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Se
         if is_time {
             anew = Some(Instant::now());
         }
-        let fault = match timeout(LOOK_MAX, look(&pool, environment, &seen, is_time)).await {
+        let fault = match timeout(LOOK_MAX, look(&pool, environment, &status, is_time)).await {
             Ok(Ok(())) => None,
             Ok(Err(StoreError::Away(detail) | StoreError::Refused(detail))) => Some(detail),
             Err(_) => Some(format!("no answer within {} s", LOOK_MAX.as_secs())),
@@ -69,16 +69,21 @@ pub async fn watch_database(pool: PgPool, environment: Environment, seen: Arc<Se
             }
             was_up = Some(is_up);
         }
-        seen.database(fault);
+        status.database(fault);
         sleep(LOOK_EVERY).await;
     }
 }
 
 /// Binding writes, in a way: a database that only reads is not up. A new connection may reach another server than
 /// those that are open.
-async fn look(pool: &PgPool, environment: Environment, seen: &Seen, anew: bool) -> Result<(), StoreError> {
+async fn look(
+    pool: &PgPool,
+    environment: Environment,
+    status: &ProcessStatus,
+    anew: bool,
+) -> Result<(), StoreError> {
     if postgres::is_migrated(pool).await? {
-        postgres::check_rights(pool, &seen.roles).await?;
+        postgres::check_rights(pool, &status.roles).await?;
         postgres::bind_environment(pool, environment).await?;
         return if anew { pool.try_anew().await } else { Ok(()) };
     }
@@ -134,7 +139,12 @@ fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ReportedStop> {
 }
 
 /// Keeps the gauges that are counted in the database, and says which could not be. Runs for ever.
-pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: Arc<Gate>, seen: Arc<Seen>) {
+pub async fn refresh_gauges(
+    store: PostgresStore,
+    accounts: Vec<Account>,
+    gate: Arc<Gate>,
+    status: Arc<ProcessStatus>,
+) {
     let mut balanced: Option<Instant> = None;
     let mut faults = BTreeMap::new();
     GaugeGroup::ALL.into_iter().for_each(|figures| metric::figures_counted(figures, super::now_here()));
@@ -148,11 +158,11 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
             });
             counted(GaugeGroup::Balance, balance, &mut faults).into_iter().for_each(metric::balance);
         }
-        let open = count_open(&store, seen.makes_sends().then_some(&accounts)).await;
+        let open = count_open(&store, status.makes_sends().then_some(&accounts)).await;
         if let Some(gauges) = counted(GaugeGroup::Open, open, &mut faults) {
-            seen.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
+            status.stranded.store(count(gauges.stranded_orders), Ordering::Relaxed);
             let age = Duration::from_secs_f64(gauges.outbox_oldest_seconds);
-            seen.outbox((gauges.outbox_events > 0).then_some(age));
+            status.outbox((gauges.outbox_events > 0).then_some(age));
             publish(&gauges, &accounts);
             publish_due_sends(&gauges, &accounts, &gate);
         }
@@ -171,7 +181,7 @@ pub async fn refresh_gauges(store: PostgresStore, accounts: Vec<Account>, gate: 
             (false, true) => tracing::info!("gauges of the database are counted again"),
             (true, true) | (false, false) => {}
         }
-        seen.uncounted(told);
+        status.uncounted(told);
         sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
     }
 }

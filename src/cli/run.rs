@@ -1,7 +1,7 @@
 //! `run`: the roles, in one process.
 
 use crate::{
-    app::{App, Ended},
+    app::{App, AppEnd},
     config::{PartialConfig, RequiredSections, Role, Source},
     shutdown::{Shutdown, Signals},
 };
@@ -70,9 +70,9 @@ async fn serve(parts: PartialConfig, roles: BTreeSet<Role>, source: &Source<'_>)
         never = rereading => never,
     };
     match ended {
-        Ended::Finished => return Ok(ExitCode::SUCCESS),
-        Ended::CutOff => tracing::warn!("the stop cut work off; the next process does it again"),
-        Ended::Failed => tracing::error!("a task that payments need has ended; start the process again"),
+        AppEnd::Finished => return Ok(ExitCode::SUCCESS),
+        AppEnd::CutOff => tracing::warn!("the stop cut work off; the next process does it again"),
+        AppEnd::Failed => tracing::error!("a task that payments need has ended; start the process again"),
     }
     Ok(ExitCode::FAILURE)
 }

@@ -1,6 +1,6 @@
 //! The accounts at DOKU: `default` through `doku.*`, the others through `merchants.<name>.*`.
 
-use super::{Merchant, parse, reader::Reader};
+use super::{MerchantConfig, parse, reader::Reader};
 use crate::domain::ids::MerchantName;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ const PREVIOUS_KEYS_MAX: usize = 16;
 const MERCHANTS_MAX: usize = 1000;
 
 /// Reads every account. Where `needed`, there is at least one and each is complete.
-pub fn read(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, Merchant> {
+pub fn read(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, MerchantConfig> {
     let default = MerchantName::default_account();
     let named = r.merchants();
     let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
@@ -49,7 +49,7 @@ fn account(
     section: &str,
     needed: bool,
     client_ids: &mut BTreeSet<String>,
-) -> Option<Merchant> {
+) -> Option<MerchantConfig> {
     let [id, key, previous] = MEMBERS.map(|member| format!("{section}.{member}"));
     if needed && !r.says(&id) {
         r.missing(&id);
@@ -61,7 +61,7 @@ fn account(
     }
     let secret_key = r.secret(&key, needed, parse::secret_key);
     let previous_secret_keys = r.list(&previous, PREVIOUS_KEYS_MAX, parse::secret_key);
-    Some(Merchant {
+    Some(MerchantConfig {
         client_id: client_id?,
         secret_key: secret_key?,
         previous_secret_keys: previous_secret_keys?.into_iter().map(SecretString::from).collect(),

@@ -107,7 +107,7 @@ pub struct Config {
     pub amqp: Amqp,
     pub doku: Doku,
     /// Every account, `default` among them where `doku.client_id` is configured.
-    pub merchants: BTreeMap<MerchantName, Merchant>,
+    pub merchants: BTreeMap<MerchantName, MerchantConfig>,
     pub retry: RetryPolicy,
     /// From the claim of a payment / a refund; no send starts later.
     pub payment_budget: Duration,
@@ -192,7 +192,7 @@ pub enum ResponseSignature {
 
 /// One account at DOKU.
 #[derive(Debug, Clone)]
-pub struct Merchant {
+pub struct MerchantConfig {
     pub client_id: String,
     pub secret_key: SecretString,
     /// They verify, and never sign.

@@ -2,7 +2,7 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, Merchant,
+    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, MerchantConfig,
     RequiredSections, SnapConfig, Source, TokenRule,
     database_url::database_url,
     merchants,
@@ -24,7 +24,7 @@ pub struct PartialConfig {
     pub amqp: Option<Amqp>,
     pub doku: Doku,
     /// Every complete account; empty only where none was needed.
-    pub merchants: BTreeMap<MerchantName, Merchant>,
+    pub merchants: BTreeMap<MerchantName, MerchantConfig>,
     pub retry: RetryPolicy,
     pub payment_budget: Duration,
     pub refund_budget: Duration,

@@ -3,7 +3,7 @@
 //! Every clone is a handle of the same accounts: when keys are exchanged, whoever signs or verifies has the
 //! new ones from the same moment on.
 
-use super::signature::{self, Keys};
+use super::signature::{self, AccountKeys};
 use crate::{config, domain::ids::MerchantName};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,27 +17,27 @@ use std::{
 pub struct KeyedAccount {
     pub merchant: MerchantName,
     pub client_id: String,
-    pub keys: Keys,
+    pub keys: AccountKeys,
 }
 
 /// The accounts, and one that nobody has: it costs a stranger who guesses a Client-Id as much time as a real one.
 #[derive(Debug)]
-struct Table {
+struct AccountTable {
     accounts: BTreeMap<MerchantName, Arc<KeyedAccount>>,
-    nobody: Arc<KeyedAccount>,
+    decoy: Arc<KeyedAccount>,
 }
 
 /// Every configured account.
 #[derive(Debug, Clone)]
-pub struct Accounts(Arc<RwLock<Arc<Table>>>);
+pub struct Accounts(Arc<RwLock<Arc<AccountTable>>>);
 
 impl Accounts {
-    pub fn new(merchants: &BTreeMap<MerchantName, config::Merchant>) -> Self {
+    pub fn new(merchants: &BTreeMap<MerchantName, config::MerchantConfig>) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(table(merchants)))))
     }
 
     /// From now on these keys sign and verify. What is under way keeps the ones it began with.
-    pub fn exchange(&self, merchants: &BTreeMap<MerchantName, config::Merchant>) {
+    pub fn exchange(&self, merchants: &BTreeMap<MerchantName, config::MerchantConfig>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table(merchants));
     }
 
@@ -55,8 +55,8 @@ impl Accounts {
     }
 
     /// An account with as many keys as any. Whoever knows this text could sign for it: its signature proves nothing.
-    pub(super) fn nobody(&self) -> Arc<KeyedAccount> {
-        Arc::clone(&self.now().nobody)
+    pub(super) fn decoy(&self) -> Arc<KeyedAccount> {
+        Arc::clone(&self.now().decoy)
     }
 
     pub fn all(&self) -> Vec<Arc<KeyedAccount>> {
@@ -84,12 +84,12 @@ impl Accounts {
     }
 
     /// The lock is held for the copy of a pointer.
-    fn now(&self) -> Arc<Table> {
+    fn now(&self) -> Arc<AccountTable> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn table(merchants: &BTreeMap<MerchantName, config::Merchant>) -> Table {
+fn table(merchants: &BTreeMap<MerchantName, config::MerchantConfig>) -> AccountTable {
     let previous_max =
         merchants.values().map(|merchant| merchant.previous_secret_keys.len()).max().unwrap_or_default();
     // Every account has the same number of keys, or the time of a refusal would tell them apart.
@@ -97,15 +97,15 @@ fn table(merchants: &BTreeMap<MerchantName, config::Merchant>) -> Table {
         |merchant: &MerchantName, client_id: &str, current: &SecretString, previous: &[SecretString]| {
             let mut previous = previous.to_vec();
             previous.resize(previous_max, current.clone());
-            let keys = Keys { current: current.clone(), previous };
+            let keys = AccountKeys { current: current.clone(), previous };
             Arc::new(KeyedAccount { merchant: merchant.clone(), client_id: client_id.to_owned(), keys })
         };
-    let account = |(merchant, configured): (&MerchantName, &config::Merchant)| {
-        let config::Merchant { client_id, secret_key, previous_secret_keys } = configured;
+    let account = |(merchant, configured): (&MerchantName, &config::MerchantConfig)| {
+        let config::MerchantConfig { client_id, secret_key, previous_secret_keys } = configured;
         (merchant.clone(), keyed(merchant, client_id, secret_key, previous_secret_keys))
     };
-    let nobody = keyed(&MerchantName::default_account(), "", &SecretString::from("nobody"), &[]);
-    Table { accounts: merchants.iter().map(account).collect(), nobody }
+    let decoy = keyed(&MerchantName::default_account(), "", &SecretString::from("nobody"), &[]);
+    AccountTable { accounts: merchants.iter().map(account).collect(), decoy }
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_fingerprint_tells_what_verifies_and_not_what_signs() {
         let of_all = |current: &str, previous: &[&str], paths: &[&str], keys: &[config::RsaKey]| {
-            let merchant = config::Merchant {
+            let merchant = config::MerchantConfig {
                 client_id: "MCH-1".to_owned(),
                 secret_key: current.into(),
                 previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),

@@ -1,6 +1,6 @@
 //! One answer of DOKU's, read from the wire and held against its signature. It judges nothing else.
 
-use super::signature::{KeyAge, Keys, Signed, Timestamp, digest};
+use super::signature::{AccountKeys, KeyAge, Signed, Timestamp, digest};
 use crate::{
     domain::{Time, ids::MerchantName},
     metric,
@@ -39,9 +39,9 @@ pub struct Answer {
 
 /// What an answer's signature is held against: our own request.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct OwnRequest<'a> {
     pub merchant: &'a MerchantName,
-    pub keys: &'a Keys,
+    pub keys: &'a AccountKeys,
     pub client_id: &'a str,
     pub request_id: &'a str,
     pub target: &'a str,
@@ -66,7 +66,7 @@ fn gateway_time(headers: &HeaderMap) -> Option<Time> {
 }
 
 /// Reads the rest of an answer, at most `BODY_BYTES_MAX` of it.
-pub async fn read(mut response: Response, asked: Asked<'_>, now: Time) -> Answer {
+pub async fn read(mut response: Response, asked: OwnRequest<'_>, now: Time) -> Answer {
     let body = read_body(&mut response).await;
     let headers = response.headers();
     let (authenticity, key) = authenticity(headers, body.as_deref(), asked);
@@ -97,7 +97,7 @@ async fn read_body(response: &mut Response) -> Option<Bytes> {
 fn authenticity(
     headers: &HeaderMap,
     body: Option<&[u8]>,
-    asked: Asked<'_>,
+    asked: OwnRequest<'_>,
 ) -> (Authenticity, Option<KeyAge>) {
     if !headers.contains_key("Signature") {
         return (Authenticity::Unsigned, None);
@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn an_answers_signature_covers_its_body_time_path_and_request() {
-        let keys = Keys { current: "new".into(), previous: vec!["old".into()] };
+        let keys = AccountKeys { current: "new".into(), previous: vec!["old".into()] };
         let merchant = MerchantName::default_account();
-        let asked = Asked {
+        let asked = OwnRequest {
             merchant: &merchant,
             keys: &keys,
             client_id: "MCH-1",
@@ -183,8 +183,10 @@ mod tests {
             target: "/x",
             digest: Some(&body_digest),
         };
-        let by = |key: &str, signed: Signed<'_>| signed.sign(&Keys { current: key.into(), previous: vec![] });
-        let get = Asked { is_get: true, ..asked };
+        let by = |key: &str, signed: Signed<'_>| {
+            signed.sign(&AccountKeys { current: key.into(), previous: vec![] })
+        };
+        let get = OwnRequest { is_get: true, ..asked };
         let no_digest = Signed { digest: None, ..good };
         let request_form = Signed { timestamp: Timestamp::Request("2026-01-02T03:04:05Z"), ..good };
         let (wrong, unsigned) = ((Authenticity::Wrong, None), (Authenticity::Unsigned, None));

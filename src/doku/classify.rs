@@ -3,8 +3,8 @@
 
 use super::{
     answer::{Answer, Authenticity},
+    body::{ErrorBody, OrderFields, StatusIn, bounded, parse_error_body, parse_order_fields},
     mask::{mask, mask_code},
-    wire::{Envelope, Said, StatusIn, bounded, read_envelope, read_said},
 };
 use crate::{
     config::ResponseSignature,
@@ -60,7 +60,7 @@ fn success(
     answer: &Answer,
     mode: ResponseSignature,
 ) -> (SendFindingKind, DokuHealth) {
-    let Some(said) = read(answer, StatusIn::Answer) else {
+    let Some(fields) = read(answer, StatusIn::Answer) else {
         return in_doubt("HTTP 200 with a body nobody can read", DokuHealth::Unwell);
     };
     match (answer.authenticity, mode) {
@@ -70,7 +70,9 @@ fn success(
         }
         (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", DokuHealth::Unwell),
     }
-    let Said { invoice_number: Some(invoice), amount: Some(amount), status: Some(status), .. } = said else {
+    let OrderFields { invoice_number: Some(invoice), amount: Some(amount), status: Some(status), .. } =
+        fields
+    else {
         return in_doubt("HTTP 200 without invoice number, amount or status", DokuHealth::Unwell);
     };
     if invoice != request.invoice_number.as_str() {
@@ -128,15 +130,14 @@ fn replay(
 /// By a firewall or a proxy, unless DOKU itself names the account.
 fn refused_on_the_way(answer: &Answer) -> (SendFindingKind, DokuHealth) {
     let status = answer.status;
-    match answer.body.as_deref().map(read_envelope) {
-        Some(Envelope::Error { code, message })
+    match answer.body.as_deref().map(parse_error_body) {
+        Some(ErrorBody::Error { code, message })
             if is_one_of(code.as_deref().unwrap_or(&message), &KEY_REFUSED_CODES) =>
         {
             key_refused(format!("HTTP {status}: {}", snake(code.as_deref().unwrap_or(&message))))
         }
-        Some(Envelope::Error { .. } | Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => {
-            order_refused(format!("HTTP {status}"))
-        }
+        Some(ErrorBody::Error { .. } | ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign)
+        | None => order_refused(format!("HTTP {status}")),
     }
 }
 
@@ -145,13 +146,13 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHe
     let Some(body) = &answer.body else {
         return in_doubt(&format!("HTTP {status}, its body cut off"), DokuHealth::Unwell);
     };
-    let (code, message) = match read_envelope(body) {
-        Envelope::Error { code, message } => (code, message),
-        Envelope::Answer => return in_doubt(&format!("HTTP {status} with an answer"), DokuHealth::Unwell),
-        Envelope::Unreadable => {
+    let (code, message) = match parse_error_body(body) {
+        ErrorBody::Error { code, message } => (code, message),
+        ErrorBody::Answer => return in_doubt(&format!("HTTP {status} with an answer"), DokuHealth::Unwell),
+        ErrorBody::Unreadable => {
             return in_doubt(&format!("HTTP {status} with a body nobody can read"), DokuHealth::Unwell);
         }
-        Envelope::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
+        ErrorBody::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
     };
     let named = code.as_deref().unwrap_or(&message);
     if is_one_of(named, &KEY_REFUSED_CODES) {
@@ -184,14 +185,14 @@ pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFind
 }
 
 fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFindingKind {
-    let Some(said) = read(answer, StatusIn::Report) else {
+    let Some(fields) = read(answer, StatusIn::Report) else {
         return failed("HTTP 200 with a body nobody can read".to_owned());
     };
-    match said {
-        Said { invoice_number: Some(named), .. } if named != invoice.as_str() => {
+    match fields {
+        OrderFields { invoice_number: Some(named), .. } if named != invoice.as_str() => {
             failed("DOKU answered for another invoice number".to_owned())
         }
-        Said { invoice_number: Some(_), amount: Some(amount), status: Some(word), request } => {
+        OrderFields { invoice_number: Some(_), amount: Some(amount), status: Some(word), request } => {
             let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(&amount));
             InquiryFindingKind::Reported(Report { status, word, amount, request })
         }
@@ -206,16 +207,16 @@ fn not_found(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFindingKind {
 }
 
 pub fn names_not_found(answer: &Answer) -> bool {
-    match answer.body.as_deref().map(read_envelope) {
-        Some(Envelope::Error { code, message }) => {
+    match answer.body.as_deref().map(parse_error_body) {
+        Some(ErrorBody::Error { code, message }) => {
             is_one_of(code.as_deref().unwrap_or(&message), &NOT_FOUND_CODES)
         }
-        Some(Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => false,
+        Some(ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign) | None => false,
     }
 }
 
-fn read(answer: &Answer, status_in: StatusIn) -> Option<Said> {
-    read_said(answer.body.as_deref()?, status_in)
+fn read(answer: &Answer, status_in: StatusIn) -> Option<OrderFields> {
+    parse_order_fields(answer.body.as_deref()?, status_in)
 }
 
 /// Codes come as `invalid_signature`, `INVALID SIGNATURE` and `Invalid-Signature`.

@@ -3,12 +3,12 @@
 
 use super::{
     account::{Accounts, KeyedAccount},
-    answer::{self, Answer, Asked, Authenticity},
+    answer::{self, Answer, Authenticity, OwnRequest},
+    body::StatusIn,
     classify::{classify_inquiry, classify_send, unknown_word},
     drift::Drift,
     mask::{mask, without_keys},
-    signature::{Keys, Signed, Timestamp, digest},
-    wire::StatusIn,
+    signature::{AccountKeys, Signed, Timestamp, digest},
 };
 use crate::{
     config,
@@ -130,7 +130,7 @@ impl<C: Clock> Client<C> {
                 if let Some(theirs) = answer::response_time(response.headers()) {
                     self.drift.note(theirs, now);
                 }
-                let asked = Asked {
+                let asked = OwnRequest {
                     merchant: &call.account.merchant,
                     keys: &call.account.keys,
                     client_id: &call.account.client_id,
@@ -246,8 +246,8 @@ impl<C: Clock> Gateway for Client<C> {
             Ok(answer) => answer,
             Err(no_answer) => return no_answer.of_send(),
         };
-        let said = |text: &str| without_keys(&mask(text, request), &account.keys);
-        note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, said);
+        let masked = |text: &str| without_keys(&mask(text, request), &account.keys);
+        note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, masked);
         let mut finding = classify_send(request, &answer, self.response_signature);
         finding.kind = keyless(finding.kind, &account.keys);
         finding
@@ -303,7 +303,7 @@ impl NoAnswer {
 }
 
 /// DOKU's words, should they repeat a key of ours.
-fn keyless(finding: SendFindingKind, keys: &Keys) -> SendFindingKind {
+fn keyless(finding: SendFindingKind, keys: &AccountKeys) -> SendFindingKind {
     match finding {
         SendFindingKind::Declined(DokuError { code, message }) => SendFindingKind::Declined(DokuError {
             code: without_keys(&code, keys),
@@ -321,9 +321,9 @@ fn note_unknown_word(
     answer: &Answer,
     status_in: StatusIn,
     invoice: &InvoiceNumber,
-    said: impl Fn(&str) -> String,
+    masked: impl Fn(&str) -> String,
 ) {
-    if let Some(word) = unknown_word(answer, status_in).map(|word| said(&word)) {
+    if let Some(word) = unknown_word(answer, status_in).map(|word| masked(&word)) {
         metric::doku_oddity(Oddity::UnknownStatus);
         tracing::warn!(word, %invoice, "DOKU answered a status that it does not document");
     }

@@ -3,10 +3,10 @@
 
 use super::{
     account::Accounts,
-    answer::{self, Answer, Asked, Authenticity, RETRY_AFTER_MAX},
+    answer::{self, Answer, Authenticity, OwnRequest, RETRY_AFTER_MAX},
     classify::{classify_inquiry, classify_send},
     notification::{self, Verifier},
-    signature::Keys,
+    signature::AccountKeys,
     snap,
 };
 use crate::flow::ports::NotificationReader;
@@ -202,9 +202,9 @@ proptest! {
         }
         let response = reqwest::Response::from(response.body(body).unwrap());
         let _ = answer::response_time(response.headers());
-        let keys = Keys { current: "SK-1".into(), previous: vec!["SK-0".into()] };
+        let keys = AccountKeys { current: "SK-1".into(), previous: vec!["SK-0".into()] };
         let merchant = MerchantName::default_account();
-        let asked = Asked {
+        let asked = OwnRequest {
             merchant: &merchant, keys: &keys, client_id: "MCH-1", request_id: "R", target: "/x", is_get: true,
         };
         let now = DateTime::<Utc>::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
@@ -257,7 +257,7 @@ proptest! {
             external_id: None,
         };
         let own = JeniusHeaders { client_id, request_id, timestamp, signature };
-        let merchant = crate::config::Merchant {
+        let merchant = crate::config::MerchantConfig {
             client_id: "MCH-1".to_owned(), secret_key: "SK-1".into(), previous_secret_keys: vec!["SK-0".into()],
         };
         let accounts = Accounts::new(&[(MerchantName::default_account(), merchant)].into());

@@ -2,8 +2,8 @@
 //! complains about, and it travels on into events and logs.
 
 use super::{
-    signature::Keys,
-    wire::{object, text},
+    body::{object, text},
+    signature::AccountKeys,
 };
 use crate::domain::command::StoredRequest;
 use secrecy::ExposeSecret;
@@ -28,15 +28,15 @@ const SEPARATORS_MAX: usize = 2;
 const PHONE_DIGITS: RangeInclusive<usize> = 9..=15;
 
 #[derive(Deserialize)]
-struct Request<'a> {
+struct PrivateRequest<'a> {
     #[serde(borrow)]
-    customer: Option<Customer<'a>>,
+    customer: Option<PrivateCustomer<'a>>,
     #[serde(borrow)]
-    jenius_info: Option<JeniusInfo<'a>>,
+    jenius_info: Option<PrivateJeniusInfo<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Customer<'a> {
+struct PrivateCustomer<'a> {
     #[serde(borrow)]
     name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -46,14 +46,14 @@ struct Customer<'a> {
 }
 
 #[derive(Deserialize)]
-struct JeniusInfo<'a> {
+struct PrivateJeniusInfo<'a> {
     #[serde(borrow)]
     cash_tag: Option<&'a RawValue>,
 }
 
-/// `said` without the customer data of the request it answers, whole or in parts, in whatever letters.
-pub fn mask(said: &str, request: &StoredRequest) -> String {
-    Private::of(request).mask(said, |_| true)
+/// `input` without the customer data of the request it answers, whole or in parts, in whatever letters.
+pub fn mask(input: &str, request: &StoredRequest) -> String {
+    Private::of(request).mask(input, |_| true)
 }
 
 /// The same for an error code. A code is a word of DOKU's own, so that a name which is an ordinary word
@@ -65,10 +65,10 @@ pub fn mask_code(code: &str, request: &StoredRequest) -> String {
     Private::of(request).mask(code, masks)
 }
 
-/// `said` without an account's keys.
-pub fn without_keys(said: &str, keys: &Keys) -> String {
+/// `input` without an account's keys.
+pub fn without_keys(input: &str, keys: &AccountKeys) -> String {
     let all = std::iter::once(&keys.current).chain(&keys.previous);
-    all.fold(said.to_owned(), |said, key| without(&said, key.expose_secret()))
+    all.fold(input.to_owned(), |input, key| without(&input, key.expose_secret()))
 }
 
 /// What is private in a request.
@@ -92,7 +92,7 @@ impl Private {
 
     fn in_body(request_body: &[u8]) -> Self {
         let body = std::str::from_utf8(request_body).ok();
-        let Some(request) = body.and_then(object::<Request<'_>>) else { return Self::default() };
+        let Some(request) = body.and_then(object::<PrivateRequest<'_>>) else { return Self::default() };
         let Some(customer) = request.customer else {
             return Self { is_without_customer: true, ..Self::default() };
         };
@@ -113,8 +113,8 @@ impl Private {
     }
 
     /// `masks` says of a part whether it is masked here.
-    fn mask(&self, said: &str, masks: impl Fn(&str) -> bool) -> String {
-        let folded = folded(said);
+    fn mask(&self, input: &str, masks: impl Fn(&str) -> bool) -> String {
+        let folded = folded(input);
         let mut found: Vec<Range<usize>> = Vec::new();
         for part in self.parts.iter().filter(|part| masks(part)) {
             found.extend(places(&folded, part));
@@ -125,11 +125,11 @@ impl Private {
         };
         let is_private =
             |digits: &str| is_the_customers(digits) || self.is_without_customer && is_like_a_phone(digits);
-        found.extend(numbers(said).into_iter().filter(|(_, digits)| is_private(digits)).map(|(at, _)| at));
+        found.extend(numbers(input).into_iter().filter(|(_, digits)| is_private(digits)).map(|(at, _)| at));
         if self.is_without_customer {
-            found.extend(addresses(said));
+            found.extend(addresses(input));
         }
-        masked(said, found)
+        masked(input, found)
     }
 }
 
@@ -148,26 +148,26 @@ fn folded(text: &str) -> Vec<(Range<usize>, char)> {
 }
 
 /// Where a part stands. A short one is found in ordinary words too, and counts only where it is a word by itself.
-fn places(said: &[(Range<usize>, char)], part: &str) -> Vec<Range<usize>> {
+fn places(input: &[(Range<usize>, char)], part: &str) -> Vec<Range<usize>> {
     let part: Vec<char> = part.chars().flat_map(char::to_lowercase).collect();
     let is_letter =
-        |at: Option<usize>| at.and_then(|at| said.get(at)).is_some_and(|(_, c)| c.is_alphanumeric());
-    let starts = 0..(said.len() + 1).saturating_sub(part.len());
+        |at: Option<usize>| at.and_then(|at| input.get(at)).is_some_and(|(_, c)| c.is_alphanumeric());
+    let starts = 0..(input.len() + 1).saturating_sub(part.len());
     starts
-        .filter(|start| said[*start..*start + part.len()].iter().map(|(_, c)| c).eq(&part))
+        .filter(|start| input[*start..*start + part.len()].iter().map(|(_, c)| c).eq(&part))
         .filter(|start| {
             let alone = !is_letter(start.checked_sub(1)) && !is_letter(Some(start + part.len()));
             alone || part.len() >= LONG_CHARS
         })
-        .map(|start| said[start].0.start..said[start + part.len() - 1].0.end)
+        .map(|start| input[start].0.start..input[start + part.len() - 1].0.end)
         .collect()
 }
 
 /// Runs of digits with what may stand between them in a phone number, each with its digits alone.
-fn numbers(said: &str) -> Vec<(Range<usize>, String)> {
+fn numbers(input: &str) -> Vec<(Range<usize>, String)> {
     let mut all: Vec<(Range<usize>, String)> = Vec::new();
     let mut between = usize::MAX;
-    for (at, c) in said.char_indices() {
+    for (at, c) in input.char_indices() {
         if !c.is_ascii_digit() {
             let separates = !c.is_alphanumeric();
             between = if separates { between.saturating_add(1) } else { usize::MAX };
@@ -191,10 +191,10 @@ fn is_like_a_phone(digits: &str) -> bool {
 }
 
 /// E-mail addresses and cash tags of whomever.
-fn addresses(said: &str) -> Vec<Range<usize>> {
+fn addresses(input: &str) -> Vec<Range<usize>> {
     let mut all = Vec::new();
     let mut at = 0;
-    for word in said.split_inclusive(char::is_whitespace) {
+    for word in input.split_inclusive(char::is_whitespace) {
         let end = at + word.trim_end().len();
         if word.contains('@') || word.contains('$') {
             all.push(at..end);
@@ -204,25 +204,25 @@ fn addresses(said: &str) -> Vec<Range<usize>> {
     all
 }
 
-fn masked(said: &str, mut found: Vec<Range<usize>>) -> String {
+fn masked(input: &str, mut found: Vec<Range<usize>>) -> String {
     found.sort_by_key(|place| place.start);
-    let (mut text, mut at) = (String::with_capacity(said.len()), 0);
+    let (mut text, mut at) = (String::with_capacity(input.len()), 0);
     for place in found {
         if place.start >= at && (place.start > at || at == 0) {
-            text.push_str(&said[at..place.start]);
+            text.push_str(&input[at..place.start]);
             text.push_str(MASK);
         }
         at = at.max(place.end);
     }
-    text + &said[at..]
+    text + &input[at..]
 }
 
 /// As it is written, and in capital or small letters: DOKU may write it either way.
-fn without(said: &str, private: &str) -> String {
+fn without(input: &str, private: &str) -> String {
     [private.to_owned(), private.to_uppercase(), private.to_lowercase()]
         .iter()
         .filter(|private| !private.is_empty())
-        .fold(said.to_owned(), |said, private| said.replace(private, MASK))
+        .fold(input.to_owned(), |input, private| input.replace(private, MASK))
 }
 
 #[cfg(test)]
@@ -248,8 +248,8 @@ mod tests {
         }
     }
 
-    fn mask(said: &str, body: &[u8]) -> String {
-        super::mask(said, &request(body, b""))
+    fn mask(input: &str, body: &[u8]) -> String {
+        super::mask(input, &request(body, b""))
     }
 
     fn mask_code(code: &str, body: &[u8]) -> String {
@@ -260,8 +260,8 @@ mod tests {
     fn what_doku_repeats_of_the_customer_is_masked() {
         let request = br#"{"customer":{"name":"Astari","email":"Astari@doku.com","phone":"0812"},
                            "jenius_info":{"cash_tag":"$admin"}}"#;
-        let said = "Astari <Astari@doku.com>, 0812: cash tag $admin is unknown";
-        assert_eq!(mask(said, request), "*** <***>, ***: cash tag *** is unknown");
+        let input = "Astari <Astari@doku.com>, 0812: cash tag $admin is unknown";
+        assert_eq!(mask(input, request), "*** <***>, ***: cash tag *** is unknown");
         assert_eq!(mask("ASTARI@DOKU.COM of astari", request), "*** of ***");
         assert_eq!(mask("amount is wrong", request), "amount is wrong");
     }
@@ -270,7 +270,7 @@ mod tests {
     fn the_same_data_written_in_another_way_is_masked_too() {
         let request = r#"{"customer":{"name":"Dewi Ayu Lestari-Käthe","email":"dewi.lestari@doku.com","phone":"081288910205"},
                           "jenius_info":{"cash_tag":"$wita"}}"#;
-        for (said, expected) in [
+        for (input, expected) in [
             ("phone 6281288910205 is wrong", "phone *** is wrong"),
             ("phone +62 812-8891-0205 is wrong", "phone +*** is wrong"),
             ("phone 0812 8891 0205.", "phone ***."),
@@ -288,7 +288,7 @@ mod tests {
             ("İ dewi ß", "İ *** ß"),
             ("", ""),
         ] {
-            assert_eq!(mask(said, request.as_bytes()), expected, "{said}");
+            assert_eq!(mask(input, request.as_bytes()), expected, "{input}");
         }
     }
 
@@ -296,14 +296,14 @@ mod tests {
     #[test]
     fn what_looks_private_in_an_answer_to_a_refund_is_masked() {
         let refund = br#"{"order":{"invoice_number":"INV-1","amount":"50000","reason":"x"}}"#;
-        for (said, expected) in [
+        for (input, expected) in [
             ("refund to +62 812-8891-0205 failed", "refund to +*** failed"),
             ("refund to 081288910205 failed", "refund to *** failed"),
             ("astari@doku.com has $admin ", "*** has *** "),
             ("refund of 50000 for INV-20260102-17", "refund of 50000 for INV-20260102-17"),
             ("already refunded", "already refunded"),
         ] {
-            assert_eq!(mask(said, refund), expected, "{said}");
+            assert_eq!(mask(input, refund), expected, "{input}");
         }
     }
 
@@ -311,8 +311,8 @@ mod tests {
     fn the_customer_of_its_payment_is_masked_in_an_answer_to_a_refund() {
         let payment = br#"{"customer":{"name":"Astari","phone":"0812345"},"jenius_info":{"cash_tag":"$me"}}"#;
         let refund = request(br#"{"order":{"reason":"x"}}"#, payment);
-        let said = "Astari ($me, 0812345) took it back; so did 081288910205 and other@doku.com";
-        assert_eq!(super::mask(said, &refund), "*** *** ***) took it back; so did *** and ***");
+        let input = "Astari ($me, 0812345) took it back; so did 081288910205 and other@doku.com";
+        assert_eq!(super::mask(input, &refund), "*** *** ***) took it back; so did *** and ***");
         assert_eq!(super::mask_code("no_such_tag: ASTARI", &refund), "no_such_tag: ***");
     }
 
@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn no_key_is_repeated() {
-        let keys = Keys { current: "SK-new".into(), previous: vec!["SK-old".into()] };
+        let keys = AccountKeys { current: "SK-new".into(), previous: vec!["SK-old".into()] };
         assert_eq!(without_keys("neither SK-NEW nor SK-old, ä", &keys), "neither *** nor ***, ä");
-        let empty = Keys { current: "".into(), previous: vec![] };
+        let empty = AccountKeys { current: "".into(), previous: vec![] };
         assert_eq!(without_keys("x", &empty), "x");
     }
 

@@ -3,6 +3,7 @@
 
 pub mod account;
 mod answer;
+mod body;
 mod classify;
 pub mod client;
 pub mod clock;
@@ -12,7 +13,6 @@ pub mod notification;
 pub mod probe;
 pub mod signature;
 pub mod snap;
-mod wire;
 
 #[cfg(test)]
 mod hostile_tests;

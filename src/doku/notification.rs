@@ -4,14 +4,14 @@
 
 use super::{
     account::Accounts,
-    signature::{KeyAge, Keys, Signed, Timestamp, digest},
+    body::{StatusIn, parse_order_fields},
+    signature::{AccountKeys, KeyAge, Signed, Timestamp, digest},
     snap::{
         body as snap_body,
         public_key::PublicKey,
         signature::{Bodies, BodyForm, Signature, Signed as SnapSigned},
         token,
     },
-    wire::{StatusIn, read_said},
 };
 use crate::{
     domain::{
@@ -81,8 +81,8 @@ impl Verifier {
         // A Client-Id that nobody has costs as much as one that somebody has: by the time it takes, a stranger would
         // learn which exist. What nobody's key says is not believed.
         let account = self.accounts.of_client_id(&headers.client_id);
-        let nobody = self.accounts.nobody();
-        let keys = account.as_ref().map_or(&nobody.keys, |account| &account.keys);
+        let decoy = self.accounts.decoy();
+        let keys = account.as_ref().map_or(&decoy.keys, |account| &account.keys);
         let digest = digest(body);
         let verifies = |path: &String| {
             let signed = Signed {
@@ -107,8 +107,8 @@ impl Verifier {
         body: &'a [u8],
     ) -> Result<(SignedBy, Cow<'a, [u8]>), NotAuthentic> {
         let account = self.accounts.of_client_id(&headers.partner_id);
-        let nobody = self.accounts.nobody();
-        let keys = account.as_ref().map_or(&nobody.keys, |account| &account.keys);
+        let decoy = self.accounts.decoy();
+        let keys = account.as_ref().map_or(&decoy.keys, |account| &account.keys);
         let signed = Signature::read(&headers.signature, &self.public_keys).and_then(|signature| {
             let bodies = Bodies::new(body);
             let (signer, form) = self.paths.iter().find_map(|path| {
@@ -135,7 +135,7 @@ impl Verifier {
     fn signer(
         &self,
         signed: &SnapSigned<'_>,
-        keys: &Keys,
+        keys: &AccountKeys,
         bodies: &Bodies<'_>,
         signature: &Signature,
     ) -> Option<(Signer, BodyForm)> {
@@ -158,13 +158,13 @@ fn of_merchant(merchant: &MerchantName, key: KeyAge) -> SignedBy {
 /// Reads a verified notification. Service, channel and every unknown member are ignored: the account's
 /// other channels notify too, and DOKU adds members.
 pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
-    let said = read_said(body, StatusIn::Report).ok_or(Incomplete)?;
-    let invoice_number = said.invoice_number.ok_or(Incomplete)?;
+    let fields = parse_order_fields(body, StatusIn::Report).ok_or(Incomplete)?;
+    let invoice_number = fields.invoice_number.ok_or(Incomplete)?;
     if invoice_number.chars().count() > INVOICE_CHARS_MAX {
         return Err(Incomplete);
     }
-    let amount = said.amount.map(|written| kept(&written));
-    let (status, request) = (said.status, said.request);
+    let amount = fields.amount.map(|written| kept(&written));
+    let (status, request) = (fields.status, fields.request);
     let (form, request_id) = (Form::Jenius, request_id.to_owned());
     Ok(Notification { form, request_id, invoice_number, status, amount, request })
 }

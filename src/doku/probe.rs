@@ -4,9 +4,9 @@
 
 use super::{
     answer::Answer,
+    body::{ErrorBody, parse_error_body},
     classify::{KEY_REFUSED_CODES, is_one_of, names_not_found, snake},
     client::{Client, NoAnswer},
-    wire::{Envelope, read_envelope},
 };
 use crate::{
     domain::ids::{InvoiceNumber, MerchantName},
@@ -22,7 +22,7 @@ const OUT_OF_TIME: &str = "request_time_out_of_range";
 
 /// What DOKU's answer says about one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeVerdict {
     Accepted,
     /// DOKU refuses key or headers, and says which.
     Refused(String),
@@ -37,7 +37,7 @@ pub enum Verdict {
 /// An answer to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
-    pub verdict: Verdict,
+    pub verdict: ProbeVerdict,
     pub http_status: u16,
     pub authenticity: Authenticity,
     /// DOKU's clock minus ours.
@@ -63,24 +63,30 @@ impl<C: Clock> Client<C> {
     }
 }
 
-fn verdict(answer: &Answer) -> Verdict {
+fn verdict(answer: &Answer) -> ProbeVerdict {
     let status = answer.status;
-    let said = format!("HTTP {status}");
-    let code = match answer.body.as_deref().map(read_envelope) {
-        _ if names_not_found(answer) => return Verdict::Accepted,
-        Some(Envelope::Error { code, message }) => code.unwrap_or(message),
-        Some(Envelope::Answer | Envelope::Unreadable | Envelope::Foreign) | None => String::new(),
+    let status_text = format!("HTTP {status}");
+    let code = match answer.body.as_deref().map(parse_error_body) {
+        _ if names_not_found(answer) => return ProbeVerdict::Accepted,
+        Some(ErrorBody::Error { code, message }) => code.unwrap_or(message),
+        Some(ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign) | None => String::new(),
     };
     match status {
-        _ if is_one_of(&code, &[OUT_OF_TIME]) => Verdict::OutOfTime(format!("{said}: {OUT_OF_TIME}")),
-        _ if is_one_of(&code, &KEY_REFUSED_CODES) => Verdict::Refused(format!("{said}: {}", snake(&code))),
-        401 | 403 => Verdict::Refused(said),
+        _ if is_one_of(&code, &[OUT_OF_TIME]) => {
+            ProbeVerdict::OutOfTime(format!("{status_text}: {OUT_OF_TIME}"))
+        }
+        _ if is_one_of(&code, &KEY_REFUSED_CODES) => {
+            ProbeVerdict::Refused(format!("{status_text}: {}", snake(&code)))
+        }
+        401 | 403 => ProbeVerdict::Refused(status_text),
         // Whoever signs it knows the key.
-        200 | 404 if answer.authenticity == Authenticity::Signed => Verdict::Accepted,
-        404 if !code.is_empty() => Verdict::Accepted,
-        404 => Verdict::Foreign("HTTP 404, which is not DOKU's own".to_owned()),
-        200..=399 | 405 | 413 => Verdict::Foreign(format!("{said}, which DOKU never answers here")),
-        _ => Verdict::Unclear(said),
+        200 | 404 if answer.authenticity == Authenticity::Signed => ProbeVerdict::Accepted,
+        404 if !code.is_empty() => ProbeVerdict::Accepted,
+        404 => ProbeVerdict::Foreign("HTTP 404, which is not DOKU's own".to_owned()),
+        200..=399 | 405 | 413 => {
+            ProbeVerdict::Foreign(format!("{status_text}, which DOKU never answers here"))
+        }
+        _ => ProbeVerdict::Unclear(status_text),
     }
 }
 
@@ -91,9 +97,9 @@ mod tests {
 
     #[test]
     fn only_what_doku_itself_says_judges_a_key() {
-        let foreign = |text: &str| Verdict::Foreign(text.to_owned());
-        let refused = |text: &str| Verdict::Refused(text.to_owned());
-        let unclear = |text: &str| Verdict::Unclear(text.to_owned());
+        let foreign = |text: &str| ProbeVerdict::Foreign(text.to_owned());
+        let refused = |text: &str| ProbeVerdict::Refused(text.to_owned());
+        let unclear = |text: &str| ProbeVerdict::Unclear(text.to_owned());
         let not_doku = || foreign("HTTP 404, which is not DOKU's own");
         let envelope = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"x","type":"y"}}}}"#);
         use Authenticity::{Signed, Unsigned};
@@ -111,7 +117,7 @@ mod tests {
                 400,
                 Unsigned,
                 envelope("REQUEST_TIME_OUT_OF_RANGE"),
-                Verdict::OutOfTime("HTTP 400: request_time_out_of_range".to_owned()),
+                ProbeVerdict::OutOfTime("HTTP 400: request_time_out_of_range".to_owned()),
             ),
             (403, Unsigned, "<html>".to_owned(), refused("HTTP 403")),
             (404, Unsigned, "<html>".to_owned(), not_doku()),
@@ -121,11 +127,11 @@ mod tests {
             (429, Unsigned, String::new(), unclear("HTTP 429")),
             (503, Unsigned, envelope("busy"), unclear("HTTP 503")),
             (400, Unsigned, envelope("strange"), unclear("HTTP 400")),
-            (404, Signed, String::new(), Verdict::Accepted),
-            (404, Unsigned, envelope("data_not_found"), Verdict::Accepted),
-            (404, Unsigned, envelope("another_word"), Verdict::Accepted),
-            (400, Unsigned, envelope("order_not_found"), Verdict::Accepted),
-            (200, Signed, "{}".to_owned(), Verdict::Accepted),
+            (404, Signed, String::new(), ProbeVerdict::Accepted),
+            (404, Unsigned, envelope("data_not_found"), ProbeVerdict::Accepted),
+            (404, Unsigned, envelope("another_word"), ProbeVerdict::Accepted),
+            (400, Unsigned, envelope("order_not_found"), ProbeVerdict::Accepted),
+            (200, Signed, "{}".to_owned(), ProbeVerdict::Accepted),
         ] {
             let answer = Answer {
                 status,

@@ -41,7 +41,7 @@ pub struct Signed<'a> {
 
 /// The keys of one account.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub struct AccountKeys {
     pub current: SecretString,
     /// They verify, and never sign.
     pub previous: Vec<SecretString>,
@@ -84,13 +84,13 @@ const FINGERPRINT_BYTES: usize = 4;
 
 impl Signed<'_> {
     /// The value of the `Signature` header, by the current key.
-    pub fn sign(&self, keys: &Keys) -> String {
+    pub fn sign(&self, keys: &AccountKeys) -> String {
         let signature = self.mac(&keys.current).finalize().into_bytes();
         format!("{PREFIX}{}", STANDARD.encode(signature))
     }
 
     /// Which key made the signature in this header; `None`: none of them.
-    pub fn verify(&self, keys: &Keys, header: &str) -> Option<KeyAge> {
+    pub fn verify(&self, keys: &AccountKeys, header: &str) -> Option<KeyAge> {
         let signature = LENIENT.decode(header.strip_prefix(PREFIX)?).ok()?;
         let made_by = |key: &SecretString| self.mac(key).verify_slice(&signature).is_ok();
         if made_by(&keys.current) {
@@ -139,8 +139,8 @@ mod tests {
         signature: String,
     }
 
-    fn keys(current: &str, previous: &[&str]) -> Keys {
-        Keys { current: current.into(), previous: previous.iter().map(|key| (*key).into()).collect() }
+    fn keys(current: &str, previous: &[&str]) -> AccountKeys {
+        AccountKeys { current: current.into(), previous: previous.iter().map(|key| (*key).into()).collect() }
     }
 
     const SAMPLE: Signed<'static> = Signed {

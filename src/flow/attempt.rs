@@ -9,10 +9,10 @@ use super::{
     store_retry::StoreRetry,
 };
 use crate::{
-    crash::{self, Point},
     domain::finding::{
         AttemptKind, DokuHealth, InquiryFinding, InquiryFindingKind, SendFinding, SendFindingKind,
     },
+    failpoint::{Failpoint, failpoint},
     metric,
 };
 use std::{sync::Arc, time::Duration};
@@ -65,7 +65,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             AttemptKind::Send => self.decided_by_parked(&claim).await,
             AttemptKind::Inquiry => Ok(Some(false)),
         };
-        crash::point(Point::AfterParked).await;
+        failpoint(Failpoint::AfterParked).await;
         match decided {
             Ok(Some(true)) => Kept::ByTheStore,
             Ok(Some(false)) => self.ask(claim, permit).await,
@@ -101,7 +101,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             return self.release_claim(&claim).await;
         }
         // 3 Ask DOKU once. If we die from here on, the lease runs out and the command is in doubt.
-        crash::point(Point::BeforeAsk).await;
+        failpoint(Failpoint::BeforeAsk).await;
         permit.used();
         let started = Instant::now();
         let finding = match claim.kind {
@@ -122,10 +122,10 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             }
             Finding::Inquiry(inquiry) => permit.inquired(self.hung(inquiry, took)),
         }
-        crash::point(Point::AfterAnswer).await;
+        failpoint(Failpoint::AfterAnswer).await;
         // 4 Record it, with all that follows.
         let kept = self.record(&claim, &finding, took).await;
-        crash::point(Point::AfterRecord).await;
+        failpoint(Failpoint::AfterRecord).await;
         kept
     }
 

@@ -10,8 +10,8 @@ use super::{
     ports::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat, Gateway, Store, StoreError},
 };
 use crate::{
-    crash::{self, Point},
     domain::{finding::AttemptKind, ids::MerchantName, schedule::SendRank, turns::Turns},
+    failpoint::{Failpoint, failpoint},
     metric::PanicIn,
     panics::caught,
     telemetry::span::Span,
@@ -221,7 +221,7 @@ pub async fn sweep_parked<S: Store>(store: Arc<S>) {
         if let Err(error) = store.sweep_parked().await {
             tracing::warn!(%error, "parked notifications wait for the next look");
         }
-        crash::point(Point::AfterTending).await;
+        failpoint(Failpoint::AfterTending).await;
         sleep(PARKED_EVERY).await;
     }
 }
@@ -264,10 +264,10 @@ async fn take<S: Store, G: Gateway>(
     what: DueNeed,
     permit: Option<Permit>,
 ) -> Followed {
-    crash::point(Point::BeforeTake).await;
+    failpoint(Failpoint::BeforeTake).await;
     // 2 Claim, unless another process was faster.
     let taken = attempts.store.claim_due(due, what, attempts.lease()).await;
-    crash::point(Point::AfterTake).await;
+    failpoint(Failpoint::AfterTake).await;
     match (taken, permit) {
         // 3 Ask and record.
         (Ok(DueClaim::Attempt(claim)), Some(permit)) => {

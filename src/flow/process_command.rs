@@ -12,13 +12,13 @@ use super::{
     store_retry::StoreRetry,
 };
 use crate::{
-    crash::{self, Point},
     domain::{
         command::{Command, CommandKind, Order, Rejection, StoredRequest},
         document::Document,
         ids::{MerchantName, payment_request_id, refund_request_id},
         validate::{self, Code, Rules, Violation},
     },
+    failpoint::{Failpoint, failpoint},
 };
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -57,12 +57,12 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
             let permit = self.gate.first_permit(&new.order.merchant, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
-            crash::point(Point::BeforeClaim).await;
+            failpoint(Failpoint::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
             let claiming = self.outage.claiming();
             let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
             drop(claiming);
-            crash::point(Point::AfterClaim).await;
+            failpoint(Failpoint::AfterClaim).await;
             match (claimed, permit) {
                 // 4 Ask and record.
                 (Ok(Claimed::Granted(claim)), Some(permit)) => {
@@ -103,7 +103,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         loop {
             match self.attempts.store.reject(rejection.clone()).await {
                 Ok(_) => {
-                    crash::point(Point::AfterRejection).await;
+                    failpoint(Failpoint::AfterRejection).await;
                     self.outage.store_is_back();
                     return Disposition::Ack;
                 }

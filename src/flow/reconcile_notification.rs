@@ -10,8 +10,8 @@ use super::{
     store_retry::StoreRetry,
 };
 use crate::{
-    crash::{self, Point},
     domain::signed::{MissingHeader, SignedBy},
+    failpoint::{Failpoint, failpoint},
     metric::{self, NotificationRefusal, NotificationRole, Received},
 };
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
         };
         // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
         //   is a duplicate of what is recorded. What no account signed has DOKU asked, and no other effect.
-        crash::point(Point::BeforeReconcile).await;
+        failpoint(Failpoint::BeforeReconcile).await;
         let mut retry = StoreRetry::new();
         loop {
             let reconciled = match &verified.by {
@@ -47,7 +47,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
             };
             match reconciled {
                 Ok(reconciled) => {
-                    crash::point(Point::AfterReconcile).await;
+                    failpoint(Failpoint::AfterReconcile).await;
                     self.outage.store_is_back();
                     metric::notification_received_by_reconciler(counted(reconciled));
                     return Disposition::Ack;

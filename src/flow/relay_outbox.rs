@@ -6,8 +6,8 @@
 
 use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelayLeadership, StoreError};
 use crate::{
-    crash::{self, Point},
     domain::event::EventType,
+    failpoint::{Failpoint, failpoint},
     metric,
 };
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -65,7 +65,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         loop {
             // 1 Read the oldest that are not confirmed; this fails if the seat is lost.
             let events = outbox.unpublished(BATCH_MAX, &confirmed).await?;
-            crash::point(Point::BeforeRelay).await;
+            failpoint(Failpoint::BeforeRelay).await;
             // 2 Publish in waves, and wait for the confirms; 3 meanwhile take out what was confirmed before.
             let gone =
                 if confirmed.len() < TAKE_OUT_MIN { Vec::new() } else { std::mem::take(&mut confirmed) };
@@ -100,7 +100,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                 .filter(|e| e.order_key.is_none_or(|key| !held_back.contains(&key)))
                 .collect();
             let answers = self.publisher.publish(&wave).await;
-            crash::point(Point::BetweenWaves).await;
+            failpoint(Failpoint::BetweenWaves).await;
             if answers.iter().all(|answer| *answer == Published::Unconfirmed) {
                 // The broker is away: the later waves would only wait for it, one after the other.
                 break;
@@ -123,9 +123,9 @@ async fn take_out<O: Outbox>(outbox: &mut O, confirmed: &[i64]) -> Result<(), St
     if confirmed.is_empty() {
         return Ok(());
     }
-    crash::point(Point::BeforeMark).await;
+    failpoint(Failpoint::BeforeMark).await;
     outbox.mark_published(confirmed).await?;
-    crash::point(Point::AfterMark).await;
+    failpoint(Failpoint::AfterMark).await;
     Ok(())
 }
 

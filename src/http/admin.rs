@@ -1,6 +1,6 @@
 //! The operators' listener: `/metrics`, `/livez`, `/readyz`. It answers while everything else is away.
 
-use super::Limits;
+use super::ServerLimits;
 use axum::{
     Router,
     extract::RawQuery,
@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Probes and scrapes are few and small.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: ServerLimits = ServerLimits {
     connections: 64,
     unverified_bytes: 1024 * 1024,
     body_bytes: 16 * 1024,
@@ -27,25 +27,25 @@ pub struct Readiness {
     /// Sends are paused by an operator; that alone makes nobody unready.
     pub paused: bool,
     /// `postgres`, `broker`, `doku`.
-    pub dependencies: BTreeMap<&'static str, Health>,
+    pub dependencies: BTreeMap<&'static str, ComponentStatus>,
     /// The roles this process runs, by the names `run --role` has.
-    pub roles: BTreeMap<&'static str, Health>,
+    pub roles: BTreeMap<&'static str, ComponentStatus>,
     /// Whether sends go, and else why and since when; that alone makes nobody unready: what comes is claimed.
-    pub sends: Health,
+    pub sends: ComponentStatus,
     /// Background tasks that were restarted lately; none of them makes anybody unready.
-    pub tasks: BTreeMap<&'static str, Health>,
+    pub tasks: BTreeMap<&'static str, ComponentStatus>,
     /// Orders made for an account or host that is not configured any more.
     pub stranded_orders: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Health {
+pub struct ComponentStatus {
     pub ok: bool,
     /// For a person: what is waited for. Never an address with a password.
     pub detail: String,
 }
 
-impl Health {
+impl ComponentStatus {
     pub fn ok(detail: impl Into<String>) -> Self {
         Self { ok: true, detail: detail.into() }
     }
@@ -75,15 +75,15 @@ pub fn router(snapshot: impl Snapshot) -> Router {
         .route("/readyz", get(async move |RawQuery(query)| readyz(&*snapshot, query.as_deref())))
 }
 
-type Answer = (StatusCode, [(HeaderName, &'static str); 1], String);
+type AdminAnswer = (StatusCode, [(HeaderName, &'static str); 1], String);
 
 const JSON: &str = "application/json";
 
-async fn metrics() -> Answer {
+async fn metrics() -> AdminAnswer {
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], crate::metric::render())
 }
 
-fn readyz(snapshot: &dyn Snapshot, query: Option<&str>) -> Answer {
+fn readyz(snapshot: &dyn Snapshot, query: Option<&str>) -> AdminAnswer {
     let readiness = snapshot.readiness();
     let asked = match role(query) {
         None => readiness,

@@ -6,10 +6,10 @@
 
 mod answers;
 
-use super::{Limits, places::Place};
+use super::{ServerLimits, places::ConnectionPlace};
 use crate::{
-    crash::{self, Point},
     domain::signed::{Form, HeaderOccurrence, MissingHeader, SignedHeaders},
+    failpoint::{Failpoint, failpoint},
     flow::ports::{
         NotificationPublisher, NotificationReader, Published, ReceivedNotification, ReportOf, TokenIssuer,
         TokenRequest,
@@ -31,7 +31,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// DOKU opens few connections and sends little; strangers may open many and send nothing.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: ServerLimits = ServerLimits {
     connections: 4096,
     unverified_bytes: 64 * 1024 * 1024,
     body_bytes: 256 * 1024,
@@ -126,11 +126,11 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
         if let Some(place) = place {
             place.finished();
         }
-        crash::point(Point::BeforePublish).await;
+        failpoint(Failpoint::BeforePublish).await;
         // 5 On the broker, confirmed. If we die before the answer, DOKU sends it again.
         let received = ReceivedNotification { request_target, headers, body };
         let published = self.publisher.publish_notification(&received).await;
-        crash::point(Point::AfterPublish).await;
+        failpoint(Failpoint::AfterPublish).await;
         match published {
             Published::Confirmed => Ok(report_of),
             Published::Unconfirmed => Err(NotTaken::BrokerAway),
@@ -170,8 +170,8 @@ fn token_request(headers: &HeaderMap) -> Result<TokenRequest, MissingHeader> {
 }
 
 /// The whole body, and the place of its connection.
-async fn whole(request: Request) -> Result<(Option<Arc<Place>>, Bytes), NotTaken> {
-    let place = request.extensions().get::<Arc<Place>>().cloned();
+async fn whole(request: Request) -> Result<(Option<Arc<ConnectionPlace>>, Bytes), NotTaken> {
+    let place = request.extensions().get::<Arc<ConnectionPlace>>().cloned();
     let until = place.as_ref().map_or_else(|| Instant::now() + LIMITS.request, |place| place.body_until());
     let body = timeout_at(until, collected(request.into_body())).await.unwrap_or(Err(NotTaken::TooSlow))?;
     Ok((place, body))

@@ -24,7 +24,7 @@ use tower_http::timeout::TimeoutLayer;
 
 /// What one server puts up with.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ServerLimits {
     /// At one time. For a further one another gives way.
     pub connections: usize,
     /// Of all requests together that are not whole and verified, as they were received.
@@ -39,7 +39,7 @@ pub struct Limits {
     pub idle: Duration,
 }
 
-impl Limits {
+impl ServerLimits {
     /// Strangers hold no more than half of the descriptors that the process may open.
     #[must_use]
     pub fn within(self, descriptors: u64) -> Self {
@@ -49,18 +49,18 @@ impl Limits {
 }
 
 /// A server whose port is taken already.
-pub struct Bound {
+pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
-    limits: Limits,
+    limits: ServerLimits,
 }
 
-impl Bound {
+impl BoundServer {
     /// Port 0 takes any free one.
     ///
     /// # Errors
     /// The address is not ours, or in use.
-    pub async fn new(listen: SocketAddr, limits: Limits) -> io::Result<Self> {
+    pub async fn new(listen: SocketAddr, limits: ServerLimits) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, limits })

@@ -2,7 +2,7 @@
 //! and verified yet. At a bound the connection that is idle for the longest time gives way, then the oldest unfinished
 //! request; never the newest, or strangers who come first would keep out who comes later.
 
-use super::Limits;
+use super::ServerLimits;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,15 +14,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// All places of one listener.
-pub struct Places {
-    limits: Limits,
-    table: Mutex<Table>,
+pub struct ConnectionPlaces {
+    limits: ServerLimits,
+    table: Mutex<ConnectionTable>,
     /// A connection has left, or is idle: somebody can come in.
     freed: Notify,
 }
 
 #[derive(Default)]
-struct Table {
+struct ConnectionTable {
     connections: HashMap<u64, Connection>,
     /// By the moment they became so, the oldest first; the second number is the connection.
     idle: BTreeSet<(u64, u64)>,
@@ -34,7 +34,7 @@ struct Table {
 }
 
 struct Connection {
-    phase: Phase,
+    phase: RequestPhase,
     /// When it came into its phase, as a number that grows.
     since: u64,
     /// Of its unfinished request.
@@ -47,7 +47,7 @@ struct Connection {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum RequestPhase {
     /// Nothing of a request has come.
     Idle,
     /// Something has, and it is not whole, or nobody knows yet whose it is.
@@ -57,20 +57,20 @@ enum Phase {
 }
 
 /// One connection's place. It is free when the last handle is dropped.
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionPlace {
+    places: Arc<ConnectionPlaces>,
     number: u64,
     end: CancellationToken,
     deadline_changed: Notify,
 }
 
-impl Places {
-    pub fn new(limits: Limits) -> Arc<Self> {
+impl ConnectionPlaces {
+    pub fn new(limits: ServerLimits) -> Arc<Self> {
         Arc::new(Self { limits, table: Mutex::default(), freed: Notify::new() })
     }
 
     /// A place for a new connection. Waits only where every place is taken by a request that is being answered.
-    pub async fn enter(self: &Arc<Self>) -> Arc<Place> {
+    pub async fn enter(self: &Arc<Self>) -> Arc<ConnectionPlace> {
         loop {
             let freed = self.freed.notified();
             if let Some(place) = self.try_enter() {
@@ -80,7 +80,7 @@ impl Places {
         }
     }
 
-    fn try_enter(self: &Arc<Self>) -> Option<Arc<Place>> {
+    fn try_enter(self: &Arc<Self>) -> Option<Arc<ConnectionPlace>> {
         let mut table = self.lock();
         while table.connections.len() >= self.limits.connections {
             if !table.close_one() {
@@ -89,7 +89,7 @@ impl Places {
         }
         let (number, now, end) = (table.number(), Instant::now(), CancellationToken::new());
         let connection = Connection {
-            phase: Phase::Idle,
+            phase: RequestPhase::Idle,
             since: number,
             bytes: 0,
             began: now,
@@ -98,7 +98,12 @@ impl Places {
         };
         table.connections.insert(number, connection);
         table.idle.insert((number, number));
-        Some(Arc::new(Place { places: Arc::clone(self), number, end, deadline_changed: Notify::new() }))
+        Some(Arc::new(ConnectionPlace {
+            places: Arc::clone(self),
+            number,
+            end,
+            deadline_changed: Notify::new(),
+        }))
     }
 
     /// Closes one connection, because the process has no descriptor left for a new one.
@@ -106,34 +111,34 @@ impl Places {
         self.lock().close_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    fn phase(&mut self, number: u64, phase: Phase) {
+    fn phase(&mut self, number: u64, phase: RequestPhase) {
         let since = self.number();
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let before = (connection.since, number);
         match connection.phase {
-            Phase::Idle => self.idle.remove(&before),
-            Phase::Unfinished => self.unfinished.remove(&before),
-            Phase::Answered => false,
+            RequestPhase::Idle => self.idle.remove(&before),
+            RequestPhase::Unfinished => self.unfinished.remove(&before),
+            RequestPhase::Answered => false,
         };
-        if phase != Phase::Unfinished {
+        if phase != RequestPhase::Unfinished {
             self.bytes -= std::mem::take(&mut connection.bytes);
         }
         (connection.phase, connection.since) = (phase, since);
         match phase {
-            Phase::Idle => self.idle.insert((since, number)),
-            Phase::Unfinished => self.unfinished.insert((since, number)),
-            Phase::Answered => false,
+            RequestPhase::Idle => self.idle.insert((since, number)),
+            RequestPhase::Unfinished => self.unfinished.insert((since, number)),
+            RequestPhase::Answered => false,
         };
     }
 
@@ -145,7 +150,7 @@ impl Table {
 
     fn close(&mut self, number: u64) -> bool {
         // Takes it out of the order of its phase, and its bytes out of the sum.
-        self.phase(number, Phase::Answered);
+        self.phase(number, RequestPhase::Answered);
         let closed = self.connections.remove(&number);
         closed.is_some_and(|connection| {
             connection.end.cancel();
@@ -154,19 +159,19 @@ impl Table {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Bytes of a request came.
     pub fn received(&self, bytes: usize) {
         let limits = self.places.limits;
         let mut table = self.places.lock();
         let Some(connection) = table.connections.get_mut(&self.number) else { return };
         match connection.phase {
-            Phase::Answered => return,
-            Phase::Unfinished => {}
-            Phase::Idle => {
+            RequestPhase::Answered => return,
+            RequestPhase::Unfinished => {}
+            RequestPhase::Idle => {
                 let now = Instant::now();
                 (connection.began, connection.deadline) = (now, now + limits.request);
-                table.phase(self.number, Phase::Unfinished);
+                table.phase(self.number, RequestPhase::Unfinished);
                 self.deadline_changed.notify_one();
             }
         }
@@ -195,7 +200,7 @@ impl Place {
     pub fn finished(&self) {
         let answer = self.places.limits.answer;
         let mut table = self.places.lock();
-        table.phase(self.number, Phase::Answered);
+        table.phase(self.number, RequestPhase::Answered);
         if let Some(connection) = table.connections.get_mut(&self.number) {
             // The handler has a limit of its own; the same again is for writing the answer.
             connection.deadline = Instant::now() + answer + answer;
@@ -207,13 +212,13 @@ impl Place {
     pub fn answered(&self) {
         let mut table = self.places.lock();
         match table.connections.get_mut(&self.number) {
-            Some(connection) if connection.phase == Phase::Answered => {
+            Some(connection) if connection.phase == RequestPhase::Answered => {
                 connection.deadline = Instant::now() + self.places.limits.idle;
                 self.deadline_changed.notify_one();
             }
             Some(_) | None => return,
         }
-        table.phase(self.number, Phase::Idle);
+        table.phase(self.number, RequestPhase::Idle);
         drop(table);
         self.places.freed.notify_one();
     }
@@ -232,7 +237,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.places.lock().close(self.number);
         self.places.freed.notify_one();

@@ -2,8 +2,8 @@
 //! live, and who gives way where there are too many.
 
 use super::{
-    Limits,
-    places::{Place, Places},
+    ServerLimits,
+    places::{ConnectionPlace, ConnectionPlaces},
 };
 use axum::{
     Router,
@@ -38,8 +38,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves until the token is cancelled, then finishes what is under way; the limits bound that too.
-pub async fn serve(listener: TcpListener, limits: Limits, router: Router, stop: CancellationToken) {
-    let places = Places::new(limits);
+pub async fn serve(listener: TcpListener, limits: ServerLimits, router: Router, stop: CancellationToken) {
+    let places = ConnectionPlaces::new(limits);
     let connections = TaskTracker::new();
     let accepting = async {
         let mut complained = None;
@@ -55,7 +55,11 @@ pub async fn serve(listener: TcpListener, limits: Limits, router: Router, stop: 
     connections.wait().await;
 }
 
-async fn accept(listener: &TcpListener, places: &Places, complained: &mut Option<Instant>) -> TcpStream {
+async fn accept(
+    listener: &TcpListener,
+    places: &ConnectionPlaces,
+    complained: &mut Option<Instant>,
+) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -77,7 +81,7 @@ async fn accept(listener: &TcpListener, places: &Places, complained: &mut Option
     }
 }
 
-async fn connection(stream: TcpStream, place: Arc<Place>, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, place: Arc<ConnectionPlace>, router: Router, stop: CancellationToken) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -95,7 +99,7 @@ async fn connection(stream: TcpStream, place: Arc<Place>, router: Router, stop: 
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
-    let io = TokioIo::new(Counted { stream, place: Arc::clone(&place), has_written: false });
+    let io = TokioIo::new(CountedStream { stream, place: Arc::clone(&place), has_written: false });
     let serving = http1::Builder::new().max_buf_size(READ_AHEAD_BYTES_MAX).serve_connection(io, service);
     tokio::pin!(serving);
     let mut stopping = false;
@@ -113,13 +117,13 @@ async fn connection(stream: TcpStream, place: Arc<Place>, router: Router, stop: 
 }
 
 /// A connection that tells its place what comes and goes.
-struct Counted {
+struct CountedStream {
     stream: TcpStream,
-    place: Arc<Place>,
+    place: Arc<ConnectionPlace>,
     has_written: bool,
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -135,7 +139,7 @@ impl AsyncRead for Counted {
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.has_written = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)

@@ -11,13 +11,13 @@ use super::{
     tx::answered,
 };
 use crate::{
-    crash::{self, Point},
     domain::{
         change::Change,
         ids::{InvoiceNumber, MerchantName},
         notification::{NotApplied, Notification},
         schedule::AttemptSchedule,
     },
+    failpoint::{Failpoint, failpoint},
     flow::ports::{Reconciled, StoreError},
 };
 use sqlx::PgConnection;
@@ -122,7 +122,7 @@ impl Group for OfKnownOrders {
             .0
             .transaction(move |c| Box::pin(async move { record_known(c, &all, &schedule).await }))
             .await?;
-        crash::point(Point::NotificationsCommitted).await;
+        failpoint(Failpoint::NotificationsCommitted).await;
         Ok(marked
             .into_iter()
             .map(|marked| {

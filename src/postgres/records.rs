@@ -10,7 +10,6 @@ use super::{
     orders::{self, CommitEffects, LoadedOrder, write_all},
 };
 use crate::{
-    crash::{self, Point},
     domain::{
         Time,
         attempt::{AttemptMade, AttemptOf, AttemptTime},
@@ -18,6 +17,7 @@ use crate::{
         command::CommandKind,
         schedule::AttemptSchedule,
     },
+    failpoint::{Failpoint, failpoint},
     flow::ports::{Claim, ClaimError, Finding, FreshOrder, StoreError},
 };
 use chrono::TimeDelta;
@@ -111,7 +111,7 @@ impl Group for AttemptGroup {
             Err(_) if answers.iter().any(Option::is_some) => {}
             Err(tx_error) => return Err(tx_error),
         }
-        crash::point(Point::RecordsCommitted).await;
+        failpoint(Failpoint::RecordsCommitted).await;
         Ok(answers)
     }
 

@@ -10,8 +10,8 @@ use super::{
     topology::TopologyNames,
 };
 use crate::{
-    crash::{self, Point},
     domain::Time,
+    failpoint::{self, Failpoint, failpoint},
     flow::disposition::{DeadReason, Disposition},
     metric::{self, Finished, PanicIn},
     panics::caught,
@@ -123,8 +123,8 @@ impl<H: Handler> DeliveryTasks<H> {
             (None, Some(self.exclusive.read().await))
         };
         let body = Bytes::from(std::mem::take(&mut raw.data));
-        crash::on_delivery(&body);
-        crash::point(Point::Received).await;
+        failpoint::on_delivery(&body);
+        failpoint(Failpoint::Received).await;
         let delivery = Delivery {
             body: body.clone(),
             content_type: raw.properties.content_type().as_ref().map(ToString::to_string),
@@ -137,9 +137,9 @@ impl<H: Handler> DeliveryTasks<H> {
         };
         match self.handler.handle(delivery).await {
             Disposition::Ack => {
-                crash::point(Point::BeforeAck).await;
+                failpoint(Failpoint::BeforeAck).await;
                 let acked = self.end(on, DeliveryEnd::Ack, Finished::Acked).await;
-                crash::point(Point::AfterAck).await;
+                failpoint(Failpoint::AfterAck).await;
                 acked
             }
             Disposition::Requeue => self.requeue(on).await,
@@ -178,14 +178,14 @@ impl<H: Handler> DeliveryTasks<H> {
         reason: DeadReason,
         detail: &str,
     ) -> Result<(), BrokerError> {
-        crash::point(Point::BeforeDeadLetter).await;
+        failpoint(Failpoint::BeforeDeadLetter).await;
         let at = (self.now)();
         let letter = Message::dead_letter(&self.names, &self.queue, properties, body, reason, detail, at)
             .map_err(|e| BrokerError::failed("dead-lettering", e))?;
         match self.publisher.publish_one(letter).await {
             PublishAnswer::Confirmed => {
                 metric::delivery_dead_lettered(&self.queue, reason.name());
-                crash::point(Point::AfterDeadLetter).await;
+                failpoint(Failpoint::AfterDeadLetter).await;
                 self.end(on, DeliveryEnd::Ack, Finished::DeadLettered).await
             }
             answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {

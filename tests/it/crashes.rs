@@ -11,7 +11,7 @@ mod plays;
 
 use crate::harness::{World, child::Service, payment, proof};
 use cell::{Before, Lane, PAST_THE_LEASE, Row, Strike};
-use jenius_pay::{app::Role, crash::Point};
+use jenius_pay::{app::Role, failpoint::Failpoint};
 use plays::Kind;
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
@@ -19,11 +19,11 @@ use std::{collections::BTreeSet, fmt::Write, time::Duration};
 const IN_COMPANY: usize = 2;
 const ALONE: usize = 1;
 
-const fn at(point: Point, nth: usize) -> Strike {
+const fn at(point: Failpoint, nth: usize) -> Strike {
     Strike { point, nth, before: Before::Nothing }
 }
 
-const fn relayed(point: Point) -> Strike {
+const fn relayed(point: Failpoint) -> Strike {
     Strike { point, nth: ALONE, before: Before::AllButTheRelay }
 }
 
@@ -31,57 +31,57 @@ const fn relayed(point: Point) -> Strike {
 /// order, and that an order's events are contiguous and first published in order.
 const COMMANDS: [Strike; 19] = [
     // Nothing is acked before it is committed.
-    at(Point::Received, IN_COMPANY),
-    at(Point::BeforeClaim, IN_COMPANY),
-    at(Point::AfterClaim, IN_COMPANY),
-    at(Point::AfterRejection, ALONE),
+    at(Failpoint::Received, IN_COMPANY),
+    at(Failpoint::BeforeClaim, IN_COMPANY),
+    at(Failpoint::AfterClaim, IN_COMPANY),
+    at(Failpoint::AfterRejection, ALONE),
     // What may have been sent is in doubt, and stays so.
-    at(Point::AfterParked, IN_COMPANY),
-    at(Point::BeforeAsk, IN_COMPANY),
-    at(Point::AfterAnswer, IN_COMPANY),
-    at(Point::RecordsCommitted, IN_COMPANY),
-    at(Point::AfterRecord, IN_COMPANY),
+    at(Failpoint::AfterParked, IN_COMPANY),
+    at(Failpoint::BeforeAsk, IN_COMPANY),
+    at(Failpoint::AfterAnswer, IN_COMPANY),
+    at(Failpoint::RecordsCommitted, IN_COMPANY),
+    at(Failpoint::AfterRecord, IN_COMPANY),
     // Neither here; and a dead letter is there once or more, never not at all.
-    at(Point::BeforeAck, IN_COMPANY),
-    at(Point::AfterAck, IN_COMPANY),
-    at(Point::BeforeDeadLetter, ALONE),
-    at(Point::AfterDeadLetter, ALONE),
+    at(Failpoint::BeforeAck, IN_COMPANY),
+    at(Failpoint::AfterAck, IN_COMPANY),
+    at(Failpoint::BeforeDeadLetter, ALONE),
+    at(Failpoint::AfterDeadLetter, ALONE),
     // A lease that runs out is taken over.
-    at(Point::BeforeTake, ALONE),
-    at(Point::AfterTake, ALONE),
+    at(Failpoint::BeforeTake, ALONE),
+    at(Failpoint::AfterTake, ALONE),
     // No event is dropped, the ids of those that come again are the same.
-    relayed(Point::BeforeRelay),
-    relayed(Point::BetweenWaves),
-    relayed(Point::BeforeMark),
-    relayed(Point::AfterMark),
+    relayed(Failpoint::BeforeRelay),
+    relayed(Failpoint::BetweenWaves),
+    relayed(Failpoint::BeforeMark),
+    relayed(Failpoint::AfterMark),
 ];
 
 const NOTIFICATIONS: [Strike; 17] = [
     // What DOKU got its 200 for is on the broker.
-    at(Point::BeforePublish, ALONE),
-    at(Point::AfterPublish, ALONE),
+    at(Failpoint::BeforePublish, ALONE),
+    at(Failpoint::AfterPublish, ALONE),
     // Reconciled before the ack; what comes again changes nothing twice.
-    at(Point::Received, IN_COMPANY),
-    at(Point::BeforeReconcile, IN_COMPANY),
-    at(Point::NotificationsCommitted, IN_COMPANY),
-    at(Point::AfterReconcile, IN_COMPANY),
-    at(Point::BeforeAck, IN_COMPANY),
-    at(Point::AfterAck, IN_COMPANY),
-    at(Point::BeforeDeadLetter, ALONE),
-    at(Point::AfterDeadLetter, ALONE),
+    at(Failpoint::Received, IN_COMPANY),
+    at(Failpoint::BeforeReconcile, IN_COMPANY),
+    at(Failpoint::NotificationsCommitted, IN_COMPANY),
+    at(Failpoint::AfterReconcile, IN_COMPANY),
+    at(Failpoint::BeforeAck, IN_COMPANY),
+    at(Failpoint::AfterAck, IN_COMPANY),
+    at(Failpoint::BeforeDeadLetter, ALONE),
+    at(Failpoint::AfterDeadLetter, ALONE),
     // What was parked is applied, and DOKU is not asked.
-    at(Point::AfterClaim, ALONE),
-    at(Point::AfterParked, ALONE),
+    at(Failpoint::AfterClaim, ALONE),
+    at(Failpoint::AfterParked, ALONE),
     // The dead one left claims behind, for which something is parked.
     Strike {
-        point: Point::AfterTending,
+        point: Failpoint::AfterTending,
         nth: ALONE,
-        before: Before::KilledAt(Point::AfterClaim, IN_COMPANY),
+        before: Before::KilledAt(Failpoint::AfterClaim, IN_COMPANY),
     },
-    relayed(Point::BeforeRelay),
-    relayed(Point::BetweenWaves),
-    relayed(Point::BeforeMark),
-    relayed(Point::AfterMark),
+    relayed(Failpoint::BeforeRelay),
+    relayed(Failpoint::BetweenWaves),
+    relayed(Failpoint::BeforeMark),
+    relayed(Failpoint::AfterMark),
 ];
 
 async fn run(kind: Kind, strikes: &'static [Strike]) -> Vec<Row> {
@@ -104,7 +104,7 @@ async fn run(kind: Kind, strikes: &'static [Strike]) -> Vec<Row> {
 #[cfg_attr(not(debug_assertions), ignore = "a release build has no crash points")]
 async fn killed_in_any_window_under_any_fault_nothing_is_lost_doubled_or_stuck() {
     let struck: BTreeSet<&str> = COMMANDS.iter().chain(&NOTIFICATIONS).map(|s| s.point.name()).collect();
-    let all: BTreeSet<&str> = Point::ALL.iter().map(|point| point.name()).collect();
+    let all: BTreeSet<&str> = Failpoint::ALL.iter().map(|point| point.name()).collect();
     assert_eq!(struck, all, "a crash point that the matrix does not strike");
     let (payments, refunds, notifications) = tokio::join!(
         run(Kind::Payment, &COMMANDS),
@@ -190,7 +190,7 @@ fn table(rows: &[Row]) -> String {
         write!(text, " {} |", kind.name()).unwrap();
     }
     text.push_str("\n|---|---|---|---|\n");
-    for point in Point::ALL {
+    for point in Failpoint::ALL {
         write!(text, "| `{}` |", point.name()).unwrap();
         for kind in kinds {
             match rows.iter().find(|row| row.point == *point && row.kind == kind) {

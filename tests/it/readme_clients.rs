@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Ended with the test, however that ends.
-struct Ended(Child);
+struct AppEnd(Child);
 
-impl Drop for Ended {
+impl Drop for AppEnd {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -54,7 +54,7 @@ async fn the_publisher_and_the_subscriber_of_the_readme_work_as_printed() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut listening = Ended(listening);
+    let mut listening = AppEnd(listening);
     let mut lines = BufReader::new(listening.0.stdout.take().unwrap()).lines();
     let queue = format!("{}.book", world.broker.prefix);
     eventually("the subscriber's queue", async || world.broker.exists(&queue).await.then_some(())).await;

@@ -8,7 +8,7 @@ use crate::harness::{
     eventually, eventually_or, free_port, payment, vitals,
     world::{PATH, Setting},
 };
-use jenius_pay::crash::Point;
+use jenius_pay::failpoint::Failpoint;
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 /// They need the task: without it no payment, outcome, event or notification moves, or nobody can see it.
@@ -148,38 +148,43 @@ async fn a_task_that_no_payment_needs_is_restarted_and_five_times_end_the_proces
 }
 
 /// Where one who works on a delivery, an order, a batch or a request may panic.
-const IN_ONE_TASK: [Point; 20] = [
-    Point::Received,
-    Point::BeforeClaim,
-    Point::AfterClaim,
-    Point::AfterRejection,
-    Point::AfterParked,
-    Point::BeforeAsk,
-    Point::AfterAnswer,
-    Point::RecordsCommitted,
-    Point::AfterRecord,
-    Point::BeforeAck,
-    Point::AfterAck,
-    Point::BeforeDeadLetter,
-    Point::AfterDeadLetter,
-    Point::BeforeTake,
-    Point::AfterTake,
-    Point::BeforeReconcile,
-    Point::NotificationsCommitted,
-    Point::AfterReconcile,
-    Point::BeforePublish,
-    Point::AfterPublish,
+const IN_ONE_TASK: [Failpoint; 20] = [
+    Failpoint::Received,
+    Failpoint::BeforeClaim,
+    Failpoint::AfterClaim,
+    Failpoint::AfterRejection,
+    Failpoint::AfterParked,
+    Failpoint::BeforeAsk,
+    Failpoint::AfterAnswer,
+    Failpoint::RecordsCommitted,
+    Failpoint::AfterRecord,
+    Failpoint::BeforeAck,
+    Failpoint::AfterAck,
+    Failpoint::BeforeDeadLetter,
+    Failpoint::AfterDeadLetter,
+    Failpoint::BeforeTake,
+    Failpoint::AfterTake,
+    Failpoint::BeforeReconcile,
+    Failpoint::NotificationsCommitted,
+    Failpoint::AfterReconcile,
+    Failpoint::BeforePublish,
+    Failpoint::AfterPublish,
 ];
 
 /// Where a task of its own is, which the stories above strike.
-const IN_A_BACKGROUND_TASK: [Point; 5] =
-    [Point::AfterTending, Point::BeforeRelay, Point::BetweenWaves, Point::BeforeMark, Point::AfterMark];
+const IN_A_BACKGROUND_TASK: [Failpoint; 5] = [
+    Failpoint::AfterTending,
+    Failpoint::BeforeRelay,
+    Failpoint::BetweenWaves,
+    Failpoint::BeforeMark,
+    Failpoint::AfterMark,
+];
 
 #[test]
 fn a_panic_is_tried_at_every_place_there_is() {
     let tried: Vec<_> = IN_ONE_TASK.iter().chain(&IN_A_BACKGROUND_TASK).collect();
-    let missing: Vec<_> = Point::ALL.iter().filter(|point| !tried.contains(point)).collect();
-    assert!(missing.is_empty() && tried.len() == Point::ALL.len(), "{missing:?}");
+    let missing: Vec<_> = Failpoint::ALL.iter().filter(|point| !tried.contains(point)).collect();
+    assert!(missing.is_empty() && tried.len() == Failpoint::ALL.len(), "{missing:?}");
 }
 
 /// The process that panics once in each of these places does everything all the same.
@@ -194,7 +199,7 @@ async fn a_panic_over_one_delivery_order_batch_or_request_costs_nothing_but_time
     futures_util::future::join_all(lanes).await;
 }
 
-async fn panic_in_one_task(point: Point) {
+async fn panic_in_one_task(point: Failpoint) {
     let name = point.name();
     let world = notified(World::with().without_service()).await;
     let mut service = Service::start_with(&world, &[("JENIUS_PANIC_AT", name)]).await;

@@ -1,7 +1,7 @@
 //! What would become of a letter, in an operator's words.
 
 use crate::{
-    app::prospects::{CommandFate, Fate},
+    app::forecast::{CommandForecast, ReplayForecast},
     cli::{print::clean, timeline},
     domain::{
         command::ClaimForecast,
@@ -14,25 +14,25 @@ use crate::{
 const VIOLATIONS_SHOWN: usize = 5;
 
 /// For programs, in a word.
-pub fn word(fate: &Fate) -> &'static str {
+pub fn word(fate: &ReplayForecast) -> &'static str {
     match fate {
-        Fate::Command(command) => match command.prospect {
+        ReplayForecast::Command(command) => match command.prospect {
             ClaimForecast::Claimed => "send",
             ClaimForecast::Duplicate { .. } => "known",
             ClaimForecast::Rejected(_) => "reject",
         },
-        Fate::Notification { signed_by: SignedBy::Merchant(_), .. } => "reconcile",
-        Fate::Notification { signed_by: SignedBy::Doku { .. }, .. } => "inquire",
-        Fate::DeadAgain { reason, .. } => reason.name(),
-        Fate::Nowhere => "nowhere",
+        ReplayForecast::Notification { signed_by: SignedBy::Merchant(_), .. } => "reconcile",
+        ReplayForecast::Notification { signed_by: SignedBy::Doku { .. }, .. } => "inquire",
+        ReplayForecast::DeadAgain { reason, .. } => reason.name(),
+        ReplayForecast::Nowhere => "nowhere",
     }
 }
 
 /// For people, in a sentence.
-pub fn sentence(fate: &Fate) -> String {
+pub fn sentence(fate: &ReplayForecast) -> String {
     match fate {
-        Fate::Command(command) => of_command(command),
-        Fate::Notification { signed_by, form, invoice_number } => {
+        ReplayForecast::Command(command) => of_command(command),
+        ReplayForecast::Notification { signed_by, form, invoice_number } => {
             let what = match form {
                 Form::Jenius => "a notification",
                 Form::Snap => "a SNAP notification",
@@ -47,12 +47,12 @@ pub fn sentence(fate: &Fate) -> String {
                 ),
             }
         }
-        Fate::DeadAgain { reason, detail } => format!("{} still: {}", reason.name(), clean(detail)),
-        Fate::Nowhere => "nowhere to go: it does not say what it is".to_owned(),
+        ReplayForecast::DeadAgain { reason, detail } => format!("{} still: {}", reason.name(), clean(detail)),
+        ReplayForecast::Nowhere => "nowhere to go: it does not say what it is".to_owned(),
     }
 }
 
-fn of_command(fate: &CommandFate) -> String {
+fn of_command(fate: &CommandForecast) -> String {
     let command = &fate.command;
     let what = format!("{} {}", command.kind.name(), clean(command.identity.id.as_str()));
     match &fate.prospect {
@@ -82,10 +82,10 @@ fn because(violations: &[Violation]) -> String {
 }
 
 /// Whether working on it would bring anything but its next death.
-pub fn is_hopeless(fate: &Fate) -> bool {
+pub fn is_hopeless(fate: &ReplayForecast) -> bool {
     match fate {
-        Fate::Command(_) | Fate::Notification { .. } => false,
-        Fate::DeadAgain { .. } | Fate::Nowhere => true,
+        ReplayForecast::Command(_) | ReplayForecast::Notification { .. } => false,
+        ReplayForecast::DeadAgain { .. } | ReplayForecast::Nowhere => true,
     }
 }
 
@@ -99,10 +99,12 @@ mod tests {
         let merchant = MerchantName::default_account();
         let invoice_number = || "INV-1".to_owned();
         let signed_by = SignedBy::Merchant(merchant.clone());
-        let report = Fate::Notification { signed_by, form: Form::Jenius, invoice_number: invoice_number() };
+        let report =
+            ReplayForecast::Notification { signed_by, form: Form::Jenius, invoice_number: invoice_number() };
         let signed_by = SignedBy::Doku { named: merchant };
-        let unbound = Fate::Notification { signed_by, form: Form::Snap, invoice_number: invoice_number() };
-        let dead = |reason| Fate::DeadAgain { reason, detail: "why\u{1b}".to_owned() };
+        let unbound =
+            ReplayForecast::Notification { signed_by, form: Form::Snap, invoice_number: invoice_number() };
+        let dead = |reason| ReplayForecast::DeadAgain { reason, detail: "why\u{1b}".to_owned() };
         for (fate, expected, said, hopeless) in [
             (report, "reconcile", "would be reconciled: a notification about INV-1 of default", false),
             (
@@ -113,7 +115,7 @@ mod tests {
             ),
             (dead(DeadReason::Malformed), "malformed", "malformed still: why\u{fffd}", true),
             (dead(DeadReason::NotAuthentic), "not_authentic", "not_authentic still: why\u{fffd}", true),
-            (Fate::Nowhere, "nowhere", "nowhere to go: it does not say what it is", true),
+            (ReplayForecast::Nowhere, "nowhere", "nowhere to go: it does not say what it is", true),
         ] {
             assert_eq!(
                 (word(&fate), sentence(&fate).as_str(), is_hopeless(&fate)),

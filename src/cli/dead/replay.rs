@@ -9,7 +9,7 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    app::prospects::{Fate, Fates},
+    app::forecast::{Forecaster, ReplayForecast},
     cli::{UsageError, print, watch, who},
     config::{Config, Source},
     domain::{
@@ -55,7 +55,7 @@ pub struct Args {
 /// A letter, and what is to become of it.
 struct Planned {
     held: FetchedLetter,
-    fate: Fate,
+    fate: ReplayForecast,
     /// The command of another one before it: known by then.
     is_twin: bool,
     end: End,
@@ -94,7 +94,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let (kind, reason) = (ActionKind::ReplayDeadLetter, args.reason.clone());
     let audit = Audit { pool: pool.clone(), kind, reason, done_by };
     audit.check().await?;
-    let fates = Fates::new(&config, pool)?;
+    let fates = Forecaster::new(&config, pool)?;
     let broker = watch::broker(&config.amqp)?;
     let mut sight = Sight::start(&broker, &args.which.filter).await?;
     let done = Box::pin(replay(&args, &mut sight, &fates, &audit, &broker)).await;
@@ -104,7 +104,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 async fn replay(
     args: &Args,
     sight: &mut Sight,
-    fates: &Fates,
+    fates: &Forecaster,
     audit: &Audit,
     broker: &Broker,
 ) -> anyhow::Result<ExitCode> {
@@ -134,7 +134,7 @@ async fn replay(
 }
 
 /// What would become of each. The same command twice is sent once.
-async fn plan(chosen: Vec<FetchedLetter>, fates: &Fates, again: bool) -> anyhow::Result<Vec<Planned>> {
+async fn plan(chosen: Vec<FetchedLetter>, fates: &Forecaster, again: bool) -> anyhow::Result<Vec<Planned>> {
     let mut seen: HashSet<(CommandSource, CommandId)> = HashSet::new();
     let mut plan = Vec::with_capacity(chosen.len());
     for held in chosen {
@@ -148,11 +148,16 @@ async fn plan(chosen: Vec<FetchedLetter>, fates: &Fates, again: bool) -> anyhow:
             End::Planned
         };
         let is_twin = match &fate {
-            Fate::Command(command) if command.prospect == ClaimForecast::Claimed && end == End::Planned => {
+            ReplayForecast::Command(command)
+                if command.prospect == ClaimForecast::Claimed && end == End::Planned =>
+            {
                 let identity = command.command.identity.clone();
                 !seen.insert((identity.source, identity.id))
             }
-            Fate::Command(_) | Fate::Notification { .. } | Fate::DeadAgain { .. } | Fate::Nowhere => false,
+            ReplayForecast::Command(_)
+            | ReplayForecast::Notification { .. }
+            | ReplayForecast::DeadAgain { .. }
+            | ReplayForecast::Nowhere => false,
         };
         plan.push(Planned { held, fate, is_twin, end });
     }
@@ -187,12 +192,12 @@ async fn carry_out(
         if planned.end == End::Planned {
             pace.tick().await;
             let merchant = match &planned.fate {
-                Fate::Command(command) => Some(command.command.merchant.clone()),
-                Fate::Notification {
+                ReplayForecast::Command(command) => Some(command.command.merchant.clone()),
+                ReplayForecast::Notification {
                     signed_by: SignedBy::Merchant(merchant) | SignedBy::Doku { named: merchant },
                     ..
                 } => Some(merchant.as_str().to_owned()),
-                Fate::DeadAgain { .. } | Fate::Nowhere => None,
+                ReplayForecast::DeadAgain { .. } | ReplayForecast::Nowhere => None,
             };
             audit.record(&planned.held, merchant.as_deref(), &sentence(&planned.fate)).await?;
             let id = planned.held.letter.id.clone();

@@ -5,7 +5,7 @@ use crate::{
     config::{Doku, Environment, ResponseSignature},
     doku::{
         client::NoTls,
-        probe::{Authenticity, Probed, Verdict},
+        probe::{Authenticity, ProbeVerdict, Probed},
     },
     domain::ids::MerchantName,
 };
@@ -64,8 +64,11 @@ fn environment(doku: &Doku) -> Check {
 /// What DOKU refuses counts more than what a header says, which may be a gateway's.
 fn clock(answered: &[&Probed]) -> Check {
     let refused = answered.iter().find_map(|answer| match &answer.verdict {
-        Verdict::OutOfTime(why) => Some(why),
-        Verdict::Accepted | Verdict::Refused(_) | Verdict::Foreign(_) | Verdict::Unclear(_) => None,
+        ProbeVerdict::OutOfTime(why) => Some(why),
+        ProbeVerdict::Accepted
+        | ProbeVerdict::Refused(_)
+        | ProbeVerdict::Foreign(_)
+        | ProbeVerdict::Unclear(_) => None,
     });
     if let Some(why) = refused {
         return Check::fail(DOKU_CLOCK, format!("refused: {why}"), "set this machine's clock, with NTP");
@@ -94,21 +97,21 @@ fn key(answer: &Result<Probed, String>) -> Check {
         }
     };
     match verdict {
-        Verdict::Accepted => Check::ok(DOKU_KEY, "accepted"),
-        Verdict::Refused(why) => Check::fail(
+        ProbeVerdict::Accepted => Check::ok(DOKU_KEY, "accepted"),
+        ProbeVerdict::Refused(why) => Check::fail(
             DOKU_KEY,
             format!("refused: {why}"),
             "compare client_id and secret_key with DOKU's back office; sends wait meanwhile",
         ),
-        Verdict::OutOfTime(_) => {
+        ProbeVerdict::OutOfTime(_) => {
             Check::warn(DOKU_KEY, "not judged: DOKU looks at the clock first", "set this machine's clock")
         }
-        Verdict::Foreign(why) => Check::fail(
+        ProbeVerdict::Foreign(why) => Check::fail(
             DOKU_KEY,
             why,
             "what answers is not DOKU: see to doku.base_url, and to proxies and firewalls on the way",
         ),
-        Verdict::Unclear(why) => Check::warn(
+        ProbeVerdict::Unclear(why) => Check::warn(
             DOKU_KEY,
             format!("{why}, which says nothing about the key"),
             "run doctor again in a while: DOKU is busy or out of order",
@@ -119,9 +122,12 @@ fn key(answer: &Result<Probed, String>) -> Check {
 /// Check Status answers may come unsigned; what DOKU does here it is likely to do elsewhere.
 fn signature(mode: ResponseSignature, answered: &[&Probed]) -> Check {
     let all = |wanted: Authenticity| {
-        answered.iter().filter(|answer| answer.verdict == Verdict::Accepted).all(|a| a.authenticity == wanted)
+        answered
+            .iter()
+            .filter(|answer| answer.verdict == ProbeVerdict::Accepted)
+            .all(|a| a.authenticity == wanted)
     };
-    if !answered.iter().any(|answer| answer.verdict == Verdict::Accepted) {
+    if !answered.iter().any(|answer| answer.verdict == ProbeVerdict::Accepted) {
         let hint = "see to the key first";
         return Check::warn(DOKU_SIGNATURE, "no answer to judge by", hint);
     }

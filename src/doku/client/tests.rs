@@ -131,8 +131,8 @@ fn signed_answer(request: &str, status: &str, body: &str, key: &str, with_digest
     .into_bytes()
 }
 
-fn keys(key: &str) -> super::super::signature::Keys {
-    super::super::signature::Keys { current: key.into(), previous: vec![] }
+fn keys(key: &str) -> super::super::signature::AccountKeys {
+    super::super::signature::AccountKeys { current: key.into(), previous: vec![] }
 }
 
 fn client(base_url: &str) -> Client<FixedClock> {
@@ -150,7 +150,7 @@ fn client(base_url: &str) -> Client<FixedClock> {
         requests_per_second: 0,
         concurrency: 4,
     };
-    let merchant = config::Merchant {
+    let merchant = config::MerchantConfig {
         client_id: "MCH-1".to_owned(),
         secret_key: "SK-1".into(),
         previous_secret_keys: vec!["SK-old".into()],

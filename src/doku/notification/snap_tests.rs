@@ -26,7 +26,7 @@ fn vectors() -> Value {
 }
 
 fn accounts(client_id: &str, key: &str) -> Accounts {
-    let merchant = |client_id: &str, key: &str, previous: &[&str]| config::Merchant {
+    let merchant = |client_id: &str, key: &str, previous: &[&str]| config::MerchantConfig {
         client_id: client_id.to_owned(),
         secret_key: key.into(),
         previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),

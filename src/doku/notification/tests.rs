@@ -12,7 +12,7 @@ use crate::{
 use std::{collections::BTreeMap, time::Duration};
 
 fn accounts() -> Accounts {
-    let merchant = |client_id: &str, key: &str, previous: &[&str]| config::Merchant {
+    let merchant = |client_id: &str, key: &str, previous: &[&str]| config::MerchantConfig {
         client_id: client_id.to_owned(),
         secret_key: key.into(),
         previous_secret_keys: previous.iter().map(|key| (*key).into()).collect(),
@@ -31,7 +31,7 @@ fn verifier() -> Verifier {
 const BODY: &[u8] = br#"{"order":{"invoice_number":"INV-1","amount":"50000"}}"#;
 
 fn signature(client_id: &str, key: &str, path: &str, body: &[u8]) -> String {
-    let keys = super::super::signature::Keys { current: key.into(), previous: vec![] };
+    let keys = super::super::signature::AccountKeys { current: key.into(), previous: vec![] };
     let timestamp = Timestamp::Request("2026-01-02T03:04:05Z");
     Signed { client_id, request_id: "R-1", timestamp, target: path, digest: Some(&digest(body)) }.sign(&keys)
 }
@@ -114,7 +114,7 @@ fn a_published_notification_verifies_and_reads() {
         serde_json::from_str(include_str!("../../../tests/vectors/signature.json")).unwrap();
     let vector = vectors.as_array().unwrap().iter().find(|v| v["name"] == "notification").unwrap();
     let of = |name: &str| vector[name].as_str().unwrap();
-    let merchant = config::Merchant {
+    let merchant = config::MerchantConfig {
         client_id: of("client_id").to_owned(),
         secret_key: of("secret").into(),
         previous_secret_keys: vec![],

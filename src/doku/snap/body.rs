@@ -2,8 +2,8 @@
 //! words, and a body of another channel names a request that can be none of ours.
 
 use super::super::{
+    body::{NO_WORD, bounded, bounded_request, object, text},
     notification::{INVOICE_CHARS_MAX, Incomplete, NO_NUMBER, kept},
-    wire::{NO_WORD, bounded, bounded_request, object, text},
 };
 use crate::domain::{notification::Notification, signed::Form};
 use serde::Deserialize;
@@ -73,11 +73,11 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
     } else {
         (body.original_partner_reference_no, body.amount)
     };
-    let invoice_number = invoice.and_then(said).ok_or(Incomplete)?;
+    let invoice_number = invoice.and_then(text_of).ok_or(Incomplete)?;
     if invoice_number.chars().count() > INVOICE_CHARS_MAX {
         return Err(Incomplete);
     }
-    let status = match body.latest_transaction_status.and_then(said) {
+    let status = match body.latest_transaction_status.and_then(text_of) {
         Some(code) => Some(status_word(&code)),
         // A virtual account's body says nothing but that it was paid.
         None => is_of_virtual_account.then(|| "SUCCESS".to_owned()),
@@ -97,7 +97,7 @@ fn parse(body: &[u8]) -> Option<Body<'_>> {
 }
 
 /// A text that is not empty, or a number as it was written.
-fn said(raw: &RawValue) -> Option<String> {
+fn text_of(raw: &RawValue) -> Option<String> {
     text(raw).filter(|text| !text.is_empty())
 }
 
@@ -110,7 +110,7 @@ impl Body<'_> {
     fn request(&self, is_of_virtual_account: bool) -> Option<String> {
         let reference =
             if is_of_virtual_account { self.payment_request_id } else { self.original_reference_no };
-        let reference = reference.and_then(said);
+        let reference = reference.and_then(text_of);
         let channel =
             self.other_channel().or_else(|| is_of_virtual_account.then(|| VIRTUAL_ACCOUNT.to_owned()));
         match (channel, reference) {
@@ -127,7 +127,7 @@ impl Body<'_> {
         [additional.channel_id, additional.channel]
             .into_iter()
             .flatten()
-            .filter_map(said)
+            .filter_map(text_of)
             .find(|channel| !channel.to_ascii_uppercase().contains(OUR_CHANNEL))
             .map(|channel| bounded(&channel).chars().take(CHANNEL_CHARS_MAX).collect())
     }
@@ -155,10 +155,10 @@ fn status_word(code: &str) -> String {
 /// `{"value":"50000.00","currency":"IDR"}`, or the value alone. In another currency it is no amount that an order has.
 fn reported_amount(raw: &RawValue) -> Option<String> {
     let Some(amount) = object::<Amount<'_>>(raw.get()) else {
-        return said(raw).map(|value| kept(&value));
+        return text_of(raw).map(|value| kept(&value));
     };
-    let value = kept(&amount.value.and_then(said)?);
-    match amount.currency.and_then(said) {
+    let value = kept(&amount.value.and_then(text_of)?);
+    match amount.currency.and_then(text_of) {
         None => Some(value),
         Some(currency) if currency.eq_ignore_ascii_case(CURRENCY) => Some(value),
         Some(currency) => {
@@ -312,7 +312,7 @@ mod tests {
                        "transaction":{"status":"SUCCESS","original_request_id":"INV-1"}}"#;
         let own = super::super::super::notification::read("R-1", own).unwrap();
         let snap = read("70", good().to_string().as_bytes()).unwrap();
-        assert_eq!(snap.said(), own.said());
+        assert_eq!(snap.text_of(), own.text_of());
         assert_eq!(
             (snap.invoice_number, snap.status, snap.amount),
             (own.invoice_number, own.status, own.amount)

@@ -5,7 +5,7 @@
 //! the minified form is tried first, then the bytes as they came.
 
 use super::{
-    super::signature::{KeyAge, Keys, LENIENT},
+    super::signature::{AccountKeys, KeyAge, LENIENT},
     minify::minify,
     public_key::PublicKey,
 };
@@ -97,7 +97,7 @@ impl Signed<'_> {
     /// Which of an account's keys made this HMAC, and over which form of the body; `None`: none of them.
     pub fn verify_hmac(
         &self,
-        keys: &Keys,
+        keys: &AccountKeys,
         bodies: &Bodies<'_>,
         signature: &[u8; HMAC_BYTES],
     ) -> Option<(KeyAge, BodyForm)> {
@@ -194,9 +194,9 @@ mod tests {
         PublicKey::new(&crate::config::RsaKey::read(pem).unwrap())
     }
 
-    fn keys(current: &str, previous: &[&str]) -> Keys {
+    fn keys(current: &str, previous: &[&str]) -> AccountKeys {
         let secret = |text: &str| SecretString::from(text.to_owned());
-        Keys { current: secret(current), previous: previous.iter().map(|p| secret(p)).collect() }
+        AccountKeys { current: secret(current), previous: previous.iter().map(|p| secret(p)).collect() }
     }
 
     fn signed(vector: &Vector) -> Signed<'_> {
@@ -218,7 +218,7 @@ mod tests {
                 [Some(vector.signature_base64.clone()), vector.signature_over_raw_body_unminified.clone()];
             for header in headers.into_iter().flatten() {
                 let (signed, hmac) = (signed(&vector), hmac(&header));
-                let verify = |keys: &Keys| signed.verify_hmac(keys, &body, &hmac).map(|(age, _)| age);
+                let verify = |keys: &AccountKeys| signed.verify_hmac(keys, &body, &hmac).map(|(age, _)| age);
                 assert_eq!(verify(&keys(&vector.secret_key, &[])), Some(KeyAge::Current), "{}", vector.name);
                 let rotated = keys("SK-other", &[&vector.secret_key]);
                 assert_eq!(verify(&rotated), Some(KeyAge::Previous), "{}", vector.name);

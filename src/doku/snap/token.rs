@@ -5,7 +5,7 @@
 //! secret key with a label of its own: it can never pass for a signature of a request, nor the other way round.
 
 use super::{
-    super::{account::KeyedAccount, signature::Keys},
+    super::{account::KeyedAccount, signature::AccountKeys},
     signature::mac,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -29,7 +29,7 @@ pub fn issue(account: &KeyedAccount, now: i64) -> String {
 }
 
 /// Whether a token was issued here for the account of this Client-Id and these keys, and has not ended.
-pub fn is_valid(token: &str, client_id: &str, keys: &Keys, now: i64) -> bool {
+pub fn is_valid(token: &str, client_id: &str, keys: &AccountKeys, now: i64) -> bool {
     read(token).is_some_and(|(claims, made)| {
         let Some((end, issued_for)) = claims.split_once('.') else { return false };
         let counts = end.parse().is_ok_and(|end: i64| now < end);
@@ -44,7 +44,7 @@ fn read(token: &str) -> Option<(String, Vec<u8>)> {
 }
 
 /// A token that was issued before the keys were rotated counts to its end.
-fn is_made_by(keys: &Keys, claims: &str, made: &[u8]) -> bool {
+fn is_made_by(keys: &AccountKeys, claims: &str, made: &[u8]) -> bool {
     std::iter::once(&keys.current)
         .chain(&keys.previous)
         .any(|key| token_mac(key, claims).verify_slice(made).is_ok())
@@ -68,7 +68,10 @@ mod tests {
         KeyedAccount {
             merchant: MerchantName::parse("default").unwrap(),
             client_id: client_id.to_owned(),
-            keys: Keys { current: secret(current), previous: previous.iter().map(|p| secret(p)).collect() },
+            keys: AccountKeys {
+                current: secret(current),
+                previous: previous.iter().map(|p| secret(p)).collect(),
+            },
         }
     }
 

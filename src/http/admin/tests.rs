@@ -1,7 +1,7 @@
 //! Through a real socket: status lines and bodies as an operator's tools see them.
 
 use super::*;
-use crate::http::Bound;
+use crate::http::BoundServer;
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,9 +19,9 @@ struct Server {
     serving: JoinHandle<()>,
 }
 
-async fn start(readiness: Readiness, limits: Limits) -> Server {
+async fn start(readiness: Readiness, limits: ServerLimits) -> Server {
     crate::metric::install().unwrap();
-    let bound = Bound::new("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+    let bound = BoundServer::new("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
     let address = bound.address();
     let stop = CancellationToken::new();
     let router = router(move || readiness.clone());
@@ -51,16 +51,16 @@ fn waiting_for_postgres() -> Readiness {
         ready: false,
         paused: false,
         dependencies: BTreeMap::from([
-            ("postgres", Health::bad("the schema is not migrated")),
-            ("broker", Health::ok("connected")),
-            ("doku", Health::ok("breaker closed")),
+            ("postgres", ComponentStatus::bad("the schema is not migrated")),
+            ("broker", ComponentStatus::ok("connected")),
+            ("doku", ComponentStatus::ok("breaker closed")),
         ]),
         roles: BTreeMap::from([
-            ("worker", Health::bad("waits for postgres")),
-            ("ingress", Health::ok("listening")),
+            ("worker", ComponentStatus::bad("waits for postgres")),
+            ("ingress", ComponentStatus::ok("listening")),
         ]),
-        sends: Health::ok("sends go"),
-        tasks: BTreeMap::from([("gauges", Health::bad("restarted"))]),
+        sends: ComponentStatus::ok("sends go"),
+        tasks: BTreeMap::from([("gauges", ComponentStatus::bad("restarted"))]),
         stranded_orders: 2,
     }
 }
@@ -125,7 +125,8 @@ async fn metrics_are_text_for_prometheus() {
 
 #[tokio::test]
 async fn a_peer_that_never_finishes_its_request_is_cut_off() {
-    let quick = Limits { request: Duration::from_millis(50), answer: Duration::from_millis(50), ..LIMITS };
+    let quick =
+        ServerLimits { request: Duration::from_millis(50), answer: Duration::from_millis(50), ..LIMITS };
     let server = start(waiting_for_postgres(), quick).await;
     // Half a head, then nothing at all; `raw` returns once the server closes.
     assert_eq!(server.raw("GET /livez HTTP/1.1\r\nHo").await, "");
@@ -134,7 +135,7 @@ async fn a_peer_that_never_finishes_its_request_is_cut_off() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answer() {
-    let quick = Limits { idle: Duration::from_millis(50), ..LIMITS };
+    let quick = ServerLimits { idle: Duration::from_millis(50), ..LIMITS };
     let server = start(waiting_for_postgres(), quick).await;
     let answer = server.raw("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
@@ -142,7 +143,7 @@ async fn an_idle_connection_is_closed_after_its_answer() {
 
 #[tokio::test]
 async fn an_idle_connection_gives_way_to_a_new_one() {
-    let narrow = Limits { connections: 1, ..LIMITS };
+    let narrow = ServerLimits { connections: 1, ..LIMITS };
     let server = start(waiting_for_postgres(), narrow).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
     first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn places(connections: usize, unverified_bytes: usize) -> Arc<Places> {
-    Places::new(Limits {
+fn places(connections: usize, unverified_bytes: usize) -> Arc<ConnectionPlaces> {
+    ConnectionPlaces::new(ServerLimits {
         connections,
         unverified_bytes,
         body_bytes: 0,
@@ -16,7 +16,7 @@ fn places(connections: usize, unverified_bytes: usize) -> Arc<Places> {
     })
 }
 
-fn closed(all: &[Arc<Place>]) -> Vec<usize> {
+fn closed(all: &[Arc<ConnectionPlace>]) -> Vec<usize> {
     (0..all.len()).filter(|n| all[*n].end.is_cancelled()).collect()
 }
 
@@ -77,7 +77,7 @@ async fn only_where_all_are_being_answered_a_new_one_waits() {
 }
 
 /// When a connection is given up, after it came in.
-async fn lives(places: &Arc<Places>, story: impl AsyncFnOnce(&Place)) -> Duration {
+async fn lives(places: &Arc<ConnectionPlaces>, story: impl AsyncFnOnce(&ConnectionPlace)) -> Duration {
     let start = Instant::now();
     let place = places.enter().await;
     let told = async {
@@ -92,8 +92,8 @@ async fn lives(places: &Arc<Places>, story: impl AsyncFnOnce(&Place)) -> Duratio
 async fn a_silent_one_has_the_time_of_a_request_and_an_idle_one_more() {
     const MS: Duration = Duration::from_millis(1);
     let (request, answer, idle) = (400 * MS, 300 * MS, 4 * SECOND);
-    let limits = Limits { request, answer, idle, ..places(10, 100).limits };
-    let places = Places::new(limits);
+    let limits = ServerLimits { request, answer, idle, ..places(10, 100).limits };
+    let places = ConnectionPlaces::new(limits);
     let silent = lives(&places, async |_| {});
     let dripping = lives(&places, async |place| {
         loop {

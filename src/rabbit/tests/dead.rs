@@ -43,7 +43,7 @@ async fn looking_keeps_every_letter_its_place_and_its_id() {
         let ids: std::collections::BTreeSet<_> = first.iter().map(|(id, _)| id).collect();
         assert_eq!(ids.len(), 22, "{first:?}");
         assert_eq!(first[20].0, format!("{}-2", first[3].0), "alike to the byte");
-        // A look that is cut, as by a crash, loses nothing either; but the broker gives back in its own order.
+        // A look that is cut, as by a failpoint, loses nothing either; but the broker gives back in its own order.
         let mut cut = DeadLetterBrowser::start(&rig.broker).await.unwrap();
         assert_eq!(all(&mut cut, DeadQueue::Dead).await.len(), 22);
         drop(cut);

@@ -6,7 +6,7 @@ use super::{
     plays::{End, Kind, Letter, Plays},
 };
 use crate::harness::{PATIENCE, World, child::Service, eventually, free_port, reports::Report, world::PATH};
-use jenius_pay::{app::Role, crash::Point};
+use jenius_pay::{app::Role, failpoint::Failpoint};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     task::JoinSet,
@@ -32,20 +32,20 @@ pub enum Before {
     /// Everything but the relay's work is done, so that it finds all of the events, several for an order.
     AllButTheRelay,
     /// Another process died here.
-    KilledAt(Point, usize),
+    KilledAt(Failpoint, usize),
 }
 
 /// Where, from the how manieth on.
 #[derive(Debug, Clone, Copy)]
 pub struct Strike {
-    pub point: Point,
+    pub point: Failpoint,
     pub nth: usize,
     pub before: Before,
 }
 
 #[derive(Debug, Clone)]
 pub struct Row {
-    pub point: Point,
+    pub point: Failpoint,
     pub kind: Kind,
     pub faults: usize,
     pub killed: usize,

@@ -1,7 +1,7 @@
 //! The service as a process of its own, for stories that kill it.
 
 use super::{World, eventually, free_port, get};
-use jenius_pay::crash::Point;
+use jenius_pay::failpoint::Failpoint;
 use std::{
     io::{Read, Write},
     os::unix::process::ExitStatusExt,
@@ -89,7 +89,7 @@ impl Service {
     }
 
     /// Killed at a crash point by the `nth` who reaches it, and whoever comes after.
-    pub fn start_to_die(world: &World, point: Point, nth: usize) -> Self {
+    pub fn start_to_die(world: &World, point: Failpoint, nth: usize) -> Self {
         Self::spawn(world, &[], &[("JENIUS_CRASH_AT", &format!("{}:{nth}", point.name()))])
     }
 

@@ -9,7 +9,7 @@ use super::{
     eventually, eventually_or, get,
 };
 use jenius_pay::{
-    app::{App, Ended, Role},
+    app::{App, AppEnd, Role},
     config::{PartialConfig, RequiredSections, Source},
     sandbox::{Merchant, Sandbox, SandboxConfig},
     shutdown::Shutdown,
@@ -200,7 +200,7 @@ impl World {
     /// Stops the service as SIGTERM does.
     pub async fn stop(&mut self) {
         if let Some(app) = self.app.take() {
-            assert_ne!(app.stop().await, Ended::Failed, "a task ended by itself");
+            assert_ne!(app.stop().await, AppEnd::Failed, "a task ended by itself");
         }
     }
 

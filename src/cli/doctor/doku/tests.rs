@@ -24,7 +24,7 @@ fn doku() -> Doku {
 
 fn accepted() -> Probed {
     Probed {
-        verdict: Verdict::Accepted,
+        verdict: ProbeVerdict::Accepted,
         http_status: 404,
         authenticity: Authenticity::Signed,
         drift: Some(TimeDelta::seconds(60)),
@@ -45,19 +45,19 @@ fn each_answer_that_is_not_well_is_named() {
     let authenticity = |authenticity| Probed { authenticity, ..accepted() };
     let table: Vec<(Probed, Vec<(&str, Status)>)> = vec![
         (
-            verdict(Verdict::Refused("x".to_owned())),
+            verdict(ProbeVerdict::Refused("x".to_owned())),
             vec![("doku.key.default", Status::Fail), ("doku.signature", Status::Warn)],
         ),
         (
-            verdict(Verdict::Foreign("x".to_owned())),
+            verdict(ProbeVerdict::Foreign("x".to_owned())),
             vec![("doku.key.default", Status::Fail), ("doku.signature", Status::Warn)],
         ),
         (
-            verdict(Verdict::Unclear("x".to_owned())),
+            verdict(ProbeVerdict::Unclear("x".to_owned())),
             vec![("doku.key.default", Status::Warn), ("doku.signature", Status::Warn)],
         ),
         (
-            verdict(Verdict::OutOfTime("x".to_owned())),
+            verdict(ProbeVerdict::OutOfTime("x".to_owned())),
             vec![
                 ("doku.clock", Status::Fail),
                 ("doku.key.default", Status::Warn),
@@ -80,7 +80,7 @@ fn each_answer_that_is_not_well_is_named() {
 
 #[test]
 fn one_merchants_refusal_is_not_anothers() {
-    let refused = Probed { verdict: Verdict::Refused("x".to_owned()), ..accepted() };
+    let refused = Probed { verdict: ProbeVerdict::Refused("x".to_owned()), ..accepted() };
     let found = not_ok(&doku(), vec![Ok(accepted()), Ok(refused)]);
     assert_eq!(found, [("doku.key.other".to_owned(), Status::Fail)]);
     let found = not_ok(&doku(), vec![Err("reset".to_owned()), Ok(accepted())]);

@@ -38,7 +38,7 @@ fn requests() -> Vec<TokenRequest> {
 }
 
 fn tokens(client_id: &str, public_keys: Arc<[PublicKey]>, now: Time) -> Tokens {
-    let merchant = config::Merchant {
+    let merchant = config::MerchantConfig {
         client_id: client_id.to_owned(),
         secret_key: "SK-1".into(),
         previous_secret_keys: vec![],

@@ -27,7 +27,7 @@ pub enum StatusIn {
 
 /// What a body says about an order, as far as it says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct OrderFields {
     pub invoice_number: Option<String>,
     /// Its digits as they were written.
     pub amount: Option<String>,
@@ -38,7 +38,7 @@ pub struct Said {
 
 /// What kind of error body came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Envelope {
+pub enum ErrorBody {
     /// DOKU's own, text as it came. The forms that are lists of messages have no code.
     Error { code: Option<String>, message: String },
     /// It speaks of an operation that was carried out: no error, whatever the HTTP status says.
@@ -74,7 +74,7 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
-struct Order<'a> {
+struct OrderMember<'a> {
     #[serde(borrow)]
     invoice_number: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -82,7 +82,7 @@ struct Order<'a> {
 }
 
 #[derive(Deserialize)]
-struct Status<'a> {
+struct StatusMember<'a> {
     #[serde(borrow)]
     status: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -98,18 +98,18 @@ struct Error<'a> {
 }
 
 /// Reads what a body says about an order; `None` if it is no JSON object.
-pub fn read_said(body: &[u8], status_in: StatusIn) -> Option<Said> {
+pub fn parse_order_fields(body: &[u8], status_in: StatusIn) -> Option<OrderFields> {
     let body: Body<'_> = object(std::str::from_utf8(body).ok()?)?;
-    let order: Option<Order<'_>> = body.order.and_then(|raw| object(raw.get()));
+    let order: Option<OrderMember<'_>> = body.order.and_then(|raw| object(raw.get()));
     let (invoice_number, amount) = order.map_or((None, None), |order| (order.invoice_number, order.amount));
     let holder = match status_in {
         StatusIn::Answer => body.internet_banking_payment,
         StatusIn::Report => body.transaction,
     };
-    let status: Option<Status<'_>> = holder.and_then(|raw| object(raw.get()));
+    let status: Option<StatusMember<'_>> = holder.and_then(|raw| object(raw.get()));
     let not_empty = |text: &String| !text.is_empty();
     let request = status.as_ref().and_then(|s| s.original_request_id).and_then(text).filter(not_empty);
-    Some(Said {
+    Some(OrderFields {
         invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
         amount: amount.and_then(text).filter(not_empty),
         status: status.and_then(|s| s.status).and_then(text).filter(not_empty).map(word),
@@ -133,26 +133,26 @@ fn word(status: String) -> String {
 }
 
 /// Reads an error body in any of the forms that were seen.
-pub fn read_envelope(body: &[u8]) -> Envelope {
-    let Ok(body) = std::str::from_utf8(body) else { return Envelope::Foreign };
+pub fn parse_error_body(body: &[u8]) -> ErrorBody {
+    let Ok(body) = std::str::from_utf8(body) else { return ErrorBody::Foreign };
     let Some(body) = object::<Body<'_>>(body) else {
         let like_json = body.trim_start().starts_with('{');
-        return if like_json { Envelope::Unreadable } else { Envelope::Foreign };
+        return if like_json { ErrorBody::Unreadable } else { ErrorBody::Foreign };
     };
     let messages = body.message.and_then(texts).or_else(|| body.error_messages.and_then(texts));
     let success =
         messages.as_deref().is_some_and(|all| all.iter().any(|m| m.eq_ignore_ascii_case("success")));
     if success || body.internet_banking_payment.is_some() || body.response.is_some() {
-        return Envelope::Answer;
+        return ErrorBody::Answer;
     }
     let error: Option<Error<'_>> = body.error.and_then(|raw| object(raw.get()));
     let code = error.as_ref().and_then(|error| error.code).and_then(text).filter(|code| !code.is_empty());
     let message = error.and_then(|error| error.message).or(body.response_message).and_then(text);
     let code = code.or_else(|| coded(&body));
     match (code, messages) {
-        (Some(code), _) => Envelope::Error { code: Some(code), message: message.unwrap_or_default() },
-        (None, Some(messages)) => Envelope::Error { code: None, message: messages.join("; ") },
-        (None, None) => Envelope::Foreign,
+        (Some(code), _) => ErrorBody::Error { code: Some(code), message: message.unwrap_or_default() },
+        (None, Some(messages)) => ErrorBody::Error { code: None, message: messages.join("; ") },
+        (None, None) => ErrorBody::Foreign,
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
 
     fn amount(json: &str) -> Option<ReportedAmount> {
         let body = format!(r#"{{"order":{{"invoice_number":"I","amount":{json}}}}}"#);
-        let written = read_said(body.as_bytes(), StatusIn::Report).unwrap().amount;
+        let written = parse_order_fields(body.as_bytes(), StatusIn::Report).unwrap().amount;
         written.map(|written| ReportedAmount::read(&written))
     }
 
@@ -230,13 +230,13 @@ mod tests {
     #[test]
     fn a_body_of_another_shape_says_nothing() {
         for body in ["", "[]", "null", "\"x\"", "<html>", "{", r#"{"order":{},"order":{}}"#] {
-            assert_eq!(read_said(body.as_bytes(), StatusIn::Answer), None, "{body}");
+            assert_eq!(parse_order_fields(body.as_bytes(), StatusIn::Answer), None, "{body}");
         }
-        let nothing = Some(Said { invoice_number: None, amount: None, status: None, request: None });
+        let nothing = Some(OrderFields { invoice_number: None, amount: None, status: None, request: None });
         for body in
             ["{}", r#"{"order":["I","1"]}"#, r#"{"order":"I","internet_banking_payment":{"status":[]}}"#]
         {
-            assert_eq!(read_said(body.as_bytes(), StatusIn::Answer), nothing, "{body}");
+            assert_eq!(parse_order_fields(body.as_bytes(), StatusIn::Answer), nothing, "{body}");
         }
     }
 
@@ -244,33 +244,33 @@ mod tests {
     fn each_operation_has_its_own_status() {
         let body =
             br#"{"internet_banking_payment":{"status":"PENDING","x":1},"transaction":{"status":"SUCCESS"}}"#;
-        let status = |status_in| read_said(body, status_in).unwrap().status;
+        let status = |status_in| parse_order_fields(body, status_in).unwrap().status;
         assert_eq!(status(StatusIn::Answer).as_deref(), Some("PENDING"));
         assert_eq!(status(StatusIn::Report).as_deref(), Some("SUCCESS"));
     }
 
     #[test]
     fn every_error_envelope_is_known() {
-        let error = |code: Option<&str>, message: &str| Envelope::Error {
+        let error = |code: Option<&str>, message: &str| ErrorBody::Error {
             code: code.map(str::to_owned),
             message: message.to_owned(),
         };
         for (body, expected) in [
-            ("", Envelope::Foreign),
-            ("<html>no</html>", Envelope::Foreign),
-            ("[]", Envelope::Foreign),
-            ("{}", Envelope::Foreign),
-            (r#"{"message":"no Route matched"}"#, Envelope::Foreign),
-            (r#"{"message":[]}"#, Envelope::Foreign),
-            (r#"{"error":{"message":"no code"}}"#, Envelope::Foreign),
+            ("", ErrorBody::Foreign),
+            ("<html>no</html>", ErrorBody::Foreign),
+            ("[]", ErrorBody::Foreign),
+            ("{}", ErrorBody::Foreign),
+            (r#"{"message":"no Route matched"}"#, ErrorBody::Foreign),
+            (r#"{"message":[]}"#, ErrorBody::Foreign),
+            (r#"{"error":{"message":"no code"}}"#, ErrorBody::Foreign),
             (
                 r#"{"timestamp":"2026-01-02T03:04:05Z","status":404,"error":"Not Found","path":"/x"}"#,
-                Envelope::Foreign,
+                ErrorBody::Foreign,
             ),
-            (r#"{"error":{"code":"x"#, Envelope::Unreadable),
-            (r#"{"message":["SUCCESS"],"response":{"order":{}}}"#, Envelope::Answer),
-            (r#"{"message":["SUCCESS"]}"#, Envelope::Answer),
-            (r#"{"error":{"code":"x"},"internet_banking_payment":{"status":"SUCCESS"}}"#, Envelope::Answer),
+            (r#"{"error":{"code":"x"#, ErrorBody::Unreadable),
+            (r#"{"message":["SUCCESS"],"response":{"order":{}}}"#, ErrorBody::Answer),
+            (r#"{"message":["SUCCESS"]}"#, ErrorBody::Answer),
+            (r#"{"error":{"code":"x"},"internet_banking_payment":{"status":"SUCCESS"}}"#, ErrorBody::Answer),
             (
                 r#"{"error":{"code":"invalid_amount","message":"wrong","type":"t"}}"#,
                 error(Some("invalid_amount"), "wrong"),
@@ -279,7 +279,7 @@ mod tests {
             (r#"{"message":["A","B"]}"#, error(None, "A; B")),
             (r#"{"error_messages":["A",7]}"#, error(None, "A; 7")),
         ] {
-            assert_eq!(read_envelope(body.as_bytes()), expected, "{body}");
+            assert_eq!(parse_error_body(body.as_bytes()), expected, "{body}");
         }
     }
 
@@ -296,7 +296,7 @@ mod tests {
             ("$admin", NO_WORD),
         ] {
             let body = format!(r#"{{"transaction":{{"status":"{status}"}}}}"#);
-            let status = read_said(body.as_bytes(), StatusIn::Report).unwrap().status;
+            let status = parse_order_fields(body.as_bytes(), StatusIn::Report).unwrap().status;
             assert_eq!(status.as_deref(), Some(expected));
         }
     }
@@ -315,15 +315,15 @@ mod tests {
             ("[\"VA-1\"]", None),
         ] {
             let body = format!(r#"{{"transaction":{{"status":"SUCCESS","original_request_id":{json}}}}}"#);
-            let said = read_said(body.as_bytes(), StatusIn::Report).unwrap();
-            assert_eq!(said.request.as_deref(), expected, "{json}");
+            let fields = parse_order_fields(body.as_bytes(), StatusIn::Report).unwrap();
+            assert_eq!(fields.request.as_deref(), expected, "{json}");
         }
     }
 
     #[test]
     fn text_is_bounded_and_can_be_stored() {
         let body = format!(r#"{{"order":{{"invoice_number":"A\u0000{}"}}}}"#, "x".repeat(2000));
-        let invoice = read_said(body.as_bytes(), StatusIn::Report).unwrap().invoice_number.unwrap();
+        let invoice = parse_order_fields(body.as_bytes(), StatusIn::Report).unwrap().invoice_number.unwrap();
         assert_eq!(invoice.chars().count(), TEXT_CHARS_MAX);
         assert!(invoice.starts_with("A\u{FFFD}x"));
     }

@@ -1,6 +1,6 @@
 //! What the roles share: the edges, and what is told of them.
 
-use super::{CommandWorker, DokuClient, Secrets, readiness::Seen};
+use super::{CommandWorker, DokuClient, Secrets, process_status::ProcessStatus};
 use crate::{
     config::{Config, Doku, Environment},
     doku::{
@@ -19,7 +19,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-pub struct Shared {
+pub struct RoleContext {
     pub config: Config,
     pub secrets: Arc<Secrets>,
     pub broker: Broker,
@@ -28,15 +28,15 @@ pub struct Shared {
     pub gateway: Arc<DokuClient>,
     pub gate: Arc<Gate>,
     pub attempts: Arc<Attempts<PostgresStore, DokuClient>>,
-    pub seen: Arc<Seen>,
+    pub status: Arc<ProcessStatus>,
 }
 
-impl Shared {
+impl RoleContext {
     pub fn new(
         config: Config,
         secrets: &Arc<Secrets>,
         broker: Broker,
-        seen: Arc<Seen>,
+        status: Arc<ProcessStatus>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let pool =
@@ -51,7 +51,7 @@ impl Shared {
             breaker_open: config.breaker.open,
         };
         let gate = Gate::new(&limits, config.merchants.keys().cloned());
-        seen.watch_gate(&gate);
+        status.watch_gate(&gate);
         let secrets = Arc::clone(secrets);
         let attempts = Arc::new(Attempts {
             store: store.clone().into(),
@@ -59,7 +59,7 @@ impl Shared {
             timeout: config.doku.timeout,
             stop: shutdown.stop.clone(),
         });
-        Ok(Self { config, secrets, broker, pool, store, gateway, gate, attempts, seen })
+        Ok(Self { config, secrets, broker, pool, store, gateway, gate, attempts, status })
     }
 
     pub fn worker(&self) -> CommandWorker {
@@ -74,8 +74,8 @@ impl Shared {
 
     pub fn outage(&self) -> StoreOutage {
         StoreOutage {
-            store_state: self.seen.store_state.clone(),
-            stalled: Arc::clone(&self.seen.stalled),
+            store_state: self.status.store_state.clone(),
+            stalled: Arc::clone(&self.status.stalled),
             stop: self.attempts.stop.clone(),
         }
     }

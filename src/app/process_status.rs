@@ -9,7 +9,7 @@ use crate::{
         store_outage::StalledDeliveries,
         store_state::StoreState,
     },
-    http::admin::{Health, Readiness},
+    http::admin::{ComponentStatus, Readiness},
     rabbit::Broker,
 };
 use chrono::{SecondsFormat, TimeDelta};
@@ -30,7 +30,7 @@ const OUTBOX_STUCK: Duration = Duration::from_secs(15);
 const SAME_EVENT: Duration = Duration::from_secs(1);
 
 /// Written by the watchers and the roles, read by whoever asks.
-pub struct Seen {
+pub struct ProcessStatus {
     pub roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
     pub stalled: Arc<StalledDeliveries>,
@@ -44,7 +44,7 @@ pub struct Seen {
     gate: OnceLock<Arc<Gate>>,
 }
 
-impl Seen {
+impl ProcessStatus {
     pub fn new(roles: &BTreeSet<Role>) -> Self {
         Self {
             roles: roles.clone(),
@@ -97,9 +97,9 @@ impl Seen {
             return;
         };
         // The same event, if it was committed at the same time.
-        let is_same = |before: &OldestEvent| before.age + (now - before.seen) < age + SAME_EVENT;
+        let is_same = |before: &OldestEvent| before.age + (now - before.seen_at) < age + SAME_EVENT;
         let since = oldest.take().filter(is_same).map_or(now, |before| before.since);
-        *oldest = Some(OldestEvent { age, seen: now, since });
+        *oldest = Some(OldestEvent { age, seen_at: now, since });
     }
 
     /// How long the same event has been the oldest of the outbox, where that is for too long.
@@ -117,15 +117,15 @@ impl Seen {
         }
     }
 
-    fn postgres(&self) -> Health {
+    fn postgres(&self) -> ComponentStatus {
         let fault = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !fault.is_empty() {
-            return Health::bad(fault);
+            return ComponentStatus::bad(fault);
         }
         match (self.stalled.fault(), self.stalled.note()) {
-            (Some(fault), _) => Health::bad(fault),
-            (None, Some(note)) => Health::ok(format!("{}; {note}", self.counted())),
-            (None, None) => Health::ok(self.counted()),
+            (Some(fault), _) => ComponentStatus::bad(fault),
+            (None, Some(note)) => ComponentStatus::ok(format!("{}; {note}", self.counted())),
+            (None, None) => ComponentStatus::ok(self.counted()),
         }
     }
 
@@ -144,21 +144,25 @@ impl Seen {
     }
 
     /// Whether sends go, and else whose do not, why and since when.
-    fn sends(&self) -> Health {
-        let Some(gate) = self.gate.get() else { return Health::ok("not made by these roles") };
+    fn sends(&self) -> ComponentStatus {
+        let Some(gate) = self.gate.get() else { return ComponentStatus::ok("not made by these roles") };
         let stops: Vec<String> = gate.merchants().filter_map(|m| stop_word(m, gate.stop_of(m)?)).collect();
-        if stops.is_empty() { Health::ok("sends go") } else { Health::bad(stops.join("; ")) }
+        if stops.is_empty() {
+            ComponentStatus::ok("sends go")
+        } else {
+            ComponentStatus::bad(stops.join("; "))
+        }
     }
 
-    fn doku(&self) -> Health {
-        let Some(gate) = self.gate.get() else { return Health::ok("not asked by these roles") };
+    fn doku(&self) -> ComponentStatus {
+        let Some(gate) = self.gate.get() else { return ComponentStatus::ok("not asked by these roles") };
         let phases = gate.phases();
         if let Some(fault) = breakers_word(&phases) {
-            return Health::bad(fault);
+            return ComponentStatus::bad(fault);
         }
         gate.paused().map_or_else(
-            || Health::bad("no sends yet: what operators paused is not read yet"),
-            |paused| Health::ok(paused_word(&paused)),
+            || ComponentStatus::bad("no sends yet: what operators paused is not read yet"),
+            |paused| ComponentStatus::ok(paused_word(&paused)),
         )
     }
 }
@@ -166,38 +170,38 @@ impl Seen {
 /// The event that waits for the longest time.
 struct OldestEvent {
     age: Duration,
-    seen: Instant,
+    seen_at: Instant,
     /// Since when it is the oldest.
     since: Instant,
 }
 
 /// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands are claimed, and wait.
 pub fn snapshot(
-    seen: Arc<Seen>,
+    status: Arc<ProcessStatus>,
     broker: Broker,
     supervisor: Supervisor,
 ) -> impl Fn() -> Readiness + Send + Sync + 'static {
     move || {
         let link = broker.health();
-        let broker = Health { ok: link.ok, detail: link.detail };
-        let (postgres, doku) = (seen.postgres(), seen.doku());
-        let roles: BTreeMap<&'static str, Health> = seen
+        let broker = ComponentStatus { ok: link.ok, detail: link.detail };
+        let (postgres, doku) = (status.postgres(), status.doku());
+        let roles: BTreeMap<&'static str, ComponentStatus> = status
             .roles
             .iter()
-            .map(|role| (role.name(), role_health(*role, &seen, &postgres, &broker)))
+            .map(|role| (role.name(), role_health(*role, &status, &postgres, &broker)))
             .collect();
         let mut dependencies = BTreeMap::from([("broker", broker), ("doku", doku)]);
-        if seen.roles.iter().any(|role| needs_postgres(*role)) {
+        if status.roles.iter().any(|role| needs_postgres(*role)) {
             dependencies.insert("postgres", postgres);
         }
         Readiness {
             ready: roles.values().all(|role| role.ok),
-            paused: seen.paused(),
-            sends: seen.sends(),
+            paused: status.paused(),
+            sends: status.sends(),
             dependencies,
             roles,
             tasks: supervisor.restarted(),
-            stranded_orders: seen.stranded.load(Ordering::Relaxed),
+            stranded_orders: status.stranded.load(Ordering::Relaxed),
         }
     }
 }
@@ -261,28 +265,33 @@ fn needs_postgres(role: Role) -> bool {
     }
 }
 
-fn role_health(role: Role, seen: &Seen, postgres: &Health, broker: &Health) -> Health {
+fn role_health(
+    role: Role,
+    status: &ProcessStatus,
+    postgres: &ComponentStatus,
+    broker: &ComponentStatus,
+) -> ComponentStatus {
     if needs_postgres(role) && !postgres.ok {
-        return Health::bad(format!("postgres: {}", postgres.detail));
+        return ComponentStatus::bad(format!("postgres: {}", postgres.detail));
     }
     if role != Role::FollowUp && !broker.ok {
-        return Health::bad(format!("broker: {}", broker.detail));
+        return ComponentStatus::bad(format!("broker: {}", broker.detail));
     }
     match role {
-        Role::Relay if let Some(stuck) = seen.outbox_stuck() => {
+        Role::Relay if let Some(stuck) = status.outbox_stuck() => {
             let seconds = stuck.as_secs();
-            let who = if *seen.relay_active.borrow() {
+            let who = if *status.relay_active.borrow() {
                 "this relay publishes nothing"
             } else {
                 "another session holds the relay's lock and publishes nothing: see RUNBOOK, JeniusOutboxNotDraining"
             };
-            Health::bad(format!("no event has left the outbox for {seconds} s: {who}"))
+            ComponentStatus::bad(format!("no event has left the outbox for {seconds} s: {who}"))
         }
-        Role::Relay if !*seen.relay_active.borrow() => {
-            Health::ok("another relay is active, this one stands by")
+        Role::Relay if !*status.relay_active.borrow() => {
+            ComponentStatus::ok("another relay is active, this one stands by")
         }
         Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress => {
-            Health::ok("working")
+            ComponentStatus::ok("working")
         }
     }
 }

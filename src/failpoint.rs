@@ -15,9 +15,9 @@ macro_rules! points {
     ($($(#[$meaning:meta])* $point:ident = $name:literal,)*) => {
         /// A window between two steps.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Point { $($(#[$meaning])* $point,)* }
+        pub enum Failpoint { $($(#[$meaning])* $point,)* }
 
-        impl Point {
+        impl Failpoint {
             pub const ALL: &[Self] = &[$(Self::$point),*];
 
             pub fn name(self) -> &'static str {
@@ -80,14 +80,14 @@ points! {
 
 /// Reached by a story. Whoever is held here is never heard of again.
 #[cfg(debug_assertions)]
-pub async fn point(point: Point) {
+pub async fn failpoint(point: Failpoint) {
     if armed::holds(point) {
         std::future::pending::<()>().await;
     }
 }
 
 #[cfg(not(debug_assertions))]
-pub async fn point(_: Point) {}
+pub async fn failpoint(_: Failpoint) {}
 
 /// Kills the process where this delivery is the one that no process survives.
 #[cfg(debug_assertions)]
@@ -111,7 +111,7 @@ pub async fn task_struck(_: &str) {
 
 #[cfg(debug_assertions)]
 mod armed {
-    use super::Point;
+    use super::Failpoint;
     use std::{
         io::Write,
         path::{Path, PathBuf},
@@ -133,7 +133,7 @@ mod armed {
     const QUIET: Duration = Duration::from_millis(600);
 
     struct Strike {
-        point: Point,
+        point: Failpoint,
         nth: usize,
     }
 
@@ -143,7 +143,7 @@ mod armed {
     static DEADLY: OnceLock<Option<String>> = OnceLock::new();
     static REACHED: AtomicUsize = AtomicUsize::new(0);
 
-    pub fn holds(point: Point) -> bool {
+    pub fn holds(point: Failpoint) -> bool {
         panic_at(point);
         let Some(strike) = STRIKE.get_or_init(|| read(AT)).as_ref().filter(|strike| strike.point == point)
         else {
@@ -156,7 +156,7 @@ mod armed {
         reached >= strike.nth
     }
 
-    fn panic_at(point: Point) {
+    fn panic_at(point: Failpoint) {
         let strike = PANIC.get_or_init(|| read(PANIC_AT)).as_ref();
         let Some(strike) = strike.filter(|strike| strike.point == point) else { return };
         assert_ne!(PANIC_REACHED.fetch_add(1, Ordering::SeqCst) + 1, strike.nth, "a panic of a test");
@@ -199,7 +199,7 @@ mod armed {
             Some((name, nth)) => (name, nth.parse().ok().filter(|nth| *nth > 0)?),
             None => (text, 1),
         };
-        let point = Point::ALL.iter().copied().find(|point| point.name() == name)?;
+        let point = Failpoint::ALL.iter().copied().find(|point| point.name() == name)?;
         Some(Strike { point, nth })
     }
 
@@ -237,10 +237,10 @@ mod armed {
         #[test]
         fn a_strike_is_a_point_and_a_count() {
             let read = |text| parse(text).map(|strike| (strike.point, strike.nth));
-            for point in Point::ALL {
+            for point in Failpoint::ALL {
                 assert_eq!(read(point.name()), Some((*point, 1)));
             }
-            assert_eq!(read("after_claim:7"), Some((Point::AfterClaim, 7)));
+            assert_eq!(read("after_claim:7"), Some((Failpoint::AfterClaim, 7)));
             for wrong in ["", "after", "after_claim:", "after_claim:0", "after_claim:x", "After_Claim"] {
                 assert_eq!(read(wrong), None, "{wrong}");
             }

@@ -1,7 +1,7 @@
 //! What would become of a dead letter, were it worked on now: read and judged by the code that reads and
 //! judges deliveries, as far as nothing is written.
 
-use super::shared::{budgets, rules, verifier};
+use super::role_context::{budgets, rules, verifier};
 use crate::{
     config::Config,
     doku::{account::Accounts, client::Client, clock::SystemClock, notification::Verifier},
@@ -31,8 +31,8 @@ use crate::{
 
 /// What would become of a message.
 #[derive(Debug, Clone)]
-pub enum Fate {
-    Command(Box<CommandFate>),
+pub enum ReplayForecast {
+    Command(Box<CommandForecast>),
     /// It would be reconciled with this order; one that DOKU's own key signed makes an inquiry due.
     Notification {
         signed_by: SignedBy,
@@ -50,7 +50,7 @@ pub enum Fate {
 
 /// What would become of a command.
 #[derive(Debug, Clone)]
-pub struct CommandFate {
+pub struct CommandForecast {
     pub command: Command,
     /// Where its data keeps the rules.
     pub amount: Option<Rupiah>,
@@ -58,7 +58,7 @@ pub struct CommandFate {
 }
 
 /// Tells fates. It asks the database, and changes nothing.
-pub struct Fates {
+pub struct Forecaster {
     gateway: Client<SystemClock>,
     verifier: Verifier,
     rules: Rules,
@@ -67,7 +67,7 @@ pub struct Fates {
     pool: PgPool,
 }
 
-impl Fates {
+impl Forecaster {
     /// # Errors
     /// A configuration that cannot work.
     pub fn new(config: &Config, pool: PgPool) -> anyhow::Result<Self> {
@@ -89,11 +89,11 @@ impl Fates {
         destination: Option<Destination>,
         content_type: Option<&str>,
         body: &[u8],
-    ) -> Result<Fate, StoreError> {
+    ) -> Result<ReplayForecast, StoreError> {
         match destination {
             Some(Destination::Command(kind)) => self.of_command(kind, content_type, body).await,
             Some(Destination::Notification) => Ok(self.of_notification(content_type, body)),
-            None => Ok(Fate::Nowhere),
+            None => Ok(ReplayForecast::Nowhere),
         }
     }
 
@@ -102,37 +102,40 @@ impl Fates {
         kind: CommandKind,
         content_type: Option<&str>,
         body: &[u8],
-    ) -> Result<Fate, StoreError> {
+    ) -> Result<ReplayForecast, StoreError> {
         let incoming = match wire::read_command(kind, content_type, body) {
             Ok(incoming) => incoming,
             Err(malformed) => {
-                return Ok(Fate::DeadAgain { reason: DeadReason::Malformed, detail: malformed.detail });
+                return Ok(ReplayForecast::DeadAgain {
+                    reason: DeadReason::Malformed,
+                    detail: malformed.detail,
+                });
             }
         };
         // Whoever replays is not who sent it: what is published again has no user.
         let source = &incoming.command.identity.source;
         let claim = SenderClaim { source, user_id: None, kind, merchant: &incoming.command.merchant };
         if let Err(detail) = self.senders.judge(claim) {
-            return Ok(Fate::DeadAgain { reason: DeadReason::NotAuthentic, detail });
+            return Ok(ReplayForecast::DeadAgain { reason: DeadReason::NotAuthentic, detail });
         }
         let account = |merchant: &MerchantName| self.gateway.account(merchant);
         let fate = match judge(incoming, account, &self.rules, self.budgets) {
-            Ok(new) => CommandFate {
+            Ok(new) => CommandForecast {
                 prospect: forecast::forecast_claim(&self.pool, &new).await?,
                 amount: Some(new.order.amount),
                 command: new.command,
             },
-            Err(rejection) => CommandFate {
+            Err(rejection) => CommandForecast {
                 prospect: forecast::forecast_rejection(&self.pool, &rejection).await?,
                 amount: None,
                 command: rejection.command,
             },
         };
-        Ok(Fate::Command(Box::new(fate)))
+        Ok(ReplayForecast::Command(Box::new(fate)))
     }
 
-    fn of_notification(&self, content_type: Option<&str>, body: &[u8]) -> Fate {
-        let dead = |reason, detail: &str| Fate::DeadAgain { reason, detail: detail.to_owned() };
+    fn of_notification(&self, content_type: Option<&str>, body: &[u8]) -> ReplayForecast {
+        let dead = |reason, detail: &str| ReplayForecast::DeadAgain { reason, detail: detail.to_owned() };
         let received = match notification::read(content_type, body) {
             Ok(received) => received,
             Err(Unreadable::Malformed(why)) => return dead(DeadReason::Malformed, &why.detail),
@@ -146,7 +149,7 @@ impl Fates {
         };
         match self.verifier.read(&verified) {
             Some(Notification { form, invoice_number, .. }) => {
-                Fate::Notification { signed_by: verified.by, form, invoice_number }
+                ReplayForecast::Notification { signed_by: verified.by, form, invoice_number }
             }
             None => dead(DeadReason::Malformed, "it names no order"),
         }
