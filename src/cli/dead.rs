@@ -1,13 +1,13 @@
 //! `dead`: the letters that nobody works on: what they are, and what becomes of them.
 
-mod chosen;
+mod browse_session;
 mod drop;
-mod fate;
+mod forecast;
 mod list;
-mod masked;
+mod redact;
 mod replay;
+mod selection;
 mod show;
-mod sight;
 
 use crate::config::Source;
 use clap::Subcommand;
@@ -22,11 +22,11 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// What is there, by what it died of.
     List(list::Args),
     /// All that is known of one, the customer's data masked.
@@ -39,9 +39,9 @@ enum Command {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::List(args) => list::run(args, source).await,
-        Command::Show(args) => show::run(args, source).await,
-        Command::Replay(args) => Box::pin(replay::run(args, source)).await,
-        Command::Drop(args) => drop::run(args, source).await,
+        CliCommand::List(args) => list::run(args, source).await,
+        CliCommand::Show(args) => show::run(args, source).await,
+        CliCommand::Replay(args) => Box::pin(replay::run(args, source)).await,
+        CliCommand::Drop(args) => drop::run(args, source).await,
     }
 }

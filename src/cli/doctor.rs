@@ -25,7 +25,7 @@ use crate::{
 };
 use check::{Check, Status};
 use futures_util::{StreamExt, stream};
-use place::Place;
+use place::ServerPlace;
 use std::{
     future::Future,
     io::{self, IsTerminal},
@@ -53,7 +53,7 @@ pub struct Args {
 }
 
 #[derive(serde::Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     checks: &'a [Check],
 }
 
@@ -61,7 +61,7 @@ struct Report<'a> {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let checks = Box::pin(look(&Config::load(source)?, &args.processes)).await?;
     let text = if args.json {
-        print::json(&Report { checks: &checks })?
+        print::json(&DoctorReport { checks: &checks })?
     } else {
         page::page(&checks, may_colour(io::stdout().is_terminal()))
     };
@@ -86,7 +86,7 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
     let facts =
         within(examine(&options, &SystemClock)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
     let ours = postgres::Ours {
-        place: Place::of(&config.database.url),
+        place: ServerPlace::of(&config.database.url),
         environment: config.doku.environment,
         max_connections: config.database.max_connections,
     };

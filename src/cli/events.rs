@@ -30,11 +30,11 @@ const STILL_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Publishes events again, with the same ids: of one order, or of a time.
     Replay(Replay),
 }
@@ -80,7 +80,7 @@ fn event_type(text: &str) -> Result<EventType, String> {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let Command::Replay(wanted) = args.command;
+    let CliCommand::Replay(wanted) = args.command;
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
     let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));

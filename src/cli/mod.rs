@@ -51,11 +51,11 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Does the work: all roles in one process, or those that are named.
     Run(run::Args),
     /// Makes the database's schema what this version needs.
@@ -102,24 +102,24 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let source = Source::of_process(self.config.clone());
         match self.command {
-            Command::Run(args) => run::run(args, &source).await,
-            Command::Migrate(args) => migrate::run(&args, &source).await,
-            Command::Health => health::run(&source).await,
-            Command::Send(args) => send::run(args, &source).await,
-            Command::Validate(args) => validate::run(&args, &source),
-            Command::Watch(args) => watch::run(args, &source).await,
-            Command::Orders(args) => orders::run(args, &source).await,
-            Command::Pause(args) => pause::pause(args, &source).await,
-            Command::Resume(args) => pause::resume(args, &source).await,
-            Command::Prune(args) => prune::run(args, &source).await,
-            Command::Restored(args) => restored::run(args, &source).await,
-            Command::Dead(args) => dead::run(args, &source).await,
-            Command::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
-            Command::Events(args) => events::run(args, &source).await,
-            Command::Audit(args) => audit::run(args, &source).await,
-            Command::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
-            Command::Asyncapi(args) => asyncapi::run(&args),
-            Command::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
+            CliCommand::Run(args) => run::run(args, &source).await,
+            CliCommand::Migrate(args) => migrate::run(&args, &source).await,
+            CliCommand::Health => health::run(&source).await,
+            CliCommand::Send(args) => send::run(args, &source).await,
+            CliCommand::Validate(args) => validate::run(&args, &source),
+            CliCommand::Watch(args) => watch::run(args, &source).await,
+            CliCommand::Orders(args) => orders::run(args, &source).await,
+            CliCommand::Pause(args) => pause::pause(args, &source).await,
+            CliCommand::Resume(args) => pause::resume(args, &source).await,
+            CliCommand::Prune(args) => prune::run(args, &source).await,
+            CliCommand::Restored(args) => restored::run(args, &source).await,
+            CliCommand::Dead(args) => dead::run(args, &source).await,
+            CliCommand::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
+            CliCommand::Events(args) => events::run(args, &source).await,
+            CliCommand::Audit(args) => audit::run(args, &source).await,
+            CliCommand::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
+            CliCommand::Asyncapi(args) => asyncapi::run(&args),
+            CliCommand::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }
     }
 }

@@ -21,11 +21,11 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// The latest orders.
     List(list::Args),
     /// All that is known of one.
@@ -38,7 +38,7 @@ enum Command {
 
 /// One order.
 #[derive(Debug, clap::Args)]
-struct Which {
+struct OrderArg {
     /// Its invoice number.
     #[arg(value_name = "INVOICE", value_parser = |number: &str| InvoiceNumber::parse(number))]
     invoice: InvoiceNumber,
@@ -50,7 +50,7 @@ struct Which {
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
     #[command(flatten)]
-    order: Which,
+    order: OrderArg,
     /// A JSON object.
     #[arg(long)]
     json: bool,
@@ -58,16 +58,16 @@ struct ShowArgs {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::List(args) => list::run(args, source).await,
-        Command::Show(args) => {
+        CliCommand::List(args) => list::run(args, source).await,
+        CliCommand::Show(args) => {
             let pool = reader(&Database::load(source)?)?;
             let order = args.order.fetch(&pool).await?;
             tell_pauses(&pool, args.json).await?;
             print::line(&shown(&order, args.json)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(args) => check::run(args, source).await,
-        Command::Resolve(args) => resolve::run(args, source).await,
+        CliCommand::Check(args) => check::run(args, source).await,
+        CliCommand::Resolve(args) => resolve::run(args, source).await,
     }
 }
 
@@ -81,7 +81,7 @@ async fn tell_pauses(pool: &PgPool, for_a_program: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Which {
+impl OrderArg {
     /// The order with its lists; an error where there is none.
     async fn fetch(&self, pool: &PgPool) -> anyhow::Result<OrderView> {
         let found = postgres::order_view(pool, self.merchant.as_str(), self.invoice.as_str()).await?;

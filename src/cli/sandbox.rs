@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::sandbox::{
-    EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Form, Merchant, RETRY_SCALE_MAX, Sandbox, SandboxConfig,
+    EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Merchant, NotifyForm, RETRY_SCALE_MAX, Sandbox, SandboxConfig,
     snap::SnapSignature,
 };
 
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         fault_rate: args.fault_rate,
         seed: args.seed,
         fast: args.fast,
-        notify_form: if args.snap { Form::Snap(SnapSignature::Hmac) } else { Form::Jenius },
+        notify_form: if args.snap { NotifyForm::Snap(SnapSignature::Hmac) } else { NotifyForm::Jenius },
         snap_private_key,
         ..SandboxConfig::default()
     })

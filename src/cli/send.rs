@@ -2,7 +2,7 @@
 
 use super::{
     UsageError, event_line, print,
-    wait::{Asked, Seen},
+    wait::{Awaited, EventMeaning},
     watch,
 };
 use crate::{
@@ -32,7 +32,7 @@ const SOURCE: &str = "/jenius-pay/cli";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to ask for.
-    kind: Kind,
+    kind: CommandArg,
     /// The `data` object alone, JSON; `-` reads standard input.
     file: PathBuf,
     /// The command's id; sending the same one again asks for nothing new. Default: a new one.
@@ -47,12 +47,12 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Kind {
+pub(super) enum CommandArg {
     Payment,
     Refund,
 }
 
-impl Kind {
+impl CommandArg {
     pub(super) fn command(self) -> CommandKind {
         match self {
             Self::Payment => CommandKind::Payment,
@@ -73,10 +73,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     while let Some(body) = events.recv().await {
         let Ok(event) = serde_json::from_slice(&body) else { continue };
         let seen = asked.judge(&event);
-        if seen != Seen::Other {
+        if seen != EventMeaning::Other {
             print::line(&event_line::for_people(&event))?;
         }
-        if let Seen::Ends { done } = seen {
+        if let EventMeaning::Ends { done } = seen {
             return Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn read(file: &PathBuf) -> io::Result<Vec<u8>> {
 }
 
 /// The CloudEvent around `data`, whose bytes stay as they are: the service judges what is in it.
-fn wrap(args: &Args, data: &[u8]) -> Result<(Asked, Vec<u8>), UsageError> {
+fn wrap(args: &Args, data: &[u8]) -> Result<(Awaited, Vec<u8>), UsageError> {
     let bad = |e: serde_json::Error| UsageError(format!("{}: not JSON: {e}", args.file.display()));
     let value: serde_json::Value = serde_json::from_slice(data).map_err(bad)?;
     if !value.is_object() {
@@ -104,7 +104,7 @@ fn wrap(args: &Args, data: &[u8]) -> Result<(Asked, Vec<u8>), UsageError> {
     }
     let id = args.id.clone().map_or_else(new_id, Ok)?;
     let kind = args.kind.command();
-    let envelope = Envelope {
+    let envelope = CommandEnvelope {
         specversion: "1.0",
         id: id.as_str(),
         source: SOURCE,
@@ -116,7 +116,7 @@ fn wrap(args: &Args, data: &[u8]) -> Result<(Asked, Vec<u8>), UsageError> {
     let body = serde_json::to_vec(&envelope).map_err(bad)?;
     let invoice_number = value["order"]["invoice_number"].as_str().map(str::to_owned);
     let merchant = args.merchant.clone().unwrap_or_else(MerchantName::default_account);
-    Ok((Asked { kind, id, source: SOURCE, merchant, invoice_number }, body))
+    Ok((Awaited { kind, id, source: SOURCE, merchant, invoice_number }, body))
 }
 
 fn new_id() -> Result<CommandId, UsageError> {
@@ -124,7 +124,7 @@ fn new_id() -> Result<CommandId, UsageError> {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct CommandEnvelope<'a> {
     specversion: &'a str,
     id: &'a str,
     source: &'a str,
@@ -172,7 +172,7 @@ mod tests {
 
     fn args(id: Option<&str>, merchant: Option<&str>) -> Args {
         Args {
-            kind: Kind::Refund,
+            kind: CommandArg::Refund,
             file: PathBuf::from("refund.json"),
             id: id.map(|id| CommandId::parse(id).unwrap()),
             merchant: merchant.map(|name| MerchantName::parse(name).unwrap()),

@@ -93,7 +93,7 @@ pub fn changed(before: &OrderView, after: &OrderView) -> String {
 }
 
 /// Something that happened.
-struct Step {
+struct TimelineStep {
     at: Time,
     what: String,
     detail: String,
@@ -101,7 +101,7 @@ struct Step {
 
 /// Stable: what happened at one time stays in the order action, attempt, notification, decision, event, which
 /// is cause before effect.
-fn steps(view: &OrderView) -> Vec<Step> {
+fn steps(view: &OrderView) -> Vec<TimelineStep> {
     let refund = view.order.refund.as_ref().and_then(|refund| refund.attempts.as_deref()).unwrap_or_default();
     let mut steps: Vec<_> = view.actions.iter().map(action_step).collect();
     steps.extend(view.attempts.iter().map(|attempt| attempt_step("payment", attempt)));
@@ -113,8 +113,8 @@ fn steps(view: &OrderView) -> Vec<Step> {
     steps
 }
 
-fn action_step(action: &ActionView) -> Step {
-    Step { at: action.at, what: format!("operator: {}", action_word(action)), detail: why(action) }
+fn action_step(action: &ActionView) -> TimelineStep {
+    TimelineStep { at: action.at, what: format!("operator: {}", action_word(action)), detail: why(action) }
 }
 
 fn action_word(action: &ActionView) -> String {
@@ -129,7 +129,7 @@ fn why(action: &ActionView) -> String {
     (said.join(": ") + &detail.unwrap_or_default()).trim_start().to_owned()
 }
 
-fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
+fn attempt_step(command: &str, attempt: &AttemptView) -> TimelineStep {
     let mut detail = clean(&attempt.result);
     if let Some(status) = attempt.http_status {
         detail.push_str(&format!(", HTTP {status}"));
@@ -142,10 +142,14 @@ fn attempt_step(command: &str, attempt: &AttemptView) -> Step {
         let known = attempt.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
         detail.push_str(&format!(": {}", why.strip_prefix(&known).unwrap_or(&why)));
     }
-    Step { at: attempt.started_at, what: format!("{command} {} {}", attempt.kind, attempt.number), detail }
+    TimelineStep {
+        at: attempt.started_at,
+        what: format!("{command} {} {}", attempt.kind, attempt.number),
+        detail,
+    }
 }
 
-fn notification_step(notification: &NotificationView) -> Step {
+fn notification_step(notification: &NotificationView) -> TimelineStep {
     let status = notification.status.as_deref().map_or("no status".to_owned(), clean);
     let reason = notification.reason.as_deref().map(clean).unwrap_or_default();
     let mut detail = if notification.applied { status } else { format!("{status}, not applied: {reason}") };
@@ -154,19 +158,23 @@ fn notification_step(notification: &NotificationView) -> Step {
     }
     let is_snap = notification.form == Form::Snap.name();
     let what = if is_snap { "notification (SNAP)" } else { "notification" };
-    Step { at: notification.received_at, what: what.to_owned(), detail }
+    TimelineStep { at: notification.received_at, what: what.to_owned(), detail }
 }
 
-fn decision_step(decision: &DecisionView) -> Step {
+fn decision_step(decision: &DecisionView) -> TimelineStep {
     let by = decision.decided_by.as_deref().map(|name| format!(" by {}", clean(name))).unwrap_or_default();
     let detail = format!("{}{by}: {}", clean(&decision.state), clean(&decision.reason));
-    Step { at: decision.at, what: format!("decision on {}", clean(&decision.review_cause)), detail }
+    TimelineStep { at: decision.at, what: format!("decision on {}", clean(&decision.review_cause)), detail }
 }
 
-fn event_step(event: &HistoryView) -> Step {
+fn event_step(event: &HistoryView) -> TimelineStep {
     let published = if event.published_at.is_some() { "" } else { ", not published yet" };
     let detail = format!("{} by {}{published}", clean(&event.state), clean(&event.evidence));
-    Step { at: event.at, what: format!("event {} {}", event.version, clean(&event.event_type)), detail }
+    TimelineStep {
+        at: event.at,
+        what: format!("event {} {}", event.version, clean(&event.event_type)),
+        detail,
+    }
 }
 
 /// With what a person must decide about.

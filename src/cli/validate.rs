@@ -3,7 +3,7 @@
 
 use super::{
     UsageError, print,
-    send::{self, Kind},
+    send::{self, CommandArg},
 };
 use crate::{
     config::{Environment, PartialConfig, RequiredSections, Source},
@@ -22,7 +22,7 @@ use std::{path::PathBuf, process::ExitCode};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What it asks for.
-    kind: Kind,
+    kind: CommandArg,
     /// JSON: the whole command, or its `data` object alone; `-` reads standard input.
     file: PathBuf,
 }

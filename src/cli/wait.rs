@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// What was sent, and is waited for.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Awaited {
     pub kind: CommandKind,
     pub id: CommandId,
     pub source: &'static str,
@@ -20,7 +20,7 @@ pub struct Asked {
 
 /// What an event means to the one who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum EventMeaning {
     /// About another order.
     Other,
     /// About our order; there will be more.
@@ -29,27 +29,27 @@ pub enum Seen {
     Ends { done: bool },
 }
 
-impl Asked {
-    pub fn judge(&self, event: &Value) -> Seen {
+impl Awaited {
+    pub fn judge(&self, event: &Value) -> EventMeaning {
         let data = &event["data"];
         let ours = data["command_id"] == self.id.as_str() && data["command_source"] == self.source;
         let rejection = event["type"] == EventType::CommandRejected.name();
         if rejection {
-            return if ours { Seen::Ends { done: false } } else { Seen::Other };
+            return if ours { EventMeaning::Ends { done: false } } else { EventMeaning::Other };
         }
         let same_order = self.invoice_number.as_deref().is_some_and(|number| event["subject"] == number)
             && data["merchant"] == self.merchant.as_str();
         if !same_order {
-            return Seen::Other;
+            return EventMeaning::Other;
         }
         match data["state"].as_str().unwrap_or_default() {
             // An order that is refunded was paid before, and its old events may come again: `paid` says
             // that a refund failed only where the event is about that refund.
-            "paid" if self.kind == CommandKind::Refund && !ours => Seen::GoesOn,
-            "paid" => Seen::Ends { done: self.kind == CommandKind::Payment },
-            "refunded" => Seen::Ends { done: self.kind == CommandKind::Refund },
-            "failed" | "expired" | "abandoned" | "review" => Seen::Ends { done: false },
-            _ => Seen::GoesOn,
+            "paid" if self.kind == CommandKind::Refund && !ours => EventMeaning::GoesOn,
+            "paid" => EventMeaning::Ends { done: self.kind == CommandKind::Payment },
+            "refunded" => EventMeaning::Ends { done: self.kind == CommandKind::Refund },
+            "failed" | "expired" | "abandoned" | "review" => EventMeaning::Ends { done: false },
+            _ => EventMeaning::GoesOn,
         }
     }
 }
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn asked(kind: CommandKind) -> Asked {
-        Asked {
+    fn asked(kind: CommandKind) -> Awaited {
+        Awaited {
             kind,
             id: CommandId::parse("c-1").unwrap(),
             source: "/me",
@@ -75,27 +75,27 @@ mod tests {
     }
 
     use CommandKind::{Payment, Refund};
-    const FAILED: Seen = Seen::Ends { done: false };
-    const DONE: Seen = Seen::Ends { done: true };
+    const FAILED: EventMeaning = EventMeaning::Ends { done: false };
+    const DONE: EventMeaning = EventMeaning::Ends { done: true };
 
     #[test]
     fn each_state_ends_the_wait_or_does_not() {
         for (kind, routing_key, state, command, expected) in [
             (Payment, "command.rejected", "", "c-1", FAILED),
-            (Payment, "command.rejected", "", "c-2", Seen::Other),
+            (Payment, "command.rejected", "", "c-2", EventMeaning::Other),
             (Payment, "payment.declined", "failed", "c-1", FAILED),
             (Payment, "payment.abandoned", "abandoned", "c-1", FAILED),
             (Payment, "payment.unresolved", "review", "c-1", FAILED),
             (Payment, "order.expired", "expired", "c-1", FAILED),
             (Payment, "order.refunded", "refunded", "c-2", FAILED),
-            (Payment, "payment.accepted", "awaiting_payment", "c-1", Seen::GoesOn),
+            (Payment, "payment.accepted", "awaiting_payment", "c-1", EventMeaning::GoesOn),
             (Payment, "order.paid", "paid", "c-1", DONE),
             (Refund, "command.rejected", "", "c-1", FAILED),
             (Refund, "refund.declined", "paid", "c-1", FAILED),
             (Refund, "refund.abandoned", "paid", "c-1", FAILED),
             (Refund, "refund.unresolved", "review", "c-1", FAILED),
-            (Refund, "order.paid", "paid", "the payment's", Seen::GoesOn),
-            (Refund, "refund.accepted", "refunding", "c-1", Seen::GoesOn),
+            (Refund, "order.paid", "paid", "the payment's", EventMeaning::GoesOn),
+            (Refund, "refund.accepted", "refunding", "c-1", EventMeaning::GoesOn),
             (Refund, "order.refunded", "refunded", "c-1", DONE),
         ] {
             let seen = asked(kind).judge(&event(routing_key, state, command));
@@ -112,9 +112,9 @@ mod tests {
         let mut other_source = event("command.rejected", "", "c-1");
         other_source["data"]["command_source"] = json!("/shop");
         for event in [other_merchant, other_invoice, other_source, json!({}), json!(null)] {
-            assert_eq!(asked(Payment).judge(&event), Seen::Other, "{event}");
+            assert_eq!(asked(Payment).judge(&event), EventMeaning::Other, "{event}");
         }
-        let nameless = Asked { invoice_number: None, ..asked(Payment) };
-        assert_eq!(nameless.judge(&event("order.paid", "paid", "c-9")), Seen::Other);
+        let nameless = Awaited { invoice_number: None, ..asked(Payment) };
+        assert_eq!(nameless.judge(&event("order.paid", "paid", "c-9")), EventMeaning::Other);
     }
 }

@@ -27,7 +27,7 @@ struct Name(Option<String>);
 
 /// A user as the operating system has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Account {
+struct SystemUser {
     uid: u32,
     /// `None`: it has no entry.
     name: Option<String>,
@@ -42,18 +42,18 @@ impl Who {
     pub fn operator(&self) -> Result<String, UsageError> {
         let given = self.name.as_ref().and_then(|name| name.0.as_deref());
         let sudo = std::env::var("SUDO_USER").ok().filter(|name| is_name(name));
-        let sudo = sudo.and_then(|name| User::from_name(&name).ok().flatten()).map(Account::of);
+        let sudo = sudo.and_then(|name| User::from_name(&name).ok().flatten()).map(SystemUser::of);
         let host = gethostname().ok().and_then(|host| host.into_string().ok());
         let host = host.filter(|host| is_name(host)).unwrap_or_else(|| "unknown host".to_owned());
-        known(given, &Account::current(), sudo.as_ref(), &host).ok_or_else(|| {
+        known(given, &SystemUser::current(), sudo.as_ref(), &host).ok_or_else(|| {
             let ask = "nothing was done: say who you are with --as NAME (or JENIUS_OPERATOR); \
                        the operating system knows only";
-            UsageError(format!("{ask} {}", Account::current().word()))
+            UsageError(format!("{ask} {}", SystemUser::current().word()))
         })
     }
 }
 
-impl Account {
+impl SystemUser {
     /// By the real user id, which no variable changes.
     fn current() -> Self {
         let uid = Uid::current();
@@ -79,8 +79,8 @@ impl Account {
 }
 
 /// `ratna (root@pay-1, sudo by ratna)`; `None`: nobody is known.
-fn known(given: Option<&str>, user: &Account, sudo: Option<&Account>, host: &str) -> Option<String> {
-    let by_sudo = sudo.filter(|_| user.uid == 0).and_then(Account::person);
+fn known(given: Option<&str>, user: &SystemUser, sudo: Option<&SystemUser>, host: &str) -> Option<String> {
+    let by_sudo = sudo.filter(|_| user.uid == 0).and_then(SystemUser::person);
     let name = given.or(user.person()).or(by_sudo)?;
     let sudo = sudo.map(|account| format!(", sudo by {}", account.word())).unwrap_or_default();
     Some(format!("{name} ({}@{host}{sudo})", user.word()))
@@ -122,8 +122,8 @@ mod tests {
         }
     }
 
-    fn account(uid: u32, name: &str, has_shell: bool) -> Account {
-        Account { uid, name: Some(name.to_owned()), has_shell }
+    fn account(uid: u32, name: &str, has_shell: bool) -> SystemUser {
+        SystemUser { uid, name: Some(name.to_owned()), has_shell }
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         let service = account(998, "jenius-pay", true);
         let image = account(65532, "jenius", true);
         let no_shell = account(1001, "robot", false);
-        let no_entry = Account { uid: 1_000_670_000, name: None, has_shell: false };
+        let no_entry = SystemUser { uid: 1_000_670_000, name: None, has_shell: false };
         let rows = [
             (None, &ratna, None, Some("ratna (ratna@pay-1)")),
             (None, &root, Some(&ratna), Some("ratna (root@pay-1, sudo by ratna)")),

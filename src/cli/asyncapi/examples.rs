@@ -103,7 +103,7 @@ pub fn event(event: EventType) -> Value {
 }
 
 /// What an event of an order says besides which order it is.
-struct Told {
+struct ExampleEvent {
     sequence: u32,
     from: OrderState,
     to: OrderState,
@@ -112,13 +112,13 @@ struct Told {
     error: Option<(&'static str, &'static str, Option<u16>)>,
 }
 
-fn told(event: EventType) -> Option<Told> {
+fn told(event: EventType) -> Option<ExampleEvent> {
     use OrderState::{Abandoned, AwaitingPayment, Expired, Failed, Paid, Refunded, Refunding, Submitting};
     let row = |sequence, from, to, evidence, doku_status| {
-        Some(Told { sequence, from, to, evidence, doku_status, error: None })
+        Some(ExampleEvent { sequence, from, to, evidence, doku_status, error: None })
     };
-    let with = |told: Option<Told>, code, message, status| {
-        told.map(|told| Told { error: Some((code, message, status)), ..told })
+    let with = |told: Option<ExampleEvent>, code, message, status| {
+        told.map(|told| ExampleEvent { error: Some((code, message, status)), ..told })
     };
     match event {
         EventType::PaymentAccepted => {
@@ -161,7 +161,7 @@ fn review(event: EventType) -> OrderState {
     })
 }
 
-fn of_order(event: EventType, told: &Told) -> Value {
+fn of_order(event: EventType, told: &ExampleEvent) -> Value {
     let (command_id, request_id) =
         if event.is_about_refund() { (REFUND_ID, REFUND_REQUEST_ID) } else { (PAYMENT_ID, INVOICE) };
     let data = OrderData {

@@ -1,10 +1,10 @@
 //! `dead drop`: takes letters off for good. Each is kept as an action first, with who and why.
 
 use super::{
-    chosen::{Audit, Which, is_confirmed, reason},
-    list::Row,
+    browse_session::BrowseSession,
+    list::ListedLetter,
+    selection::{Audit, Selection, is_confirmed, reason},
     show::belongs_to,
-    sight::Sight,
 };
 use crate::{
     cli::{UsageError, print, watch, who},
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    which: Which,
+    which: Selection,
     /// Say which, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -46,15 +46,15 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let audit = Audit { pool, kind: ActionKind::DropDeadLetter, reason: Some(args.reason.clone()), done_by };
     audit.check().await?;
     let broker = watch::broker(&Amqp::load(source)?)?;
-    let mut sight = Sight::start(&broker, &args.which.filter).await?;
+    let mut sight = BrowseSession::start(&broker, &args.which.filter).await?;
     let done = drop_them(&args, &mut sight, &audit).await;
     sight.end(done).await
 }
 
-async fn drop_them(args: &Args, sight: &mut Sight, audit: &Audit) -> anyhow::Result<ExitCode> {
+async fn drop_them(args: &Args, sight: &mut BrowseSession, audit: &Audit) -> anyhow::Result<ExitCode> {
     let chosen = args.which.choose(sight).await?;
     let count = chosen.len();
-    let list = print::json(&chosen.iter().map(|h| Row::of(&h.letter)).collect::<Vec<_>>())?;
+    let list = print::json(&chosen.iter().map(|h| ListedLetter::of(&h.letter)).collect::<Vec<_>>())?;
     if !args.json {
         for held in &chosen {
             print::line(&format!("{}  {}", held.letter.id, summary(&held.letter)))?;

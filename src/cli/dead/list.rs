@@ -1,6 +1,6 @@
 //! `dead list`: what is there, by what it died of.
 
-use super::sight::{Filter, Sight};
+use super::browse_session::{BrowseSession, Filter};
 use crate::{
     cli::{print, timeline, watch},
     config::{Amqp, Source},
@@ -26,7 +26,7 @@ pub struct Args {
 
 /// A letter, for programs.
 #[derive(Debug, Serialize)]
-pub(super) struct Row<'a> {
+pub(super) struct ListedLetter<'a> {
     id: &'a str,
     queue: &'a str,
     reason: &'a str,
@@ -38,7 +38,7 @@ pub(super) struct Row<'a> {
     bytes: usize,
 }
 
-impl<'a> Row<'a> {
+impl<'a> ListedLetter<'a> {
     pub fn of(letter: &'a DeadLetter) -> Self {
         Self {
             id: &letter.id,
@@ -55,11 +55,11 @@ impl<'a> Row<'a> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let broker = watch::broker(&Amqp::load(source)?)?;
-    let mut sight = Sight::start(&broker, &args.filter).await?;
+    let mut sight = BrowseSession::start(&broker, &args.filter).await?;
     let letters = letters(&mut sight).await;
     let letters = sight.end(letters).await?;
     let text = if args.json {
-        print::json(&letters.iter().map(Row::of).collect::<Vec<_>>())?
+        print::json(&letters.iter().map(ListedLetter::of).collect::<Vec<_>>())?
     } else {
         grouped(&letters, io::stdout().is_terminal())
     };
@@ -68,7 +68,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Without their bodies: only one of those is in memory at a time.
-async fn letters(sight: &mut Sight) -> anyhow::Result<Vec<DeadLetter>> {
+async fn letters(sight: &mut BrowseSession) -> anyhow::Result<Vec<DeadLetter>> {
     let mut letters = Vec::new();
     while let Some(held) = sight.next().await? {
         letters.push(held.letter);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn programs_get_what_the_contract_names() {
-        let row = serde_json::to_value(Row::of(&sample("a", "malformed", 1))).unwrap();
+        let row = serde_json::to_value(ListedLetter::of(&sample("a", "malformed", 1))).unwrap();
         let expected = serde_json::json!({"id": "a", "queue": "dead", "reason": "malformed", "detail": "why\u{1b}",
             "at": "1970-01-01T00:00:00Z", "type": "jenius.payment.request.v1", "command_id": "c-1", "bytes": 7});
         assert_eq!(row, expected);

@@ -3,10 +3,10 @@
 //! command's identity makes harmless, and never a loss.
 
 use super::{
-    chosen::{Audit, Which, is_confirmed, reason},
-    fate::{is_hopeless, sentence, word},
+    browse_session::BrowseSession,
+    forecast::{is_hopeless, sentence, word},
     list::replays,
-    sight::Sight,
+    selection::{Audit, Selection, is_confirmed, reason},
 };
 use crate::{
     app::forecast::{Forecaster, ReplayForecast},
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    which: Which,
+    which: Selection,
     /// Say what would become of them, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -58,11 +58,11 @@ struct Planned {
     fate: ReplayForecast,
     /// The command of another one before it: known by then.
     is_twin: bool,
-    end: End,
+    end: ReplayEnd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ReplayEnd {
     Planned,
     /// It would only die again.
     Hopeless,
@@ -72,7 +72,7 @@ enum End {
     Failed,
 }
 
-impl End {
+impl ReplayEnd {
     fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
@@ -96,20 +96,20 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     audit.check().await?;
     let fates = Forecaster::new(&config, pool)?;
     let broker = watch::broker(&config.amqp)?;
-    let mut sight = Sight::start(&broker, &args.which.filter).await?;
+    let mut sight = BrowseSession::start(&broker, &args.which.filter).await?;
     let done = Box::pin(replay(&args, &mut sight, &fates, &audit, &broker)).await;
     sight.end(done).await
 }
 
 async fn replay(
     args: &Args,
-    sight: &mut Sight,
+    sight: &mut BrowseSession,
     fates: &Forecaster,
     audit: &Audit,
     broker: &Broker,
 ) -> anyhow::Result<ExitCode> {
     let plan = plan(args.which.choose(sight).await?, fates, args.again).await?;
-    let count = plan.iter().filter(|planned| planned.end == End::Planned).count();
+    let count = plan.iter().filter(|planned| planned.end == ReplayEnd::Planned).count();
     if !args.json {
         plan.iter().try_for_each(|planned| print::line(&told(planned)))?;
         print::line(&format!("{count} of {} would be replayed", plan.len()))?;
@@ -141,15 +141,15 @@ async fn plan(chosen: Vec<FetchedLetter>, fates: &Forecaster, again: bool) -> an
         let letter = &held.letter;
         let fate = fates.of(letter.destination, letter.content_type.as_deref(), &held.body).await?;
         let end = if is_hopeless(&fate) {
-            End::Hopeless
+            ReplayEnd::Hopeless
         } else if letter.replays > 0 && !again {
-            End::DiedAgain
+            ReplayEnd::DiedAgain
         } else {
-            End::Planned
+            ReplayEnd::Planned
         };
         let is_twin = match &fate {
             ReplayForecast::Command(command)
-                if command.prospect == ClaimForecast::Claimed && end == End::Planned =>
+                if command.prospect == ClaimForecast::Claimed && end == ReplayEnd::Planned =>
             {
                 let identity = command.command.identity.clone();
                 !seen.insert((identity.source, identity.id))
@@ -167,9 +167,9 @@ async fn plan(chosen: Vec<FetchedLetter>, fates: &Forecaster, again: bool) -> an
 fn told(planned: &Planned) -> String {
     let twin = if planned.is_twin { "; by then it is known, from another one here" } else { "" };
     let left = match planned.end {
-        End::Hopeless => "; left where it is",
-        End::DiedAgain => "; left where it is, unless you say --again",
-        End::Planned | End::Replayed | End::Failed => "",
+        ReplayEnd::Hopeless => "; left where it is",
+        ReplayEnd::DiedAgain => "; left where it is, unless you say --again",
+        ReplayEnd::Planned | ReplayEnd::Replayed | ReplayEnd::Failed => "",
     };
     let before = replays(&planned.held.letter).map(|text| format!(" ({text})")).unwrap_or_default();
     format!("{}  {}{twin}{before}{left}", planned.held.letter.id, sentence(&planned.fate))
@@ -189,7 +189,7 @@ async fn carry_out(
     let (mut ends, mut all) = (Vec::new(), true);
     for mut planned in plan {
         let row = row(&planned);
-        if planned.end == End::Planned {
+        if planned.end == ReplayEnd::Planned {
             pace.tick().await;
             let merchant = match &planned.fate {
                 ReplayForecast::Command(command) => Some(command.command.merchant.clone()),
@@ -206,23 +206,27 @@ async fn carry_out(
                 print::line(&format!("{id}  {}", planned.end.name()))?;
             }
         }
-        all &= planned.end == End::Replayed;
+        all &= planned.end == ReplayEnd::Replayed;
         ends.push(with_end(row, planned.end));
     }
     Ok((ends, all))
 }
 
-async fn publish(held: FetchedLetter, publisher: &Publisher, names: &TopologyNames) -> anyhow::Result<End> {
+async fn publish(
+    held: FetchedLetter,
+    publisher: &Publisher,
+    names: &TopologyNames,
+) -> anyhow::Result<ReplayEnd> {
     let id = held.letter.id.clone();
-    let Some(message) = held.again(names) else { return Ok(End::Failed) };
+    let Some(message) = held.again(names) else { return Ok(ReplayEnd::Failed) };
     match publisher.publish_one(message?).await {
         PublishAnswer::Confirmed => {
             held.remove().await?;
-            Ok(End::Replayed)
+            Ok(ReplayEnd::Replayed)
         }
         answer @ (PublishAnswer::Returned | PublishAnswer::Refused) => {
             print::complain(&format!("{id} was not taken by the broker ({answer:?}); it stays where it is"));
-            Ok(End::Failed)
+            Ok(ReplayEnd::Failed)
         }
         PublishAnswer::Unknown => anyhow::bail!(
             "the broker did not confirm {id}: it stays where it is, and may have been published too; a command \
@@ -238,7 +242,7 @@ fn row(planned: &Planned) -> serde_json::Value {
            "would": would, "detail": sentence(&planned.fate)})
 }
 
-fn with_end(mut row: serde_json::Value, end: End) -> serde_json::Value {
+fn with_end(mut row: serde_json::Value, end: ReplayEnd) -> serde_json::Value {
     row["done"] = json!(end.name());
     row
 }

@@ -1,9 +1,9 @@
 //! `dead show`: all that is known of one letter, the customer's data masked.
 
 use super::{
-    list::{Row, replays},
-    masked::{self, Shown},
-    sight::{Filter, Sight, not_found},
+    browse_session::{BrowseSession, Filter, not_found},
+    list::{ListedLetter, replays},
+    redact::{self, Shown},
 };
 use crate::{
     cli::{print, timeline, watch},
@@ -30,7 +30,7 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let broker = watch::broker(&Amqp::load(source)?)?;
-    let mut sight = Sight::start(&broker, &args.filter).await?;
+    let mut sight = BrowseSession::start(&broker, &args.filter).await?;
     let found = find(&mut sight, &args).await;
     let held = sight.end(found).await?;
     if args.raw {
@@ -38,13 +38,13 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.json {
         print::line(&print::json(&for_programs(&held)?)?)?;
     } else {
-        print::line(&for_people(&held.letter, &masked::body(&held.body)))?;
+        print::line(&for_people(&held.letter, &redact::body(&held.body)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Looks no further than it.
-async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<FetchedLetter> {
+async fn find(sight: &mut BrowseSession, args: &Args) -> anyhow::Result<FetchedLetter> {
     while let Some(held) = sight.next().await? {
         if held.letter.id == args.id {
             return Ok(held);
@@ -55,7 +55,7 @@ async fn find(sight: &mut Sight, args: &Args) -> anyhow::Result<FetchedLetter> {
 
 fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
     let letter = &held.letter;
-    let mut object = serde_json::to_value(Row::of(letter))?;
+    let mut object = serde_json::to_value(ListedLetter::of(letter))?;
     object["replays"] = json!(letter.replays);
     object["belongs_to"] = json!(letter.destination.map(belongs_to));
     object["headers"] = letter.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -67,7 +67,7 @@ fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
                    "times": death.times})
         })
         .collect();
-    object["body"] = match masked::body(&held.body) {
+    object["body"] = match redact::body(&held.body) {
         Shown::Json(value) => value,
         Shown::Excerpt(text) => json!(text),
     };
@@ -97,7 +97,7 @@ fn for_people(letter: &DeadLetter, body: &Shown) -> String {
     }
     let facts: Vec<_> = facts.into_iter().map(|(name, text)| format!("{name:<8} {text}")).collect();
     let body = match body {
-        Shown::Json(value) => format!("body, masked:\n{}", masked::cut(&format!("{value:#}"))),
+        Shown::Json(value) => format!("body, masked:\n{}", redact::cut(&format!("{value:#}"))),
         Shown::Excerpt(text) => format!("body, which is no JSON, masked and cut:\n{text}"),
     };
     format!("{}\n\n{body}", facts.join("\n"))

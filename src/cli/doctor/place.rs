@@ -5,13 +5,13 @@ use std::{fmt, net::IpAddr};
 use url::{Host, Url};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerPlace {
     pub text: String,
     /// The way to it leaves this machine.
     pub is_remote: bool,
 }
 
-impl Place {
+impl ServerPlace {
     /// Of a URL: scheme, host, port and path.
     pub fn of(url: &SecretString) -> Self {
         let Ok(url) = Url::parse(url.expose_secret()) else {
@@ -39,7 +39,7 @@ fn is_remote(name: &str) -> bool {
     !(is_here || name == "localhost" || name.starts_with('%'))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ServerPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -61,8 +61,8 @@ mod tests {
             ("https://api.doku.com", "https://api.doku.com:443/", true),
             ("hunter2", "a URL that cannot be read", true),
         ] {
-            let expected = Place { text: text.to_owned(), is_remote };
-            assert_eq!(Place::of(&SecretString::from(url)), expected, "{url}");
+            let expected = ServerPlace { text: text.to_owned(), is_remote };
+            assert_eq!(ServerPlace::of(&SecretString::from(url)), expected, "{url}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
         POSTGRES_RIGHTS, POSTGRES_SESSION, POSTGRES_STANDBY, POSTGRES_TRANSPORT, POSTGRES_VERSION,
         POSTGRES_WRITABLE,
     },
-    place::Place,
+    place::ServerPlace,
 };
 use crate::{
     config::Environment,
@@ -30,7 +30,7 @@ const DATABASE_LARGE: i64 = 8 * GIB;
 
 /// What is configured, and matters here.
 pub struct Ours {
-    pub place: Place,
+    pub place: ServerPlace,
     pub environment: Environment,
     pub max_connections: u32,
 }
@@ -103,7 +103,7 @@ fn version(facts: &ServerFacts) -> Check {
     }
 }
 
-fn transport(place: &Place, found: Transport) -> Check {
+fn transport(place: &ServerPlace, found: Transport) -> Check {
     const HINT: &str = "add `?sslmode=verify-full` to database.url, and database.ca_file where the authority is your \
                         own: customers' data passes there";
     let warn = |detail: &str| Check::warn(POSTGRES_TRANSPORT, detail, HINT);

@@ -19,7 +19,7 @@ const METHOD_NOT_ALLOWED: u16 = 405;
 const METRICS: &str = "/metrics";
 const BESIDE: &str = "the process beside";
 
-type Answer = io::Result<Answered>;
+type ServiceAnswer = io::Result<Answered>;
 
 /// Asks both listeners, and further processes by which keys they verify.
 pub async fn checks(config: &Config, processes: &[String]) -> Vec<Check> {
@@ -39,7 +39,7 @@ pub async fn checks(config: &Config, processes: &[String]) -> Vec<Check> {
     };
     let keys = async {
         let listen = config.admin_listen;
-        let mut asked: Vec<(String, Answer)> = Vec::new();
+        let mut asked: Vec<(String, ServiceAnswer)> = Vec::new();
         if listen.port() != 0 {
             asked.push((BESIDE.to_owned(), http::ask(listen, METRICS).await));
         }
@@ -54,7 +54,7 @@ pub async fn checks(config: &Config, processes: &[String]) -> Vec<Check> {
 
 /// Whether these processes verify by what is configured here: the one beside, which need not be there, and those that were
 /// named.
-fn keys(ours: &str, asked: &[(String, Answer)]) -> Check {
+fn keys(ours: &str, asked: &[(String, ServiceAnswer)]) -> Check {
     let (mut same, mut others) = (Vec::new(), Vec::new());
     for (place, answer) in asked {
         match answer {
@@ -99,7 +99,7 @@ fn fixed(name: Name, listen: SocketAddr) -> Option<Check> {
     (listen.port() == 0).then(|| Check::ok(name, format!("{listen} is any free port: not asked")))
 }
 
-fn ready(listen: SocketAddr, answer: &Answer) -> Check {
+fn ready(listen: SocketAddr, answer: &ServiceAnswer) -> Check {
     match answer {
         Ok(answer) => match (answer.status, faults(answer)) {
             (200, None) => Check::ok(SERVICE_READY, format!("ready, at {listen}")),
@@ -135,7 +135,7 @@ fn faults(answer: &Answered) -> Option<String> {
 }
 
 /// Each path with what a GET of it answers: only a POST is a notification, and counted.
-async fn ask_paths(config: &Config) -> Vec<(String, u16, Answer)> {
+async fn ask_paths(config: &Config) -> Vec<(String, u16, ServiceAnswer)> {
     let doku = &config.doku;
     let taken = std::iter::once(&doku.notification_path).chain(&doku.previous_notification_paths);
     // Where a token is given, the process there knows DOKU's public key, as this configuration does.
@@ -149,7 +149,7 @@ async fn ask_paths(config: &Config) -> Vec<(String, u16, Answer)> {
     answers
 }
 
-fn ingress(listen: SocketAddr, answers: &[(String, u16, Answer)]) -> Check {
+fn ingress(listen: SocketAddr, answers: &[(String, u16, ServiceAnswer)]) -> Check {
     for (path, expected, answer) in answers {
         match answer {
             Ok(answer) if answer.status == *expected => {}
@@ -181,11 +181,11 @@ mod tests {
     use super::*;
     use crate::cli::doctor::check::Status;
 
-    fn answered(status: u16, body: &str) -> Answer {
+    fn answered(status: u16, body: &str) -> ServiceAnswer {
         Ok(Answered { status, body: body.to_owned() })
     }
 
-    fn nobody() -> Answer {
+    fn nobody() -> ServiceAnswer {
         Err(io::ErrorKind::ConnectionRefused.into())
     }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn only_an_ingress_with_these_paths_takes_notifications() {
-        let paths = |path: Answer, other: Answer| {
+        let paths = |path: ServiceAnswer, other: ServiceAnswer| {
             vec![("/n".to_owned(), METHOD_NOT_ALLOWED, path), (OTHER_PATH.to_owned(), NOT_FOUND, other)]
         };
         for (answers, expected) in [

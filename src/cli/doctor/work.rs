@@ -16,7 +16,7 @@ const OUTBOX_SECONDS_FAIL: f64 = 900.0;
 /// A send whose time has come goes within a second, unless something keeps it. The alert comes after five minutes.
 const SENDS_SECONDS_WARN: f64 = 60.0;
 
-pub struct Work {
+pub struct WorkFacts {
     /// `None`: not counted to the end.
     balance: Option<i64>,
     orphans: i64,
@@ -28,9 +28,9 @@ pub struct Work {
 }
 
 /// Counts, as the service does. The schema is there.
-pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
+pub async fn count(store: &PostgresStore) -> Result<WorkFacts, StoreError> {
     let gauges = store.gauges().await?;
-    Ok(Work {
+    Ok(WorkFacts {
         balance: store.balance().await?,
         orphans: store.orphans().await?,
         stranded: gauges.stranded_orders,
@@ -41,7 +41,7 @@ pub async fn count(store: &PostgresStore) -> Result<Work, StoreError> {
     })
 }
 
-pub fn judge(paused: &[String], work: &Result<Work, StoreError>) -> Vec<Check> {
+pub fn judge(paused: &[String], work: &Result<WorkFacts, StoreError>) -> Vec<Check> {
     match work {
         Ok(work) => vec![
             balance(work.balance),
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
     use crate::cli::doctor::check::Status;
 
-    fn well() -> Work {
-        Work {
+    fn well() -> WorkFacts {
+        WorkFacts {
             balance: Some(0),
             orphans: 0,
             stranded: 0,
@@ -174,25 +174,25 @@ mod tests {
     #[test]
     fn what_waits_too_long_or_does_not_come_out_is_named_alone() {
         let work = |balance, stranded, oldest_seconds| {
-            Ok(Work { balance: Some(balance), stranded, events: 1, oldest_seconds, ..well() })
+            Ok(WorkFacts { balance: Some(balance), stranded, events: 1, oldest_seconds, ..well() })
         };
         let waiting = |is_stranded, oldest_seconds| {
             let merchant = MerchantName::default_account();
-            Ok(Work {
+            Ok(WorkFacts {
                 due_sends: vec![DueSends { merchant, is_stranded, count: 3, oldest_seconds }],
                 ..well()
             })
         };
         let unmatched = |others| {
             let never_matched = vec![(MerchantName::default_account(), others)];
-            Ok(Work { never_matched, ..well() })
+            Ok(WorkFacts { never_matched, ..well() })
         };
         let away = || Err(StoreError::Away("42P01".to_owned()));
         for (work, paused, expected) in [
             (away(), vec![], vec![("work.readable", Status::Fail)]),
             (work(1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
             (work(-1, 0, 0.0), vec![], vec![("work.balance", Status::Fail)]),
-            (Ok(Work { orphans: 1, ..well() }), vec![], vec![("work.orphans", Status::Fail)]),
+            (Ok(WorkFacts { orphans: 1, ..well() }), vec![], vec![("work.orphans", Status::Fail)]),
             (work(0, 1, 0.0), vec![], vec![("work.stranded", Status::Warn)]),
             (work(0, 0, 900.0), vec![], vec![("work.outbox", Status::Fail)]),
             (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),

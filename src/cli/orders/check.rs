@@ -1,6 +1,6 @@
 //! `orders check`: asks DOKU about one order now, and says what that changed.
 
-use super::{Which, reader, tell_pauses};
+use super::{OrderArg, reader, tell_pauses};
 use crate::{
     cli::{print, timeline, who},
     config::{PartialConfig, RequiredSections, Source},
@@ -18,7 +18,7 @@ use std::{process::ExitCode, sync::Arc};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    order: Which,
+    order: OrderArg,
     /// Why, for whoever asks later.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
@@ -35,7 +35,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     tell_pauses(&pool, false).await?;
     let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
-    let Which { merchant, invoice } = &args.order;
+    let OrderArg { merchant, invoice } = &args.order;
     let asked = Action {
         kind: ActionKind::CheckOrder,
         subject: invoice.to_string(),

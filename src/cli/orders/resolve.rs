@@ -26,7 +26,7 @@ pub struct Args {
     merchant: MerchantName,
     /// What became of it.
     #[arg(long, required_unless_present = "from")]
-    state: Option<State>,
+    state: Option<VerdictArg>,
     /// Many orders: a file (`-`: standard input) with a line for each, its invoice number, what became of it and,
     /// where it is another's, its merchant, with spaces between them. A line that cannot be read: nothing is decided.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["invoice", "state"])]
@@ -42,13 +42,13 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum State {
+enum VerdictArg {
     Paid,
     Failed,
     Refunded,
 }
 
-impl State {
+impl VerdictArg {
     fn verdict(self) -> Verdict {
         match self {
             Self::Paid => Verdict::Paid,
@@ -166,8 +166,8 @@ fn read_line(line: &str, merchant: &MerchantName) -> Result<Decided, String> {
     };
     let invoice = InvoiceNumber::parse(*invoice).map_err(|error| format!("invoice number: {error}"))?;
     let merchant = merchant.map_err(|error| format!("merchant: {error}"))?;
-    let state =
-        State::from_str(state, false).map_err(|_| "state: allowed are paid, failed, refunded".to_owned())?;
+    let state = VerdictArg::from_str(state, false)
+        .map_err(|_| "state: allowed are paid, failed, refunded".to_owned())?;
     Ok(Decided { merchant, invoice, verdict: state.verdict() })
 }
 

@@ -41,7 +41,7 @@ fn well() -> ServerFacts {
 }
 
 fn ours() -> Ours {
-    let place = Place { text: "host:5432/pay".to_owned(), is_remote: false };
+    let place = ServerPlace { text: "host:5432/pay".to_owned(), is_remote: false };
     Ours { place, environment: Environment::Production, max_connections: 16 }
 }
 

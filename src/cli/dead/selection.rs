@@ -1,7 +1,7 @@
 //! Which letters an operator means, and the means that every action on them shares: it asks first, and is
 //! kept with who and why before it is done.
 
-use super::sight::{Filter, Sight, not_found};
+use super::browse_session::{BrowseSession, Filter, not_found};
 use crate::{
     cli::{UsageError, print, who},
     domain::action::{Action, ActionKind},
@@ -22,7 +22,7 @@ const ANSWER_BYTES_MAX: u64 = 64;
 
 /// Which letters.
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub struct Selection {
     /// As `dead list` has them.
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -33,7 +33,7 @@ pub struct Which {
     pub filter: Filter,
 }
 
-impl Which {
+impl Selection {
     /// Nobody means all by saying nothing.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.ids.is_empty() && !self.all && !self.filter.is_given() {
@@ -43,7 +43,7 @@ impl Which {
     }
 
     /// The letters, in hand. Looks no further than the last of the ids.
-    pub async fn choose(&self, sight: &mut Sight) -> anyhow::Result<Vec<FetchedLetter>> {
+    pub async fn choose(&self, sight: &mut BrowseSession) -> anyhow::Result<Vec<FetchedLetter>> {
         let mut missing: BTreeSet<&str> = self.ids.iter().map(String::as_str).collect();
         let (mut chosen, mut bytes) = (Vec::new(), 0_usize);
         while self.ids.is_empty() || !missing.is_empty() {

@@ -21,7 +21,7 @@ pub struct Filter {
     pub cause: Option<String>,
     /// Only those in this queue.
     #[arg(long)]
-    pub queue: Option<Queue>,
+    pub queue: Option<QueueArg>,
     /// Only messages of this type; `payment.request` is `jenius.payment.request.v1`.
     #[arg(long = "type", value_name = "TYPE")]
     pub event_type: Option<String>,
@@ -31,7 +31,7 @@ pub struct Filter {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Queue {
+pub enum QueueArg {
     Dead,
     Unrouted,
 }
@@ -44,8 +44,8 @@ impl Filter {
 
     fn queues(&self) -> Vec<DeadQueue> {
         match self.queue {
-            Some(Queue::Dead) => vec![DeadQueue::Dead],
-            Some(Queue::Unrouted) => vec![DeadQueue::Unrouted],
+            Some(QueueArg::Dead) => vec![DeadQueue::Dead],
+            Some(QueueArg::Unrouted) => vec![DeadQueue::Unrouted],
             None => DeadQueue::ALL.to_vec(),
         }
     }
@@ -61,7 +61,7 @@ impl Filter {
 }
 
 /// A look at the letters a filter wants.
-pub struct Sight {
+pub struct BrowseSession {
     look: DeadLetterBrowser,
     filter: Filter,
     /// Those that are not looked through yet, the current one last.
@@ -71,7 +71,7 @@ pub struct Sight {
     returns_max: u64,
 }
 
-impl Sight {
+impl BrowseSession {
     pub async fn start(broker: &Broker, filter: &Filter) -> Result<Self, BrokerError> {
         let mut queues = filter.queues();
         queues.reverse();
