@@ -1,6 +1,6 @@
 //! Whether what came out is what went in. A service that is fast and loses money has no speed.
 
-use super::{progress::Progress, stage::Stage};
+use super::{progress::ProgressLine, setup::BenchSetup};
 use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ pub struct Checked {
 }
 
 #[derive(Deserialize)]
-struct Event<'a> {
+struct SeenEvent<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     event_type: &'a str,
@@ -23,44 +23,44 @@ struct Event<'a> {
 }
 
 /// Each command was accepted once, and DOKU charged each once.
-pub async fn commands(stage: &Stage<'_>, wanted: u64) -> anyhow::Result<Checked> {
-    let repeated = events(stage, wanted).await?;
-    let doku = stage.doku_counts().await?;
+pub async fn commands(setup: &BenchSetup<'_>, wanted: u64) -> anyhow::Result<Checked> {
+    let repeated = events(setup, wanted).await?;
+    let doku = setup.doku_counts().await?;
     ensure!(doku.charges == wanted && doku.refused == 0, "{wanted} commands, but DOKU says {doku:?}");
     Ok(Checked { events: wanted, repeated, charges: doku.charges })
 }
 
 /// Takes the events off their queue: one `payment.accepted` for each invoice. Gives how many came again.
-pub async fn events(stage: &Stage<'_>, wanted: u64) -> anyhow::Result<u64> {
-    let queue = stage.events_queue();
-    let progress = Progress::of("checking", wanted);
-    let mut subscription = stage.load.subscribe(&queue).await?;
-    let mut seen = Seen::default();
+pub async fn events(setup: &BenchSetup<'_>, wanted: u64) -> anyhow::Result<u64> {
+    let queue = setup.events_queue();
+    let progress = ProgressLine::of("checking", wanted);
+    let mut subscription = setup.load.subscribe(&queue).await?;
+    let mut seen = SeenEvents::default();
     while seen.invoices() < wanted {
         let body = subscription.next().await?;
         seen.take(&serde_json::from_slice(&body)?, |invoice| {
-            stage.commands.number(invoice).is_some_and(|number| number < wanted)
+            setup.commands.number(invoice).is_some_and(|number| number < wanted)
         })?;
         progress.at(seen.invoices());
     }
-    let left = stage.load.depth(&queue).await?;
+    let left = setup.load.depth(&queue).await?;
     ensure!(left == 0, "{left} more events than there can be");
     Ok(seen.repeated)
 }
 
 #[derive(Default)]
-struct Seen {
+struct SeenEvents {
     /// Event id by invoice number.
     ids: HashMap<String, String>,
     repeated: u64,
 }
 
-impl Seen {
+impl SeenEvents {
     fn invoices(&self) -> u64 {
         u64::try_from(self.ids.len()).unwrap_or(u64::MAX)
     }
 
-    fn take(&mut self, event: &Event<'_>, is_ours: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    fn take(&mut self, event: &SeenEvent<'_>, is_ours: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         ensure!(event.event_type == "jenius.payment.accepted.v1", "an event of type {}", event.event_type);
         ensure!(is_ours(event.subject), "an event about {}, which nobody asked for", event.subject);
         match self.ids.insert(event.subject.to_owned(), event.id.to_owned()) {
@@ -80,16 +80,16 @@ mod tests {
 
     #[test]
     fn an_event_too_many_is_told_from_one_that_came_twice() {
-        let event = |id, subject| Event { id, event_type: "jenius.payment.accepted.v1", subject };
+        let event = |id, subject| SeenEvent { id, event_type: "jenius.payment.accepted.v1", subject };
         let ours = |invoice: &str| invoice.starts_with("A");
-        let mut seen = Seen::default();
+        let mut seen = SeenEvents::default();
         seen.take(&event("1", "A1"), ours).unwrap();
         seen.take(&event("2", "A2"), ours).unwrap();
         seen.take(&event("1", "A1"), ours).unwrap();
         assert_eq!((seen.invoices(), seen.repeated), (2, 1));
         assert!(seen.take(&event("3", "A1"), ours).is_err(), "another event about the same");
         assert!(seen.take(&event("4", "B1"), ours).is_err(), "nobody asked for it");
-        let declined = Event { id: "5", event_type: "jenius.payment.declined.v1", subject: "A5" };
+        let declined = SeenEvent { id: "5", event_type: "jenius.payment.declined.v1", subject: "A5" };
         assert!(seen.take(&declined, ours).is_err(), "DOKU declines nobody here");
     }
 }

@@ -5,14 +5,14 @@ use super::{
     Bench, Section,
     check::{self, Checked},
     commands::payments_route,
-    floor::Bound,
+    floor::CombinedBound,
     measure::{Pace, Reading, Row, paces, watch},
     plain::Plain,
     processes::Memory,
-    progress::Progress,
+    progress::ProgressLine,
     report::figure,
     service::{ACCEPTED, Service},
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
 };
 use serde::Serialize;
 use std::path::Path;
@@ -42,11 +42,11 @@ struct Results {
     share_of_concurrency: Option<f64>,
 }
 
-pub async fn run(bench: &Bench, bound: Option<&Bound>) -> anyhow::Result<Section> {
+pub async fn run(bench: &Bench, bound: Option<&CombinedBound>) -> anyhow::Result<Section> {
     let commands = bench.options.commands;
-    let mut runs = vec![on_stage(bench, async |stage| services(stage, commands, 1).await).await?];
+    let mut runs = vec![with_setup(bench, async |setup| services(setup, commands, 1).await).await?];
     if let Some(program) = &bench.options.plain {
-        runs.push(on_stage(bench, async |stage| plain(stage, program, commands).await).await?);
+        runs.push(with_setup(bench, async |setup| plain(setup, program, commands).await).await?);
     }
     let per_second = runs[0].pace.per_second;
     let waits = bench.options.answer_after.as_secs_f64();
@@ -97,12 +97,12 @@ pub fn runs_table(runs: &[Run]) -> String {
 }
 
 /// The run of the service on a stage, in so many processes.
-pub async fn services(stage: &Stage<'_>, commands: u64, processes: usize) -> anyhow::Result<Run> {
-    preload(stage, commands).await?;
+pub async fn services(setup: &BenchSetup<'_>, commands: u64, processes: usize) -> anyhow::Result<Run> {
+    preload(setup, commands).await?;
     let mut services = Vec::new();
-    let mut groups = stage.groups();
+    let mut groups = setup.groups();
     for name in ["worker", "second"].into_iter().take(processes) {
-        let service = Service::start(stage, &WORKING, &[])?;
+        let service = Service::start(setup, &WORKING, &[])?;
         groups = groups.with(name, service.process.pid());
         services.push(service);
     }
@@ -110,26 +110,26 @@ pub async fn services(stage: &Stage<'_>, commands: u64, processes: usize) -> any
     let pace = watch(&mut services, ACCEPTED, commands, &groups, &who).await?;
     let memory = services[0].process.memory();
     drop(services);
-    Ok(Run { who, pace, memory, checked: check::commands(stage, commands).await? })
+    Ok(Run { who, pace, memory, checked: check::commands(setup, commands).await? })
 }
 
-async fn plain(stage: &Stage<'_>, program: &Path, commands: u64) -> anyhow::Result<Run> {
-    preload(stage, commands).await?;
-    let mut plain = Plain::start(stage, program, commands, &stage.bench.settings)?;
-    let groups = stage.groups().with("worker", plain.process.pid());
-    let progress = Progress::of("plain worker", commands);
+async fn plain(setup: &BenchSetup<'_>, program: &Path, commands: u64) -> anyhow::Result<Run> {
+    preload(setup, commands).await?;
+    let mut plain = Plain::start(setup, program, commands, &setup.bench.settings)?;
+    let groups = setup.groups().with("worker", plain.process.pid());
+    let progress = ProgressLine::of("plain worker", commands);
     plain.says("first").await?;
     let first = Reading::take(1, &groups);
     plain.says("last").await?;
     let pace = first.until(&Reading::take(commands, &groups));
     let memory = plain.process.memory();
     drop((plain, progress));
-    Ok(Run { who: "plain worker".to_owned(), pace, memory, checked: check::commands(stage, commands).await? })
+    Ok(Run { who: "plain worker".to_owned(), pace, memory, checked: check::commands(setup, commands).await? })
 }
 
-pub async fn preload(stage: &Stage<'_>, commands: u64) -> anyhow::Result<()> {
-    stage.doku_answers_after(stage.bench.options.answer_after).await?;
-    let exchange = stage.name("commands");
-    let progress = Progress::of("preloading", commands);
-    stage.load.publish_all(payments_route(&exchange), stage.commands.payments(commands), &progress).await
+pub async fn preload(setup: &BenchSetup<'_>, commands: u64) -> anyhow::Result<()> {
+    setup.doku_answers_after(setup.bench.options.answer_after).await?;
+    let exchange = setup.name("commands");
+    let progress = ProgressLine::of("preloading", commands);
+    setup.load.publish_all(payments_route(&exchange), setup.commands.payments(commands), &progress).await
 }

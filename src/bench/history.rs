@@ -6,7 +6,7 @@ use super::{
     commands::Commands,
     drain::{Run, runs_table, services},
     report::figure,
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
     tables,
 };
 use serde::Serialize;
@@ -23,9 +23,9 @@ struct Results {
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     let (commands, finished) = (bench.options.commands, bench.options.history);
-    let empty = on_stage(bench, async |stage| services(stage, commands, 1).await).await?;
-    let two = on_stage(bench, async |stage| services(stage, commands, 2).await).await?;
-    let mut old = on_stage(bench, async |stage| among(stage, finished, commands).await).await?;
+    let empty = with_setup(bench, async |setup| services(setup, commands, 1).await).await?;
+    let two = with_setup(bench, async |setup| services(setup, commands, 2).await).await?;
+    let mut old = with_setup(bench, async |setup| among(setup, finished, commands).await).await?;
     old.who = format!("among {finished} finished orders");
     let share = |run: &Run| run.pace.per_second / empty.pace.per_second;
     let (history, two_share) = (share(&old), share(&two));
@@ -39,10 +39,10 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("history", &results, text)
 }
 
-async fn among(stage: &Stage<'_>, finished: u64, commands: u64) -> anyhow::Result<Run> {
-    let mut sql = stage.sql().await?;
+async fn among(setup: &BenchSetup<'_>, finished: u64, commands: u64) -> anyhow::Result<Run> {
+    let mut sql = setup.sql().await?;
     // Invoice numbers of their own: a known one would be rejected.
-    stage.filled(&Commands::new("old"), finished).paid(&mut sql).await?;
+    setup.filled(&Commands::new("old"), finished).paid(&mut sql).await?;
     tables::settle(&mut sql).await?;
-    services(stage, commands, 1).await
+    services(setup, commands, 1).await
 }

@@ -8,10 +8,10 @@ use super::{
     commands::{Commands, payments_route},
     drain::WORKING,
     load::{Load, Subscription, confirmed},
-    progress::Progress,
+    progress::ProgressLine,
     report::{figure, table},
     service::Service,
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
 };
 use anyhow::Context;
 use serde::Serialize;
@@ -39,11 +39,11 @@ struct Measured {
 }
 
 /// What is published at an even pace.
-pub type Body = fn(&Commands, u64) -> Vec<u8>;
+pub type MakeBody = fn(&Commands, u64) -> Vec<u8>;
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let alone = on_stage(bench, async |stage| broker_alone(stage).await).await?;
-    let measured = on_stage(bench, async |stage| at_rates(stage, &alone).await).await?;
+    let alone = with_setup(bench, async |setup| broker_alone(setup).await).await?;
+    let measured = with_setup(bench, async |setup| at_rates(setup, &alone).await).await?;
     let head = [
         "commands a second",
         "published a second",
@@ -76,38 +76,38 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("latency", &results, text)
 }
 
-async fn broker_alone(stage: &Stage<'_>) -> anyhow::Result<Vec<Quantiles>> {
+async fn broker_alone(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<Quantiles>> {
     // Of its own: what ends with this must not end what the stage still needs.
-    let subscriber = Load::connect(&stage.bench.servers.amqp).await?;
-    let mut queue = subscriber.subscribe(&stage.name("payments")).await?;
+    let subscriber = Load::connect(&setup.bench.servers.amqp).await?;
+    let mut queue = subscriber.subscribe(&setup.name("payments")).await?;
     let mut all = Vec::new();
     let mut first = READY;
-    for rate in &stage.bench.options.rates {
-        let numbers = numbers(stage, *rate, first);
+    for rate in &setup.bench.options.rates {
+        let numbers = numbers(setup, *rate, first);
         first = numbers.end;
-        all.push(at_rate(stage, &mut queue, *rate, numbers, Commands::event).await?.latencies.quantiles());
+        all.push(at_rate(setup, &mut queue, *rate, numbers, Commands::event).await?.latencies.quantiles());
     }
     Ok(all)
 }
 
 /// The next commands, as many as are published at this rate.
-fn numbers(stage: &Stage<'_>, rate: u32, first: u64) -> Range<u64> {
-    first..first + u64::from(rate) * (stage.bench.options.span + WARM_UP).as_secs()
+fn numbers(setup: &BenchSetup<'_>, rate: u32, first: u64) -> Range<u64> {
+    first..first + u64::from(rate) * (setup.bench.options.span + WARM_UP).as_secs()
 }
 
-async fn at_rates(stage: &Stage<'_>, alone: &[Quantiles]) -> anyhow::Result<Vec<(Measured, Latencies)>> {
-    stage.doku_answers_after(stage.bench.options.answer_after).await?;
-    let mut service = Service::start(stage, &WORKING, &[])?;
-    let mut events = stage.load.listen(&stage.name("events")).await?;
-    publish_one(stage, READY).await?;
+async fn at_rates(setup: &BenchSetup<'_>, alone: &[Quantiles]) -> anyhow::Result<Vec<(Measured, Latencies)>> {
+    setup.doku_answers_after(setup.bench.options.answer_after).await?;
+    let mut service = Service::start(setup, &WORKING, &[])?;
+    let mut events = setup.load.listen(&setup.name("events")).await?;
+    publish_one(setup, READY).await?;
     events.next().await.with_context(|| service.process.log_tail())?;
     let mut measured = Vec::new();
     let mut first = READY + 1;
-    for (rate, alone) in stage.bench.options.rates.iter().zip(alone) {
-        let numbers = numbers(stage, *rate, first);
+    for (rate, alone) in setup.bench.options.rates.iter().zip(alone) {
+        let numbers = numbers(setup, *rate, first);
         first = numbers.end;
         let Paced { published_per_second, latencies } =
-            at_rate(stage, &mut events, *rate, numbers, Commands::payment).await?;
+            at_rate(setup, &mut events, *rate, numbers, Commands::payment).await?;
         service.process.must_run()?;
         let row = Measured {
             wanted_per_second: *rate,
@@ -121,9 +121,9 @@ async fn at_rates(stage: &Stage<'_>, alone: &[Quantiles]) -> anyhow::Result<Vec<
     Ok(measured)
 }
 
-pub async fn publish_one(stage: &Stage<'_>, number: u64) -> anyhow::Result<()> {
-    let exchange = stage.name("commands");
-    confirmed(stage.load.publish(payments_route(&exchange), &stage.commands.payment(number)).await?).await
+pub async fn publish_one(setup: &BenchSetup<'_>, number: u64) -> anyhow::Result<()> {
+    let exchange = setup.name("commands");
+    confirmed(setup.load.publish(payments_route(&exchange), &setup.commands.payment(number)).await?).await
 }
 
 pub struct Paced {
@@ -132,16 +132,16 @@ pub struct Paced {
 }
 
 pub async fn at_rate(
-    stage: &Stage<'_>,
+    setup: &BenchSetup<'_>,
     events: &mut Subscription,
     rate: u32,
     numbers: Range<u64>,
-    body: Body,
+    body: MakeBody,
 ) -> anyhow::Result<Paced> {
     let count = usize::try_from(numbers.end - numbers.start)?;
-    let progress = Progress::of(&format!("{rate} commands a second"), numbers.end - numbers.start);
-    let publishing = publish(stage, rate, numbers.clone(), body);
-    let arriving = arrivals(events, &stage.commands, numbers, &progress);
+    let progress = ProgressLine::of(&format!("{rate} commands a second"), numbers.end - numbers.start);
+    let publishing = publish(setup, rate, numbers.clone(), body);
+    let arriving = arrivals(events, &setup.commands, numbers, &progress);
     let (published, arrived) = tokio::try_join!(publishing, arriving)?;
     let skipped = usize::try_from(u64::from(rate) * WARM_UP.as_secs())?;
     let millis =
@@ -155,22 +155,22 @@ pub async fn at_rate(
 
 /// Publishes at an even pace, whatever comes back, and says when each was handed over.
 async fn publish(
-    stage: &Stage<'_>,
+    setup: &BenchSetup<'_>,
     rate: u32,
     numbers: Range<u64>,
-    body: Body,
+    body: MakeBody,
 ) -> anyhow::Result<Vec<Instant>> {
-    let exchange = stage.name("commands");
+    let exchange = setup.name("commands");
     let (sender, mut unconfirmed) = mpsc::channel(UNCONFIRMED_MAX);
     let publishing = async move {
         let mut published = Vec::new();
         let start = Instant::now();
         for (nth, number) in (0u32..).zip(numbers) {
-            let body = body(&stage.commands, number);
+            let body = body(&setup.commands, number);
             let due = start + Duration::from_secs(1) * nth / rate;
             tokio::time::sleep_until(due.into()).await;
             published.push(Instant::now());
-            sender.send(stage.load.publish(payments_route(&exchange), &body).await?).await?;
+            sender.send(setup.load.publish(payments_route(&exchange), &body).await?).await?;
         }
         anyhow::Ok(published)
     };
@@ -189,7 +189,7 @@ async fn arrivals(
     events: &mut Subscription,
     commands: &Commands,
     numbers: Range<u64>,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> anyhow::Result<Vec<Instant>> {
     let mut arrived = vec![None; usize::try_from(numbers.end - numbers.start)?];
     let mut left = arrived.len();

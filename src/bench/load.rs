@@ -1,7 +1,7 @@
 //! The world around the service: publishes what upstream services publish, and takes what subscribers take. A client
 //! of the broker of its own, as an outsider has.
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use anyhow::{Context, bail, ensure};
 use futures_util::StreamExt;
 use lapin::{
@@ -66,7 +66,7 @@ impl Load {
         &self,
         route: Route<'_>,
         bodies: impl IntoIterator<Item = Vec<u8>>,
-        progress: &Progress,
+        progress: &ProgressLine,
     ) -> anyhow::Result<()> {
         let mut waiting = VecDeque::with_capacity(WINDOW);
         for body in bodies {

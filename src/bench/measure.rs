@@ -3,7 +3,7 @@
 
 use super::{
     processes::{Cpu, Groups},
-    progress::Progress,
+    progress::ProgressLine,
     report::{figure, table},
     service::{Counter, Service},
 };
@@ -61,7 +61,7 @@ pub async fn watch(
     groups: &Groups,
     what: &str,
 ) -> anyhow::Result<Pace> {
-    let progress = Progress::of(what, wanted);
+    let progress = ProgressLine::of(what, wanted);
     let mut first: Option<Reading> = None;
     let mut moved = (0, Instant::now());
     loop {

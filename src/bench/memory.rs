@@ -6,10 +6,10 @@ use super::{
     commands::payments_route,
     drain::WORKING,
     processes::Memory,
-    progress::Progress,
+    progress::ProgressLine,
     report::{figure, table},
     service::Service,
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ struct Results {
 }
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let results = on_stage(bench, async |stage| hold(stage).await).await?;
+    let results = with_setup(bench, async |setup| hold(setup).await).await?;
     let head = ["waiting", "most in flight", "idle MiB", "loaded MiB", "highest MiB"];
     let row = vec![
         results.waiting.to_string(),
@@ -42,26 +42,26 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("memory", &results, table(&head.map(str::to_owned), &[row]))
 }
 
-async fn hold(stage: &Stage<'_>) -> anyhow::Result<Results> {
-    stage.doku_answers_after(ANSWER_AFTER).await?;
+async fn hold(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
+    setup.doku_answers_after(ANSWER_AFTER).await?;
     let many = IN_FLIGHT.to_string();
     let variables = [("JENIUS_PAY__AMQP__PREFETCH", many.clone()), ("JENIUS_PAY__DOKU__CONCURRENCY", many)];
-    let mut service = Service::start(stage, &WORKING, &variables)?;
+    let mut service = Service::start(setup, &WORKING, &variables)?;
     while !service.is_ready().await {
         service.process.must_run()?;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let idle = service.process.memory();
-    let exchange = stage.name("commands");
-    let progress = Progress::of("publishing", WAITING);
-    stage.load.publish_all(payments_route(&exchange), stage.commands.payments(WAITING), &progress).await?;
+    let exchange = setup.name("commands");
+    let progress = ProgressLine::of("publishing", WAITING);
+    setup.load.publish_all(payments_route(&exchange), setup.commands.payments(WAITING), &progress).await?;
     drop(progress);
     let start = Instant::now();
     let mut most_in_flight = 0;
     while start.elapsed() < SPAN {
         tokio::time::sleep(Duration::from_millis(250)).await;
         service.process.must_run()?;
-        let asked = stage.doku_counts().await?.requests;
+        let asked = setup.doku_counts().await?.requests;
         let answered = service.count(MADE).await?;
         most_in_flight = most_in_flight.max(asked.saturating_sub(answered));
     }

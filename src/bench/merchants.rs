@@ -8,10 +8,10 @@ use super::{
     drain::WORKING,
     latency::{WARM_UP, at_rate, publish_one},
     load::Subscription,
-    progress::Progress,
+    progress::ProgressLine,
     report::{figure, table},
     service::{Counter, Service},
-    stage::{BUSY_CLIENT_ID, BUSY_SECRET_KEY, Stage, on_stage},
+    setup::{BUSY_CLIENT_ID, BUSY_SECRET_KEY, BenchSetup, with_setup},
 };
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -45,7 +45,7 @@ struct Results {
 }
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let results = on_stage(bench, async |stage| measure(stage).await).await?;
+    let results = with_setup(bench, async |setup| measure(setup).await).await?;
     let head = ["100 payments a second", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "the other's waiting"];
     let row = |what: &str, of: &Quantiles, waiting: String| {
         let mut row = vec![what.to_owned()];
@@ -63,21 +63,21 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("merchants", &results, text)
 }
 
-async fn measure(stage: &Stage<'_>) -> anyhow::Result<Results> {
-    stage.doku_answers_after(stage.bench.options.answer_after).await?;
+async fn measure(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
+    setup.doku_answers_after(setup.bench.options.answer_after).await?;
     let variables = [
         ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", REQUESTS_PER_SECOND.to_string()),
         ("JENIUS_PAY__MERCHANTS__BUSY__CLIENT_ID", BUSY_CLIENT_ID.to_owned()),
         ("JENIUS_PAY__MERCHANTS__BUSY__SECRET_KEY", BUSY_SECRET_KEY.to_owned()),
     ];
-    let mut service = Service::start(stage, &WORKING, &variables)?;
-    let mut events = stage.load.listen(&stage.name("events")).await?;
-    publish_one(stage, READY).await?;
+    let mut service = Service::start(setup, &WORKING, &variables)?;
+    let mut events = setup.load.listen(&setup.name("events")).await?;
+    publish_one(setup, READY).await?;
     events.next().await.with_context(|| service.process.log_tail())?;
     let first = READY + 1;
-    let alone = paced(stage, &mut events, first).await?;
-    let waiting = make_busy(stage, &mut service).await?;
-    let beside = paced(stage, &mut events, first + count(stage)).await?;
+    let alone = paced(setup, &mut events, first).await?;
+    let waiting = make_busy(setup, &mut service).await?;
+    let beside = paced(setup, &mut events, first + count(setup)).await?;
     service.process.must_run()?;
     let waiting_at_the_end = service.count(DUE).await?;
     ensure!(waiting_at_the_end > 0, "the busy merchant's commands were done meanwhile");
@@ -92,30 +92,30 @@ async fn measure(stage: &Stage<'_>) -> anyhow::Result<Results> {
     })
 }
 
-fn count(stage: &Stage<'_>) -> u64 {
-    u64::from(PER_SECOND) * (stage.bench.options.span + WARM_UP).as_secs()
+fn count(setup: &BenchSetup<'_>) -> u64 {
+    u64::from(PER_SECOND) * (setup.bench.options.span + WARM_UP).as_secs()
 }
 
-async fn paced(stage: &Stage<'_>, events: &mut Subscription, first: u64) -> anyhow::Result<Quantiles> {
-    let numbers = first..first + count(stage);
-    let paced = at_rate(stage, events, PER_SECOND, numbers, Commands::payment).await?;
+async fn paced(setup: &BenchSetup<'_>, events: &mut Subscription, first: u64) -> anyhow::Result<Quantiles> {
+    let numbers = first..first + count(setup);
+    let paced = at_rate(setup, events, PER_SECOND, numbers, Commands::payment).await?;
     Ok(paced.latencies.quantiles())
 }
 
 /// Publishes what is to wait, and what goes meanwhile; waits until it is claimed, and says how many wait then.
-async fn make_busy(stage: &Stage<'_>, service: &mut Service) -> anyhow::Result<u64> {
-    let meanwhile = (stage.bench.options.span + WARM_UP + CLAIMED_IN).as_secs();
+async fn make_busy(setup: &BenchSetup<'_>, service: &mut Service) -> anyhow::Result<u64> {
+    let meanwhile = (setup.bench.options.span + WARM_UP + CLAIMED_IN).as_secs();
     let all = WAITING + u64::from(REQUESTS_PER_SECOND) * meanwhile;
-    let commands = Commands::new(&format!("{}busy", stage.prefix()));
-    let exchange = stage.name("commands");
-    let progress = Progress::of("the busy merchant's commands", all);
+    let commands = Commands::new(&format!("{}busy", setup.prefix()));
+    let exchange = setup.name("commands");
+    let progress = ProgressLine::of("the busy merchant's commands", all);
     let bodies = (0..all).map(|number| commands.payment_of(number, BUSY));
-    stage.load.publish_all(payments_route(&exchange), bodies, &progress).await?;
+    setup.load.publish_all(payments_route(&exchange), bodies, &progress).await?;
     let end = Instant::now() + CLAIMED_WITHIN;
     loop {
         service.process.must_run()?;
         let waiting = service.count(DUE).await?;
-        if waiting >= WAITING && stage.load.depth(&stage.name("payments")).await? == 0 {
+        if waiting >= WAITING && setup.load.depth(&setup.name("payments")).await? == 0 {
             return Ok(waiting);
         }
         ensure!(Instant::now() < end, "{waiting} of the busy merchant's commands wait, not {WAITING}");

@@ -24,14 +24,14 @@ mod progress;
 mod relay;
 mod report;
 mod service;
-mod stage;
+mod setup;
 mod tables;
 
-pub use report::{Report, Section};
+pub use report::{BenchReport, Section};
 
 use crate::sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use machine::Machine;
-use stage::Stage;
+use setup::BenchSetup;
 use std::{path::PathBuf, process::Command, time::Duration};
 use url::Url;
 
@@ -122,7 +122,7 @@ impl Bench {
     ///
     /// # Errors
     /// A server is away, or what came out of the service is not what went in.
-    pub async fn run(&self) -> anyhow::Result<Report> {
+    pub async fn run(&self) -> anyhow::Result<BenchReport> {
         let machine = Machine::look(&self.servers).await?;
         let mut sections = Vec::new();
         let mut bound = None;
@@ -144,7 +144,7 @@ impl Bench {
             };
             sections.push(section);
         }
-        Ok(Report { machine, settings: self.settings.clone(), sections })
+        Ok(BenchReport { machine, settings: self.settings.clone(), sections })
     }
 
     fn amqp(&self) -> Option<Url> {
@@ -152,17 +152,17 @@ impl Bench {
     }
 
     /// This program with the configuration of a stage. The long names win over whatever else is set.
-    fn command(&self, stage: &Stage<'_>) -> Command {
+    fn command(&self, setup: &BenchSetup<'_>) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(file) = &self.config_file {
             command.arg("--config").arg(file);
         }
         for (key, value) in [
-            ("DATABASE__URL", stage.database_url.as_str()),
+            ("DATABASE__URL", setup.database_url.as_str()),
             ("AMQP__URL", &self.servers.amqp),
-            ("AMQP__PREFIX", stage.prefix()),
+            ("AMQP__PREFIX", setup.prefix()),
             ("DOKU__ENVIRONMENT", "sandbox"),
-            ("DOKU__BASE_URL", stage.doku_url()),
+            ("DOKU__BASE_URL", setup.doku_url()),
             ("DOKU__CLIENT_ID", EXAMPLE_CLIENT_ID),
             ("DOKU__SECRET_KEY", EXAMPLE_SECRET_KEY),
             ("CHECK__FIRST_AFTER_MS", FIRST_CHECK_MS),

@@ -5,14 +5,14 @@ use super::{
     Bench, Section,
     load::Route,
     measure::{Pace, Row, paces, watch},
-    progress::Progress,
+    progress::ProgressLine,
     service::{Counter, Service},
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
     tables,
 };
 use crate::sandbox::{
     EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY,
-    signature::{self, Key, Signed, Stamp},
+    signature::{self, SecretKey, SignatureInput, Stamp},
 };
 use anyhow::ensure;
 use serde::Serialize;
@@ -31,25 +31,25 @@ struct Results {
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     let count = bench.options.commands;
-    let results = on_stage(bench, async |stage| reconcile(stage, count).await).await?;
+    let results = with_setup(bench, async |setup| reconcile(setup, count).await).await?;
     let row = Row { what: "reconciler".to_owned(), pace: &results.reconciler, more: vec![] };
     let text = format!("{}\n{} orders are paid", paces("notifications", &[row]), results.orders_paid);
     Section::new("notifications", &results, text)
 }
 
-async fn reconcile(stage: &Stage<'_>, count: u64) -> anyhow::Result<Results> {
-    let mut sql = stage.sql().await?;
-    stage.filled(&stage.commands, count).awaiting_payment(&mut sql).await?;
+async fn reconcile(setup: &BenchSetup<'_>, count: u64) -> anyhow::Result<Results> {
+    let mut sql = setup.sql().await?;
+    setup.filled(&setup.commands, count).awaiting_payment(&mut sql).await?;
     tables::settle(&mut sql).await?;
-    let exchange = stage.name("notifications");
+    let exchange = setup.name("notifications");
     let route = Route { exchange: &exchange, key: "bench" };
-    let key = Key::new(EXAMPLE_SECRET_KEY);
-    let bodies = (0..count).map(|number| report(&key, &stage.commands.invoice(number)));
-    let progress = Progress::of("preloading", count);
-    stage.load.publish_all(route, bodies, &progress).await?;
+    let key = SecretKey::new(EXAMPLE_SECRET_KEY);
+    let bodies = (0..count).map(|number| report(&key, &setup.commands.invoice(number)));
+    let progress = ProgressLine::of("preloading", count);
+    setup.load.publish_all(route, bodies, &progress).await?;
     drop(progress);
-    let service = Service::start(stage, &["reconciler"], &[])?;
-    let groups = stage.groups().with("worker", service.process.pid());
+    let service = Service::start(setup, &["reconciler"], &[])?;
+    let groups = setup.groups().with("worker", service.process.pid());
     let reconciler = watch(&mut [service], APPLIED, count, &groups, "reconciler").await?;
     let paid =
         "SELECT count(*) FROM orders JOIN outbox USING (order_key) WHERE state = 'paid' AND version = 2";
@@ -59,7 +59,7 @@ async fn reconcile(stage: &Stage<'_>, count: u64) -> anyhow::Result<Results> {
 }
 
 /// As the ingress, or a gateway of the user's own, puts it on the queue.
-fn report(key: &Key, invoice: &str) -> Vec<u8> {
+fn report(key: &SecretKey, invoice: &str) -> Vec<u8> {
     let body = format!(
         concat!(
             r#"{{"service":{{"id":"INTERNET_BANKING"}},"acquirer":{{"id":"JENIUS"}},"#,
@@ -71,7 +71,7 @@ fn report(key: &Key, invoice: &str) -> Vec<u8> {
     );
     let request_id = format!("N-{invoice}");
     let digest = signature::digest(body.as_bytes());
-    let signed = Signed {
+    let signed = SignatureInput {
         client_id: EXAMPLE_CLIENT_ID,
         request_id: &request_id,
         stamp: Stamp::Request(STAMP),

@@ -3,10 +3,10 @@
 use super::{
     Bench, Section,
     drain::{WORKING, preload},
-    progress::Progress,
+    progress::ProgressLine,
     report::{figure, table},
     service::Service,
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
 };
 use anyhow::ensure;
 use serde::Serialize;
@@ -36,7 +36,7 @@ struct Results {
 }
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
-    let results = on_stage(bench, async |stage| outage(stage).await).await?;
+    let results = with_setup(bench, async |setup| outage(setup).await).await?;
     let head = ["waiting", "limit a second", "noticed after s", "full speed after s", "most in a second"];
     let row = vec![
         results.waiting.to_string(),
@@ -48,22 +48,22 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("outage", &results, table(&head.map(str::to_owned), &[row]))
 }
 
-async fn outage(stage: &Stage<'_>) -> anyhow::Result<Results> {
-    let waiting = stage.bench.options.commands;
-    preload(stage, waiting).await?;
-    stage.doku_ends()?;
+async fn outage(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
+    let waiting = setup.bench.options.commands;
+    preload(setup, waiting).await?;
+    setup.doku_ends()?;
     let limit = ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", REQUESTS_PER_SECOND.to_string());
-    let mut service = Service::start(stage, &WORKING, &[limit])?;
+    let mut service = Service::start(setup, &WORKING, &[limit])?;
     tokio::time::sleep(DOWN).await;
     service.process.must_run()?;
-    stage.doku_returns().await?;
+    setup.doku_returns().await?;
     let back = Instant::now();
     let mut seen: Vec<(Duration, u64)> = Vec::new();
-    let progress = Progress::of("DOKU is back", waiting);
+    let progress = ProgressLine::of("DOKU is back", waiting);
     let mut first = None;
     while first.is_none_or(|first: Instant| first.elapsed() < WATCHED) {
         tokio::time::sleep(LOOK_EVERY).await;
-        let requests = stage.doku_counts().await?.requests;
+        let requests = setup.doku_counts().await?.requests;
         ensure!(requests > 0 || back.elapsed() < NOTICE_MAX, "nobody noticed that DOKU is back");
         if requests > 0 {
             let from = *first.get_or_insert_with(Instant::now);

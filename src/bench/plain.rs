@@ -1,6 +1,6 @@
 //! The plain worker, beside which the service is measured: a process of its own, on a stage of its own.
 
-use super::{Settings, processes::Process, stage::Stage};
+use super::{Settings, processes::Process, setup::BenchSetup};
 use crate::sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use anyhow::bail;
 use std::{
@@ -16,18 +16,18 @@ pub struct Plain {
 
 impl Plain {
     pub fn start(
-        stage: &Stage<'_>,
+        setup: &BenchSetup<'_>,
         program: &Path,
         commands: u64,
         settings: &Settings,
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command
-            .args([stage.name("payments"), stage.name("events"), commands.to_string()])
+            .args([setup.name("payments"), setup.name("events"), commands.to_string()])
             .args([settings.prefetch.to_string(), settings.max_connections.to_string()])
-            .env("DATABASE_URL", stage.database_url.as_str())
-            .env("AMQP_URL", &stage.bench.servers.amqp)
-            .env("DOKU_BASE_URL", stage.doku_url())
+            .env("DATABASE_URL", setup.database_url.as_str())
+            .env("AMQP_URL", &setup.bench.servers.amqp)
+            .env("DOKU_BASE_URL", setup.doku_url())
             .env("DOKU_CLIENT_ID", EXAMPLE_CLIENT_ID)
             .env("DOKU_SECRET_KEY", EXAMPLE_SECRET_KEY);
         let mut process = Process::spawn(&mut command, "the plain worker")?;

@@ -3,9 +3,9 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub struct Progress(ProgressBar);
+pub struct ProgressLine(ProgressBar);
 
-impl Progress {
+impl ProgressLine {
     pub fn of(what: &str, count: u64) -> Self {
         let bar = ProgressBar::new(count);
         let template = "{msg:40} {wide_bar} {pos}/{len} {per_sec}";
@@ -25,7 +25,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -4,10 +4,10 @@ use super::{
     Bench, Section, check,
     load::Route,
     measure::{Pace, Reading, Row, paces, watch},
-    progress::Progress,
+    progress::ProgressLine,
     report::figure,
     service::{ACCEPTED, Service},
-    stage::{Stage, on_stage},
+    setup::{BenchSetup, with_setup},
     tables,
 };
 use serde::Serialize;
@@ -24,8 +24,8 @@ struct Results {
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     let events = bench.options.commands;
-    let broker = on_stage(bench, async |stage| broker(stage, events).await).await?;
-    let (relay, repeated) = on_stage(bench, async |stage| relay(stage, events).await).await?;
+    let broker = with_setup(bench, async |setup| broker(setup, events).await).await?;
+    let (relay, repeated) = with_setup(bench, async |setup| relay(setup, events).await).await?;
     let share = relay.per_second / broker.per_second;
     let row = |what: &str, pace| Row { what: what.to_owned(), pace, more: vec![] };
     let table = paces("events", &[row("relay", &relay), row("publishes with confirms alone", &broker)]);
@@ -36,23 +36,23 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     Section::new("relay", &Results { relay, repeated, broker, share }, text)
 }
 
-async fn relay(stage: &Stage<'_>, events: u64) -> anyhow::Result<(Pace, u64)> {
-    let mut sql = stage.sql().await?;
-    stage.filled(&stage.commands, events).unpublished(&mut sql).await?;
+async fn relay(setup: &BenchSetup<'_>, events: u64) -> anyhow::Result<(Pace, u64)> {
+    let mut sql = setup.sql().await?;
+    setup.filled(&setup.commands, events).unpublished(&mut sql).await?;
     tables::settle(&mut sql).await?;
-    let service = Service::start(stage, &["relay"], &[])?;
-    let groups = stage.groups().with("worker", service.process.pid());
+    let service = Service::start(setup, &["relay"], &[])?;
+    let groups = setup.groups().with("worker", service.process.pid());
     let pace = watch(&mut [service], ACCEPTED, events, &groups, "relay").await?;
-    Ok((pace, check::events(stage, events).await?))
+    Ok((pace, check::events(setup, events).await?))
 }
 
-async fn broker(stage: &Stage<'_>, events: u64) -> anyhow::Result<Pace> {
-    let exchange = stage.name("events");
+async fn broker(setup: &BenchSetup<'_>, events: u64) -> anyhow::Result<Pace> {
+    let exchange = setup.name("events");
     let route = Route { exchange: &exchange, key: "payment.accepted" };
-    let bodies = (0..events).map(|number| stage.commands.event(number));
-    let progress = Progress::of("publishing", events);
-    let groups = stage.groups();
+    let bodies = (0..events).map(|number| setup.commands.event(number));
+    let progress = ProgressLine::of("publishing", events);
+    let groups = setup.groups();
     let first = Reading::take(0, &groups);
-    stage.load.publish_all(route, bodies, &progress).await?;
+    setup.load.publish_all(route, bodies, &progress).await?;
     Ok(first.until(&Reading::take(events, &groups)))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Everything one call measured.
 #[derive(Serialize)]
-pub struct Report {
+pub struct BenchReport {
     pub machine: Machine,
     pub settings: Settings,
     pub sections: Vec<Section>,
@@ -28,7 +28,7 @@ impl Section {
     }
 }
 
-impl Report {
+impl BenchReport {
     /// Tables and warnings.
     pub fn text(&self) -> String {
         let machine = &self.machine;

@@ -1,6 +1,6 @@
 //! The service under test: a child process of this very program, seen through its `/metrics` and nothing else.
 
-use super::{processes::Process, stage::Stage};
+use super::{processes::Process, setup::BenchSetup};
 use anyhow::Context;
 use std::net::TcpListener;
 
@@ -18,9 +18,13 @@ pub struct Service {
 
 impl Service {
     /// `jenius-pay run` with these roles and, beyond the bench's own, these variables.
-    pub fn start(stage: &Stage<'_>, roles: &[&str], variables: &[(&str, String)]) -> anyhow::Result<Self> {
+    pub fn start(
+        setup: &BenchSetup<'_>,
+        roles: &[&str],
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let (admin, ingress) = (free_address()?, free_address()?);
-        let mut command = stage.bench.command(stage);
+        let mut command = setup.bench.command(setup);
         command.arg("run");
         for role in roles {
             command.args(["--role", role]);
@@ -28,7 +32,7 @@ impl Service {
         command.env("JENIUS_PAY__ADMIN__LISTEN", &admin).env("JENIUS_PAY__INGRESS__LISTEN", &ingress);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         let process = Process::spawn(&mut command, "the service")?;
-        Ok(Self { process, admin, http: stage.http.clone() })
+        Ok(Self { process, admin, http: setup.http.clone() })
     }
 
     pub async fn is_ready(&self) -> bool {

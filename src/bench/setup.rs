@@ -28,7 +28,7 @@ pub const BUSY_CLIENT_ID: &str = "MCH-bench-busy";
 pub const BUSY_SECRET_KEY: &str = "SK-bench-busy";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-pub struct Stage<'a> {
+pub struct BenchSetup<'a> {
     pub bench: &'a Bench,
     pub commands: Commands,
     pub load: Load,
@@ -41,7 +41,7 @@ pub struct Stage<'a> {
     doku_url: String,
 }
 
-impl Stage<'_> {
+impl BenchSetup<'_> {
     pub fn name(&self, what: &str) -> String {
         format!("{}.{what}", self.prefix)
     }
@@ -120,21 +120,21 @@ impl Stage<'_> {
 }
 
 /// Sets a stage, works on it, and clears it, after Ctrl-C too.
-pub async fn on_stage<T>(
+pub async fn with_setup<T>(
     bench: &Bench,
-    work: impl AsyncFnOnce(&Stage<'_>) -> anyhow::Result<T>,
+    work: impl AsyncFnOnce(&BenchSetup<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let stage = set(bench).await?;
+    let setup = set(bench).await?;
     let result = tokio::select! {
-        result = work(&stage) => result,
+        result = work(&setup) => result,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped")),
     };
-    let cleared = stage.clear().await;
+    let cleared = setup.clear().await;
     let result = result?;
     cleared.map(|()| result)
 }
 
-async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
+async fn set(bench: &Bench) -> anyhow::Result<BenchSetup<'_>> {
     let id = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let database = format!("jenius_bench_{id}");
     let mut admin = connect(&bench.servers.database).await?;
@@ -145,7 +145,7 @@ async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
     database_url.set_path(&database);
     let http = reqwest::Client::builder().no_proxy().build()?;
     let prefix = format!("bench-{id}");
-    let stage = Stage {
+    let setup = BenchSetup {
         bench,
         commands: Commands::new(&id),
         load,
@@ -156,11 +156,11 @@ async fn set(bench: &Bench) -> anyhow::Result<Stage<'_>> {
         doku: Mutex::new(Some(doku)),
         doku_url,
     };
-    if let Err(error) = furnish(&stage).await {
-        stage.clear().await?;
+    if let Err(error) = provision(&setup).await {
+        setup.clear().await?;
         return Err(error);
     }
-    Ok(stage)
+    Ok(setup)
 }
 
 async fn connect(database: &Url) -> anyhow::Result<PgConnection> {
@@ -171,13 +171,13 @@ async fn connect(database: &Url) -> anyhow::Result<PgConnection> {
 }
 
 /// The product makes its own tables, exchanges and queues; subscribers bring theirs.
-async fn furnish(stage: &Stage<'_>) -> anyhow::Result<()> {
-    let mut migrate = stage.bench.command(stage);
+async fn provision(setup: &BenchSetup<'_>) -> anyhow::Result<()> {
+    let mut migrate = setup.bench.command(setup);
     let migrated = tokio::task::spawn_blocking(move || migrate.arg("migrate").output()).await??;
     if !migrated.status.success() {
         bail!("the database cannot be migrated:\n{}", String::from_utf8_lossy(&migrated.stderr));
     }
-    let mut ingress = Service::start(stage, &["ingress"], &[])?;
+    let mut ingress = Service::start(setup, &["ingress"], &[])?;
     let end = Instant::now() + READY_LIMIT;
     while !ingress.is_ready().await {
         ingress.process.must_run()?;
@@ -187,7 +187,7 @@ async fn furnish(stage: &Stage<'_>) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(ingress);
-    stage.load.declare(&stage.events_queue(), Some(&stage.name("events"))).await
+    setup.load.declare(&setup.events_queue(), Some(&setup.name("events"))).await
 }
 
 /// The process, and its base URL.

@@ -1,7 +1,7 @@
 //! The one place here that knows the service's tables: it fills them with what would take hours to come about by
 //! itself. What is written keeps every constraint, and is checked with the service's own answers afterwards.
 
-use super::{commands::Commands, progress::Progress};
+use super::{commands::Commands, progress::ProgressLine};
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
@@ -124,7 +124,7 @@ impl Filled<'_> {
 
     /// In transactions of a bounded size, without looking up every reference: each is there by construction.
     async fn chunks(&self, sql: &mut PgConnection, statements: &str) -> anyhow::Result<()> {
-        let progress = Progress::of("filling tables", self.count);
+        let progress = ProgressLine::of("filling tables", self.count);
         sql.execute("SET session_replication_role = replica")
             .await
             .context("filling tables needs a superuser")?;

@@ -8,18 +8,18 @@ use chrono::{DateTime, Utc};
 
 use super::check::{Caller, Refusal};
 use super::clock;
-use super::signature::{self, Key, Signed, Stamp};
+use super::signature::{self, SecretKey, SignatureInput, Stamp};
 
 pub(super) const JSON: &str = "application/json";
 
 /// A true answer, before it is signed or spoiled.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct SandboxAnswer {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-impl Answer {
+impl SandboxAnswer {
     pub(super) fn ok(body: Bytes) -> Self {
         Self { status: 200, body }
     }
@@ -61,7 +61,7 @@ pub(super) fn order_body(invoice_number: &str, amount: u64, status: &str, notify
 }
 
 /// What Check Status and notifications say of a transaction.
-pub(super) struct Report<'a> {
+pub(super) struct StatusReport<'a> {
     pub(super) invoice_number: &'a str,
     /// As it stands in JSON: `"50000"`, `50000` or `50000.00`.
     pub(super) amount: &'a str,
@@ -70,7 +70,7 @@ pub(super) struct Report<'a> {
     pub(super) original_request_id: &'a str,
 }
 
-impl Report<'_> {
+impl StatusReport<'_> {
     pub(super) fn body(&self) -> Bytes {
         format!(
             concat!(
@@ -105,7 +105,7 @@ pub(super) enum Seal {
 
 /// Who signs for whom, and when.
 pub(super) struct Signer<'a> {
-    pub(super) key: &'a Key,
+    pub(super) key: &'a SecretKey,
     pub(super) caller: &'a Caller,
     pub(super) target: &'a str,
     pub(super) now: DateTime<Utc>,
@@ -126,7 +126,7 @@ impl Signer<'_> {
             .header("Request-Id", &self.caller.request_id)
             .header("Response-Timestamp", &stamp);
         if seal != Seal::Missing {
-            let signed = Signed {
+            let signed = SignatureInput {
                 client_id: &self.caller.client_id,
                 request_id: &self.caller.request_id,
                 stamp: Stamp::Response(&stamp),

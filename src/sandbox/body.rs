@@ -39,31 +39,31 @@ pub(super) struct Refund {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct PaymentBody {
-    order: Order,
-    additional_info: AdditionalInfo,
-    customer: Customer,
+    order: OrderBody,
+    additional_info: AdditionalInfoBody,
+    customer: CustomerBody,
     redirect_url: Option<String>,
-    jenius_info: JeniusInfo,
+    jenius_info: JeniusInfoBody,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct RefundBody {
-    order: Order,
+    order: OrderBody,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Order {
+struct OrderBody {
     invoice_number: Option<String>,
     amount: Option<String>,
-    line_items: Vec<LineItem>,
+    line_items: Vec<LineItemBody>,
     reason: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct LineItem {
+struct LineItemBody {
     name: Option<String>,
     price: Option<u64>,
     quantity: Option<u64>,
@@ -71,13 +71,13 @@ struct LineItem {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct AdditionalInfo {
+struct AdditionalInfoBody {
     override_notification_url: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Customer {
+struct CustomerBody {
     name: Option<String>,
     phone: Option<String>,
     email: Option<String>,
@@ -85,14 +85,14 @@ struct Customer {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct JeniusInfo {
+struct JeniusInfoBody {
     cash_tag: Option<String>,
 }
 
 /// Every broken rule at once, one sentence each.
 pub(super) fn payment(body: &[u8], request_id: &str) -> Result<Payment, Vec<String>> {
     let body: PaymentBody = read(body)?;
-    let mut faults = Faults(Vec::new());
+    let mut faults = BrokenRules(Vec::new());
     let (invoice_number, amount) = faults.order(&body.order);
     faults.rule(invoice_number == request_id, "order.invoice_number must be same with Request-Id");
     faults.line_items(&body.order.line_items, amount);
@@ -112,7 +112,7 @@ pub(super) fn payment(body: &[u8], request_id: &str) -> Result<Payment, Vec<Stri
 /// As [`payment`].
 pub(super) fn refund(body: &[u8]) -> Result<Refund, Vec<String>> {
     let body: RefundBody = read(body)?;
-    let mut faults = Faults(Vec::new());
+    let mut faults = BrokenRules(Vec::new());
     let (invoice_number, amount) = faults.order(&body.order);
     let reason = faults.text("order.reason", body.order.reason.as_deref(), REASON_LENGTH_MAX);
     faults.end(Refund { invoice_number, amount, reason })
@@ -128,9 +128,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Vec<String>> {
     })
 }
 
-struct Faults(Vec<String>);
+struct BrokenRules(Vec<String>);
 
-impl Faults {
+impl BrokenRules {
     fn rule(&mut self, kept: bool, message: &str) {
         if !kept {
             self.0.push(message.into());
@@ -144,7 +144,7 @@ impl Faults {
         value.to_owned()
     }
 
-    fn order(&mut self, order: &Order) -> (String, u64) {
+    fn order(&mut self, order: &OrderBody) -> (String, u64) {
         let invoice = self.text("order.invoice_number", order.invoice_number.as_deref(), INVOICE_LENGTH_MAX);
         let text = order.amount.as_deref().unwrap_or_default();
         let kept = text.len() <= AMOUNT_DIGITS_MAX
@@ -155,7 +155,7 @@ impl Faults {
         (invoice, amount)
     }
 
-    fn line_items(&mut self, items: &[LineItem], amount: u64) {
+    fn line_items(&mut self, items: &[LineItemBody], amount: u64) {
         self.rule(!items.is_empty(), "order.line_items must not be empty");
         let mut total: u128 = 0;
         for item in items {

@@ -8,18 +8,18 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use url::Url;
 
-use super::answer::{Answer, Report, order_body};
+use super::answer::{SandboxAnswer, StatusReport, order_body};
 use super::body;
 use super::check::Caller;
+use super::fault_script::{FaultScript, ScriptedFault};
 use super::faults::{AnswerStatus, NotifyHabit};
 use super::ledger::{
     Charge, Ledger, NOTIFICATIONS_KEPT_MAX, NotificationSend, Operation, REQUESTS_KEPT_MAX, Refund, Request,
     TransactionStatus,
 };
-use super::plan::{Plan, Play};
 
 /// A merchant's Client-Id with an invoice number or a Request-Id of his.
-pub(super) type Key = (Arc<str>, String);
+pub(super) type BookKey = (Arc<str>, String);
 
 /// An order's place in the book; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +27,19 @@ pub(super) struct OrderIndex(usize);
 
 /// What is to happen because DOKU has acted.
 pub(super) enum Then {
-    CustomerPays { order: OrderIndex, plan: Arc<Plan> },
+    CustomerPays { order: OrderIndex, plan: Arc<FaultScript> },
     RefundIsNotified { order: OrderIndex },
 }
 
 pub(super) struct Acted {
-    pub(super) answer: Answer,
+    pub(super) answer: SandboxAnswer,
     /// Whether DOKU acted now, and not when it was asked the same before.
     pub(super) now: bool,
     pub(super) then: Option<Then>,
 }
 
 impl Acted {
-    fn not(answer: Answer) -> Self {
+    fn not(answer: SandboxAnswer) -> Self {
         Self { answer, now: false, then: None }
     }
 }
@@ -53,14 +53,14 @@ pub(super) struct Facts {
     pub(super) notify_url: Option<Url>,
 }
 
-struct Order {
+struct BookedOrder {
     charge: Charge,
     client_id: Arc<str>,
     changed_at: DateTime<Utc>,
     notify_url: Option<Url>,
     inquiries: u64,
     /// Whose words inquiries follow: the payment's, then the refund's if it has any.
-    plan: Arc<Plan>,
+    plan: Arc<FaultScript>,
 }
 
 #[derive(Default)]
@@ -81,9 +81,9 @@ struct Remembered {
 
 #[derive(Default)]
 pub(super) struct Book {
-    orders: Vec<Order>,
-    by_invoice: HashMap<Key, OrderIndex>,
-    known: HashMap<Key, Known>,
+    orders: Vec<BookedOrder>,
+    by_invoice: HashMap<BookKey, OrderIndex>,
+    known: HashMap<BookKey, Known>,
     refunds: Vec<Refund>,
     requests: VecDeque<Request>,
     notifications: VecDeque<NotificationSend>,
@@ -99,7 +99,7 @@ impl Book {
     }
 
     /// The fault of the order's own plan for this inquiry, and how many inquiries came before.
-    pub(super) fn count_inquiry(&mut self, caller: &Caller, id: &str) -> (Option<Play>, u64) {
+    pub(super) fn count_inquiry(&mut self, caller: &Caller, id: &str) -> (Option<ScriptedFault>, u64) {
         let Some(order) = self.find(caller, id) else {
             let unknown = self.known.entry(key(caller, id)).or_default();
             unknown.inquiries += 1;
@@ -115,14 +115,18 @@ impl Book {
         &mut self,
         caller: &Caller,
         payment: &body::Payment,
-        plan: &Arc<Plan>,
+        plan: &Arc<FaultScript>,
         now: DateTime<Utc>,
     ) -> Acted {
         if let Some(answer) = self.replay(caller, Operation::Payment) {
             return Acted::not(answer);
         }
         if self.by_invoice.contains_key(&key(caller, &payment.invoice_number)) {
-            return Acted::not(Answer::envelope(409, "DUPLICATE_TRANSACTION", "Invoice number was used"));
+            return Acted::not(SandboxAnswer::envelope(
+                409,
+                "DUPLICATE_TRANSACTION",
+                "Invoice number was used",
+            ));
         }
         let (word, status) = match plan.answers() {
             None => ("SUCCESS", TransactionStatus::Pending),
@@ -143,14 +147,14 @@ impl Book {
         self.remember(caller, Operation::Payment, body.clone(), order);
         let pays = status == TransactionStatus::Pending;
         let then = pays.then(|| Then::CustomerPays { order, plan: plan.clone() });
-        Acted { answer: Answer::ok(body), now: true, then }
+        Acted { answer: SandboxAnswer::ok(body), now: true, then }
     }
 
     pub(super) fn refund(
         &mut self,
         caller: &Caller,
         asked: &body::Refund,
-        plan: &Arc<Plan>,
+        plan: &Arc<FaultScript>,
         now: DateTime<Utc>,
     ) -> Acted {
         if let Some(answer) = self.replay(caller, Operation::Refund) {
@@ -160,7 +164,9 @@ impl Book {
         let index =
             match found.ok_or("order_not_found").and_then(|index| self.refundable(index, asked.amount)) {
                 Ok(index) => index,
-                Err(code) => return Acted::not(Answer::envelope(400, code, "The order cannot be refunded")),
+                Err(code) => {
+                    return Acted::not(SandboxAnswer::envelope(400, code, "The order cannot be refunded"));
+                }
             };
         let (word, status) = match plan.answers() {
             None => ("SUCCESS", TransactionStatus::Success),
@@ -186,7 +192,7 @@ impl Book {
         let body = order_body(&asked.invoice_number, asked.amount, word, None);
         self.remember(caller, Operation::Refund, body.clone(), index);
         let then = plan.notifies(NotifyHabit::Refunded).then_some(Then::RefundIsNotified { order: index });
-        Acted { answer: Answer::ok(body), now: true, then }
+        Acted { answer: SandboxAnswer::ok(body), now: true, then }
     }
 
     fn refundable(&self, index: OrderIndex, amount: u64) -> Result<OrderIndex, &'static str> {
@@ -202,26 +208,26 @@ impl Book {
     }
 
     /// Check Status, by invoice number or by the Request-Id of a request that was acted on.
-    pub(super) fn inquire(&self, caller: &Caller, id: &str) -> Answer {
-        let Some(index) = self.find(caller, id) else { return Answer::not_found() };
+    pub(super) fn inquire(&self, caller: &Caller, id: &str) -> SandboxAnswer {
+        let Some(index) = self.find(caller, id) else { return SandboxAnswer::not_found() };
         let order = &self.orders[index.0];
-        let report = Report {
+        let report = StatusReport {
             invoice_number: &order.charge.invoice_number,
             amount: &format!("\"{}\"", order.charge.amount),
             status: order.charge.status.as_str(),
             date: order.changed_at,
             original_request_id: &order.charge.request_id,
         };
-        Answer::ok(report.body())
+        SandboxAnswer::ok(report.body())
     }
 
     /// A known Request-Id: the same body gets the same answer as 409, another body an error.
-    fn replay(&self, caller: &Caller, operation: Operation) -> Option<Answer> {
+    fn replay(&self, caller: &Caller, operation: Operation) -> Option<SandboxAnswer> {
         let remembered = self.known.get(&key(caller, &caller.request_id))?.remembered.as_ref()?;
         if remembered.operation == operation && remembered.digest == caller.digest {
-            return Some(Answer { status: 409, body: remembered.body.clone() });
+            return Some(SandboxAnswer { status: 409, body: remembered.body.clone() });
         }
-        Some(Answer::envelope(409, "idempotent_request", "Request-Id was used with another request"))
+        Some(SandboxAnswer::envelope(409, "idempotent_request", "Request-Id was used with another request"))
     }
 
     fn remember(&mut self, caller: &Caller, operation: Operation, body: Bytes, order: OrderIndex) {
@@ -240,7 +246,7 @@ impl Book {
         client_id: &Arc<str>,
         charge: Charge,
         notify_url: Option<Url>,
-        plan: Arc<Plan>,
+        plan: Arc<FaultScript>,
     ) -> OrderIndex {
         let next = OrderIndex(self.orders.len());
         let index =
@@ -248,7 +254,7 @@ impl Book {
         if index == next {
             let changed_at = charge.at;
             let client_id = client_id.clone();
-            self.orders.push(Order { charge, client_id, changed_at, notify_url, inquiries: 0, plan });
+            self.orders.push(BookedOrder { charge, client_id, changed_at, notify_url, inquiries: 0, plan });
         }
         index
     }
@@ -307,6 +313,6 @@ impl Book {
     }
 }
 
-fn key(caller: &Caller, id: &str) -> Key {
+fn key(caller: &Caller, id: &str) -> BookKey {
     (caller.client_id.clone(), id.to_owned())
 }

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::clock;
-use super::signature::{self, Key, Signed, Stamp};
+use super::signature::{self, SecretKey, SignatureInput, Stamp};
 
 /// A timestamp further than this from DOKU's clock is refused.
 const TIMESTAMP_SKEW_MAX_S: i64 = 3600;
@@ -20,14 +20,14 @@ pub(super) type Merchants = HashMap<Arc<str>, Keys>;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     /// What a request must be signed with.
-    pub(super) taken: Key,
+    pub(super) taken: SecretKey,
     /// What answers and notifications are signed with.
-    pub(super) signing: Key,
+    pub(super) signing: SecretKey,
 }
 
 impl Keys {
     pub(super) fn new(taken: &str, signing: &str) -> Self {
-        Self { taken: Key::new(taken), signing: Key::new(signing) }
+        Self { taken: SecretKey::new(taken), signing: SecretKey::new(signing) }
     }
 }
 
@@ -36,7 +36,7 @@ impl Keys {
 pub(super) struct Caller {
     pub(super) client_id: Arc<str>,
     /// Signs the answer.
-    pub(super) key: Key,
+    pub(super) key: SecretKey,
     pub(super) request_id: String,
     /// Of the body; `None` for a GET.
     pub(super) digest: Option<String>,
@@ -94,8 +94,13 @@ pub(super) fn verify(
     }
     let (client_id, keys) = merchants.get_key_value(client_id).ok_or(Refusal::ClientId)?;
     let digest = body.map(signature::digest);
-    let signed =
-        Signed { client_id, request_id, stamp: Stamp::Request(timestamp), target, digest: digest.as_deref() };
+    let signed = SignatureInput {
+        client_id,
+        request_id,
+        stamp: Stamp::Request(timestamp),
+        target,
+        digest: digest.as_deref(),
+    };
     if !signature::verify(&signed, &keys.taken, given) {
         return Err(Refusal::Signature);
     }
@@ -125,14 +130,14 @@ mod tests {
         let merchants = Merchants::from([(Arc::from("MCH-1"), Keys::new("SK-1", "SK-1"))]);
         let value = signature::digest(b"{}");
         let signature = signature::sign(
-            &Signed {
+            &SignatureInput {
                 client_id,
                 request_id,
                 stamp: Stamp::Request(timestamp),
                 target: "/x",
                 digest: Some(&value),
             },
-            &Key::new(secret),
+            &SecretKey::new(secret),
         );
         let mut headers = HeaderMap::new();
         for (name, value) in [

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use secrecy::SecretString;
 
-use super::notify::Form;
+use super::notify::NotifyForm;
 
 /// The merchant of [`SandboxConfig::default`]: an example, no secret.
 pub const EXAMPLE_CLIENT_ID: &str = "MCH-0001-10791114622547";
@@ -56,7 +56,7 @@ pub struct SandboxConfig {
     /// Whether answers that decline a request, and Check Status' 404, are signed.
     pub sign_errors: bool,
     /// The form of notifications, unless an order's words say otherwise.
-    pub notify_form: Form,
+    pub notify_form: NotifyForm,
     /// DOKU's RSA key (PEM, PKCS#8): with it a token is fetched before each SNAP notification.
     pub snap_private_key: Option<String>,
     /// For load: payments only, verified and counted, and nothing else remembered.
@@ -77,7 +77,7 @@ impl Default for SandboxConfig {
             seed: 0,
             check_signature: CheckSignature::default(),
             sign_errors: true,
-            notify_form: Form::default(),
+            notify_form: NotifyForm::default(),
             snap_private_key: None,
             fast: false,
         }

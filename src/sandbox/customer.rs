@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::book::{OrderIndex, Then};
 use super::clock;
+use super::fault_script::FaultScript;
 use super::faults::NotifyHabit;
 use super::ledger::TransactionStatus;
-use super::notify::{self, Form, Notification};
-use super::plan::Plan;
+use super::notify::{self, NotifyForm, OutgoingNotification};
 use super::world::World;
 
 /// Starts what follows from DOKU's having acted.
@@ -21,7 +21,7 @@ pub(super) fn start(world: &Arc<World>, then: Then) {
     }
 }
 
-async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<Plan>) {
+async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<FaultScript>) {
     let reordered = plan.notifies(NotifyHabit::Reordered);
     let mut held = Vec::new();
     if reordered {
@@ -60,7 +60,7 @@ fn step(world: &World, order: OrderIndex, status: TransactionStatus) -> bool {
     open
 }
 
-fn report(world: &Arc<World>, notification: Notification, plan: &Plan) {
+fn report(world: &Arc<World>, notification: OutgoingNotification, plan: &FaultScript) {
     if plan.notifies(NotifyHabit::Never) {
         return;
     }
@@ -79,7 +79,7 @@ fn report(world: &Arc<World>, notification: Notification, plan: &Plan) {
 }
 
 async fn report_refund(world: Arc<World>, order: OrderIndex) {
-    for notification in notifications(&world, order, TransactionStatus::Refunded, &Plan::default()) {
+    for notification in notifications(&world, order, TransactionStatus::Refunded, &FaultScript::default()) {
         notify::deliver(&world, notification).await;
     }
 }
@@ -89,8 +89,8 @@ fn notifications(
     world: &World,
     order: OrderIndex,
     status: TransactionStatus,
-    plan: &Plan,
-) -> Vec<Notification> {
+    plan: &FaultScript,
+) -> Vec<OutgoingNotification> {
     let facts = world.book().facts(order);
     let amount = facts.amount.saturating_add(u64::from(plan.notifies(NotifyHabit::WrongAmount)));
     let amount = if plan.notifies(NotifyHabit::Number) {
@@ -100,7 +100,7 @@ fn notifications(
     } else {
         format!("\"{amount}\"")
     };
-    let notification = Notification {
+    let notification = OutgoingNotification {
         client_id: facts.client_id,
         invoice_number: facts.invoice_number,
         amount,
@@ -108,10 +108,10 @@ fn notifications(
         original_request_id: facts.original_request_id,
         date: clock::now(),
         url: facts.notify_url,
-        form: Form::default(),
+        form: NotifyForm::default(),
     };
     plan.forms(world.config.notify_form)
         .into_iter()
-        .map(|form| Notification { form, ..notification.clone() })
+        .map(|form| OutgoingNotification { form, ..notification.clone() })
         .collect()
 }

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{self, Answer, JSON, Seal, Signer, order_body};
+use super::answer::{self, JSON, SandboxAnswer, Seal, Signer, order_body};
 use super::body;
 use super::check::{self, Caller};
 use super::world::World;
@@ -55,7 +55,7 @@ impl Tally {
     }
 
     /// Charges unless this Request-Id was charged; the answer is what the normal mode gives.
-    fn pay(&self, caller: &Caller, payment: &body::Payment) -> Answer {
+    fn pay(&self, caller: &Caller, payment: &body::Payment) -> SandboxAnswer {
         let key = (caller.client_id.clone(), caller.request_id.clone());
         let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
         let known = charged.get(&key).map(|digest| *digest == caller.digest);
@@ -65,15 +65,19 @@ impl Tally {
         drop(charged);
         if known == Some(false) {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Answer::envelope(409, "idempotent_request", "Request-Id was used with another request");
+            return SandboxAnswer::envelope(
+                409,
+                "idempotent_request",
+                "Request-Id was used with another request",
+            );
         }
         let notify_url = payment.notify_url.as_ref().map(url::Url::as_str);
         let body = order_body(&payment.invoice_number, payment.amount, "SUCCESS", notify_url);
         if known == Some(true) {
             self.replayed.fetch_add(1, Ordering::Relaxed);
-            return Answer { status: 409, body };
+            return SandboxAnswer { status: 409, body };
         }
-        Answer::ok(body)
+        SandboxAnswer::ok(body)
     }
 }
 
@@ -89,7 +93,7 @@ pub(super) async fn payment(
         Ok(caller) => caller,
         Err(refusal) => {
             tally.refused.fetch_add(1, Ordering::Relaxed);
-            let answer = Answer::refusal(refusal);
+            let answer = SandboxAnswer::refusal(refusal);
             return answer::unsigned(answer.status, JSON, answer.body);
         }
     };
@@ -98,7 +102,7 @@ pub(super) async fn payment(
         Ok(payment) => tally.pay(&caller, &payment),
         Err(messages) => {
             tally.refused.fetch_add(1, Ordering::Relaxed);
-            Answer::messages(&messages)
+            SandboxAnswer::messages(&messages)
         }
     };
     let latency = world.switch().faults.latency_ms;

@@ -1,8 +1,8 @@
 //! A plan: which fault strikes which send, read from words. Pure: the same text and count give the same fault.
 
-use super::faults::{Acts, AnswerStatus, FAULT_WORDS, FaultWord, HABIT_WORDS, Habit, NotifyHabit};
+use super::faults::{Acts, AnswerStatus, FAULT_WORDS, FaultWord, HABIT_WORDS, NotifyHabit, OrderScript};
 use super::ledger::TransactionStatus;
-use super::notify::Form;
+use super::notify::NotifyForm;
 use super::snap::SnapSignature;
 
 /// The longest argument or repetition that is read.
@@ -10,13 +10,13 @@ const NUMBER_DIGITS_MAX: usize = 9;
 
 /// One fault, as it is to be played.
 #[derive(Clone)]
-pub(super) struct Play {
+pub(super) struct ScriptedFault {
     pub(super) word: &'static FaultWord,
     pub(super) acts: bool,
     argument: Option<String>,
 }
 
-impl Play {
+impl ScriptedFault {
     pub(super) fn new(word: &'static FaultWord, acts: bool) -> Self {
         Self { word, acts: acts || word.acts == Acts::Always, argument: None }
     }
@@ -38,7 +38,7 @@ impl Play {
 }
 
 /// A play and the number of times it is given; `u64::MAX` is for ever.
-type Run = (Play, u64);
+type ScriptRun = (ScriptedFault, u64);
 
 /// How long a word without `*N` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +48,15 @@ pub(super) enum Repeat {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Plan {
-    sends: Vec<Run>,
-    inquiries: Vec<Run>,
+pub(super) struct FaultScript {
+    sends: Vec<ScriptRun>,
+    inquiries: Vec<ScriptRun>,
     answers: Option<AnswerStatus>,
     goes: Option<&'static [TransactionStatus]>,
     notifies: Vec<NotifyHabit>,
 }
 
-impl Plan {
+impl FaultScript {
     /// # Errors
     /// The first word that is in no table.
     pub(super) fn parse(text: &str, repeat: Repeat) -> Result<Self, String> {
@@ -70,9 +70,9 @@ impl Plan {
     fn add(&mut self, part: &str, repeat: Repeat) -> Option<()> {
         if let Some(word) = HABIT_WORDS.iter().find(|word| word.name == part) {
             match word.habit {
-                Habit::Answers(status) => self.answers = Some(status),
-                Habit::Goes(statuses) => self.goes = Some(statuses),
-                Habit::Notifies(habit) => self.notifies.push(habit),
+                OrderScript::Answers(status) => self.answers = Some(status),
+                OrderScript::Goes(statuses) => self.goes = Some(statuses),
+                OrderScript::Notifies(habit) => self.notifies.push(habit),
             }
             return Some(());
         }
@@ -90,12 +90,12 @@ impl Plan {
     }
 
     /// The fault of the `nth` send, counted from 0.
-    pub(super) fn send(&self, nth: u64) -> Option<Play> {
+    pub(super) fn send(&self, nth: u64) -> Option<ScriptedFault> {
         at(&self.sends, nth)
     }
 
     /// The fault of the `nth` inquiry, counted from 0.
-    pub(super) fn inquiry(&self, nth: u64) -> Option<Play> {
+    pub(super) fn inquiry(&self, nth: u64) -> Option<ScriptedFault> {
         at(&self.inquiries, nth)
     }
 
@@ -113,12 +113,12 @@ impl Plan {
     }
 
     /// The forms in which a change is reported, one notification each.
-    pub(super) fn forms(&self, usual: Form) -> Vec<Form> {
+    pub(super) fn forms(&self, usual: NotifyForm) -> Vec<NotifyForm> {
         if self.notifies(NotifyHabit::Both) {
-            return vec![Form::Jenius, Form::Snap(SnapSignature::Hmac)];
+            return vec![NotifyForm::Jenius, NotifyForm::Snap(SnapSignature::Hmac)];
         }
         let snap = self.notifies.iter().find_map(|habit| match habit {
-            NotifyHabit::Snap(signature) => Some(Form::Snap(*signature)),
+            NotifyHabit::Snap(signature) => Some(NotifyForm::Snap(*signature)),
             _ => None,
         });
         vec![snap.unwrap_or(usual)]
@@ -134,7 +134,7 @@ impl Plan {
     }
 }
 
-fn play(part: &str) -> Option<Play> {
+fn play(part: &str) -> Option<ScriptedFault> {
     let (name, argument) = match part.split_once(':') {
         Some((name, argument)) => (name, Some(argument.to_owned())),
         None => (part, None),
@@ -147,14 +147,14 @@ fn play(part: &str) -> Option<Play> {
             (word, word.acts != Acts::Later)
         }
     };
-    Some(Play { argument, ..Play::new(word, acts) })
+    Some(ScriptedFault { argument, ..ScriptedFault::new(word, acts) })
 }
 
 fn number(text: &str) -> Option<u64> {
     if text.len() > NUMBER_DIGITS_MAX { None } else { text.parse().ok() }
 }
 
-fn at(runs: &[Run], nth: u64) -> Option<Play> {
+fn at(runs: &[ScriptRun], nth: u64) -> Option<ScriptedFault> {
     let mut end: u64 = 0;
     for (play, times) in runs {
         end = end.saturating_add(*times);
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     fn names(text: &str, repeat: Repeat) -> Vec<String> {
-        let plan = Plan::parse(text, repeat).unwrap();
+        let plan = FaultScript::parse(text, repeat).unwrap();
         (0..5).map(|nth| plan.send(nth).map_or_else(|| "-".into(), |play| play.name())).collect()
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn inquiries_are_counted_apart_from_sends() {
-        let plan = Plan::parse("check_not_found*2", Repeat::Once).unwrap();
+        let plan = FaultScript::parse("check_not_found*2", Repeat::Once).unwrap();
         assert!(plan.inquiry(1).is_some() && plan.inquiry(2).is_none() && plan.send(0).is_none());
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn ordinary_text_is_no_plan() {
         for text in ["$admin", "", "Cancel Order", "drop it", "drop,oops", "drop*x", "act_then_pending", "*"]
         {
-            assert!(Plan::parse(text, Repeat::Once).is_err(), "{text}");
+            assert!(FaultScript::parse(text, Repeat::Once).is_err(), "{text}");
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) struct FaultWord {
 
 /// What an order does beyond the answers to its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(super) enum OrderScript {
     /// The status the request is answered with, in place of SUCCESS.
     Answers(AnswerStatus),
     /// The transaction's statuses, one every `pay_after_ms`.
@@ -85,7 +85,7 @@ pub(super) enum NotifyHabit {
 pub(super) struct HabitWord {
     pub(super) name: &'static str,
     pub(super) meaning: &'static str,
-    pub(super) habit: Habit,
+    pub(super) habit: OrderScript,
 }
 
 const fn json(status: u16, body: &'static str, signed: bool) -> Fault {
@@ -169,28 +169,28 @@ use TransactionStatus::{Expired, Failed, Refunded, Success};
 
 #[rustfmt::skip]
 pub(super) const HABIT_WORDS: &[HabitWord] = &[
-    HabitWord { name: "pending", habit: Habit::Answers(AnswerStatus::Pending), meaning: "the request is answered PENDING; all else as usual" },
-    HabitWord { name: "failed", habit: Habit::Answers(AnswerStatus::Failed), meaning: "the request is answered FAILED, and that is final" },
-    HabitWord { name: "pay_fails", habit: Habit::Goes(&[Failed]), meaning: "the transaction becomes FAILED" },
-    HabitWord { name: "expires", habit: Habit::Goes(&[Expired]), meaning: "the transaction becomes EXPIRED" },
-    HabitWord { name: "never_pays", habit: Habit::Goes(&[]), meaning: "the transaction stays PENDING" },
-    HabitWord { name: "fails_then_pays", habit: Habit::Goes(&[Failed, Success]), meaning: "FAILED, then SUCCESS" },
-    HabitWord { name: "expires_then_pays", habit: Habit::Goes(&[Expired, Success]), meaning: "EXPIRED, then SUCCESS" },
-    HabitWord { name: "pays_then_refunded", habit: Habit::Goes(&[Success, Refunded]), meaning: "SUCCESS, then REFUNDED, as from the back office" },
-    HabitWord { name: "notify_never", habit: Habit::Notifies(NotifyHabit::Never), meaning: "no notification" },
-    HabitWord { name: "notify_twice", habit: Habit::Notifies(NotifyHabit::Twice), meaning: "every notification twice, each with a Request-Id of its own" },
-    HabitWord { name: "notify_late", habit: Habit::Notifies(NotifyHabit::Late), meaning: "every notification notify_late_ms later" },
-    HabitWord { name: "notify_reordered", habit: Habit::Notifies(NotifyHabit::Reordered), meaning: "one for PENDING too, and all of them at the end, the last one first" },
-    HabitWord { name: "notify_wrong_amount", habit: Habit::Notifies(NotifyHabit::WrongAmount), meaning: "notifications name an amount that is 1 higher" },
-    HabitWord { name: "notify_number", habit: Habit::Notifies(NotifyHabit::Number), meaning: "amounts in notifications as 50000" },
-    HabitWord { name: "notify_decimal", habit: Habit::Notifies(NotifyHabit::Decimal), meaning: "amounts in notifications as 50000.00" },
-    HabitWord { name: "notify_snap", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::Hmac)), meaning: "notifications in the SNAP form" },
-    HabitWord { name: "notify_snap_raw", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::HmacOverRaw)), meaning: "the same, signed over the body as it is sent, not minified" },
-    HabitWord { name: "notify_snap_rsa", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::Rsa)), meaning: "the same, signed by DOKU's RSA key" },
-    HabitWord { name: "notify_snap_other_key", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::OtherKey)), meaning: "the same, signed by a key that is not the merchant's" },
-    HabitWord { name: "notify_snap_stale_token", habit: Habit::Notifies(NotifyHabit::Snap(SnapSignature::StaleToken)), meaning: "the same, with a token that ended long ago" },
-    HabitWord { name: "notify_both", habit: Habit::Notifies(NotifyHabit::Both), meaning: "every notification in both forms" },
-    HabitWord { name: "notify_refunded", habit: Habit::Notifies(NotifyHabit::Refunded), meaning: "refunds only: a notification of REFUNDED follows" },
+    HabitWord { name: "pending", habit: OrderScript::Answers(AnswerStatus::Pending), meaning: "the request is answered PENDING; all else as usual" },
+    HabitWord { name: "failed", habit: OrderScript::Answers(AnswerStatus::Failed), meaning: "the request is answered FAILED, and that is final" },
+    HabitWord { name: "pay_fails", habit: OrderScript::Goes(&[Failed]), meaning: "the transaction becomes FAILED" },
+    HabitWord { name: "expires", habit: OrderScript::Goes(&[Expired]), meaning: "the transaction becomes EXPIRED" },
+    HabitWord { name: "never_pays", habit: OrderScript::Goes(&[]), meaning: "the transaction stays PENDING" },
+    HabitWord { name: "fails_then_pays", habit: OrderScript::Goes(&[Failed, Success]), meaning: "FAILED, then SUCCESS" },
+    HabitWord { name: "expires_then_pays", habit: OrderScript::Goes(&[Expired, Success]), meaning: "EXPIRED, then SUCCESS" },
+    HabitWord { name: "pays_then_refunded", habit: OrderScript::Goes(&[Success, Refunded]), meaning: "SUCCESS, then REFUNDED, as from the back office" },
+    HabitWord { name: "notify_never", habit: OrderScript::Notifies(NotifyHabit::Never), meaning: "no notification" },
+    HabitWord { name: "notify_twice", habit: OrderScript::Notifies(NotifyHabit::Twice), meaning: "every notification twice, each with a Request-Id of its own" },
+    HabitWord { name: "notify_late", habit: OrderScript::Notifies(NotifyHabit::Late), meaning: "every notification notify_late_ms later" },
+    HabitWord { name: "notify_reordered", habit: OrderScript::Notifies(NotifyHabit::Reordered), meaning: "one for PENDING too, and all of them at the end, the last one first" },
+    HabitWord { name: "notify_wrong_amount", habit: OrderScript::Notifies(NotifyHabit::WrongAmount), meaning: "notifications name an amount that is 1 higher" },
+    HabitWord { name: "notify_number", habit: OrderScript::Notifies(NotifyHabit::Number), meaning: "amounts in notifications as 50000" },
+    HabitWord { name: "notify_decimal", habit: OrderScript::Notifies(NotifyHabit::Decimal), meaning: "amounts in notifications as 50000.00" },
+    HabitWord { name: "notify_snap", habit: OrderScript::Notifies(NotifyHabit::Snap(SnapSignature::Hmac)), meaning: "notifications in the SNAP form" },
+    HabitWord { name: "notify_snap_raw", habit: OrderScript::Notifies(NotifyHabit::Snap(SnapSignature::HmacOverRaw)), meaning: "the same, signed over the body as it is sent, not minified" },
+    HabitWord { name: "notify_snap_rsa", habit: OrderScript::Notifies(NotifyHabit::Snap(SnapSignature::Rsa)), meaning: "the same, signed by DOKU's RSA key" },
+    HabitWord { name: "notify_snap_other_key", habit: OrderScript::Notifies(NotifyHabit::Snap(SnapSignature::OtherKey)), meaning: "the same, signed by a key that is not the merchant's" },
+    HabitWord { name: "notify_snap_stale_token", habit: OrderScript::Notifies(NotifyHabit::Snap(SnapSignature::StaleToken)), meaning: "the same, with a token that ended long ago" },
+    HabitWord { name: "notify_both", habit: OrderScript::Notifies(NotifyHabit::Both), meaning: "every notification in both forms" },
+    HabitWord { name: "notify_refunded", habit: OrderScript::Notifies(NotifyHabit::Refunded), meaning: "refunds only: a notification of REFUNDED follows" },
 ];
 
 /// The text of `GET /help`.

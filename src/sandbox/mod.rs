@@ -16,11 +16,12 @@ mod clock;
 mod config;
 mod customer;
 mod fast;
+mod fault_script;
 mod faults;
 mod ledger;
 mod notify;
-mod plan;
 mod play;
+mod raw_connection;
 mod request;
 mod server;
 pub mod signature;
@@ -28,7 +29,6 @@ pub mod snap;
 mod switch;
 #[cfg(test)]
 mod tests;
-mod wire;
 mod world;
 
 use std::io;
@@ -51,15 +51,15 @@ pub use ledger::{
     Charge, Ledger, NOTIFICATIONS_KEPT_MAX, NotificationSend, Operation, REQUESTS_KEPT_MAX, Refund, Request,
     TransactionStatus,
 };
-pub use notify::{Form, NOTIFY_RETRIES_MS, NotSent};
+pub use notify::{NOTIFY_RETRIES_MS, NotSent, NotifyForm};
 pub use server::{CHECK_PATH, PAYMENT_PATH, REFUND_PATH};
 pub use switch::{Faults, UnknownFault};
 
 use check::{Keys, Merchants};
-use notify::{NOTIFY_CONCURRENCY_MAX, NOTIFY_TIMEOUT, Notification};
-use plan::Plan;
+use fault_script::FaultScript;
+use notify::{NOTIFY_CONCURRENCY_MAX, NOTIFY_TIMEOUT, OutgoingNotification};
+use raw_connection::{RawConnection, WiredListener};
 use switch::Switch;
-use wire::{Wire, WiredListener};
 use world::World;
 
 /// How long [`Sandbox::stop`] waits for answers that are being written.
@@ -87,7 +87,7 @@ pub struct HandMade {
     pub amount: String,
     pub status: String,
     pub original_request_id: String,
-    pub form: Form,
+    pub form: NotifyForm,
 }
 
 impl Sandbox {
@@ -125,7 +125,7 @@ impl Sandbox {
             tally: fast::Tally::default(),
             notify_url: RwLock::new(notify_url),
         });
-        let service = server::router(world.clone()).into_make_service_with_connect_info::<Wire>();
+        let service = server::router(world.clone()).into_make_service_with_connect_info::<RawConnection>();
         let stopped = world.stopped.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
             let server = axum::serve(WiredListener(listener), service).with_graceful_shutdown(stopped);
@@ -193,7 +193,7 @@ impl Sandbox {
     /// # Errors
     /// No URL, an unknown merchant, or no answer.
     pub async fn notify(&self, made: HandMade) -> Result<u16, NotSent> {
-        let notification = Notification {
+        let notification = OutgoingNotification {
             client_id: Arc::from(made.client_id),
             invoice_number: made.invoice_number,
             amount: made.amount,
@@ -220,7 +220,7 @@ impl Sandbox {
             status: TransactionStatus::Success,
         };
         let mut book = self.world.book();
-        let order = book.open(&Arc::from(client_id), charge, None, Arc::new(Plan::default()));
+        let order = book.open(&Arc::from(client_id), charge, None, Arc::new(FaultScript::default()));
         book.change(order, TransactionStatus::Success, at);
     }
 

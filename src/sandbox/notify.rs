@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use url::Url;
 use uuid::Uuid;
 
-use super::answer::Report;
+use super::answer::StatusReport;
 use super::clock;
 use super::ledger::NotificationSend;
-use super::signature::{self, Key, Signed, Stamp};
+use super::signature::{self, SecretKey, SignatureInput, Stamp};
 use super::snap::{self, SnapSignature};
 use super::world::World;
 
@@ -28,7 +28,7 @@ const STALE_TOKEN: &str = "MC4=.c3RhbGU=";
 pub(super) const NOTIFY_CONCURRENCY_MAX: usize = 256;
 
 #[derive(Clone, Debug)]
-pub(super) struct Notification {
+pub(super) struct OutgoingNotification {
     pub(super) client_id: Arc<str>,
     pub(super) invoice_number: String,
     /// As it stands in JSON.
@@ -37,12 +37,12 @@ pub(super) struct Notification {
     pub(super) original_request_id: String,
     pub(super) date: DateTime<Utc>,
     pub(super) url: Option<Url>,
-    pub(super) form: Form,
+    pub(super) form: NotifyForm,
 }
 
 /// In which of its two forms DOKU words and signs a notification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub enum NotifyForm {
     #[default]
     Jenius,
     Snap(SnapSignature),
@@ -54,9 +54,9 @@ fn snap_amount(amount: &str) -> String {
     if digits.contains('.') { digits.to_owned() } else { format!("{digits}.00") }
 }
 
-impl Notification {
+impl OutgoingNotification {
     pub(super) fn body(&self) -> Bytes {
-        Report {
+        StatusReport {
             invoice_number: &self.invoice_number,
             amount: &self.amount,
             status: &self.status,
@@ -68,7 +68,7 @@ impl Notification {
 }
 
 /// Makes the first try, and leaves the others to a task of their own.
-pub(super) async fn deliver(world: &Arc<World>, notification: Notification) {
+pub(super) async fn deliver(world: &Arc<World>, notification: OutgoingNotification) {
     let request_id = Uuid::new_v4().to_string();
     if taken(send(world, &notification, &request_id, 1).await) {
         return;
@@ -108,7 +108,7 @@ pub enum NotSent {
 /// One try, noted in the ledger, signed with the time it is made at.
 pub(super) async fn send(
     world: &World,
-    notification: &Notification,
+    notification: &OutgoingNotification,
     request_id: &str,
     attempt: u32,
 ) -> Result<u16, NotSent> {
@@ -122,8 +122,8 @@ pub(super) async fn send(
     let permit = world.notify_permits.acquire().await;
     let at = clock::now();
     let answer = match notification.form {
-        Form::Jenius => post(world, notification, request_id, &url, &keys.signing).await,
-        Form::Snap(signature) => post_snap(world, notification, &url, &keys.signing, signature).await,
+        NotifyForm::Jenius => post(world, notification, request_id, &url, &keys.signing).await,
+        NotifyForm::Snap(signature) => post_snap(world, notification, &url, &keys.signing, signature).await,
     };
     drop(permit);
     world.book().note_notification(NotificationSend {
@@ -141,15 +141,15 @@ pub(super) async fn send(
 
 async fn post(
     world: &World,
-    notification: &Notification,
+    notification: &OutgoingNotification,
     request_id: &str,
     url: &Url,
-    key: &Key,
+    key: &SecretKey,
 ) -> Result<u16, NotSent> {
     let body = notification.body();
     let stamp = clock::stamp(world.now());
     let digest = signature::digest(&body);
-    let signed = Signed {
+    let signed = SignatureInput {
         client_id: &notification.client_id,
         request_id,
         stamp: Stamp::Request(&stamp),
@@ -173,9 +173,9 @@ async fn post(
 
 async fn post_snap(
     world: &World,
-    notification: &Notification,
+    notification: &OutgoingNotification,
     url: &Url,
-    key: &Key,
+    key: &SecretKey,
     signature: SnapSignature,
 ) -> Result<u16, NotSent> {
     let amount = snap_amount(&notification.amount);
@@ -187,11 +187,11 @@ async fn post_snap(
     };
     let (path, timestamp) = (url.path(), snap::timestamp(world.now()));
     let minified = snap::minify(&body);
-    let hmac = |body: &str, key: &Key| snap::sign(path, &token, &timestamp, body.as_bytes(), key);
+    let hmac = |body: &str, key: &SecretKey| snap::sign(path, &token, &timestamp, body.as_bytes(), key);
     let signature = match (signature, &world.snap_key) {
         (SnapSignature::Rsa, Some(rsa)) => snap::sign_rsa(path, &timestamp, minified.as_bytes(), rsa),
         (SnapSignature::HmacOverRaw, _) => hmac(&body, key),
-        (SnapSignature::OtherKey, _) => hmac(&minified, &Key::new("SK-somebody-elses")),
+        (SnapSignature::OtherKey, _) => hmac(&minified, &SecretKey::new("SK-somebody-elses")),
         (SnapSignature::Hmac | SnapSignature::StaleToken | SnapSignature::Rsa, _) => hmac(&minified, key),
     };
     let external_id = Uuid::new_v4().as_u128().to_string();
@@ -211,7 +211,7 @@ async fn post_snap(
 }
 
 /// The token that the merchant's server hands out; `None` without DOKU's key, or if it gives none.
-async fn fetch_token(world: &World, notification: &Notification, url: &Url) -> Option<String> {
+async fn fetch_token(world: &World, notification: &OutgoingNotification, url: &Url) -> Option<String> {
     let key = world.snap_key.as_ref()?;
     let timestamp = snap::timestamp(world.now());
     let response = world

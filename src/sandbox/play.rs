@@ -5,10 +5,10 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::answer::{Answer, JSON, Seal, Signer};
+use super::answer::{JSON, SandboxAnswer, Seal, Signer};
+use super::fault_script::ScriptedFault;
 use super::faults::{Canned, Fault};
-use super::plan::Play;
-use super::wire::Wire;
+use super::raw_connection::RawConnection;
 
 /// Where a redirect leads; nobody may come.
 pub(super) const REDIRECTED_PATH: &str = "/redirected";
@@ -17,7 +17,7 @@ const UNKNOWN_STATUS: &str = "BOGUS";
 const OTHER_REQUEST: &str = "VA-1";
 
 /// What the ledger says the client got: `None` where no whole answer leaves.
-pub(super) fn status_shown(play: &Play, answer: Option<&Answer>) -> Option<u16> {
+pub(super) fn status_shown(play: &ScriptedFault, answer: Option<&SandboxAnswer>) -> Option<u16> {
     match play.word.fault {
         Fault::Drop | Fault::Reset | Fault::CutHeaders | Fault::Hang | Fault::HangThenAct => None,
         Fault::Canned(canned) => Some(canned.status),
@@ -34,13 +34,13 @@ pub(super) fn status_shown(play: &Play, answer: Option<&Answer>) -> Option<u16> 
 
 /// `answer` is the true one, where DOKU acted; `seal` how it would have been signed. Waiting is over.
 pub(super) fn perform(
-    play: &Play,
-    answer: Option<Answer>,
+    play: &ScriptedFault,
+    answer: Option<SandboxAnswer>,
     seal: Seal,
     signer: &Signer<'_>,
-    wire: &Wire,
+    wire: &RawConnection,
 ) -> Response<Body> {
-    let answer = answer.unwrap_or_else(|| Answer::ok(Bytes::from_static(b"{}")));
+    let answer = answer.unwrap_or_else(|| SandboxAnswer::ok(Bytes::from_static(b"{}")));
     let spoiled = |body, seal| signer.respond(answer.status, JSON, body, seal);
     match play.word.fault {
         Fault::Drop | Fault::Hang | Fault::HangThenAct => {
@@ -77,7 +77,7 @@ pub(super) fn perform(
     }
 }
 
-fn canned(canned: Canned, play: &Play, seal: Seal, signer: &Signer<'_>) -> Response<Body> {
+fn canned(canned: Canned, play: &ScriptedFault, seal: Seal, signer: &Signer<'_>) -> Response<Body> {
     let seal = if canned.signed { seal } else { Seal::Missing };
     let body = Bytes::from_static(canned.body.as_bytes());
     let mut response = signer.respond(canned.status, canned.content_type, body, seal);

@@ -19,9 +19,9 @@ const CUT_AFTER_HEADERS: u8 = 3;
 
 /// What a request handler holds of its connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wire(Arc<AtomicU8>);
+pub(super) struct RawConnection(Arc<AtomicU8>);
 
-impl Wire {
+impl RawConnection {
     /// No byte of an answer leaves; the connection is closed.
     pub(super) fn cut(&self) {
         self.0.store(CUT, Ordering::Release);
@@ -49,7 +49,7 @@ impl Listener for WiredListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
-        (WiredStream { stream, wire: Wire::default() }, address)
+        (WiredStream { stream, wire: RawConnection::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -57,7 +57,7 @@ impl Listener for WiredListener {
     }
 }
 
-impl Connected<IncomingStream<'_, WiredListener>> for Wire {
+impl Connected<IncomingStream<'_, WiredListener>> for RawConnection {
     fn connect_info(stream: IncomingStream<'_, WiredListener>) -> Self {
         stream.io().wire.clone()
     }
@@ -65,7 +65,7 @@ impl Connected<IncomingStream<'_, WiredListener>> for Wire {
 
 pub(super) struct WiredStream {
     stream: TcpStream,
-    wire: Wire,
+    wire: RawConnection,
 }
 
 impl AsyncRead for WiredStream {

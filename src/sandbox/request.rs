@@ -8,29 +8,29 @@ use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::answer::{self, Answer, JSON, Seal, Signer};
+use super::answer::{self, JSON, SandboxAnswer, Seal, Signer};
 use super::body;
 use super::book::{Acted, Book};
 use super::check::{self, Caller};
 use super::config::CheckSignature;
 use super::customer;
+use super::fault_script::{FaultScript, Repeat, ScriptedFault};
 use super::faults::{Acts, Fault};
 use super::ledger::{Operation, Request};
-use super::plan::{Plan, Play, Repeat};
 use super::play;
+use super::raw_connection::RawConnection;
 use super::server::CHECK_PATH;
 use super::switch::Switch;
-use super::wire::Wire;
 use super::world::World;
 
 /// What is asked, after the body's own checks.
-enum Asked {
-    Payment(body::Payment, Arc<Plan>),
-    Refund(body::Refund, Arc<Plan>),
+enum RequestOperation {
+    Payment(body::Payment, Arc<FaultScript>),
+    Refund(body::Refund, Arc<FaultScript>),
     Check(String),
 }
 
-impl Asked {
+impl RequestOperation {
     fn read(
         operation: Operation,
         caller: &Caller,
@@ -67,15 +67,15 @@ impl Asked {
 }
 
 /// Text that is no plan is an ordinary cash tag or reason.
-fn plan(text: &str) -> Arc<Plan> {
-    Arc::new(Plan::parse(text, Repeat::Once).unwrap_or_default())
+fn plan(text: &str) -> Arc<FaultScript> {
+    Arc::new(FaultScript::parse(text, Repeat::Once).unwrap_or_default())
 }
 
 /// `uri` is as it arrived: its path is what was signed.
 pub(super) async fn serve(
     world: Arc<World>,
     operation: Operation,
-    wire: Wire,
+    wire: RawConnection,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -88,21 +88,21 @@ pub(super) async fn serve(
         Ok(caller) => caller,
         Err(refusal) => {
             world.book().note_refused(refusal.code());
-            let answer = Answer::refusal(refusal);
+            let answer = SandboxAnswer::refusal(refusal);
             return answer::unsigned(answer.status, JSON, answer.body);
         }
     };
-    let asked = match Asked::read(operation, &caller, target, &body, &switch) {
+    let asked = match RequestOperation::read(operation, &caller, target, &body, &switch) {
         Ok(asked) => asked,
         Err(messages) => {
             world.book().note_request(note(operation, &caller, "", Some(400), None, false, now));
-            return respond(&world, operation, &caller, target, Answer::messages(&messages));
+            return respond(&world, operation, &caller, target, SandboxAnswer::messages(&messages));
         }
     };
     let (answer, play) = act_and_note(&world, &switch, operation, &caller, &asked, now);
     world.sleep(Duration::from_millis(switch.faults.latency_ms)).await;
     let Some(play) = play else {
-        return respond(&world, operation, &caller, target, answer.unwrap_or_else(Answer::not_found));
+        return respond(&world, operation, &caller, target, answer.unwrap_or_else(SandboxAnswer::not_found));
     };
     hang(&world, &play, &caller, asked).await;
     let seal = seal(&world, operation, play::status_shown(&play, answer.as_ref()));
@@ -117,16 +117,16 @@ fn act_and_note(
     switch: &Switch,
     operation: Operation,
     caller: &Caller,
-    asked: &Asked,
+    asked: &RequestOperation,
     now: DateTime<Utc>,
-) -> (Option<Answer>, Option<Play>) {
+) -> (Option<SandboxAnswer>, Option<ScriptedFault>) {
     let mut book = world.book();
     let (own, nth) = match asked {
-        Asked::Payment(_, plan) | Asked::Refund(_, plan) => {
+        RequestOperation::Payment(_, plan) | RequestOperation::Refund(_, plan) => {
             let nth = book.count_send(caller);
             (plan.send(nth), nth)
         }
-        Asked::Check(id) => book.count_inquiry(caller, id),
+        RequestOperation::Check(id) => book.count_inquiry(caller, id),
     };
     let dice = || match operation {
         Operation::Payment | Operation::Refund => world.random(&caller.request_id, nth),
@@ -151,16 +151,16 @@ fn act_and_note(
     (answer, play)
 }
 
-fn act(book: &mut Book, caller: &Caller, asked: &Asked, now: DateTime<Utc>) -> Acted {
+fn act(book: &mut Book, caller: &Caller, asked: &RequestOperation, now: DateTime<Utc>) -> Acted {
     match asked {
-        Asked::Payment(payment, plan) => book.pay(caller, payment, plan, now),
-        Asked::Refund(refund, plan) => book.refund(caller, refund, plan, now),
-        Asked::Check(id) => Acted { answer: book.inquire(caller, id), now: false, then: None },
+        RequestOperation::Payment(payment, plan) => book.pay(caller, payment, plan, now),
+        RequestOperation::Refund(refund, plan) => book.refund(caller, refund, plan, now),
+        RequestOperation::Check(id) => Acted { answer: book.inquire(caller, id), now: false, then: None },
     }
 }
 
 /// Waits where the fault is to hang; where it acts afterwards, it does so though the client be gone.
-async fn hang(world: &Arc<World>, play: &Play, caller: &Caller, asked: Asked) {
+async fn hang(world: &Arc<World>, play: &ScriptedFault, caller: &Caller, asked: RequestOperation) {
     let wait = Duration::from_millis(play.number().unwrap_or(world.config.hang_ms));
     if play.word.fault == Fault::Hang {
         world.sleep(wait).await;
@@ -188,7 +188,7 @@ fn respond(
     operation: Operation,
     caller: &Caller,
     target: &str,
-    answer: Answer,
+    answer: SandboxAnswer,
 ) -> Response<Body> {
     let seal = seal(world, operation, Some(answer.status));
     let signer = Signer { key: &caller.key, caller, target, now: world.now() };
@@ -214,7 +214,7 @@ fn note(
     caller: &Caller,
     about: &str,
     http_status: Option<u16>,
-    play: Option<&Play>,
+    play: Option<&ScriptedFault>,
     acted: bool,
     at: DateTime<Utc>,
 ) -> Request {
@@ -226,7 +226,7 @@ fn note(
         invoice_number: about.to_owned(),
         body_digest: caller.digest.clone(),
         http_status,
-        fault: play.map(Play::name),
+        fault: play.map(ScriptedFault::name),
         acted,
     }
 }

@@ -14,9 +14,9 @@ use super::fast;
 use super::faults;
 use super::ledger::Operation;
 use super::play::REDIRECTED_PATH;
+use super::raw_connection::RawConnection;
 use super::request;
 use super::switch::{Faults, Switch};
-use super::wire::Wire;
 use super::world::World;
 
 pub const PAYMENT_PATH: &str = "/jenius-digital-banking/v2/ServiceRequestPayment";
@@ -51,11 +51,11 @@ fn all_routes() -> Router<Arc<World>> {
         .route(REDIRECTED_PATH, any(redirected))
 }
 
-type Shared = State<Arc<World>>;
+type SharedWorld = State<Arc<World>>;
 
 async fn payment(
-    State(world): Shared,
-    ConnectInfo(wire): ConnectInfo<Wire>,
+    State(world): SharedWorld,
+    ConnectInfo(wire): ConnectInfo<RawConnection>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -64,8 +64,8 @@ async fn payment(
 }
 
 async fn refund(
-    State(world): Shared,
-    ConnectInfo(wire): ConnectInfo<Wire>,
+    State(world): SharedWorld,
+    ConnectInfo(wire): ConnectInfo<RawConnection>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -74,8 +74,8 @@ async fn refund(
 }
 
 async fn inquiry(
-    State(world): Shared,
-    ConnectInfo(wire): ConnectInfo<Wire>,
+    State(world): SharedWorld,
+    ConnectInfo(wire): ConnectInfo<RawConnection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
@@ -86,16 +86,16 @@ async fn help() -> Response<Body> {
     answer::unsigned(200, TEXT, faults::help())
 }
 
-async fn ledger(State(world): Shared) -> Response<Body> {
+async fn ledger(State(world): SharedWorld) -> Response<Body> {
     let ledger = world.book().snapshot();
     json(&ledger)
 }
 
-async fn show_faults(State(world): Shared) -> Response<Body> {
+async fn show_faults(State(world): SharedWorld) -> Response<Body> {
     json(&world.switch().faults)
 }
 
-async fn set_faults(State(world): Shared, body: Bytes) -> Response<Body> {
+async fn set_faults(State(world): SharedWorld, body: Bytes) -> Response<Body> {
     let read = serde_json::from_slice::<Faults>(&body).map_err(|error| error.to_string());
     match read.and_then(|faults| Switch::parse(faults).map_err(|error| error.to_string())) {
         Ok(switch) => {
@@ -106,7 +106,7 @@ async fn set_faults(State(world): Shared, body: Bytes) -> Response<Body> {
     }
 }
 
-async fn redirected(State(world): Shared) -> Response<Body> {
+async fn redirected(State(world): SharedWorld) -> Response<Body> {
     world.book().note_refused("followed_redirect");
     answer::unsigned(200, JSON, "{}")
 }

@@ -19,12 +19,12 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// A merchant's secret key, ready for signing. It cannot be read back or printed.
 #[derive(Clone)]
-pub struct Key {
+pub struct SecretKey {
     own: Hmac<Sha256>,
     snap: Hmac<Sha512>,
 }
 
-impl Key {
+impl SecretKey {
     #[must_use]
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     pub fn new(secret_key: &str) -> Self {
@@ -41,7 +41,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(..)")
     }
@@ -58,7 +58,7 @@ pub enum Stamp<'a> {
 
 /// What is signed, line by line.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed<'a> {
+pub struct SignatureInput<'a> {
     pub client_id: &'a str,
     pub request_id: &'a str,
     pub stamp: Stamp<'a>,
@@ -76,20 +76,20 @@ pub fn digest(body: &[u8]) -> String {
 
 /// The value of the `Signature` header.
 #[must_use]
-pub fn sign(signed: &Signed<'_>, key: &Key) -> String {
+pub fn sign(signed: &SignatureInput<'_>, key: &SecretKey) -> String {
     let code = mac(signed, key).finalize().into_bytes();
     format!("{PREFIX}{}", STANDARD.encode(code))
 }
 
 /// Whether `header` is the signature of `signed`, compared in constant time.
 #[must_use]
-pub fn verify(signed: &Signed<'_>, key: &Key, header: &str) -> bool {
+pub fn verify(signed: &SignatureInput<'_>, key: &SecretKey, header: &str) -> bool {
     let Some(text) = header.strip_prefix(PREFIX) else { return false };
     let Ok(code) = LENIENT.decode(text) else { return false };
     mac(signed, key).verify_slice(&code).is_ok()
 }
 
-fn mac(signed: &Signed<'_>, key: &Key) -> Hmac<Sha256> {
+fn mac(signed: &SignatureInput<'_>, key: &SecretKey) -> Hmac<Sha256> {
     let (stamp_name, stamp) = match signed.stamp {
         Stamp::Request(stamp) => ("Request-Timestamp", stamp),
         Stamp::Response(stamp) => ("Response-Timestamp", stamp),
@@ -137,7 +137,7 @@ mod tests {
             if let Some(body) = &vector.body {
                 assert_eq!(Some(digest(body.as_bytes())), vector.digest, "{}", vector.name);
             }
-            let signed = Signed {
+            let signed = SignatureInput {
                 client_id: &vector.client_id,
                 request_id: &vector.request_id,
                 stamp: match vector.timestamp_component.as_str() {
@@ -148,11 +148,11 @@ mod tests {
                 target: &vector.target,
                 digest: vector.digest.as_deref(),
             };
-            let key = Key::new(&vector.secret);
+            let key = SecretKey::new(&vector.secret);
             assert_eq!(sign(&signed, &key), vector.signature, "{}", vector.name);
             assert!(verify(&signed, &key, &vector.signature), "{}", vector.name);
             assert!(verify(&signed, &key, vector.signature.trim_end_matches('=')), "{}", vector.name);
-            assert!(!verify(&signed, &Key::new("another"), &vector.signature), "{}", vector.name);
+            assert!(!verify(&signed, &SecretKey::new("another"), &vector.signature), "{}", vector.name);
         }
     }
 
@@ -163,9 +163,9 @@ mod tests {
             request_id in "[!-~]{1,128}",
             flipped in any::<proptest::sample::Index>(),
         ) {
-            let key = Key::new("SK-1");
+            let key = SecretKey::new("SK-1");
             let value = digest(&body);
-            let signed = Signed {
+            let signed = SignatureInput {
                 client_id: "MCH-1",
                 request_id: &request_id,
                 stamp: Stamp::Request("2021-07-07T08:45:42Z"),
@@ -177,7 +177,7 @@ mod tests {
             let mut other = body.clone();
             if other.is_empty() { other.push(0) } else { let at = flipped.index(other.len()); other[at] ^= 1 }
             let other = digest(&other);
-            let changed = Signed { digest: Some(&other), ..signed };
+            let changed = SignatureInput { digest: Some(&other), ..signed };
             prop_assert!(!verify(&changed, &key, &signature));
         }
     }

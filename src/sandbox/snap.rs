@@ -13,7 +13,7 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::signature::Key;
+use super::signature::SecretKey;
 
 /// Jakarta's offset: SNAP's timestamps are written in it.
 const WIB_SECONDS: i32 = 7 * 3600;
@@ -76,7 +76,7 @@ pub(super) fn timestamp(at: DateTime<Utc>) -> String {
 
 /// base64(HMAC-SHA512) of a POST; `body` is hashed as it is given.
 #[must_use]
-pub fn sign(path: &str, token: &str, timestamp: &str, body: &[u8], key: &Key) -> String {
+pub fn sign(path: &str, token: &str, timestamp: &str, body: &[u8], key: &SecretKey) -> String {
     let mut mac = key.snap();
     mac.update(format!("POST:{path}:{token}:{}:{timestamp}", hash(body)).as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
@@ -175,7 +175,7 @@ mod tests {
         assert!(vectors.len() >= 4);
         for vector in vectors {
             let text = |name: &str| vector[name].as_str().unwrap();
-            let key = Key::new(text("secret_key"));
+            let key = SecretKey::new(text("secret_key"));
             let signed = |body: &str| {
                 sign(text("path"), text("access_token"), text("timestamp"), body.as_bytes(), &key)
             };

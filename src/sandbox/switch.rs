@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::fault_script::{FaultScript, Repeat, ScriptedFault};
 use super::ledger::Operation;
-use super::plan::{Plan, Play, Repeat};
 
 /// Everything the switch can do; [`Faults::default`] does nothing. Setting it replaces what was set before, and
 /// starts its counts anew. The words are those of `GET /help`.
@@ -41,21 +41,22 @@ pub struct UnknownFault(pub String);
 #[derive(Default)]
 pub(super) struct Switch {
     pub(super) faults: Faults,
-    payment: Counted,
-    refund: Counted,
-    check: Counted,
-    invoices: HashMap<String, Arc<Plan>>,
+    payment: CountedScript,
+    refund: CountedScript,
+    check: CountedScript,
+    invoices: HashMap<String, Arc<FaultScript>>,
 }
 
 #[derive(Default)]
-struct Counted {
-    plan: Option<Plan>,
+struct CountedScript {
+    plan: Option<FaultScript>,
     struck: AtomicU64,
 }
 
-impl Counted {
+impl CountedScript {
     fn parse(words: Option<&String>) -> Result<Self, UnknownFault> {
-        let plan = words.map(|words| Plan::parse(words, Repeat::Always)).transpose().map_err(UnknownFault)?;
+        let plan =
+            words.map(|words| FaultScript::parse(words, Repeat::Always)).transpose().map_err(UnknownFault)?;
         if let (Some(plan), Some(words)) = (&plan, words)
             && !plan.is_only_sends()
         {
@@ -71,21 +72,21 @@ impl Switch {
             .invoices
             .iter()
             .map(|(invoice, words)| {
-                let plan = Plan::parse(words, Repeat::Once).map_err(UnknownFault)?;
+                let plan = FaultScript::parse(words, Repeat::Once).map_err(UnknownFault)?;
                 Ok((invoice.clone(), Arc::new(plan)))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            payment: Counted::parse(faults.payment.as_ref())?,
-            refund: Counted::parse(faults.refund.as_ref())?,
-            check: Counted::parse(faults.check.as_ref())?,
+            payment: CountedScript::parse(faults.payment.as_ref())?,
+            refund: CountedScript::parse(faults.refund.as_ref())?,
+            check: CountedScript::parse(faults.check.as_ref())?,
             invoices,
             faults,
         })
     }
 
     /// The fault that strikes this request, whatever its order's own plan says.
-    pub(super) fn strike(&self, operation: Operation, client_id: &str) -> Option<Play> {
+    pub(super) fn strike(&self, operation: Operation, client_id: &str) -> Option<ScriptedFault> {
         if self.faults.client_id.as_ref().is_some_and(|only| only != client_id) {
             return None;
         }
@@ -99,7 +100,7 @@ impl Switch {
     }
 
     /// What an invoice does in place of its cash tag.
-    pub(super) fn plan_of(&self, invoice_number: &str) -> Option<Arc<Plan>> {
+    pub(super) fn plan_of(&self, invoice_number: &str) -> Option<Arc<FaultScript>> {
         self.invoices.get(invoice_number).cloned()
     }
 }

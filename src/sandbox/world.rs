@@ -16,8 +16,8 @@ use super::check::{Keys, Merchants};
 use super::clock;
 use super::config::SandboxConfig;
 use super::fast::Tally;
+use super::fault_script::ScriptedFault;
 use super::faults::{FAULT_WORDS, FaultWord};
-use super::plan::Play;
 use super::snap::PrivateKey;
 use super::switch::Switch;
 
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// The random fault of the `nth` request about `id`, by the seed alone: neither order nor time matters.
-    pub(super) fn random(&self, id: &str, nth: u64) -> Option<Play> {
+    pub(super) fn random(&self, id: &str, nth: u64) -> Option<ScriptedFault> {
         if self.config.fault_rate <= 0.0 {
             return None;
         }
@@ -94,6 +94,6 @@ impl World {
             return None;
         }
         let words: Vec<&'static FaultWord> = FAULT_WORDS.iter().filter(|word| word.random).collect();
-        Some(Play::new(words[dice.usize(..words.len())], dice.bool()))
+        Some(ScriptedFault::new(words[dice.usize(..words.len())], dice.bool()))
     }
 }

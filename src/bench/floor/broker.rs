@@ -6,8 +6,8 @@ use crate::bench::{
     commands::payments_route,
     load::{Load, Route, confirmed},
     measure::{Pace, Reading},
-    progress::Progress,
-    stage::Stage,
+    progress::ProgressLine,
+    setup::BenchSetup,
 };
 use anyhow::Context;
 use futures_util::StreamExt;
@@ -19,16 +19,16 @@ const PREFETCH: u16 = 1000;
 /// Published before the confirms of the first of them are waited for.
 const TOGETHER_MAX: usize = 250;
 
-pub async fn run(stage: &Stage<'_>, messages: u64) -> anyhow::Result<Pace> {
-    let (commands, events) = (stage.name("commands"), stage.name("events"));
-    let preloading = Progress::of("preloading", messages);
-    stage.load.publish_all(payments_route(&commands), stage.commands.payments(messages), &preloading).await?;
+pub async fn run(setup: &BenchSetup<'_>, messages: u64) -> anyhow::Result<Pace> {
+    let (commands, events) = (setup.name("commands"), setup.name("events"));
+    let preloading = ProgressLine::of("preloading", messages);
+    setup.load.publish_all(payments_route(&commands), setup.commands.payments(messages), &preloading).await?;
     drop(preloading);
-    let progress = Progress::of("RabbitMQ", messages);
-    let groups = stage.groups();
-    let publisher = Load::connect(&stage.bench.servers.amqp).await?;
+    let progress = ProgressLine::of("RabbitMQ", messages);
+    let groups = setup.groups();
+    let publisher = Load::connect(&setup.bench.servers.amqp).await?;
     let first = Reading::take(0, &groups);
-    let (consumer, _channel) = stage.load.consume(&stage.name("payments"), PREFETCH).await?;
+    let (consumer, _channel) = setup.load.consume(&setup.name("payments"), PREFETCH).await?;
     let (sender, mut published) = mpsc::channel(usize::from(PREFETCH));
     let publishing = async {
         let mut consumer = consumer.ready_chunks(TOGETHER_MAX);
@@ -38,7 +38,7 @@ pub async fn run(stage: &Stage<'_>, messages: u64) -> anyhow::Result<Pace> {
             for delivery in deliveries {
                 let Delivery { acker, .. } = delivery?;
                 let route = Route { exchange: &events, key: "payment.accepted" };
-                let confirm = publisher.publish(route, &stage.commands.event(number)).await?;
+                let confirm = publisher.publish(route, &setup.commands.event(number)).await?;
                 sender.send((confirm, acker)).await?;
                 number += 1;
             }

@@ -4,12 +4,12 @@ use crate::{
     bench::{
         commands::Commands,
         measure::{Pace, Reading},
-        progress::Progress,
-        stage::Stage,
+        progress::ProgressLine,
+        setup::BenchSetup,
     },
     sandbox::{
         EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, PAYMENT_PATH,
-        signature::{self, Key, Signed, Stamp},
+        signature::{self, SecretKey, SignatureInput, Stamp},
     },
 };
 use anyhow::{Context, ensure};
@@ -25,27 +25,27 @@ use tokio::task::JoinSet;
 /// Connections that are kept alive.
 const CONCURRENCY: usize = 64;
 
-struct Caller {
+struct LoadCaller {
     http: reqwest::Client,
     url: String,
-    key: Key,
+    key: SecretKey,
     stamp: String,
     commands: Commands,
     next: AtomicU64,
 }
 
-pub async fn run(stage: &Stage<'_>, calls: u64) -> anyhow::Result<Pace> {
-    stage.doku_answers_after(Duration::ZERO).await?;
-    let caller = Arc::new(Caller {
+pub async fn run(setup: &BenchSetup<'_>, calls: u64) -> anyhow::Result<Pace> {
+    setup.doku_answers_after(Duration::ZERO).await?;
+    let caller = Arc::new(LoadCaller {
         http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(CONCURRENCY).build()?,
-        url: format!("{}{PAYMENT_PATH}", stage.doku_url()),
-        key: Key::new(EXAMPLE_SECRET_KEY),
+        url: format!("{}{PAYMENT_PATH}", setup.doku_url()),
+        key: SecretKey::new(EXAMPLE_SECRET_KEY),
         stamp: stamp(),
-        commands: stage.commands.clone(),
+        commands: setup.commands.clone(),
         next: AtomicU64::new(0),
     });
-    let progress = Arc::new(Progress::of("signed calls", calls));
-    let groups = stage.groups();
+    let progress = Arc::new(ProgressLine::of("signed calls", calls));
+    let groups = setup.groups();
     let first = Reading::take(0, &groups);
     let mut tasks = JoinSet::new();
     for _ in 0..CONCURRENCY {
@@ -72,12 +72,12 @@ fn stamp() -> String {
     chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-impl Caller {
+impl LoadCaller {
     async fn pay(&self, number: u64) -> anyhow::Result<()> {
         let id = self.commands.invoice(number);
         let body = self.commands.payment_data(number);
         let digest = signature::digest(body.as_bytes());
-        let signed = Signed {
+        let signed = SignatureInput {
             client_id: EXAMPLE_CLIENT_ID,
             request_id: &id,
             stamp: Stamp::Request(&self.stamp),
@@ -98,7 +98,7 @@ impl Caller {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let digest = signature::digest(&answer.bytes().await?);
         let stamp = Stamp::Response(header("Response-Timestamp").context("no timestamp")?);
-        let signed = Signed { stamp, digest: Some(&digest), ..signed };
+        let signed = SignatureInput { stamp, digest: Some(&digest), ..signed };
         let given = header("Signature").context("no signature")?;
         ensure!(signature::verify(&signed, &self.key, given), "the answer's signature is wrong");
         Ok(())

@@ -9,7 +9,7 @@ use super::{
     Bench, Section,
     measure::{Pace, Row, paces},
     report::figure,
-    stage::on_stage,
+    setup::with_setup,
 };
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ const CALLS: u64 = 60_000;
 
 /// What the parts allow together.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct Bound {
+pub struct CombinedBound {
     pub per_second: f64,
 }
 
@@ -29,20 +29,20 @@ struct Results {
     postgres: Pace,
     broker: Pace,
     http: Pace,
-    bound: Bound,
+    bound: CombinedBound,
 }
 
-impl Bound {
+impl CombinedBound {
     fn of(parts: [&Pace; 3]) -> Self {
         Self { per_second: 1.0 / parts.iter().map(|part| 1.0 / part.per_second).sum::<f64>() }
     }
 }
 
-pub async fn run(bench: &Bench) -> anyhow::Result<(Section, Bound)> {
-    let postgres = on_stage(bench, async |stage| postgres::run(stage, ROWS).await).await?;
-    let broker = on_stage(bench, async |stage| broker::run(stage, MESSAGES).await).await?;
-    let http = on_stage(bench, async |stage| http::run(stage, CALLS).await).await?;
-    let bound = Bound::of([&postgres, &broker, &http]);
+pub async fn run(bench: &Bench) -> anyhow::Result<(Section, CombinedBound)> {
+    let postgres = with_setup(bench, async |setup| postgres::run(setup, ROWS).await).await?;
+    let broker = with_setup(bench, async |setup| broker::run(setup, MESSAGES).await).await?;
+    let http = with_setup(bench, async |setup| http::run(setup, CALLS).await).await?;
+    let bound = CombinedBound::of([&postgres, &broker, &http]);
     let results = Results { postgres, broker, http, bound };
     let row = |what: &str, pace| Row { what: what.to_owned(), pace, more: vec![] };
     let rows = [
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_bound_is_what_is_left_when_each_part_takes_its_time() {
         let pace = |per_second| Pace { done: 0, seconds: 0.0, per_second, cpu_ms: [].into() };
-        let bound = Bound::of([&pace(29_500.0), &pace(17_400.0), &pace(18_400.0)]);
+        let bound = CombinedBound::of([&pace(29_500.0), &pace(17_400.0), &pace(18_400.0)]);
         assert!((bound.per_second - 6_862.6).abs() < 1.0, "{bound:?}");
     }
 }

@@ -3,8 +3,8 @@
 
 use crate::bench::{
     measure::{Pace, Reading},
-    progress::Progress,
-    stage::Stage,
+    progress::ProgressLine,
+    setup::BenchSetup,
 };
 use sqlx::{Connection, Executor, PgConnection};
 use std::sync::Arc;
@@ -20,18 +20,18 @@ const TABLES: &str = "
     CREATE TABLE floor_events (key bigint PRIMARY KEY, body bytea NOT NULL);
     CREATE TABLE floor_outbox (sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key bigint NOT NULL)";
 
-pub async fn run(stage: &Stage<'_>, rows: u64) -> anyhow::Result<Pace> {
-    stage.sql().await?.execute(TABLES).await?;
-    let progress = Arc::new(Progress::of("PostgreSQL", rows));
-    let groups = stage.groups();
+pub async fn run(setup: &BenchSetup<'_>, rows: u64) -> anyhow::Result<Pace> {
+    setup.sql().await?.execute(TABLES).await?;
+    let progress = Arc::new(ProgressLine::of("PostgreSQL", rows));
+    let groups = setup.groups();
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(stage.sql().await?);
+        connections.push(setup.sql().await?);
     }
     let first = Reading::take(0, &groups);
     let mut tasks = JoinSet::new();
     for (at, mut sql) in (0..).zip(connections) {
-        let (commands, progress) = (stage.commands.clone(), Arc::clone(&progress));
+        let (commands, progress) = (setup.commands.clone(), Arc::clone(&progress));
         let share = rows / CONNECTIONS;
         tasks.spawn(async move {
             for start in (at * share..(at + 1) * share).step_by(usize::try_from(GROUP)?) {

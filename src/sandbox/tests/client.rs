@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::super::signature::{self, Key, Signed, Stamp};
+use super::super::signature::{self, SecretKey, SignatureInput, Stamp};
 use super::super::*;
 
 const RAW_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -14,7 +14,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base_url: String,
     client_id: String,
-    key: Key,
+    key: SecretKey,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Client {
                 .unwrap(),
             base_url: sandbox.base_url(),
             client_id: client_id.into(),
-            key: Key::new(secret_key),
+            key: SecretKey::new(secret_key),
         }
     }
 
@@ -57,7 +57,7 @@ impl Client {
     ) -> [(&'static str, String); 4] {
         let stamp = clock::stamp(clock::now());
         let digest = body.map(|body| signature::digest(body.as_bytes()));
-        let signed = Signed {
+        let signed = SignatureInput {
             client_id: &self.client_id,
             request_id,
             stamp: Stamp::Request(&stamp),
@@ -140,7 +140,7 @@ impl Client {
     pub(super) fn trusts(&self, reply: &Reply, with_digest: bool) -> bool {
         let header = |name: &str| reply.headers.get(name).and_then(|value| value.to_str().ok());
         let digest = signature::digest(&reply.body);
-        let signed = Signed {
+        let signed = SignatureInput {
             client_id: header("Client-Id").unwrap_or_default(),
             request_id: header("Request-Id").unwrap_or_default(),
             stamp: Stamp::Response(header("Response-Timestamp").unwrap_or_default()),

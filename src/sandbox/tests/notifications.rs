@@ -9,7 +9,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::super::signature::{self, Key, Signed, Stamp};
+use super::super::signature::{self, SecretKey, SignatureInput, Stamp};
 use super::*;
 
 const PATH: &str = "/payments/notifications";
@@ -50,14 +50,14 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
 fn verified(headers: &HeaderMap, body: &[u8], secret_key: &str) -> bool {
     let header = |name: &str| headers[name].to_str().unwrap();
     let digest = signature::digest(body);
-    let signed = Signed {
+    let signed = SignatureInput {
         client_id: header("Client-Id"),
         request_id: header("Request-Id"),
         stamp: Stamp::Request(header("Request-Timestamp")),
         target: PATH,
         digest: Some(&digest),
     };
-    signature::verify(&signed, &Key::new(secret_key), header("Signature"))
+    signature::verify(&signed, &SecretKey::new(secret_key), header("Signature"))
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_hand_made_notification_says_what_it_is_told_to() {
         amount: "50000.00".into(),
         status: "MOON".into(),
         original_request_id: "INV-1".into(),
-        form: Form::Jenius,
+        form: NotifyForm::Jenius,
     };
     assert!(matches!(sandbox.notify(made.clone()).await, Err(NotSent::Unwanted)));
     sandbox.set_notify_url(Some(&url)).unwrap();

@@ -4,7 +4,7 @@ use super::{
     World, eventually, eventually_or, http,
     world::{CLIENT_ID, PATH, SECRET_KEY},
 };
-use jenius_pay::sandbox::signature::{self, Key, Signed, Stamp};
+use jenius_pay::sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ impl Report {
 
     pub fn headers(&self) -> [(&'static str, String); 4] {
         let digest = signature::digest(&self.body);
-        let signed = Signed {
+        let signed = SignatureInput {
             client_id: &self.client_id,
             request_id: &self.request_id,
             stamp: Stamp::Request(STAMP),
@@ -69,7 +69,7 @@ impl Report {
             ("Client-Id", self.client_id.clone()),
             ("Request-Id", self.request_id.clone()),
             ("Request-Timestamp", STAMP.to_owned()),
-            ("Signature", signature::sign(&signed, &Key::new(&self.key))),
+            ("Signature", signature::sign(&signed, &SecretKey::new(&self.key))),
         ]
     }
 

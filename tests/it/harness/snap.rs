@@ -7,7 +7,7 @@ use super::{
     world::{CLIENT_ID, PATH, SECRET_KEY},
 };
 use jenius_pay::sandbox::{
-    signature::Key,
+    signature::SecretKey,
     snap::{self, PrivateKey},
 };
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub const TOKEN: &str = "a.token";
 #[derive(Debug, Clone)]
 pub enum Signer {
     /// HMAC by this key, over the minified body.
-    Key(String),
+    SecretKey(String),
     /// HMAC by this key, over the body as it is sent.
     KeyOverRaw(String),
     /// RSA by DOKU's key.
@@ -87,8 +87,9 @@ impl SnapReport {
     }
 
     fn signature(&self) -> String {
-        let hmac =
-            |key: &str, body: &[u8]| snap::sign(&self.signed_path, &self.token, STAMP, body, &Key::new(key));
+        let hmac = |key: &str, body: &[u8]| {
+            snap::sign(&self.signed_path, &self.token, STAMP, body, &SecretKey::new(key))
+        };
         let minified = || snap::minify(&String::from_utf8_lossy(&self.body)).into_bytes();
         match &self.signer {
             Signer::Key(key) => hmac(key, &minified()),

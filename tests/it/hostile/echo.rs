@@ -8,7 +8,7 @@ use crate::harness::{
     eventually_or, payment, refund,
     world::{CLIENT_ID, SECRET_KEY},
 };
-use jenius_pay::sandbox::signature::{self, Key, Signed, Stamp};
+use jenius_pay::sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -103,7 +103,7 @@ async fn answer(mut stream: TcpStream) {
             said(invoice, asked.is_check)
         };
         let digest = signature::digest(body.as_bytes());
-        let signed = Signed {
+        let signed = SignatureInput {
             client_id: CLIENT_ID,
             request_id: &asked.request_id,
             stamp: Stamp::Response(STAMP),
@@ -111,7 +111,7 @@ async fn answer(mut stream: TcpStream) {
             digest: Some(&digest),
         };
         let seal = if is_signed {
-            format!("Signature: {}\r\n", signature::sign(&signed, &Key::new(SECRET_KEY)))
+            format!("Signature: {}\r\n", signature::sign(&signed, &SecretKey::new(SECRET_KEY)))
         } else {
             String::new()
         };
