@@ -1,11 +1,11 @@
 //! Named places where a test kills the process: the windows between the numbered steps of the stories.
 //!
-//! `JENIUS_CRASH_AT=<name>:<nth>` holds everybody who reaches that place from the nth on (without `:<nth>`:
-//! the first), and once nobody else comes, the process kills itself with SIGKILL: nothing is finished,
-//! nothing is said, and all that was held is in that very window. `JENIUS_CRASH_ON=<text>` kills it at once
+//! `JENIUS_CRASH_AT=<name>:<nth>` holds every task that reaches that place from the nth on (without `:<nth>`:
+//! the first), and once no other comes, the process kills itself with SIGKILL: nothing is finished,
+//! nothing is answered, and all that was held is in that very window. `JENIUS_CRASH_ON=<text>` kills it at once
 //! whenever a delivery's body contains the text: a message that no process survives.
 //!
-//! `JENIUS_PANIC_AT=<name>:<nth>` makes the nth who reaches that place panic, and nobody else.
+//! `JENIUS_PANIC_AT=<name>:<nth>` makes the nth task that reaches that place panic, and no other.
 //! `JENIUS_STRIKE_TASK=<task>:<end|panic>:<file>` ends that background task, or makes it panic, while the file
 //! exists.
 //!
@@ -40,7 +40,7 @@ points! {
     AfterParked = "after_parked",
     /// The attempt is decided on, nothing is sent.
     BeforeAsk = "before_ask",
-    /// DOKU has answered, nobody knows it.
+    /// DOKU has answered; the answer is not recorded.
     AfterAnswer = "after_answer",
     /// What some attempts taught is committed, and none of them knows it.
     RecordsCommitted = "records_committed",
@@ -65,7 +65,7 @@ points! {
     NotificationsCommitted = "notifications_committed",
     /// It is committed with what follows, or parked.
     AfterReconcile = "after_reconcile",
-    /// The ingress knows whose notification it is; the broker does not have it.
+    /// The ingress has verified the notification; the broker does not have it.
     BeforePublish = "before_publish",
     /// The broker has it, DOKU waits for its 200.
     AfterPublish = "after_publish",
@@ -78,7 +78,7 @@ points! {
     AfterMark = "after_mark",
 }
 
-/// Reached by a story. Whoever is held here is never heard of again.
+/// Reached by a story. A task that is held here never goes on.
 #[cfg(debug_assertions)]
 pub async fn failpoint(point: Failpoint) {
     if armed::holds(point) {
@@ -129,7 +129,7 @@ mod armed {
     const PANIC_AT: &str = "JENIUS_PANIC_AT";
     const STRIKE_TASK: &str = "JENIUS_STRIKE_TASK";
     const LOOK_EVERY: Duration = Duration::from_millis(20);
-    /// Nobody else comes where nobody has come for so long.
+    /// If no task has come for this long, no other comes.
     const QUIET: Duration = Duration::from_millis(600);
 
     struct Strike {
@@ -189,7 +189,7 @@ mod armed {
         strike
     }
 
-    /// Not `eprintln`, which panics where nobody reads.
+    /// Not `eprintln`, which panics if standard error is closed.
     fn say(text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }

@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    // Said in the log already. Whatever is not tied to a task, as reading the secrets again, ends the process as a task does.
+    // The log has it already. A panic outside of every task, as in reading the secrets again, ends the process as a task does.
     let run = AssertUnwindSafe(|| cli::exit_code(start(cli)));
     let code = catch_unwind(run).unwrap_or(ExitCode::FAILURE);
     telemetry::flush_log();

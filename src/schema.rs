@@ -1,5 +1,5 @@
-//! How a rule of the domain is said in JSON Schema: from the constants that the code judges by, so that no
-//! number and no word is said twice. Each function is a transform for schemars' `transform` attribute.
+//! Writes a rule of the domain as JSON Schema: from the constants that the code judges by, so that no
+//! number and no word stands twice. Each function is a transform for schemars' `transform` attribute.
 
 use crate::domain::{
     ids::{CommandId, CommandSource, InvoiceNumber, MerchantName},

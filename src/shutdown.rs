@@ -20,7 +20,7 @@ pub struct Shutdown {
 pub enum Drained {
     /// Everything that was held is finished.
     Finished,
-    /// The limit or a second signal cut work off; it is done again by whoever starts next.
+    /// The limit or a second signal cut work off; the next process does it again.
     CutOff,
 }
 

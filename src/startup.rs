@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-/// A variable that whoever runs the program has set is left alone.
+/// A variable that is set already is left alone.
 const VARIABLES: [(&str, &str); 3] = [
     // Room on the stack of every thread. The AMQP parser follows nested headers by recursion, and a message of
     // a stranger nests as many levels as RabbitMQ's usual frame of 128 KiB holds: 26,208 arrays, which a debug
@@ -93,6 +93,6 @@ pub fn raise_descriptors() {
 
 /// How many the process may open now.
 pub fn descriptors() -> u64 {
-    // Where nobody can say, the smallest usual limit.
+    // If the limit cannot be read, the smallest usual one.
     getrlimit(Resource::NOFILE).map_or(1024, |(soft, _)| soft)
 }

@@ -44,7 +44,7 @@ pub enum ReplayForecast {
         reason: DeadReason,
         detail: String,
     },
-    /// It does not say what it is, and nobody would work on it.
+    /// It does not say what it is: no role would take it.
     Nowhere,
 }
 
@@ -112,7 +112,7 @@ impl Forecaster {
                 });
             }
         };
-        // Whoever replays is not who sent it: what is published again has no user.
+        // The operator who replays it did not send it: what is published again has no user.
         let source = &incoming.command.identity.source;
         let claim = SenderClaim { source, user_id: None, kind, merchant: &incoming.command.merchant };
         if let Err(detail) = self.senders.judge(claim) {

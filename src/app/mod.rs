@@ -374,7 +374,7 @@ impl App {
         let drained = self.shutdown.drain(work, self.config.shutdown_drain).await;
         self.relay.stop().cancel();
         self.rest.stop().cancel();
-        // The links close in bounded time; after the limit or a second signal nobody waits for them.
+        // The links close in bounded time; after the limit or a second signal they are not waited for.
         if drained == Drained::Finished {
             let _ = self.shutdown.now.run_until_cancelled(self.rest.ended()).await;
         }

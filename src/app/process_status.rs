@@ -29,7 +29,7 @@ const OUTBOX_STUCK: Duration = Duration::from_secs(15);
 /// Two looks at one event tell times that differ by no more.
 const SAME_EVENT: Duration = Duration::from_secs(1);
 
-/// Written by the watchers and the roles, read by whoever asks.
+/// Written by the watchers and the roles, read by `/readyz` and the consumers.
 pub struct ProcessStatus {
     pub roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
@@ -112,7 +112,7 @@ impl ProcessStatus {
     pub fn database_ready(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.store_state.subscribe();
         async move {
-            // An error means that the application is gone, and so is whoever waits.
+            // An error means that the application is gone, and so is the task that waits.
             let _ = state.wait_for(|state| *state != StoreState::Away).await;
         }
     }
@@ -129,7 +129,7 @@ impl ProcessStatus {
         }
     }
 
-    /// Gauges ask nobody's money: they make no process unready.
+    /// Gauges concern no payment: they make no process unready.
     fn counted(&self) -> String {
         let faults = self.uncounted.lock().unwrap_or_else(PoisonError::into_inner);
         if faults.is_empty() {
@@ -143,7 +143,7 @@ impl ProcessStatus {
         self.gate.get().and_then(|gate| gate.paused()).is_some_and(|paused| paused.any())
     }
 
-    /// Whether sends go, and else whose do not, why and since when.
+    /// Whether sends go, and else which merchants' do not, why and since when.
     fn sends(&self) -> ComponentStatus {
         let Some(gate) = self.gate.get() else { return ComponentStatus::ok("not made by these roles") };
         let stops: Vec<String> = gate.merchants().filter_map(|m| stop_word(m, gate.stop_of(m)?)).collect();
@@ -175,7 +175,7 @@ struct OldestEvent {
     since: Instant,
 }
 
-/// Ready is who can reach what its roles need. DOKU's faults make nobody unready: commands are claimed, and wait.
+/// A process is ready if it can reach what its roles need. DOKU's faults make no process unready: commands are claimed, and wait.
 pub fn snapshot(
     status: Arc<ProcessStatus>,
     broker: Broker,
@@ -248,7 +248,7 @@ fn stop_word(merchant: &MerchantName, stop: Stop) -> Option<String> {
 }
 
 fn paused_word(paused: &Paused) -> String {
-    if paused.everybody.is_some() {
+    if paused.all.is_some() {
         return "sends are paused by an operator".to_owned();
     }
     if paused.merchants.is_empty() {

@@ -1,4 +1,4 @@
-//! What the roles share: the edges, and what is told of them.
+//! What the roles share: the edges, and the status of the process.
 
 use super::{CommandWorker, DokuClient, Secrets, process_status::ProcessStatus};
 use crate::{

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 /// What must not change along with a secret.
 const BOUND: [&str; 3] = ["doku.base_url", "doku.environment", "client_id"];
 
-/// Whoever uses a secret, and what was said last.
+/// The users of secrets, and the last reading of the configuration.
 pub struct Secrets {
     taken: Mutex<SecretsInUse>,
     pub accounts: Accounts,
@@ -51,7 +51,7 @@ impl Secrets {
         }
     }
 
-    /// The pool whose next connections use what is read again.
+    /// The pool that uses newly read secrets for its next connections.
     pub fn of_pool(&self, pool: &PgPool) {
         // Set once, by the one start.
         let _ = self.pool.set(pool.clone());

@@ -1,7 +1,7 @@
-//! Owns every task of the process. An end that nobody asked for, by itself or by a panic, never goes unnoticed:
+//! Owns every task of the process. An end without a stop, by itself or by a panic, never goes unnoticed:
 //!
 //! - The payments need an essential task: its end stops the process, which finishes what it holds and exits
-//!   with code 1. Whoever runs the process starts it again.
+//!   with code 1. The service manager starts the process again.
 //! - No payment needs a restartable task: it is made again, later each time, and `/readyz` says so. Five
 //!   restarts within ten minutes stop the process too.
 
@@ -79,7 +79,7 @@ impl Supervisor {
         Self { shutdown, state: Arc::default() }
     }
 
-    /// A stage whose tasks end once `stop` is cancelled, and not before.
+    /// A stage. Its tasks end once `stop` is cancelled, and not before.
     pub fn stage(&self, stop: CancellationToken) -> ShutdownStage {
         ShutdownStage { supervisor: self.clone(), stop, tasks: TaskTracker::new() }
     }

@@ -38,8 +38,8 @@ const ANEW_EVERY: Duration = Duration::from_secs(5);
 /// It reads every command since the first that is not settled.
 const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
-/// What keeps sends from going is told again so often; what was not told for three times as long is over.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often a process reports its stops again; a report that is three times as old has expired.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// With very many open orders the figures come less often: counting takes no more than this share of time.
 const GAUGES_SHARE: u32 = 20;
 
@@ -90,8 +90,8 @@ async fn look(
     Err(StoreError::Refused("the schema is not the one of this version: run `jenius-pay migrate`".to_owned()))
 }
 
-/// Keeps the gate told of what operators paused: woken by whoever does it, and looking every second for what
-/// no word came of. While the database is away, what was known before holds. Runs for ever.
+/// Tells the gate what operators paused: woken by the process that pauses, and looking every second for a pause
+/// that no wake-up announced. While the database is away, what was known before holds. Runs for ever.
 pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
     let changed = store.pauses_changed();
     loop {
@@ -104,24 +104,24 @@ pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
     }
 }
 
-/// Tells the database what keeps sends from going here, for whoever looks at an order from elsewhere. Runs for
+/// Reports to the database what stops sends here, for an operator who looks at an order from elsewhere. Runs for
 /// ever.
 pub async fn report_stops(store: PostgresStore, gate: Arc<Gate>) {
     let process = Uuid::new_v4();
-    let (mut told, mut told_at) = (Vec::new(), Instant::now());
+    let (mut reported, mut reported_at) = (Vec::new(), Instant::now());
     loop {
-        let stops: Vec<ReportedStop> = gate.merchants().filter_map(|m| told_stop(&gate, m)).collect();
+        let stops: Vec<ReportedStop> = gate.merchants().filter_map(|m| reported_stop(&gate, m)).collect();
         let which: Vec<_> = stops.iter().map(|stop| (stop.merchant.clone(), stop.detail)).collect();
-        let is_old = !which.is_empty() && told_at.elapsed() >= TELL_EVERY;
-        if (which != told || is_old) && store.report_stops(process, &stops).await.is_ok() {
-            (told, told_at) = (which, Instant::now());
+        let is_old = !which.is_empty() && reported_at.elapsed() >= REPORT_EVERY;
+        if (which != reported || is_old) && store.report_stops(process, &stops).await.is_ok() {
+            (reported, reported_at) = (which, Instant::now());
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
 /// What only this process knows: pauses are in the database already.
-fn told_stop(gate: &Gate, merchant: &MerchantName) -> Option<ReportedStop> {
+fn reported_stop(gate: &Gate, merchant: &MerchantName) -> Option<ReportedStop> {
     let Stop { by, since } = gate.stop_of(merchant)?;
     let (by, detail) = match by {
         StopBy::Pause => return None,
@@ -172,16 +172,16 @@ pub async fn refresh_gauges(
         if let Some(unmatched) = counted(GaugeGroup::Reports, store.never_matched().await, &mut faults) {
             publish_reports(&unmatched, &accounts);
         }
-        let told = told(&faults);
+        let summary = summary(&faults);
         match (was_well, faults.is_empty()) {
             (true, false) => tracing::warn!(
-                faults = told,
-                "gauges of the database cannot be counted, and keep what they said"
+                faults = summary,
+                "gauges of the database cannot be counted; they keep their last values"
             ),
             (false, true) => tracing::info!("gauges of the database are counted again"),
             (true, true) | (false, false) => {}
         }
-        status.uncounted(told);
+        status.uncounted(summary);
         sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
     }
 }
@@ -212,7 +212,7 @@ fn counted<T>(
     }
 }
 
-fn told(faults: &BTreeMap<&'static str, String>) -> String {
+fn summary(faults: &BTreeMap<&'static str, String>) -> String {
     faults.iter().map(|(figures, why)| format!("{figures}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
@@ -236,7 +236,7 @@ pub async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     let _ = stop.run_until_cancelled(work).await;
 }
 
-/// A state without orders is told as 0, not as its last figure.
+/// A state without orders is set to 0, and does not keep its last figure.
 fn publish(gauges: &Gauges, accounts: &[Account]) {
     metric::outbox(count(gauges.outbox_events), Duration::from_secs_f64(gauges.outbox_oldest_seconds));
     metric::stranded_orders(count(gauges.stranded_orders));
@@ -259,7 +259,7 @@ fn publish(gauges: &Gauges, accounts: &[Account]) {
     }
 }
 
-/// Every reason is told for every merchant: those that keep nothing are told as 0.
+/// Every reason is set for every merchant: those that block nothing are 0.
 fn publish_due_sends(gauges: &Gauges, accounts: &[Account], gate: &Gate) {
     for Account { merchant, .. } in accounts {
         let stopped = match gate.stop_of(merchant).map(|stop| stop.by) {
@@ -291,7 +291,7 @@ fn publish_reviews(reviews: &[Reviews], accounts: &[Account]) {
     }
 }
 
-/// Whose requests no report ever named, where reports named others.
+/// Merchants with requests that no report ever named, although reports named others.
 fn publish_reports(unmatched: &[(MerchantName, i64)], accounts: &[Account]) {
     for Account { merchant, .. } in accounts {
         let others = unmatched.iter().find(|(name, _)| name == merchant).map_or(0, |(_, others)| *others);

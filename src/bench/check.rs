@@ -62,7 +62,11 @@ impl SeenEvents {
 
     fn take(&mut self, event: &SeenEvent<'_>, is_ours: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         ensure!(event.event_type == "jenius.payment.accepted.v1", "an event of type {}", event.event_type);
-        ensure!(is_ours(event.subject), "an event about {}, which nobody asked for", event.subject);
+        ensure!(
+            is_ours(event.subject),
+            "an event about {}, which is none of this run's orders",
+            event.subject
+        );
         match self.ids.insert(event.subject.to_owned(), event.id.to_owned()) {
             None => Ok(()),
             Some(id) if id == event.id => {

@@ -2,7 +2,7 @@
 
 use super::load::Route;
 
-/// A run of commands whose invoice numbers nobody else uses.
+/// A run of commands with invoice numbers of its own.
 #[derive(Clone)]
 pub struct Commands {
     run: String,

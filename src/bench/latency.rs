@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 /// Commands of the first moments are not counted: connections are opened, plans are made.
 pub const WARM_UP: Duration = Duration::from_secs(2);
-/// Publications whose confirms nobody has read yet.
+/// Publications with confirms that are not read yet.
 const UNCONFIRMED_MAX: usize = 10_000;
 /// The first command, which proves that everything is up, and the numbers of the commands before each rate's own.
 const READY: u64 = 0;
@@ -148,7 +148,7 @@ pub async fn at_rate(
         published.iter().zip(&arrived).skip(skipped).map(|(from, to)| (*to - *from).as_secs_f64() * 1000.0);
     let latencies = Latencies::new(millis.collect());
     let took = published.last().zip(published.first()).map_or(Duration::ZERO, |(last, first)| *last - *first);
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "no count reaches 2^52")]
     let published_per_second = (count.saturating_sub(1)) as f64 / took.as_secs_f64();
     Ok(Paced { published_per_second, latencies })
 }

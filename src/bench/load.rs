@@ -94,7 +94,7 @@ impl Load {
         Ok(self.channel.basic_publish(exchange, key, options, body, properties).await?)
     }
 
-    /// Everything of a queue, as fast as it comes; the broker need not be told what was taken.
+    /// Everything of a queue, as fast as it comes, without acks.
     pub async fn subscribe(&self, queue: &str) -> anyhow::Result<Subscription> {
         let channel = self.connection.create_channel().await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };

@@ -40,7 +40,7 @@ impl Reading {
         Self { at: Instant::now(), count, cpu: groups.cpu() }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "no count reaches 2^52")]
     pub fn until(&self, last: &Self) -> Pace {
         let seconds = (last.at - self.at).as_secs_f64();
         let done = (last.count - self.count) as f64;

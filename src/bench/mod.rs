@@ -35,7 +35,7 @@ use setup::BenchSetup;
 use std::{path::PathBuf, process::Command, time::Duration};
 use url::Url;
 
-/// Nobody pays here: inquiries would only be noise.
+/// No customer pays here: inquiries would only be noise.
 const FIRST_CHECK_MS: &str = "3600000";
 
 /// What can be measured.

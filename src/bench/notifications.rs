@@ -54,7 +54,7 @@ async fn reconcile(setup: &BenchSetup<'_>, count: u64) -> anyhow::Result<Results
     let paid =
         "SELECT count(*) FROM orders JOIN outbox USING (order_key) WHERE state = 'paid' AND version = 2";
     let orders_paid: i64 = sqlx::query_scalar(paid).fetch_one(&mut sql).await?;
-    ensure!(u64::try_from(orders_paid)? == count, "{orders_paid} of {count} orders are paid and told of");
+    ensure!(u64::try_from(orders_paid)? == count, "{orders_paid} of {count} orders are paid and announced");
     Ok(Results { reconciler, orders_paid })
 }
 

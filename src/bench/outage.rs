@@ -64,7 +64,7 @@ async fn outage(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     while first.is_none_or(|first: Instant| first.elapsed() < WATCHED) {
         tokio::time::sleep(LOOK_EVERY).await;
         let requests = setup.doku_counts().await?.requests;
-        ensure!(requests > 0 || back.elapsed() < NOTICE_MAX, "nobody noticed that DOKU is back");
+        ensure!(requests > 0 || back.elapsed() < NOTICE_MAX, "no process noticed that DOKU is back");
         if requests > 0 {
             let from = *first.get_or_insert_with(Instant::now);
             seen.push((from.elapsed(), requests));
@@ -94,7 +94,7 @@ fn windows(seen: &[(Duration, u64)]) -> impl Iterator<Item = (Duration, u64)> {
 
 fn full_speed_after(seen: &[(Duration, u64)], limit: u32) -> Option<Duration> {
     let enough = f64::from(limit) * FULL;
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "no count reaches 2^52")]
     windows(seen).find(|(_, count)| *count as f64 >= enough).map(|(from, _)| from)
 }
 

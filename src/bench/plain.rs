@@ -37,11 +37,11 @@ impl Plain {
 
     /// Waits until it says so: `first` when one command is done, `last` when all are.
     pub async fn says(&mut self, word: &str) -> anyhow::Result<()> {
-        let Some(output) = self.output.take() else { bail!("the plain worker has said everything") };
+        let Some(output) = self.output.take() else { bail!("the plain worker has no output left") };
         let (line, output) = self.process.line(output).await?;
         self.output = Some(output);
         if line != word {
-            bail!("the plain worker said {line:?}, not {word:?}");
+            bail!("the plain worker printed {line:?}, not {word:?}");
         }
         Ok(())
     }

@@ -109,8 +109,8 @@ fn mib(status: &str, name: &str) -> f64 {
     kib.unwrap_or(0.0) / 1024.0
 }
 
-/// Whom CPU time is told apart by: a name, and the process whose descendants count with it, unless they are the
-/// root of another group.
+/// A group that CPU time is counted for: a name, and the process that it counts with its descendants, unless they are
+/// the root of another group.
 #[derive(Debug, Clone, Default)]
 pub struct Groups(BTreeMap<&'static str, u32>);
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 struct Results {
     relay: Pace,
     repeated: u64,
-    /// The same events, published by nobody who keeps books.
+    /// The same events, published without an outbox.
     broker: Pace,
     /// The relay's as a share of the broker's.
     share: f64,

@@ -1,4 +1,4 @@
-//! What is told at the end: to people as tables, to programs as one JSON object.
+//! What is printed at the end: for people as tables, for programs as one JSON object.
 
 use super::{Settings, machine::Machine};
 use comfy_table::{CellAlignment, Table, presets};
@@ -62,7 +62,7 @@ impl BenchReport {
     }
 }
 
-/// A table whose first column is words and whose other columns are figures.
+/// A table: the first column is words, the other columns are figures.
 pub fn table(head: &[String], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_BORDERS_ONLY_CONDENSED).set_header(head);

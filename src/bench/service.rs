@@ -7,7 +7,7 @@ use std::net::TcpListener;
 /// A counter of `/metrics`, and the labels its series must carry.
 pub type Counter = (&'static str, &'static str);
 
-/// Payments that DOKU took, told and confirmed.
+/// Payments that DOKU took, announced and confirmed.
 pub const ACCEPTED: Counter = ("jenius_events_published_total", "type=\"jenius.payment.accepted.v1\"");
 
 pub struct Service {

@@ -80,7 +80,7 @@ impl BenchSetup<'_> {
         answer.error_for_status().map(drop).map_err(Into::into)
     }
 
-    /// Nobody listens any more where DOKU was.
+    /// Nothing listens any more where DOKU was.
     pub fn doku_ends(&self) -> anyhow::Result<()> {
         let running = self.doku.lock().map_err(|_| anyhow!("a task panicked"))?.take();
         drop(running);
@@ -95,7 +95,7 @@ impl BenchSetup<'_> {
         Ok(())
     }
 
-    /// Everybody whose CPU time can be told: servers on this machine, DOKU, and the load.
+    /// Everything with a CPU time that can be read: servers on this machine, DOKU, and the load.
     pub fn groups(&self) -> Groups {
         let mut groups = Groups::default().with("load", std::process::id());
         if let Some(pid) = self.doku.lock().ok().and_then(|doku| doku.as_ref().map(Process::pid)) {
@@ -199,7 +199,7 @@ async fn start_doku(bench: &Bench, listen: &str) -> anyhow::Result<(Process, Str
         .args(["--client-id", BUSY_CLIENT_ID, "--secret-key", BUSY_SECRET_KEY]);
     let mut process = Process::spawn(&mut command, "the sandbox")?;
     let output = process.output()?;
-    // It goes on printing and does not mind that nobody reads.
+    // It goes on printing although its output is not read.
     let (line, _) = process.line(output).await?;
     let base_url = line.split_whitespace().last().context("the sandbox names no address")?.to_owned();
     Ok((process, base_url))

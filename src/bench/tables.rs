@@ -21,7 +21,7 @@ const EVENT_ID: &str =
     "(lpad(to_hex(k), 8, '0') || '-0000-7' || $N$ || '00-8000-' || lpad(to_hex(k), 12, '0'))::uuid";
 
 impl Filled<'_> {
-    /// Orders that DOKU took and whose customers have not paid.
+    /// Orders that DOKU took and no customer has paid.
     pub async fn awaiting_payment(&self, sql: &mut PgConnection) -> anyhow::Result<()> {
         let orders = "state_since, version, announced_paid, evidence, state";
         let values = "now(), 1, false, 'response', 'awaiting_payment'";
@@ -36,7 +36,7 @@ impl Filled<'_> {
         let values = "now() - interval '30 days', 2, true, 'notification', 'paid'";
         let more = format!(
             "{} {} INSERT INTO notifications (merchant, invoice_number, order_key, request_id, status, amount, applied,
-                                               said)
+                                               report_key)
              SELECT 'default', {invoice}, k, 'N-' || k, 'SUCCESS', '50000', true, E'SUCCESS\\n50000\\n' FROM {{range}};",
             self.published(1, "payment.accepted"),
             self.published(2, "order.paid"),
@@ -45,7 +45,7 @@ impl Filled<'_> {
         self.fill(sql, orders, values, &more).await
     }
 
-    /// Events that nobody has published yet.
+    /// Events that are not published yet.
     pub async fn unpublished(&self, sql: &mut PgConnection) -> anyhow::Result<()> {
         let outbox = format!(
             "INSERT INTO outbox (event_id, order_key) SELECT {}, k FROM {{range}} ORDER BY k;",

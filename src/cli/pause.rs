@@ -25,7 +25,7 @@ pub struct Args {
 impl Args {
     fn change(self) -> Result<PauseChange, UsageError> {
         let done_by = Some(self.who.operator()?);
-        let scope = self.merchant.map_or(Scope::Everybody, Scope::Merchant);
+        let scope = self.merchant.map_or(Scope::AllMerchants, Scope::Merchant);
         Ok(PauseChange { scope, reason: self.reason, done_by })
     }
 }
@@ -86,8 +86,8 @@ fn names(pauses: &[PauseView]) -> String {
 }
 
 fn name(pause: &PauseView) -> String {
-    let scope = if pause.scope == Scope::Everybody.name() {
-        Scope::Everybody.to_string()
+    let scope = if pause.scope == Scope::AllMerchants.name() {
+        Scope::AllMerchants.to_string()
     } else {
         print::clean(&pause.scope)
     };

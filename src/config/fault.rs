@@ -1,4 +1,4 @@
-//! What is wrong with the configuration, said for the person who has to repair it. A value is never
+//! What is wrong with the configuration, in words for the person who has to repair it. A value is never
 //! repeated here: it may be a secret that was written under the wrong key.
 
 use std::fmt;

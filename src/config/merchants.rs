@@ -17,7 +17,7 @@ pub fn read(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, Merchant
     let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
     if in_doku && named.contains(&default) {
         let problem =
-            "said twice; allowed: the default merchant in `doku` or in `merchants.default`, not both";
+            "given twice; allowed: the default merchant in `doku` or in `merchants.default`, not both";
         r.fault("doku.client_id", problem);
     }
     if named.len() > MERCHANTS_MAX {
@@ -55,7 +55,7 @@ fn account(
         r.missing(&id);
     }
     let client_id = r.get(&id, parse::client_id);
-    // A notification's Client-Id says whose key verifies it: two merchants with one would be one.
+    // A notification's Client-Id decides which key verifies it: two merchants with one Client-Id would be one.
     if client_id.clone().is_some_and(|client_id| !client_ids.insert(client_id)) {
         r.fault(&id, "another merchant has this Client-Id; allowed: one merchant for each");
     }

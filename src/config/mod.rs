@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-/// Which parts a command cannot do without. A missing value of a part nobody needs is no fault; a bad
+/// Which sections a command needs. A missing value of a section that it does not need is no fault; a bad
 /// one always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequiredSections {

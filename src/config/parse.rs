@@ -20,7 +20,7 @@ pub type Parsed<T> = Result<T, String>;
 pub const DURATION_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 /// No text is longer, whatever its key.
 const TEXT_MAX: usize = 4096;
-/// Of a parameter's name that is told.
+/// At most this many characters of a parameter's name are shown.
 const PARAMETER_CHARS_MAX: usize = 32;
 
 pub fn whole<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
@@ -166,7 +166,7 @@ pub fn client_id(text: &str) -> Parsed<String> {
 /// DOKU's keys are visible ASCII. Another character came in by copying, and every signature would be wrong by it.
 pub fn secret_key(text: &str) -> Parsed<String> {
     let allowed = "allowed: visible ASCII characters alone (! to ~)";
-    // The one wrong character is told, and its place: neither is a part of the key.
+    // The one wrong character is shown, and its position: neither is a part of the key.
     if let Some((at, wrong)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_graphic()) {
         return Err(format!("not a key: character {} is U+{:04X}; {allowed}", at + 1, u32::from(wrong)));
     }
@@ -247,7 +247,7 @@ pub fn is_production(base_url: &str) -> bool {
         .is_some_and(|url| url.host_str().is_some_and(|host| host.trim_end_matches('.') == PRODUCTION_HOST))
 }
 
-/// Whether what is said there can be heard and changed on the way.
+/// Whether the traffic can be read and changed on the way.
 pub fn is_open(base_url: &str) -> bool {
     let Some(url) = parse_url(base_url) else { return false };
     let stays_here = match url.host() {
@@ -259,7 +259,7 @@ pub fn is_open(base_url: &str) -> bool {
     url.scheme() == "http" && !stays_here
 }
 
-/// Whether two URLs name the same place, whoever asks there.
+/// Whether two URLs name the same place, for any user.
 pub fn same_but_for_its_user(one: &str, other: &str) -> bool {
     let place = |text: &str| {
         let mut url = parse_url(text)?;

@@ -130,7 +130,7 @@ impl<'s> Reader<'s> {
         self.get(name, parse).map(SecretString::from)
     }
 
-    /// A list of secrets. An empty one that was said, or a missing one that is needed, is a fault.
+    /// A list of secrets. An empty one that was given, or a missing one that is needed, is a fault.
     pub fn secrets(
         &mut self,
         name: &str,

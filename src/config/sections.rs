@@ -37,7 +37,7 @@ pub struct PartialConfig {
     pub snapshot: ConfigSnapshot,
 }
 
-/// One HTTP exchange takes no longer, whoever configures it.
+/// The longest timeout of one HTTP exchange that can be configured.
 const TIMEOUT_MAX_MS: u64 = 600_000;
 /// More inquiries afterwards would be a poll.
 const AFTERWARDS_MAX: usize = 16;

@@ -1,14 +1,14 @@
-//! What was said, key by key, so that a second reading can be compared with the first.
+//! The configuration as it was read, key by key, so that a second reading can be compared with the first.
 
 use super::reader::key;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every value that was said, by the full name of its key. All of them are held as secrets: some are.
+/// Every value that was read, by the full name of its key. All of them are held as secrets: some are.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigSnapshot(BTreeMap<String, SecretString>);
 
-/// The keys whose values differ between two readings, by name.
+/// The keys with different values in two readings, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigDiff {
     pub secrets: Vec<String>,

@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Variables whose names are text; no other can be ours.
+    /// Variables with a name that is text; no other can be ours.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &OsStr)> {
         self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.as_os_str())))
     }

@@ -162,7 +162,7 @@ fn accounts_are_refused_where_they_are_half_twice_or_none() {
         ("[merchants.shop]", "merchants.shop.client_id: missing"),
         (
             "[doku]\nclient_id='A'\nsecret_key='k'\n[merchants.default]\nclient_id='B'\nsecret_key='k'",
-            "doku.client_id (from pay.toml): said twice",
+            "doku.client_id (from pay.toml): given twice",
         ),
         (
             "[merchants.a]\nclient_id='A'\nsecret_key='k'\n[merchants.b]\nclient_id='A'\nsecret_key='k'",
@@ -264,7 +264,7 @@ fn a_secret_is_read_from_the_file_its_variable_names() {
     assert_eq!(key("JENIUS_PAY__DOKU__SECRET_KEY_FILE"), "from-a-file");
 
     let twice = faults(with(&[("DOKU_SECRET_KEY_FILE", "/run/secret")]));
-    assert!(twice[0].contains("said twice"), "{twice:?}");
+    assert!(twice[0].contains("given twice"), "{twice:?}");
     let lost = faults(with(&[("JENIUS_PAY__DATABASE__URL_FILE", "/nowhere")]));
     let named = "database.url (from JENIUS_PAY__DATABASE__URL_FILE): its file cannot be read";
     assert!(lost[0].starts_with(named), "{lost:?}");

@@ -31,11 +31,11 @@ pub struct ConfigValue {
     pub texts: Vec<String>,
 }
 
-/// All that was said, by the full name of the key.
+/// All values that were given, by the full name of the key.
 #[derive(Default)]
 pub struct Values {
     by_key: BTreeMap<String, ConfigValue>,
-    /// Every merchant of `merchants.<name>` that anything was said about.
+    /// Every merchant of `merchants.<name>` with at least one value.
     pub merchants: BTreeSet<MerchantName>,
 }
 
@@ -80,7 +80,7 @@ impl Values {
         }
         match self.by_key.get(&name) {
             Some(old) if old.rank == value.rank => {
-                let problem = format!("said twice, by {} too; allowed: one of them", old.origin);
+                let problem = format!("given twice, in {} too; allowed: one of them", old.origin);
                 faults.add(ConfigFault::new(name, problem).from(value.origin));
             }
             Some(old) if old.rank > value.rank => {}

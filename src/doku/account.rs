@@ -1,6 +1,6 @@
 //! The configured accounts at DOKU with their keys. A Client-Id belongs to one merchant.
 //!
-//! Every clone is a handle of the same accounts: when keys are exchanged, whoever signs or verifies has the
+//! Every clone is a handle of the same accounts: when keys are exchanged, all signing and verifying uses the
 //! new ones from the same moment on.
 
 use super::signature::{self, AccountKeys};
@@ -20,7 +20,7 @@ pub struct KeyedAccount {
     pub keys: AccountKeys,
 }
 
-/// The accounts, and one that nobody has: it costs a stranger who guesses a Client-Id as much time as a real one.
+/// The accounts, and a decoy: it costs a stranger who guesses a Client-Id as much time as a real account.
 #[derive(Debug)]
 struct AccountTable {
     accounts: BTreeMap<MerchantName, Arc<KeyedAccount>>,
@@ -54,7 +54,7 @@ impl Accounts {
             .fold(None, |_, account| Some(Arc::clone(account)))
     }
 
-    /// An account with as many keys as any. Whoever knows this text could sign for it: its signature proves nothing.
+    /// An account with as many keys as any. A stranger who knows this text could sign for it: its signature proves nothing.
     pub(super) fn decoy(&self) -> Arc<KeyedAccount> {
         Arc::clone(&self.now().decoy)
     }
@@ -104,7 +104,7 @@ fn table(merchants: &BTreeMap<MerchantName, config::MerchantConfig>) -> AccountT
         let config::MerchantConfig { client_id, secret_key, previous_secret_keys } = configured;
         (merchant.clone(), keyed(merchant, client_id, secret_key, previous_secret_keys))
     };
-    let decoy = keyed(&MerchantName::default_account(), "", &SecretString::from("nobody"), &[]);
+    let decoy = keyed(&MerchantName::default_account(), "", &SecretString::from("decoy"), &[]);
     AccountTable { accounts: merchants.iter().map(account).collect(), decoy }
 }
 

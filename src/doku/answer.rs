@@ -13,7 +13,7 @@ use std::time::Duration;
 /// DOKU's answers are a few hundred bytes; what is longer is not read to its end.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// A longer `Retry-After` is cut: nobody waits for a payment for hours.
+/// A longer `Retry-After` is cut: no customer waits for a payment for hours.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Whether an answer is DOKU's, by its signature.
@@ -25,7 +25,7 @@ pub enum Authenticity {
     Wrong,
 }
 
-/// An answer whose status line and headers arrived.
+/// An answer: at least its status line and headers arrived.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,

@@ -13,7 +13,7 @@ const WORD_BYTES_MAX: usize = 32;
 /// DOKU's limit for a Request-Id.
 const REQUEST_CHARS_MAX: usize = 128;
 
-/// In place of a status that is none; nobody knows it, so nothing is final by it.
+/// In place of a status that is no word; it is an unknown word, so nothing is final by it.
 pub(super) const NO_WORD: &str = "NO_STATUS_WORD";
 
 /// Which member holds the status.
@@ -43,7 +43,7 @@ pub enum ErrorBody {
     Error { code: Option<String>, message: String },
     /// It speaks of an operation that was carried out: no error, whatever the HTTP status says.
     Answer,
-    /// Begins as JSON and cannot be read: nobody knows whose it is.
+    /// Begins as JSON and cannot be read: it may be DOKU's or not.
     Unreadable,
     /// Not DOKU's: of something in between.
     Foreign,
@@ -125,7 +125,7 @@ pub(super) fn bounded_request(request: &str) -> String {
     bounded(request).chars().take(REQUEST_CHARS_MAX).chain(['…']).collect()
 }
 
-/// A status as it may be shown: what is no word of letters may repeat something of the customer's.
+/// A status as it may be shown: anything but one word of letters could repeat the customer's data.
 fn word(status: String) -> String {
     let is_word =
         status.len() <= WORD_BYTES_MAX && status.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');

@@ -61,7 +61,7 @@ fn success(
     mode: ResponseSignature,
 ) -> (SendFindingKind, DokuHealth) {
     let Some(fields) = read(answer, StatusIn::Answer) else {
-        return in_doubt("HTTP 200 with a body nobody can read", DokuHealth::Unwell);
+        return in_doubt("HTTP 200 with an unreadable body", DokuHealth::Unwell);
     };
     match (answer.authenticity, mode) {
         (Authenticity::Signed, _) | (Authenticity::Unsigned, ResponseSignature::TlsOnly) => {}
@@ -150,7 +150,7 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHe
         ErrorBody::Error { code, message } => (code, message),
         ErrorBody::Answer => return in_doubt(&format!("HTTP {status} with an answer"), DokuHealth::Unwell),
         ErrorBody::Unreadable => {
-            return in_doubt(&format!("HTTP {status} with a body nobody can read"), DokuHealth::Unwell);
+            return in_doubt(&format!("HTTP {status} with an unreadable body"), DokuHealth::Unwell);
         }
         ErrorBody::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
     };
@@ -186,7 +186,7 @@ pub fn classify_inquiry(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFind
 
 fn report(invoice: &InvoiceNumber, answer: &Answer) -> InquiryFindingKind {
     let Some(fields) = read(answer, StatusIn::Report) else {
-        return failed("HTTP 200 with a body nobody can read".to_owned());
+        return failed("HTTP 200 with an unreadable body".to_owned());
     };
     match fields {
         OrderFields { invoice_number: Some(named), .. } if named != invoice.as_str() => {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Beyond this somebody should set a clock; DOKU tolerates sixty times as much.
+/// Beyond this a person should set a clock; DOKU tolerates sixty times as much.
 const WARN_ABOVE: Duration = Duration::from_secs(60);
 
 /// A warning for every answer would bury everything else.

@@ -19,7 +19,7 @@ const CHARS_MIN: usize = 3;
 /// What is as long is masked within other words too.
 const LONG_CHARS: usize = 5;
 
-/// Whoever has these digits of a phone number has the number.
+/// These digits of a phone number give the whole number away.
 const PHONE_END: usize = 7;
 
 /// Spaces, dashes, brackets between two digits of a number.
@@ -74,7 +74,7 @@ pub fn without_keys(input: &str, keys: &AccountKeys) -> String {
 /// What is private in a request.
 #[derive(Default)]
 struct Private {
-    /// Values, words of them, and what of them identifies somebody by itself.
+    /// Values, words of them, and the parts of them that identify a person by themselves.
     parts: Vec<String>,
     /// The end of the phone number: what comes before it is written in many ways.
     phone_end: Option<String>,

@@ -1,4 +1,4 @@
-//! DOKU's notifications: whose they are, and what they say. What follows from them is the domain's.
+//! DOKU's notifications: which account each is for, and what it reports. What follows from them is the domain's.
 //!
 //! There is no freshness window: DOKU repeats a notification for hours, and duplicates change nothing.
 
@@ -78,8 +78,8 @@ impl Verifier {
     /// Verifies over the raw bytes. Only the keys of the account it names are tried, so that a merchant's
     /// signature never speaks for another's order.
     fn verify_jenius(&self, headers: &JeniusHeaders, body: &[u8]) -> Result<SignedBy, NotAuthentic> {
-        // A Client-Id that nobody has costs as much as one that somebody has: by the time it takes, a stranger would
-        // learn which exist. What nobody's key says is not believed.
+        // A Client-Id of no account costs as much time as a real one: by the time it takes, a stranger would
+        // learn which exist. A signature with the decoy's key is not believed.
         let account = self.accounts.of_client_id(&headers.client_id);
         let decoy = self.accounts.decoy();
         let keys = account.as_ref().map_or(&decoy.keys, |account| &account.keys);

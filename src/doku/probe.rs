@@ -1,4 +1,4 @@
-//! One signed question that harms nothing, for `doctor`: Check Status of an invoice number that nobody has. DOKU
+//! One signed question that harms nothing, for `doctor`: Check Status of an invoice number that does not exist. DOKU
 //! looks at headers, clock, account and signature before it looks for the order, so that "not found" means that it
 //! took the key.
 
@@ -46,7 +46,7 @@ pub struct Probed {
 }
 
 impl<C: Clock> Client<C> {
-    /// Asks once, under a merchant's key. The error says why nobody answered.
+    /// Asks once, under a merchant's key. The error says why there was no answer.
     pub async fn probe(&self, merchant: &MerchantName) -> Result<Probed, String> {
         let account = self.accounts.of_merchant(merchant).ok_or("the merchant is not configured")?;
         let nobodys = format!("DOCTOR-{}", Uuid::new_v4().simple());
@@ -79,7 +79,7 @@ fn verdict(answer: &Answer) -> ProbeVerdict {
             ProbeVerdict::Refused(format!("{status_text}: {}", snake(&code)))
         }
         401 | 403 => ProbeVerdict::Refused(status_text),
-        // Whoever signs it knows the key.
+        // A server that signs its answer knows the key.
         200 | 404 if answer.authenticity == Authenticity::Signed => ProbeVerdict::Accepted,
         404 if !code.is_empty() => ProbeVerdict::Accepted,
         404 => ProbeVerdict::Foreign("HTTP 404, which is not DOKU's own".to_owned()),

@@ -24,7 +24,7 @@ const REFUSED_COUNTS_AS: u32 = 5;
 /// So many answers that contradict the request are no accident.
 const CONTRADICTIONS_MAX: u32 = 2;
 
-/// Whose attempt it was.
+/// The command that the attempt was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOf {
     Payment,

@@ -49,7 +49,7 @@ pub enum BreakerPhase {
 #[must_use]
 pub enum Admission {
     Pass,
-    /// It may, and what it learns decides. Its end must be told: `learned` or `release`.
+    /// It may, and what it learns decides. The caller must report its end: `learned` or `release`.
     Probe,
     Stopped,
 }

@@ -23,11 +23,11 @@ pub struct Change {
     /// The open refund was claimed, never sent, and cannot be made: it is rejected, for this.
     pub refused: Option<RefundRefusal>,
     pub due: DueChange,
-    /// Whose request a report was about that brought it.
+    /// Which request the report that led to this change was about.
     pub reported: Option<RequestOf>,
 }
 
-/// Whose request a report names.
+/// Which request a report names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestOf {
     /// One of the order's own.
@@ -37,7 +37,7 @@ pub enum RequestOf {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum DueChange {
-    /// Somebody else's attempt is under way, or nothing changed: what is due stays due.
+    /// Another attempt is under way, or nothing changed: what is due stays due.
     Keep,
     /// In place of whatever was due; a running attempt loses its claim.
     Replace(Option<Due>),
@@ -46,7 +46,7 @@ pub enum DueChange {
 /// The code of an order's review, and why a notification was not applied.
 pub(super) const OTHER_REQUEST: &str = "other_request";
 
-/// Evidence with what DOKU said beside it.
+/// Where a piece of evidence comes from, with DOKU's status and error beside it.
 pub(super) struct Attribution {
     source: EvidenceSource,
     doku_status: Option<String>,
@@ -128,7 +128,7 @@ impl Change {
     }
 
     /// The refund an event can be about: one that was declined or abandoned made nothing, so an
-    /// `order.refunded` is then about a refund that nobody here commanded, unless its own late answer told.
+    /// `order.refunded` is then about a refund that was not commanded here, unless its own late answer reports it.
     fn refund_of_event(&self, event_type: EventType, source: EvidenceSource) -> Option<&Progress> {
         let refund = self.order.refund.as_ref()?;
         let made_nothing = match refund.outcome {

@@ -47,9 +47,9 @@ impl CommandKind {
 pub enum Outcome {
     /// DOKU took it.
     Accepted,
-    /// DOKU said no.
+    /// DOKU refused the request.
     Declined,
-    /// The sends have ended and nobody knows what DOKU did.
+    /// The sends have ended and it is not known what DOKU did.
     Unresolved,
     /// The sends have ended and DOKU certainly did nothing.
     Abandoned,
@@ -101,8 +101,8 @@ pub struct Command {
     pub expires_at: Option<Time>,
     /// Its `time`, by its sender's clock.
     pub published_at: Option<Time>,
-    /// No send starts later than this after `published_at`, where that is not in the future: nobody wants a
-    /// payment request long after the checkout, wherever it waited. `None`: a refund.
+    /// No send starts later than this after `published_at`, if that is not in the future: a payment request long
+    /// after the checkout is of no use, wherever it waited. `None`: a refund.
     pub budget_from_time: Option<Duration>,
     /// How often the broker delivered it before; 0 where it does not say so.
     pub came_before: u64,
@@ -165,9 +165,9 @@ pub enum RefundRefusal {
 /// What would become of a command at the store, were it to come now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimForecast {
-    /// Nobody has seen it, and nothing speaks against it.
+    /// It is new, and nothing speaks against it.
     Claimed,
-    /// Seen before. Its outcome is told again where it is known.
+    /// Seen before. Its outcome, if it is known, is published again.
     Duplicate {
         told_again: bool,
     },

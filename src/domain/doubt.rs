@@ -1,9 +1,9 @@
-//! Doubt: since when nobody knows whether DOKU acted on a command. It sticks until authority clears it.
+//! Doubt: since when it is not known whether DOKU acted on a command. It sticks until authority clears it.
 
 use super::{Time, record::Progress};
 
 impl Progress {
-    /// Since when nobody knows whether DOKU acted; `None`: without doubt.
+    /// Since when it is not known whether DOKU acted; `None`: without doubt.
     pub fn doubt_since(&self) -> Option<Time> {
         self.maybe_acted_at.map(|last| self.doubted_at.unwrap_or(last))
     }

@@ -100,16 +100,16 @@ impl EventType {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::PaymentAccepted => "DOKU took the payment request; the customer has still to pay",
-            Self::PaymentDeclined => "DOKU said no",
+            Self::PaymentDeclined => "DOKU refused the request",
             Self::PaymentUnresolved => {
-                "the budget is spent and nobody knows what DOKU did; the order is in review"
+                "the budget is spent and it is not known what DOKU did; the order is in review"
             }
             Self::PaymentAbandoned => {
                 "the budget is spent; by our records DOKU did nothing, and, asked, it knew of nothing or could not be asked"
             }
             Self::RefundAccepted => "DOKU refunds",
             Self::RefundDeclined => "DOKU does not refund; the order is `paid` again",
-            Self::RefundUnresolved => "nobody knows whether DOKU refunded; the order is in review",
+            Self::RefundUnresolved => "it is not known whether DOKU refunded; the order is in review",
             Self::RefundAbandoned => {
                 "the budget is spent; by our records DOKU did not refund, and, asked, it did not say so; the order is `paid` again"
             }
@@ -118,7 +118,7 @@ impl EventType {
             Self::OrderExpired => "confirmed as not paid in time",
             Self::OrderRefunded => "the refund is a fact",
             Self::OrderReview => {
-                "evidence names another amount, or nobody could find out for too long: a person must decide"
+                "evidence names another amount, or DOKU gave no final answer for too long: a person must decide"
             }
             Self::OrderResolved => "an operator decided for a state that had been announced before",
             Self::CommandRejected => "the command broke a rule; nothing reached DOKU",
@@ -168,7 +168,7 @@ impl EventType {
     }
 }
 
-/// Who brought the evidence that changed an order.
+/// The source of the evidence that changed an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EvidenceSource {
     Response,
@@ -203,14 +203,14 @@ pub struct OrderEvent {
     pub evidence: EvidenceSource,
     pub doku_status: Option<String>,
     /// The payment's command, or the refund's in an event about a refund; `None` for a refund that
-    /// nobody here commanded.
+    /// was not commanded here.
     pub command: Option<CommandRef>,
     pub error: Option<EventError>,
     /// Confirmed or refunded after the order was `failed`, `expired` or `abandoned`.
     pub late: bool,
 }
 
-/// The `error` of an event: DOKU's own code and message, or ours where nobody could find out.
+/// The `error` of an event: DOKU's own code and message, or ours if DOKU gave none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventError {
     pub code: String,

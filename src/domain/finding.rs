@@ -43,7 +43,7 @@ pub enum SendFindingKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DokuHealth {
     Well,
-    /// DOKU does not work as it should: refused connections, timeouts, 5xx, 429, bodies nobody can read.
+    /// DOKU does not work as it should: refused connections, timeouts, 5xx, 429, unreadable bodies.
     Unwell,
     /// Our key or clock is refused: every send of this merchant would be.
     KeyRefused,
@@ -90,7 +90,7 @@ pub enum ReportedStatus {
     Failed,
     Expired,
     Refunded,
-    /// PENDING, TIMEOUT, REDIRECT and words nobody knows: ask again later.
+    /// PENDING, TIMEOUT, REDIRECT and unknown words: ask again later.
     NotFinal,
 }
 

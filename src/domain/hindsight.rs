@@ -16,7 +16,7 @@ use std::time::Duration;
 
 impl OrderRecord {
     /// What follows where the database went back in time: DOKU may have acted on whatever is open, and whatever ended
-    /// lately may have ended otherwise. `None`: nobody is asked about it.
+    /// lately may have ended otherwise. `None`: DOKU is not asked about it.
     pub fn after_going_back(mut self, schedule: &AttemptSchedule, now: Time) -> Option<Change> {
         match self.state {
             OrderState::Submitting | OrderState::AwaitingPayment | OrderState::Refunding => {}

@@ -21,7 +21,7 @@ macro_rules! name {
             pub const CHARS_MAX: usize = $max;
             /// What is allowed, in words.
             pub const ALLOWED: &'static str = $allowed;
-            /// Its characters as a regular expression, for whoever describes the rule to a program.
+            /// Its characters as a regular expression, for the JSON Schema that describes the rule.
             pub const PATTERN: &'static str = $pattern;
 
             pub fn parse(text: impl Into<String>) -> Result<Self, NameError> {

@@ -1,5 +1,5 @@
-//! Pure decisions: no async, no clock, no dice, no I/O, no serde. Time, chance and what the outside
-//! said come in as arguments; what to store and announce goes out as values.
+//! Pure decisions: no async, no clock, no dice, no I/O, no serde. Time, chance and the answers of the
+//! outside come in as arguments; what to store and announce goes out as values.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;

@@ -11,7 +11,7 @@ use super::{
     signed::Form,
 };
 
-/// A verified notification: the merchant whose key signed it is known to the caller.
+/// A verified notification: the caller knows which merchant's key signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// In which form DOKU sent it: it decides nothing.
@@ -32,7 +32,7 @@ pub struct Notification {
 pub enum NotApplied {
     /// It is about another request for the invoice: the account's other channels have theirs.
     OtherRequest,
-    /// The order was told the same before, by whatever Request-Id.
+    /// The same report about this order came before, under any Request-Id.
     Duplicate,
     /// The order is where it says, or evidence that counts more has moved it on.
     NoChange,
@@ -79,8 +79,8 @@ impl Notification {
 }
 
 impl OrderRecord {
-    /// What a verified notification about this order changes; `told_before`: another one said the same. The
-    /// same evidence again is no new evidence, also where a person has decided in between.
+    /// What a verified notification about this order changes; `already_reported`: the same report came before. The
+    /// same evidence again is no new evidence, also if a person has decided in between.
     pub fn apply_notification(
         self,
         notification: &Notification,

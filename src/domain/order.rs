@@ -31,9 +31,9 @@ pub enum OrderState {
 /// Why an order waits for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReviewCause {
-    /// The payment's sends have ended and nobody knows what DOKU did. Later evidence decides too.
+    /// The payment's sends have ended and it is not known what DOKU did. Later evidence decides too.
     PaymentUnresolved,
-    /// The refund's sends have ended and nobody knows what DOKU did. Later evidence decides too.
+    /// The refund's sends have ended and it is not known what DOKU did. Later evidence decides too.
     RefundUnresolved,
     /// Check Status found nothing new for `check.give_up_after_ms`. Later evidence decides too.
     CheckGaveUp,
@@ -116,7 +116,7 @@ impl OrderState {
         Self::ALL.into_iter().find(|s| s.name() == name && s.review_cause().map(ReviewCause::name) == cause)
     }
 
-    /// The kind of the command whose outcome it waits for.
+    /// The kind of the command that it waits for.
     pub fn open_command(self) -> Option<CommandKind> {
         match self {
             Self::Submitting => Some(CommandKind::Payment),
@@ -131,7 +131,7 @@ impl OrderState {
         }
     }
 
-    /// Somebody still waits for news of it: it always has something due.
+    /// News of it is still awaited: it always has something due.
     pub fn is_open(self) -> bool {
         match self {
             Self::Submitting | Self::AwaitingPayment | Self::Refunding => true,

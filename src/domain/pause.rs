@@ -1,12 +1,12 @@
-//! Whose sends operators have paused. Inquiries, notifications and events go on.
+//! Which merchants' sends operators have paused. Inquiries, notifications and events go on.
 
 use super::{Time, ids::MerchantName};
 use std::{collections::BTreeMap, fmt};
 
-/// Whose sends one pause stops.
+/// Which merchants' sends one pause stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    Everybody,
+    AllMerchants,
     Merchant(MerchantName),
 }
 
@@ -14,14 +14,14 @@ impl Scope {
     /// As it is stored.
     pub fn name(&self) -> &str {
         match self {
-            Self::Everybody => "*",
+            Self::AllMerchants => "*",
             Self::Merchant(merchant) => merchant.as_str(),
         }
     }
 
     pub fn merchant(&self) -> Option<&MerchantName> {
         match self {
-            Self::Everybody => None,
+            Self::AllMerchants => None,
             Self::Merchant(merchant) => Some(merchant),
         }
     }
@@ -30,7 +30,7 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Everybody => f.write_str("everybody"),
+            Self::AllMerchants => f.write_str("everybody"),
             Self::Merchant(merchant) => write!(f, "{merchant}"),
         }
     }
@@ -39,14 +39,14 @@ impl fmt::Display for Scope {
 /// All pauses together, and since when each holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paused {
-    pub everybody: Option<Time>,
+    pub all: Option<Time>,
     /// Those with a pause of their own.
     pub merchants: BTreeMap<MerchantName, Time>,
 }
 
 impl Paused {
     pub fn any(&self) -> bool {
-        self.everybody.is_some() || !self.merchants.is_empty()
+        self.all.is_some() || !self.merchants.is_empty()
     }
 
     pub fn stops(&self, merchant: &MerchantName) -> bool {
@@ -56,9 +56,9 @@ impl Paused {
     /// Since when a merchant's sends are paused.
     pub fn since(&self, merchant: &MerchantName) -> Option<Time> {
         let own = self.merchants.get(merchant).copied();
-        match (self.everybody, own) {
-            (Some(everybody), Some(own)) => Some(everybody.min(own)),
-            (everybody, own) => everybody.or(own),
+        match (self.all, own) {
+            (Some(all), Some(own)) => Some(all.min(own)),
+            (all, own) => all.or(own),
         }
     }
 }
@@ -67,7 +67,7 @@ impl Extend<(Scope, Time)> for Paused {
     fn extend<T: IntoIterator<Item = (Scope, Time)>>(&mut self, scopes: T) {
         for (scope, since) in scopes {
             match scope {
-                Scope::Everybody => self.everybody = Some(since),
+                Scope::AllMerchants => self.all = Some(since),
                 Scope::Merchant(merchant) => {
                     self.merchants.insert(merchant, since);
                 }

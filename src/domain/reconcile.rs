@@ -18,7 +18,7 @@ use super::{
     },
 };
 
-/// A piece of evidence about an order, whoever brought it.
+/// A piece of evidence about an order, from any source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {
     /// DOKU's answer to the payment: Pending or Success. The customer has still to pay.
@@ -43,7 +43,7 @@ pub enum Evidence {
     OtherRequestRefunded,
     /// The open command's sends have ended, and DOKU certainly did nothing.
     EndedWithoutAct,
-    /// The open command's sends have ended, and nobody can find out what DOKU did.
+    /// The open command's sends have ended, and what DOKU did cannot be found out.
     EndedInDoubt,
     /// Check Status found nothing new for too long.
     CheckGaveUp,
@@ -239,7 +239,7 @@ fn once_refunded(evidence: Evidence) -> Step {
     }
 }
 
-/// The outcome was told as `unresolved` or the order as given up: later evidence that is final decides.
+/// The outcome was announced as `unresolved` or the order as given up: later evidence that is final decides.
 fn in_review_of_payment(evidence: Evidence) -> Step {
     match evidence {
         Evidence::Reported(Success) => Move(Paid, &[OrderPaid]),
@@ -287,8 +287,8 @@ fn in_review_of_refund(evidence: Evidence) -> Step {
     }
 }
 
-/// What is said of our own request decides. A refund's answer is none: where one is open, the order is in review for
-/// that.
+/// A report about our own request decides. A refund's answer is no such report: if a refund is open, the order is in
+/// review for that.
 fn in_review_of_other_request(evidence: Evidence) -> Step {
     match evidence {
         Evidence::Reported(Success) => Move(Paid, &[OrderPaid]),

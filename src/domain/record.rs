@@ -26,7 +26,7 @@ pub struct OrderRecord {
     pub state_since: Time,
     /// How many events of it there are.
     pub version: u32,
-    /// Which states its `order.*` events have told of: none is announced twice.
+    /// Which states its `order.*` events have announced: none is announced twice.
     pub announced: Announced,
     pub doku_status: Option<String>,
     pub evidence: Option<EvidenceSource>,
@@ -75,7 +75,7 @@ pub struct Progress {
 }
 
 impl OrderRecord {
-    /// The order of a payment that nobody has seen, as its claim opens it.
+    /// The order of a new payment, as its claim opens it.
     pub fn opened(order: &Order, command: CommandRef, claimed_at: Time, sends_end_at: Time) -> Self {
         Self {
             merchant: order.merchant.clone(),
@@ -108,7 +108,7 @@ impl OrderRecord {
         }
     }
 
-    /// The command whose outcome is not known yet.
+    /// The command that has no outcome yet.
     pub fn open_command(&self) -> Option<&Progress> {
         match self.state {
             OrderState::Submitting => Some(&self.payment),
@@ -163,12 +163,12 @@ impl OrderRecord {
         }
     }
 
-    /// Whether nobody knows what DOKU did with the latest refund.
+    /// Whether it is not known what DOKU did with the latest refund.
     pub fn refund_is_unresolved(&self) -> bool {
         self.refund.as_ref().is_some_and(|refund| refund.outcome == Some(Outcome::Unresolved))
     }
 
-    /// Whose request a report is about; `None` where it does not say, or it does not matter.
+    /// Which request a report is about; `None` if it does not name one, or it does not matter.
     pub fn request_of(&self, report: &Report, schedule: &AttemptSchedule) -> Option<RequestOf> {
         let named = report.request.as_deref().filter(|_| schedule.match_request_id)?;
         let commanded = [Some(&self.payment), self.refund.as_ref()];

@@ -65,7 +65,7 @@ pub struct DueSend {
 /// Why an inquiry is due: while many are, they go in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InquiryRank {
-    /// DOKU may have acted on a command, and nobody knows.
+    /// DOKU may have acted on a command, and it is not known whether it did.
     Doubt,
     /// The customer is to pay.
     Waiting,

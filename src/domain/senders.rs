@@ -1,5 +1,5 @@
 //! Which broker users speak for which sources (`amqp.sources`), for which merchants and with which commands. The
-//! broker refuses a message whose `user_id` is not the user who publishes it, so a `user_id` that is set is
+//! broker refuses a message if its `user_id` is not the user who publishes it, so a `user_id` that is set is
 //! true. As soon as one source is bound, a source that is not bound is refused.
 
 use super::{

@@ -1,5 +1,5 @@
 //! The tokens of one merchant that this process holds. All processes take them in blocks from one schedule: a
-//! block is a stretch of time that is nobody else's, and a token a moment in it. So the sum of all processes
+//! block is a stretch of time that belongs to one process, and a token a moment in it. So the sum of all processes
 //! keeps the limit, and a process that stops or dies takes its tokens with it: they expire. Pure: time comes
 //! in, and nothing here waits.
 
@@ -14,7 +14,7 @@ const BLOCKS_PER_SECOND: u32 = 10;
 const HELD_MAX: usize = 2;
 
 /// An unused token expires after so long, and not before the second one after it is due: one can then be kept
-/// for the kind of attempt whose turn it is.
+/// for the kind of attempt that has its turn.
 const LIFE_MIN: Duration = Duration::from_millis(200);
 const LIFE_HALF_TOKENS: u32 = 5;
 

@@ -33,7 +33,7 @@ impl TokenShare {
         Self { blocks: (per_second > 0).then(|| TokenBlocks::new(per_second)), sends: 0, needed: 0 }
     }
 
-    /// Takes a token. `other_waits`: attempts of the other kind are wanted too. Then whoever's turn it is not
+    /// Takes a token. `other_waits`: attempts of the other kind are wanted too. Then the kind that has not its turn
     /// may only take what leaves one token: neither kind starves the other, and none waits for one that does
     /// not come.
     pub fn take(&mut self, kind: AttemptKind, other_waits: bool, now: Instant) -> Result<(), NoToken> {

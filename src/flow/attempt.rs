@@ -60,7 +60,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     /// Makes the attempt a claim is for.
     pub async fn make(&self, claim: Claim, permit: Permit) -> Kept {
         // 1 A notification may have come before the order was known, and decided it: looked for after the
-        //   claim's commit and before every send, whoever makes it.
+        //   claim's commit and before every send, the worker's and follow-up's.
         let decided = match claim.kind {
             AttemptKind::Send => self.decided_by_parked(&claim).await,
             AttemptKind::Inquiry => Ok(Some(false)),
@@ -129,7 +129,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         kept
     }
 
-    /// Whether an inquiry held its place for nothing. One that is refused at once does nobody harm.
+    /// Whether an inquiry held its slot for nothing. One that is refused at once does no harm.
     fn hung(&self, finding: &InquiryFinding, took: Duration) -> bool {
         let failed = match finding.kind {
             InquiryFindingKind::Failed { .. } => true,
@@ -199,7 +199,7 @@ impl Finding {
 
 struct Forgotten;
 
-/// What is known stands in the log: without a delivery, nobody else knows it.
+/// The log holds what is known: without a delivery it is found nowhere else.
 fn forgotten(claim: &Claim, result: &str) -> Kept {
     metric::claim_forgotten();
     let request = &claim.request;
@@ -215,7 +215,7 @@ fn forgotten(claim: &Claim, result: &str) -> Kept {
     Kept::Nowhere
 }
 
-/// The claim may be in the database or not: nobody could ask.
+/// The claim may be in the database or not: the database could not be asked.
 fn not_recorded(claim: &Claim, result: &str, error: &StoreError) -> Kept {
     let request = &claim.request;
     tracing::error!(

@@ -15,7 +15,7 @@ use crate::domain::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Why nobody was asked, or the answer is not kept.
+/// Why DOKU was not asked, or its answer is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum NotChecked {
     #[error("merchant {0} has no order {1}")]

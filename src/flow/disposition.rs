@@ -1,11 +1,11 @@
-//! What the broker is told about a delivery, once everything about it is committed.
+//! How a delivery is settled with the broker, once everything about it is committed.
 
 /// Why a delivery is dead-lettered: the header `x-jenius-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadReason {
     /// It cannot be read, or cannot be answered for want of an identity.
     Malformed,
-    /// A notification whose signature does not verify, or a command that its source's user did not publish.
+    /// The signature of a notification does not verify, or another user than its source's published a command.
     NotAuthentic,
     /// It killed the process that worked on it.
     Crashed,

@@ -11,7 +11,7 @@ use crate::domain::{
 pub struct DueFilter {
     /// Each merchant by itself: none is in the way of another.
     pub merchants: Vec<DueOf>,
-    /// So many lost attempts, whoever's.
+    /// At most this many lost attempts, of all merchants.
     pub lost: u32,
 }
 
@@ -25,7 +25,7 @@ pub struct DueOf {
     pub inquiries: u32,
 }
 
-/// An order whose time has come.
+/// An order that is due now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueOrder {
     pub order_key: i64,
@@ -36,7 +36,7 @@ pub struct DueOrder {
 /// What it has come for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueWhat {
-    /// The lease of an attempt ran out: what follows is written down, and nobody is asked.
+    /// The lease of an attempt ran out: what follows is written down, and DOKU is not asked.
     Lost,
     Send {
         rank: SendRank,

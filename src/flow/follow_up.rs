@@ -1,4 +1,4 @@
-//! Everything that has a due time: resends, inquiries, and attempts that were lost. Nobody sleeps while holding a
+//! Everything that has a due time: resends, inquiries, and attempts that were lost. No task sleeps while it holds a
 //! delivery; what waits, waits in a row, and this role picks it up: each merchant's sends and inquiries by
 //! themselves.
 
@@ -42,7 +42,7 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const IDLE_LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Follows up what is due, until it is told to stop.
+/// Follows up what is due, until the stop.
 pub struct FollowUp<S, G> {
     pub attempts: Arc<Attempts<S, G>>,
     pub gate: Arc<Gate>,
@@ -119,7 +119,7 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                     Followed::Left
                 });
                 asked.fetch_or(followed == Followed::Done, Ordering::Relaxed);
-                // It still waits, and nobody for it until the next look.
+                // It still waits, and only the next look finds it.
                 if guard.leaves_room_for_more() || followed == Followed::Waits {
                     changed.notify_one();
                 }
@@ -236,7 +236,7 @@ async fn follow_one<S: Store, G: Gateway>(
         NoPermit::Stopped => Followed::Left,
     };
     let permit = async |kind| gate.permit(&due.merchant, kind, PERMIT_WAIT_MAX).await;
-    // 1 Permit first, as for every attempt; what asks nobody needs none.
+    // 1 Permit first, as for every attempt; a lost attempt needs none, since DOKU is not asked.
     let (permit, what) = match due.what {
         DueWhat::Lost => (None, DueNeed::Lost),
         DueWhat::Inquiry(_) => match permit(AttemptKind::Inquiry).await {

@@ -101,7 +101,7 @@ pub struct Permit {
 }
 
 impl Gate {
-    /// No send starts before `set_paused` has told what operators paused.
+    /// No send starts before `set_paused` has reported what operators paused.
     pub fn new(limits: &GateLimits, merchants: impl IntoIterator<Item = MerchantName>) -> Arc<Self> {
         let limiters: BTreeMap<_, _> =
             merchants.into_iter().map(|merchant| (merchant, MerchantLimiter::new(limits))).collect();
@@ -183,7 +183,7 @@ impl Gate {
         })
     }
 
-    /// The merchants whose places and tokens it keeps.
+    /// The merchants that it keeps slots and tokens for.
     pub fn merchants(&self) -> impl Iterator<Item = &MerchantName> {
         self.limiters.keys()
     }
@@ -210,7 +210,7 @@ impl Gate {
         }
     }
 
-    /// An open breaker half-opens by time alone, and nobody comes by to notice while nothing is due: this task
+    /// An open breaker half-opens by time alone, and no attempt comes by to notice while nothing is due: this task
     /// looks once, and ends.
     fn show_when_half_open(self: &Arc<Self>) {
         let (gate, open) = (Arc::downgrade(self), self.breaker_open);

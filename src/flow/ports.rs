@@ -75,9 +75,9 @@ pub struct NewCommand {
     pub request: Arc<StoredRequest>,
     /// From the claim; no send starts later, nor after `command.expires_at`.
     pub budget: Duration,
-    /// The claim's lease; `None`: due at once, for whoever has a permit.
+    /// The claim's lease; `None`: due at once, for the first process with a permit.
     pub lease: Option<Duration>,
-    /// Made once for a delivery: a claim whose commit was not answered is recognised by it.
+    /// Made once for a delivery: if the commit of a claim was not answered, the claim is recognised by it.
     pub token: Uuid,
 }
 
@@ -89,16 +89,16 @@ pub struct Claim {
     pub order_key: i64,
     pub command_key: i64,
     pub kind: AttemptKind,
-    /// Whose attempt it is: another's after another has taken it over.
+    /// Identifies the attempt: another process that takes the order over draws another token.
     pub token: Uuid,
-    /// Whose command it is: drawn with its first claim, kept beside it, and never changed.
+    /// Identifies the command: drawn with its first claim, kept beside it, and never changed.
     pub birth: Uuid,
     pub request: Arc<StoredRequest>,
     /// Measured here, from before the claim was asked for: shorter than what the store gives.
     pub lease_ends: Instant,
     /// No send starts after it; measured like the lease.
     pub sends_end: Instant,
-    /// The trace of a command whose delivery is long gone.
+    /// The trace of the command, after its delivery is gone.
     pub traceparent: Option<String>,
     /// For the store alone: what it knew when it granted a first claim, so that it need not read that again.
     pub fresh: Option<Arc<FreshOrder>>,
@@ -125,7 +125,7 @@ pub struct FreshOrder {
 pub enum Claimed {
     /// First seen and ours to send.
     Granted(Box<Claim>),
-    /// First seen, and due for whoever has a permit.
+    /// First seen, and due for the first process with a permit.
     Deferred,
     /// Seen before: its outcome, where known, is published again.
     Duplicate,
@@ -187,13 +187,13 @@ pub trait Store: Send + Sync + 'static {
         notification: &Notification,
     ) -> impl Future<Output = Result<Reconciled, StoreError>> + Send;
 
-    /// Applies parked notifications whose order is known by now, and drops those nobody's order came for.
+    /// Applies parked notifications if their order is known by now, and drops the old ones that no order came for.
     fn sweep_parked(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Gives a claim back whose attempt was not started: due again now.
+    /// Gives a claim back without an attempt: the order is due again now.
     fn release_claim(&self, claim: &Claim) -> impl Future<Output = Result<(), ClaimError>> + Send;
 
-    /// Orders whose time has come, each rank in its own order.
+    /// Orders that are due now, each rank in its own order.
     fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;
 
     /// Takes on what a due order needs, unless another did.
@@ -230,7 +230,7 @@ pub struct Decision {
     pub merchant: MerchantName,
     pub invoice_number: InvoiceNumber,
     pub verdict: Verdict,
-    /// Kept beside the order, for whoever asks later; never in an event.
+    /// Kept beside the order for a later audit; never in an event.
     pub reason: String,
     /// Who decided, where known.
     pub decided_by: Option<String>,
@@ -246,14 +246,14 @@ pub enum Resolved {
     Done(Vec<EventType>),
     UnknownOrder,
     NotInReview(OrderState),
-    /// Its refund may have been made: as `paid` it would take another one, so somebody has to have looked.
+    /// Its refund may have been made: as `paid` it would accept another one, so a person must have looked at DOKU.
     RefundUnresolved,
 }
 
 /// What operators ask of the store, an order at a time.
 pub trait OperatorStore: Store {
     /// The right to inquire about an order now, whatever it waits for; `None` where there is no such order.
-    /// A question whose time has come is taken on as follow-up would; one before its time brings evidence
+    /// If its inquiry is due, this claims it as follow-up would; before that time the answer is evidence
     /// alone, and what is due stays due.
     fn inquire_now(
         &self,

@@ -25,7 +25,7 @@ pub enum ReportOf {
     VirtualAccount,
 }
 
-/// A notification whose signature is right.
+/// A notification with a right signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<'a> {
     pub headers: &'a SignedHeaders,

@@ -26,7 +26,7 @@ pub struct Reconciler<S, R> {
 impl<S: Store, R: NotificationReader> Reconciler<S, R> {
     /// Brings one notification to its order, or parks it.
     pub async fn process(&self, received: ReceivedNotification) -> Disposition {
-        // 1 Verify, whoever published it: by the configured paths, never by the one the message names.
+        // 1 Verify, whichever user published it: by the configured paths, never by the one the message names.
         let verified = match self.reader.verify(&received.headers, &received.body) {
             Ok(verified) => verified,
             Err(why) => return not_authentic(why.into(), why.to_string()),
@@ -69,7 +69,7 @@ fn not_authentic(why: NotificationRefusal, detail: String) -> Disposition {
     Disposition::DeadLetter { reason: DeadReason::NotAuthentic, detail }
 }
 
-/// Without its headers nobody can tell whose it is.
+/// Without its headers it is not known which merchant it is for.
 pub fn not_signed(missing: MissingHeader) -> Disposition {
     not_authentic(NotificationRefusal::HeaderMissing, missing.to_string())
 }

@@ -86,8 +86,8 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         }
     }
 
-    /// The first unpublished event of each order goes in one wave, the second in the next. An order whose
-    /// event is not confirmed waits; the others do not.
+    /// The first unpublished event of each order goes in one wave, the second in the next. An order with an
+    /// unconfirmed event waits; the others do not.
     async fn publish_in_waves(&self, events: Vec<OutboxEvent>) -> Vec<i64> {
         let mut confirmed = Vec::with_capacity(events.len());
         let mut held_back: HashSet<i64> = HashSet::new();

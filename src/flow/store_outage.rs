@@ -1,4 +1,4 @@
-//! Holding a delivery while the store is away: the same for everybody who works on deliveries.
+//! Holds a delivery while the store is away. All handlers of deliveries share it.
 
 use super::{disposition::Disposition, ports::StoreError, store_retry::StoreRetry, store_state::StoreState};
 use std::{
@@ -11,20 +11,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// So long a delivery is held before it is given back whose claim is gone: the first time, and at most.
+/// How long a delivery without a claim is held before it goes back to the broker: the first time, and at most.
 const GIVE_BACK_FIRST: Duration = Duration::from_secs(1);
 const GIVE_BACK_MAX: Duration = Duration::from_secs(60);
 const GIVE_BACK_DOUBLINGS_MAX: u32 = 6;
-/// Where deliveries are held and no change was committed for so long, this process is not ready, whatever the reason.
+/// If deliveries are held and no change was committed for this long, this process is not ready.
 const NOTHING_COMMITTED_MAX: Duration = Duration::from_secs(15);
 
-/// What those who work on deliveries see of the store, and tell each other about it.
+/// The availability of the store, shared by all handlers of deliveries.
 #[derive(Debug, Clone)]
 pub struct StoreOutage {
-    /// While it says that the store is away, nothing is taken from the broker.
+    /// While the store is `Away`, the consumers take nothing from the broker.
     pub store_state: watch::Sender<StoreState>,
     pub stalled: Arc<StalledDeliveries>,
-    /// Nobody waits any more after it.
+    /// Ends every wait.
     pub stop: CancellationToken,
 }
 
@@ -44,13 +44,16 @@ impl StoreOutage {
         if is_news && !is_away {
             tracing::error!(
                 detail,
-                "the database refuses the change of a delivery: it is held and tried again"
+                "the database refused the change of a delivery; the delivery is held and the change is tried again"
             );
         }
         if retry.wait(&self.stop).await {
             return None;
         }
-        tracing::warn!(detail, "the database took no change: a delivery goes back to the broker");
+        tracing::warn!(
+            detail,
+            "the database took no change for too long; the delivery goes back to the broker"
+        );
         Some(Disposition::Requeue)
     }
 
@@ -64,7 +67,7 @@ impl StoreOutage {
         Claiming(Arc::clone(&self.stalled))
     }
 
-    /// Gives a delivery back whose claim is gone. The broker counts how often that happens, and gives up after a
+    /// Requeues a delivery that has lost its claim. The broker counts how often that happens, and gives up after a
     /// few times: so the wait before it grows.
     pub async fn requeue(&self, came_before: u64) -> Disposition {
         self.stop.run_until_cancelled(sleep(wait_before_giving_back(came_before))).await;
@@ -89,8 +92,8 @@ fn wait_before_giving_back(came_before: u64) -> Duration {
     (GIVE_BACK_FIRST * 2_u32.pow(doublings)).min(GIVE_BACK_MAX)
 }
 
-/// The deliveries that are held now. A database may answer whoever looks at it and still take no change: a
-/// table is locked, a disk is full. Then these are what says so.
+/// The deliveries that are held now. A database may answer every look and still take no change: a
+/// table is locked, a disk is full. Then these deliveries show it.
 #[derive(Debug, Default)]
 pub struct StalledDeliveries(Mutex<Stalled>);
 
@@ -98,7 +101,7 @@ pub struct StalledDeliveries(Mutex<Stalled>);
 struct Stalled {
     deliveries: usize,
     why: String,
-    /// The store was away when it said why.
+    /// The reason was that the store is away, not that it refused.
     away: bool,
     held_since: Option<Instant>,
     /// Claims that are asked for now, and since when none was answered.

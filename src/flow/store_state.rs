@@ -1,4 +1,4 @@
-//! Whether the store can be worked with, as everybody who uses it sees it.
+//! Whether the store can be worked with.
 
 /// From `Away` it comes back by way of `Recovering`: one delivery at a time, until a claim has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

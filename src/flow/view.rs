@@ -164,7 +164,7 @@ pub struct ActionView {
 /// A pause of sends that holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseView {
-    /// `*` for everybody, or a merchant.
+    /// `*` for all merchants, or one merchant.
     pub scope: String,
     pub since: Time,
     pub reason: Option<String>,

@@ -24,13 +24,13 @@ pub const LIMITS: ServerLimits = ServerLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     pub ready: bool,
-    /// Sends are paused by an operator; that alone makes nobody unready.
+    /// Sends are paused by an operator; that alone makes no process unready.
     pub paused: bool,
     /// `postgres`, `broker`, `doku`.
     pub dependencies: BTreeMap<&'static str, ComponentStatus>,
     /// The roles this process runs, by the names `run --role` has.
     pub roles: BTreeMap<&'static str, ComponentStatus>,
-    /// Whether sends go, and else why and since when; that alone makes nobody unready: what comes is claimed.
+    /// Whether sends go, and else why and since when; that alone makes no process unready: what comes is claimed.
     pub sends: ComponentStatus,
     /// Background tasks that were restarted lately; none of them makes anybody unready.
     pub tasks: BTreeMap<&'static str, ComponentStatus>,

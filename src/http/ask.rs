@@ -1,4 +1,4 @@
-//! One look at a listener, for `doctor` and `health`: is somebody there, and what does it answer to a
+//! One look at a listener, for `doctor` and `health`: does a server listen, and what does it answer to a
 //! GET. By hand: the one HTTP client is DOKU's. Nothing it asks is counted or changes anything.
 
 use std::{
@@ -28,7 +28,7 @@ pub struct Answered {
 /// GETs a path, a bounded time.
 ///
 /// # Errors
-/// Nobody listens, or nobody answers in HTTP.
+/// No server listens, or its answer is no HTTP.
 pub async fn ask(listen: SocketAddr, path: &str) -> io::Result<Answered> {
     timeout(ASK_MAX, get(reachable(listen), path)).await?
 }

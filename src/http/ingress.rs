@@ -2,7 +2,7 @@
 //! What they say of an order is not judged here: DOKU must have its answer in milliseconds. Beside them DOKU fetches
 //! the bearer tokens of the SNAP form here.
 //!
-//! Never: 200 before the publish confirm; more work than a signature check for a request nobody signed.
+//! Never: 200 before the publish confirm; more work than a signature check for a request without a right signature.
 
 mod answers;
 
@@ -115,9 +115,9 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
         // 3 Something to verify.
         let headers = headers.map_err(NotTaken::HeaderMissing)?;
         if body.is_empty() {
-            return Err(NotTaken::NoBody("the body is empty".to_owned()));
+            return Err(NotTaken::BodyMissing("the body is empty".to_owned()));
         }
-        // 4 Whose is it? Nobody's costs no more than this.
+        // 4 Verify. A stranger's request costs no more than this.
         let report_of = {
             let verified = self.reader.verify(&headers, &body).map_err(NotTaken::NotAuthentic)?;
             self.reader.report_of(&verified)
@@ -189,7 +189,7 @@ async fn collected(body: Body) -> Result<Bytes, NotTaken> {
     let mut pieces = body.into_data_stream();
     let (mut chunks, mut length): (Vec<Vec<u8>>, usize) = (Vec::new(), 0);
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| NotTaken::NoBody("the body is not whole".to_owned()))?;
+        let piece = piece.map_err(|_| NotTaken::BodyMissing("the body is not whole".to_owned()))?;
         length += piece.len();
         if length > LIMITS.body_bytes {
             return Err(NotTaken::TooLarge);

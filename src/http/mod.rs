@@ -48,7 +48,7 @@ impl ServerLimits {
     }
 }
 
-/// A server whose port is taken already.
+/// A server that has its port already.
 pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub struct ConnectionPlaces {
     limits: ServerLimits,
     table: Mutex<ConnectionTable>,
-    /// A connection has left, or is idle: somebody can come in.
+    /// A connection has left, or is idle: another can come in.
     freed: Notify,
 }
 
@@ -50,9 +50,9 @@ struct Connection {
 enum RequestPhase {
     /// Nothing of a request has come.
     Idle,
-    /// Something has, and it is not whole, or nobody knows yet whose it is.
+    /// A part has come, and it is not whole, or not verified yet.
     Unfinished,
-    /// It is being answered, and gives way to nobody.
+    /// It is being answered, and gives way to no other.
     Answered,
 }
 
@@ -185,7 +185,7 @@ impl ConnectionPlace {
         }
     }
 
-    /// The head is there, and a handler reads the body: until when. Whoever is too slow gets an answer that says so.
+    /// The head is there, and a handler reads the body: until when. A client that is too slow gets an answer that says so.
     pub fn body_until(&self) -> Instant {
         let limits = self.places.limits;
         let mut table = self.places.lock();
@@ -196,7 +196,7 @@ impl ConnectionPlace {
         until
     }
 
-    /// The request is whole, and not a stranger's: it gives way to nobody until it is answered.
+    /// The request is whole, and not a stranger's: it gives way to no other until it is answered.
     pub fn finished(&self) {
         let answer = self.places.limits.answer;
         let mut table = self.places.lock();

@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 on a listener whose peers are strangers. Each connection has a place: it says how long the connection may
+//! Serves HTTP/1.1 to strangers. Each connection has a place: it says how long the connection may
 //! live, and who gives way where there are too many.
 
 use super::{

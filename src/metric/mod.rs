@@ -22,7 +22,7 @@ static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 #[error("metrics cannot be recorded: {0}")]
 pub struct InstallError(String);
 
-/// Installs the process's recorder, once, whoever asks again; counters then exist at 0.
+/// Installs the process's recorder, once; later calls do nothing. Counters then exist at 0.
 ///
 /// # Errors
 /// Another library has installed a recorder, or the table's buckets are not usable.

@@ -1,4 +1,4 @@
-//! One function a metric: whoever records cannot misspell a name or invent a label.
+//! One function a metric: a caller cannot misspell a name or invent a label.
 
 use super::{
     label::{
@@ -19,7 +19,7 @@ use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
 /// The scope that stands for all merchants.
-const EVERYBODY: &str = "doku";
+const ALL_MERCHANTS: &str = "doku";
 /// No command waits longer for its first delivery, unless its sender's clock is wrong.
 const COMMAND_AGE_MAX: Duration = Duration::from_secs(604_800);
 
@@ -143,7 +143,7 @@ pub fn outbox(events: u64, oldest: Duration) {
     gauge!(name::OUTBOX_OLDEST).set(oldest);
 }
 
-/// To be called with zeroes too, or a gauge keeps what it last said.
+/// To be called with zeroes too, or a gauge keeps its last value.
 pub fn open_orders(merchant: &str, state: OrderState, orders: u64, rupiah: u64, oldest: Duration) {
     let labels = [("merchant", merchant.to_owned()), ("state", state.name().to_owned())];
     gauge!(name::OPEN_ORDERS, &labels).set(orders as f64);
@@ -188,13 +188,13 @@ pub fn claim_forgotten() {
     counter!(name::CLAIMS_FORGOTTEN).increment(1);
 }
 
-/// The breaker of DOKU (`doku`), which stops everybody's sends, or of one merchant's key and clock.
+/// The breaker of DOKU (`doku`), which stops all sends, or of one merchant's key and clock.
 pub fn breaker(scope: &str, open: bool, probing: bool) {
     gauge!(name::BREAKER_OPEN, "scope" => scope.to_owned()).set(f64::from(open));
     gauge!(name::BREAKER_PROBING, "scope" => scope.to_owned()).set(f64::from(probing));
 }
 
-/// An operator stopped everybody's sends (`doku`), or one merchant's.
+/// An operator stopped all sends (`doku`), or one merchant's.
 pub fn paused(scope: &str, paused: bool) {
     gauge!(name::PAUSED, "scope" => scope.to_owned()).set(f64::from(paused));
 }
@@ -257,7 +257,7 @@ pub fn reports_never_matched(merchant: &str, others: u64) {
     gauge!(name::REPORTS_NEVER_MATCHED, "merchant" => merchant.to_owned()).set(others as f64);
 }
 
-/// Gauges keep what they last said: this says since when that is so.
+/// Gauges keep their last value: this says since when.
 pub fn figures_counted(figures: GaugeGroup, at: Time) {
     gauge!(name::FIGURES_COUNTED_AT, "figures" => figures.name()).set(at.timestamp() as f64);
 }
@@ -278,7 +278,7 @@ pub(super) fn create_counters() {
     for role in NotificationRole::ALL {
         Form::ALL.into_iter().for_each(|form| verified(role, form).absolute(0));
     }
-    gauge!(name::PAUSED, "scope" => EVERYBODY).increment(0.0);
+    gauge!(name::PAUSED, "scope" => ALL_MERCHANTS).increment(0.0);
     Dependency::ALL.into_iter().for_each(|dependency| reconnects(dependency).absolute(0));
     Oddity::ALL.into_iter().for_each(|oddity| oddities(oddity).absolute(0));
     counter!(name::CLAIMS_LOST).absolute(0);
@@ -289,7 +289,7 @@ pub(super) fn create_counters() {
     gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 }
 
-/// The same for a queue whose deliveries are worked on; `dead_reasons` are all that its dead letters may have.
+/// The same for a work queue; `dead_reasons` are all that its dead letters may have.
 pub fn create_counters_of(queue: &str, dead_reasons: &[&'static str]) {
     Finished::ALL.into_iter().for_each(|finished| deliveries(queue, finished).absolute(0));
     dead_reasons.iter().for_each(|reason| dead_letters(queue, reason).absolute(0));

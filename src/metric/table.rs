@@ -120,7 +120,7 @@ const ALL: &[Metric] = &[
         &["queue", "reason"],
         "deliveries that went to the dead queue, by why",
     ),
-    metric(name::COMMANDS_SETTLED, Counter, &["kind", "outcome"], "commands whose outcome is recorded"),
+    metric(name::COMMANDS_SETTLED, Counter, &["kind", "outcome"], "commands with a recorded outcome"),
     metric(name::ATTEMPTS_MADE, Counter, &["kind", "class"], "round trips to DOKU, by what they taught us"),
     metric(name::DOKU_REQUEST, REQUEST, &["operation"], "one request to DOKU, until its answer is read"),
     metric(name::COMMAND_OUTCOME, OUTCOME, &["kind"], "from the claim to the recorded outcome"),
@@ -142,7 +142,7 @@ const ALL: &[Metric] = &[
         name::NOTIFICATIONS_VERIFIED,
         Counter,
         &["role", "form"],
-        "notifications whose signature is right, by who judged them and DOKU's form (`jenius`, `snap`)",
+        "notifications with a right signature, by the role that judged them and DOKU's form (`jenius`, `snap`)",
     ),
     metric(
         name::NOTIFICATIONS_REFUSED,
@@ -164,14 +164,14 @@ const ALL: &[Metric] = &[
     ),
     metric(name::OUTBOX_EVENTS, Gauge, &[], "events committed and not published yet"),
     metric(name::OUTBOX_OLDEST, Gauge, &[], "age of the oldest unpublished event; 0: none"),
-    metric(name::OPEN_ORDERS, Gauge, &["merchant", "state"], "orders somebody waits for"),
+    metric(name::OPEN_ORDERS, Gauge, &["merchant", "state"], "orders that are not ended"),
     metric(name::OPEN_ORDERS_RUPIAH, Gauge, &["merchant", "state"], "their amounts"),
     metric(name::OPEN_ORDERS_OLDEST, Gauge, &["merchant", "state"], "age of the oldest of them"),
     metric(
         name::IN_DOUBT_COMMANDS,
         Gauge,
         &["merchant", "kind"],
-        "open commands of which nobody knows whether DOKU acted",
+        "open commands in doubt: it is not known whether DOKU acted",
     ),
     metric(
         name::IN_DOUBT_OLDEST,
@@ -180,12 +180,12 @@ const ALL: &[Metric] = &[
         "since the claim of the oldest of them; 0: none",
     ),
     metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
-    metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices nobody knows yet"),
+    metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices without an order"),
     metric(
         name::DUE_SENDS,
         Gauge,
         &["merchant", "blocked"],
-        "sends whose time has come, by what keeps them from going",
+        "sends that are due now, by what keeps them from going",
     ),
     metric(
         name::DUE_SENDS_OLDEST,
@@ -199,7 +199,7 @@ const ALL: &[Metric] = &[
         &["kind"],
         "from a command's time, where its sender dates it, to its first delivery",
     ),
-    metric(name::CLAIMS_LOST, Counter, &[], "claims whose lease ran out before anything was recorded"),
+    metric(name::CLAIMS_LOST, Counter, &[], "claims with a lease that ran out before anything was recorded"),
     metric(
         name::CLAIMS_FORGOTTEN,
         Counter,

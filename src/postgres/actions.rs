@@ -1,5 +1,5 @@
-//! What operators did, kept with who and why. Written in the transaction of what was done where that is
-//! one, else before it is done: an action nobody knows of must not exist.
+//! What operators did, kept with who and why. Written in the transaction of the action if it has one, else before
+//! the action: no action may exist without its row.
 
 use super::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
 use crate::{

@@ -10,7 +10,7 @@ use crate::flow::ports::StoreError;
 const UNCOMMITTED_FOR: &str = "5 minutes";
 
 /// So many settled commands are passed by one statement, and so many statements are made by one look: a table
-/// that was filled by another version, or while nobody looked, is walked in pieces.
+/// that was filled by another version, or while no process looked, is walked in pieces.
 const WALK_ROWS: i64 = 100_000;
 const WALKS_MAX: u32 = 20;
 

@@ -1,5 +1,5 @@
 //! Group commit: what arrives while a flush runs is flushed together by the next one, in one transaction.
-//! There is no timer, so whoever comes alone does not wait.
+//! There is no timer, so a single item does not wait.
 //!
 //! Never: two items of one key share a flush (an `UPDATE … FROM unnest` changes a row once, and drops the
 //! second without a word); the flush is the caller's task (one that is dropped must change nothing for the
@@ -79,7 +79,7 @@ impl<G: Group> Batch<G> {
         Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)) }
     }
 
-    /// Does one item, together with whoever else is there.
+    /// Does one item, together with those that wait at the same time.
     pub async fn add(&self, item: G::Item) -> Result<G::Reply, StoreError> {
         let item = Arc::new(item);
         let (answer, answered) = oneshot::channel();
@@ -87,7 +87,7 @@ impl<G: Group> Batch<G> {
         match answered.await {
             Ok(Together::Done(answer)) => Ok(answer),
             Ok(Together::Failed(error)) => Err(error),
-            // A flush that panicked said nothing: alone, only the item that made it panic does so again.
+            // A flush that panicked gave no answer: alone, only the item that made it panic does so again.
             Ok(Together::Alone) | Err(_) => Arc::clone(&self.group).alone(item).await,
         }
     }
@@ -106,7 +106,7 @@ impl<G: Group> Batch<G> {
         }
     }
 
-    /// Whoever waits is on his own; the next item begins a flush.
+    /// Those that wait are done alone; the next item begins a flush.
     fn give_up(&self) {
         let mut queue = self.lock();
         queue.is_flushing = false;

@@ -1,8 +1,8 @@
-//! Whose claim it is that somebody still holds. A database that went back in time hands out the same keys again, and
-//! what stands under them may be another's: then nothing is written.
+//! Whether the database still knows a claim that a process holds. A database that went back in time hands out the same
+//! keys again, and another command may stand under them: then nothing is written.
 //!
-//! Two comparisons, everywhere. *Whose command*: merchant, kind, Request-Id and the claim's birth; where they differ,
-//! or nothing stands there, the claim is forgotten. *Who schedules*: the token of the attempt; where only that
+//! Two comparisons, everywhere. *Which command*: merchant, kind, Request-Id and the claim's birth; if they differ,
+//! or nothing stands there, the claim is forgotten. *Who schedules*: the token of the attempt; if only that
 //! differs, another has taken the order over, and the answer still is evidence.
 
 use super::{StoreContext, error::TxResult, tx::answered};

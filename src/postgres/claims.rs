@@ -1,8 +1,7 @@
 //! Claims: first seen or not, ours or not. A claim writes the worst case: its order is due when the lease
 //! runs out, whatever happens to this process.
 //!
-//! Payments that nobody has seen are claimed together (`payments`); whatever is judged further is judged
-//! alone.
+//! New payments are claimed together (`payments`); every other command is judged alone.
 
 mod payments;
 pub(super) mod refunds;

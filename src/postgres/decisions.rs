@@ -53,8 +53,8 @@ async fn resolve_one(
     let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
     let effects = order.write(connection, &change).await?;
     keep(connection, &order, cause, decision).await?;
-    let told = change.events.iter().map(|event| event.event_type).collect();
-    Ok((Resolved::Done(told), effects))
+    let announced = change.events.iter().map(|event| event.event_type).collect();
+    Ok((Resolved::Done(announced), effects))
 }
 
 async fn keep(

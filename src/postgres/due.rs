@@ -1,5 +1,4 @@
-//! What is due: rows in and out, and which of them are wanted now. Whoever writes a row holds its
-//! order's row lock.
+//! What is due: rows in and out, and which of them are wanted now. A row is written under its order's row lock.
 
 use super::{
     StoreContext,
@@ -42,7 +41,7 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> State
         .bind(all.iter().map(|new| new.lease.map(|lease| lease.ends_at)).collect::<Vec<_>>())
 }
 
-/// Gives a claim back whose attempt was not started: what it was for is due again now, the rest as it was. One
+/// Gives a claim back without an attempt: what it was for is due again now, the rest as it was. One
 /// that is lost already stays so.
 pub(super) async fn release_claim(context: &Arc<StoreContext>, claim: &Claim) -> Result<(), ClaimError> {
     let (identity, token) = (ClaimIdentity::of(claim), claim.token);
@@ -53,7 +52,7 @@ pub(super) async fn release_claim(context: &Arc<StoreContext>, claim: &Claim) ->
                 if orders::lock_if_known(connection, order_key).await?.is_none() {
                     return Ok(false);
                 }
-                // The revision is raised as by every write: whoever rests on the claim finds that it is gone.
+                // The revision is raised as by every write: a statement that rests on the claim finds that it is gone.
                 let freed = sqlx::query(
                     "WITH freed AS (
                          UPDATE due
@@ -92,7 +91,7 @@ macro_rules! made_for_the_account {
     };
 }
 
-/// The sends of one kind; those in doubt whose inquiry is due have it before them.
+/// The sends of one kind; one in doubt with a due inquiry has that inquiry before it.
 macro_rules! due_sends {
     ($rank:literal, $order:literal) => {
         concat!(
@@ -162,7 +161,7 @@ impl ListRow {
     }
 }
 
-/// Orders whose time has come.
+/// Orders that are due now.
 pub(super) async fn list(pool: &PgPool, filter: &DueFilter) -> Result<Vec<DueOrder>, StoreError> {
     let all = &filter.merchants;
     let rows: Vec<ListRow> = answered!(pool, |c| sqlx::query_as(LIST)

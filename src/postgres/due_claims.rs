@@ -1,4 +1,4 @@
-//! Taking on a due order: whatever died with its last attempt is made up for first, then what to do is
+//! Claims of due orders: whatever died with its last attempt is made up for first, then what to do is
 //! judged anew, since an order may be picked up long after its time.
 
 use super::{
@@ -137,7 +137,7 @@ async fn ask(
     Ok((claim, CommitEffects::default()))
 }
 
-/// The order as whoever takes it on finds it.
+/// A due order as its claim finds it.
 struct FoundOrder {
     record: OrderRecord,
     due: Due,
@@ -145,8 +145,8 @@ struct FoundOrder {
     lost: Option<(LostAttempt, AttemptMade)>,
 }
 
-/// `None` where nothing is due, or an attempt is under way. What is stranded waits for its account, whatever the
-/// time: whoever took it on would forget how long its budget stood still.
+/// `None` if nothing is due, or an attempt is under way. What is stranded waits for its account, whatever the
+/// time: a claim would forget how long its budget stood still.
 fn with_lost_attempt(order: &LoadedOrder, context: &StoreContext) -> Option<FoundOrder> {
     let DueRow { due, lease, is_stranded } = order.due.clone()?;
     if is_stranded {

@@ -5,7 +5,7 @@ use crate::flow::ports::StoreError;
 use sqlx::{Error, error::DatabaseError};
 use std::borrow::Cow;
 
-/// What `all_or_nothing` of the schema says.
+/// The code that `all_or_nothing` of the schema raises.
 const NOTHING_WRITTEN: &str = "JN001";
 const TOO_MANY_CONNECTIONS: &str = "53300";
 const READ_ONLY: &str = "25006";
@@ -62,9 +62,9 @@ pub(super) fn store_error(error: &Error) -> StoreError {
             StoreError::Away(format!("{error}{}{}", of_io(cause), of_tls(&cause.to_string())))
         }
         Error::Tls(cause) => StoreError::Away(format!("{error}{}", of_tls(&cause.to_string()))),
-        // Nothing came where the server should have said whether it speaks TLS.
+        // Nothing came where the server should have answered whether it speaks TLS.
         Error::Protocol(text) if text.contains("SSLRequest: 0x00") => StoreError::Away(
-            "the connection was closed before PostgreSQL said a word: a proxy without a server behind it"
+            "the connection was closed before PostgreSQL answered: a proxy without a server behind it"
                 .to_owned(),
         ),
         Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed => {

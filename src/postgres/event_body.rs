@@ -1,5 +1,5 @@
-//! What an event says, member by member: written by `events`, described to outsiders by `asyncapi`. What
-//! is said here of a member is what they read.
+//! What an event holds, member by member: written by `events`, described to outsiders by `asyncapi`. The comments
+//! on the members are what they read.
 
 use crate::{
     domain::{
@@ -67,13 +67,13 @@ pub struct OrderData<'a> {
     /// The state before it.
     #[schemars(transform = schema::words(OrderState::ALL.map(OrderState::name)))]
     pub previous_state: &'static str,
-    /// Who said so: DOKU's response, notification or Check Status, or an operator.
+    /// The source: DOKU's response, notification or Check Status, or an operator.
     #[schemars(transform = schema::words(EvidenceSource::ALL.map(EvidenceSource::name)))]
     pub evidence: &'static str,
     /// DOKU's own word.
     pub doku_status: Option<&'a str>,
     /// The id of the payment's command; in `refund.*` and `order.refunded` the refund's, and null where
-    /// nobody here commanded it.
+    /// it was not commanded here.
     pub command_id: Option<&'a str>,
     /// The source of that command.
     pub command_source: Option<&'a str>,
@@ -84,7 +84,7 @@ pub struct OrderData<'a> {
     pub late: bool,
 }
 
-/// DOKU's own code and message, or ours where nobody could find out.
+/// DOKU's own code and message, or ours if DOKU gave no final answer.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "OrderError")]
 pub struct ErrorData<'a> {

@@ -78,7 +78,7 @@ pub(super) fn of_order(
 }
 
 /// The event of a rejected command.
-pub(super) fn forecast_rejection(
+pub(super) fn of_rejection(
     command: &Command,
     violations: &[Violation],
     now: Time,

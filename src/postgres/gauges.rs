@@ -18,12 +18,12 @@ pub struct Gauges {
     pub outbox_oldest_seconds: f64,
     /// Above some thousands as many as the server believes.
     pub parked_notifications: i64,
-    /// Due orders whose command was made for an account or host that is not configured.
+    /// Due orders with a command that was made for an account or host that is not configured.
     pub stranded_orders: i64,
     pub due_sends: Vec<DueSends>,
 }
 
-/// The sends of one merchant whose time has come and which have not ended.
+/// The sends of one merchant that are due now and have not ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueSends {
     pub merchant: MerchantName,
@@ -44,7 +44,7 @@ pub struct OpenOrders {
     pub in_doubt: InDoubt,
 }
 
-/// Commands of which nobody knows whether DOKU acted; of those orders that are `submitting` or `refunding`.
+/// Commands in doubt: it is not known whether DOKU acted. Of orders that are `submitting` or `refunding`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct InDoubt {
     pub count: i64,
@@ -103,7 +103,7 @@ impl PostgresStore {
     }
 }
 
-/// Nobody needs more than the magnitude of a flood: what autovacuum found last.
+/// The magnitude of a flood is enough: what autovacuum found last.
 async fn many_parked(pool: &PgPool) -> Result<i64, StoreError> {
     answered!(pool, |c| sqlx::query_scalar(
         "SELECT greatest($1, reltuples::bigint) FROM pg_class WHERE oid = 'notifications_parked'::regclass"

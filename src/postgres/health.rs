@@ -47,7 +47,7 @@ const SETTINGS: [&str; 15] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Open,
-    /// TLS with whoever answers: `sslmode=require` and `prefer` check nobody's certificate.
+    /// TLS with any server: `sslmode=require` and `prefer` check no certificate.
     Unchecked,
     /// A certificate of an authority that is trusted, whatever the name in it.
     AnyName,
@@ -79,7 +79,7 @@ pub struct ServerFacts {
     pub migrations: Migrations,
     /// To which environment the database is bound; `None`: not yet.
     pub environment: Option<String>,
-    /// Whose sends are paused: `*` for all, or merchants.
+    /// Which merchants' sends are paused: `*` for all.
     pub paused: Vec<String>,
 }
 
@@ -184,7 +184,7 @@ fn transport(options: &PgConnectOptions, found: Transport) -> Transport {
     }
 }
 
-/// A pooler that gives a session away between statements gives the one that was used last to whoever comes next: so
+/// A pooler that gives a session away between statements gives the one that was used last to the next client: so
 /// another connection, within its transaction, has the session of the first, or the first has another one meanwhile.
 async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
     const ROUNDS: usize = 3;
@@ -193,7 +193,7 @@ async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx
         let before: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut *first).await?.try_get("process")?;
         let mut second = match PgConnection::connect_with(options).await {
             Ok(second) => second,
-            // Where there is room for one only, it is nobody else's.
+            // If there is room for one connection only, no other shares its session.
             Err(error) if matches!(fault(&error), ConnectFault::Full(_)) => return Ok(false),
             Err(error) => return Err(error),
         };

@@ -1,8 +1,8 @@
 //! Bringing the schema up to date beside a service that works: a migration waits for its locks for a moment only, and is
-//! tried again, so that no claim queues behind it while somebody reads for long (a dump before an upgrade).
+//! tried again, so that no claim queues behind it during a long read (a dump before an upgrade).
 //!
 //! A migration is one transaction. One that begins with `-- no-transaction` is one statement by itself, for an index
-//! that is built `CONCURRENTLY IF NOT EXISTS` on a table that may be big: it holds nobody up, so it may wait. What such a
+//! that is built `CONCURRENTLY IF NOT EXISTS` on a table that may be big: it holds no claim up, so it may wait. What such a
 //! one leaves half done is dropped before it is tried again.
 
 use super::{

@@ -106,7 +106,7 @@ struct StoreContext {
 }
 
 impl StoreContext {
-    /// Wakes whoever waits for what a commit brought, and counts it.
+    /// Wakes the tasks that wait for the effects of a commit, and counts them.
     fn committed(&self, effects: &orders::CommitEffects) {
         if effects.events {
             self.event_committed();

@@ -53,7 +53,7 @@ pub(super) struct Marked {
 }
 
 impl Marked {
-    /// Whether it is worth a row beside what is told of its order already.
+    /// Whether it is worth a row beside the reports about its order that are recorded already.
     pub fn is_kept(&self, prior: &PriorReports) -> bool {
         let repeats = prior.same || self.reason == Some(NotApplied::Incomplete);
         let most = if repeats { KEPT_MAX } else { DIFFERENT_MAX };
@@ -101,7 +101,7 @@ impl Notifications {
     }
 }
 
-/// Notifications whose orders are known and free are recorded together.
+/// Notifications are recorded together if their orders are known and free.
 struct OfKnownOrders(Arc<StoreContext>);
 
 impl Group for OfKnownOrders {
@@ -209,8 +209,8 @@ async fn reconcile_one(
         }
         Looked::Parked(key) => key,
     };
-    // The order may have been claimed since we looked, by somebody who looked for parked rows before ours
-    // was committed: whoever commits last sees the other.
+    // The order may have been claimed since we looked, by a process that looked for parked rows before ours
+    // was committed: the one that commits last sees the other.
     let Some(order_key) = find_order(context, &verified).await? else { return Ok(Reconciled::Parked) };
     let applied = parked::apply_to(context, order_key).await?;
     Ok(applied.into_iter().find(|(key, _)| Some(*key) == parked_key).map_or(Reconciled::Parked, |(_, r)| r))
@@ -254,13 +254,13 @@ async fn find_order(
 /// What is recorded about an order already.
 pub(super) struct PriorReports {
     pub kept: i64,
-    /// One of them said the same.
+    /// One of them was the same report.
     pub same: bool,
 }
 
-/// The same content: a Request-Id tells no duplicates, DOKU was seen to use the payment's. One answer for
-/// each, in the same order. Where requests are not told apart, what was left aside as another's is still to be judged;
-/// what was not bound to an account never was.
+/// The same content: duplicates are not recognised by Request-Id, because DOKU was seen to use the payment's. One
+/// answer for each, in the same order. If `match_request_id` is off, a report that was left aside as another request's
+/// is still to be judged; one that was not bound to an account was never judged.
 pub(super) async fn already_reported(
     connection: &mut PgConnection,
     notifications: &[(i64, &Notification)],
@@ -292,8 +292,8 @@ struct NewRow<'a> {
     marked: Option<(&'a LoadedOrder, Option<NotApplied>)>,
 }
 
-/// Without an order it is parked, if the same report is not: then there is no key for it. With one, it came when its event was made: the cause is not told as the
-/// later of the two.
+/// Without an order it is parked, unless the same report is parked already: then there is no key for it. With an
+/// order its time is that of its event, so that the cause does not seem later than the event.
 async fn insert(connection: &mut PgConnection, all: &[NewRow<'_>]) -> TxResult<Vec<i64>> {
     if all.is_empty() {
         return Ok(Vec::new());

@@ -26,7 +26,8 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// An order whose row this transaction has locked, or will find as it is here, and everything that hangs on it.
+/// An order and everything that hangs on it. This transaction has locked its row, or writes nothing unless it still
+/// finds the row as it is here.
 pub(super) struct LoadedOrder {
     pub order_key: i64,
     pub revision: i64,
@@ -56,7 +57,7 @@ macro_rules! select_order {
     };
 }
 
-/// Locks an order, waiting for whoever has it.
+/// Locks an order; waits while another transaction has it.
 pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> TxResult<LoadedOrder> {
     lock_if_known(connection, order_key).await?.ok_or_else(orphan)
 }
@@ -73,7 +74,7 @@ pub(super) async fn lock_if_known(
     Ok(read_locked(connection, row.into_iter().collect()).await?.pop())
 }
 
-/// Locks an order by its number, waiting for whoever has it; `None` where there is none.
+/// Locks an order by its number; waits while another transaction has it; `None` if there is none.
 pub(super) async fn lock_invoice(
     connection: &mut PgConnection,
     merchant: &MerchantName,
@@ -112,7 +113,7 @@ pub(super) async fn lock_free(
     read_locked(connection, rows).await
 }
 
-/// The same, waiting for whoever has one of them.
+/// The same; waits while another transaction has one of them.
 pub(super) async fn lock_all(
     connection: &mut PgConnection,
     order_keys: &[i64],
@@ -221,8 +222,8 @@ fn due_of(row: &PgRow) -> TxResult<Option<DueRow>> {
 }
 
 impl LoadedOrder {
-    /// A first claim's order, as it was committed. Nothing is read: whoever writes it finds out whether that is
-    /// still so.
+    /// A first claim's order, as it was committed. Nothing is read: the statement that writes it finds out whether that
+    /// is still so.
     pub fn as_claimed(identity: &ClaimIdentity, token: Uuid, fresh: &FreshOrder) -> Self {
         let since = TimeDelta::from_std(fresh.asked_at.elapsed()).unwrap_or(TimeDelta::MAX);
         let now = fresh.claimed_at.checked_add_signed(since).unwrap_or(fresh.claimed_at);
@@ -254,8 +255,8 @@ impl LoadedOrder {
         self.claimed_by == Some(token)
     }
 
-    /// The command whose request and account an attempt uses now: the open one's, or the one whose
-    /// outcome nobody knows; else the payment's.
+    /// The command whose request and account an attempt uses now: the open one, or a refund that is unresolved; else the
+    /// payment.
     pub fn command_to_ask_about(&self) -> i64 {
         match self.record.state {
             OrderState::Refunding | OrderState::Review(ReviewCause::RefundUnresolved) => {

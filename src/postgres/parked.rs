@@ -85,7 +85,7 @@ impl Parked {
             return Ok(false);
         }
         let identity = ClaimIdentity::of(claim);
-        // What is parked for an invoice is only ever applied to the order of that invoice, whoever claimed it.
+        // What is parked for an invoice is only ever applied to the order of that invoice, under any claim.
         let (is_known, _) = identity.is_known_and_holds(&self.context, claim.token).await?;
         if !is_known {
             return Err(self.context.forgotten());
@@ -211,8 +211,8 @@ async fn apply(
     Ok(marked)
 }
 
-/// Once a minute: drops what nobody's order came for, and applies what is parked though its order is known. Neither
-/// waits for the other to succeed.
+/// Once a minute: drops old reports that no order came for, and applies what is parked though its order is known.
+/// Neither waits for the other to succeed.
 pub(super) async fn tend(parked: &Parked) -> Result<(), StoreError> {
     let dropped = drop_old(&parked.context).await;
     let applied = parked.net().await;

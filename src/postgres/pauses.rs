@@ -1,4 +1,4 @@
-//! Whose sends are paused, for every process that may send, and for whoever asks since when and why.
+//! Which merchants' sends are paused, since when and why: for every process that may send, and for operators.
 
 use super::{
     PostgresStore, actions,
@@ -39,7 +39,7 @@ pub struct WaitingSends {
 }
 
 impl PostgresStore {
-    /// Whose sends are paused now.
+    /// Which merchants' sends are paused now.
     pub async fn paused(&self) -> Result<Paused, StoreError> {
         let mut paused = Paused::default();
         for pause in pauses(&self.context.pool).await? {
@@ -71,7 +71,7 @@ impl PostgresStore {
             .await?;
         // They look every second too: what is committed must not look as if it were not.
         if let Err(error) = wake::tell(&self.context.pool, PAUSES).await {
-            tracing::debug!(%error, "other processes were not told: they look every second");
+            tracing::debug!(%error, "other processes were not notified; they look every second");
         }
         Ok(is_new)
     }
@@ -101,8 +101,8 @@ pub async fn pauses(pool: &PgPool) -> Result<Vec<PauseView>, StoreError> {
 }
 
 fn scope(name: &str) -> Result<Scope, StoreError> {
-    if name == Scope::Everybody.name() {
-        return Ok(Scope::Everybody);
+    if name == Scope::AllMerchants.name() {
+        return Ok(Scope::AllMerchants);
     }
     merchant(name).map(Scope::Merchant)
 }

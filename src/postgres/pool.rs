@@ -1,8 +1,8 @@
 //! Connections and their limits. Nothing connects before it is used, and nothing exits because Postgres
 //! is away.
 //!
-//! The pool is our own for three reasons: a connection is judged before its first use (`server`), what the server says
-//! when it refuses one is told at once and in its own words, and with fewer connections than configured the work goes
+//! The pool is our own for three reasons: a connection is judged before its first use (`server`), a refusal of the
+//! server is reported at once and in its own words, and with fewer connections than configured the work goes
 //! on with those that there are.
 
 use super::{
@@ -110,7 +110,7 @@ pub struct Pooled {
     _place: OwnedSemaphorePermit,
 }
 
-/// A connection that is no part of the pool, for as long as somebody needs a session.
+/// A connection that is no part of the pool, for as long as a session is needed.
 pub(super) struct Beside {
     pub judged: Judged,
     pub connection: PgConnection,
@@ -151,7 +151,7 @@ impl PgPool {
         }
     }
 
-    /// A connection that nobody shares. The pool gives up one of its own for it where the server has no room.
+    /// A connection that is not shared. If the server has no room, the pool gives up one of its own for it.
     pub(super) async fn beside(&self, settings: &[(&str, &str)]) -> Result<Beside, StoreError> {
         let until = Instant::now() + ACQUIRE_MAX;
         loop {
@@ -179,7 +179,7 @@ impl PgPool {
         }
     }
 
-    /// All connections are made anew: what they said may come from a server that is not the primary any more.
+    /// All connections are made anew: their answers may come from a server that is not the primary any more.
     pub fn renew(&self) {
         self.0.server.renew();
     }

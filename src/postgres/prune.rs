@@ -1,8 +1,8 @@
-//! Retention: what nobody needs of orders that ended long ago. A command's request is emptied, its attempts and its
+//! Retention: what is not needed any more of orders that ended long ago. A command's request is emptied, its attempts and its
 //! order's notifications that repeat another go. Rows that carry an identity stay, and so do events: each is what a second delivery is
 //! answered with, and an event's deletion would read all commands to see that none of them names it.
 //!
-//! Never: an order that is open, in review or has something due; a row whose order somebody else has locked.
+//! Never: an order that is open, in review or has something due; a row of an order that another transaction has locked.
 
 use super::{pool::PgPool, tx::answered};
 use crate::{domain::Time, flow::ports::StoreError};
@@ -37,7 +37,7 @@ impl Pruned {
     }
 }
 
-/// Of the commands from $1 up to $2, those whose order ended before $3 and has not been pruned.
+/// Of the commands from $1 up to $2, those of orders that ended before $3 and have not been pruned.
 macro_rules! of_old_commands {
     ($lock:literal, $rest:literal) => {
         concat!(
@@ -83,12 +83,12 @@ const PRUNE: &str = concat!(
         "FOR UPDATE OF o SKIP LOCKED",
         ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key RETURNING bytes),
            made AS (DELETE FROM attempts WHERE command_key IN (SELECT key FROM old) RETURNING 1),
-           told AS (DELETE "
+           repeated AS (DELETE "
     ),
     repeats_of_old!(),
     " RETURNING 1)
      SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
-            (SELECT count(*) FROM made) AS attempts, (SELECT count(*) FROM told) AS notifications
+            (SELECT count(*) FROM made) AS attempts, (SELECT count(*) FROM repeated) AS notifications
      FROM emptied"
 );
 

@@ -1,5 +1,5 @@
 //! The schedule of `doku.requests_per_second`: for each merchant the moment up to which its time is given
-//! away. Whoever takes a block moves that moment on, and has the stretch of time in between for itself.
+//! away. A process that takes a block moves that moment on, and has the stretch of time in between for itself.
 
 use super::{PostgresStore, tx::answered};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Nothing is given further ahead than an attempt waits for its permit: nobody would come for it.
+/// Nothing is given further ahead than an attempt waits for its permit: it would expire unused.
 const AHEAD_MAX_S: f64 = 1.0;
 /// What is given further ahead than anybody can have taken is from before the clock went back.
 const AHEAD_POSSIBLE_S: f64 = 5.0;

@@ -1,5 +1,5 @@
-//! Records: what one attempt taught us, with all that follows from it, in one transaction. Attempts whose
-//! claims hold are recorded together; a late worker's is judged alone.
+//! Records what one attempt taught us, with all that follows from it, in one transaction. Attempts are recorded
+//! together if their claims hold; the attempt of a late worker is judged alone.
 
 use super::{
     StoreContext,
@@ -107,7 +107,7 @@ impl Group for AttemptGroup {
             Ok(recorded) => {
                 rest.iter().zip(recorded).for_each(|(at, effects)| answers[*at] = effects.map(Recorded::Now));
             }
-            // What is committed is told and counted; the rest are recorded alone, and find out for themselves.
+            // What is committed is answered and counted; the rest are recorded alone, and find out for themselves.
             Err(_) if answers.iter().any(Option::is_some) => {}
             Err(tx_error) => return Err(tx_error),
         }
@@ -143,7 +143,7 @@ impl AttemptGroup {
     }
 }
 
-/// Records those whose orders are as their claims left them: all, or none.
+/// Records attempts on orders that are as their claims left them: all, or none.
 async fn record_fresh(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],
@@ -163,8 +163,8 @@ async fn record_fresh(
     Ok(with_attempts(effects, judged.iter()))
 }
 
-/// Records those whose order is free and whose claim holds. A token is drawn once: where the order still has it, it is
-/// the order that the claim is for.
+/// Records each attempt if its order is free and its claim holds. A token is drawn once: if the order still has it, it
+/// is the order that the claim is for.
 async fn record_held(
     connection: &mut PgConnection,
     all: &[Arc<Attempt>],

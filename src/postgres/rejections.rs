@@ -1,5 +1,5 @@
 //! Commands that do not become attempts: known ones, and those that break a rule. A rejection is stored,
-//! so that its identity is known; a conflict with a known identity is only told.
+//! so that its identity is known; a conflict with a known identity is only announced.
 
 use super::{
     StoreContext,
@@ -33,7 +33,7 @@ const ORDER: &str = "order.invoice_number";
 /// What a rejected command wrote as merchant or invoice number is kept up to so many characters.
 const WRITTEN_CHARS_MAX: usize = 255;
 
-/// A command whose identity was seen before.
+/// A command with an identity that was seen before.
 #[derive(FromRow)]
 pub(super) struct KnownCommand {
     pub key: i64,
@@ -79,7 +79,7 @@ async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) ->
     store(connection, command, &ranked(&rejection, &moment), moment.now).await
 }
 
-/// A command that has expired is told so, and no more, unless nobody knows its merchant.
+/// An expired command is rejected for that alone, unless its merchant is unknown too.
 pub(super) fn ranked(rejection: &Rejection, moment: &Moment) -> Vec<Violation> {
     let merchant_unknown = rejection.violations.iter().any(Violation::leaves_no_merchant);
     match expired(&rejection.command, moment).filter(|_| !merchant_unknown) {
@@ -92,7 +92,7 @@ pub(super) fn ranked(rejection: &Rejection, moment: &Moment) -> Vec<Violation> {
 #[derive(FromRow)]
 pub(super) struct Moment {
     pub now: Time,
-    /// When the database last went back in time, as far as it was told.
+    /// When the database last went back in time, as an operator reported it.
     pub restored_at: Option<Time>,
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn find(
     Ok(known)
 }
 
-/// The same again: its outcome, where known, is published again. Other data: told, and nothing stored.
+/// The same command again: its outcome, if known, is published again. Other data: announced, and nothing stored.
 pub(super) async fn answer_known(
     connection: &mut PgConnection,
     command: &Command,
@@ -128,8 +128,8 @@ pub(super) async fn answer_known(
         return Ok(Claimed::Duplicate);
     }
     let now = moment(connection).await?.now;
-    let told = events::forecast_rejection(command, &[conflict()], now)?;
-    Writes { events: vec![told], ..Writes::default() }.write(connection).await?;
+    let event = events::of_rejection(command, &[conflict()], now)?;
+    Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn store(
     violations: &[Violation],
     now: Time,
 ) -> TxResult<Claimed> {
-    let event = events::forecast_rejection(command, violations, now)?;
+    let event = events::of_rejection(command, violations, now)?;
     let event_id = event.event_id;
     note_age(command, now);
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
@@ -214,7 +214,7 @@ pub(super) async fn refuse_claimed(
     now: Time,
 ) -> TxResult<()> {
     let command = claimed(connection, key).await?;
-    let event = events::forecast_rejection(&command, &[refused(refusal)], now)?;
+    let event = events::of_rejection(&command, &[refused(refusal)], now)?;
     let event_id = event.event_id;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let updated = sqlx::query(

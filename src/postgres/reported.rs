@@ -70,7 +70,7 @@ impl ReportCounts {
 }
 
 impl PostgresStore {
-    /// Writes down what was seen, and says of each merchant whose requests no report ever named how many named others'.
+    /// Writes down what was seen. Returns, for each merchant with requests that no report ever named, how many reports named others.
     pub async fn never_matched(&self) -> Result<Vec<(MerchantName, i64)>, StoreError> {
         let pool = &self.context.pool;
         for (merchant, seen) in self.context.reported.news() {

@@ -23,7 +23,7 @@ pub type TableRights = (&'static str, [&'static str; 5]);
 pub const GROUPS: [&str; 5] =
     ["jenius_worker", "jenius_follow_up", "jenius_reconciler", "jenius_relay", "jenius_operator"];
 
-/// Nobody but the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
+/// Only the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
 /// its keys itself.
 pub const RIGHTS: [TableRights; 20] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),

@@ -142,7 +142,7 @@ pub(super) struct DueColumns {
 pub(super) struct DueRow {
     pub due: Due,
     pub lease: Option<Lease>,
-    /// Nobody here has its account: its budget stands still, until `stranded` lets it go.
+    /// No process here has its account: its budget stands still, until `stranded` lets it go.
     pub is_stranded: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The schema: whether it is up to date, and whose it is.
+//! The schema: whether it is up to date, and which environment it belongs to.
 
 use super::{error::store_error, pool::PgPool, tx::answered};
 use crate::{config::Environment, flow::ports::StoreError};

@@ -1,5 +1,5 @@
-//! What breakers and the rate of the running processes keep from being sent: told by them, for whoever looks at an
-//! order from elsewhere.
+//! What breakers and the rate limit of the running processes stop now. The processes report it, so that an operator
+//! sees it from elsewhere.
 
 use super::{PostgresStore, requests::micros, tx::answered};
 use crate::{domain::ids::MerchantName, flow::ports::StoreError};
@@ -19,8 +19,8 @@ pub struct ReportedStop {
 }
 
 impl PostgresStore {
-    /// Tells all that this process keeps from going now, in place of what it told before. What others told and
-    /// did not confirm for a minute is taken away.
+    /// Reports all that this process stops now, in place of its last report. Reports of other processes that are older
+    /// than a minute are deleted.
     pub async fn report_stops(&self, process: Uuid, stops: &[ReportedStop]) -> Result<(), StoreError> {
         answered!(&self.context.pool, |c| {
             sqlx::query(

@@ -7,7 +7,7 @@ use crate::flow::ports::{Account, StoreError};
 /// So many in one statement; the rest have their turn at the next look.
 const BATCH_MAX: i64 = 1000;
 
-/// The command whose account counts is the one that `due` would send or ask about. OFFSET 0 and ANY keep the server
+/// The account that counts is that of the command that `due` would send or ask about. OFFSET 0 and ANY keep the server
 /// from holding all orders against all commands: it looks up the order, and then the command, of what is due. An
 /// order that was written meanwhile has another revision, and its turn at the next look.
 macro_rules! due_and_known {

@@ -25,10 +25,10 @@ const NOT_ANSWERED: &str = "a commit was not answered within 20 s: the server ha
 pub(super) const STATEMENT_MAX: Duration = Duration::from_secs(15);
 
 /// Asks one statement on a connection of the pool. One that is not answered in time is closed: a host that
-/// vanished would hold it for a quarter of an hour, and whoever asked.
+/// vanished would hold it, and its caller, for a quarter of an hour.
 macro_rules! answered {
     ($pool:expr, |$connection:ident| $statement:expr) => {{
-        // In a box, since it takes 14 KiB, which whoever asks would hold as long as it lives.
+        // In a box, since it takes 14 KiB, which its caller would hold as long as it lives.
         let mut acquired = Box::pin($pool.acquire()).await?;
         let answer = {
             let $connection = &mut *acquired;

@@ -77,14 +77,14 @@ impl SummaryRow {
 
     fn refund_view(&self) -> Option<RefundView> {
         #[derive(Deserialize)]
-        struct Body {
-            order: Asked,
+        struct RefundBody {
+            order: RefundOrder,
         }
         #[derive(Deserialize)]
-        struct Asked {
+        struct RefundOrder {
             reason: String,
         }
-        let body: Option<Body> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
+        let body: Option<RefundBody> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
         Some(RefundView {
             command: CommandView { id: self.refund_id.clone()?, source: self.refund_source.clone()? },
             request_id: self.refund_request_id.clone()?,
@@ -241,13 +241,13 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
         published_at: Option<Time>,
     }
     #[derive(Deserialize)]
-    struct Body {
+    struct StoredEvent {
         #[serde(rename = "type")]
         event_type: String,
-        data: Told,
+        data: StoredEventData,
     }
     #[derive(Deserialize)]
-    struct Told {
+    struct StoredEventData {
         state: String,
         evidence: String,
     }
@@ -257,8 +257,8 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
     )
     .bind(order_key)
     .fetch_all(c))?;
-    let told = |row: EventRow| {
-        let body: Body = serde_json::from_slice(&row.body).map_err(|_| unknown_value("event"))?;
+    let event_view = |row: EventRow| {
+        let body: StoredEvent = serde_json::from_slice(&row.body).map_err(|_| unknown_value("event"))?;
         Ok(HistoryView {
             version: whole(row.version)?,
             state: body.data.state,
@@ -269,7 +269,7 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
             published_at: row.published_at,
         })
     };
-    rows.into_iter().map(told).collect()
+    rows.into_iter().map(event_view).collect()
 }
 
 async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<NotificationView>, StoreError> {

@@ -1,4 +1,4 @@
-//! Wakes what waits in other processes: the active relay for events, and whoever sends for pauses. A NOTIFY
+//! Wakes what waits in other processes: the active relay for events, and the processes that send for pauses. A NOTIFY
 //! inside of a transaction takes a lock of the whole database at its commit; these are sent after commits,
 //! on their own, and many commits share one.
 
@@ -45,7 +45,7 @@ impl PostgresStore {
         async move {
             loop {
                 if let Err(error) = listen(&context.pool, &channels).await {
-                    tracing::debug!(%error, "nobody is woken by others: they look every second");
+                    tracing::debug!(%error, "waiting for notices of other processes failed; every process looks once a second");
                 }
                 sleep(PAUSE).await;
             }

@@ -62,13 +62,13 @@ macro_rules! write_and_count {
     ($more:literal, $named:literal, $those:literal, $only_if:literal) => {
         concat!(
             "
-    WITH told AS (
+    WITH new_events AS (
         INSERT INTO events (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[],
                              $7::bytea[], $8::timestamptz[])
         RETURNING event_id, order_key, version),
     queued AS (
-        INSERT INTO outbox (event_id, order_key) SELECT event_id, order_key FROM told ORDER BY version),
+        INSERT INTO outbox (event_id, order_key) SELECT event_id, order_key FROM new_events ORDER BY version),
     progressed AS (
         UPDATE commands c
         SET sends = n.sends, last_send_at = n.last_send_at, maybe_acted_at = n.maybe_acted_at,
@@ -136,9 +136,9 @@ macro_rules! write_and_count {
 const WRITE: &str = write_and_count!("", "", "", "");
 
 /// The same for first claims, undone where it does not find what it rests on, or the database's clock far from where it is
-/// believed to be. An order that somebody holds is not waited for: all others would wait too.
+/// believed to be. It does not wait for an order that another transaction holds: all others would wait too.
 ///
-/// A revision of 0 says that nobody wrote to the order, not whose it is: under the same keys another's may stand. So
+/// A revision of 0 shows that the order was not written to, not that it is ours: under the same keys another may stand. So
 /// the order, and the claim of its payment, are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
     ", $56::bigint[], $57::text[], $58::text[], $59::uuid[]",
@@ -160,7 +160,7 @@ impl Writes<'_> {
         exactly(self.commands.len(), commands, "commands")
     }
 
-    /// Writes all of it about orders that nobody has locked, or nothing: each of `orders` is among those that
+    /// Writes all of it about orders that are not locked, or nothing: each of `orders` is among those that
     /// move, and every write of another raises their revision. Raced: one of them is not as it was read, and
     /// all are to be read again. `identity`: their claims, in the same order.
     pub async fn write_or_nothing(

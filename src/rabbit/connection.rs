@@ -121,7 +121,7 @@ impl Broker {
         &self.declared
     }
 
-    /// Whether every link that somebody wants is up.
+    /// Whether every link that is in use is up.
     pub fn health(&self) -> BrokerHealth {
         self.board.health()
     }

@@ -45,7 +45,7 @@ pub enum Consume {
 pub struct Delivery {
     pub body: Bytes,
     pub content_type: Option<String>,
-    /// Who published it, if it says so: the broker lets nobody say another's name.
+    /// The user who published it, if the message has one: the broker refuses another user's name.
     pub user_id: Option<String>,
     pub routing_key: String,
     pub redelivered: bool,
@@ -244,7 +244,7 @@ fn lost_ack() -> BrokerError {
     BrokerError::failed("acking", "not possible on this link any more")
 }
 
-/// Waits for another pace; for ever where nobody can give one any more.
+/// Waits for another pace; for ever if no sender of paces is left.
 async fn changed(consume: &mut watch::Receiver<Consume>) {
     if consume.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -1,10 +1,10 @@
-//! The dead letters: the messages of the queues `dead` and `unrouted`, which nobody works on. A person
+//! The dead letters: the messages of the queues `dead` and `unrouted`, which have no consumer. A person
 //! looks at them here, and takes one off for good or has it worked on again.
 //!
 //! A quorum queue cannot be browsed: what is looked at is taken, and given back when the look ends, in the
 //! order it had, but behind what other looks gave back. The broker counts every return, and RabbitMQ 4 drops
 //! what was returned 20 times, unless a policy says otherwise: nothing is taken that is not wanted. Never: a
-//! letter is acked before whoever asked for its end is done.
+//! letter is acked before the action that ends it is done.
 
 mod dead_letter;
 mod death_record;
@@ -66,7 +66,7 @@ pub struct DeadLetterBrowser {
     alike: HashMap<String, u32>,
 }
 
-/// A letter in hand: nobody else sees it until the look ends.
+/// A fetched letter: no other client sees it until the browser ends.
 pub struct FetchedLetter {
     pub letter: DeadLetter,
     pub body: Bytes,
@@ -126,7 +126,7 @@ impl FetchedLetter {
         }
     }
 
-    /// The same message for whoever works on it, its body byte for byte; `None`: nobody would.
+    /// The same message for the consumer that works on it, its body byte for byte; `None`: there is no such consumer.
     pub fn again(&self, names: &TopologyNames) -> Option<Result<Message, TooLong>> {
         let destination = self.letter.destination?;
         let body = self.body.clone();

@@ -132,7 +132,7 @@ impl LinkSession for Declaring {
 
 impl Declaring {
     async fn declare_and_bind(&mut self, link: &Link) -> Result<(), BrokerError> {
-        let mut told = String::new();
+        let mut reported = String::new();
         let others = loop {
             let mut pass = Pass::start(link, self.broker.names(), self.may_not_declare).await?;
             for part in &self.parts {
@@ -144,10 +144,10 @@ impl Declaring {
             let Some(lack) = pass.lack() else {
                 break pass.declare_others(|part| self.parts.contains(&part)).await?;
             };
-            if lack != told {
+            if lack != reported {
                 tracing::warn!(lack, "what needs these exchanges and queues waits");
                 link.waits(&lack);
-                told = lack;
+                reported = lack;
             }
             sleep(LOOK_AGAIN).await;
         };

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A delivery that came so often before may be what kills the process: it is worked on alone.
 const SUSPECT_FROM: u64 = 2;
-/// Before a delivery is given back whose dead letter was not taken: it comes again at once.
+/// The pause before a delivery is requeued because its dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a delivery came from, and ends.
@@ -74,8 +74,8 @@ impl<H: Handler> DeliveryTasks<H> {
         self.tasks.wait().await;
     }
 
-    /// Starts to work on a delivery, and says whether it is a suspect. `broken` is told when its end
-    /// cannot be said on this link.
+    /// Starts to work on a delivery, and returns whether it is a suspect. Cancels `broken` if the delivery cannot be
+    /// settled on this link.
     pub fn start(
         self: &Arc<Self>,
         raw: lapin::message::Delivery,
@@ -103,7 +103,7 @@ impl<H: Handler> DeliveryTasks<H> {
                 tracing::warn!(
                     queue = deliveries.queue,
                     error = %e,
-                    "the broker was not told how a delivery ended, and delivers it again"
+                    "settling a delivery failed; the broker delivers it again"
                 );
                 broken.cancel();
             }

@@ -22,7 +22,7 @@ pub enum BrokerError {
     NotFound { doing: &'static str, cause: String },
     /// Properties that are no AMQP: lapin ends the connection, and the same message comes again, until the
     /// broker's delivery limit.
-    #[error("{doing}: a message whose properties cannot be read")]
+    #[error("{doing}: a message with properties that cannot be read")]
     Unreadable { doing: &'static str },
 }
 
@@ -33,7 +33,7 @@ impl BrokerError {
 
     /// With what to do about it, where the broker's certificate is refused.
     pub(super) fn connecting(self) -> Self {
-        let told = |cause: &str| {
+        let explained = |cause: &str| {
             if cause.contains("UnknownIssuer") {
                 Some(
                     "the authority that signed the broker's certificate is not known here; amqp.ca_file names it",
@@ -45,7 +45,7 @@ impl BrokerError {
             }
         };
         match self {
-            Self::Failed { doing, cause } => match told(&cause) {
+            Self::Failed { doing, cause } => match explained(&cause) {
                 Some(help) => Self::Failed { doing, cause: format!("{cause}: {help}") },
                 None => Self::Failed { doing, cause },
             },

@@ -10,7 +10,7 @@ use std::{
 /// Characters of a cause that are shown: a broker's reply can be long. The names of all that may be missing fit.
 const CAUSE_CHARS_MAX: usize = 600;
 
-/// What is said about the broker, or about one link to it.
+/// The health of the broker, or of one link to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerHealth {
     pub ok: bool,
@@ -65,7 +65,7 @@ impl Board {
         if links.is_empty() {
             return LinkState::Away("not connected".to_owned()).of(&self.place);
         }
-        // As a rule one thing is wrong, for all of them: it is said once.
+        // As a rule one thing is wrong for all of them: it is shown once.
         let mut faults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (name, state) in links.iter().filter(|(_, state)| **state != LinkState::Up) {
             faults.entry(state.of(&self.place).detail).or_default().push(name);

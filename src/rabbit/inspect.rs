@@ -43,7 +43,7 @@ pub struct ExchangeSeen {
 pub struct QueueSeen {
     pub name: String,
     pub found: Inspected,
-    /// Ready ones; those in somebody's hands are not counted.
+    /// Ready ones; unacked ones are not counted.
     pub messages: u32,
     pub consumers: u32,
 }
@@ -60,7 +60,7 @@ pub struct Inspection {
 }
 
 impl Broker {
-    /// Who answers at each node of `amqp.url`, whoever may log in.
+    /// What answers at each node of `amqp.url`, before any login.
     pub async fn greetings(&self) -> Vec<(String, Result<Greeting, BrokerError>)> {
         let greet = async |node: AMQPUri| (host(&node), greet(&node, self.tls()).await);
         join_all(self.nodes().into_iter().map(greet)).await

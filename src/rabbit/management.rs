@@ -1,5 +1,5 @@
 //! What only the management plugin tells, for `doctor`: how many members a queue has, and whether a policy ends
-//! its messages early. Nothing depends on it: where it does not answer, that is told, and all else goes on.
+//! its messages early. Nothing depends on it: if it does not answer, `doctor` reports that, and all else goes on.
 //!
 //! It is asked where RabbitMQ puts it: at the port of `amqp.url` + 10,000, as that user, with TLS where the URL
 //! has it.

@@ -76,7 +76,7 @@ impl Message {
         })
     }
 
-    /// An event of the outbox. Where nobody subscribes, the broker drops it: that is what an event is.
+    /// An event of the outbox. If no queue subscribes, the broker drops it: that is what an event is.
     pub fn event(names: &TopologyNames, event: &OutboxEvent) -> Result<Self, TooLong> {
         let mut properties = cloud_event_properties(&event.event_id.to_string(), &event.event_type)?;
         if let Some(id) = &event.correlation_id {
@@ -138,8 +138,8 @@ impl Message {
         })
     }
 
-    /// A dead letter for whoever works on it, byte for byte. It keeps what its sender said of it, and says that
-    /// it has died; how it died is written anew if it dies again.
+    /// A dead letter for the consumer that works on it, byte for byte. It keeps its sender's properties, and a header
+    /// that it has died; how it died is written anew if it dies again.
     pub(super) fn replayed(
         names: &TopologyNames,
         destination: Destination,

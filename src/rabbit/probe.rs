@@ -46,7 +46,7 @@ pub enum ProbeResult {
     Returned,
     /// The queue did not take it: full, or without a leader.
     Refused,
-    /// It was routed, and somebody else took it, or it went elsewhere.
+    /// It was routed, and another consumer took it, or it went elsewhere.
     Elsewhere,
     /// The broker did not say.
     Unknown(String),

@@ -1,7 +1,7 @@
 //! The publisher: one task owns one link and one channel in confirm mode. It publishes one message after
 //! the other without waiting, then waits for every publish confirm, and only then judges: lapin may hand
 //! a returned message to the wrong publish of the same batch. What was not confirmed in time is *not
-//! known*, never *failed*: whoever needs it publishes again, with the same id.
+//! known*, never *failed*: the caller publishes it again, with the same id.
 
 use super::{
     connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, bounded, bounded_by, keep_connected},
@@ -37,14 +37,14 @@ const GROUP_MAX: usize = 500;
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For one call: another batch may have to end first.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
-/// For one notification, waiting for a link included: then DOKU is told to come again.
+/// For one notification, waiting for a link included: then DOKU gets an answer that makes it send again.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
 /// What a span says of a message that the broker did not confirm.
 const UNCONFIRMED: &str = "unconfirmed";
 /// Callers that wait at the same time, and share a batch.
 const REQUESTS_MAX: usize = 256;
 
-/// What the broker said about one message.
+/// The broker's answer about one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishAnswer {
     /// It is stored where it was routed to.
@@ -213,7 +213,7 @@ impl PublisherSession {
         let up = Up(&self.up);
         let mut blocked = link.blocked();
         loop {
-            // While the broker blocks us nothing is written, and nobody is kept waiting for it.
+            // While the broker blocks us nothing is written, and no caller waits for it.
             up.0.send_replace(false);
             if blocked.wait_for(|blocked| !blocked).await.is_err() {
                 return Ok(());
@@ -227,7 +227,7 @@ impl PublisherSession {
                     return Ok(());
                 },
             }
-            // Whoever does not wait any more was told that nothing is known, and may have asked again.
+            // A caller that does not wait any more has the answer "not known", and may have asked again.
             requests.retain(|request| !request.answers.is_closed());
             let messages: Vec<&Message> = requests.iter().flat_map(|request| &request.messages).collect();
             let answers = publish(&channel, &messages).await?;

@@ -36,7 +36,7 @@ enum SocketState {
     #[default]
     Unopened,
     Open(TcpStream),
-    /// Nobody waits for it any more.
+    /// No task waits for it any more.
     GivenUp,
 }
 

@@ -60,7 +60,7 @@ impl TopologyNames {
         })
     }
 
-    /// The queues whose deliveries are worked on.
+    /// The queues with consumers of ours.
     pub fn work_queues(&self) -> [&str; 3] {
         [&self.payments_queue, &self.refunds_queue, &self.notifications_queue]
     }
@@ -150,7 +150,7 @@ impl TopologyNames {
     }
 }
 
-/// What is declared, as a table: whoever declares, checks or describes it reads the same one.
+/// What is declared, as a table: declaring, checking and describing read the same one.
 impl TopologyNames {
     /// Each before those that it is the alternate of.
     pub fn exchanges(&self) -> [Exchange<'_>; 5] {

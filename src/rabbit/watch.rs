@@ -1,5 +1,5 @@
 //! A look at the events as they pass, for a person or a waiting program. It keeps nothing: the queue goes
-//! with the link, and what passes while nobody looks is not seen.
+//! with the link, and an event that passes while no watch runs is not seen.
 
 use super::{
     connection::{Broker, BrokerError, Events, Link, bounded},
@@ -14,7 +14,7 @@ use lapin::{
 };
 use std::sync::Arc;
 
-/// Events that wait here for whoever looks.
+/// At most this many events wait here for the watcher.
 const PREFETCH: u16 = 100;
 const NAME: &str = "watch";
 
@@ -26,7 +26,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch events whose routing keys match one of `keys` (`#` is all of them, none too).
+    /// Starts to watch events with a routing key that matches one of `keys` (`#` is all of them, none too).
     pub async fn start(broker: &Broker, keys: &[&str]) -> Result<Self, BrokerError> {
         let health = Arc::new(broker.link_health(NAME));
         let (link, events) = broker.open(health, NAME).await?;

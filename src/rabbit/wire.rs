@@ -1,5 +1,5 @@
 //! Reads a command from the body of its delivery: the envelope is judged here, what is in `data` by
-//! `domain::validate`. Notifications have a file of their own. What is said about a body that cannot be read never quotes it.
+//! `domain::validate`. Notifications have a file of their own. The error about an unreadable body never quotes it.
 
 mod attributes;
 mod cut;
@@ -44,8 +44,8 @@ impl Malformed {
     }
 }
 
-/// Reads the body of a delivery from the queue of commands of this kind. Without a usable identity nobody can be told
-/// what is wrong; every other fault of an attribute is a violation.
+/// Reads the body of a delivery from the queue of commands of this kind. Without a usable identity no rejection can be
+/// published; every other fault of an attribute is a violation.
 pub fn read_command(
     kind: CommandKind,
     content_type: Option<&str>,

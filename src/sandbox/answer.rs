@@ -139,7 +139,7 @@ impl Signer<'_> {
     }
 }
 
-/// An answer to nobody in particular: refusals, the ledger, help.
+/// An answer without a merchant: refusals, the ledger, help.
 pub(super) fn unsigned(status: u16, content_type: &str, body: impl Into<Bytes>) -> Response<Body> {
     let builder = Response::builder().status(status).header(header::CONTENT_TYPE, content_type);
     finish(builder.body(Body::from(body.into())))

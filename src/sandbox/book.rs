@@ -59,7 +59,7 @@ struct BookedOrder {
     changed_at: DateTime<Utc>,
     notify_url: Option<Url>,
     inquiries: u64,
-    /// Whose words inquiries follow: the payment's, then the refund's if it has any.
+    /// The script that inquiries follow: the payment's, then the refund's if it has any.
     plan: Arc<FaultScript>,
 }
 

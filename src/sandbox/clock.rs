@@ -1,4 +1,4 @@
-//! DOKU's clock. The one place of the sandbox that reads the time; nobody else's decisions may use it.
+//! DOKU's clock. The one place of the sandbox that reads the time; no decision outside of it may use it.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 

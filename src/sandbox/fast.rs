@@ -1,6 +1,6 @@
 //! The fast mode: DOKU's side of a load test. Payments are verified, counted and answered with a signature, and a
 //! Request-Id that is known gets its answer again, as ever; that is all. It remembers no requests, has no
-//! customers, notifies nobody and plays no faults but latency.
+//! customers, sends no notifications and plays no faults but latency.
 //!
 //! It must never charge twice or forget a charge: what a load test did is held against these counts.
 
@@ -23,12 +23,12 @@ use super::world::World;
 /// What was done since the start: the answer of `GET /ledger` in this mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Payment requests whose headers and signature were right.
+    /// Payment requests with right headers and signature.
     pub requests: u64,
     pub charges: u64,
     /// Requests that were answered as an earlier one was.
     pub replayed: u64,
-    /// Requests that did not get past the checks of headers or body, or brought another body for a Request-Id.
+    /// Requests that did not get past the checks of headers or body, or had another body for a Request-Id.
     pub refused: u64,
 }
 

@@ -57,7 +57,7 @@ pub struct Charge {
     pub status: TransactionStatus,
 }
 
-/// DOKU acted once on a refund request. `status` is `SUCCESS`, or `FAILED` where it was told to refuse.
+/// DOKU acted once on a refund request. `status` is `SUCCESS`, or `FAILED` if a fault makes it refuse.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refund {
     pub at: DateTime<Utc>,
@@ -69,7 +69,7 @@ pub struct Refund {
     pub status: TransactionStatus,
 }
 
-/// A request whose headers and signature were right.
+/// A request with right headers and signature.
 #[derive(Clone, Debug, Serialize)]
 pub struct Request {
     pub at: DateTime<Utc>,
@@ -117,7 +117,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Every charge of that invoice, whoever's it is.
+    /// Every charge of that invoice, of all merchants.
     pub fn charges_of<'a>(&'a self, invoice_number: &'a str) -> impl Iterator<Item = &'a Charge> {
         self.charges.iter().filter(move |charge| charge.invoice_number == invoice_number)
     }

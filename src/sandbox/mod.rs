@@ -6,7 +6,7 @@
 //! (`GET /ledger`) says what it really did.
 //!
 //! It must share no code with the rest of the crate: an oracle built from the parts it judges proves nothing. It
-//! must never be given real keys or customers: what it knows, it keeps in memory and shows to whoever asks.
+//! must never be given real keys or customers: what it knows, it keeps in memory and shows to every client.
 
 mod answer;
 mod body;
@@ -96,7 +96,7 @@ impl Sandbox {
     /// # Errors
     /// The address is taken, a value of the configuration cannot be used, or no HTTP client can be built.
     pub async fn start(config: SandboxConfig) -> io::Result<Self> {
-        // Whoever comes first installs the provider; it is the same one for the whole process.
+        // The first call installs the provider; it is the same one for the whole process.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(NOTIFY_TIMEOUT)

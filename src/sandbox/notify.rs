@@ -20,7 +20,7 @@ use super::world::World;
 pub const NOTIFY_RETRIES_MS: [u64; 3] = [30 * 60 * 1000, 6 * 3600 * 1000, 12 * 3600 * 1000];
 /// No answer within this time counts as none.
 pub(super) const NOTIFY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The token of a SNAP notification whose merchant gave none.
+/// The token of a SNAP notification for a merchant that gave none.
 const OWN_TOKEN: &str = "sandbox.token";
 /// A token that ended long ago.
 const STALE_TOKEN: &str = "MC4=.c3RhbGU=";
@@ -191,7 +191,7 @@ async fn post_snap(
     let signature = match (signature, &world.snap_key) {
         (SnapSignature::Rsa, Some(rsa)) => snap::sign_rsa(path, &timestamp, minified.as_bytes(), rsa),
         (SnapSignature::HmacOverRaw, _) => hmac(&body, key),
-        (SnapSignature::OtherKey, _) => hmac(&minified, &SecretKey::new("SK-somebody-elses")),
+        (SnapSignature::OtherKey, _) => hmac(&minified, &SecretKey::new("SK-of-another")),
         (SnapSignature::Hmac | SnapSignature::StaleToken | SnapSignature::Rsa, _) => hmac(&minified, key),
     };
     let external_id = Uuid::new_v4().as_u128().to_string();

@@ -10,7 +10,7 @@ use super::fault_script::ScriptedFault;
 use super::faults::{Canned, Fault};
 use super::raw_connection::RawConnection;
 
-/// Where a redirect leads; nobody may come.
+/// Where a redirect leads; no client may follow it.
 pub(super) const REDIRECTED_PATH: &str = "/redirected";
 const RETRY_AFTER_DEFAULT_S: u64 = 1;
 const UNKNOWN_STATUS: &str = "BOGUS";

@@ -1,4 +1,4 @@
-//! The routes: DOKU's three, and the sandbox's own. What a request meets is told in `request.rs`.
+//! The routes: DOKU's three, and the sandbox's own. `request.rs` has what a request meets.
 
 use std::sync::Arc;
 

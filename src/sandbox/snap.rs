@@ -23,7 +23,7 @@ pub(super) const TOKEN_PATH: &str = "/authorization/v1/access-token/b2b";
 pub(super) const TOKEN_BODY: &str = r#"{"grantType":"client_credentials"}"#;
 
 /// How a SNAP notification is signed. Every way but the first is one that DOKU's pages or libraries are seen to use, or
-/// that somebody else might try.
+/// that a stranger might try.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SnapSignature {
     /// HMAC-SHA512 over the minified body.
@@ -115,7 +115,7 @@ pub fn minify(body: &str) -> String {
     minified
 }
 
-/// Copies to the end of a string whose opening quotation mark was read.
+/// Copies to the end of a string, after its opening quotation mark.
 fn copy_string(characters: &mut std::str::Chars<'_>, minified: &mut String) {
     while let Some(character) = characters.next() {
         minified.push(character);

@@ -94,7 +94,7 @@ impl Collector {
         Ok(Self { http, runtime, is_away: AtomicBool::new(false) })
     }
 
-    /// Said once, when it goes and when it comes back: batches follow each other every few seconds.
+    /// Logged once, when it goes and when it comes back: batches follow each other every few seconds.
     fn note(&self, fault: Option<&str>) {
         let was_away = self.is_away.swap(fault.is_some(), Ordering::Relaxed);
         match fault {

@@ -1,4 +1,4 @@
-//! The log's way to standard error: a thread of its own writes it. Whoever reads may leave, stop reading, or be a
+//! The log's way to standard error: a thread of its own writes it. The reader may leave, stop reading, or be a
 //! disk that is full: then lines are dropped and counted, and nothing else waits or fails.
 
 use crate::{metric, shown::clean_log_line};

@@ -41,12 +41,12 @@ impl Span {
         })
     }
 
-    /// A step of the story whose span is current; nothing where none is.
+    /// A step of the story with the current span; nothing if there is none.
     pub fn step(name: &'static str) -> Self {
         Self::within(SpanKind::Internal, || (name.to_owned(), Vec::new()))
     }
 
-    /// A request of ours. It carries no trace: DOKU is told nothing of it.
+    /// A request of ours. It carries no trace to DOKU.
     pub fn request(method: &str, host: Option<&str>, port: Option<u16>) -> Self {
         Self::within(SpanKind::Client, || {
             let host = host.unwrap_or_default();
@@ -91,7 +91,7 @@ impl Span {
         }
     }
 
-    /// For whoever goes on with this trace.
+    /// For the next process of this trace.
     pub fn traceparent(&self) -> Option<String> {
         let context = self.context.as_ref()?.span().span_context().clone();
         let (trace, span, flags) = (context.trace_id(), context.span_id(), context.trace_flags().to_u8());
@@ -138,7 +138,7 @@ impl Drop for Span {
     }
 }
 
-/// The trace that somebody else began; where there is none, the current one.
+/// The trace that another process began; if there is none, the current one.
 fn parent(traceparent: Option<&str>) -> Context {
     match traceparent.and_then(read) {
         Some(remote) => Context::new().with_remote_span_context(remote),

@@ -1,7 +1,7 @@
 //! The spans of a command's and a notification's trace, named and described by OpenTelemetry's conventions for
 //! messaging and HTTP. They say which order and what became of it, never a body, a key or a customer.
 //!
-//! Without the feature `otel` a span is nothing, and so is what is said of it; nothing ever depends on one.
+//! Without the feature `otel` a span does nothing; nothing ever depends on one.
 
 #[cfg(feature = "otel")]
 pub use super::recorded::Span;

@@ -69,8 +69,8 @@ async fn write(
     let mut tx = sql.begin().await?;
     let update = "UPDATE floor_orders SET state = 'done', changed_at = now() WHERE key = ANY ($1)";
     sqlx::query(update).bind(&keys).execute(&mut *tx).await?;
-    let told = "INSERT INTO floor_events SELECT * FROM unnest($1::bigint[], $2::bytea[])";
-    sqlx::query(told).bind(&keys).bind(events).execute(&mut *tx).await?;
+    let insert_events = "INSERT INTO floor_events SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+    sqlx::query(insert_events).bind(&keys).bind(events).execute(&mut *tx).await?;
     let outbox = "INSERT INTO floor_outbox (key) SELECT unnest($1::bigint[])";
     sqlx::query(outbox).bind(&keys).execute(&mut *tx).await?;
     Ok(tx.commit().await?)

@@ -39,7 +39,7 @@ impl Violation {
         Self::new(code, MERCHANT, "the name of a configured merchant", found)
     }
 
-    /// Whether nobody can say which merchant the command is for. In `data` a member of that name is an unknown field.
+    /// Whether it is not known which merchant the command is for. In `data` a member of that name is an unknown field.
     pub fn leaves_no_merchant(&self) -> bool {
         self.code == Code::MerchantUnknown || self.field == MERCHANT && self.code != Code::UnknownField
     }

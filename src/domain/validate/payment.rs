@@ -90,7 +90,7 @@ fn settlement(settlement: Member<'_, '_>, violations: &mut Violations) {
     let Some(entries) = settlement.list("a list of settlements", violations) else { return };
     let percent: f64 = entries.filter_map(|entry| settlement_entry(entry, violations)).sum();
     if percent > 100.0 + PERCENT_TOLERANCE {
-        let allowed = "settlements whose percentages add up to at most 100";
+        let allowed = "settlements with percentages that add up to at most 100";
         violations.add(&settlement.path, Code::OutOfRange, allowed, Some(&format!("adds up to {percent}")));
     }
 }

@@ -1,5 +1,5 @@
 //! Reads an object member by member and keeps the violations found on the way: a missing object is one
-//! error, `null` is an absent member, and what nobody asked for is unknown.
+//! error, `null` is an absent member, and a member that no rule names is unknown.
 
 use super::{
     Code, VIOLATIONS_MAX, Violation,
@@ -133,7 +133,7 @@ impl<'d> Fields<'d, '_> {
         self.mandatory(name, rule.allowed, violations)?.whole(rule, violations)
     }
 
-    /// The members nobody asked for.
+    /// The members that no rule names.
     pub(super) fn others(&self) -> impl Iterator<Item = Member<'d, '_>> {
         self.members
             .iter()

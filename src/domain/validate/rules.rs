@@ -15,7 +15,7 @@ pub struct Text {
     /// Counts characters, not bytes; `usize::MAX` is no limit.
     pub length_max: usize,
     pub allowed: &'static str,
-    /// The rule as a regular expression, as far as it is one: for whoever describes it to a program.
+    /// The rule as a regular expression, as far as it is one, for the JSON Schema that describes it.
     pub pattern: &'static str,
     /// Whether a message may repeat the text: it is no customer's.
     pub is_shown: bool,

@@ -1,5 +1,5 @@
-//! The due orders that this process has in hand: none of them is picked up twice, and there are not too many of
-//! one merchant and one kind, so that nobody's backlog fills the hands of another.
+//! The due orders that this process works on now: none of them is picked up twice, and there are not too many of
+//! one merchant and one kind, so that the backlog of one merchant leaves room for the others.
 
 use crate::{
     domain::{finding::AttemptKind, ids::MerchantName},
@@ -13,7 +13,7 @@ use std::{
 /// So many due orders of one merchant and one kind are in hand at most; more wait in the table.
 pub(super) const IN_FLIGHT_MAX: u32 = 256;
 
-/// Whose and which: `None` for lost attempts, which nobody waits for.
+/// The kind is `None` for lost attempts.
 type MerchantAndKind = (MerchantName, Option<AttemptKind>);
 
 #[derive(Default)]

@@ -175,7 +175,7 @@ async fn wake_ups_while_nothing_goes_make_few_looks() {
         });
         if pauses {
             let since = crate::domain::Time::from_timestamp(0, 0);
-            follow_up.gate.set_paused(Paused { everybody: since, ..Paused::default() });
+            follow_up.gate.set_paused(Paused { all: since, ..Paused::default() });
         }
         let looks = looks(follow_up, &steps).await;
         assert!((1..=limit).contains(&looks), "{what}: {looks} looks in a second, at most {limit}");

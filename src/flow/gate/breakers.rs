@@ -23,7 +23,7 @@ const REFUSED_MAX: usize = 1000;
 pub struct Breakers {
     doku: Watched,
     merchants: BTreeMap<MerchantName, Own>,
-    /// `None`: not known yet, and nobody's sends may start before it is.
+    /// `None`: not known yet, and no send may start before it is.
     paused: Option<Paused>,
 }
 
@@ -222,14 +222,14 @@ impl Breakers {
         if self.paused.as_ref() == Some(&paused) {
             return;
         }
-        metric::paused(SCOPE_DOKU, paused.everybody.is_some());
+        metric::paused(SCOPE_DOKU, paused.all.is_some());
         for merchant in self.merchants.keys() {
             metric::paused(merchant.as_str(), paused.merchants.contains_key(merchant));
         }
         let merchants: Vec<&str> = paused.merchants.keys().map(MerchantName::as_str).collect();
         if paused.any() {
-            let everybody = paused.everybody.is_some();
-            tracing::warn!(everybody, ?merchants, "sends are paused by an operator");
+            let all = paused.all.is_some();
+            tracing::warn!(all, ?merchants, "sends are paused by an operator");
         } else if self.paused.as_ref().is_some_and(Paused::any) {
             tracing::info!("sends go on: an operator resumed them");
         }

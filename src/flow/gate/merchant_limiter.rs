@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// A lane in which somebody waited in vain is jammed so long, while anybody still waits.
+/// How long a limiter counts as jammed after an attempt waited in vain, while any attempt still waits.
 const JAMMED_FOR: Duration = Duration::from_secs(1);
 
 pub struct MerchantLimiter {
@@ -46,14 +46,14 @@ struct WaitQueue {
     jammed: Mutex<Option<Jam>>,
 }
 
-/// Somebody waits in vain: since when without a gap, and until when that is taken for the truth.
+/// Attempts wait in vain: since when without a gap, and until when that is taken for the truth.
 #[derive(Debug, Clone, Copy)]
 struct Jam {
     since: Instant,
     until: Instant,
 }
 
-/// Counts one who waits, also when its future is dropped. Whoever stops waiting may let the other kind go.
+/// Counts one waiting attempt, also when its future is dropped. When one stops waiting, the other kind may go.
 struct Waiting<'a> {
     limiter: &'a MerchantLimiter,
     kind: AttemptKind,
@@ -144,7 +144,7 @@ impl MerchantLimiter {
         }
     }
 
-    /// Somebody waited in vain.
+    /// An attempt waited in vain.
     pub fn jam(&self, kind: AttemptKind) {
         let now = Instant::now();
         let mut jammed = lock(&self.queue(kind).jammed);
@@ -152,7 +152,7 @@ impl MerchantLimiter {
         *jammed = Some(Jam { since, until: now + JAMMED_FOR });
     }
 
-    /// Since when whoever comes would wait in vain; `None`: not now.
+    /// Since when a new attempt would wait in vain; `None`: not now.
     pub fn jammed_since(&self, kind: AttemptKind) -> Option<Instant> {
         let queue = self.queue(kind);
         let jam = lock(&queue.jammed).filter(|jam| Instant::now() < jam.until)?;

@@ -284,10 +284,10 @@ async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     shown(0, 0);
 }
 
-fn pause(gate: &Gate, everybody: bool, merchants: &[&str]) {
+fn pause(gate: &Gate, all: bool, merchants: &[&str]) {
     let since = crate::domain::Time::from_timestamp(1_767_225_600, 0).unwrap();
     let merchants = merchants.iter().map(|name| (merchant(name), since)).collect();
-    gate.set_paused(Paused { everybody: everybody.then_some(since), merchants });
+    gate.set_paused(Paused { all: all.then_some(since), merchants });
 }
 
 #[tokio::test]

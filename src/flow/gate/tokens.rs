@@ -2,7 +2,7 @@
 //! before they are needed, so that no attempt waits for a round trip while there is a flow of them.
 //!
 //! While the schedule cannot be reached there are no tokens. Nothing is lost by it: it is kept where claims
-//! are, and without a claim nobody may ask DOKU anyway.
+//! are, and without a claim no process may ask DOKU anyway.
 
 use super::{Gate, merchant_limiter::MerchantLimiter};
 use crate::{domain::ids::MerchantName, flow::ports::RateLimitStore};

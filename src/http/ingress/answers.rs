@@ -25,7 +25,7 @@ const NOTIFICATION_REFUSED: &str = "5600";
 
 /// Why a request is not taken.
 pub enum NotTaken {
-    /// A GET there is nobody's notification.
+    /// A GET there is no notification.
     AnotherPath {
         is_post: bool,
     },
@@ -34,7 +34,7 @@ pub enum NotTaken {
     /// The body did not come in time.
     TooSlow,
     HeaderMissing(MissingHeader),
-    NoBody(String),
+    BodyMissing(String),
     NotAuthentic(NotAuthentic),
     BrokerAway,
 }
@@ -81,7 +81,7 @@ impl NotTaken {
             Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::HeaderMissing(_) | Self::NoBody(_) => StatusCode::BAD_REQUEST,
+            Self::HeaderMissing(_) | Self::BodyMissing(_) => StatusCode::BAD_REQUEST,
             Self::NotAuthentic(_) => StatusCode::UNAUTHORIZED,
             Self::BrokerAway => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -116,7 +116,7 @@ impl NotTaken {
     fn counted(&self) -> Option<Received> {
         match self {
             Self::AnotherPath { .. } | Self::AnotherMethod => None,
-            Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::NoBody(_) => {
+            Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::BodyMissing(_) => {
                 Some(Received::Malformed)
             }
             Self::NotAuthentic(_) => Some(Received::NotAuthentic),
@@ -133,7 +133,7 @@ impl NotTaken {
             Self::TooLarge => Some(NotificationRefusal::TooLarge),
             Self::TooSlow => Some(NotificationRefusal::TooSlow),
             Self::HeaderMissing(_) => Some(NotificationRefusal::HeaderMissing),
-            Self::NoBody(_) => Some(NotificationRefusal::Malformed),
+            Self::BodyMissing(_) => Some(NotificationRefusal::Malformed),
             Self::NotAuthentic(why) => Some((*why).into()),
             Self::BrokerAway => None,
         }
@@ -146,7 +146,7 @@ impl NotTaken {
             Self::TooLarge => "at most 256 KiB are allowed".to_owned(),
             Self::TooSlow => "the body did not come in time".to_owned(),
             Self::HeaderMissing(which) => which.to_string(),
-            Self::NoBody(what) => what.clone(),
+            Self::BodyMissing(what) => what.clone(),
             // Which of them is nothing for a stranger to learn.
             Self::NotAuthentic(_) => "the signature, the Client-Id or the token is wrong".to_owned(),
             Self::BrokerAway => "not taken: send it again".to_owned(),

@@ -1,4 +1,4 @@
-//! The claim of payments that nobody has seen: one statement for all of them.
+//! The claim of new payments: one statement for all of them.
 
 use super::{ClaimRequest, Granted};
 use crate::{
@@ -75,7 +75,7 @@ struct ClaimRow {
     sends_end_at: Time,
 }
 
-/// Claims those that nobody has seen; `None` for the others.
+/// Claims the new ones; `None` for the others.
 pub(super) async fn claim(
     connection: &mut PgConnection,
     all: &[Arc<ClaimRequest>],
@@ -94,7 +94,10 @@ pub(super) async fn claim(
         let ClaimRow { place, order_key, command_key, now, sends_end_at } = row;
         let asked = usize::try_from(place - 1).ok().and_then(|place| places.get(place)).copied();
         let Some(mine) = asked.and_then(|place| granted.get_mut(place)) else {
-            return Err(StoreError::Refused("a claim that nobody asked for".to_owned()).into());
+            return Err(StoreError::Refused(
+                "the statement granted a claim that was not asked for".to_owned(),
+            )
+            .into());
         };
         *mine = Some(Granted { order_key, command_key, now, sends_end_at });
     }

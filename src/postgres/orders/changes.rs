@@ -28,14 +28,14 @@ use std::time::Duration;
 /// Follow-up looks once a second by itself: only what is due sooner is worth a wake-up.
 const WAKE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a commit will have brought, for those who wait for it and those who count.
+/// What a commit does to those who wait for it and to the metrics.
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct CommitEffects {
     pub events: bool,
     pub due: bool,
     pub settled: Option<Settled>,
     pub attempts: Vec<(AttemptKind, AttemptClass)>,
-    /// Whose merchant's, and which request, a report was about.
+    /// The merchant, and which request a report was about.
     pub reported: Option<(MerchantName, RequestOf)>,
 }
 
@@ -45,7 +45,7 @@ pub(in crate::postgres) struct Settled {
     pub kind: CommandKind,
     pub outcome: Outcome,
     pub since_claim: Duration,
-    /// Where its sender said when that was.
+    /// `None` if its sender gave no time of publication.
     pub since_publication: Option<Duration>,
 }
 
@@ -66,8 +66,8 @@ pub(in crate::postgres) async fn write_all<'a>(
     Ok(effects)
 }
 
-/// The same about orders that nobody has locked, as their first claims left them, or nothing where one of them is not
-/// so any more. `identity`: these claims, as many.
+/// The same for orders that are not locked, as their first claims left them; nothing if one of them has changed
+/// since. `identity`: these claims, one for each order.
 pub(in crate::postgres) async fn write_all_or_nothing<'a>(
     connection: &mut PgConnection,
     all: &[(&'a LoadedOrder, &'a Change)],

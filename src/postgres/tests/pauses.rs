@@ -17,20 +17,20 @@ async fn pauses_of_everybody_and_of_a_merchant_stand_beside_each_other() {
         assert_eq!(db.store.paused().await.unwrap(), Paused::default());
         let shop = Scope::Merchant(merchant());
         assert!(db.store.pause(change(shop.clone(), "its key")).await.unwrap());
-        assert!(db.store.pause(change(Scope::Everybody, "a restore")).await.unwrap());
-        assert!(!db.store.pause(change(Scope::Everybody, "again")).await.unwrap());
+        assert!(db.store.pause(change(Scope::AllMerchants, "a restore")).await.unwrap());
+        assert!(!db.store.pause(change(Scope::AllMerchants, "again")).await.unwrap());
         let both = db.store.paused().await.unwrap();
-        assert!(both.everybody.is_some() && both.merchants.contains_key(&merchant()));
+        assert!(both.all.is_some() && both.merchants.contains_key(&merchant()));
         assert_eq!(both.since(&merchant()), both.merchants.get(&merchant()).copied(), "the longer one");
         let kept: Vec<_> =
             pauses(&db.pool).await.unwrap().into_iter().map(|p| (p.scope, p.reason.unwrap())).collect();
         let expected =
             [("*", "a restore"), ("default", "its key")].map(|(s, r)| (s.to_owned(), r.to_owned()));
         assert_eq!(kept, expected, "the first reason stays");
-        assert!(db.store.resume(change(Scope::Everybody, "done")).await.unwrap());
-        assert!(!db.store.resume(change(Scope::Everybody, "done")).await.unwrap());
+        assert!(db.store.resume(change(Scope::AllMerchants, "done")).await.unwrap());
+        assert!(!db.store.resume(change(Scope::AllMerchants, "done")).await.unwrap());
         let left = db.store.paused().await.unwrap();
-        assert_eq!(left, Paused { everybody: None, ..both });
+        assert_eq!(left, Paused { all: None, ..both });
         let actions =
             "SELECT string_agg(action || ' ' || subject || coalesce(' ' || detail, ''), ', ' ORDER BY key)
                        FROM operator_actions";
@@ -44,18 +44,22 @@ async fn pauses_of_everybody_and_of_a_merchant_stand_beside_each_other() {
 #[tokio::test]
 async fn what_a_pause_makes_wait_is_counted() {
     on_a_database(|db| async move {
-        let waiting = db.store.waiting_sends(&Scope::Everybody).await.unwrap();
+        let waiting = db.store.waiting_sends(&Scope::AllMerchants).await.unwrap();
         assert_eq!((waiting.count, waiting.first_end), (0, None));
         for n in 0..3 {
             let deferred = NewCommand { lease: None, ..payment(&n.to_string(), &format!("INV-{n}")) };
             assert!(matches!(db.store.claim(deferred).await, Ok(Claimed::Deferred)));
         }
-        let waiting = db.store.waiting_sends(&Scope::Everybody).await.unwrap();
+        let waiting = db.store.waiting_sends(&Scope::AllMerchants).await.unwrap();
         assert_eq!((waiting.count, waiting.first_end.is_some()), (3, true));
         let nobodys = Scope::Merchant(MerchantName::parse("nobody").unwrap());
         assert_eq!(db.store.waiting_sends(&nobodys).await.unwrap().count, 0);
         db.jump(1000).await;
-        assert_eq!(db.store.waiting_sends(&Scope::Everybody).await.unwrap().count, 0, "too late to be sent");
+        assert_eq!(
+            db.store.waiting_sends(&Scope::AllMerchants).await.unwrap().count,
+            0,
+            "too late to be sent"
+        );
     })
     .await;
 }
@@ -70,7 +74,7 @@ async fn a_pause_wakes_other_processes_at_once() {
         let (mut woken, end) = (false, Instant::now() + Duration::from_secs(20));
         // The first may come before it listens.
         while !woken && Instant::now() < end {
-            db.store.pause(change(Scope::Everybody, "x")).await.unwrap();
+            db.store.pause(change(Scope::AllMerchants, "x")).await.unwrap();
             woken = tokio::time::timeout(Duration::from_millis(300), changed.notified()).await.is_ok();
         }
         listening.abort();

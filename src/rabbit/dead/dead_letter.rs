@@ -29,7 +29,7 @@ pub enum Destination {
     Notification,
 }
 
-/// A message that nobody works on.
+/// A message in a queue without a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The same at every look. Of letters that are alike to the byte, each after the first has its number.
@@ -90,7 +90,7 @@ impl DeadLetter {
     }
 }
 
-/// A message that no queue was bound for, or one whose headers do not say why it is here.
+/// A message that no queue was bound for, or one with headers that do not say why it is here.
 fn unexplained(queue: DeadQueue, raw: &Delivery) -> DeathRecord {
     let (reason, detail) = match queue {
         DeadQueue::Dead => ("unknown", "its headers do not say why it is here".to_owned()),

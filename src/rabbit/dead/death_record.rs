@@ -14,7 +14,7 @@ use lapin::{
 
 /// Characters of a text from a header.
 const TEXT_CHARS_MAX: usize = 500;
-/// Deaths of one message that are told.
+/// At most this many deaths of one message are shown.
 const DEATHS_MAX: usize = 20;
 
 /// One end of a message in a queue.
@@ -29,7 +29,7 @@ pub struct DeathRecord {
     pub times: u64,
 }
 
-/// All that is told of a message's deaths, the latest first.
+/// All that is shown of a message's deaths, the latest first.
 pub(super) fn deaths(properties: &BasicProperties) -> Vec<DeathRecord> {
     let Some(headers) = properties.headers() else { return Vec::new() };
     let ours = text(headers, REASON_HEADER).map(|reason| DeathRecord {
@@ -80,7 +80,7 @@ fn seconds_since_1970(seconds: u64) -> Option<Time> {
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0)
 }
 
-/// A header that is a text, as much of it as is told.
+/// A header that is a text, as much of it as is shown.
 pub(super) fn text(headers: &FieldTable, name: &str) -> Option<String> {
     let text = match headers.inner().get(name)? {
         AMQPValue::LongString(text) => text.to_string(),

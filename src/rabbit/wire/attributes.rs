@@ -1,4 +1,4 @@
-//! The attributes of a command: whose it is, and every rule that one breaks.
+//! The attributes of a command: which merchant it is for, and every rule that one breaks.
 
 use super::{EventEnvelope, REPEATED_MAX, repeatable};
 use crate::domain::{
@@ -14,7 +14,7 @@ const A_TIME: &str = "an RFC 3339 time, such as 2026-01-31T17:00:00Z";
 const A_TEXT: &str = "a string of 1 character or more";
 const JSON_TYPE: &str = "a JSON media type, such as application/json";
 
-/// Whose command it is, if it is one of this queue. What it is not is told without the sender's text.
+/// The identity of the command, if it is one of this queue. The error does not repeat the sender's text.
 pub(super) fn identity(envelope: &EventEnvelope<'_>, kind: CommandKind) -> Result<Identity, Vec<Violation>> {
     let mut faults = Vec::new();
     let text = |name| envelope.text(name).unwrap_or_default();
@@ -116,7 +116,7 @@ pub(super) fn time(envelope: &EventEnvelope<'_>, name: &str) -> Option<DateTime<
     DateTime::parse_from_rfc3339(envelope.text(name)?).ok().map(|time| time.to_utc())
 }
 
-/// As it was written, if that can be a merchant's name at all; else nothing, which is nobody's name.
+/// As it was written, if that can be a merchant's name at all; else the empty text, which is no merchant's name.
 pub(super) fn merchant(envelope: &EventEnvelope<'_>) -> String {
     match envelope.attribute("merchant") {
         None => MerchantName::default_account().as_str().to_owned(),

@@ -1,5 +1,5 @@
 //! A notification as it travels through the broker: a CloudEvent whose `data` keeps what was signed, byte
-//! for byte. Whether it is authentic is judged by whoever reads it.
+//! for byte. The reader judges whether it is authentic.
 
 use super::{Malformed, json, open};
 use crate::{
@@ -171,7 +171,7 @@ pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<By
     serde_json::to_vec(&event).map(Bytes::from)
 }
 
-/// Reads the body of a delivery from the queue of notifications, whoever published it.
+/// Reads the body of a delivery from the queue of notifications. Any user may have published it.
 pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotification, Unreadable> {
     let envelope = open(content_type, body, BYTES_MAX)?;
     if envelope.text("specversion") != Some("1.0") {

@@ -1,10 +1,10 @@
-//! What can be said of a body that may be malformed: enough to sort dead letters by, and to see where one
+//! What can be read of a body that may be malformed: enough to sort dead letters by, and to see where one
 //! belongs. Nothing is decided by it.
 
 use super::{json, notification};
 use crate::domain::{command::CommandKind, ids::CommandId};
 
-/// A longer type is nobody's.
+/// A longer type is none of ours.
 const TYPE_BYTES_MAX: usize = 128;
 
 /// The two attributes of a CloudEvent that tell one dead letter from another, each where it is readable.
