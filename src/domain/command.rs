@@ -169,7 +169,7 @@ pub enum ClaimForecast {
     Claimed,
     /// Seen before. Its outcome, if it is known, is published again.
     Duplicate {
-        told_again: bool,
+        published_again: bool,
     },
     Rejected(Vec<Violation>),
 }

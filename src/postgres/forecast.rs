@@ -71,7 +71,7 @@ async fn seen_before(connection: &mut PgConnection, command: &Command) -> TxResu
     let known = rejections::find(connection, &command.identity).await?;
     Ok(known.map(|known| {
         if known.is(command) {
-            ClaimForecast::Duplicate { told_again: known.outcome_event.is_some() }
+            ClaimForecast::Duplicate { published_again: known.outcome_event.is_some() }
         } else {
             ClaimForecast::Rejected(vec![rejections::conflict()])
         }

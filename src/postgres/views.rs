@@ -77,14 +77,14 @@ impl SummaryRow {
 
     fn refund_view(&self) -> Option<RefundView> {
         #[derive(Deserialize)]
-        struct RefundBody {
-            order: RefundOrder,
+        struct StoredRefund {
+            order: StoredRefundOrder,
         }
         #[derive(Deserialize)]
-        struct RefundOrder {
+        struct StoredRefundOrder {
             reason: String,
         }
-        let body: Option<RefundBody> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
+        let body: Option<StoredRefund> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
         Some(RefundView {
             command: CommandView { id: self.refund_id.clone()?, source: self.refund_source.clone()? },
             request_id: self.refund_request_id.clone()?,

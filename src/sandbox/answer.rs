@@ -104,14 +104,14 @@ pub(super) enum Seal {
 }
 
 /// Who signs for whom, and when.
-pub(super) struct Signer<'a> {
+pub(super) struct AnswerSigner<'a> {
     pub(super) key: &'a SecretKey,
     pub(super) caller: &'a Caller,
     pub(super) target: &'a str,
     pub(super) now: DateTime<Utc>,
 }
 
-impl Signer<'_> {
+impl AnswerSigner<'_> {
     pub(super) fn respond(&self, status: u16, content_type: &str, body: Bytes, seal: Seal) -> Response<Body> {
         let stamp = clock::stamp(self.now);
         let digest = match seal {

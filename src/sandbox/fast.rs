@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{self, JSON, SandboxAnswer, Seal, Signer, order_body};
+use super::answer::{self, AnswerSigner, JSON, SandboxAnswer, Seal, order_body};
 use super::body;
 use super::check::{self, Caller};
 use super::world::World;
@@ -107,7 +107,7 @@ pub(super) async fn payment(
     };
     let latency = world.switch().faults.latency_ms;
     world.sleep(Duration::from_millis(latency)).await;
-    let signer = Signer { key: &caller.key, caller: &caller, target: uri.path(), now: world.now() };
+    let signer = AnswerSigner { key: &caller.key, caller: &caller, target: uri.path(), now: world.now() };
     signer.respond(answer.status, JSON, answer.body, Seal::Right)
 }
 

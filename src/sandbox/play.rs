@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::answer::{JSON, SandboxAnswer, Seal, Signer};
+use super::answer::{AnswerSigner, JSON, SandboxAnswer, Seal};
 use super::fault_script::ScriptedFault;
 use super::faults::{Canned, Fault};
 use super::raw_connection::RawConnection;
@@ -37,7 +37,7 @@ pub(super) fn perform(
     play: &ScriptedFault,
     answer: Option<SandboxAnswer>,
     seal: Seal,
-    signer: &Signer<'_>,
+    signer: &AnswerSigner<'_>,
     wire: &RawConnection,
 ) -> Response<Body> {
     let answer = answer.unwrap_or_else(|| SandboxAnswer::ok(Bytes::from_static(b"{}")));
@@ -77,7 +77,7 @@ pub(super) fn perform(
     }
 }
 
-fn canned(canned: Canned, play: &ScriptedFault, seal: Seal, signer: &Signer<'_>) -> Response<Body> {
+fn canned(canned: Canned, play: &ScriptedFault, seal: Seal, signer: &AnswerSigner<'_>) -> Response<Body> {
     let seal = if canned.signed { seal } else { Seal::Missing };
     let body = Bytes::from_static(canned.body.as_bytes());
     let mut response = signer.respond(canned.status, canned.content_type, body, seal);

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::answer::{self, JSON, SandboxAnswer, Seal, Signer};
+use super::answer::{self, AnswerSigner, JSON, SandboxAnswer, Seal};
 use super::body;
 use super::book::{Acted, Book};
 use super::check::{self, Caller};
@@ -106,7 +106,7 @@ pub(super) async fn serve(
     };
     hang(&world, &play, &caller, asked).await;
     let seal = seal(&world, operation, play::status_shown(&play, answer.as_ref()));
-    let signer = Signer { key: &caller.key, caller: &caller, target, now: world.now() };
+    let signer = AnswerSigner { key: &caller.key, caller: &caller, target, now: world.now() };
     play::perform(&play, answer, seal, &signer, &wire)
 }
 
@@ -191,7 +191,7 @@ fn respond(
     answer: SandboxAnswer,
 ) -> Response<Body> {
     let seal = seal(world, operation, Some(answer.status));
-    let signer = Signer { key: &caller.key, caller, target, now: world.now() };
+    let signer = AnswerSigner { key: &caller.key, caller, target, now: world.now() };
     signer.respond(answer.status, JSON, answer.body, seal)
 }
 

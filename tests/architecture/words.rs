@@ -1,7 +1,8 @@
 //! The words of the sources: what a comment may cite, and which words explain nothing.
 
-use crate::project;
+use crate::{project, read_all};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -68,5 +69,120 @@ fn planted_citations_are_found() {
     }
     for line in ["// R is a letter", "let m1 = E2;", "// RFC 3339", "// E10x"] {
         assert!(!cites(line), "{line}");
+    }
+}
+
+/// Words that hide the subject that acts, or mean too much. Tests may be called by them.
+const BANNED: [&str; 8] = ["said", "told", "brought", "whoever", "nobody", "somebody", "everybody", "whose"];
+/// These hide nothing where a relative clause needs one of them.
+const BANNED_IN_NAMES_ALONE: [&str; 1] = ["whose"];
+/// A folder and how many of them are left in it. The number only goes down.
+const LEFT: [(&str, usize); 1] = [("cli", 140)];
+
+/// Comments, texts and names say who does what.
+#[test]
+fn no_source_uses_a_banned_word() {
+    let mut sources = Vec::new();
+    read_all(&project().join("src"), &project().join("src"), &mut sources);
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for source in &sources {
+        let code = source.code();
+        for (n, line) in code.lines().enumerate() {
+            let words = banned(line);
+            match LEFT.iter().find(|(layer, _)| *layer == source.layer()) {
+                Some((layer, _)) => *left.entry(layer).or_default() += words.len(),
+                None if words.is_empty() => {}
+                None => found.push(format!("{}:{}: {words:?}: {}", source.path, n + 1, line.trim())),
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    for (layer, most) in LEFT {
+        let count = left.get(layer).copied().unwrap_or_default();
+        assert!(count <= most, "{count} banned words in {layer}, at most {most}");
+    }
+}
+
+/// The banned words of one line: in names as a part between underscores, elsewhere as words.
+fn banned(line: &str) -> Vec<&str> {
+    let is_comment = line.trim_start().starts_with("//");
+    let mut found = Vec::new();
+    for name in line.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|name| !name.is_empty()) {
+        let parts = || name.split('_').map(str::to_ascii_lowercase);
+        for word in BANNED {
+            let is_allowed = is_comment && BANNED_IN_NAMES_ALONE.contains(&word);
+            found.extend(parts().filter(|part| part == word && !is_allowed).map(|_| name));
+        }
+    }
+    found
+}
+
+#[test]
+fn planted_banned_words_are_found() {
+    for line in [
+        "// Whoever relays.",
+        "let told_before = 1;",
+        "fn said(&self) {}",
+        "\"nobody reads\"",
+        "let whose = 1;",
+    ] {
+        assert_eq!(banned(line).len(), 1, "{line}");
+    }
+    for line in ["// An attempt whose lease ended.", "// a saidless text"] {
+        assert_eq!(banned(line), Vec::<&str>::new(), "{line}");
+    }
+}
+
+/// Type names that two layers have, and why.
+const IN_TWO_LAYERS: [(&str, &str); 0] = [];
+
+/// A name means one thing: else a reader must know the layer to know the type.
+#[test]
+fn no_type_name_is_found_in_two_layers() {
+    let mut sources = Vec::new();
+    read_all(&project().join("src"), &project().join("src"), &mut sources);
+    let mut layers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in &sources {
+        for name in source.code().lines().filter_map(type_name) {
+            layers.entry(name.to_owned()).or_default().insert(source.layer().to_owned());
+        }
+    }
+    assert!(layers.len() > 300, "only {} types found", layers.len());
+    let twice: Vec<_> = layers
+        .iter()
+        .filter(|(name, layers)| layers.len() > 1 && !IN_TWO_LAYERS.iter().any(|(known, _)| known == name))
+        .collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    for (name, why) in IN_TWO_LAYERS {
+        assert!(
+            layers.get(name).is_some_and(|layers| layers.len() > 1),
+            "{name} ({why}) is in one layer now"
+        );
+    }
+}
+
+/// The type that a line defines; an associated type is the trait's word.
+fn type_name(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let rest = ["struct ", "enum ", "trait "].iter().find_map(|kind| line.strip_prefix(kind))?;
+    Some(&rest[..rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())])
+}
+
+#[test]
+fn planted_types_are_found() {
+    for (line, name) in [
+        ("pub(super) struct Claim<'a> {", Some("Claim")),
+        ("    enum Step {", Some("Step")),
+        ("pub trait Store: Send {", Some("Store")),
+        ("    type Answer = bool;", None),
+        ("let structure = 1;", None),
+    ] {
+        assert_eq!(type_name(line), name, "{line}");
     }
 }

@@ -14,7 +14,7 @@ const JSON_TYPE: &str = "^[!-.0-:<-~]+/([!-.0-:<-~]*\\+)?[Jj][Ss][Oo][Nn][ \\t]*
 
 /// A command: a CloudEvent 1.0 in structured mode. Other extension attributes are ignored.
 #[derive(JsonSchema)]
-pub struct Command<D> {
+pub struct CommandMessage<D> {
     #[schemars(transform = schema::constant("1.0"))]
     pub specversion: String,
     /// With the source it is the identity of the command: the same again asks for nothing new. Store it

@@ -1,7 +1,7 @@
 //! The messages: what they mean, their schema, their AMQP properties, and an example of each.
 
 use super::{
-    command::{Command, PaymentData, RefundData},
+    command::{CommandMessage, PaymentData, RefundData},
     examples,
 };
 use crate::{
@@ -139,8 +139,8 @@ fn schemas() -> Value {
     let [payment, refund] = CommandKind::ALL.map(CommandKind::event_type);
     let mut all = Map::new();
     let read = &mut generator(Contract::Deserialize);
-    all.insert("PaymentRequest".to_owned(), typed::<Command<PaymentData>>(read, payment));
-    all.insert("RefundRequest".to_owned(), typed::<Command<RefundData>>(read, refund));
+    all.insert("PaymentRequest".to_owned(), typed::<CommandMessage<PaymentData>>(read, payment));
+    all.insert("RefundRequest".to_owned(), typed::<CommandMessage<RefundData>>(read, refund));
     all.insert("NotificationReceived".to_owned(), inline::<notification::Event<'_>>(read).into());
     all.extend(read.take_definitions(true));
     let written = &mut generator(Contract::Serialize);

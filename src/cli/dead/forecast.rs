@@ -62,10 +62,10 @@ fn of_command(fate: &CommandForecast) -> String {
             let merchant = clean(&command.merchant);
             format!("{what} would be claimed and sent: {amount} for {invoice} of {merchant}")
         }
-        ClaimForecast::Duplicate { told_again: true } => {
+        ClaimForecast::Duplicate { published_again: true } => {
             format!("{what} is known already: its outcome event is published again")
         }
-        ClaimForecast::Duplicate { told_again: false } => {
+        ClaimForecast::Duplicate { published_again: false } => {
             format!("{what} is known already, its outcome not yet: nothing follows")
         }
         ClaimForecast::Rejected(violations) => format!("{what} would be rejected: {}", because(violations)),

@@ -20,10 +20,10 @@ async fn foretold(db: &Db, new: NewCommand) -> String {
     let outbox = db.number("SELECT count(*) FROM outbox").await;
     match (db.store.claim(new).await.unwrap(), prospect) {
         (Claimed::Granted(_), ClaimForecast::Claimed) => "claimed".to_owned(),
-        (Claimed::Duplicate, ClaimForecast::Duplicate { told_again }) => {
+        (Claimed::Duplicate, ClaimForecast::Duplicate { published_again }) => {
             let told = db.number("SELECT count(*) FROM outbox").await - outbox;
-            assert_eq!(told, i64::from(told_again));
-            format!("duplicate, told again: {told_again}")
+            assert_eq!(told, i64::from(published_again));
+            format!("duplicate, told again: {published_again}")
         }
         (Claimed::Rejected, ClaimForecast::Rejected(violations)) => {
             let [violation] = &violations[..] else { panic!("{violations:?}") };
@@ -92,7 +92,7 @@ async fn what_a_rejection_would_find_is_what_it_finds() {
             assert!(matches!(db.store.reject(rejection.clone()).await, Ok(Claimed::Rejected)));
             assert_eq!(db.rejection().await, expected.name());
             let again = forecast::forecast_rejection(&db.pool, &rejection).await.unwrap();
-            assert_eq!(again, ClaimForecast::Duplicate { told_again: true });
+            assert_eq!(again, ClaimForecast::Duplicate { published_again: true });
         }
     })
     .await;
