@@ -70,7 +70,7 @@ const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 const HOMES: [(&str, &[&str]); 14] = [
     // `bench` talks to everything as an outsider does: it must not measure the service with its own edges.
     // The exporter of traces speaks HTTP with the client that is here already.
-    ("reqwest", &["doku", "sandbox", "bench", "telemetry/export.rs", "rabbit/management.rs"]),
+    ("reqwest", &["doku", "sandbox", "bench", "telemetry/export.rs", "rabbit/operators/management.rs"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_http", &["telemetry"]),
     ("opentelemetry_otlp", &["telemetry"]),

@@ -83,7 +83,7 @@ mod tests {
     use rustls_pki_types::pem::PemObject;
 
     fn pem() -> String {
-        let vectors: serde_json::ConfigValue =
+        let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/vectors/snap.json")).unwrap();
         vectors["keys"]["doku_test_public_pem"].as_str().unwrap().to_owned()
     }

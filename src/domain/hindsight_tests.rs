@@ -4,6 +4,7 @@ use super::{
     attempt_tests::{order, schedule, seconds},
     change::{Change, DueChange},
     command::{CommandKind, Outcome, RefundRefusal},
+    event::EventType,
     finding::*,
     money::{ReportedAmount, Rupiah},
     order::OrderState,

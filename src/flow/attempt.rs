@@ -76,7 +76,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
 
     /// `None` where the store could not say.
     async fn decided_by_parked(&self, claim: &Claim) -> Result<Option<bool>, Forgotten> {
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         loop {
             match self.store.apply_parked(claim).await {
                 Ok(decided) => return Ok(Some(decided)),
@@ -146,7 +146,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 
     async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Kept {
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
         let never = CancellationToken::new();
         loop {

@@ -52,7 +52,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             Ok(new) => new,
             Err(rejection) => return self.reject(*rejection).await,
         };
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         loop {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
             let permit = self.gate.first_permit(&new.order.merchant, PERMIT_WAIT_MAX).await.ok();
@@ -99,7 +99,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     }
 
     async fn reject(&self, rejection: Rejection) -> Disposition {
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         loop {
             match self.attempts.store.reject(rejection.clone()).await {
                 Ok(_) => {

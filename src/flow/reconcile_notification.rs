@@ -39,7 +39,7 @@ impl<S: Store, R: NotificationReader> Reconciler<S, R> {
         // 3 Reconcile: the mark and its effect commit together. If we die before the ack, the next delivery
         //   is a duplicate of what is recorded. What no account signed has DOKU asked, and no other effect.
         failpoint(Failpoint::BeforeReconcile).await;
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         loop {
             let reconciled = match &verified.by {
                 SignedBy::Merchant(merchant) => self.store.reconcile(merchant, &notification).await,

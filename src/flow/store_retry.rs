@@ -19,7 +19,7 @@ pub struct StoreRetry {
 }
 
 impl StoreRetry {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         Self { since: Instant::now(), wait: FIRST_WAIT, stalled: None }
     }
 
@@ -51,7 +51,7 @@ mod tests {
     async fn waits_grow_up_to_the_longest() {
         let stopping = CancellationToken::new();
         stopping.cancel();
-        let mut retry = StoreRetry::new();
+        let mut retry = StoreRetry::start();
         let mut waits = Vec::new();
         for _ in 0..6 {
             waits.push(retry.wait.as_millis());

@@ -4,38 +4,31 @@
 //! clock but the database's (`jenius_now()`); a write to an order, its commands or its due row without
 //! that order's row lock.
 
-mod actions;
 mod attempts;
 mod balance;
 mod batch;
 mod claim_identity;
 mod claims;
 mod connect;
-mod decisions;
 mod due;
 mod due_claims;
 mod error;
 pub mod event_body;
 mod events;
-pub mod forecast;
 mod gauges;
-mod health;
 mod migrate;
 mod notifications;
+mod operators;
 mod orders;
 mod outbox;
 mod parked;
-mod pauses;
 mod pool;
 mod prompts;
-mod prune;
 mod rate;
 mod records;
 mod rejections;
-mod replay;
 mod reported;
 mod requests;
-mod restored;
 mod reviews;
 mod rights;
 mod rows;
@@ -44,27 +37,27 @@ mod server;
 mod stops;
 mod stranded;
 mod tx;
-mod views;
 mod wake;
 mod write_statement;
 
-pub use actions::{actions, record_action};
 pub use connect::connect_options;
 pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
-pub use health::{ServerFacts, Transport, examine};
 pub use migrate::migrate;
+pub use operators::actions::{actions, record_action};
+pub use operators::forecast;
+pub use operators::health::{ServerFacts, Transport, examine};
+pub use operators::pauses::{PauseChange, WaitingSends, pauses};
+pub use operators::prune::{PruneRun, Pruned};
+pub use operators::replay::{PutBack, Replayed};
+pub use operators::views::{OrderFilter, list_orders, order_view};
 pub use outbox::{ActiveOutbox, PostgresLeadership};
-pub use pauses::{PauseChange, WaitingSends, pauses};
 pub use pool::{PgPool, Pooled, pool};
-pub use prune::{PruneRun, Pruned};
-pub use replay::{PutBack, Replayed};
 pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, bind_environment, is_migrated};
 pub use sqlx::postgres::PgConnectOptions;
 pub use stops::ReportedStop;
-pub use views::{OrderFilter, list_orders, order_view};
 
 use crate::{
     domain::{
@@ -272,7 +265,7 @@ impl OperatorStore for PostgresStore {
     }
 
     async fn resolve(&self, decision: Decision) -> Result<Resolved, StoreError> {
-        decisions::resolve(&self.context, decision).await
+        operators::decisions::resolve(&self.context, decision).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! never read or changed.
 
 use super::{
-    dead::{DeadLetter, Destination},
+    operators::dead::{DeadLetter, Destination},
     publisher::NOTIFICATION_KEY,
     topology::TopologyNames,
 };

@@ -146,7 +146,7 @@ fn client(base_url: &str) -> Client<FixedClock> {
         trust_response: false,
         match_request_id: true,
         response_signature: config::ResponseSignature::Required,
-        snap: crate::config::Snap::default(),
+        snap: crate::config::SnapConfig::default(),
         requests_per_second: 0,
         concurrency: 4,
     };

@@ -312,7 +312,7 @@ mod tests {
                        "transaction":{"status":"SUCCESS","original_request_id":"INV-1"}}"#;
         let own = super::super::super::notification::read("R-1", own).unwrap();
         let snap = read("70", good().to_string().as_bytes()).unwrap();
-        assert_eq!(snap.text_of(), own.text_of());
+        assert_eq!(snap.report_key(), own.report_key());
         assert_eq!(
             (snap.invoice_number, snap.status, snap.amount),
             (own.invoice_number, own.status, own.amount)

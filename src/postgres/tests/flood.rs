@@ -45,7 +45,7 @@ async fn a_flood_of_parked_rows_is_kept_up_with() {
             assert!(took < ROUND_MAX, "round {round} took {took:?}");
         }
         assert_eq!(db.number(parked).await, rows - rows / 2);
-        let whole = super::plans::whole_scans(&mut one.acquire().await.unwrap()).await;
+        let whole = super::query_plans::whole_scans(&mut one.acquire().await.unwrap()).await;
         assert!(whole.is_empty(), "{whole:#?}");
         let began = Instant::now();
         let gauges = store.gauges().await.unwrap();

@@ -6,7 +6,7 @@ use crate::{
         command::{ClaimForecast, Rejection},
         validate::{Code, Violation},
     },
-    postgres::prospects,
+    postgres::forecast,
 };
 
 /// What was foretold, in a word, and whether the claim then said the same.

@@ -28,7 +28,7 @@ pub(super) enum Op {
         amount: u64,
     },
     /// Follow-up takes the order on, if its time has come.
-    DueNeed,
+    Take,
     /// An operator asks.
     Inquire,
     /// Whoever holds, or held, a claim brings what was learned.

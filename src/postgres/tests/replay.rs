@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{Time, event::EventType},
-    postgres::{Replayed, replay::Slice},
+    postgres::{Replayed, operators::replay::Slice},
 };
 
 /// As if the relay had published everything.

@@ -22,7 +22,7 @@ pub const TOKEN: &str = "a.token";
 #[derive(Debug, Clone)]
 pub enum Signer {
     /// HMAC by this key, over the minified body.
-    SecretKey(String),
+    Key(String),
     /// HMAC by this key, over the body as it is sent.
     KeyOverRaw(String),
     /// RSA by DOKU's key.

@@ -16,7 +16,7 @@ fn seen(names: &TopologyNames) -> Inspection {
         name: it.name.to_owned(),
         found: Inspected::AsExpected,
     };
-    let queue = |it: &crate::rabbit::topology::Queue<'_>| QueueSeen {
+    let queue = |it: &crate::rabbit::topology::QueueSpec<'_>| QueueSeen {
         name: it.name.to_owned(),
         found: Inspected::AsExpected,
         messages: 0,

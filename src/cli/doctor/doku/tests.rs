@@ -16,7 +16,7 @@ fn doku() -> Doku {
         trust_response: false,
         match_request_id: true,
         response_signature: ResponseSignature::Required,
-        snap: crate::config::Snap::default(),
+        snap: crate::config::SnapConfig::default(),
         requests_per_second: 0,
         concurrency: 1,
     }

@@ -1,7 +1,7 @@
 //! What the server says of itself, for `doctor`: facts, judged elsewhere. On one connection of its own, so that a
 //! full pool hides nothing. It changes nothing.
 
-use super::{
+use crate::postgres::{
     error::{ConnectFault, fault, store_error},
     rights,
     schema::{self, Migrations},

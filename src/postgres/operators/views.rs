@@ -1,7 +1,8 @@
 //! What an operator reads about orders (`orders list|show`). Reads only; several statements, since
 //! nothing is decided by what they show.
 
-use super::{actions, decisions, error::unknown_value, pool::PgPool, tx::answered};
+use super::{actions, decisions};
+use crate::postgres::{error::unknown_value, pool::PgPool, tx::answered};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::{

@@ -1,7 +1,7 @@
 //! What the broker says of itself before anybody logs in. lapin does not hand it on, so it is read here, on a
 //! connection of its own that ends with it.
 
-use super::connection::{BrokerError, CONNECT_LIMIT};
+use crate::rabbit::connection::{BrokerError, CONNECT_LIMIT};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use lapin::{
     tcp::{AMQPUriTcpExt, OwnedTLSConfig},
@@ -31,7 +31,7 @@ pub struct Greeting {
 }
 
 /// Waits for the greeting, a bounded time.
-pub(super) async fn greet(uri: &AMQPUri, tls: &OwnedTLSConfig) -> Result<Greeting, BrokerError> {
+pub(in crate::rabbit) async fn greet(uri: &AMQPUri, tls: &OwnedTLSConfig) -> Result<Greeting, BrokerError> {
     let read = timeout(CONNECT_LIMIT, read_properties(uri, tls)).await;
     let properties = match read {
         Ok(read) => read.map_err(|e| BrokerError::failed(DOING, e).connecting())?,

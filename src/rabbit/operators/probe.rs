@@ -2,9 +2,9 @@
 //! straight into the queue: through the exchange it would reach the queues that others bound there too. Only into
 //! a queue that is empty: to look past what waits there would count as a delivery of it, and those have a limit.
 
-use super::{
+use crate::rabbit::{
     connection::{BrokerError, Link, bounded},
-    inspect::{Inspected, QueueSeen},
+    operators::inspect::{Inspected, QueueSeen},
     topology::short,
 };
 use lapin::{
@@ -52,7 +52,7 @@ pub enum ProbeResult {
     Unknown(String),
 }
 
-pub(super) async fn probe(link: &Link, queue: Option<&QueueSeen>) -> ProbeResult {
+pub(in crate::rabbit) async fn probe(link: &Link, queue: Option<&QueueSeen>) -> ProbeResult {
     let Some(queue) = queue.filter(|queue| can_be_seen(&queue.found)) else { return ProbeResult::NoQueue };
     if queue.messages > 0 {
         return ProbeResult::Occupied;

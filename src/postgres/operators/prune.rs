@@ -4,7 +4,7 @@
 //!
 //! Never: an order that is open, in review or has something due; a row of an order that another transaction has locked.
 
-use super::{pool::PgPool, tx::answered};
+use crate::postgres::{pool::PgPool, tx::answered};
 use crate::{domain::Time, flow::ports::StoreError};
 use sqlx::FromRow;
 

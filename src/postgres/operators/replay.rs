@@ -5,7 +5,7 @@
 //! A long time is walked in slices of event ids, which are UUIDv7 and so lie in the order of time. A slice
 //! ends between two milliseconds: within one, ids are in no order.
 
-use super::{
+use crate::postgres::{
     PostgresStore,
     error::store_error,
     tx::answered,

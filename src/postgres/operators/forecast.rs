@@ -1,7 +1,7 @@
 //! What would become of a command, were it to come now: judged by the parts that judge claims and
 //! rejections, in their order. Never: anything is written or locked.
 
-use super::{
+use crate::postgres::{
     claims::{self, refunds},
     error::TxResult,
     orders,

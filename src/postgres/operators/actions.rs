@@ -1,7 +1,7 @@
 //! What operators did, kept with who and why. Written in the transaction of the action if it has one, else before
 //! the action: no action may exist without its row.
 
-use super::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
+use crate::postgres::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
 use crate::{
     domain::{Time, action::Action},
     flow::{ports::StoreError, view::ActionView},
@@ -58,7 +58,7 @@ pub async fn actions(pool: &PgPool, limit: u32) -> Result<Vec<ActionView>, Store
 }
 
 /// What operators did to an order, decisions aside, oldest first.
-pub(super) async fn of_order(
+pub(in crate::postgres) async fn of_order(
     pool: &PgPool,
     merchant: &str,
     invoice: &str,
@@ -75,7 +75,7 @@ pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreEr
 }
 
 /// Keeps an action in the transaction of what was done.
-pub(super) async fn write(connection: &mut PgConnection, action: &Action) -> TxResult<()> {
+pub(in crate::postgres) async fn write(connection: &mut PgConnection, action: &Action) -> TxResult<()> {
     insert(action).execute(connection).await?;
     Ok(())
 }

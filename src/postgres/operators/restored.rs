@@ -1,8 +1,9 @@
 //! The database went back in time, and an operator says so: what DOKU may have done since is asked about, an order at a
 //! time, in short transactions.
 
-use super::{
-    PostgresStore, StoreContext, actions,
+use super::actions;
+use crate::postgres::{
+    PostgresStore, StoreContext,
     error::TxResult,
     orders::{self, CommitEffects},
     tx::answered,
@@ -42,7 +43,7 @@ impl PostgresStore {
 
     /// The domain says which of them are asked about; these are all that it may choose from.
     async fn may_be_otherwise(&self, from: i64) -> Result<Vec<i64>, StoreError> {
-        let give_up_after = super::requests::micros(self.context.schedule.check.give_up_after);
+        let give_up_after = crate::postgres::requests::micros(self.context.schedule.check.give_up_after);
         answered!(self.context.pool, |c| sqlx::query_scalar(
             "SELECT order_key FROM orders
              WHERE order_key >= $1 AND order_key < $1 + $2

@@ -1,7 +1,8 @@
 //! Which merchants' sends are paused, since when and why: for every process that may send, and for operators.
 
-use super::{
-    PostgresStore, actions,
+use super::actions;
+use crate::postgres::{
+    PostgresStore,
     error::TxResult,
     pool::PgPool,
     rows::{merchant, storable},

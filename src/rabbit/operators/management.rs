@@ -4,7 +4,7 @@
 //! It is asked where RabbitMQ puts it: at the port of `amqp.url` + 10,000, as that user, with TLS where the URL
 //! has it.
 
-use super::{connection::Broker, url::host};
+use crate::rabbit::{connection::Broker, url::host};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use reqwest::{Certificate, Client, StatusCode};
 use serde::Deserialize;

@@ -12,7 +12,7 @@ mod death_record;
 pub use dead_letter::{DeadLetter, Destination};
 pub use death_record::DeathRecord;
 
-use super::{
+use crate::rabbit::{
     connection::{Broker, BrokerError, Events, Link, bounded},
     declare::declare_now,
     message::{Message, TooLong},

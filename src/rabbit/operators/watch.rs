@@ -1,7 +1,7 @@
 //! A look at the events as they pass, for a person or a waiting program. It keeps nothing: the queue goes
 //! with the link, and an event that passes while no watch runs is not seen.
 
-use super::{
+use crate::rabbit::{
     connection::{Broker, BrokerError, Events, Link, bounded},
     declare::{bind, declare_now},
     topology::{Part, short},

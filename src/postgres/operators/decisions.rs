@@ -1,7 +1,7 @@
 //! Decisions of operators about orders in review, kept with their reasons. A decision is evidence like any
 //! other: the domain says what it changes, under the order's row lock.
 
-use super::{
+use crate::postgres::{
     StoreContext,
     error::TxResult,
     orders::{self, CommitEffects, LoadedOrder},
@@ -27,7 +27,10 @@ const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 300;
 
 /// Decides for an order, and keeps why.
-pub(super) async fn resolve(context: &Arc<StoreContext>, decision: Decision) -> Result<Resolved, StoreError> {
+pub(in crate::postgres) async fn resolve(
+    context: &Arc<StoreContext>,
+    decision: Decision,
+) -> Result<Resolved, StoreError> {
     let schedule = context.schedule.clone();
     let (resolved, effects) = context
         .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule).await }))
@@ -80,7 +83,10 @@ async fn keep(
 }
 
 /// What was decided about an order, oldest first.
-pub(super) async fn of_order(pool: &PgPool, order_key: i64) -> Result<Vec<DecisionView>, StoreError> {
+pub(in crate::postgres) async fn of_order(
+    pool: &PgPool,
+    order_key: i64,
+) -> Result<Vec<DecisionView>, StoreError> {
     #[derive(FromRow)]
     struct DecisionRow {
         at: crate::domain::Time,

@@ -2,10 +2,10 @@
 //!
 //! Never: create what is missing; put anything into a work queue; take a message that is not our own probe.
 
-use super::{
+use crate::rabbit::{
     connection::{Broker, BrokerError, Link},
-    greeting::{Greeting, greet},
-    probe::{ProbeResult, probe},
+    operators::greeting::{Greeting, greet},
+    operators::probe::{ProbeResult, probe},
     refusal::{ACCESS_REFUSED, ChannelRefusal, NOT_FOUND, PRECONDITION_FAILED, asked},
     topology::{self, Exchange, QueueSpec, short},
     url::{host, place},

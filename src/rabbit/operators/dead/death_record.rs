@@ -1,11 +1,11 @@
 //! How a message died: by one of our consumers, which says so in headers, or by the broker, which keeps a
 //! table of it. The headers may be anybody's: what is taken from them is bounded, and never trusted.
 
-use super::super::{
+use crate::domain::Time;
+use crate::rabbit::{
     deliveries::count_in,
     message::{AT_HEADER, DETAIL_HEADER, QUEUE_HEADER, REASON_HEADER},
 };
-use crate::domain::Time;
 use chrono::DateTime;
 use lapin::{
     BasicProperties,
