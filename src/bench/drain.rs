@@ -96,7 +96,7 @@ pub fn runs_table(runs: &[Run]) -> String {
     paces("commands", &rows)
 }
 
-/// The run of the service on a stage, in so many processes.
+/// The run of the service on a setup, in this many processes.
 pub async fn services(setup: &BenchSetup<'_>, commands: u64, processes: usize) -> anyhow::Result<Run> {
     preload(setup, commands).await?;
     let mut services = Vec::new();

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// Publishes under way before their confirms are waited for.
 const WINDOW: usize = 500;
-/// A broker that says nothing for so long has stopped.
+/// A broker that answers nothing for this long has stopped.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// An exchange and a routing key.

@@ -16,7 +16,7 @@ use std::{
 
 /// How often the service is asked how far it has come; it costs it a millisecond.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// Without any progress for so long it has failed.
+/// Without any progress for this long it has failed.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Serialize)]

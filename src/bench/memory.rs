@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const WAITING: u64 = 100_000;
 const IN_FLIGHT: u64 = 5_000;
-/// DOKU's answers take so long that the requests under way are as many as allowed.
+/// DOKU's answers take long enough that the requests under way are as many as allowed.
 const ANSWER_AFTER: Duration = Duration::from_secs(10);
 const SPAN: Duration = Duration::from_secs(40);
 const MADE: (&str, &str) = ("jenius_attempts_made_total", "kind=\"send\"");

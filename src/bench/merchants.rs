@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 /// Each merchant's limit. The busy one is at it, the other one at half of it.
 const REQUESTS_PER_SECOND: u32 = 200;
 const PER_SECOND: u32 = 100;
-/// So many commands of the busy merchant wait while the other one is measured.
+/// How many commands of the busy merchant wait while the other one is measured.
 const WAITING: u64 = 10_000;
 /// Until all of the busy merchant's commands wait, at most.
 const CLAIMED_WITHIN: Duration = Duration::from_secs(120);
-/// So many more are published as are sent in this time, while the others are claimed.
+/// As many more are published as are sent in this time, while the others are claimed.
 const CLAIMED_IN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const BUSY: &str = "busy";

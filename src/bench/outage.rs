@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 /// The merchant's limit: below what the machine can do, so that full speed means the limit.
 const REQUESTS_PER_SECOND: u32 = 400;
-/// The service runs against a DOKU that is down for so long.
+/// How long DOKU is down while the service runs against it.
 const DOWN: Duration = Duration::from_secs(5);
-/// Without a request for so long the service has not noticed that DOKU is back.
+/// Without a request for this long the service has not noticed that DOKU is back.
 const NOTICE_MAX: Duration = Duration::from_secs(60);
 /// From DOKU's first request on.
 const WATCHED: Duration = Duration::from_secs(15);

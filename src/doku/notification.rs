@@ -28,7 +28,7 @@ use std::{borrow::Cow, sync::Arc};
 /// A longer invoice number is no invoice of ours, nor of any channel of the account's.
 pub(super) const INVOICE_CHARS_MAX: usize = 128;
 
-/// So much of an amount that is none is kept for a person to see.
+/// At most this much of an invalid amount is kept for a person to see.
 const AMOUNT_BYTES_MAX: usize = 64;
 
 /// In place of a text that is no amount at all.

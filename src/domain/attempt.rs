@@ -18,10 +18,10 @@ use super::{
     schedule::{AttemptSchedule, LostAttempt},
 };
 
-/// An order that something refuses, maybe for its content, waits as if it had been sent so many times more: a
+/// An order that something refuses, maybe for its content, waits as if it had been sent this many times more: a
 /// firewall does not change its mind in a second.
 const REFUSED_COUNTS_AS: u32 = 5;
-/// So many answers that contradict the request are no accident.
+/// This many answers that contradict the request are no accident.
 const CONTRADICTIONS_MAX: u32 = 2;
 
 /// The command that the attempt was for.

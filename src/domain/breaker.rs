@@ -6,19 +6,19 @@
 use super::finding::DokuHealth;
 use std::time::{Duration, Instant};
 
-/// So many different orders in a row that were refused, or so many refusals of one order, are about more than
+/// If this many different orders in a row, or one order this many times, are refused, the cause is more than
 /// one order's content.
 const REFUSALS_MAX: usize = 3;
 
 /// What a breaker guards; it decides which health counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guards {
-    /// DOKU itself: so many sends in a row that found it unwell open it.
+    /// DOKU itself: a number of sends in a row that found it unwell open it.
     Doku { failures: u32 },
     /// One merchant's key, clock and route: one refusal of the key opens it, and several that may be about
     /// one order's content.
     Merchant,
-    /// Check Status, as one merchant meets it: so many questions in a row that hung open it.
+    /// Check Status, as one merchant meets it: a number of inquiries in a row that hung open it.
     Inquiries { failures: u32 },
 }
 

@@ -19,7 +19,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// After so many attempts every schedule has reached its cap; counting further would cost for nothing.
+    /// After this many attempts every schedule has reached its cap; counting further would cost for nothing.
     const STEPS_MAX: u32 = 64;
 
     /// The wait after `attempts` attempts (at least one), with `chance` in [0, 1) as the dice. DOKU's

@@ -206,7 +206,7 @@ impl AttemptSchedule {
         }
     }
 
-    /// When an open command is sent again after so many tries that did not settle it.
+    /// When an open command is sent again after `tries` tries that did not settle it.
     pub fn next_send(&self, tries: u32, now: Time, retry_after: Option<Duration>, chance: f64) -> Time {
         now + self.retry.wait(tries, chance, retry_after)
     }
@@ -312,7 +312,7 @@ impl AttemptSchedule {
         }
     }
 
-    /// Between two inquiries, where so many were made.
+    /// The time between two inquiries after this many were made.
     fn interval(&self, inquiries: u32) -> Duration {
         let doublings = inquiries.min(u32::BITS - 1);
         let doubled = self.check.first_after.saturating_mul(1_u32 << doublings);

@@ -8,17 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A block is a tenth of a second's worth at most: so often a busy process asks for the next one.
+/// How many blocks a busy process takes in a second: a block is a tenth of a second's worth at most.
 const BLOCKS_PER_SECOND: u32 = 10;
 /// The one that is spent, and the one that comes next.
 const HELD_MAX: usize = 2;
 
-/// An unused token expires after so long, and not before the second one after it is due: one can then be kept
+/// An unused token expires after this time, and not before the second one after it is due: one can then be kept
 /// for the kind of attempt that has its turn.
 const LIFE_MIN: Duration = Duration::from_millis(200);
 const LIFE_HALF_TOKENS: u32 = 5;
 
-/// So many unused tokens are usable at the same moment: a twentieth of a second's worth; of a slow rate a
+/// How many unused tokens are usable at the same moment: a twentieth of a second's worth; of a slow rate a
 /// second's worth, at least two and at most ten.
 const USABLE_SHARE: u32 = 20;
 const USABLE_FEW: u32 = 10;
@@ -86,7 +86,7 @@ impl TokenBlocks {
         self.forget_the_gone();
     }
 
-    /// When so many of the tokens that are held will be usable; `None`: there are not so many.
+    /// When `count` of the tokens that are held will be usable; `None`: fewer are held.
     pub fn usable_at(&self, count: u32) -> Option<Instant> {
         let mut before = count.checked_sub(1)?;
         for block in &self.held {

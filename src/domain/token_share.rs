@@ -66,7 +66,7 @@ impl TokenShare {
         }
     }
 
-    /// How many tokens to take from the schedule now, where so many attempts wait; `None`: none.
+    /// How many tokens to take from the schedule now for this many waiting attempts; `None`: none.
     pub fn next_block(&mut self, waiting: u32, now: Instant) -> Option<u32> {
         self.usable(now);
         self.blocks.as_ref()?.next(waiting.max(self.needed))

@@ -1,6 +1,6 @@
 //! Who goes first among one merchant's due sends. Pure.
 
-/// So many payments go before a refund that is due has its turn: at least one send in ten is a refund's.
+/// How many payments go before a refund that is due has its turn: at least one send in ten is a refund's.
 const PAYMENTS_BEFORE_REFUND: u32 = 9;
 
 /// How many payments went since the last refund.

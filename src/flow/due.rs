@@ -20,7 +20,7 @@ pub struct DueFilter {
 pub struct DueOf {
     /// As configured now: an order made for another account or host is stranded.
     pub account: Account,
-    /// So many of each rank.
+    /// At most this many of each rank.
     pub sends: u32,
     pub inquiries: u32,
 }

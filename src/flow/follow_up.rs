@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// How often parked notifications are joined with orders that have appeared.
 const PARKED_EVERY: Duration = Duration::from_secs(60);
-/// So long a due order waits for its permit before others have their turn.
+/// How long a due order waits for its permit before others have their turn.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Between two looks: as long as DOKU is asked, and while nothing goes. A wake-up comes with every command that is
 /// claimed, also while its send is stopped, and must not make a look each.

@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// While one at a time may try, so many due orders are looked at for one that was not refused before.
+/// While one send at a time may try: how many due orders are looked at for one that was not refused before.
 const PROBE_CANDIDATES: u32 = 16;
 
 /// The configured limits (`doku.concurrency`, `doku.requests_per_second`, `breaker.*`).

@@ -196,7 +196,7 @@ pub trait Store: Send + Sync + 'static {
     /// Orders that are due now, each rank in its own order.
     fn due(&self, filter: &DueFilter) -> impl Future<Output = Result<Vec<DueOrder>, StoreError>> + Send;
 
-    /// Takes on what a due order needs, unless another did.
+    /// Claims what a due order needs, unless another process did.
     fn claim_due(
         &self,
         due: &DueOrder,
@@ -214,7 +214,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// The schedule of `doku.requests_per_second`, one for all processes.
 pub trait RateLimitStore: Send + Sync + 'static {
-    /// Gives so many tokens away, one after the other at this rate, and says how long until the first one may
+    /// Gives this many tokens away, one after the other at this rate, and returns how long until the first one may
     /// be spent; `None`: the near future is given away already.
     fn take_block(
         &self,

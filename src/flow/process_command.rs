@@ -23,7 +23,7 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
-/// So long a command waits for its permit while it holds its delivery; then follow-up sends it.
+/// How long a command may wait for a permit while its delivery is held; after that follow-up sends it.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// From the claim; no send starts later.

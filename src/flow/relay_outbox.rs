@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Events of one batch: enough to keep the broker busy, few enough to lose little time to one refusal.
 const BATCH_MAX: u32 = 500;
-/// So many are taken out of the outbox at a time while there is more to publish: each time is a write to disk that
-/// commands wait for too. Where nothing more can be published now, all are.
+/// At least this many events are taken out of the outbox at a time while there is more to publish: each time is a
+/// write to disk that commands wait for too. If nothing more can be published now, all are taken out.
 const TAKE_OUT_MIN: usize = 64;
 /// The longest sleep: other processes commit without waking this one.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
-/// Relays the outbox while it holds the seat; waits for the seat otherwise.
+/// Relays the outbox while it is the leader; waits to become the leader otherwise.
 pub struct Relay<S, P> {
     pub leadership: S,
     pub publisher: Arc<P>,

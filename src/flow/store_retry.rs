@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Work is held so long; then the broker, or the lease, takes it over. Under the broker's default ack
+/// How long work is held; after that the broker, or the lease, takes it over. Under the broker's default ack
 /// timeout of 30 minutes.
 const HOLD_MAX: Duration = Duration::from_secs(1500);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// One piece of work's patience.
+/// The retries of one change that the store did not take.
 pub struct StoreRetry {
     since: Instant,
     wait: Duration,

@@ -5,11 +5,11 @@
 use super::{PostgresStore, tx::answered};
 use crate::flow::ports::StoreError;
 
-/// A command that was received so long ago is committed, or never will be: no transaction of ours lasts as
+/// A command that was received longer ago is committed, or never will be: no transaction of ours lasts that
 /// long. Above the first younger one a smaller key may still appear.
 const UNCOMMITTED_FOR: &str = "5 minutes";
 
-/// So many settled commands are passed by one statement, and so many statements are made by one look: a table
+/// How many settled commands one statement passes, and how many statements one look makes: a table
 /// that was filled by another version, or while no process looked, is walked in pieces.
 const WALK_ROWS: i64 = 100_000;
 const WALKS_MAX: u32 = 20;

@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// So many items share a flush at most: enough that a commit costs little for each, few enough that none
+/// At most this many items share a flush: enough that a commit costs little for each, few enough that none
 /// waits long for the others.
 const FLUSH_MAX: usize = 256;
 

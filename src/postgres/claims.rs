@@ -231,7 +231,7 @@ impl Granted {
             request: Arc::clone(&asked.new.request),
             lease_ends: instant(asked.asked_at, lease_end - self.now),
             sends_end: instant(asked.asked_at, self.sends_end_at - self.now),
-            // Its delivery's story goes on.
+            // The trace of its delivery goes on.
             traceparent: None,
             fresh,
         }

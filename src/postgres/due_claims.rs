@@ -37,7 +37,7 @@ struct Wanted {
     asked_at: Instant,
 }
 
-/// Takes on what a due order needs, unless another did.
+/// Claims what a due order needs, unless another process did.
 pub(super) async fn claim_due(
     context: &Arc<StoreContext>,
     due: &DueOrder,

@@ -23,7 +23,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// What was written in a rejected command's `merchant` is repeated up to so many characters.
+/// At most this many characters of a rejected command's `merchant` are repeated.
 const MERCHANT_CHARS_MAX: usize = 255;
 
 /// An event on its way into the outbox.

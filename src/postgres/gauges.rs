@@ -63,7 +63,7 @@ struct OpenRow {
     in_doubt_oldest_seconds: f64,
 }
 
-/// Parked rows are counted up to so many.
+/// Parked rows are counted up to this number.
 const COUNTED_MAX: i64 = 10_000;
 
 #[derive(FromRow)]

@@ -23,10 +23,10 @@ use crate::{
 use sqlx::PgConnection;
 use std::{collections::HashMap, sync::Arc};
 
-/// So many notifications of one order are kept; DOKU sends a handful, a back office now and then one more.
-/// Of further ones none that repeats another.
+/// How many notifications of one order are kept; DOKU sends a handful, a back office now and then one more.
+/// Beyond it none that repeats another is kept.
 pub(super) const KEPT_MAX: i64 = 100;
-/// Beyond so many, only those that changed something are kept.
+/// Beyond this many, only those that changed something are kept.
 const DIFFERENT_MAX: i64 = 1000;
 /// Longer texts of DOKU's are cut.
 const TEXT_CHARS_MAX: usize = 512;

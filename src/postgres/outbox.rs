@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 /// The advisory lock of the active relay: "jenius" as a number.
 const RELAY_LOCK: i64 = 0x6a65_6e69_7573;
-/// A statement that is not answered for so long has lost its connection, and the relay its seat.
+/// A statement that is not answered for this long has lost its connection, and the relay its leadership.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// A relay reads the outbox every second; one that does not is frozen, and its seat another's.
+/// A relay reads the outbox every second; one that does not is frozen, and another becomes the leader.
 const IDLE_SESSION_MAX: &str = "60s";
 /// What a crash of the server takes back is the note that events were published: they are published again, with the same
 /// ids, as after a crash of the relay between a publish confirm and its note. So nothing waits for the disk here.

@@ -26,14 +26,14 @@ use crate::{
 use sqlx::{FromRow, PgConnection};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many parked notifications of one invoice are applied in one transaction: DOKU sends a handful.
+/// At most this many parked notifications of one invoice are applied in one transaction: DOKU sends a handful.
 const PARKED_MAX: i64 = 25;
-/// So many parked rows are held against the orders in one look, and so many looks are one round of the net.
+/// How many parked rows one look compares with the orders, and how many looks are one round of the sweep.
 const LOOKED_AT_MAX: i64 = 1000;
 const LOOKS_MAX: usize = 50;
-/// So many orders that cannot be written end a round: the next one goes on behind them.
+/// This many orders that cannot be written end a round: the next round goes on behind them.
 const FAILED_MAX: usize = 20;
-/// So many rows are dropped by one statement, and so many statements are one round.
+/// How many rows one statement drops, and how many statements are one round.
 const DROPPED_MAX: i64 = 10_000;
 const DROPS_MAX: usize = 100;
 
@@ -219,7 +219,7 @@ pub(super) async fn tend(parked: &Parked) -> Result<(), StoreError> {
     dropped.and(applied)
 }
 
-/// A round ends after so many statements: more than any account's channels park in a minute.
+/// A round ends after this many statements: more than any account's channels park in a minute.
 async fn drop_old(context: &Arc<StoreContext>) -> Result<(), StoreError> {
     let mut from: Option<Time> = None;
     for _ in 0..DROPS_MAX {

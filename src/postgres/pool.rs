@@ -29,12 +29,12 @@ use tokio::{
 
 /// How long a statement waits for a free connection, and a new connection for the server.
 const ACQUIRE_MAX: Duration = Duration::from_secs(5);
-/// A connection that has been idle for so long is tried before it is used: the server may have gone. One that was
+/// A connection that has been idle for longer is tried before it is used: the server may have gone. One that was
 /// used a moment ago was tried then.
 const UNTRIED_MAX: Duration = Duration::from_secs(1);
 /// A server that does not answer that is gone.
 const TRY_MAX: Duration = Duration::from_secs(2);
-/// A connection that has been idle for so long is closed.
+/// A connection that has been idle for longer is closed.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 /// No connection lives longer, give or take a fifth: where the name leads to another server, all go there in time.
 const LIFE_MAX: Duration = Duration::from_secs(300);

@@ -23,14 +23,14 @@ use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// So often a transaction that another overtook is judged again; each time the other has committed what
+/// How often a transaction is judged again after another one overtook it; each time the other has committed what
 /// the next look sees.
 pub(super) const RACES_MAX: u32 = 5;
 /// Trace context as W3C bounds it; what is longer is cut.
 pub(super) const TRACE_CHARS_MAX: usize = 512;
 /// The field of what only the order itself can say.
 const ORDER: &str = "order.invoice_number";
-/// What a rejected command wrote as merchant or invoice number is kept up to so many characters.
+/// At most this many characters of a rejected command's merchant or invoice number are kept.
 const WRITTEN_CHARS_MAX: usize = 255;
 
 /// A command with an identity that was seen before.

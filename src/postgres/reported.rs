@@ -13,7 +13,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// So many reports about others, and none about ours, are no accident.
+/// More reports than this about requests of others, and none about ours, are no accident.
 pub const NEVER_MATCHED_MAX: i64 = 3;
 
 /// What was seen of each merchant's reports, and is not written down yet.

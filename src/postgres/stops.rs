@@ -12,7 +12,7 @@ pub struct ReportedStop {
     pub merchant: MerchantName,
     /// `breaker` or `rate`.
     pub by: &'static str,
-    /// It began so long ago.
+    /// How long ago it began.
     pub ago: Duration,
     /// For a person.
     pub detail: &'static str,

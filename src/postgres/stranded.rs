@@ -4,7 +4,7 @@
 use super::{PostgresStore, pool::PgPool, tx::answered};
 use crate::flow::ports::{Account, StoreError};
 
-/// So many in one statement; the rest have their turn at the next look.
+/// At most this many in one statement; the rest have their turn at the next look.
 const BATCH_MAX: i64 = 1000;
 
 /// The account that counts is that of the command that `due` would send or ask about. OFFSET 0 and ANY keep the server

@@ -25,7 +25,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// A consumer that holds nothing and gets nothing for so long consumes anew. RabbitMQ 3.10 was seen to
+/// A consumer that holds nothing and gets nothing for this long consumes anew. RabbitMQ 3.10 was seen to
 /// forget one without a word, when its queue was deleted and declared again within milliseconds.
 const IDLE_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::RwLock, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// A delivery that came so often before may be what kills the process: it is worked on alone.
+/// A delivery that came this often before may be what kills the process: it is worked on alone.
 const SUSPECT_FROM: u64 = 2;
 /// The pause before a delivery is requeued because its dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use crate::domain::{
 };
 use std::time::Duration;
 
-/// So many inquiries in a row that failed, after the sends have ended, are the end.
+/// After this many failed inquiries in a row, made after the sends have ended, we give up.
 const FAILED_INQUIRIES_MAX: u32 = 3;
 
 impl Change {

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// So many due orders of one merchant and one kind are in hand at most; more wait in the table.
+/// At most this many due orders of one merchant and one kind are in flight; more wait in the table.
 pub(super) const IN_FLIGHT_MAX: u32 = 256;
 
 /// The kind is `None` for lost attempts.

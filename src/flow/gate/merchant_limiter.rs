@@ -1,4 +1,4 @@
-//! One merchant's way to DOKU: so many attempts at once, so many a second.
+//! Limits one merchant's attempts: how many run at once, and how many start in a second.
 
 use super::GateLimits;
 use crate::domain::{

@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A schedule that gave nothing, for the tokens are given away or it is away, is asked again after it.
+/// The pause before the schedule is asked again, if it had no tokens left or could not be reached.
 const PAUSE: Duration = Duration::from_millis(100);
-/// So long one block is waited for.
+/// How long the schedule may take to give one block.
 const BLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Gate {

@@ -14,12 +14,11 @@ use crate::{
 use sqlx::{Error, FromRow, PgConnection};
 use std::sync::Arc;
 
-/// A payment's sends end so long after its `time`, where it has one that is not in the future: that end is stored
-/// as its expiry, which never stands still. What was seen before, or has ended, is left out. One that may have been sent
-/// under a claim that is gone is not: it is claimed with its sends ended, in doubt, and asked about. What another
-/// transaction commits meanwhile breaks a
-/// unique index, and then nothing of this statement is true. The keys are drawn first, so that nothing has
-/// to be looked up to join what is inserted.
+/// A payment's sends end a budget after its `time`, if it has one that is not in the future: that end is stored
+/// as its expiry, which never stands still. A command that was seen before, or has ended, is left out. One that may have
+/// been sent under a claim that is gone is not left out: it is claimed with its sends ended, in doubt, and DOKU is asked
+/// about it. What another transaction commits meanwhile breaks a unique index, and then nothing of this statement is
+/// written. The keys are drawn first, so that nothing has to be looked up to join what is inserted.
 const CLAIM: &str = "
     WITH clock AS MATERIALIZED (
         SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at),

@@ -93,7 +93,7 @@ fn insert(action: &Action) -> Query<'static, Postgres, PgArguments> {
     .bind(bounded(action.detail.as_deref(), DETAIL_CHARS_MAX))
 }
 
-/// An empty text says nothing: it is none.
+/// An empty text becomes `None`.
 fn bounded(text: Option<&str>, chars_max: usize) -> Option<String> {
     text.map(|text| storable(text, chars_max)).filter(|text| !text.is_empty())
 }

@@ -93,7 +93,7 @@ const PRUNE: &str = concat!(
 );
 
 impl PruneRun {
-    /// Begins: what ended more than so many days ago is old.
+    /// Begins: what ended more than this many days ago is old.
     pub async fn begin(pool: &PgPool, days: u32) -> Result<Self, StoreError> {
         answered!(pool, |c| sqlx::query_as(
             "SELECT jenius_now() - make_interval(days => $1) AS old_before,

@@ -47,7 +47,7 @@ pub struct Slice {
     to: Uuid,
 }
 
-/// What became of a slice: so many rows of the outbox.
+/// What became of a slice: the rows of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutBack {
     pub count: i64,
@@ -109,7 +109,7 @@ impl PostgresStore {
         answered!(&self.context.pool, |c| sqlx::query_scalar("SELECT jenius_now()").fetch_one(c))
     }
 
-    /// The slice after one, of about so many events of any type; `None` after the last.
+    /// The slice after one, of about this many events of any type; `None` after the last.
     pub async fn next_slice(
         &self,
         of: Replayed,

@@ -15,7 +15,7 @@ use crate::{
 use sqlx::PgConnection;
 use std::sync::Arc;
 
-/// So many keys are read by one statement, and so many orders are written in one transaction.
+/// How many keys one statement reads, and how many orders one transaction writes.
 const KEYS_MAX: i64 = 20_000;
 const ORDERS_MAX: usize = 250;
 

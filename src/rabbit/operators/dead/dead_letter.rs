@@ -32,7 +32,7 @@ pub enum Destination {
 /// A message in a queue without a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The same at every look. Of letters that are alike to the byte, each after the first has its number.
+    /// The same at every look. If several letters are equal to the byte, those after the first have a number appended.
     pub id: String,
     pub queue: DeadQueue,
     /// The latest first; a message that reached no queue has died once, of that. Never empty.
