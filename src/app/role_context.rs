@@ -64,6 +64,8 @@ impl RoleContext {
 
     pub fn worker(&self) -> CommandWorker {
         Worker {
+            store: Arc::clone(&self.attempts.store),
+            gateway: Arc::clone(&self.gateway),
             attempts: Arc::clone(&self.attempts),
             gate: Arc::clone(&self.gate),
             rules: rules(&self.config),

@@ -263,6 +263,8 @@ pub fn worker(
     let gate = Gate::new(&limits, [MerchantName::default_account()]);
     gate.set_paused(Paused::default());
     let worker = Worker {
+        store: Arc::clone(&attempts.store),
+        gateway: Arc::clone(&attempts.gateway),
         attempts: Arc::new(attempts),
         gate,
         rules: Rules { notification_path: "/n".to_owned(), production: false },

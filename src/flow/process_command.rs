@@ -35,6 +35,8 @@ pub struct Budgets {
 
 /// Processes commands, many at a time.
 pub struct Worker<S, G> {
+    pub store: Arc<S>,
+    pub gateway: Arc<G>,
     pub attempts: Arc<Attempts<S, G>>,
     pub gate: Arc<Gate>,
     pub rules: Rules,
@@ -47,7 +49,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     pub async fn process(&self, incoming: Incoming) -> Disposition {
         let came_before = incoming.command.came_before;
         // 1 Judge: nothing that breaks a rule goes further.
-        let account = |merchant: &MerchantName| self.attempts.gateway.account(merchant);
+        let account = |merchant: &MerchantName| self.gateway.account(merchant);
         let new = match judge(incoming, account, &self.rules, self.budgets) {
             Ok(new) => new,
             Err(rejection) => return self.reject(*rejection).await,
@@ -60,7 +62,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
             failpoint(Failpoint::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());
             let claiming = self.outage.claiming();
-            let claimed = self.attempts.store.claim(NewCommand { lease, ..new.clone() }).await;
+            let claimed = self.store.claim(NewCommand { lease, ..new.clone() }).await;
             drop(claiming);
             failpoint(Failpoint::AfterClaim).await;
             match (claimed, permit) {
@@ -101,7 +103,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
     async fn reject(&self, rejection: Rejection) -> Disposition {
         let mut retry = StoreRetry::start();
         loop {
-            match self.attempts.store.reject(rejection.clone()).await {
+            match self.store.reject(rejection.clone()).await {
                 Ok(_) => {
                     failpoint(Failpoint::AfterRejection).await;
                     self.outage.store_is_back();
