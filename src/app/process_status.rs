@@ -6,8 +6,7 @@ use crate::{
     domain::{breaker::BreakerPhase, ids::MerchantName, pause::Paused},
     flow::{
         gate::{Gate, Phases, Since, Stop, StopBy},
-        store_outage::StalledDeliveries,
-        store_state::StoreState,
+        store_outage::{StalledDeliveries, StoreState},
     },
     http::admin::{ComponentStatus, Readiness},
     rabbit::Broker,

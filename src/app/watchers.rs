@@ -10,7 +10,7 @@ use crate::{
     flow::{
         gate::{Gate, Since, Stop, StopBy},
         ports::{Account, StoreError},
-        store_state::StoreState,
+        store_outage::StoreState,
     },
     metric::{self, Blocked, GaugeGroup},
     postgres::{self, Gauges, PgPool, PostgresStore, ReportedStop, Reviews},

@@ -6,7 +6,7 @@
 use super::{
     gate::Permit,
     ports::{Claim, ClaimError, Finding, Gateway, Inquiry, Store, StoreError},
-    store_retry::StoreRetry,
+    store_outage::StoreRetry,
 };
 use crate::{
     domain::finding::{

@@ -6,8 +6,7 @@ use super::{
     gate::{Gate, GateLimits},
     ports::*,
     process_command::{Budgets, Worker},
-    store_outage::StoreOutage,
-    store_state::StoreState,
+    store_outage::{StoreOutage, StoreState},
 };
 use crate::domain::{
     command::{Command, CommandKind, Rejection, StoredRequest, TraceContext},

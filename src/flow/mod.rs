@@ -15,8 +15,6 @@ mod received;
 pub mod reconcile_notification;
 pub mod relay_outbox;
 pub mod store_outage;
-pub mod store_retry;
-pub mod store_state;
 #[cfg(test)]
 mod story_tests;
 pub mod view;

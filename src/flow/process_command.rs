@@ -8,8 +8,7 @@ use super::{
     disposition::Disposition,
     gate::Gate,
     ports::{Account, Claimed, Gateway, Incoming, NewCommand, Store},
-    store_outage::StoreOutage,
-    store_retry::StoreRetry,
+    store_outage::{StoreOutage, StoreRetry},
 };
 use crate::{
     domain::{

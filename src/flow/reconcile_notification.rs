@@ -6,8 +6,7 @@
 use super::{
     disposition::{DeadReason, Disposition},
     ports::{NotificationReader, ReceivedNotification, Reconciled, Store},
-    store_outage::StoreOutage,
-    store_retry::StoreRetry,
+    store_outage::{StoreOutage, StoreRetry},
 };
 use crate::{
     domain::signed::{MissingHeader, SignedBy},

@@ -1,6 +1,7 @@
-//! Holds a delivery while the store is away. All handlers of deliveries share it.
+//! The store is away, or takes no change: how long work is held and tried again, what the process knows of the
+//! store meanwhile, and which deliveries stall. All handlers of deliveries share it.
 
-use super::{disposition::Disposition, ports::StoreError, store_retry::StoreRetry, store_state::StoreState};
+use super::{disposition::Disposition, ports::StoreError};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,6 +18,22 @@ const GIVE_BACK_MAX: Duration = Duration::from_secs(60);
 const GIVE_BACK_DOUBLINGS_MAX: u32 = 6;
 /// If deliveries are held and no change was committed for this long, this process is not ready.
 const NOTHING_COMMITTED_MAX: Duration = Duration::from_secs(15);
+
+/// How long work is held; after that the broker, or the lease, takes it over. Under the broker's default ack
+/// timeout of 30 minutes.
+const HOLD_MAX: Duration = Duration::from_secs(1500);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Whether the store can be worked with. From `Away` it comes back by way of `Recovering`: one delivery at a time,
+/// until a claim has committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreState {
+    /// It cannot be reached, or is not migrated: nothing is taken from the broker. What is in hand waits.
+    Away,
+    Recovering,
+    Up,
+}
 
 /// The availability of the store, shared by all handlers of deliveries.
 #[derive(Debug, Clone)]
@@ -84,6 +101,38 @@ impl StoreOutage {
         }
         drop(state);
         self.store_state.send_if_modified(|state| std::mem::replace(state, StoreState::Up) != StoreState::Up);
+    }
+}
+
+/// The retries of one change that the store did not take.
+pub struct StoreRetry {
+    since: Instant,
+    wait: Duration,
+    stalled: Option<StalledDelivery>,
+}
+
+impl StoreRetry {
+    pub fn start() -> Self {
+        Self { since: Instant::now(), wait: FIRST_WAIT, stalled: None }
+    }
+
+    /// It is a delivery's, which is held from now to its end.
+    /// True where why is news.
+    fn stall(&mut self, stalled: &Arc<StalledDeliveries>, why: &str, away: bool) -> bool {
+        self.stalled.get_or_insert_with(|| StalledDelivery::new(stalled)).set_reason(why, away)
+    }
+
+    /// Waits before the next try; false when it has lasted long enough, or the process stops.
+    pub async fn wait(&mut self, stopping: &CancellationToken) -> bool {
+        if self.since.elapsed() >= HOLD_MAX {
+            return false;
+        }
+        let jittered = self.wait.mul_f64(0.5 + fastrand::f64());
+        self.wait = (self.wait * 2).min(WAIT_MAX);
+        tokio::select! {
+            () = stopping.cancelled() => false,
+            () = sleep(jittered) => true,
+        }
     }
 }
 
@@ -157,7 +206,7 @@ impl StalledDeliveries {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct StalledDelivery(Arc<StalledDeliveries>);
+struct StalledDelivery(Arc<StalledDeliveries>);
 
 impl StalledDelivery {
     pub fn new(stalled: &Arc<StalledDeliveries>) -> Self {
@@ -240,5 +289,18 @@ mod tests {
             stalled: Arc::default(),
             stop: CancellationToken::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn waits_grow_up_to_the_longest() {
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        let mut retry = StoreRetry::start();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            waits.push(retry.wait.as_millis());
+            assert!(!retry.wait(&stopping).await, "nobody waits after the stop");
+        }
+        assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000]);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     gate::Permit,
     ports::{ClaimError, StoreError},
     process_command::Worker,
-    store_state::StoreState,
+    store_outage::StoreState,
 };
 use crate::domain::{
     finding::AttemptKind,
