@@ -47,14 +47,43 @@ pub struct AttemptTime {
     pub chance: f64,
 }
 
+/// What one attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptResult {
+    Accepted,
+    Declined,
+    NotActed,
+    InDoubt,
+    /// The lease ran out before anything was recorded.
+    Lost,
+    /// An inquiry's: DOKU's status word, in lower case.
+    Reported(String),
+    NotFound,
+    InquiryFailed,
+}
+
+impl AttemptResult {
+    /// As it is stored and shown.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::NotActed => "not_acted",
+            Self::InDoubt => "in_doubt",
+            Self::Lost => "lost",
+            Self::Reported(word) => word,
+            Self::NotFound => "not_found",
+            Self::InquiryFailed => "inquiry_failed",
+        }
+    }
+}
+
 /// One attempt that was made, as it is kept for the person on call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptMade {
     pub kind: AttemptKind,
     pub class: AttemptClass,
-    /// `accepted`, `declined`, `not_acted`, `in_doubt`, `lost`; for inquiries DOKU's status word in lower
-    /// case, `not_found`, `inquiry_failed`.
-    pub result: String,
+    pub result: AttemptResult,
     pub http_status: Option<u16>,
     /// Why, where the result does not say it. No customer data.
     pub detail: Option<String>,
@@ -80,7 +109,7 @@ impl OrderRecord {
         match &finding.kind {
             SendFindingKind::Accepted { status } => {
                 let change = Change::none(self).taken(of, status, schedule, time.now);
-                (change, sent(finding, AttemptClass::Answered, "accepted", None))
+                (change, sent(finding, AttemptClass::Answered, AttemptResult::Accepted, None))
             }
             SendFindingKind::Failed { status } => {
                 let change = Change::none(self);
@@ -99,7 +128,7 @@ impl OrderRecord {
                     ),
                     AttemptOf::EarlierRefund => change,
                 };
-                (change, sent(finding, AttemptClass::Answered, "declined", None))
+                (change, sent(finding, AttemptClass::Answered, AttemptResult::Declined, None))
             }
             SendFindingKind::Declined(error) if !doubted => {
                 let evidence = match of {
@@ -109,7 +138,7 @@ impl OrderRecord {
                 let attribution = attribution.with_error(EventError::of_doku(error, finding.http_status));
                 let change = Change::none(self).with(evidence, attribution, schedule, time.now);
                 let detail = format!("{}: {}", error.code, error.message);
-                (change, sent(finding, AttemptClass::Answered, "declined", Some(detail)))
+                (change, sent(finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail)))
             }
             SendFindingKind::Declined(error) => {
                 let why = format!("{}: {}, but an earlier send may have acted", error.code, error.message);
@@ -120,7 +149,7 @@ impl OrderRecord {
             SendFindingKind::NotActed { why } => {
                 let as_if = if finding.health == DokuHealth::OrderRefused { REFUSED_COUNTS_AS } else { 0 };
                 let change = Change::none(self).again(finding.retry_after, as_if, time, schedule);
-                (change, sent(finding, AttemptClass::NotActed, "not_acted", Some(why.clone())))
+                (change, sent(finding, AttemptClass::NotActed, AttemptResult::NotActed, Some(why.clone())))
             }
         }
     }
@@ -137,7 +166,7 @@ impl OrderRecord {
             command.doubt(time.started_at, time.now);
         }
         let change = Change::none(self).again(finding.retry_after, 0, time, schedule);
-        (change, sent(finding, AttemptClass::InDoubt, "in_doubt", Some(why)))
+        (change, sent(finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why)))
     }
 
     /// A verified answer that names another invoice or amount: once may be an accident of theirs.
@@ -159,7 +188,7 @@ impl OrderRecord {
         let error = EventError::ours("amount_mismatch", why);
         let attribution = Attribution::by(EvidenceSource::Response).with_error(error);
         let change = Change::none(self).with(Evidence::OtherAmount, attribution, schedule, time.now);
-        (change, sent(finding, AttemptClass::Answered, "in_doubt", Some(why.to_owned())))
+        (change, sent(finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned())))
     }
 
     /// What one inquiry changes.
@@ -178,22 +207,27 @@ impl OrderRecord {
                     Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
                 let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
                 let why = format!("about another request, which it calls {}", report.word);
-                (change, AttemptClass::Failed, "inquiry_failed".to_owned(), Some(why))
+                (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
             }
             InquiryFindingKind::Reported(report) => {
                 let before = self.state;
                 let change =
                     Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
                 let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
-                (change, AttemptClass::Answered, report.word.to_ascii_lowercase(), None)
+                (
+                    change,
+                    AttemptClass::Answered,
+                    AttemptResult::Reported(report.word.to_ascii_lowercase()),
+                    None,
+                )
             }
             InquiryFindingKind::NotFound { proves } => {
                 let change = Change::none(self).not_found(*proves, time, schedule);
-                (change, AttemptClass::Answered, "not_found".to_owned(), None)
+                (change, AttemptClass::Answered, AttemptResult::NotFound, None)
             }
             InquiryFindingKind::Failed { why } => {
                 let change = Change::none(self).inquiry_failed(finding.retry_after, time, schedule);
-                (change, AttemptClass::Failed, "inquiry_failed".to_owned(), Some(why.clone()))
+                (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why.clone()))
             }
         };
         let http_status = finding.http_status;
@@ -226,7 +260,7 @@ impl OrderRecord {
         let made = AttemptMade {
             kind,
             class: AttemptClass::Lost,
-            result: "lost".to_owned(),
+            result: AttemptResult::Lost,
             http_status: None,
             detail: None,
         };
@@ -242,7 +276,12 @@ impl OrderRecord {
     }
 }
 
-fn sent(finding: &SendFinding, class: AttemptClass, result: &str, detail: Option<String>) -> AttemptMade {
+fn sent(
+    finding: &SendFinding,
+    class: AttemptClass,
+    result: AttemptResult,
+    detail: Option<String>,
+) -> AttemptMade {
     let http_status = finding.http_status;
-    AttemptMade { kind: AttemptKind::Send, class, result: result.to_owned(), http_status, detail }
+    AttemptMade { kind: AttemptKind::Send, class, result, http_status, detail }
 }

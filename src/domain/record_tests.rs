@@ -2,7 +2,7 @@
 //! contradict the request, attempts that were lost.
 
 use super::{
-    attempt::{AttemptOf, AttemptTime},
+    attempt::{AttemptOf, AttemptResult, AttemptTime},
     attempt_tests::{lost, order, progress, schedule, seconds},
     change::{Change, DueChange, RequestOf},
     command::{CommandKind, Outcome, RefundRefusal},
@@ -319,10 +319,10 @@ fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
         let (change, made) = ask(order.clone(), ReportedStatus::Failed, 1000);
         assert_eq!((change.order.state, change.events.len()), (order.state, 0));
         assert_eq!(change.order.open_command().unwrap().failed_inquiries, 1);
-        assert_eq!((made.class, made.result.as_str()), (AttemptClass::Failed, "inquiry_failed"));
+        assert_eq!((made.class, made.result), (AttemptClass::Failed, AttemptResult::InquiryFailed));
     }
     let (change, made) = ask(doubtful(CommandKind::Payment), ReportedStatus::Success, 1000);
     assert_eq!(change.order.state, OrderState::Review(ReviewCause::OtherRequest));
     assert_eq!(change.settled, Some((CommandKind::Payment, Outcome::Unresolved)));
-    assert_eq!(made.result, "inquiry_failed");
+    assert_eq!(made.result, AttemptResult::InquiryFailed);
 }

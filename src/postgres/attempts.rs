@@ -45,7 +45,7 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &[NewAttempt<'_>]) -> Stat
         .bind(all.iter().map(|new| new.started_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.finished_at).collect::<Vec<_>>())
         .bind(all.iter().map(status).collect::<Vec<_>>())
-        .bind(all.iter().map(|new| storable(&new.made.result, RESULT_CHARS_MAX)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| storable(new.made.result.name(), RESULT_CHARS_MAX)).collect::<Vec<_>>())
         .bind(all.iter().map(detail).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
 }
