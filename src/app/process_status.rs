@@ -147,7 +147,7 @@ impl ProcessStatus {
         let Some(gate) = self.gate.get() else { return ComponentStatus::ok("not made by these roles") };
         let stops: Vec<String> = gate.merchants().filter_map(|m| stop_word(m, gate.stop_of(m)?)).collect();
         if stops.is_empty() {
-            ComponentStatus::ok("sends go")
+            ComponentStatus::ok("sends run")
         } else {
             ComponentStatus::bad(stops.join("; "))
         }
@@ -251,7 +251,7 @@ fn paused_word(paused: &Paused) -> String {
         return "sends are paused by an operator".to_owned();
     }
     if paused.merchants.is_empty() {
-        return "sends go".to_owned();
+        return "sends run".to_owned();
     }
     let merchants: Vec<&str> = paused.merchants.keys().map(|merchant| merchant.as_str()).collect();
     format!("sends are paused by an operator for: {}", merchants.join(", "))

@@ -62,7 +62,7 @@ pub async fn watch_database(pool: PgPool, environment: Environment, status: Arc<
             metric::connection_up(metric::Dependency::Postgres, is_up);
             match &fault {
                 Some(detail) => tracing::warn!(detail, "waiting for the database"),
-                None => tracing::info!("the database is there"),
+                None => tracing::info!("the database can be reached and is migrated"),
             }
             if was_up == Some(false) && is_up {
                 metric::reconnected(metric::Dependency::Postgres);
@@ -97,8 +97,12 @@ pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
     loop {
         match store.paused().await {
             Ok(paused) => gate.set_paused(paused),
-            Err(StoreError::Away(detail)) => tracing::debug!(detail, "what is paused cannot be read now"),
-            Err(StoreError::Refused(detail)) => tracing::warn!(detail, "what is paused cannot be read"),
+            Err(StoreError::Away(detail)) => {
+                tracing::debug!(detail, "the pauses cannot be read now; the last ones stay in force")
+            }
+            Err(StoreError::Refused(detail)) => {
+                tracing::warn!(detail, "the pauses cannot be read; the last ones stay in force")
+            }
         }
         let _ = timeout(LOOK_EVERY, changed.notified()).await;
     }

@@ -85,7 +85,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
                     if !retry.wait(&self.stop).await {
                         tracing::error!(
                             %error, order = claim.order_key,
-                            "parked notifications could not be looked for: nothing is sent"
+                            "parked notifications could not be read; nothing is sent"
                         );
                         return Ok(None);
                     }
@@ -168,7 +168,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             Ok(()) => Kept::ByTheStore,
             Err(ClaimError::Forgotten) => forgotten(claim, "nothing was sent"),
             Err(ClaimError::Store(error)) => {
-                tracing::warn!(%error, order = claim.order_key, "a claim could not be given back: its lease runs out");
+                tracing::warn!(%error, order = claim.order_key, "a claim could not be released; its lease runs out");
                 Kept::Unknown
             }
         }

@@ -283,7 +283,7 @@ async fn take<S: Store, G: Gateway>(
         (Ok(DueClaim::Gone), _) if what == DueNeed::Lost => Followed::Done,
         (Ok(DueClaim::Gone), _) => Followed::Left,
         (Err(error), _) => {
-            tracing::warn!(%error, order = due.order_key, "a due order could not be taken");
+            tracing::warn!(%error, order = due.order_key, "a due order could not be claimed; it stays due");
             Followed::Left
         }
     }

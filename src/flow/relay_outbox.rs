@@ -46,7 +46,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                 Ok(Some(outbox)) => {
                     self.active.send_replace(true);
                     if let Err(error) = self.relay(outbox).await {
-                        tracing::warn!(%error, "this relay lost its seat");
+                        tracing::warn!(%error, "this relay lost its leadership");
                     }
                     self.active.send_replace(false);
                 }

@@ -258,7 +258,7 @@ impl Parked {
             *self.place() = next.unwrap_or_default();
             for order_key in orders {
                 if let Err(error) = apply_to(&self.context, order_key).await {
-                    tracing::warn!(order_key, %error, "what was parked for an order cannot be applied to it now");
+                    tracing::warn!(order_key, %error, "parked notifications of an order cannot be applied now; the next sweep tries again");
                     failed.push(error);
                 }
             }

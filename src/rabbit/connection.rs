@@ -271,7 +271,7 @@ impl Link {
     pub async fn close(self) {
         let closing = self.connection.close(200, "OK".into());
         if let Err(e) = bounded_by(CLOSE_LIMIT, "closing", closing).await {
-            tracing::debug!(error = %e, "cut instead of closed");
+            tracing::debug!(error = %e, "the link to the broker was cut, not closed");
         }
     }
 }
@@ -331,7 +331,7 @@ pub(super) async fn keep_connected<S: LinkSession>(
         }
         let is_by_message = matches!(fault, BrokerError::Unreadable { .. });
         let wait = tries.after(LinkEnd { worked_for, is_by_message }, fastrand::f64());
-        tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the link broke and is made again");
+        tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the link to the broker broke; it is made again");
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(wait) => {}

@@ -145,7 +145,7 @@ impl Declaring {
                 break pass.declare_others(|part| self.parts.contains(&part)).await?;
             };
             if lack != reported {
-                tracing::warn!(lack, "what needs these exchanges and queues waits");
+                tracing::warn!(lack, "exchanges or queues are not as needed; the work that needs them waits");
                 link.waits(&lack);
                 reported = lack;
             }

@@ -189,7 +189,11 @@ impl<H: Handler> DeliveryTasks<H> {
                 self.end(on, DeliveryEnd::Ack, Finished::DeadLettered).await
             }
             answer @ (PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown) => {
-                tracing::error!(queue = self.queue, ?answer, "a dead letter was not taken: delivered again");
+                tracing::error!(
+                    queue = self.queue,
+                    ?answer,
+                    "a dead letter was not confirmed; the delivery is requeued"
+                );
                 sleep(DEAD_LETTER_PAUSE).await;
                 self.requeue(on).await
             }

@@ -126,7 +126,7 @@ impl EventPublisher for Publisher {
                     messages.push(message);
                 }
                 Err(e) => {
-                    tracing::error!(event_id = %event.event_id, error = %e, "this event cannot be published")
+                    tracing::error!(event_id = %event.event_id, error = %e, "an event cannot be made into a message; it stays in the outbox")
                 }
             }
         }
@@ -154,7 +154,7 @@ impl NotificationPublisher for Publisher {
             Message::cloud_event(exchange, NOTIFICATION_KEY, &id, notification::EVENT_TYPE, body).ok()
         });
         let Some(message) = message else {
-            tracing::error!("a notification cannot be published: its message cannot be made");
+            tracing::error!("a notification cannot be made into a message; DOKU is answered 503");
             return Published::Unconfirmed;
         };
         let message = message.traced(span.traceparent().as_deref());

@@ -59,7 +59,7 @@ fn waiting_for_postgres() -> Readiness {
             ("worker", ComponentStatus::bad("waits for postgres")),
             ("ingress", ComponentStatus::ok("listening")),
         ]),
-        sends: ComponentStatus::ok("sends go"),
+        sends: ComponentStatus::ok("sends run"),
         tasks: BTreeMap::from([("gauges", ComponentStatus::bad("restarted"))]),
         stranded_orders: 2,
     }
@@ -90,7 +90,7 @@ async fn readyz_says_what_is_missing_while_livez_is_well() {
     let (status, body) = server.ask("GET", "/readyz").await;
     assert_eq!(status, 503);
     let expected = serde_json::json!({
-        "ready": false, "paused": false, "sends": {"ok": true, "detail": "sends go"}, "stranded_orders": 2,
+        "ready": false, "paused": false, "sends": {"ok": true, "detail": "sends run"}, "stranded_orders": 2,
         "tasks": {"gauges": {"ok": false, "detail": "restarted"}},
         "dependencies": {
             "postgres": {"ok": false, "detail": "the schema is not migrated"},
