@@ -27,7 +27,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("shown", &[]),
     ("telemetry", &["metric", "shown"]),
     ("startup", &[]),
-    ("schema", &["domain"]),
+    ("json_schema", &["domain"]),
     ("doku", EDGE),
     ("postgres", EDGE),
     ("rabbit", EDGE),
@@ -40,7 +40,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("main", ANYTHING),
 ];
 const EDGE: &[&str] =
-    &["domain", "flow", "metric", "config", "shutdown", "failpoint", "schema", "telemetry", "panics"];
+    &["domain", "flow", "metric", "config", "shutdown", "failpoint", "json_schema", "telemetry", "panics"];
 const ANYTHING: &[&str] = &[
     "domain",
     "flow",
@@ -57,7 +57,7 @@ const ANYTHING: &[&str] = &[
     "rabbit",
     "http",
     "sandbox",
-    "schema",
+    "json_schema",
     "bench",
     "app",
     "cli",

@@ -7,7 +7,7 @@ use crate::{
         order::OrderState,
         validate::{Code, VIOLATIONS_MAX},
     },
-    schema,
+    json_schema,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,35 +17,35 @@ pub const CURRENCY: &str = "IDR";
 /// An event: a CloudEvent 1.0 in structured mode.
 #[derive(Serialize, JsonSchema)]
 pub struct CloudEvent<'a, D> {
-    #[schemars(transform = schema::constant("1.0"))]
+    #[schemars(transform = json_schema::constant("1.0"))]
     pub specversion: &'static str,
     /// The same on every re-publication.
-    #[schemars(transform = schema::keyword("format", "uuid"))]
+    #[schemars(transform = json_schema::keyword("format", "uuid"))]
     pub id: String,
     /// The merchant; without a name where a rejected command named an unknown one.
-    #[schemars(transform = schema::keyword("pattern", "^/jenius-pay(/.+)?$"))]
+    #[schemars(transform = json_schema::keyword("pattern", "^/jenius-pay(/.+)?$"))]
     pub source: &'a str,
     #[serde(rename = "type")]
     pub event_type: &'a str,
     /// The invoice number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null, transform = schema::keyword("minLength", 1))]
+    #[schemars(transform = json_schema::never_null, transform = json_schema::keyword("minLength", 1))]
     pub subject: Option<&'a str>,
     /// When the change was committed.
-    #[schemars(transform = schema::keyword("format", "date-time"))]
+    #[schemars(transform = json_schema::keyword("format", "date-time"))]
     pub time: String,
     /// The order's version with this event. Versions of one order are contiguous from "1": ignore a
     /// (subject, sequence) that you have seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null, transform = schema::keyword("pattern", "^[1-9][0-9]*$"))]
+    #[schemars(transform = json_schema::never_null, transform = json_schema::keyword("pattern", "^[1-9][0-9]*$"))]
     pub sequence: Option<String>,
     /// W3C Trace Context of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null)]
+    #[schemars(transform = json_schema::never_null)]
     pub traceparent: Option<&'a str>,
     /// W3C Trace Context of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null)]
+    #[schemars(transform = json_schema::never_null)]
     pub tracestate: Option<&'a str>,
     pub data: D,
 }
@@ -53,22 +53,22 @@ pub struct CloudEvent<'a, D> {
 /// What an order is after a change of it.
 #[derive(Serialize, JsonSchema)]
 pub struct OrderData<'a> {
-    #[schemars(transform = schema::merchant)]
+    #[schemars(transform = json_schema::merchant)]
     pub merchant: &'a str,
-    #[schemars(transform = schema::invoice_number)]
+    #[schemars(transform = json_schema::invoice_number)]
     pub invoice_number: &'a str,
-    #[schemars(transform = schema::text(&crate::domain::validate::rules::AMOUNT))]
+    #[schemars(transform = json_schema::text(&crate::domain::validate::rules::AMOUNT))]
     pub amount: String,
-    #[schemars(transform = schema::constant(CURRENCY))]
+    #[schemars(transform = json_schema::constant(CURRENCY))]
     pub currency: &'static str,
     /// The state after this event, also where the next event follows at once.
-    #[schemars(transform = schema::words(OrderState::ALL.map(OrderState::name)))]
+    #[schemars(transform = json_schema::words(OrderState::ALL.map(OrderState::name)))]
     pub state: &'static str,
     /// The state before it.
-    #[schemars(transform = schema::words(OrderState::ALL.map(OrderState::name)))]
+    #[schemars(transform = json_schema::words(OrderState::ALL.map(OrderState::name)))]
     pub previous_state: &'static str,
     /// The source: DOKU's response, notification or Check Status, or an operator.
-    #[schemars(transform = schema::words(EvidenceSource::ALL.map(EvidenceSource::name)))]
+    #[schemars(transform = json_schema::words(EvidenceSource::ALL.map(EvidenceSource::name)))]
     pub evidence: &'static str,
     /// DOKU's own word.
     pub doku_status: Option<&'a str>,
@@ -90,7 +90,7 @@ pub struct OrderData<'a> {
 pub struct ErrorData<'a> {
     pub code: &'a str,
     pub message: &'a str,
-    #[schemars(range(min = 100, max = 999), transform = schema::no_format)]
+    #[schemars(range(min = 100, max = 999), transform = json_schema::no_format)]
     pub http_status: Option<u16>,
 }
 
@@ -99,9 +99,9 @@ pub struct ErrorData<'a> {
 pub struct RejectedData<'a> {
     /// As the command wrote it.
     pub merchant: &'a str,
-    #[schemars(transform = schema::command_id)]
+    #[schemars(transform = json_schema::command_id)]
     pub command_id: &'a str,
-    #[schemars(transform = schema::command_source)]
+    #[schemars(transform = json_schema::command_source)]
     pub command_source: &'a str,
     /// As the command wrote it.
     pub invoice_number: Option<&'a str>,
@@ -114,7 +114,7 @@ pub struct RejectedData<'a> {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Violation")]
 pub struct ViolationData<'a> {
-    #[schemars(transform = schema::words(Code::ALL.map(Code::name)))]
+    #[schemars(transform = json_schema::words(Code::ALL.map(Code::name)))]
     pub code: &'static str,
     /// The path from data (`order.line_items[0].price`), or the attribute's name.
     pub field: &'a str,

@@ -4,7 +4,7 @@
 
 use crate::{
     domain::validate::rules::{self, FIX},
-    schema,
+    json_schema,
 };
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
@@ -15,34 +15,34 @@ const JSON_TYPE: &str = "^[!-.0-:<-~]+/([!-.0-:<-~]*\\+)?[Jj][Ss][Oo][Nn][ \\t]*
 /// A command: a CloudEvent 1.0 in structured mode. Other extension attributes are ignored.
 #[derive(JsonSchema)]
 pub struct CommandMessage<D> {
-    #[schemars(transform = schema::constant("1.0"))]
+    #[schemars(transform = json_schema::constant("1.0"))]
     pub specversion: String,
     /// With the source it is the identity of the command: the same again asks for nothing new. Store it
     /// before you publish.
-    #[schemars(transform = schema::command_id)]
+    #[schemars(transform = json_schema::command_id)]
     pub id: String,
     /// The upstream service.
-    #[schemars(transform = schema::command_source)]
+    #[schemars(transform = json_schema::command_source)]
     pub source: String,
     pub r#type: String,
     /// The merchant account that acts; "default" if absent.
-    #[schemars(transform = schema::merchant)]
+    #[schemars(transform = json_schema::merchant)]
     pub merchant: Option<String>,
     /// No send starts after it, and a command that is first seen later is rejected. Default: the claim and
     /// the budget of its kind.
-    #[schemars(transform = schema::keyword("format", "date-time"))]
+    #[schemars(transform = json_schema::keyword("format", "date-time"))]
     pub expirytime: Option<String>,
     /// When the upstream service made it.
-    #[schemars(transform = schema::keyword("format", "date-time"))]
+    #[schemars(transform = json_schema::keyword("format", "date-time"))]
     pub time: Option<String>,
     /// As CloudEvents says.
-    #[schemars(transform = schema::keyword("minLength", 1))]
+    #[schemars(transform = json_schema::keyword("minLength", 1))]
     pub subject: Option<String>,
     /// A JSON media type, with parameters or without.
-    #[schemars(transform = schema::keyword("pattern", JSON_TYPE))]
+    #[schemars(transform = json_schema::keyword("pattern", JSON_TYPE))]
     pub datacontenttype: Option<String>,
     /// As CloudEvents says.
-    #[schemars(transform = schema::keyword("minLength", 1))]
+    #[schemars(transform = json_schema::keyword("minLength", 1))]
     pub dataschema: Option<String>,
     /// W3C Trace Context; the events of the command carry it on.
     pub traceparent: Option<String>,
@@ -59,7 +59,7 @@ pub struct PaymentData {
     pub additional_info: Option<AdditionalInfo>,
     pub customer: Customer,
     /// Where the customer goes after the payment.
-    #[schemars(transform = schema::text(&rules::REDIRECT_URL))]
+    #[schemars(transform = json_schema::text(&rules::REDIRECT_URL))]
     pub redirect_url: String,
     pub jenius_info: JeniusInfo,
 }
@@ -68,9 +68,9 @@ pub struct PaymentData {
 #[schemars(deny_unknown_fields)]
 pub struct PaymentOrder {
     /// Unique within the merchant; it is also the payment's Request-Id.
-    #[schemars(transform = schema::invoice_number)]
+    #[schemars(transform = json_schema::invoice_number)]
     pub invoice_number: String,
-    #[schemars(transform = schema::text(&rules::AMOUNT))]
+    #[schemars(transform = json_schema::text(&rules::AMOUNT))]
     pub amount: String,
     /// The sum of price × quantity equals the amount.
     #[schemars(length(min = 1))]
@@ -80,11 +80,11 @@ pub struct PaymentOrder {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct LineItem {
-    #[schemars(transform = schema::text(&rules::ITEM_NAME))]
+    #[schemars(transform = json_schema::text(&rules::ITEM_NAME))]
     pub name: String,
-    #[schemars(transform = schema::whole(&rules::ITEM_PRICE))]
+    #[schemars(transform = json_schema::whole(&rules::ITEM_PRICE))]
     pub price: u64,
-    #[schemars(transform = schema::whole(&rules::ITEM_QUANTITY))]
+    #[schemars(transform = json_schema::whole(&rules::ITEM_QUANTITY))]
     pub quantity: u64,
 }
 
@@ -92,7 +92,7 @@ pub struct LineItem {
 #[derive(JsonSchema)]
 pub struct AdditionalInfo {
     /// Where DOKU notifies of this order instead.
-    #[schemars(transform = schema::text(&rules::OVERRIDE_URL))]
+    #[schemars(transform = json_schema::text(&rules::OVERRIDE_URL))]
     pub override_notification_url: Option<String>,
     /// Split settlement. Percentages add up to at most 100.
     pub settlement: Option<Vec<Settlement>>,
@@ -101,39 +101,39 @@ pub struct AdditionalInfo {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, transform = fixed_is_whole)]
 pub struct Settlement {
-    #[schemars(transform = schema::text(&rules::SETTLEMENT_ACCOUNT))]
+    #[schemars(transform = json_schema::text(&rules::SETTLEMENT_ACCOUNT))]
     pub bank_account_settlement_id: String,
     #[schemars(transform = above_zero)]
     pub value: f64,
-    #[schemars(transform = schema::text(&rules::SETTLEMENT_TYPE))]
+    #[schemars(transform = json_schema::text(&rules::SETTLEMENT_TYPE))]
     pub r#type: String,
 }
 
 fn above_zero(schema: &mut Schema) {
-    schema::no_format(schema);
-    schema::keyword("exclusiveMinimum", 0)(schema);
+    json_schema::no_format(schema);
+    json_schema::keyword("exclusiveMinimum", 0)(schema);
 }
 
 fn fixed_is_whole(schema: &mut Schema) {
-    schema::keyword("if", json!({"properties": {"type": {"const": FIX}}}))(schema);
-    schema::keyword("then", json!({"properties": {"value": {"type": "integer"}}}))(schema);
+    json_schema::keyword("if", json!({"properties": {"type": {"const": FIX}}}))(schema);
+    json_schema::keyword("then", json!({"properties": {"value": {"type": "integer"}}}))(schema);
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Customer {
-    #[schemars(transform = schema::text(&rules::CUSTOMER_NAME))]
+    #[schemars(transform = json_schema::text(&rules::CUSTOMER_NAME))]
     pub name: String,
-    #[schemars(transform = schema::text(&rules::CUSTOMER_PHONE))]
+    #[schemars(transform = json_schema::text(&rules::CUSTOMER_PHONE))]
     pub phone: String,
-    #[schemars(transform = schema::text(&rules::CUSTOMER_EMAIL))]
+    #[schemars(transform = json_schema::text(&rules::CUSTOMER_EMAIL))]
     pub email: Option<String>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct JeniusInfo {
-    #[schemars(transform = schema::text(&rules::CASH_TAG))]
+    #[schemars(transform = json_schema::text(&rules::CASH_TAG))]
     pub cash_tag: String,
 }
 
@@ -148,11 +148,11 @@ pub struct RefundData {
 #[schemars(deny_unknown_fields)]
 pub struct RefundOrder {
     /// The order's.
-    #[schemars(transform = schema::invoice_number)]
+    #[schemars(transform = json_schema::invoice_number)]
     pub invoice_number: String,
     /// Equal to the order's.
-    #[schemars(transform = schema::text(&rules::AMOUNT))]
+    #[schemars(transform = json_schema::text(&rules::AMOUNT))]
     pub amount: String,
-    #[schemars(transform = schema::text(&rules::REASON))]
+    #[schemars(transform = json_schema::text(&rules::REASON))]
     pub reason: String,
 }

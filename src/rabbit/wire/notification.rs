@@ -11,7 +11,7 @@ use crate::{
         },
     },
     flow::ports::ReceivedNotification,
-    schema,
+    json_schema,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -43,12 +43,12 @@ impl From<Malformed> for Unreadable {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "NotificationReceived")]
 pub struct Event<'a> {
-    #[schemars(transform = schema::constant("1.0"))]
+    #[schemars(transform = json_schema::constant("1.0"))]
     specversion: &'static str,
     id: &'a str,
     /// Who took it in.
     source: &'static str,
-    #[schemars(transform = schema::constant(EVENT_TYPE))]
+    #[schemars(transform = json_schema::constant(EVENT_TYPE))]
     r#type: &'static str,
     #[schemars(with = "Option<&str>")]
     datacontenttype: &'static str,
@@ -65,17 +65,17 @@ pub struct Data<'a> {
     headers: Headers<'a>,
     /// The exact text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null)]
+    #[schemars(transform = json_schema::never_null)]
     body: Option<&'a str>,
     /// The exact bytes, where they are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null, transform = schema::keyword("contentEncoding", "base64"))]
+    #[schemars(transform = json_schema::never_null, transform = json_schema::keyword("contentEncoding", "base64"))]
     body_base64: Option<String>,
 }
 
 fn one_body(schema: &mut Schema) {
     let one = json!([{"required": ["body"]}, {"required": ["body_base64"]}]);
-    schema::keyword("oneOf", one)(schema);
+    json_schema::keyword("oneOf", one)(schema);
 }
 
 /// The headers that are signed, and the signature, in one of DOKU's two forms. Their names are read in any letter case,
@@ -124,11 +124,11 @@ pub struct Snap<'a> {
     signature: &'a str,
     /// Bearer and the token; it must be there for an HMAC, which is made over the token too.
     #[serde(rename = "Authorization", skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null, length(min = 1, max = AUTHORIZATION_BYTES_MAX))]
+    #[schemars(transform = json_schema::never_null, length(min = 1, max = AUTHORIZATION_BYTES_MAX))]
     authorization: Option<&'a str>,
     /// Not signed; for a person to find the notification at DOKU.
     #[serde(rename = "X-EXTERNAL-ID", skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = schema::never_null)]
+    #[schemars(transform = json_schema::never_null)]
     external_id: Option<&'a str>,
 }
 
