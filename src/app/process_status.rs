@@ -33,11 +33,11 @@ pub struct ProcessStatus {
     pub roles: BTreeSet<Role>,
     pub store_state: watch::Sender<StoreState>,
     pub stalled: Arc<StalledDeliveries>,
-    /// What is wrong with the database, for a person; empty where nothing is.
+    /// What is wrong with the database, for a person; empty if nothing is.
     database: Mutex<String>,
     pub relay_active: watch::Sender<bool>,
     pub stranded: AtomicU64,
-    /// Which gauges could not be counted, and why; empty where all were.
+    /// Which gauges could not be counted, and why; empty if all were.
     uncounted: Mutex<String>,
     outbox: Mutex<Option<OldestEvent>>,
     gate: OnceLock<Arc<Gate>>,
@@ -87,7 +87,7 @@ impl ProcessStatus {
         *self.uncounted.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// How old the oldest event in the outbox is; `None` where there is none.
+    /// How old the oldest event in the outbox is; `None` if there is none.
     pub fn outbox(&self, age: Option<Duration>) {
         let now = Instant::now();
         let mut oldest = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +205,7 @@ pub fn snapshot(
     }
 }
 
-/// What the breakers do, and why; `None` where all of them are closed.
+/// What the breakers do, and why; `None` if all of them are closed.
 fn breakers_word(phases: &Phases) -> Option<String> {
     match phases.doku {
         BreakerPhase::Open => {

@@ -37,7 +37,7 @@ impl Latencies {
         Quantiles { p50: self.at(0.5), p99: self.at(0.99), p999: self.at(0.999), max: self.at(1.0) }
     }
 
-    /// The smallest that this share is no slower than; 0 where there is none.
+    /// The smallest that this share is no slower than; 0 if there is none.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

@@ -37,7 +37,7 @@ impl fmt::Display for ConfigFault {
     }
 }
 
-/// Everything that is wrong; never empty where it is an error.
+/// Everything that is wrong; never empty if it is an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigFaults(pub Vec<ConfigFault>);
 

@@ -119,7 +119,7 @@ fn members_of(template: &str) -> String {
     members.join(", ")
 }
 
-/// The value as the environment would write it; `None` where it has another form.
+/// The value as the environment would write it; `None` if it has another form.
 fn texts(form: KeyForm, value: &Toml) -> Option<Vec<String>> {
     match (form, value) {
         (KeyForm::Text, Toml::String(text)) => Some(vec![text.clone()]),

@@ -52,7 +52,7 @@ impl RequiredSections {
     pub const DATABASE: Self = Self { database: true, amqp: false, merchants: false };
     /// `send`, `watch`.
     pub const BROKER: Self = Self { database: false, amqp: true, merchants: false };
-    /// `run --role ingress`: it works while Postgres is away, and where there is none.
+    /// `run --role ingress`: it works while Postgres is away, and if there is none.
     pub const INGRESS: Self = Self { database: false, amqp: true, merchants: true };
     /// `run --role relay`: it publishes what is written, and never talks to DOKU.
     pub const RELAY: Self = Self { database: true, amqp: true, merchants: false };

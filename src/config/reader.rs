@@ -67,7 +67,7 @@ impl<'s> Reader<'s> {
         self.values.merchants.clone()
     }
 
-    /// The value, or its default; `None` where there is neither, or (then it is a fault) it is bad.
+    /// The value, or its default; `None` if there is neither, or (then it is a fault) it is bad.
     pub fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let (text, origin) = match self.values.get(name) {
             Some(value) => (value.texts.first().map_or("", String::as_str), Some(value.origin.clone())),

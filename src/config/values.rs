@@ -91,7 +91,7 @@ impl Values {
     }
 }
 
-/// The key a variable speaks of, its full name, and whether the variable names a file. `None` where it is
+/// The key a variable speaks of, its full name, and whether the variable names a file. `None` if it is
 /// not ours, or (then it is a fault) not known.
 fn target(variable: &str, faults: &mut ConfigFaults) -> Option<(&'static ConfigKey, String, Rank, bool)> {
     let is_named = |name: &str| keys().iter().any(|key| key.variable() == name);

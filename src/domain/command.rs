@@ -93,7 +93,7 @@ pub struct Command {
     pub kind: CommandKind,
     /// The configured account that is to act, as it was written.
     pub merchant: String,
-    /// The invoice number as it was written, where there is one of bounded length.
+    /// The invoice number as it was written, if there is one of bounded length.
     pub invoice_number: Option<String>,
     /// SHA-256 of the RFC 8785 canonical form of `data`: what "the same data" means.
     pub digest: [u8; 32],
@@ -117,7 +117,7 @@ impl Command {
         self.came_before > 0 || is_older
     }
 
-    /// When its sends end, whenever it is claimed; `None` where only the claim says so.
+    /// When its sends end, whenever it is claimed; `None` if only the claim says so.
     pub fn ends_at(&self, now: Time) -> Option<Time> {
         let dated = self.published_at.filter(|at| *at <= now).zip(self.budget_from_time);
         let dated = dated.map(|(at, budget)| at + budget);

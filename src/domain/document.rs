@@ -16,7 +16,7 @@ pub enum Document {
 }
 
 impl Document {
-    /// A member of an object; `None` where this is no object, or has no such member.
+    /// A member of an object; `None` if this is no object, or has no such member.
     pub fn get(&self, name: &str) -> Option<&Document> {
         match self {
             Self::Object(members) => members.iter().find(|(n, _)| n == name).map(|(_, value)| value),

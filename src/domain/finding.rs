@@ -106,7 +106,7 @@ impl ReportedStatus {
         }
     }
 
-    /// One word for all that mean the same; `None` where a word means nothing that is final.
+    /// One word for all that mean the same; `None` if a word means nothing that is final.
     pub fn name(self) -> Option<&'static str> {
         match self {
             Self::Success => Some("SUCCESS"),

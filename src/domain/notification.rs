@@ -59,7 +59,7 @@ impl NotApplied {
 }
 
 impl Notification {
-    /// `None` where the status or the amount is missing.
+    /// `None` if the status or the amount is missing.
     pub fn report(&self) -> Option<Report> {
         let (word, amount) = (self.status.clone()?, self.amount.as_deref()?);
         let (status, amount) = (ReportedStatus::read(&word), ReportedAmount::read(amount));

@@ -111,7 +111,7 @@ impl OrderState {
         }
     }
 
-    /// The state a name and a cause stand for; `None` where no such state exists.
+    /// The state a name and a cause stand for; `None` if no such state exists.
     pub fn from_names(name: &str, cause: Option<&str>) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.name() == name && s.review_cause().map(ReviewCause::name) == cause)
     }

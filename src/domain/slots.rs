@@ -11,7 +11,7 @@ pub struct AttemptSlots {
     all: u32,
     sends: u32,
     inquiries: u32,
-    /// Who took the last one: where there is one place only, they take turns.
+    /// Who took the last one: if there is one place only, they take turns.
     last: Option<AttemptKind>,
 }
 
@@ -20,7 +20,7 @@ impl AttemptSlots {
         Self { all: all.max(1), sends: 0, inquiries: 0, last: None }
     }
 
-    /// Takes a place; false where there is none for this kind now. `other_waits`: the other kind wants one too.
+    /// Takes a place; false if there is none for this kind now. `other_waits`: the other kind wants one too.
     pub fn take(&mut self, kind: AttemptKind, other_waits: bool) -> bool {
         let half = (self.all / 2).max(1);
         let is_full = self.sends + self.inquiries >= self.all;

@@ -74,7 +74,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         }
     }
 
-    /// `None` where the store could not say.
+    /// `None` if the store could not say.
     async fn decided_by_parked(&self, claim: &Claim) -> Result<Option<bool>, Forgotten> {
         let mut retry = StoreRetry::start();
         loop {

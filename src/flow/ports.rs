@@ -59,7 +59,7 @@ pub struct Account {
 #[derive(Debug, Clone)]
 pub struct Incoming {
     pub command: Command,
-    /// `Null` where it is missing.
+    /// `Null` if it is missing.
     pub data: Document,
     /// The request body for DOKU: the bytes of `data`.
     pub body: Vec<u8>,
@@ -127,7 +127,7 @@ pub enum Claimed {
     Granted(Box<Claim>),
     /// First seen, and due for the first process with a permit.
     Deferred,
-    /// Seen before: its outcome, where known, is published again.
+    /// Seen before: its outcome, if known, is published again.
     Duplicate,
     /// Not to be sent; an event says why.
     Rejected,
@@ -160,7 +160,7 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a rejection with its event, unless the command's identity is known already.
     fn reject(&self, rejection: Rejection) -> impl Future<Output = Result<Claimed, StoreError>> + Send;
 
-    /// Applies notifications that came before the order was known. True where they decided it: then DOKU
+    /// Applies notifications that came before the order was known. True if they decided it: then DOKU
     /// is not asked.
     fn apply_parked(&self, claim: &Claim) -> impl Future<Output = Result<bool, ClaimError>> + Send;
 
@@ -205,7 +205,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<DueClaim, StoreError>> + Send;
 
     /// How long until another order of these merchants becomes due, those that are due already not counted;
-    /// `None` where nothing else waits.
+    /// `None` if nothing else waits.
     fn next_due_in(
         &self,
         filter: &DueFilter,
@@ -232,7 +232,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Kept beside the order for a later audit; never in an event.
     pub reason: String,
-    /// Who decided, where known.
+    /// Who decided, if known.
     pub decided_by: Option<String>,
     /// That person looked up at DOKU that an unresolved refund was not made.
     pub checked_doku: bool,
@@ -252,7 +252,7 @@ pub enum Resolved {
 
 /// What operators ask of the store, an order at a time.
 pub trait OperatorStore: Store {
-    /// The right to inquire about an order now, whatever it waits for; `None` where there is no such order.
+    /// The right to inquire about an order now, whatever it waits for; `None` if there is no such order.
     /// If its inquiry is due, this claims it as follow-up would; before that time the answer is evidence
     /// alone, and what is due stays due.
     fn inquire_now(

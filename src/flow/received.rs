@@ -42,7 +42,7 @@ pub trait NotificationReader: Send + Sync + 'static {
     /// What a verified one is about.
     fn report_of(&self, verified: &Verified<'_>) -> ReportOf;
 
-    /// What a verified one says; `None` where it names no order.
+    /// What a verified one says; `None` if it names no order.
     fn read(&self, verified: &Verified<'_>) -> Option<Notification>;
 }
 

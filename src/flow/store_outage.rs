@@ -117,7 +117,7 @@ impl StoreRetry {
     }
 
     /// It is a delivery's, which is held from now to its end.
-    /// True where why is news.
+    /// True if why is news.
     fn stall(&mut self, stalled: &Arc<StalledDeliveries>, why: &str, away: bool) -> bool {
         self.stalled.get_or_insert_with(|| StalledDelivery::new(stalled)).set_reason(why, away)
     }
@@ -170,7 +170,7 @@ impl Drop for Claiming {
 }
 
 impl StalledDeliveries {
-    /// For a person; `None` where nothing is held.
+    /// For a person; `None` if nothing is held.
     pub fn fault(&self) -> Option<String> {
         self.fault_at(Instant::now())
     }
@@ -220,7 +220,7 @@ impl StalledDelivery {
         Self(Arc::clone(stalled))
     }
 
-    /// True where it was not known.
+    /// True if it was not known.
     pub fn set_reason(&self, why: &str, away: bool) -> bool {
         let mut state = self.0.lock();
         state.away = away;

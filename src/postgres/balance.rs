@@ -14,7 +14,7 @@ const UNCOMMITTED_FOR: &str = "5 minutes";
 const WALK_ROWS: i64 = 100_000;
 const WALKS_MAX: u32 = 20;
 
-/// Passes settled commands, from the first that was not; true where there may be more of them behind.
+/// Passes settled commands, from the first that was not; true if there may be more of them behind.
 const WALK: &str = "
     WITH walked AS MATERIALIZED (
         SELECT key, outcome IS NULL OR received_at > (SELECT jenius_now()) - $2::interval AS is_unsettled

@@ -28,7 +28,7 @@ pub(super) trait Group: Send + Sync + 'static {
     /// Items of one key never share a flush.
     fn key(item: &Self::Item) -> Self::Key;
 
-    /// All in one transaction. One answer an item, in the same order; `None` where it is better judged
+    /// All in one transaction. One answer an item, in the same order; `None` if it is better judged
     /// alone: nothing of it was changed.
     fn together(
         self: Arc<Self>,

@@ -72,7 +72,7 @@ pub struct OrderData<'a> {
     pub evidence: &'static str,
     /// DOKU's own word.
     pub doku_status: Option<&'a str>,
-    /// The id of the payment's command; in `refund.*` and `order.refunded` the refund's, and null where
+    /// The id of the payment's command; in `refund.*` and `order.refunded` the refund's, and null if
     /// it was not commanded here.
     pub command_id: Option<&'a str>,
     /// The source of that command.

@@ -97,7 +97,7 @@ pub(super) fn of_rejection(
     };
     let about = About {
         source: if unknown { "/jenius-pay".to_owned() } else { format!("/jenius-pay/{merchant}") },
-        // CloudEvents: a subject, where there is one, is not empty.
+        // CloudEvents: a subject, if there is one, is not empty.
         subject: command.invoice_number.as_deref().filter(|number| !number.is_empty()),
         order: None,
         correlation_id: Some(command.identity.id.as_str()),

@@ -62,7 +62,7 @@ pub(super) async fn lock(connection: &mut PgConnection, order_key: i64) -> TxRes
     lock_if_known(connection, order_key).await?.ok_or_else(orphan)
 }
 
-/// The same; `None` where there is none.
+/// The same; `None` if there is none.
 pub(super) async fn lock_if_known(
     connection: &mut PgConnection,
     order_key: i64,
@@ -140,7 +140,7 @@ pub(super) async fn lock_free_invoices(
 }
 
 /// Reads the rest in a statement of its own: the one that waited for the lock would show the commands
-/// and the due row as they were before the wait. OFFSET 0 makes each look one into the index: where nothing was
+/// and the due row as they were before the wait. OFFSET 0 makes each look one into the index: if nothing was
 /// due when the server last counted, it would read all that is due now for each order.
 async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> TxResult<Vec<LoadedOrder>> {
     if orders.is_empty() {

@@ -74,7 +74,7 @@ impl Parked {
         Self { looks: Batch::new(Looks(Arc::clone(&context))), context, net: Arc::default() }
     }
 
-    /// Applies what was parked for a claimed order. True where the claim is not its any more: that decided
+    /// Applies what was parked for a claimed order. True if the claim is not its any more: that decided
     /// it.
     pub async fn apply(&self, claim: &Claim) -> Result<bool, ClaimError> {
         if claim.fresh.as_ref().is_some_and(|fresh| fresh.nothing_parked) {

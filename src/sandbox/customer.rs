@@ -50,7 +50,7 @@ async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<FaultScript>) {
     }
 }
 
-/// False where the order was refunded meanwhile: nothing that the customer does changes it any more.
+/// False if the order was refunded meanwhile: nothing that the customer does changes it any more.
 fn step(world: &World, order: OrderIndex, status: TransactionStatus) -> bool {
     let mut book = world.book();
     let open = book.status(order) != TransactionStatus::Refunded;

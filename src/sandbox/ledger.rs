@@ -76,7 +76,7 @@ pub struct Request {
     pub operation: Operation,
     pub client_id: String,
     pub request_id: String,
-    /// What the request names: an invoice number, or whatever was asked for by Check Status; empty where the
+    /// What the request names: an invoice number, or whatever was asked for by Check Status; empty if the
     /// body could not be read.
     pub invoice_number: String,
     /// `base64(sha256(body))`; `null` for Check Status.

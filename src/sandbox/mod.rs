@@ -224,7 +224,7 @@ impl Sandbox {
         book.change(order, TransactionStatus::Success, at);
     }
 
-    /// What the back office, the customer or time did to a transaction, without a notification. False where there
+    /// What the back office, the customer or time did to a transaction, without a notification. False if there
     /// is no such order.
     #[must_use]
     pub fn set_status(&self, client_id: &str, invoice_number: &str, status: TransactionStatus) -> bool {

@@ -16,7 +16,7 @@ const RETRY_AFTER_DEFAULT_S: u64 = 1;
 const UNKNOWN_STATUS: &str = "BOGUS";
 const OTHER_REQUEST: &str = "VA-1";
 
-/// What the ledger says the client got: `None` where no whole answer leaves.
+/// What the ledger says the client got: `None` if no whole answer leaves.
 pub(super) fn status_shown(play: &ScriptedFault, answer: Option<&SandboxAnswer>) -> Option<u16> {
     match play.word.fault {
         Fault::Drop | Fault::Reset | Fault::CutHeaders | Fault::Hang | Fault::HangThenAct => None,

@@ -71,7 +71,7 @@ impl World {
         clock::now() + TimeDelta::seconds(self.switch().faults.clock_offset_s)
     }
 
-    /// False where the sandbox was stopped before the time was over.
+    /// False if the sandbox was stopped before the time was over.
     pub(super) async fn sleep(&self, wait: Duration) -> bool {
         if wait.is_zero() {
             return !self.stopped.is_cancelled();

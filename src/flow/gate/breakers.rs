@@ -113,7 +113,7 @@ impl Breakers {
         }
     }
 
-    /// Takes in what a send says about DOKU and about the merchant's key. True where a breaker opened: time
+    /// Takes in what a send says about DOKU and about the merchant's key. True if a breaker opened: time
     /// alone will half-open it.
     pub fn sent(
         &mut self,
@@ -255,7 +255,7 @@ impl Watched {
         }
     }
 
-    /// True where it opened.
+    /// True if it opened.
     fn learned(
         &mut self,
         scope: &str,

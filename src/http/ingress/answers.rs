@@ -124,7 +124,7 @@ impl NotTaken {
         }
     }
 
-    /// `None` where the fault is ours, and for what asks and reports nothing: probes, `doctor`. A POST to another path may
+    /// `None` if the fault is ours, and for what asks and reports nothing: probes, `doctor`. A POST to another path may
     /// be a wrong URL in DOKU's back office.
     fn refusal(&self) -> Option<NotificationRefusal> {
         match self {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 struct Tens {
     flushes: Mutex<Vec<Vec<u64>>>,
     alone: Mutex<Vec<u64>>,
-    /// A flush waits for a permit, where there is one to wait for.
+    /// A flush waits for a permit, if there is one to wait for.
     gate: Option<Semaphore>,
 }
 

@@ -49,12 +49,12 @@ impl PostgresStore {
         Ok(paused)
     }
 
-    /// Pauses sends, in every process. False where they were paused already: then the first reason stays.
+    /// Pauses sends, in every process. False if they were paused already: then the first reason stays.
     pub async fn pause(&self, change: PauseChange) -> Result<bool, StoreError> {
         self.change(true, change).await
     }
 
-    /// Lets sends go on. False where they were not paused.
+    /// Lets sends go on. False if they were not paused.
     pub async fn resume(&self, change: PauseChange) -> Result<bool, StoreError> {
         self.change(false, change).await
     }

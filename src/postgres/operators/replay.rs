@@ -89,7 +89,7 @@ const PUT_BACK_TIME: &str =
     put_back!("e.event_id >= $2 AND e.event_id < $3 AND e.created_at >= $4 AND e.created_at < $5");
 
 impl PostgresStore {
-    /// `None` where there is no such order.
+    /// `None` if there is no such order.
     pub async fn order_to_replay(
         &self,
         merchant: &MerchantName,

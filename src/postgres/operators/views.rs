@@ -174,7 +174,7 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<Orde
     rows.into_iter().map(SummaryRow::summary).collect()
 }
 
-/// One order with everything that happened to it; `None` where there is none.
+/// One order with everything that happened to it; `None` if there is none.
 pub async fn order_view(
     pool: &PgPool,
     merchant: &str,

@@ -224,7 +224,7 @@ impl Model {
         }
     }
 
-    /// The order, with an attempt made up for whose lease ran out; `None` where one is under way.
+    /// The order, with an attempt made up for whose lease ran out; `None` if one is under way.
     fn found(&self) -> Option<(OrderRecord, Due)> {
         let (due, holding) = self.due.as_ref()?;
         let Some(holding) = holding else { return Some((self.order.clone(), *due)) };

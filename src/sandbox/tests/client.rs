@@ -163,7 +163,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The member at `pointer`, as text; empty where there is none.
+    /// The member at `pointer`, as text; empty if there is none.
     pub(super) fn at(&self, pointer: &str) -> String {
         let value: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         match value.pointer(pointer) {
