@@ -80,7 +80,7 @@ fn must_be_configured(parts: &PartialConfig, scope: &Scope) -> Result<(), UsageE
     Err(UsageError(format!("merchant {merchant} is not configured here: allowed are {known}")))
 }
 
-/// `everybody since … by ratna: reason; shop since …`.
+/// `all merchants since … by ratna: reason; shop since …`.
 fn names(pauses: &[PauseView]) -> String {
     pauses.iter().map(name).collect::<Vec<_>>().join("; ")
 }
@@ -127,7 +127,7 @@ mod tests {
         };
         assert_eq!(
             names(&[all, shop]),
-            "everybody since 2026-01-01T00:00:00.000Z by ratna: a restore\u{fffd}; \
+            "all merchants since 2026-01-01T00:00:00.000Z by ratna: a restore\u{fffd}; \
              shop since 2026-01-01T00:00:00.000Z"
         );
     }

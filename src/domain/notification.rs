@@ -84,7 +84,7 @@ impl OrderRecord {
     pub fn apply_notification(
         self,
         notification: &Notification,
-        told_before: bool,
+        already_reported: bool,
         schedule: &AttemptSchedule,
         now: Time,
     ) -> (Change, Option<NotApplied>) {
@@ -92,7 +92,7 @@ impl OrderRecord {
             return (Change::none(self), Some(NotApplied::Incomplete));
         };
         let is_anothers = self.request_of(&report, schedule) == Some(RequestOf::Another);
-        match (is_anothers, told_before) {
+        match (is_anothers, already_reported) {
             (true, true) => return (Change::none(self), Some(NotApplied::OtherRequest)),
             (false, true) => return (Change::none(self), Some(NotApplied::Duplicate)),
             (true, false) => {

@@ -30,7 +30,7 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AllMerchants => f.write_str("everybody"),
+            Self::AllMerchants => f.write_str("all merchants"),
             Self::Merchant(merchant) => write!(f, "{merchant}"),
         }
     }

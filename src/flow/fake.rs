@@ -1,5 +1,5 @@
-//! The ports without an outside, for stories about the order of steps: what was called is written down, what
-//! is answered is told beforehand. The truth about each edge is tested against real servers.
+//! The ports without an outside, for stories about the order of steps: calls are written down, and the answers
+//! are set beforehand. The truth about each edge is tested against real servers.
 
 use super::{
     attempt::Attempts,

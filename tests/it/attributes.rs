@@ -85,7 +85,7 @@ fn validate_finds_every_fault_of_a_command_or_of_its_data_offline() {
         "expirytime: must be a time to come; it has passed (command_expired)",
         "order.invoice_number: must be 1–64 visible ASCII characters without a space, not `.` or `..`; it is \"INV 1\" \
          (invalid_characters)",
-        "order.line_items: must be items whose sum of price × quantity is order.amount, 50000; it adds up to 49999 \
+        "order.line_items: must be items with a sum of price × quantity that is order.amount, 50000; it adds up to 49999 \
          (sum_mismatch)",
         "would be dead-lettered",
     ] {

@@ -65,7 +65,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
     contains(
         &out,
         &[
-            "everybody since ",
+            "all merchants since ",
             "by ratna (",
             "): DOKU asked for it",
             "commands wait for a send",
@@ -109,11 +109,11 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
 
     for command in [&["orders", "list"][..], &["orders", "show", &asked], &["orders", "check", &asked]] {
         let (out, _) = said(&world, command, 0).await;
-        contains(&out, &["sends are paused: everybody since"]);
+        contains(&out, &["sends are paused: all merchants since"]);
     }
     let (out, err) = said(&world, &["orders", "list", "--json"], 0).await;
     assert!(serde_json::from_str::<Value>(&out).unwrap().is_array(), "a program gets the documented JSON");
-    contains(&err, &["sends are paused: everybody since"]);
+    contains(&err, &["sends are paused: all merchants since"]);
 
     said(&world, &["resume", "--reason", "DOKU is done"], 0).await;
     for invoice in &invoices {
@@ -160,7 +160,7 @@ async fn one_merchants_pause_keeps_its_commands_until_their_budget_ends_and_the_
         assert_eq!(told.data("state"), "abandoned");
     }
     let (out, _) = said(&world, &["resume"], 0).await;
-    contains(&out, &["nothing was paused: everybody", "still paused: default since "]);
+    contains(&out, &["nothing was paused: all merchants", "still paused: default since "]);
     said(&world, &["resume", "--merchant", "default"], 0).await;
     let after = publish(&world, 1).await;
     world.event(&after[0], "payment.accepted").await;

@@ -145,7 +145,7 @@ fn pauses(paused: &[String]) -> Check {
         return Check::ok(WORK_PAUSED, "sends are not paused");
     }
     let all = paused.iter().any(|scope| scope == "*");
-    let of = if all { "everybody".to_owned() } else { paused.join(", ") };
+    let of = if all { "all merchants".to_owned() } else { paused.join(", ") };
     Check::warn(
         WORK_PAUSED,
         format!("sends are paused: {of}"),

@@ -50,7 +50,7 @@ fn line_items(items: Member<'_, '_>, amount: Option<Rupiah>, violations: &mut Vi
         && sum != u128::from(amount.get())
     {
         let found = format!("adds up to {sum}");
-        let allowed = format!("items whose sum of price × quantity is order.amount, {amount}");
+        let allowed = format!("items with a sum of price × quantity that is order.amount, {amount}");
         violations.add(&items.path, Code::SumMismatch, &allowed, Some(&found));
     }
 }
