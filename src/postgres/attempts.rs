@@ -25,6 +25,7 @@ pub(super) async fn is_recorded(
 }
 
 /// A command's next attempt. `token`: its claim's; `None` for one that was lost.
+#[derive(Clone, Copy)]
 pub(super) struct NewAttempt<'a> {
     pub command_key: i64,
     pub made: &'a AttemptMade,

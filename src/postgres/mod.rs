@@ -75,6 +75,7 @@ use crate::{
     telemetry::span::Span,
 };
 use claims::Claims;
+use due_claims::DueClaims;
 use notifications::Notifications;
 use parked::Parked;
 use records::Records;
@@ -153,6 +154,7 @@ impl StoreContext {
 pub struct PostgresStore {
     context: Arc<StoreContext>,
     claims: Claims,
+    due_claims: DueClaims,
     parked: Parked,
     records: Records,
     notifications: Notifications,
@@ -172,6 +174,7 @@ impl PostgresStore {
         });
         Self {
             claims: Claims::new(Arc::clone(&context)),
+            due_claims: DueClaims::new(Arc::clone(&context)),
             parked: Parked::new(Arc::clone(&context)),
             records: Records::new(Arc::clone(&context)),
             notifications: Notifications::new(Arc::clone(&context)),
@@ -246,7 +249,7 @@ impl Store for PostgresStore {
         what: DueNeed,
         lease: Duration,
     ) -> Result<DueClaim, StoreError> {
-        due_claims::claim_due(&self.context, due, what, lease).await
+        self.due_claims.claim(due, what, lease).await
     }
 
     async fn next_due_in(&self, filter: &DueFilter) -> Result<Option<Duration>, StoreError> {

@@ -29,28 +29,48 @@ pub(super) async fn read(
     command_key: i64,
     amount: Rupiah,
 ) -> TxResult<(StoredRequest, Uuid)> {
-    let row: RequestRow = sqlx::query_as(
+    let read = read_all(connection, &[(command_key, amount)]).await?.pop();
+    Ok(read.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+/// The same for several commands, each with its order's amount; in the same order.
+pub(super) async fn read_all(
+    connection: &mut PgConnection,
+    commands: &[(i64, Rupiah)],
+) -> TxResult<Vec<(StoredRequest, Uuid)>> {
+    let keys: Vec<i64> = commands.iter().map(|(key, _)| *key).collect();
+    let rows: Vec<RequestRow> = sqlx::query_as(
         "SELECT c.merchant, c.kind, c.invoice_number, c.request_id, c.client_id, c.base_url, c.request_body, c.birth,
                 CASE WHEN c.kind = 'refund' THEN
                     (SELECT p.request_body FROM orders o JOIN commands p ON p.key = o.payment
                      WHERE o.merchant = c.merchant AND o.invoice_number = c.invoice_number) END AS payment_body
-         FROM commands c WHERE c.key = $1",
+         FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (key, ordinal) JOIN commands c USING (key)
+         ORDER BY ordinal",
     )
-    .bind(command_key)
-    .fetch_one(connection)
+    .bind(&keys)
+    .fetch_all(connection)
     .await?;
-    let request = StoredRequest {
-        merchant: merchant(&row.merchant)?,
-        kind: command_kind(&row.kind)?,
-        invoice_number: invoice_number(&row.invoice_number)?,
-        amount,
-        request_id: request_id(&row.request_id)?,
-        client_id: row.client_id,
-        base_url: row.base_url,
-        body: row.request_body,
-        payment_body: row.payment_body.unwrap_or_default(),
-    };
-    Ok((request, row.birth))
+    if rows.len() != keys.len() {
+        return Err(sqlx::Error::RowNotFound.into());
+    }
+    rows.into_iter().zip(commands).map(|(row, (_, amount))| row.read(*amount)).collect()
+}
+
+impl RequestRow {
+    fn read(self, amount: Rupiah) -> TxResult<(StoredRequest, Uuid)> {
+        let request = StoredRequest {
+            merchant: merchant(&self.merchant)?,
+            kind: command_kind(&self.kind)?,
+            invoice_number: invoice_number(&self.invoice_number)?,
+            amount,
+            request_id: request_id(&self.request_id)?,
+            client_id: self.client_id,
+            base_url: self.base_url,
+            body: self.request_body,
+            payment_body: self.payment_body.unwrap_or_default(),
+        };
+        Ok((request, self.birth))
+    }
 }
 
 /// What the database's clock says will be `left` from now, on this machine's clock. `asked_at` was
