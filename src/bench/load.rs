@@ -3,7 +3,7 @@
 
 use super::progress::ProgressLine;
 use anyhow::{Context, bail, ensure};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join_all};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm,
     options::{
@@ -15,8 +15,10 @@ use lapin::{
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::timeout;
 
-/// Publishes under way before their confirms are waited for.
-const WINDOW: usize = 500;
+/// Messages that leave in one write.
+const GROUP: usize = 250;
+/// Groups that are published before the confirms of the oldest one are waited for.
+const GROUPS_UNDER_WAY: usize = 3;
 /// A broker that answers nothing for this long has stopped.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -68,20 +70,34 @@ impl Load {
         bodies: impl IntoIterator<Item = Vec<u8>>,
         progress: &ProgressLine,
     ) -> anyhow::Result<()> {
-        let mut waiting = VecDeque::with_capacity(WINDOW);
-        for body in bodies {
-            if waiting.len() == WINDOW
+        let mut bodies = bodies.into_iter();
+        let mut waiting = VecDeque::new();
+        loop {
+            let group: Vec<Vec<u8>> = bodies.by_ref().take(GROUP).collect();
+            if group.is_empty() {
+                break;
+            }
+            waiting.push_back(self.publish_group(route, &group).await?);
+            if waiting.len() == GROUPS_UNDER_WAY
                 && let Some(oldest) = waiting.pop_front()
             {
-                confirmed(oldest).await?;
-                progress.add(1);
+                progress.add(all_confirmed(oldest).await?);
             }
-            waiting.push_back(self.publish(route, &body).await?);
         }
-        for confirm in waiting {
-            confirmed(confirm).await?;
+        for group in waiting {
+            all_confirmed(group).await?;
         }
         Ok(())
+    }
+
+    /// Publishes all of a group in one write to the socket: every message is handed to the link before the first is
+    /// awaited.
+    pub async fn publish_group(
+        &self,
+        route: Route<'_>,
+        bodies: &[Vec<u8>],
+    ) -> anyhow::Result<Vec<PublisherConfirm>> {
+        try_join_all(bodies.iter().map(|body| self.publish(route, body))).await
     }
 
     /// Publishes, persistent; the confirm is the caller's to wait for.
@@ -145,6 +161,15 @@ pub async fn confirmed(confirm: PublisherConfirm) -> anyhow::Result<()> {
     let answer = timeout(SILENCE_MAX, confirm).await.context("the broker confirms nothing")??;
     ensure!(matches!(answer, Confirmation::Ack(None)), "the broker did not take a message: {answer:?}");
     Ok(())
+}
+
+/// Waits for a whole group, and gives the number of its messages.
+pub async fn all_confirmed(group: Vec<PublisherConfirm>) -> anyhow::Result<usize> {
+    let count = group.len();
+    for confirm in group {
+        confirmed(confirm).await?;
+    }
+    Ok(count)
 }
 
 pub struct Subscription {

@@ -4,7 +4,7 @@
 
 use crate::bench::{
     commands::payments_route,
-    load::{Load, Route, confirmed},
+    load::{Load, Route, all_confirmed},
     measure::{Pace, Reading},
     progress::ProgressLine,
     setup::BenchSetup,
@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 
 /// Deliveries in hand, each waiting for its confirm.
 const PREFETCH: u16 = 1000;
-/// Published before the confirms of the first of them are waited for.
+/// Published in one write, and acked by one ack.
 const TOGETHER_MAX: usize = 250;
+const GROUPS_UNDER_WAY: usize = 4;
 
 pub async fn run(setup: &BenchSetup<'_>, messages: u64) -> anyhow::Result<Pace> {
     let (commands, events) = (setup.name("commands"), setup.name("events"));
@@ -28,29 +29,35 @@ pub async fn run(setup: &BenchSetup<'_>, messages: u64) -> anyhow::Result<Pace> 
     let groups = setup.groups();
     let publisher = Load::connect(&setup.bench.servers.amqp).await?;
     let first = Reading::take(0, &groups);
-    let (consumer, _channel) = setup.load.consume(&setup.name("payments"), PREFETCH).await?;
-    let (sender, mut published) = mpsc::channel(usize::from(PREFETCH));
+    let (consumer, channel) = setup.load.consume(&setup.name("payments"), PREFETCH).await?;
+    let (sender, mut published) = mpsc::channel(GROUPS_UNDER_WAY);
     let publishing = async {
+        let route = Route { exchange: &events, key: "payment.accepted" };
         let mut consumer = consumer.ready_chunks(TOGETHER_MAX);
         let mut number = 0;
         while number < messages {
             let deliveries = consumer.next().await.context("the subscription ended")?;
-            for delivery in deliveries {
-                let Delivery { acker, .. } = delivery?;
-                let route = Route { exchange: &events, key: "payment.accepted" };
-                let confirm = publisher.publish(route, &setup.commands.event(number)).await?;
-                sender.send((confirm, acker)).await?;
+            let deliveries: Vec<Delivery> = deliveries.into_iter().collect::<Result<_, _>>()?;
+            let mut bodies = Vec::with_capacity(deliveries.len());
+            for _ in &deliveries {
+                bodies.push(setup.commands.event(number));
                 number += 1;
             }
+            let confirms = publisher.publish_group(route, &bodies).await?;
+            sender.send((confirms, deliveries)).await?;
         }
+        // The last group was sent.
+        drop(sender);
         anyhow::Ok(())
     };
     let acking = async {
-        for _ in 0..messages {
-            let (confirm, acker) = published.recv().await.context("publishing ended")?;
-            confirmed(confirm).await?;
-            acker.ack(BasicAckOptions::default()).await?;
-            progress.add(1);
+        while let Some((confirms, deliveries)) = published.recv().await {
+            let count = all_confirmed(confirms).await?;
+            // Everything before the last one is done too: one ack for all.
+            if let Some(last) = deliveries.last() {
+                channel.basic_ack(last.delivery_tag, BasicAckOptions { multiple: true }).await?;
+            }
+            progress.add(count);
         }
         anyhow::Ok(())
     };
