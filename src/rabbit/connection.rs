@@ -40,13 +40,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// From the first packet to an open AMQP connection.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The same, where there is another node to try.
-const CONNECT_LIMIT_OF_SEVERAL: Duration = Duration::from_secs(4);
+/// From the first packet to an open AMQP connection. A load balancer may lead to a node that accepts connections and
+/// never answers; the next try reaches another one.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-/// A peer that says nothing for twice as long is gone.
-pub(super) const HEARTBEAT_SECONDS: u16 = 10;
+/// A peer that is silent for twice as long is gone: a frozen node may lead the queues, and all events wait for it.
+/// RabbitMQ advises against less than 5 s.
+pub(super) const HEARTBEAT_SECONDS: u16 = 6;
 
 /// The broker: where it is, what everything on it is called, and how the links to it are.
 #[derive(Clone)]
@@ -142,12 +142,11 @@ impl Broker {
         name: &str,
     ) -> Result<(Link, Events), BrokerError> {
         let nodes = self.nodes();
-        let limit = if nodes.len() == 1 { CONNECT_LIMIT } else { CONNECT_LIMIT_OF_SEVERAL };
         let first = self.reached.load(Ordering::Relaxed);
         let mut faults = Vec::new();
         for turn in 0..nodes.len() {
             let at = first.wrapping_add(turn) % nodes.len();
-            match self.open_at(nodes[at].clone(), limit, health.clone(), name).await {
+            match self.open_at(nodes[at].clone(), health.clone(), name).await {
                 Ok(opened) => {
                     self.reached.store(at, Ordering::Relaxed);
                     return Ok(opened);
@@ -162,7 +161,6 @@ impl Broker {
     async fn open_at(
         &self,
         uri: AMQPUri,
-        limit: Duration,
         health: Arc<LinkHealth>,
         name: &str,
     ) -> Result<(Link, Events), BrokerError> {
@@ -177,7 +175,7 @@ impl Broker {
             runtime,
             async move |uri: AMQPUri, runtime| {
                 // lapin would wait for as long as the kernel tries, on a thread of its own.
-                let dialled = timeout(limit, async {
+                let dialled = timeout(CONNECT_LIMIT, async {
                     let place = (uri.authority.host.as_str(), uri.authority.port);
                     let addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
                     let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
@@ -196,7 +194,7 @@ impl Broker {
             properties,
         );
         let connection =
-            bounded_by(limit, "connecting", connecting).await.map_err(BrokerError::connecting)?;
+            bounded_by(CONNECT_LIMIT, "connecting", connecting).await.map_err(BrokerError::connecting)?;
         let events = connection.events_listener().boxed();
         if !connection.status().connected() {
             return Err(BrokerError::failed("connecting", "closed again at once"));

@@ -72,6 +72,6 @@ mod tests {
     fn the_limits_are_ours_whatever_the_url_says() {
         let uri = read("amqp://h?heartbeat=0&frame_max=1&connection_timeout=0").unwrap();
         assert_eq!(uri.query.heartbeat, Some(HEARTBEAT_SECONDS));
-        assert_eq!((uri.query.frame_max, uri.query.connection_timeout), (None, Some(10_000)));
+        assert_eq!((uri.query.frame_max, uri.query.connection_timeout), (None, Some(5_000)));
     }
 }

@@ -39,7 +39,8 @@ const PAYMENTS: [&str; 24] = [
 const REFUNDS: [&str; 7] = ["x", "drop", "act_then_drop", "500", "429", "failed", "act_then_hang:3000"];
 /// An order is refunded no sooner: before, most are not paid yet.
 const REFUNDED_AFTER: Duration = Duration::from_secs(8);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// More than a live node takes to find the new leader of a queue whose leader froze.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// What was asked for.
 #[derive(Default)]
