@@ -255,7 +255,7 @@ async fn a_broker_that_says_nothing_is_left_after_a_while_and_its_socket_closed(
         let (mut socket, _) = listener.accept().await.unwrap();
         let said = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await;
         assert!(said.is_ok(), "the socket stays open");
-        until("it is said", async || broker.health_of("hold").detail.contains("no answer within 10 s")).await;
+        until("it is said", async || broker.health_of("hold").detail.contains("no answer within 5 s")).await;
         assert_eq!(links.load(Ordering::SeqCst), 0);
         stop.cancel();
         task.await.unwrap();
