@@ -1,5 +1,5 @@
 //! How many attempts of one merchant may be under way at once (`doku.concurrency`), and how sends and inquiries
-//! share these places. Pure.
+//! share these slots. Pure.
 //!
 //! Inquiries hold half of them at most, at least one: a Check Status that hangs keeps no send waiting. While
 //! inquiries wait, sends hold no more than the other half.
@@ -11,7 +11,7 @@ pub struct AttemptSlots {
     all: u32,
     sends: u32,
     inquiries: u32,
-    /// Who took the last one: if there is one place only, they take turns.
+    /// Which kind took the last one: if there is one slot only, they take turns.
     last: Option<AttemptKind>,
 }
 
@@ -20,7 +20,7 @@ impl AttemptSlots {
         Self { all: all.max(1), sends: 0, inquiries: 0, last: None }
     }
 
-    /// Takes a place; false if there is none for this kind now. `other_waits`: the other kind wants one too.
+    /// Takes a slot; false if there is none for this kind now. `other_waits`: the other kind wants one too.
     pub fn take(&mut self, kind: AttemptKind, other_waits: bool) -> bool {
         let half = (self.all / 2).max(1);
         let is_full = self.sends + self.inquiries >= self.all;
@@ -55,11 +55,11 @@ mod tests {
     use super::*;
     use AttemptKind::{Inquiry, Send};
 
-    /// How many places each kind gets of those that are free, this one asking first.
+    /// How many slots each kind gets of those that are free, this one asking first.
     fn shared(all: u32, first: AttemptKind, both_wait: bool) -> (u32, u32) {
-        let mut places = AttemptSlots::new(all);
+        let mut slots = AttemptSlots::new(all);
         let second = if first == Send { Inquiry } else { Send };
-        let mut taken = |kind| (0..=2 * all).map(|_| u32::from(places.take(kind, both_wait))).sum();
+        let mut taken = |kind| (0..=2 * all).map(|_| u32::from(slots.take(kind, both_wait))).sum();
         let (one, two) = (taken(first), taken(second));
         if first == Send { (one, two) } else { (two, one) }
     }
@@ -83,14 +83,14 @@ mod tests {
 
     #[test]
     fn the_only_place_goes_in_turns() {
-        let mut places = AttemptSlots::new(1);
+        let mut slots = AttemptSlots::new(1);
         for kind in [Send, Inquiry, Send, Inquiry] {
             let other = if kind == Send { Inquiry } else { Send };
-            assert!(places.take(kind, true));
-            assert!(!places.take(other, true), "it is taken");
-            places.release(kind);
-            assert!(!places.take(kind, true), "it is the other's turn");
+            assert!(slots.take(kind, true));
+            assert!(!slots.take(other, true), "it is taken");
+            slots.release(kind);
+            assert!(!slots.take(kind, true), "it is the other's turn");
         }
-        assert!(places.take(Inquiry, false), "nobody else waits");
+        assert!(slots.take(Inquiry, false), "nobody else waits");
     }
 }

@@ -71,14 +71,14 @@ enum Followed {
 }
 
 impl<S: Store, G: Gateway> FollowUp<S, G> {
-    /// Runs until the stop, then until what is in hand is recorded.
+    /// Runs until the stop, then until what is in flight is recorded.
     pub async fn run(self) {
         let tracker = TaskTracker::new();
         let mut picking = Picking::default();
         while !self.attempts.stop.is_cancelled() {
             let looked_at = Instant::now();
             picking.asked.store(false, Ordering::Relaxed);
-            // Nothing is in hand before it is spawned: a stop need not wait for a database that is away.
+            // Nothing is in flight before it is spawned: a stop need not wait for a database that is away.
             let picking_up = self.pick_up(&tracker, &mut picking);
             let sleep = match self.attempts.stop.run_until_cancelled(picking_up).await {
                 None => break,

@@ -322,7 +322,7 @@ pub trait EventPublisher: Send + Sync + 'static {
     fn publish(&self, events: &[OutboxEvent]) -> impl Future<Output = Vec<Published>> + Send;
 }
 
-/// The seat of the one active relay.
+/// The leadership of the one active relay.
 pub trait RelayLeadership: Send + Sync + 'static {
     type Outbox: Outbox;
 

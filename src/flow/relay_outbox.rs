@@ -40,7 +40,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
     /// Runs until the stop, and then until the outbox is empty or cannot be emptied.
     pub async fn run(self) {
         while !self.stop.is_cancelled() {
-            // Without a seat there is nothing to relay before the stop.
+            // Without leadership there is nothing to relay before the stop.
             let Some(taken) = self.stop.run_until_cancelled(self.leadership.acquire()).await else { return };
             match taken {
                 Ok(Some(outbox)) => {
@@ -63,7 +63,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
     async fn relay(&self, mut outbox: S::Outbox) -> Result<(), StoreError> {
         let mut confirmed = Vec::new();
         loop {
-            // 1 Read the oldest that are not confirmed; this fails if the seat is lost.
+            // 1 Read the oldest that are not confirmed; this fails if leadership is lost.
             let events = outbox.unpublished(BATCH_MAX, &confirmed).await?;
             failpoint(Failpoint::BeforeRelay).await;
             // 2 Publish in waves, and wait for the confirms; 3 meanwhile take out what was confirmed before.
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// A seat over a table in memory.
+    /// Leadership of a table in memory.
     struct Table(Arc<Mutex<Vec<OutboxEvent>>>);
 
     impl RelayLeadership for Table {

@@ -24,7 +24,7 @@ const IDLE_SESSION_MAX: &str = "60s";
 const OPTIONS: [(&str, &str); 2] =
     [("idle_session_timeout", IDLE_SESSION_MAX), ("synchronous_commit", "off")];
 
-/// Where a relay asks for the seat: as the pool connects, on a connection of its own.
+/// Asks for leadership: as the pool connects, on a connection of its own.
 pub struct PostgresLeadership {
     pool: PgPool,
 }
@@ -50,7 +50,7 @@ impl RelayLeadership for PostgresLeadership {
     }
 }
 
-/// The outbox on the connection that holds the seat. Dropped, it gives the seat away.
+/// The outbox on the connection that holds the leadership. Dropped, it gives the leadership up.
 pub struct ActiveOutbox {
     session: Beside,
 }

@@ -45,7 +45,7 @@ impl InFlight {
         }
     }
 
-    /// `None` if the order is in hand already.
+    /// `None` if the order is in flight already.
     pub fn take(self: &Arc<Self>, order: &DueOrder) -> Option<InFlightGuard> {
         let kind = match order.what {
             DueWhat::Lost => None,
@@ -74,7 +74,7 @@ pub(super) struct InFlightGuard {
 }
 
 impl InFlightGuard {
-    /// Puts the order down. True if it is worth to look for more: half of the hand is free, and what
+    /// Lets the order go. True if it is worth to look for more: half of the room is free, and what
     /// was not picked up would otherwise wait for the next look.
     pub fn leaves_room_for_more(self) -> bool {
         let (in_flight, which) = (Arc::clone(&self.in_flight), self.which.clone());

@@ -1,4 +1,4 @@
-//! The relay's seat and its outbox.
+//! The relay's leadership and its outbox.
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-//! What the broker says of itself before anybody logs in. lapin does not hand it on, so it is read here, on a
+//! What the broker tells about itself before any login. lapin does not hand it on, so it is read here, on a
 //! connection of its own that ends with it.
 
 use crate::rabbit::connection::{BrokerError, CONNECT_LIMIT};
