@@ -91,13 +91,13 @@ impl Forecaster {
         body: &[u8],
     ) -> Result<ReplayForecast, StoreError> {
         match destination {
-            Some(Destination::Command(kind)) => self.of_command(kind, content_type, body).await,
-            Some(Destination::Notification) => Ok(self.of_notification(content_type, body)),
+            Some(Destination::Command(kind)) => self.forecast_command(kind, content_type, body).await,
+            Some(Destination::Notification) => Ok(self.forecast_notification(content_type, body)),
             None => Ok(ReplayForecast::Nowhere),
         }
     }
 
-    async fn of_command(
+    async fn forecast_command(
         &self,
         kind: CommandKind,
         content_type: Option<&str>,
@@ -134,7 +134,7 @@ impl Forecaster {
         Ok(ReplayForecast::Command(Box::new(fate)))
     }
 
-    fn of_notification(&self, content_type: Option<&str>, body: &[u8]) -> ReplayForecast {
+    fn forecast_notification(&self, content_type: Option<&str>, body: &[u8]) -> ReplayForecast {
         let dead = |reason, detail: &str| ReplayForecast::DeadAgain { reason, detail: detail.to_owned() };
         let received = match notification::read(content_type, body) {
             Ok(received) => received,

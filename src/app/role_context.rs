@@ -41,7 +41,7 @@ impl RoleContext {
     ) -> anyhow::Result<Self> {
         let pool =
             postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
-        secrets.of_pool(&pool);
+        secrets.set_pool(&pool);
         let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = GateLimits {

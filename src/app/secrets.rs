@@ -52,7 +52,7 @@ impl Secrets {
     }
 
     /// The pool that uses newly read secrets for its next connections.
-    pub fn of_pool(&self, pool: &PgPool) {
+    pub fn set_pool(&self, pool: &PgPool) {
         // Set once, by the one start.
         let _ = self.pool.set(pool.clone());
     }

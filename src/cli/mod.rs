@@ -100,7 +100,7 @@ impl Cli {
     /// # Errors
     /// Whatever stopped it; `exit_code` says what that means to the caller.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let source = Source::of_process(self.config.clone());
+        let source = Source::from_process(self.config.clone());
         match self.command {
             CliCommand::Run(args) => run::run(args, &source).await,
             CliCommand::Migrate(args) => migrate::run(&args, &source).await,

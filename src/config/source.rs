@@ -27,7 +27,7 @@ pub struct Source<'a> {
 
 impl Source<'static> {
     /// The environment and the files of this process.
-    pub fn of_process(file: Option<PathBuf>) -> Self {
+    pub fn from_process(file: Option<PathBuf>) -> Self {
         Self::new(file, std::env::vars_os(), read_bounded)
     }
 }

@@ -41,12 +41,12 @@ impl Accounts {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table(merchants));
     }
 
-    pub fn of_merchant(&self, merchant: &MerchantName) -> Option<Arc<KeyedAccount>> {
+    pub fn by_merchant(&self, merchant: &MerchantName) -> Option<Arc<KeyedAccount>> {
         self.now().accounts.get(merchant).cloned()
     }
 
     /// Looks at every account, whichever it is.
-    pub fn of_client_id(&self, client_id: &str) -> Option<Arc<KeyedAccount>> {
+    pub fn by_client_id(&self, client_id: &str) -> Option<Arc<KeyedAccount>> {
         self.now()
             .accounts
             .values()

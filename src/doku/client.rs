@@ -205,7 +205,7 @@ impl<C: Clock> Client<C> {
 
     /// A stored request goes only to the account and host it was made for.
     fn account_of(&self, request: &StoredRequest) -> Option<Arc<KeyedAccount>> {
-        self.accounts.of_client_id(&request.client_id).filter(|_| request.base_url == self.base_url)
+        self.accounts.by_client_id(&request.client_id).filter(|_| request.base_url == self.base_url)
     }
 
     fn public(&self, account: &KeyedAccount) -> Account {
@@ -219,7 +219,7 @@ impl<C: Clock> Client<C> {
 
 impl<C: Clock> Gateway for Client<C> {
     fn account(&self, merchant: &MerchantName) -> Option<Account> {
-        self.accounts.of_merchant(merchant).map(|account| self.public(&account))
+        self.accounts.by_merchant(merchant).map(|account| self.public(&account))
     }
 
     fn accounts(&self) -> Vec<Account> {
@@ -229,7 +229,7 @@ impl<C: Clock> Gateway for Client<C> {
     async fn send(&self, request: &StoredRequest) -> SendFinding {
         let Some(account) = self.account_of(request) else {
             let why = "no account is configured that this request was made for".to_owned();
-            return NoAnswer::NotSent { why, health: DokuHealth::Unwell }.of_send();
+            return NoAnswer::NotSent { why, health: DokuHealth::Unwell }.into_send_finding();
         };
         let path = match request.kind {
             CommandKind::Payment => PAYMENT_PATH,
@@ -244,7 +244,7 @@ impl<C: Clock> Gateway for Client<C> {
         };
         let answer = match self.ask(call).await {
             Ok(answer) => answer,
-            Err(no_answer) => return no_answer.of_send(),
+            Err(no_answer) => return no_answer.into_send_finding(),
         };
         let masked = |text: &str| without_keys(&mask(text, request), &account.keys);
         note_unknown_word(&answer, StatusIn::Answer, &request.invoice_number, masked);
@@ -254,13 +254,14 @@ impl<C: Clock> Gateway for Client<C> {
     }
 
     async fn inquire(&self, inquiry: Inquiry<'_>) -> InquiryFinding {
-        let Some(account) = self.accounts.of_merchant(inquiry.merchant) else {
-            return NoAnswer::misconfigured("the merchant is not configured".to_owned()).of_inquiry();
+        let Some(account) = self.accounts.by_merchant(inquiry.merchant) else {
+            return NoAnswer::misconfigured("the merchant is not configured".to_owned())
+                .into_inquiry_finding();
         };
         let invoice = inquiry.invoice_number;
         let answer = match self.check(&account, invoice).await {
             Ok(answer) => answer,
-            Err(no_answer) => return no_answer.of_inquiry(),
+            Err(no_answer) => return no_answer.into_inquiry_finding(),
         };
         if answer.authenticity == Authenticity::Unsigned {
             metric::doku_oddity(Oddity::UnsignedCheck);
@@ -283,7 +284,7 @@ impl NoAnswer {
         Self::NotSent { why, health: DokuHealth::KeyRefused }
     }
 
-    fn of_send(self) -> SendFinding {
+    fn into_send_finding(self) -> SendFinding {
         let (finding, health) = match self {
             Self::NotSent { why, health } => (SendFindingKind::NotActed { why }, health),
             Self::Lost { why } => (SendFindingKind::InDoubt { why }, DokuHealth::Unwell),
@@ -296,7 +297,7 @@ impl NoAnswer {
         why
     }
 
-    fn of_inquiry(self) -> InquiryFinding {
+    fn into_inquiry_finding(self) -> InquiryFinding {
         let finding = InquiryFindingKind::Failed { why: self.why() };
         InquiryFinding { kind: finding, http_status: None, retry_after: None }
     }

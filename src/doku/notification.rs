@@ -80,7 +80,7 @@ impl Verifier {
     fn verify_jenius(&self, headers: &JeniusHeaders, body: &[u8]) -> Result<SignedBy, NotAuthentic> {
         // A Client-Id of no account costs as much time as a real one: by the time it takes, a stranger would
         // learn which exist. A signature with the decoy's key is not believed.
-        let account = self.accounts.of_client_id(&headers.client_id);
+        let account = self.accounts.by_client_id(&headers.client_id);
         let decoy = self.accounts.decoy();
         let keys = account.as_ref().map_or(&decoy.keys, |account| &account.keys);
         let digest = digest(body);
@@ -97,7 +97,7 @@ impl Verifier {
         let key = self.paths.iter().find_map(verifies);
         let account = account.ok_or(NotAuthentic::ClientIdUnknown)?;
         let key = key.ok_or(NotAuthentic::SignatureWrong)?;
-        Ok(of_merchant(&account.merchant, key))
+        Ok(signed_by_merchant(&account.merchant, key))
     }
 
     /// The same for the SNAP form; gives the bytes that were hashed. A signature of no possible length costs no hash.
@@ -106,7 +106,7 @@ impl Verifier {
         headers: &SnapHeaders,
         body: &'a [u8],
     ) -> Result<(SignedBy, Cow<'a, [u8]>), NotAuthentic> {
-        let account = self.accounts.of_client_id(&headers.partner_id);
+        let account = self.accounts.by_client_id(&headers.partner_id);
         let decoy = self.accounts.decoy();
         let keys = account.as_ref().map_or(&decoy.keys, |account| &account.keys);
         let signed = Signature::read(&headers.signature, &self.public_keys).and_then(|signature| {
@@ -126,7 +126,7 @@ impl Verifier {
             return Err(NotAuthentic::TokenWrong);
         }
         let by = match signer {
-            Signer::Account(key) => of_merchant(&account.merchant, key),
+            Signer::Account(key) => signed_by_merchant(&account.merchant, key),
             Signer::Doku => SignedBy::Doku { named: account.merchant.clone() },
         };
         Ok((by, body))
@@ -150,7 +150,7 @@ impl Verifier {
     }
 }
 
-fn of_merchant(merchant: &MerchantName, key: KeyAge) -> SignedBy {
+fn signed_by_merchant(merchant: &MerchantName, key: KeyAge) -> SignedBy {
     metric::key_verified(merchant.as_str(), key.into());
     SignedBy::Merchant(merchant.clone())
 }

@@ -48,7 +48,7 @@ pub struct Probed {
 impl<C: Clock> Client<C> {
     /// Asks once, under a merchant's key. The error says why there was no answer.
     pub async fn probe(&self, merchant: &MerchantName) -> Result<Probed, String> {
-        let account = self.accounts.of_merchant(merchant).ok_or("the merchant is not configured")?;
+        let account = self.accounts.by_merchant(merchant).ok_or("the merchant is not configured")?;
         let nobodys = format!("DOCTOR-{}", Uuid::new_v4().simple());
         let invoice = InvoiceNumber::parse(nobodys).map_err(|e| e.to_string())?;
         let started = Instant::now();

@@ -135,7 +135,7 @@ impl OrderRecord {
                     AttemptOf::Payment => Evidence::AnswerDeclined,
                     AttemptOf::Refund | AttemptOf::EarlierRefund => Evidence::RefundAnswerDeclined,
                 };
-                let attribution = attribution.with_error(EventError::of_doku(error, finding.http_status));
+                let attribution = attribution.with_error(EventError::from_doku(error, finding.http_status));
                 let change = Change::none(self).with(evidence, attribution, schedule, time.now);
                 let detail = format!("{}: {}", error.code, error.message);
                 (change, sent(finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail)))

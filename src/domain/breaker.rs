@@ -63,17 +63,17 @@ pub struct Breaker {
 
 impl Breaker {
     /// The breaker of DOKU (`breaker.failures`, at least 1; `breaker.open_ms`).
-    pub fn of_doku(failures: u32, open: Duration) -> Self {
+    pub fn for_doku(failures: u32, open: Duration) -> Self {
         Self { guards: Guards::Doku { failures }, open, state: BreakerState::closed() }
     }
 
     /// The breaker of one merchant's key, clock and route.
-    pub fn of_merchant(open: Duration) -> Self {
+    pub fn for_merchant(open: Duration) -> Self {
         Self { guards: Guards::Merchant, open, state: BreakerState::closed() }
     }
 
     /// The breaker of one merchant's inquiries (`breaker.failures`, `breaker.open_ms`).
-    pub fn of_inquiries(failures: u32, open: Duration) -> Self {
+    pub fn for_inquiries(failures: u32, open: Duration) -> Self {
         Self { guards: Guards::Inquiries { failures }, open, state: BreakerState::closed() }
     }
 
@@ -267,7 +267,7 @@ mod tests {
             ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::of_doku(3, OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_doku(3, OPEN), story), *expected, "row {row}");
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             (&[Send(Unwell), Send(Unwell), Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::of_merchant(OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_merchant(OPEN), story), *expected, "row {row}");
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
             ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::of_merchant(OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_merchant(OPEN), story), *expected, "row {row}");
         }
     }
 
@@ -324,14 +324,14 @@ mod tests {
             ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::of_inquiries(3, OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_inquiries(3, OPEN), story), *expected, "row {row}");
         }
     }
 
     #[test]
     fn a_refusal_of_an_earlier_send_does_not_lengthen_the_wait() {
         let now = Instant::now();
-        let mut breaker = Breaker::of_merchant(OPEN);
+        let mut breaker = Breaker::for_merchant(OPEN);
         breaker.learned(KeyRefused, 1, false, now);
         breaker.learned(KeyRefused, 1, false, now + OPEN / 2);
         assert_eq!(breaker.admit(now + OPEN), Admission::Probe);

@@ -224,7 +224,7 @@ impl EventError {
         Self { code: code.to_owned(), message: message.into(), http_status: None }
     }
 
-    pub fn of_doku(error: &DokuError, http_status: Option<u16>) -> Self {
+    pub fn from_doku(error: &DokuError, http_status: Option<u16>) -> Self {
         Self { code: error.code.clone(), message: error.message.clone(), http_status }
     }
 }

@@ -87,7 +87,7 @@ fn readyz(snapshot: &dyn Snapshot, query: Option<&str>) -> AdminAnswer {
     let readiness = snapshot.readiness();
     let asked = match role(query) {
         None => readiness,
-        Some(role) => match of_role(readiness, role) {
+        Some(role) => match role_readiness(readiness, role) {
             Some(readiness) => readiness,
             None => {
                 let error = serde_json::json!({ "error": "no such role here" });
@@ -107,7 +107,7 @@ fn role(query: Option<&str>) -> Option<&str> {
 }
 
 /// The same answer, ready where that one role is: the ingress needs the broker only.
-fn of_role(readiness: Readiness, role: &str) -> Option<Readiness> {
+fn role_readiness(readiness: Readiness, role: &str) -> Option<Readiness> {
     let (name, health) = readiness.roles.get_key_value(role)?;
     let (name, health) = (*name, health.clone());
     Some(Readiness { ready: health.ok, roles: BTreeMap::from([(name, health)]), ..readiness })

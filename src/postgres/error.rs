@@ -57,11 +57,11 @@ pub(super) fn unknown_value(what: &str) -> StoreError {
 
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error {
-        Error::Database(refusal) => of_database(refusal.as_ref()),
+        Error::Database(refusal) => database_error(refusal.as_ref()),
         Error::Io(cause) => {
-            StoreError::Away(format!("{error}{}{}", of_io(cause), of_tls(&cause.to_string())))
+            StoreError::Away(format!("{error}{}{}", io_hint(cause), tls_hint(&cause.to_string())))
         }
-        Error::Tls(cause) => StoreError::Away(format!("{error}{}", of_tls(&cause.to_string()))),
+        Error::Tls(cause) => StoreError::Away(format!("{error}{}", tls_hint(&cause.to_string()))),
         // Nothing came where the server should have answered whether it speaks TLS.
         Error::Protocol(text) if text.contains("SSLRequest: 0x00") => StoreError::Away(
             "the connection was closed before PostgreSQL answered: a proxy without a server behind it"
@@ -106,7 +106,7 @@ pub(super) fn is_loss(error: &Error) -> bool {
 }
 
 /// Errors of the machine that name nothing a person could mend.
-fn of_io(cause: &std::io::Error) -> &'static str {
+fn io_hint(cause: &std::io::Error) -> &'static str {
     const DESCRIPTORS: [i32; 2] = [23, 24];
     match cause.raw_os_error() {
         Some(code) if DESCRIPTORS.contains(&code) => {
@@ -116,7 +116,7 @@ fn of_io(cause: &std::io::Error) -> &'static str {
     }
 }
 
-fn of_tls(cause: &str) -> &'static str {
+fn tls_hint(cause: &str) -> &'static str {
     if cause.contains("UnknownIssuer") {
         " (the authority that signed the server's certificate is not known here: name its file in database.ca_file)"
     } else {
@@ -124,7 +124,7 @@ fn of_tls(cause: &str) -> &'static str {
     }
 }
 
-fn of_database(refusal: &dyn DatabaseError) -> StoreError {
+fn database_error(refusal: &dyn DatabaseError) -> StoreError {
     let code = refusal.code().unwrap_or_default();
     let constraint = refusal.constraint().map(|name| format!(" ({name})")).unwrap_or_default();
     let hint = hint_of(&code, refusal.message());

@@ -39,7 +39,7 @@ pub(super) struct NewEvent {
 }
 
 /// An event of an order. `trace` is that of the command the event speaks of.
-pub(super) fn of_order(
+pub(super) fn order_event(
     order_key: i64,
     order: &OrderRecord,
     event: &OrderEvent,
@@ -78,7 +78,7 @@ pub(super) fn of_order(
 }
 
 /// The event of a rejected command.
-pub(super) fn of_rejection(
+pub(super) fn rejection_event(
     command: &Command,
     violations: &[Violation],
     now: Time,

@@ -44,7 +44,7 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<usize, StoreError> {
             Err(error) => error,
         };
         if !is_lock(&error) {
-            return Err(of_migration(error));
+            return Err(migration_error(error));
         }
         let holder = holder(&mut connection).await;
         let _ = connection.close().await;
@@ -142,7 +142,7 @@ fn is_lock(error: &MigrateError) -> bool {
     }
 }
 
-fn of_migration(error: MigrateError) -> StoreError {
+fn migration_error(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(inner) => store_error(&inner),
         MigrateError::ExecuteMigration(inner, version) => match store_error(&inner) {

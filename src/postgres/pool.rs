@@ -198,7 +198,7 @@ impl PgPool {
     }
 
     /// For what insists on a pool of sqlx: one connection of it.
-    pub(super) fn of_sqlx(&self) -> sqlx::PgPool {
+    pub(super) fn sqlx_pool(&self) -> sqlx::PgPool {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE_MAX)

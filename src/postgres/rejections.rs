@@ -128,7 +128,7 @@ pub(super) async fn answer_known(
         return Ok(Claimed::Duplicate);
     }
     let now = moment(connection).await?.now;
-    let event = events::of_rejection(command, &[conflict()], now)?;
+    let event = events::rejection_event(command, &[conflict()], now)?;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
 }
@@ -148,9 +148,9 @@ pub(super) fn expired(command: &Command, moment: &Moment) -> Option<Violation> {
     if command.may_have_been_sent(moment.restored_at) {
         return None;
     }
-    let (ended_at, seen) = (shown(ended_at), shown(now));
+    let (ended_at, seen) = (format_time(ended_at), format_time(now));
     let from_time = command.published_at.zip(command.budget_from_time).map(|(time, budget)| {
-        let (time, seconds) = (shown(time), budget.as_secs());
+        let (time, seconds) = (format_time(time), budget.as_secs());
         format!("; its time is {time}, and its budget {seconds} s (retry.payment_max_elapsed_ms)")
     });
     let message = format!(
@@ -168,7 +168,7 @@ pub(super) fn note_age(command: &Command, now: Time) {
     }
 }
 
-fn shown(at: Time) -> String {
+fn format_time(at: Time) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn store(
     violations: &[Violation],
     now: Time,
 ) -> TxResult<Claimed> {
-    let event = events::of_rejection(command, violations, now)?;
+    let event = events::rejection_event(command, violations, now)?;
     let event_id = event.event_id;
     note_age(command, now);
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
@@ -214,7 +214,7 @@ pub(super) async fn refuse_claimed(
     now: Time,
 ) -> TxResult<()> {
     let command = claimed(connection, key).await?;
-    let event = events::of_rejection(&command, &[refused(refusal)], now)?;
+    let event = events::rejection_event(&command, &[refused(refusal)], now)?;
     let event_id = event.event_id;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let updated = sqlx::query(

@@ -61,8 +61,8 @@ pub(super) async fn tell(pool: &PgPool, channel: &str) -> Result<(), StoreError>
 /// On a connection of sqlx's, judged as ours are: its room is made by ours, and it ends when they are made anew.
 async fn listen(pool: &PgPool, channels: &[(&str, Arc<Notify>)]) -> Result<(), StoreError> {
     pool.beside(&[]).await?.close().await;
-    let of_sqlx = pool.of_sqlx();
-    let mut listener = PgListener::connect_with(&of_sqlx).await.map_err(|e| store_error(&e))?;
+    let sqlx_pool = pool.sqlx_pool();
+    let mut listener = PgListener::connect_with(&sqlx_pool).await.map_err(|e| store_error(&e))?;
     listener.eager_reconnect(false);
     let judged = pool.server().judge(&mut listener).await?;
     listener.listen_all(channels.iter().map(|(name, _)| *name)).await.map_err(|e| store_error(&e))?;

@@ -39,7 +39,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    fn because(detail: impl Into<String>) -> Self {
+    fn new(detail: impl Into<String>) -> Self {
         Self { detail: detail.into() }
     }
 }
@@ -55,7 +55,7 @@ pub fn read_command(
     let identity = attributes::identity(&envelope, kind).map_err(|faults| {
         let all: Vec<String> =
             faults.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
-        Malformed::because(all.join(". "))
+        Malformed::new(all.join(". "))
     })?;
     let violations = attributes::violations(&envelope);
     let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
@@ -98,7 +98,7 @@ pub fn read_draft(kind: CommandKind, body: &[u8]) -> Result<Draft, Malformed> {
 
 /// Reads the `data` of a command alone.
 pub fn read_data(text: &[u8]) -> Result<Document, Malformed> {
-    let text = std::str::from_utf8(text).map_err(|_| Malformed::because("the data is not UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| Malformed::new("the data is not UTF-8"))?;
     json::read(text, "data")
 }
 
@@ -125,20 +125,20 @@ fn open<'b>(
     bytes_max: usize,
 ) -> Result<EventEnvelope<'b>, Malformed> {
     if !content_type.is_none_or(is_structured) {
-        return Err(Malformed::because(
+        return Err(Malformed::new(
             "content type: application/cloudevents+json or application/json is allowed",
         ));
     }
     if body.len() > bytes_max {
-        return Err(Malformed::because(format!(
+        return Err(Malformed::new(format!(
             "the body has {} bytes: at most {bytes_max} are allowed",
             body.len()
         )));
     }
     if let Some(problem) = encoding_problem(body) {
-        return Err(Malformed::because(problem));
+        return Err(Malformed::new(problem));
     }
-    let text = std::str::from_utf8(body).map_err(|_| Malformed::because("the body is not UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::new("the body is not UTF-8"))?;
     json::read_envelope(text)
 }
 
@@ -211,7 +211,7 @@ fn digest(data: &Document) -> Result<[u8; 32], Malformed> {
         | Document::String(_)
         | Document::Array(_)
         | Document::Object(_) => serde_json_canonicalizer::to_vec(&json::AsJson(data))
-            .map_err(|_| Malformed::because("data: JSON with an RFC 8785 canonical form is allowed"))?,
+            .map_err(|_| Malformed::new("data: JSON with an RFC 8785 canonical form is allowed"))?,
     };
     Ok(Sha256::digest(canonical).into())
 }

@@ -53,7 +53,7 @@ impl TokenIssuer for Tokens {
         if !self.is_dokus(request, now) {
             return None;
         }
-        let account = self.accounts.of_client_id(&request.client_id)?;
+        let account = self.accounts.by_client_id(&request.client_id)?;
         Some((issue(&account, now.timestamp()), TOKEN_LIFE.as_secs()))
     }
 }

@@ -59,15 +59,15 @@ impl Breakers {
     pub fn new<'a>(limits: &GateLimits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
         let (failures, open) = (limits.breaker_failures, limits.breaker_open);
         let own = || Own {
-            sends: Watched::new(Breaker::of_merchant(open)),
-            inquiries: Watched::new(Breaker::of_inquiries(failures, open)),
+            sends: Watched::new(Breaker::for_merchant(open)),
+            inquiries: Watched::new(Breaker::for_inquiries(failures, open)),
             refused: BTreeSet::new(),
         };
         let merchants: BTreeMap<_, _> = merchants.map(|merchant| (merchant.clone(), own())).collect();
         for scope in std::iter::once(SCOPE_DOKU).chain(merchants.keys().map(MerchantName::as_str)) {
             show(scope, BreakerPhase::Closed);
         }
-        Self { doku: Watched::new(Breaker::of_doku(failures, open)), merchants, paused: None }
+        Self { doku: Watched::new(Breaker::for_doku(failures, open)), merchants, paused: None }
     }
 
     /// Asks for one attempt; `None`: it may not start.

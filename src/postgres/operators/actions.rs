@@ -58,7 +58,7 @@ pub async fn actions(pool: &PgPool, limit: u32) -> Result<Vec<ActionView>, Store
 }
 
 /// What operators did to an order, decisions aside, oldest first.
-pub(in crate::postgres) async fn of_order(
+pub(in crate::postgres) async fn actions_of_order(
     pool: &PgPool,
     merchant: &str,
     invoice: &str,

@@ -83,7 +83,7 @@ async fn keep(
 }
 
 /// What was decided about an order, oldest first.
-pub(in crate::postgres) async fn of_order(
+pub(in crate::postgres) async fn decisions_of_order(
     pool: &PgPool,
     order_key: i64,
 ) -> Result<Vec<DecisionView>, StoreError> {

@@ -186,8 +186,8 @@ pub async fn order_view(
     let attempts_made = attempts(pool, row.payment).await?;
     let history = history(pool, row.order_key).await?;
     let notifications = notifications(pool, row.order_key).await?;
-    let decisions = decisions::of_order(pool, row.order_key).await?;
-    let actions = actions::of_order(pool, merchant, invoice).await?;
+    let decisions = decisions::decisions_of_order(pool, row.order_key).await?;
+    let actions = actions::actions_of_order(pool, merchant, invoice).await?;
     let refund_attempts = match row.refund {
         Some(key) => Some(attempts(pool, key).await?),
         None => None,

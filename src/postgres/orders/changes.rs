@@ -118,7 +118,7 @@ fn collect_writes<'a>(
 
 impl LoadedOrder {
     fn events_of(&self, change: &Change) -> Result<Vec<NewEvent>, StoreError> {
-        let written = |e| events::of_order(self.order_key, &change.order, e, self.trace(e), self.now);
+        let written = |e| events::order_event(self.order_key, &change.order, e, self.trace(e), self.now);
         change.events.iter().map(written).collect()
     }
 

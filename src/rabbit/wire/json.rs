@@ -18,7 +18,7 @@ pub(super) fn read(text: &str, what: &str) -> Result<Document, Malformed> {
 /// Reads a CloudEvent, leaving the text of its `data` alone.
 pub(super) fn read_envelope(text: &str) -> Result<EventEnvelope<'_>, Malformed> {
     if !text.trim_start().starts_with('{') {
-        return Err(Malformed::because("the body: a JSON object (a CloudEvent) is allowed"));
+        return Err(Malformed::new("the body: a JSON object (a CloudEvent) is allowed"));
     }
     serde_json::from_str(text).map_err(|error| unreadable(&error, "the body"))
 }
@@ -26,7 +26,7 @@ pub(super) fn read_envelope(text: &str) -> Result<EventEnvelope<'_>, Malformed> 
 /// serde_json's own words can quote the text: only its place is repeated.
 fn unreadable(error: &serde_json::Error, what: &str) -> Malformed {
     let place = format!("{what}, line {} column {}", error.line(), error.column());
-    Malformed::because(match error.classify() {
+    Malformed::new(match error.classify() {
         serde_json::error::Category::Data => {
             format!("{place}: an object has a member twice; each name is allowed once")
         }

@@ -175,15 +175,15 @@ pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<By
 pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotification, Unreadable> {
     let envelope = open(content_type, body, BYTES_MAX)?;
     if envelope.text("specversion") != Some("1.0") {
-        return Err(Malformed::because("specversion: the string 1.0 is allowed").into());
+        return Err(Malformed::new("specversion: the string 1.0 is allowed").into());
     }
     if envelope.text("type") != Some(EVENT_TYPE) {
-        return Err(Malformed::because(format!("type: {EVENT_TYPE} is allowed in this queue")).into());
+        return Err(Malformed::new(format!("type: {EVENT_TYPE} is allowed in this queue")).into());
     }
     let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
     let body = signed_body(&data)?;
     let Some(Document::Object(headers)) = data.get("headers") else {
-        return Err(Malformed::because("data.headers: an object is allowed").into());
+        return Err(Malformed::new("data.headers: an object is allowed").into());
     };
     let header = |name: &str| {
         let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -195,7 +195,7 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotificat
 }
 
 fn signed_body(data: &Document) -> Result<Bytes, Malformed> {
-    let one = || Malformed::because("data: either body, a string, or body_base64 is allowed");
+    let one = || Malformed::new("data: either body, a string, or body_base64 is allowed");
     match (data.get("body"), data.get("body_base64")) {
         (Some(Document::String(text)), None) => Ok(Bytes::copy_from_slice(text.as_bytes())),
         (None, Some(Document::String(text))) => STANDARD.decode(text).map(Bytes::from).map_err(|_| one()),

@@ -71,7 +71,7 @@ impl DeadLetter {
             destination: destination(names, &peeked, raw.routing_key.as_str()),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             message_id: properties.message_id().as_ref().map(ToString::to_string),
-            headers: shown(&headers),
+            headers: shown_headers(&headers),
             event_type: peeked.event_type,
             command_id: peeked.command_id,
         }
@@ -142,7 +142,7 @@ fn lasting(properties: &BasicProperties) -> FieldTable {
 }
 
 /// Of a stranger's header the name alone: its value may be anything, a customer's name too.
-fn shown(headers: &FieldTable) -> Vec<(String, Option<String>)> {
+fn shown_headers(headers: &FieldTable) -> Vec<(String, Option<String>)> {
     let is_known =
         |name: &str| name.starts_with("x-jenius-") || name == "traceparent" || COUNTS.contains(&name);
     headers
