@@ -77,7 +77,7 @@ const BANNED: [&str; 8] = ["said", "told", "brought", "whoever", "nobody", "some
 /// These hide nothing where a relative clause needs one of them.
 const BANNED_IN_NAMES_ALONE: [&str; 1] = ["whose"];
 /// A folder and how many of them are left in it. The number only goes down.
-const LEFT: [(&str, usize); 1] = [("cli", 140)];
+const LEFT: [(&str, usize); 1] = [("cli", 119)];
 
 /// Comments, texts and names say who does what.
 #[test]
