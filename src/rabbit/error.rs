@@ -4,9 +4,8 @@ use super::refusal::{ACCESS_REFUSED, NOT_FOUND};
 use std::{fmt, future::Future, time::Duration};
 use tokio::time::timeout;
 
-/// No answer from the broker takes longer. If the node that leads a queue freezes, a live node looks for the new leader
-/// ten seconds after the first publish or consume that got no answer: a new link would begin that wait anew.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// No answer from the broker takes longer. Declaring a quorum queue in a busy cluster takes seconds.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the broker did not do what was asked. Always worth another try, on a new link.
 #[derive(Debug, Clone, thiserror::Error)]

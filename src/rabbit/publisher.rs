@@ -36,7 +36,7 @@ const GROUP_MAX: usize = 500;
 /// For all confirms of a batch.
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For one call: another batch may have to end first.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(41);
+const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
 /// For one notification, waiting for a link included: then DOKU gets an answer that makes it send again.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
 /// What a span says of a message that the broker did not confirm.

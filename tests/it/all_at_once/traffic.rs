@@ -39,8 +39,10 @@ const PAYMENTS: [&str; 24] = [
 const REFUNDS: [&str; 7] = ["x", "drop", "act_then_drop", "500", "429", "failed", "act_then_hang:3000"];
 /// An order is refunded no sooner: before, most are not paid yet.
 const REFUNDED_AFTER: Duration = Duration::from_secs(8);
+/// A proxy may lead to a frozen node, which accepts connections and never answers.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// More than a live node takes to find the new leader of a queue whose leader froze.
-const ANSWER_MAX: Duration = Duration::from_secs(20);
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What was asked for.
 #[derive(Default)]
@@ -162,16 +164,20 @@ impl Upstream {
     }
 
     async fn is_confirmed(&mut self, routing_key: &str, body: &[u8]) -> bool {
+        if self.link.is_none() {
+            self.link = timeout(CONNECT_MAX, self.connect()).await.ok().flatten();
+        }
         timeout(ANSWER_MAX, self.publish(routing_key, body)).await.ok().flatten().is_some()
     }
 
-    async fn publish(&mut self, routing_key: &str, body: &[u8]) -> Option<()> {
-        if self.link.is_none() {
-            let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.ok()?;
-            let channel = connection.create_channel().await.ok()?;
-            channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
-            self.link = Some((connection, channel));
-        }
+    async fn connect(&self) -> Option<(Connection, Channel)> {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.ok()?;
+        let channel = connection.create_channel().await.ok()?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
+        Some((connection, channel))
+    }
+
+    async fn publish(&self, routing_key: &str, body: &[u8]) -> Option<()> {
         let (_, channel) = self.link.as_ref()?;
         let exchange = format!("{}.commands", self.prefix);
         let properties = BasicProperties::default()

@@ -58,12 +58,22 @@ impl Ground {
 
     /// The node with the most leaders of a prefix's queues.
     pub async fn leader(&self, prefix: &str) -> usize {
+        let leaders = self.leaders(prefix).await;
+        (0..3).max_by_key(|node| leaders[*node]).unwrap()
+    }
+
+    /// The node with the fewest.
+    pub async fn follower(&self, prefix: &str) -> usize {
+        let leaders = self.leaders(prefix).await;
+        (0..3).min_by_key(|node| leaders[*node]).unwrap()
+    }
+
+    /// How many of a prefix's queues each node leads.
+    async fn leaders(&self, prefix: &str) -> [usize; 3] {
         let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "leader"]).await;
-        let leaders: Vec<_> = said.lines().filter(|line| line.starts_with(prefix)).collect();
-        let led_by = |node: &Server| leaders.iter().filter(|line| line.ends_with(&node.node)).count();
-        let most = (0..3).max_by_key(|which| led_by(&self.brokers[*which])).unwrap();
-        assert!(led_by(&self.brokers[most]) > 0, "no leaders: {said}");
-        most
+        let ours = || said.lines().filter(|line| line.starts_with(prefix));
+        assert!(ours().count() > 0, "no queues: {said}");
+        [0, 1, 2].map(|node: usize| ours().filter(|line| line.ends_with(&self.brokers[node].node)).count())
     }
 
     /// The standby becomes the primary, without one of its own; the test's own clients follow at once.

@@ -1,7 +1,10 @@
 //! What strikes a cluster, and how it is mended.
 
 use super::{ground::Ground, load::Load};
-use crate::all_at_once::{fleet::Fleet, verdict::History};
+use crate::{
+    all_at_once::{fleet::Fleet, verdict::History},
+    harness::servers::Server,
+};
 use jenius_pay::sandbox::Faults;
 use sqlx::{Connection, Executor, PgConnection};
 use std::{net::SocketAddr, time::Duration};
@@ -26,6 +29,7 @@ pub enum Strike {
     BrokerKilled,
     BrokersRestarted,
     BrokerFrozen,
+    BrokerLeaderFrozen,
     BrokersMajorityLost,
     PrimaryKilled,
     PrimarySwitched,
@@ -34,10 +38,11 @@ pub enum Strike {
 }
 
 impl Strike {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BrokerKilled,
         Self::BrokersRestarted,
         Self::BrokerFrozen,
+        Self::BrokerLeaderFrozen,
         Self::BrokersMajorityLost,
         Self::PrimaryKilled,
         Self::PrimarySwitched,
@@ -49,7 +54,8 @@ impl Strike {
         match self {
             Self::BrokerKilled => "the broker's node with the leaders killed (-9), back after 10 s",
             Self::BrokersRestarted => "all three nodes of the broker restarted, one after the other",
-            Self::BrokerFrozen => "the broker's node with the leaders frozen for 40 s (SIGSTOP)",
+            Self::BrokerFrozen => "the broker's node with the fewest leaders frozen for 40 s (SIGSTOP)",
+            Self::BrokerLeaderFrozen => "the broker's node with the most leaders frozen for 40 s (SIGSTOP)",
             Self::BrokersMajorityLost => "two nodes of the broker killed (-9), back after 15 s",
             Self::PrimaryKilled => "the primary killed (-9), its synchronous standby promoted",
             Self::PrimarySwitched => "a planned switch-over; the way leads to the old primary for 3 s more",
@@ -67,8 +73,10 @@ impl Strike {
         match self {
             Self::BrokerFrozen => Some(FROZEN * 3 / 4),
             Self::PrimaryReadOnly => Some(BOTH_FOUND / 2),
+            // Where leaders are lost it is up to the broker when it has new ones.
             Self::BrokerKilled
             | Self::BrokersRestarted
+            | Self::BrokerLeaderFrozen
             | Self::BrokersMajorityLost
             | Self::PrimaryKilled
             | Self::PrimarySwitched
@@ -92,10 +100,12 @@ impl Strike {
                 }
             }
             Self::BrokerFrozen => {
+                let follower = ground.follower(&fleet.world.broker.prefix).await;
+                freeze(&ground.brokers[follower]).await;
+            }
+            Self::BrokerLeaderFrozen => {
                 let leader = ground.leader(&fleet.world.broker.prefix).await;
-                ground.brokers[leader].freeze().await;
-                sleep(FROZEN).await;
-                ground.brokers[leader].thaw().await;
+                freeze(&ground.brokers[leader]).await;
             }
             Self::BrokersMajorityLost => {
                 let [_, second, third] = &mut ground.brokers;
@@ -114,6 +124,12 @@ impl Strike {
             Self::TailLost => lose_the_tail(ground, fleet, load).await,
         }
     }
+}
+
+async fn freeze(node: &Server) {
+    node.freeze().await;
+    sleep(FROZEN).await;
+    node.thaw().await;
 }
 
 /// The ways of both instances lead to these. What is open stays where it is.
