@@ -34,6 +34,7 @@ pub mod schedule;
 #[cfg(test)]
 mod schedule_tests;
 pub mod senders;
+pub mod settlement;
 pub mod signed;
 pub mod slots;
 pub mod token_blocks;
