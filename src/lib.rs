@@ -15,6 +15,7 @@ pub mod panics;
 pub mod postgres;
 pub mod rabbit;
 pub mod sandbox;
+pub mod sheet;
 pub mod shown;
 pub mod shutdown;
 pub mod startup;
