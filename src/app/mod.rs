@@ -8,6 +8,7 @@ mod parts;
 mod process_status;
 mod role_context;
 mod secrets;
+pub mod settlement;
 mod supervisor;
 mod watchers;
 
@@ -307,6 +308,7 @@ impl App {
     }
 
     fn start_follow_up(&self, shared: &RoleContext) {
+        self.start_settlement(shared);
         let follow_up = FollowUp {
             attempts: Arc::clone(&shared.attempts),
             gate: Arc::clone(&shared.gate),

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         ids::MerchantName,
         order::{OrderState, ReviewCause},
+        settlement::breaks::Cause,
     },
     flow::{
         gate::{Gate, Since, Stop, StopBy},
@@ -13,7 +14,7 @@ use crate::{
         store_outage::StoreState,
     },
     metric::{self, Blocked, GaugeGroup},
-    postgres::{self, Gauges, PgPool, PostgresStore, ReportedStop, Reviews},
+    postgres::{self, Gauges, OpenBreaks, PgPool, PostgresStore, ReportedStop, Reviews},
     rabbit::Consume,
 };
 use std::{
@@ -176,6 +177,8 @@ pub async fn refresh_gauges(
         if let Some(unmatched) = counted(GaugeGroup::Reports, store.never_matched().await, &mut faults) {
             publish_reports(&unmatched, &accounts);
         }
+        let breaks = store.settlement().open_breaks().await;
+        counted(GaugeGroup::Settlement, breaks, &mut faults).iter().for_each(|breaks| publish_breaks(breaks));
         let summary = summary(&faults);
         match (was_well, faults.is_empty()) {
             (true, false) => tracing::warn!(
@@ -300,6 +303,15 @@ fn publish_reports(unmatched: &[(MerchantName, i64)], accounts: &[Account]) {
     for Account { merchant, .. } in accounts {
         let others = unmatched.iter().find(|(name, _)| name == merchant).map_or(0, |(_, others)| *others);
         metric::reports_never_matched(merchant.as_str(), count(others));
+    }
+}
+
+/// A cause without an open break is 0, not its last figure.
+fn publish_breaks(breaks: &[OpenBreaks]) {
+    for cause in Cause::ALL {
+        let found = breaks.iter().find(|open| open.cause == cause);
+        let (open, rupiah, oldest) = found.map_or((0, 0, 0.0), |b| (b.count, b.rupiah, b.oldest_seconds));
+        metric::settlement_breaks(cause, count(open), count(rupiah), Duration::from_secs_f64(oldest));
     }
 }
 

@@ -24,6 +24,7 @@ mod progress;
 mod relay;
 mod report;
 mod service;
+mod settlement;
 mod setup;
 mod tables;
 
@@ -59,6 +60,8 @@ pub enum Scenario {
     Merchants,
     /// Drains among millions of finished orders, and with two processes
     History,
+    /// A month of settled rows read and matched, beside payments at 1,000 a second
+    Settlement,
 }
 
 impl Scenario {
@@ -141,6 +144,7 @@ impl Bench {
                 Scenario::Outage => Box::pin(outage::run(self)).await?,
                 Scenario::Merchants => Box::pin(merchants::run(self)).await?,
                 Scenario::History => Box::pin(history::run(self)).await?,
+                Scenario::Settlement => Box::pin(settlement::run(self)).await?,
             };
             sections.push(section);
         }

@@ -20,6 +20,7 @@ mod restored;
 mod run;
 pub mod sandbox;
 mod send;
+mod settlement;
 mod timeline;
 mod validate;
 mod wait;
@@ -80,6 +81,7 @@ enum CliCommand {
     /// that lost the last commits. Before any process starts.
     Restored(restored::Args),
     Dead(dead::Args),
+    Settlement(settlement::Args),
     /// Looks at everything it needs, and says what is not well and what to do.
     Doctor(doctor::Args),
     /// Publishes events again.
@@ -114,6 +116,7 @@ impl Cli {
             CliCommand::Prune(args) => prune::run(args, &source).await,
             CliCommand::Restored(args) => restored::run(args, &source).await,
             CliCommand::Dead(args) => dead::run(args, &source).await,
+            CliCommand::Settlement(args) => Box::pin(settlement::run(args, &source)).await,
             CliCommand::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
             CliCommand::Events(args) => events::run(args, &source).await,
             CliCommand::Audit(args) => audit::run(args, &source).await,

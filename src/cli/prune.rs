@@ -3,7 +3,7 @@
 
 use super::{print, who};
 use crate::{
-    config::{Database, Source},
+    config::{PartialConfig, RequiredSections, Source},
     domain::action::{Action, ActionKind},
     postgres::{self, PgPool, PruneRun, Pruned},
 };
@@ -28,8 +28,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let database = Database::load(source)?;
-    let pool = postgres::pool(postgres::connect_options(&database)?, 1);
+    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     if let Some(done_by) = &done_by {
         keep(&pool, &args, done_by, "begun").await?;
@@ -39,7 +39,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     while !run.is_done() && pruned.requests < args.limit {
         pruned.add(run.batch(&pool, args.dry_run).await?);
     }
-    let said = told(&pruned);
+    let files = PruneRun::settlement_files(&pool, parts.settlement.keep_files_days, args.dry_run).await?;
+    let said = told(&pruned, files);
     if let Some(done_by) = &done_by {
         keep(&pool, &args, done_by, &said).await?;
         print::line(&format!("pruned {said}"))?;
@@ -52,9 +53,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(pruned: &Pruned) -> String {
+fn told(pruned: &Pruned, files: i64) -> String {
     let Pruned { requests, request_bytes, attempts, notifications } = pruned;
-    format!("{requests} requests ({request_bytes} bytes), {attempts} attempts, {notifications} notifications")
+    format!(
+        "{requests} requests ({request_bytes} bytes), {attempts} attempts, {notifications} notifications, \
+         {files} settlement files"
+    )
 }
 
 /// Before and after: a run that was broken off is known as well.

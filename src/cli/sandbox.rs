@@ -91,7 +91,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         text.push_str(&format!("secret key     {EXAMPLE_SECRET_KEY} (an example)\n"));
     }
     text.push_str(&format!(
-        "notifications  {notify}\nledger         {base_url}/ledger\nfault words    {base_url}/help\n"
+        "notifications  {notify}\nledger         {base_url}/ledger\nsettlement     {base_url}/settlement\nfault words    \
+         {base_url}/help\n"
     ));
     say(&text);
     tokio::select! {

@@ -6,7 +6,7 @@ use crate::{
     domain::{Time, signed::Form},
     flow::view::{
         ActionView, AttemptView, BlockedView, DecisionView, DueView, HistoryView, NotificationView,
-        OrderSummary, OrderView,
+        OrderSummary, OrderView, SettlementRowView,
     },
 };
 use chrono::SecondsFormat;
@@ -107,6 +107,7 @@ fn steps(view: &OrderView) -> Vec<TimelineStep> {
     steps.extend(view.attempts.iter().map(|attempt| attempt_step("payment", attempt)));
     steps.extend(refund.iter().map(|attempt| attempt_step("refund", attempt)));
     steps.extend(view.notifications.iter().map(notification_step));
+    steps.extend(view.settlement.iter().map(settlement_step));
     steps.extend(view.decisions.iter().map(decision_step));
     steps.extend(view.history.iter().map(event_step));
     steps.sort_by_key(|step| step.at);
@@ -159,6 +160,13 @@ fn notification_step(notification: &NotificationView) -> TimelineStep {
     let is_snap = notification.form == Form::Snap.name();
     let what = if is_snap { "notification (SNAP)" } else { "notification" };
     TimelineStep { at: notification.received_at, what: what.to_owned(), detail }
+}
+
+fn settlement_step(row: &SettlementRowView) -> TimelineStep {
+    let [batch, kind, day] = [&row.batch, &row.kind, &row.paid_out_on].map(|text| clean(text));
+    let [gross, fee, net] = [&row.gross, &row.fee, &row.net].map(|amount| rupiah(amount));
+    let detail = format!("{gross}, fee {fee}, net {net}, paid out {day} in {batch}");
+    TimelineStep { at: row.seen_at, what: format!("settlement {kind}"), detail }
 }
 
 fn decision_step(decision: &DecisionView) -> TimelineStep {

@@ -77,6 +77,14 @@ impl File<'_> {
                     self.members(&name, &wanted, inner);
                     continue;
                 }
+                // A member with a name of its own.
+                Toml::Table(inner) if is_section(&format!("{template}.<name>")) => {
+                    match MerchantName::parse(member.as_str()) {
+                        Ok(_) => self.members(&name, &format!("{template}.<name>"), inner),
+                        Err(e) => self.fault(&name, &format!("not a name; allowed: {}", e.allowed)),
+                    }
+                    continue;
+                }
                 value => value,
             };
             let Some(key) = keys().iter().find(|key| key.name == wanted) else {

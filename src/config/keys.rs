@@ -36,7 +36,7 @@ impl KeyForm {
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigKey {
-    /// `<section>.<key>`; `<name>` stands for a merchant's name.
+    /// `<section>.<key>`; `<name>` stands for a merchant's name, or a profile's.
     pub name: &'static str,
     pub form: KeyForm,
     /// As it would be written in the environment; `None`: there is none.
@@ -192,5 +192,84 @@ const KEYS: &[ConfigKey] = &[
     ConfigKey::new("breaker.open_ms", Integer, Some("15000"), "until one send probes"),
     ConfigKey::new("ingress.listen", Text, Some("127.0.0.1:8080"), "notifications come here"),
     ConfigKey::new("admin.listen", Text, Some("127.0.0.1:9464"), "`/metrics`, `/livez`, `/readyz`"),
+    ConfigKey::new(
+        "settlement.due_days",
+        Integer,
+        Some("3"),
+        "working days until a pay-out is late: DOKU's 2, and 1",
+    ),
+    ConfigKey::new("settlement.holidays", Texts, Some(""), "`YYYY-MM-DD`: days without work beside weekends"),
+    ConfigKey::new(
+        "settlement.fees",
+        Texts,
+        Some(""),
+        "`2026-01-01;fixed=1500;percent=0.7;vat=11;round=nearest`: valid from that day; empty: fees are not compared",
+    ),
+    ConfigKey::new(
+        "settlement.keep_files_days",
+        Integer,
+        Some("90"),
+        "then `prune` empties files as they came",
+    ),
+    ConfigKey::new("settlement.watch_dir", Text, None, "follow-up imports the files that are put there"),
+    ConfigKey::new("settlement.profile.<name>.merchant", Text, None, "whose files have this form"),
+    ConfigKey::new(
+        "settlement.profile.<name>.columns",
+        Texts,
+        Some(""),
+        "`invoice=NO. ORDER`: headings that differ; also amount, fee, discount, net, transaction, paid_out, channel, type, \
+         sub_account, batch",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.separator",
+        Text,
+        None,
+        "`comma`, `semicolon`, `tab` or `pipe`; else it is found",
+    ),
+    ConfigKey::new("settlement.profile.<name>.decimal", Text, Some("."), "the decimal mark, `.` or `,`"),
+    ConfigKey::new("settlement.profile.<name>.thousands", Text, Some(","), "the thousands mark, or `none`"),
+    ConfigKey::new(
+        "settlement.profile.<name>.dates",
+        Texts,
+        Some("DD-MM-YYYY,YYYY-MM-DD,DD/MM/YYYY,DD MMM YYYY"),
+        "forms of dates",
+    ),
+    ConfigKey::new("settlement.profile.<name>.zone", Text, Some("+07:00"), "in which a day begins and ends"),
+    ConfigKey::new(
+        "settlement.profile.<name>.channels",
+        Texts,
+        None,
+        "words in the names of our channel; else `jenius`; `*`: all",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.other_channels",
+        Texts,
+        None,
+        "words in other channels' names; else the usual ones",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.purchase_words",
+        Texts,
+        None,
+        "types that are payments; else the usual ones",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.refund_words",
+        Texts,
+        None,
+        "types that are refunds; else the usual ones",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.split",
+        Flag,
+        Some("false"),
+        "rows of a split settlement are summed up and compared",
+    ),
+    ConfigKey::new(
+        "settlement.profile.<name>.rhythm",
+        Text,
+        Some("unknown"),
+        "`daily`, `twice_a_month` or `monthly`: a batch that does not come is said",
+    ),
     ConfigKey::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
 ];

@@ -11,6 +11,7 @@ mod reader;
 mod role;
 mod rsa_key;
 mod sections;
+mod settlement;
 mod snapshot;
 mod source;
 mod values;
@@ -21,6 +22,7 @@ pub use parse::same_but_for_its_user;
 pub use role::Role;
 pub use rsa_key::{RsaKey, RsaKeyError};
 pub use sections::PartialConfig;
+pub use settlement::Settlement;
 pub use snapshot::{ConfigDiff, ConfigSnapshot};
 pub use source::Source;
 
@@ -118,6 +120,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
+    pub settlement: Settlement,
 }
 
 #[derive(Debug, Clone)]

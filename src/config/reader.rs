@@ -27,12 +27,16 @@ fn variable_of(name: &str) -> String {
     format!("{}{}", PREFIX, name.replace('.', "__").to_ascii_uppercase())
 }
 
-/// The row of the table for a full name; a merchant's key is found by its template.
+/// Sections whose members have names of their own.
+const NAMED: [&str; 2] = ["merchants", "settlement.profile"];
+
+/// The row of the table for a full name; a merchant's or a profile's key is found by its template.
 pub fn key(name: &str) -> Option<&'static ConfigKey> {
-    let wanted = match name.strip_prefix("merchants.").and_then(|rest| rest.split_once('.')) {
-        Some((_, member)) => format!("merchants.<name>.{member}"),
-        None => name.to_owned(),
-    };
+    let named = NAMED.into_iter().find_map(|section| {
+        let (_, member) = name.strip_prefix(section)?.strip_prefix('.')?.split_once('.')?;
+        Some(format!("{section}.<name>.{member}"))
+    });
+    let wanted = named.unwrap_or_else(|| name.to_owned());
     keys().iter().find(|key| key.name == wanted)
 }
 
@@ -65,6 +69,11 @@ impl<'s> Reader<'s> {
     /// Merchants of `merchants.<name>`.
     pub fn merchants(&self) -> BTreeSet<MerchantName> {
         self.values.merchants.clone()
+    }
+
+    /// Profiles of `settlement.profile.<name>`.
+    pub fn profiles(&self) -> BTreeSet<MerchantName> {
+        self.values.profiles.clone()
     }
 
     /// The value, or its default; `None` if there is neither, or (then it is a fault) it is bad.

@@ -3,11 +3,12 @@
 
 use super::{
     Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, MerchantConfig,
-    RequiredSections, SnapConfig, Source, TokenRule,
+    RequiredSections, Settlement, SnapConfig, Source, TokenRule,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
     reader::{Reader, missing},
+    settlement,
 };
 use crate::domain::{
     ids::MerchantName,
@@ -33,6 +34,7 @@ pub struct PartialConfig {
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub shutdown_drain: Duration,
+    pub settlement: Settlement,
     /// What a later reading is compared with.
     pub snapshot: ConfigSnapshot,
 }
@@ -77,6 +79,7 @@ impl PartialConfig {
             ingress_listen: self.ingress_listen,
             admin_listen: self.admin_listen,
             shutdown_drain: self.shutdown_drain,
+            settlement: self.settlement,
         })
     }
 
@@ -121,6 +124,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
     let open = r.get("breaker.open_ms", millis(1..=DURATION_MAX_MS));
     let ingress_listen = r.get("ingress.listen", parse::listen);
     let admin_listen = r.get("admin.listen", parse::listen);
+    let settlement = settlement::read(r);
     let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
     Some(PartialConfig {
         database,
@@ -135,6 +139,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
         ingress_listen: ingress_listen?,
         admin_listen: admin_listen?,
         shutdown_drain: shutdown_drain?,
+        settlement: settlement?,
         snapshot: r.snapshot(),
     })
 }

@@ -37,6 +37,8 @@ pub struct Values {
     by_key: BTreeMap<String, ConfigValue>,
     /// Every merchant of `merchants.<name>` with at least one value.
     pub merchants: BTreeSet<MerchantName>,
+    /// The same for `settlement.profile.<name>`.
+    pub profiles: BTreeSet<MerchantName>,
 }
 
 impl Values {
@@ -78,6 +80,11 @@ impl Values {
         if let Some(merchant) = name.strip_prefix("merchants.").and_then(|rest| rest.split('.').next()) {
             self.merchants.extend(MerchantName::parse(merchant));
         }
+        if let Some(profile) =
+            name.strip_prefix("settlement.profile.").and_then(|rest| rest.split('.').next())
+        {
+            self.profiles.extend(MerchantName::parse(profile));
+        }
         match self.by_key.get(&name) {
             Some(old) if old.rank == value.rank => {
                 let problem = format!("given twice, in {} too; allowed: one of them", old.origin);
@@ -105,8 +112,10 @@ fn target(variable: &str, faults: &mut ConfigFaults) -> Option<(&'static ConfigK
         return usable(key).then(|| (key, key.name.to_owned(), Rank::Short, from_file));
     }
     let rest = stem.strip_prefix(PREFIX)?;
-    let found = match rest.strip_prefix("MERCHANTS__") {
-        Some(rest) => merchant_key(rest),
+    let named = [("MERCHANTS__", "merchants."), ("SETTLEMENT__PROFILE__", "settlement.profile.")];
+    let named = named.into_iter().find_map(|(prefix, section)| Some((rest.strip_prefix(prefix)?, section)));
+    let found = match named {
+        Some((rest, section)) => named_key(rest, section),
         None => keys()
             .iter()
             .find(|key| !key.name.contains('<') && key.variable() == stem)
@@ -128,13 +137,13 @@ fn target(variable: &str, faults: &mut ConfigFaults) -> Option<(&'static ConfigK
     }
 }
 
-/// `SHOP__CLIENT_ID`. A merchant's name may hold `__` itself, so the key is looked for at the end.
-fn merchant_key(rest: &str) -> Option<(&'static ConfigKey, String)> {
+/// `SHOP__CLIENT_ID`. A name may hold `__` itself, so the key is looked for at the end.
+fn named_key(rest: &str, section: &str) -> Option<(&'static ConfigKey, String)> {
     keys().iter().find_map(|key| {
-        let last = key.name.strip_prefix("merchants.<name>.")?;
+        let last = key.name.strip_prefix(section)?.strip_prefix("<name>.")?;
         let name = rest.strip_suffix(&format!("__{}", last.to_ascii_uppercase()))?;
         let name = MerchantName::parse(name.to_ascii_lowercase()).ok()?;
-        Some((key, format!("merchants.{name}.{last}")))
+        Some((key, format!("{section}{name}.{last}")))
     })
 }
 

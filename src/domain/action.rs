@@ -11,10 +11,12 @@ pub enum ActionKind {
     CheckOrder,
     Prune,
     Restored,
+    ImportSettlement,
+    CloseBreak,
 }
 
 impl ActionKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Pause,
         Self::Resume,
         Self::ReplayEvents,
@@ -23,6 +25,8 @@ impl ActionKind {
         Self::CheckOrder,
         Self::Prune,
         Self::Restored,
+        Self::ImportSettlement,
+        Self::CloseBreak,
     ];
 
     /// As it is stored.
@@ -36,6 +40,8 @@ impl ActionKind {
             Self::CheckOrder => "check_order",
             Self::Prune => "prune",
             Self::Restored => "restored",
+            Self::ImportSettlement => "import_settlement",
+            Self::CloseBreak => "close_break",
         }
     }
 }

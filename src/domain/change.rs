@@ -159,7 +159,8 @@ impl Change {
             | EventType::OrderExpired
             | EventType::OrderReview
             | EventType::OrderResolved
-            | EventType::CommandRejected => false,
+            | EventType::CommandRejected
+            | EventType::SettlementMatched => false,
         };
         if before { EventType::OrderResolved } else { event_type }
     }

@@ -6,7 +6,8 @@ use super::{
     order::{OrderState, ReviewCause},
 };
 
-/// Every type of event. `CommandRejected` is about a command, the others are about an order.
+/// Every type of event. `CommandRejected` is about a command and `SettlementMatched` about a row of DOKU's book; the others
+/// are about an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventType {
     PaymentAccepted,
@@ -24,10 +25,11 @@ pub enum EventType {
     OrderReview,
     OrderResolved,
     CommandRejected,
+    SettlementMatched,
 }
 
 impl EventType {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::PaymentAccepted,
         Self::PaymentDeclined,
         Self::PaymentUnresolved,
@@ -43,6 +45,7 @@ impl EventType {
         Self::OrderReview,
         Self::OrderResolved,
         Self::CommandRejected,
+        Self::SettlementMatched,
     ];
 
     /// The AMQP routing key: the type without `jenius.` and `.v1`.
@@ -63,6 +66,7 @@ impl EventType {
             Self::OrderReview => "order.review",
             Self::OrderResolved => "order.resolved",
             Self::CommandRejected => "command.rejected",
+            Self::SettlementMatched => "settlement.matched",
         }
     }
 
@@ -92,7 +96,8 @@ impl EventType {
             | Self::OrderRefunded
             | Self::OrderReview
             | Self::OrderResolved
-            | Self::CommandRejected => None,
+            | Self::CommandRejected
+            | Self::SettlementMatched => None,
         }
     }
 
@@ -122,6 +127,9 @@ impl EventType {
             }
             Self::OrderResolved => "an operator decided for a state that had been announced before",
             Self::CommandRejected => "the command broke a rule; nothing reached DOKU",
+            Self::SettlementMatched => {
+                "DOKU's settlement file has a row for the order, and it fits: the money is paid out or deducted"
+            }
         }
     }
 
@@ -142,7 +150,8 @@ impl EventType {
             | Self::OrderRefunded
             | Self::OrderReview
             | Self::OrderResolved
-            | Self::CommandRejected => to,
+            | Self::CommandRejected
+            | Self::SettlementMatched => to,
         }
     }
 
@@ -163,7 +172,8 @@ impl EventType {
             | Self::OrderExpired
             | Self::OrderReview
             | Self::OrderResolved
-            | Self::CommandRejected => false,
+            | Self::CommandRejected
+            | Self::SettlementMatched => false,
         }
     }
 }

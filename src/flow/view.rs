@@ -44,6 +44,8 @@ pub struct OrderView {
     pub attempts: Vec<AttemptView>,
     pub history: Vec<HistoryView>,
     pub notifications: Vec<NotificationView>,
+    /// DOKU's rows of it, once a settlement file has them.
+    pub settlement: Vec<SettlementRowView>,
     /// For people: what operators decided, and why.
     #[serde(skip)]
     pub decisions: Vec<DecisionView>,
@@ -135,6 +137,22 @@ pub struct NotificationView {
     /// `jenius` or `snap`: in which form DOKU sent it; for a person.
     #[serde(skip)]
     pub form: String,
+}
+
+/// A row of DOKU's settlement file about an order. Amounts are whole rupiah, in digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SettlementRowView {
+    /// When its file was read here.
+    pub seen_at: Time,
+    pub batch: String,
+    pub paid_out_on: String,
+    /// `purchase`, `refund` or `unknown`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub gross: String,
+    pub fee: String,
+    pub discount: String,
+    pub net: String,
 }
 
 /// What an operator decided about an order in review.
@@ -239,6 +257,7 @@ pub mod sample {
                 about: None,
                 form: "jenius".to_owned(),
             }],
+            settlement: vec![],
             decisions: vec![],
             actions: vec![],
         }
@@ -275,7 +294,8 @@ mod tests {
                  "event_id":"event-2","event_type":"jenius.order.paid.v1",
                  "published_at":"2026-01-01T00:00:10Z"}],
             "notifications":[{"received_at":"2026-01-01T00:00:10Z","request_id":"n-1","status":"SUCCESS",
-                "amount":"50000","applied":true,"reason":null}]});
+                "amount":"50000","applied":true,"reason":null}],
+            "settlement":[]});
         assert_eq!(serde_json::to_value(sample::order()).unwrap(), expected);
     }
 

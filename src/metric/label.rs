@@ -264,10 +264,11 @@ pub enum GaugeGroup {
     Reviews,
     Balance,
     Reports,
+    Settlement,
 }
 
 impl GaugeGroup {
-    pub const ALL: [Self; 4] = [Self::Open, Self::Reviews, Self::Balance, Self::Reports];
+    pub const ALL: [Self; 5] = [Self::Open, Self::Reviews, Self::Balance, Self::Reports, Self::Settlement];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -275,6 +276,7 @@ impl GaugeGroup {
             Self::Reviews => "reviews",
             Self::Balance => "balance",
             Self::Reports => "reports",
+            Self::Settlement => "settlement",
         }
     }
 }

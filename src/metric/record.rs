@@ -13,6 +13,7 @@ use crate::domain::{
     event::EventType,
     finding::{AttemptClass, AttemptKind},
     order::OrderState,
+    settlement::breaks::Cause,
     signed::Form,
 };
 use metrics::{counter, gauge, histogram};
@@ -255,6 +256,13 @@ pub fn balance(commands: i64) {
 /// To be called with zeroes too.
 pub fn reports_never_matched(merchant: &str, others: u64) {
     gauge!(name::REPORTS_NEVER_MATCHED, "merchant" => merchant.to_owned()).set(others as f64);
+}
+
+/// To be called with zeroes too.
+pub fn settlement_breaks(cause: Cause, open: u64, rupiah: u64, oldest: Duration) {
+    gauge!(name::SETTLEMENT_BREAKS, "cause" => cause.name()).set(open as f64);
+    gauge!(name::SETTLEMENT_BREAKS_RUPIAH, "cause" => cause.name()).set(rupiah as f64);
+    gauge!(name::SETTLEMENT_BREAKS_OLDEST, "cause" => cause.name()).set(oldest);
 }
 
 /// Gauges keep their last value: this says since when.

@@ -71,6 +71,9 @@ pub mod name {
     pub const TASK_RESTARTS: &str = "jenius_task_restarts_total";
     pub const BALANCE_COMMANDS: &str = "jenius_balance_commands";
     pub const REPORTS_NEVER_MATCHED: &str = "jenius_reports_never_matched";
+    pub const SETTLEMENT_BREAKS: &str = "jenius_settlement_breaks";
+    pub const SETTLEMENT_BREAKS_RUPIAH: &str = "jenius_settlement_breaks_rupiah";
+    pub const SETTLEMENT_BREAKS_OLDEST: &str = "jenius_settlement_breaks_oldest_seconds";
     pub const FIGURES_COUNTED_AT: &str = "jenius_figures_counted_at_seconds";
 }
 
@@ -238,6 +241,19 @@ const ALL: &[Metric] = &[
         Gauge,
         &["merchant"],
         "reports about requests that are not ours, of a merchant with none about one of ours; else 0",
+    ),
+    metric(
+        name::SETTLEMENT_BREAKS,
+        Gauge,
+        &["cause"],
+        "open breaks between DOKU's settlement files and our orders",
+    ),
+    metric(name::SETTLEMENT_BREAKS_RUPIAH, Gauge, &["cause"], "what is at stake in them"),
+    metric(
+        name::SETTLEMENT_BREAKS_OLDEST,
+        Gauge,
+        &["cause"],
+        "since the oldest of them was first seen; 0: none",
     ),
     metric(
         name::FIGURES_COUNTED_AT,

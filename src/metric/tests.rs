@@ -47,6 +47,9 @@ fn record_everything() {
     task_restarted("gauges");
     balance(0);
     reports_never_matched("default", 0);
+    for cause in crate::domain::settlement::breaks::Cause::ALL {
+        settlement_breaks(cause, 0, 0, Duration::ZERO);
+    }
     GaugeGroup::ALL.into_iter().for_each(|figures| figures_counted(figures, crate::domain::Time::UNIX_EPOCH));
 }
 

@@ -121,3 +121,36 @@ pub struct ViolationData<'a> {
     /// What is allowed.
     pub message: &'a str,
 }
+
+/// A row of DOKU's settlement file that fits an order. Amounts are whole rupiah, in digits; what is deducted is negative in
+/// `net`.
+#[derive(Serialize, JsonSchema)]
+pub struct SettledData<'a> {
+    #[schemars(transform = json_schema::merchant)]
+    pub merchant: &'a str,
+    #[schemars(transform = json_schema::invoice_number)]
+    pub invoice_number: &'a str,
+    /// DOKU's name of the pay-out.
+    pub batch: &'a str,
+    /// The day of the pay-out.
+    #[schemars(transform = json_schema::keyword("format", "date"))]
+    pub paid_out_on: String,
+    #[serde(rename = "type")]
+    #[schemars(transform = json_schema::words(["purchase", "refund"]))]
+    pub kind: &'a str,
+    #[schemars(transform = json_schema::constant(CURRENCY))]
+    pub currency: &'static str,
+    /// What the customer paid, or got back.
+    #[schemars(transform = json_schema::keyword("pattern", "^-?[0-9]+$"))]
+    pub gross: String,
+    /// What DOKU keeps.
+    #[schemars(transform = json_schema::keyword("pattern", "^-?[0-9]+$"))]
+    pub fee: String,
+    #[schemars(transform = json_schema::keyword("pattern", "^-?[0-9]+$"))]
+    pub discount: String,
+    /// What is paid out.
+    #[schemars(transform = json_schema::keyword("pattern", "^-?[0-9]+$"))]
+    pub net: String,
+    /// The id of the event that this one makes void, where DOKU sent a batch again with other values; else null.
+    pub replaces: Option<String>,
+}

@@ -34,6 +34,7 @@ mod rights;
 mod rows;
 mod schema;
 mod server;
+mod settlement;
 mod stops;
 mod stranded;
 mod tx;
@@ -56,6 +57,10 @@ pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, bind_environment, is_migrated};
+pub use settlement::{
+    BatchView, BreakFilter, BreakView, By, Closing, FileEnd, FileKey, FileState, FileView, GroupCounts,
+    Judging, Kept, MerchantLock, OpenBreaks, RowGroup, Settlement, Told,
+};
 pub use sqlx::postgres::PgConnectOptions;
 pub use stops::ReportedStop;
 

@@ -25,7 +25,7 @@ pub const GROUPS: [&str; 5] =
 
 /// Only the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
 /// its keys itself.
-pub const RIGHTS: [TableRights; 20] = [
+pub const RIGHTS: [TableRights; 30] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),
     ("installation", ["SI", "SI", "SI", "SI", "SI"]),
     ("commands", ["SIU", "SU", "SU", "S", "SIU"]),
@@ -44,6 +44,16 @@ pub const RIGHTS: [TableRights; 20] = [
     ("restored", ["S", "", "", "", "SIU"]),
     ("send_stops", ["SIUD", "SIUD", "", "", "S"]),
     ("reported_requests", ["SIU", "SIU", "SIU", "S", "S"]),
+    ("settlement_files", ["", "SIUD", "", "", "SIUD"]),
+    ("settlement_pieces", ["", "I", "", "", "SID"]),
+    ("settlement_rows", ["", "SIUD", "", "", "SIUD"]),
+    ("settlement_forms", ["", "SI", "", "", "SI"]),
+    ("settlement_accounts", ["", "SIU", "", "", "SIU"]),
+    ("settlement_breaks", ["S", "SIU", "S", "S", "SIU"]),
+    ("settlement_break_history", ["", "SI", "", "", "SI"]),
+    ("settlement_looks", ["", "SIUD", "", "", "SIUD"]),
+    ("settlement_waiting", ["", "SIUD", "", "", "SIUD"]),
+    ("settlement_shares", ["", "S", "", "", "SI"]),
     ("commands_key_seq", ["N", "", "", "", ""]),
     ("orders_order_key_seq", ["N", "", "", "", ""]),
 ];

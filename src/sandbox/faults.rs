@@ -208,6 +208,7 @@ pub(super) fn help() -> String {
         text.push_str(&format!("  {:<37} {}\n", word.name, word.meaning));
     }
     text.push_str(HELP_TAIL);
+    text.push_str(&super::settlement::help());
     text
 }
 

@@ -24,6 +24,7 @@ mod play;
 mod raw_connection;
 mod request;
 mod server;
+mod settlement;
 pub mod signature;
 pub mod snap;
 mod switch;
@@ -53,6 +54,7 @@ pub use ledger::{
 };
 pub use notify::{NOTIFY_RETRIES_MS, NotSent, NotifyForm};
 pub use server::{CHECK_PATH, PAYMENT_PATH, REFUND_PATH};
+pub use settlement::{NotPlanted, Planted, SETTLEMENT_FEE, SettlementFile, SettlementRequest};
 pub use switch::{Faults, UnknownFault};
 
 use check::{Keys, Merchants};
@@ -151,6 +153,14 @@ impl Sandbox {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.world.book().snapshot()
+    }
+
+    /// A settlement file of what DOKU did so far, with what was planted in it.
+    ///
+    /// # Errors
+    /// A word that does not exist, or that finds nothing to strike.
+    pub fn settlement(&self, request: &SettlementRequest) -> Result<SettlementFile, NotPlanted> {
+        settlement::settlement_file(&self.ledger(), request, self.world.now())
     }
 
     /// What DOKU did so far, in the fast mode.

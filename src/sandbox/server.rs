@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::{HeaderMap, Response, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 
@@ -16,6 +16,7 @@ use super::ledger::Operation;
 use super::play::REDIRECTED_PATH;
 use super::raw_connection::RawConnection;
 use super::request;
+use super::settlement::{self, SettlementRequest};
 use super::switch::{Faults, Switch};
 use super::world::World;
 
@@ -48,6 +49,7 @@ fn all_routes() -> Router<Arc<World>> {
         .route("/", get(help))
         .route("/help", get(help))
         .route("/ledger", get(ledger))
+        .route("/settlement", get(settlement))
         .route(REDIRECTED_PATH, any(redirected))
 }
 
@@ -89,6 +91,28 @@ async fn help() -> Response<Body> {
 async fn ledger(State(world): SharedWorld) -> Response<Body> {
     let ledger = world.book().snapshot();
     json(&ledger)
+}
+
+async fn settlement(State(world): SharedWorld, uri: Uri) -> Response<Body> {
+    let ledger = world.book().snapshot();
+    let request = SettlementRequest::parse(uri.query().unwrap_or_default());
+    let file = request.and_then(|request| {
+        settlement::settlement_file(&ledger, &request, world.now()).map_err(|error| error.to_string())
+    });
+    let file = match file {
+        Ok(file) => file,
+        Err(error) => return answer::unsigned(400, TEXT, error),
+    };
+    let planted = file
+        .planted
+        .iter()
+        .map(|planted| format!("{} {}", planted.cause, planted.invoice_number.as_deref().unwrap_or("-")));
+    let planted = planted.collect::<Vec<_>>().join("; ");
+    let mut response = answer::unsigned(200, "text/csv; charset=utf-8", file.csv);
+    if let Ok(planted) = HeaderValue::from_str(&planted) {
+        response.headers_mut().insert("x-planted", planted);
+    }
+    response
 }
 
 async fn show_faults(State(world): SharedWorld) -> Response<Body> {

@@ -7,6 +7,7 @@ use jenius_pay::{
         event::EventType,
         finding::{AttemptClass, AttemptKind},
         order::OrderState,
+        settlement::breaks::Cause,
     },
     metric::{
         self, Blocked, Dependency, DokuOperation, Finished, KeyGeneration, Metric, MetricKind, Oddity,
@@ -118,6 +119,7 @@ fn values(label: &str) -> Vec<String> {
         "disposition" => names(Finished::ALL.map(Finished::name).to_vec()),
         "dependency" => names(Dependency::ALL.map(Dependency::name).to_vec()),
         "blocked" => names(Blocked::ALL.map(Blocked::name).to_vec()),
+        "cause" => names(Cause::ALL.map(Cause::name).to_vec()),
         "key" => names(KeyGeneration::ALL.map(KeyGeneration::name).to_vec()),
         "role" => names(vec!["ingress", "reconciler"]),
         "type" => EventType::ALL.map(EventType::name).to_vec(),

@@ -48,6 +48,7 @@ mod reports;
 mod rules;
 mod secrets;
 mod senders;
+mod settlement;
 mod side_by_side;
 mod snap;
 mod starting;

@@ -31,7 +31,7 @@ public class Subscribe {
         channel.basicConsume(queue, false, (tag, message) -> {
             String body = new String(message.getBody(), StandardCharsets.UTF_8);
             JsonObject event = JsonParser.parseString(body).getAsJsonObject();
-            // A rejection is no version of an order: its id is the same on every re-publication.
+            // A rejection or a settled row is no version of an order: its id is the same on every re-publication.
             String version = text(event, "source") + " " + text(event, "subject") + " "
                     + text(event, event.has("sequence") ? "sequence" : "id");
             if (!SEEN.contains(version)) {
@@ -44,6 +44,11 @@ public class Subscribe {
 
     static void handle(JsonObject event) {
         JsonObject data = event.getAsJsonObject("data");
+        if (text(event, "type").equals("jenius.settlement.matched.v1")) {
+            System.out.println("settled " + text(data, "type") + " " + text(data, "invoice_number") + " "
+                    + text(data, "net") + " " + text(data, "batch"));
+            return;
+        }
         if (!text(event, "type").equals("jenius.command.rejected.v1")) {
             System.out.println(text(event, "type") + " " + text(event, "subject") + " " + text(event, "sequence")
                     + " " + text(data, "state"));

@@ -18,6 +18,8 @@ const seen = new Set();
 function handle({ type, subject, sequence, data }) {
   if (type === 'jenius.command.rejected.v1') {
     for (const error of data.errors) console.log('rejected', data.invoice_number, error.field, error.code);
+  } else if (type === 'jenius.settlement.matched.v1') {
+    console.log('settled', data.type, data.invoice_number, data.net, data.batch);
   } else {
     console.log(type, subject, sequence, data.state);
   }
@@ -25,7 +27,7 @@ function handle({ type, subject, sequence, data }) {
 
 await channel.consume(queue, (message) => {
   const event = JSON.parse(message.content);
-  // A rejection is no version of an order: its id is the same on every re-publication.
+  // A rejection or a settled row is no version of an order: its id is the same on every re-publication.
   const version = JSON.stringify([event.source, event.subject, event.sequence ?? event.id]);
   if (!seen.has(version)) {
     handle(event);

@@ -24,13 +24,15 @@ def handle(event):
     if event["type"] == "jenius.command.rejected.v1":
         for error in data["errors"]:
             print("rejected", data["invoice_number"], error["field"], error["code"], flush=True)
+    elif event["type"] == "jenius.settlement.matched.v1":
+        print("settled", data["type"], data["invoice_number"], data["net"], data["batch"], flush=True)
     else:
         print(event["type"], event["subject"], event["sequence"], data["state"], flush=True)
 
 
 for method, properties, body in channel.consume(queue):
     event = json.loads(body)
-    # A rejection is no version of an order: its id is the same on every re-publication.
+    # A rejection or a settled row is no version of an order: its id is the same on every re-publication.
     version = (event["source"], event.get("subject"), event.get("sequence") or event["id"])
     if version not in seen:
         handle(event)

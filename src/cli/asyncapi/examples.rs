@@ -8,7 +8,9 @@ use crate::{
         order::{OrderState, ReviewCause},
         validate::{Code, Violation, rules},
     },
-    postgres::event_body::{CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, ViolationData},
+    postgres::event_body::{
+        CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, SettledData, ViolationData,
+    },
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -98,6 +100,7 @@ pub fn snap_notification() -> Value {
 pub fn event(event: EventType) -> Value {
     match told(event) {
         Some(told) => of_order(event, &told),
+        None if event == EventType::SettlementMatched => settled(event),
         None => rejected(event),
     }
 }
@@ -149,7 +152,7 @@ fn told(event: EventType) -> Option<ExampleEvent> {
             None,
         ),
         EventType::OrderResolved => row(3, review(event), Paid, EvidenceSource::Operator, None),
-        EventType::CommandRejected => None,
+        EventType::CommandRejected | EventType::SettlementMatched => None,
     }
 }
 
@@ -180,6 +183,26 @@ fn of_order(event: EventType, told: &ExampleEvent) -> Value {
         late: false,
     };
     written(event, Some(told.sequence.to_string()), data)
+}
+
+fn settled(event: EventType) -> Value {
+    let data = SettledData {
+        merchant: "default",
+        invoice_number: INVOICE,
+        batch: "B-BSN-0000-20260204",
+        paid_out_on: "2026-02-04".to_owned(),
+        kind: "purchase",
+        currency: CURRENCY,
+        gross: AMOUNT.to_owned(),
+        fee: "1500".to_owned(),
+        discount: "0".to_owned(),
+        net: "48500".to_owned(),
+        replaces: None,
+    };
+    let mut event = written(event, None, data);
+    // It is about no command.
+    event.as_object_mut().into_iter().for_each(|members| drop(members.shift_remove("traceparent")));
+    event
 }
 
 fn rejected(event: EventType) -> Value {

@@ -11,7 +11,7 @@ use crate::{
         order::{OrderState, Verdict},
         reconcile::{Evidence, Step, reconcile},
     },
-    postgres::event_body::{CloudEvent, OrderData, RejectedData},
+    postgres::event_body::{CloudEvent, OrderData, RejectedData, SettledData},
     rabbit::{message::CLOUD_EVENT, publisher::NOTIFICATION_KEY, wire::notification},
 };
 use schemars::{
@@ -69,20 +69,25 @@ fn received() -> Value {
 }
 
 fn told(event: EventType) -> Value {
-    let properties = json!({
+    let mut properties = json!({
         "content_type": CLOUD_EVENT,
         "delivery_mode": 2,
         "message_id": "the event's id",
         "type": event.name(),
-        "correlation_id": "data.command_id; absent where that is null",
     });
-    let headers = json!({"traceparent": examples::TRACEPARENT});
-    let example = json!({"name": "sample", "headers": headers, "payload": examples::event(event)});
+    let mut example = json!({"name": "sample", "payload": examples::event(event)});
+    let is_of_command = event != EventType::SettlementMatched;
+    if is_of_command {
+        properties["correlation_id"] = json!("data.command_id; absent where that is null");
+        example["headers"] = json!({"traceparent": examples::TRACEPARENT});
+    }
     let mut message = message(&event.name(), event.meaning(), schema_of(event), properties, example);
-    message["headers"] = json!({"type": "object", "properties": {
-        "traceparent": {"type": "string", "description": "W3C Trace Context of the command, where known."},
-    }});
-    message["correlationId"] = correlation("/data/command_id");
+    if is_of_command {
+        message["headers"] = json!({"type": "object", "properties": {
+            "traceparent": {"type": "string", "description": "W3C Trace Context of the command, where known."},
+        }});
+        message["correlationId"] = correlation("/data/command_id");
+    }
     let mut own = json!({"type": {"const": event.name()}});
     let states = states(event);
     if !states.is_empty() {
@@ -119,7 +124,11 @@ fn correlation(pointer: &str) -> Value {
 }
 
 fn schema_of(event: EventType) -> &'static str {
-    if event.routing_key() == COMMAND_REJECTED { "CommandRejected" } else { "OrderEvent" }
+    match event {
+        EventType::CommandRejected => "CommandRejected",
+        EventType::SettlementMatched => "SettlementMatched",
+        _ => "OrderEvent",
+    }
 }
 
 fn message(name: &str, meaning: &str, schema: &str, properties: Value, example: Value) -> Value {
@@ -146,6 +155,7 @@ fn schemas() -> Value {
     let written = &mut generator(Contract::Serialize);
     all.insert("OrderEvent".to_owned(), order_event(written));
     all.insert("CommandRejected".to_owned(), command_rejected(written));
+    all.insert("SettlementMatched".to_owned(), settlement_matched(written));
     all.extend(written.take_definitions(true));
     all.into()
 }
@@ -189,6 +199,20 @@ fn command_rejected(generator: &mut SchemaGenerator) -> Value {
     let mut schema: Value = inline::<CloudEvent<'_, RejectedData<'_>>>(generator).into();
     if let Some(properties) = schema["properties"].as_object_mut() {
         properties.shift_remove("sequence");
+    }
+    schema
+}
+
+/// A row of DOKU's book is no version of an order, and no command's.
+fn settlement_matched(generator: &mut SchemaGenerator) -> Value {
+    let mut schema: Value = inline::<CloudEvent<'_, SettledData<'_>>>(generator).into();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        ["sequence", "traceparent", "tracestate"]
+            .into_iter()
+            .for_each(|name| drop(properties.shift_remove(name)));
+    }
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.push(json!("subject"));
     }
     schema
 }

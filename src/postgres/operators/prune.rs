@@ -4,7 +4,7 @@
 //!
 //! Never: an order that is open, in review or has something due; a row of an order that another transaction has locked.
 
-use crate::postgres::{pool::PgPool, tx::answered};
+use crate::postgres::{pool::PgPool, settlement, tx::answered};
 use crate::{domain::Time, flow::ports::StoreError};
 use sqlx::FromRow;
 
@@ -104,6 +104,11 @@ impl PruneRun {
         .fetch_one(c))
     }
 
+    /// Empties settlement files as they came, once they are as old as configured; or says how many it would.
+    pub async fn settlement_files(pool: &PgPool, days: u32, dry_run: bool) -> Result<i64, StoreError> {
+        settlement::empty_old_files(pool, days, dry_run).await
+    }
+
     pub fn is_done(&self) -> bool {
         self.next > self.last
     }
@@ -111,6 +116,9 @@ impl PruneRun {
     /// The next batch, in one transaction; or what it would be.
     pub async fn batch(&mut self, pool: &PgPool, dry_run: bool) -> Result<Pruned, StoreError> {
         let end = self.next.saturating_add(BATCH);
+        if !dry_run {
+            settlement::keep_shares(pool, self.next, end).await?;
+        }
         let pruned = answered!(pool, |c| sqlx::query_as(if dry_run { COUNT } else { PRUNE })
             .bind(self.next)
             .bind(end)

@@ -2,7 +2,7 @@
 //! nothing is decided by what they show.
 
 use super::{actions, decisions};
-use crate::postgres::{error::unknown_value, pool::PgPool, tx::answered};
+use crate::postgres::{error::unknown_value, pool::PgPool, settlement, tx::answered};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::{
@@ -188,6 +188,7 @@ pub async fn order_view(
     let notifications = notifications(pool, row.order_key).await?;
     let decisions = decisions::decisions_of_order(pool, row.order_key).await?;
     let actions = actions::actions_of_order(pool, merchant, invoice).await?;
+    let settlement = settlement::row_of_order(pool, merchant, invoice).await?;
     let refund_attempts = match row.refund {
         Some(key) => Some(attempts(pool, key).await?),
         None => None,
@@ -196,7 +197,8 @@ pub async fn order_view(
     if let Some(refund) = &mut order.refund {
         refund.attempts = refund_attempts;
     }
-    Ok(Some(OrderView { order, attempts: attempts_made, history, notifications, decisions, actions }))
+    let attempts = attempts_made;
+    Ok(Some(OrderView { order, attempts, history, notifications, settlement, decisions, actions }))
 }
 
 async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {

@@ -1,0 +1,138 @@
+//! Reads a file's lines in a thread of its own, and hands them over in groups.
+
+use crate::{
+    domain::settlement::{
+        profile::Profile,
+        table::{Line, Table},
+    },
+    postgres::{FileEnd, FileKey, RowGroup, Settlement},
+    sheet::{self, Shape, SheetError},
+};
+use std::{
+    fs::File,
+    io::{self, Cursor, Read},
+    path::PathBuf,
+};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{Receiver, channel},
+    task::JoinHandle,
+};
+
+/// Rows of one group: so many are written in one transaction.
+const GROUP_ROWS: usize = 1_000;
+/// Lines of one group, where most are other channels'.
+const GROUP_LINES: u64 = 10_000;
+/// A file with more of them is of another form than its profile.
+const UNREADABLE_MAX: i64 = 10_000;
+const UNKNOWN_CHANNELS_MAX: usize = 100;
+/// Groups that are read ahead.
+const AHEAD: usize = 2;
+
+/// Where a file's bytes are read again.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// As they are kept.
+    Database,
+    /// In a directory of ours, for a user who may not read what is kept.
+    File(PathBuf),
+}
+
+/// Begins to read; groups come from the receiver, the end from the task.
+pub fn read(
+    settlement: &Settlement,
+    file: FileKey,
+    place: &Place,
+    shape: Shape,
+    profile: &Profile,
+) -> (Receiver<RowGroup>, JoinHandle<Result<FileEnd, SheetError>>) {
+    let (sender, receiver) = channel(AHEAD);
+    let profile = profile.clone();
+    let (settlement, place, runtime) = (settlement.clone(), place.clone(), Handle::current());
+    let task = tokio::task::spawn_blocking(move || {
+        let each = &mut |group| sender.blocking_send(group).map_err(|_| SheetError::Stopped);
+        match place {
+            Place::Database => groups(Pieces::new(settlement, file, runtime), shape, &profile, each),
+            Place::File(path) => groups(File::open(path).map_err(SheetError::Source)?, shape, &profile, each),
+        }
+    });
+    (receiver, task)
+}
+
+/// All groups of a file, and what it says as a whole.
+fn groups(
+    source: impl Read,
+    shape: Shape,
+    profile: &Profile,
+    each: &mut dyn FnMut(RowGroup) -> Result<(), SheetError>,
+) -> Result<FileEnd, SheetError> {
+    let refused = |error: String| SheetError::Refused(error);
+    let mut table = Table::new(profile);
+    let mut end = FileEnd::default();
+    let mut group = RowGroup::default();
+    let mut began_at = 0;
+    sheet::read(source, shape, profile, &mut |line, cells, gap| {
+        match table.take(line, cells, gap).map_err(|error| refused(error.to_string()))? {
+            Line::Nothing | Line::Header => {}
+            Line::Ours(row) => group.rows.push(row),
+            Line::Unreadable(bad) => group.unreadable.push(bad),
+            Line::UnknownChannel { word, batch, gross } => {
+                *end.unknown_channels.entry((batch, word)).or_default() += gross;
+                if end.unknown_channels.len() > UNKNOWN_CHANNELS_MAX {
+                    return Err(refused(format!(
+                        "more than {UNKNOWN_CHANNELS_MAX} unknown channels: is the profile right?"
+                    )));
+                }
+            }
+        }
+        if table.sums.unreadable > UNREADABLE_MAX {
+            return Err(refused(format!(
+                "more than {UNREADABLE_MAX} rows cannot be read: is the profile right?"
+            )));
+        }
+        group.last_line = line;
+        let is_full =
+            group.rows.len() + group.unreadable.len() >= GROUP_ROWS || line >= began_at + GROUP_LINES;
+        if is_full {
+            began_at = line;
+            each(std::mem::take(&mut group))?;
+        }
+        Ok(())
+    })?;
+    table.end().map_err(|error| refused(error.to_string()))?;
+    if group.last_line > 0 {
+        each(group)?;
+    }
+    (end.stated, end.sums) = (table.stated, table.sums);
+    Ok(end)
+}
+
+/// The pieces of a file, one after the other.
+struct Pieces {
+    settlement: Settlement,
+    file: FileKey,
+    runtime: Handle,
+    next: i32,
+    piece: Cursor<Vec<u8>>,
+}
+
+impl Pieces {
+    fn new(settlement: Settlement, file: FileKey, runtime: Handle) -> Self {
+        Self { settlement, file, runtime, next: 0, piece: Cursor::default() }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.piece.read(out)?;
+            if count > 0 || out.is_empty() {
+                return Ok(count);
+            }
+            let piece = self.runtime.block_on(self.settlement.piece(self.file, self.next));
+            let Some(piece) = piece.map_err(io::Error::other)? else { return Ok(0) };
+            self.next += 1;
+            self.piece = Cursor::new(piece);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The directory that files are put into. A file that has not changed for a minute is claimed by renaming it into `taken/`,
+//! imported, and put into `done/`, or into `refused/` with the reason beside it. A folder with a merchant's name holds that
+//! merchant's files.
+//!
+//! Never: a link, a folder, or anything that is no regular file; a file that somebody still writes; one file over another.
+
+use super::{
+    Import,
+    import::{ImportError, Outcome, Request},
+    lines::Place,
+};
+use crate::domain::ids::MerchantName;
+use std::{
+    collections::HashMap,
+    fs::{self, Metadata},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::time::sleep;
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// By our own observation: a copy may keep the time of its original.
+const UNCHANGED_FOR: Duration = Duration::from_secs(60);
+/// Files that are looked at at a time.
+const FILES_MAX: usize = 1_000;
+const TAKEN: &str = "taken";
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+/// Imports what is put there. Runs for ever.
+pub async fn watch(import: &Import, directory: &Path) {
+    let mut known = HashMap::new();
+    let mut told = None;
+    loop {
+        let fault =
+            look(import, directory, &mut known, UNCHANGED_FOR).await.err().map(|error| error.to_string());
+        if fault != told {
+            match &fault {
+                Some(error) => {
+                    tracing::warn!(error, directory = %directory.display(), "settlement.watch_dir cannot be used")
+                }
+                None => {
+                    tracing::info!(directory = %directory.display(), "settlement.watch_dir is watched again")
+                }
+            }
+            told = fault;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// What a file was, and since when it is that.
+type Known = HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>;
+
+/// One look: claims what is whole, and imports what is claimed, by whomever: an import that a crash broke off goes on.
+pub(super) async fn look(
+    import: &Import,
+    directory: &Path,
+    known: &mut Known,
+    patience: Duration,
+) -> io::Result<()> {
+    let mut folders = vec![(directory.to_path_buf(), None)];
+    let of_merchants =
+        import.merchants.iter().map(|name| (directory.join(name.as_str()), Some(name.clone())));
+    folders.extend(
+        of_merchants.filter(|(folder, _)| folder.symlink_metadata().is_ok_and(|found| found.is_dir())),
+    );
+    let mut status = Known::new();
+    for (folder, merchant) in folders {
+        for name in [TAKEN, DONE, REFUSED] {
+            fs::create_dir_all(folder.join(name))?;
+        }
+        for (path, found) in regular_files(&folder)? {
+            let now = (found.len(), found.modified().ok());
+            let since = known.get(&path).filter(|(length, modified, _)| (*length, *modified) == now);
+            let since = since.map_or_else(Instant::now, |(_, _, since)| *since);
+            if since.elapsed() >= patience {
+                claim(&folder, &path)?;
+            } else {
+                status.insert(path, (now.0, now.1, since));
+            }
+        }
+        for (path, _) in regular_files(&folder.join(TAKEN))? {
+            bring_in(import, &folder, &path, merchant.clone()).await?;
+        }
+    }
+    *known = status;
+    Ok(())
+}
+
+/// Files of a folder, hidden ones and links left out, in the order of their names.
+fn regular_files(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)?.take(FILES_MAX) {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        // A file may go between two looks at it.
+        if let Some(found) = path.symlink_metadata().ok().filter(|found| found.is_file() && !is_hidden) {
+            files.push((path, found));
+        }
+    }
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(files)
+}
+
+/// Of two processes that see it one has it. One of the same name that is still being imported goes first.
+fn claim(folder: &Path, path: &Path) -> io::Result<()> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let taken = folder.join(TAKEN).join(name);
+    if taken.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    match fs::rename(path, taken) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    }
+}
+
+async fn bring_in(
+    import: &Import,
+    folder: &Path,
+    path: &Path,
+    merchant: Option<MerchantName>,
+) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match imported(import, path, &name, merchant).await {
+        Ok(Outcome::Busy) => Ok(()),
+        Ok(Outcome::Done { counts, rows, .. }) => {
+            tracing::info!(
+                file = name,
+                rows,
+                fits = counts.fits,
+                breaks = counts.opened,
+                "a settlement file is imported"
+            );
+            put(path, &folder.join(DONE), None)
+        }
+        Ok(Outcome::Known) => put(path, &folder.join(DONE), None),
+        Ok(Outcome::Held { rows, without_order }) => {
+            let why = format!(
+                "{without_order} of {rows} rows have no order: nothing is matched. If that is right, run \
+                 `jenius-pay settlement import --anyway` with this file"
+            );
+            refuse(path, folder, &name, &why)
+        }
+        Err(ImportError::Refused(why)) => refuse(path, folder, &name, &why),
+        Err(error @ (ImportError::BrokenOff(_) | ImportError::Store(_))) => {
+            tracing::warn!(file = name, %error, "a settlement file stays in taken/, and is tried again");
+            Ok(())
+        }
+    }
+}
+
+async fn imported(
+    import: &Import,
+    path: &Path,
+    name: &str,
+    merchant: Option<MerchantName>,
+) -> Result<Outcome, ImportError> {
+    let profile = import.config.profile(None, merchant.as_ref()).cloned();
+    let profile = profile.ok_or_else(|| ImportError::Refused("no profile reads it".to_owned()))?;
+    let merchant = import.merchant_of(merchant, &profile).ok_or_else(|| {
+        let why = "there are several merchants: put it into a folder with the merchant's name";
+        ImportError::Refused(why.to_owned())
+    })?;
+    let request = Request { name: name.to_owned(), merchant, profile: profile.name, anyway: false };
+    let file =
+        tokio::fs::File::open(path).await.map_err(|error| ImportError::BrokenOff(error.to_string()))?;
+    import.run(&request, file, &Place::File(path.to_path_buf())).await
+}
+
+fn refuse(path: &Path, folder: &Path, name: &str, why: &str) -> io::Result<()> {
+    tracing::warn!(file = name, why, "a settlement file is refused");
+    put(path, &folder.join(REFUSED), Some(why))
+}
+
+/// Under its own name, or with a number where that is taken.
+fn put(path: &Path, folder: &Path, reason: Option<&str>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut to = folder.join(&name);
+    let mut number = 1;
+    while to.symlink_metadata().is_ok() {
+        to = folder.join(format!("{name}.{number}"));
+        number += 1;
+    }
+    if let Some(reason) = reason {
+        let beside =
+            to.with_file_name(format!("{}.reason.txt", to.file_name().unwrap_or_default().to_string_lossy()));
+        fs::write(beside, format!("{reason}\n"))?;
+    }
+    fs::rename(path, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("jenius-settlement-{}", uuid::Uuid::new_v4()));
+        for name in [TAKEN, DONE, REFUSED] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn links_folders_and_hidden_files_are_left_alone() {
+        let folder = folder();
+        fs::write(folder.join("b.csv"), "x").unwrap();
+        fs::write(folder.join("a.csv"), "x").unwrap();
+        fs::write(folder.join(".part"), "x").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.join("link.csv")).unwrap();
+        let names: Vec<_> = regular_files(&folder).unwrap().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(names, [folder.join("a.csv"), folder.join("b.csv")]);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn no_file_is_put_over_another_and_a_reason_stands_beside() {
+        let folder = folder();
+        for expected in ["a.csv", "a.csv.1", "a.csv.2"] {
+            let path = folder.join("a.csv");
+            fs::write(&path, expected).unwrap();
+            claim(&folder, &path).unwrap();
+            // A second one of the same name waits.
+            fs::write(&path, "later").unwrap();
+            claim(&folder, &path).unwrap();
+            assert!(path.exists());
+            put(&folder.join(TAKEN).join("a.csv"), &folder.join(REFUSED), Some("why")).unwrap();
+            assert_eq!(fs::read_to_string(folder.join(REFUSED).join(expected)).unwrap(), expected);
+            assert_eq!(
+                fs::read_to_string(folder.join(REFUSED).join(format!("{expected}.reason.txt"))).unwrap(),
+                "why\n"
+            );
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,181 @@
+//! `settlement`: brings DOKU's files in, shows them and what does not fit, and closes what a person has cleared up.
+
+mod import;
+mod show;
+
+use super::{UsageError, print, who};
+use crate::{
+    config::{PartialConfig, RequiredSections, Source},
+    domain::ids::MerchantName,
+    postgres::{self, BreakFilter, Closing, PostgresStore, Settlement},
+};
+use clap::Subcommand;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+    sync::Arc,
+};
+
+/// Compares DOKU's settlement files with our orders.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Brings a file in. The same file again changes nothing; an import that was broken off goes on.
+    Import(import::Args),
+    /// The latest files.
+    List(ListArgs),
+    /// One batch, with both sums.
+    Show(ShowArgs),
+    /// What does not fit.
+    Breaks(BreaksArgs),
+    /// Closes one, until its values change.
+    Close(CloseArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// Show at most this many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    /// Print a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// DOKU's name of the pay-out, as `settlement list` shows it.
+    #[arg(value_name = "BATCH")]
+    batch: String,
+    /// Print a JSON array: one object for each merchant who has such a batch.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BreaksArgs {
+    /// Only those that are open.
+    #[arg(long)]
+    open: bool,
+    /// Only this merchant's.
+    #[arg(long, value_parser = |name: &str| MerchantName::parse(name))]
+    merchant: Option<MerchantName>,
+    /// Only those of one batch.
+    #[arg(long, value_name = "BATCH")]
+    batch: Option<String>,
+    /// Show at most this many, those with most at stake first.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    /// Print CSV, for finance. A text that a spreadsheet would take for a formula has an apostrophe before it.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print a JSON array, with the history of each.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct CloseArgs {
+    /// Its number, as `settlement breaks` shows it.
+    #[arg(value_name = "BREAK", value_parser = clap::value_parser!(i64).range(1..))]
+    number: i64,
+    /// Why, for people who ask later.
+    #[arg(long, value_name = "TEXT", value_parser = who::reason)]
+    reason: String,
+    #[command(flatten)]
+    who: who::Who,
+}
+
+/// Connections of one command: what is kept and what is read go side by side.
+const CONNECTIONS: u32 = 3;
+
+pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Import(args) => import::run(args, source).await,
+        Command::List(args) => {
+            let files = settlement(source)?.list_files(args.limit).await?;
+            print::line(&if args.json { print::json(&files)? } else { show::files(&files, is_terminal()) })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Show(args) => show_batch(&args, source).await,
+        Command::Breaks(args) => {
+            let filter = BreakFilter {
+                merchant: args.merchant,
+                open: args.open,
+                batch: args.batch,
+                limit: args.limit,
+            };
+            let breaks = settlement(source)?.list_breaks(&filter).await?;
+            print::line(&if args.json {
+                print::json(&breaks)?
+            } else if args.csv {
+                show::csv(&breaks)
+            } else {
+                show::breaks(&breaks, is_terminal())
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Close(args) => close(args, source).await,
+    }
+}
+
+async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let settlement = settlement(source)?;
+    let batches = settlement.batches(&args.batch).await?;
+    if batches.is_empty() {
+        anyhow::bail!(
+            "no batch {} has rows of our channel: `jenius-pay settlement list` shows the files",
+            print::clean(&args.batch)
+        );
+    }
+    if args.json {
+        print::line(&print::json(&batches)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let filter =
+        BreakFilter { open: true, batch: Some(args.batch.clone()), limit: 100, ..BreakFilter::default() };
+    let breaks = settlement.list_breaks(&filter).await?;
+    print::line(&show::batches(&batches, &breaks, is_terminal()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn close(args: CloseArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let done_by = args.who.operator()?;
+    let number = args.number;
+    match settlement(source)?.close(number, args.reason, done_by).await? {
+        Closing::Closed { cause, .. } => {
+            print::line(&format!("break {number} is closed: {cause}. It opens again if its values change."))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Closing::AlreadyClosed => {
+            print::line(&format!("break {number} is closed already"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Closing::Unknown => {
+            anyhow::bail!("there is no break {number}: `jenius-pay settlement breaks` shows their numbers")
+        }
+    }
+}
+
+fn settlement(source: &Source<'_>) -> anyhow::Result<Settlement> {
+    Ok(store(&PartialConfig::load(source, RequiredSections::DATABASE)?)?.settlement())
+}
+
+fn store(parts: &PartialConfig) -> anyhow::Result<PostgresStore> {
+    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, CONNECTIONS);
+    Ok(PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64)))
+}
+
+fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// What makes no sense to ask for.
+fn usage(text: impl Into<String>) -> anyhow::Error {
+    UsageError(text.into()).into()
+}

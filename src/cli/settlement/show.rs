@@ -1,0 +1,235 @@
+//! Settlement for people, in 80 columns: names of batches and invoices are long, so each has a line of its own and is never
+//! broken. For finance the breaks as CSV.
+
+use crate::{
+    cli::{
+        csv,
+        print::clean,
+        timeline::{rupiah, time},
+    },
+    postgres::{BatchView, BreakView, FileView},
+};
+
+const WIDTH: usize = 80;
+const INDENT: &str = "    ";
+
+/// The files, a block each.
+pub fn files(files: &[FileView], terminal: bool) -> String {
+    if files.is_empty() {
+        return "no files".to_owned();
+    }
+    files.iter().map(|file| file_block(file, terminal)).collect::<Vec<_>>().join("\n")
+}
+
+fn file_block(file: &FileView, terminal: bool) -> String {
+    let head = format!("{}  {}", time(file.received_at), clean(&file.state));
+    let mut lines = vec![
+        strong(&head, terminal),
+        format!("{INDENT}{} of {}", clean(&file.name), clean(&file.merchant)),
+        format!(
+            "{INDENT}{} rows, {} of our channel: net {}; unreadable {}; breaks open {}",
+            file.rows,
+            file.own_rows,
+            amount(file.own_net),
+            file.unreadable,
+            file.open_breaks
+        ),
+    ];
+    lines.extend(file.batch.as_deref().map(|batch| format!("{INDENT}batch {}", clean(batch))));
+    lines.join("\n")
+}
+
+/// A batch of each merchant who has one of that name, and the breaks that name it.
+pub fn batches(batches: &[BatchView], open: &[BreakView], terminal: bool) -> String {
+    let mut blocks: Vec<String> = batches.iter().map(|batch| batch_block(batch, terminal)).collect();
+    blocks.push(if open.is_empty() { "no open breaks name it".to_owned() } else { breaks(open, terminal) });
+    blocks.join("\n\n")
+}
+
+fn batch_block(batch: &BatchView, terminal: bool) -> String {
+    let line = |what: &str, theirs: String, ours: String| {
+        format!("{what:<12}{theirs:>24}{ours:>24}").trim_end().to_owned()
+    };
+    let paid_out = batch.paid_out_on.map(|day| format!(", paid out {day}")).unwrap_or_default();
+    let none = String::new;
+    let mut lines = vec![
+        strong(&format!("batch {}", clean(&batch.batch)), terminal),
+        format!(
+            "of {}{paid_out}; {} forms; breaks open {}",
+            clean(&batch.merchant),
+            batch.forms,
+            batch.open_breaks
+        ),
+        line("", "DOKU".to_owned(), "our orders".to_owned()),
+        line("purchases", batch.purchases.to_string(), batch.own_purchases.to_string()),
+        line("gross", amount(batch.gross), amount(batch.own_gross)),
+        line("refunds", batch.refunds.to_string(), batch.own_refunds.to_string()),
+        line("refunded", amount(batch.refunded), amount(batch.own_refunded)),
+        line("fee", amount(batch.fee), none()),
+        line("discount", amount(batch.discount), none()),
+        line("net", amount(batch.net), none()),
+    ];
+    lines.extend(batch.stated_net.map(|net| line("whole file", amount(net), none())));
+    lines.join("\n")
+}
+
+/// The breaks, a block each.
+pub fn breaks(breaks: &[BreakView], terminal: bool) -> String {
+    if breaks.is_empty() {
+        return "no breaks".to_owned();
+    }
+    breaks.iter().map(|found| break_block(found, terminal)).collect::<Vec<_>>().join("\n")
+}
+
+fn break_block(found: &BreakView, terminal: bool) -> String {
+    let since = match (found.closed_at, found.closed_by.as_deref()) {
+        (Some(at), Some(by)) => format!("closed {} by {}", day(at), clean(by)),
+        (_, _) => format!("open since {}", day(found.first_seen_at)),
+    };
+    let head = format!("{}  {}  {}  {since}", found.number, clean(&found.cause), rupiah(&found.at_stake));
+    let mut lines = vec![strong(&head, terminal)];
+    let whose = format!(
+        "{} of {}",
+        clean(found.invoice_number.as_deref().unwrap_or("no invoice")),
+        clean(&found.merchant)
+    );
+    lines.push(format!("{INDENT}{whose}; for {}", clean(&found.owner)));
+    lines.extend(wrapped(&clean(&found.found)));
+    let closing = found.history.iter().rev().find(|entry| entry.reason.is_some());
+    if let Some(entry) = closing.filter(|_| found.closed_by.as_deref() == Some("person")) {
+        let by = clean(entry.done_by.as_deref().unwrap_or_default());
+        lines.extend(wrapped(&format!("{by}: {}", clean(entry.reason.as_deref().unwrap_or_default()))));
+    }
+    lines.join("\n")
+}
+
+fn day(at: crate::domain::Time) -> String {
+    at.date_naive().to_string()
+}
+
+/// Words on lines of the width; one that is longer has a line of its own.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("{INDENT}{word}")),
+        }
+    }
+    lines
+}
+
+fn amount(rupiah_of: i64) -> String {
+    let sign = if rupiah_of < 0 { "-" } else { "" };
+    format!("{sign}{}", rupiah(&rupiah_of.unsigned_abs().to_string()))
+}
+
+fn strong(text: &str, terminal: bool) -> String {
+    if crate::shown::may_colour(terminal) { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// For finance: a line each, amounts in digits.
+pub fn csv(breaks: &[BreakView]) -> String {
+    const HEADER: [&str; 11] = [
+        "break",
+        "merchant",
+        "cause",
+        "owner",
+        "invoice_number",
+        "batch",
+        "at_stake",
+        "found",
+        "first_seen_at",
+        "closed_at",
+        "closed_by",
+    ];
+    let row = |found: &BreakView| {
+        [
+            found.number.to_string(),
+            found.merchant.clone(),
+            found.cause.clone(),
+            found.owner.clone(),
+            found.invoice_number.clone().unwrap_or_default(),
+            found.batch.clone().unwrap_or_default(),
+            found.at_stake.clone(),
+            found.found.clone(),
+            time(found.first_seen_at),
+            found.closed_at.map(time).unwrap_or_default(),
+            found.closed_by.clone().unwrap_or_default(),
+        ]
+    };
+    csv::lines(HEADER, breaks.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::view::sample;
+
+    fn found() -> BreakView {
+        BreakView {
+            number: 7,
+            merchant: "default".to_owned(),
+            cause: "amount_mismatch".to_owned(),
+            owner: "finance".to_owned(),
+            invoice_number: Some("I".repeat(64)),
+            batch: Some("=cmd".to_owned()),
+            at_stake: "999999999999".to_owned(),
+            found: "amount 50000 fee 1500 discount 0 net 48500 of 2026-01-05 paid out 2026-01-08 | amount 50001 (1)\u{1b}".to_owned(),
+            first_seen_at: sample::at(0),
+            closed_at: None,
+            closed_by: None,
+            history: vec![],
+        }
+    }
+
+    #[test]
+    fn a_break_fits_a_terminal_and_cannot_drive_it() {
+        let shown = breaks(&[found()], false);
+        let widest =
+            shown.lines().filter(|line| !line.contains("IIII")).map(|line| line.chars().count()).max();
+        assert!(widest <= Some(WIDTH), "{shown}");
+        assert!(
+            shown.starts_with("7  amount_mismatch  Rp999.999.999.999  open since 2026-01-01\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains('\u{1b}'));
+        assert_eq!(breaks(&[], false), "no breaks");
+    }
+
+    #[test]
+    fn finance_gets_a_line_each_and_no_formula() {
+        let text = csv(&[found()]);
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("\"'=cmd\",\"999999999999\""), "{text}");
+    }
+
+    #[test]
+    fn a_batch_has_both_sums_side_by_side() {
+        let batch = BatchView {
+            merchant: "default".to_owned(),
+            batch: "B".repeat(66),
+            paid_out_on: Some("2026-01-08".parse().unwrap()),
+            purchases: 2,
+            gross: 100_000,
+            fee: 3_000,
+            discount: 0,
+            net: 47_000,
+            refunds: 1,
+            refunded: 50_000,
+            own_purchases: 1,
+            own_gross: 50_000,
+            own_refunds: 1,
+            own_refunded: 50_000,
+            stated_net: None,
+            forms: 1,
+            open_breaks: 1,
+        };
+        let shown = batches(&[batch], &[], false);
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+        assert!(shown.contains("gross                     Rp100.000                Rp50.000"), "{shown}");
+    }
+}

@@ -1,0 +1,227 @@
+//! Settlement: when a pay-out is late, what DOKU may keep, and how files are written.
+
+use super::{
+    parse::{self, Parsed, whole},
+    reader::Reader,
+};
+use crate::domain::{
+    ids::MerchantName,
+    settlement::{
+        amount::Marks,
+        calendar::{Calendar, Rhythm},
+        case::Rules,
+        dates::DateForm,
+        fees::FeeRule,
+        profile::{BUILT_IN, Column, Profile},
+    },
+};
+use chrono::FixedOffset;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Years of holidays.
+const HOLIDAYS_MAX: usize = 1000;
+const FEES_MAX: usize = 100;
+const WORDS_MAX: usize = 100;
+const WORD_CHARS_MAX: usize = 100;
+const FORMS_MAX: usize = 16;
+
+/// All that is configured of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    pub calendar: Calendar,
+    pub fees: Vec<FeeRule>,
+    pub keep_files_days: u32,
+    pub watch_dir: Option<PathBuf>,
+    /// By name, the built-in one among them.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+impl Settlement {
+    /// The profile of a name; where none is named the merchant's own, else the built-in one.
+    pub fn profile(&self, name: Option<&str>, merchant: Option<&MerchantName>) -> Option<&Profile> {
+        let own = || {
+            let is_own = |profile: &&Profile| merchant.is_some() && profile.merchant.as_ref() == merchant;
+            self.profiles.values().find(is_own)
+        };
+        match name {
+            Some(name) => self.profiles.get(name),
+            None => own().or_else(|| self.profiles.get(BUILT_IN)),
+        }
+    }
+
+    /// What a profile's rows are judged by.
+    pub fn rules(&self, profile: &Profile) -> Rules {
+        Rules { calendar: self.calendar.clone(), fees: self.fees.clone(), split: profile.split }
+    }
+}
+
+pub fn read(r: &mut Reader<'_>) -> Option<Settlement> {
+    let due_days = r.get("settlement.due_days", whole(0..=60));
+    let day = |text: &str| text.trim().parse().map_err(|_| "not a day; allowed: YYYY-MM-DD".to_owned());
+    let holidays = r.list("settlement.holidays", HOLIDAYS_MAX, day);
+    let fees = r.list("settlement.fees", FEES_MAX, FeeRule::parse);
+    let keep_files_days = r.get("settlement.keep_files_days", whole(1..=36_500));
+    let watch_dir = r.get("settlement.watch_dir", directory);
+    let mut profiles = BTreeMap::from([(BUILT_IN.to_owned(), Profile::doku())]);
+    for name in r.profiles() {
+        let profile = read_profile(r, name.as_str());
+        profiles.extend(profile.map(|profile| (name.to_string(), profile)));
+    }
+    let calendar = Calendar { holidays: holidays?.into_iter().collect(), due_days: due_days? };
+    Some(Settlement { calendar, fees: fees?, keep_files_days: keep_files_days?, watch_dir, profiles })
+}
+
+fn read_profile(r: &mut Reader<'_>, name: &str) -> Option<Profile> {
+    let key = |member: &str| format!("settlement.profile.{name}.{member}");
+    let usual = Profile::doku();
+    let merchant = r.get(&key("merchant"), |text| {
+        MerchantName::parse(text).map_err(|e| format!("not a merchant's name; allowed: {}", e.allowed))
+    });
+    let columns = r.list(&key("columns"), WORDS_MAX, column);
+    let separator = r.get(&key("separator"), separator);
+    let decimal = r.get(&key("decimal"), mark);
+    let thousands =
+        r.get(&key("thousands"), |text| if text == "none" { Ok(None) } else { mark(text).map(Some) });
+    if decimal.is_some() && thousands.flatten() == decimal {
+        r.fault(&key("thousands"), "the same as the decimal mark; allowed: another, or none");
+    }
+    let dates = r.list(&key("dates"), FORMS_MAX, |text| {
+        DateForm::parse(text).ok_or_else(|| {
+            "no date form; allowed: DD, MM or MMM, YYYY with - / . or a space between".to_owned()
+        })
+    });
+    let zone = r.get(&key("zone"), zone);
+    let mut words = |member: &str, usual: Vec<String>| {
+        if r.says(&key(member)) { r.list(&key(member), WORDS_MAX, word) } else { Some(usual) }
+    };
+    let channels = words("channels", usual.channels);
+    let other_channels = words("other_channels", usual.other_channels);
+    let purchase_words = words("purchase_words", usual.purchase_words);
+    let refund_words = words("refund_words", usual.refund_words);
+    let split = r.get(&key("split"), parse::flag);
+    let rhythm = r.get(&key("rhythm"), rhythm);
+    Some(Profile {
+        name: name.to_owned(),
+        merchant,
+        columns: columns?,
+        separator,
+        marks: Marks { decimal: decimal?, thousands: thousands? },
+        dates: dates?,
+        zone: zone?,
+        channels: channels?,
+        other_channels: other_channels?,
+        purchase_words: purchase_words?,
+        refund_words: refund_words?,
+        split: split?,
+        rhythm: rhythm?,
+    })
+}
+
+fn directory(text: &str) -> Parsed<PathBuf> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("no absolute path; allowed: a directory, from /".to_owned())
+    }
+}
+
+fn column(text: &str) -> Parsed<(Column, String)> {
+    let named = text
+        .split_once('=')
+        .and_then(|(column, heading)| Some((Column::from_name(column.trim())?, word(heading).ok()?)));
+    named.ok_or_else(|| {
+        let names = Column::ALL.map(Column::name).join(", ");
+        format!("no column; allowed: `column=HEADING` with one of {names}")
+    })
+}
+
+fn word(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    let fits = (1..=WORD_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not 1–{WORD_CHARS_MAX} visible characters; allowed: a word or some"))
+    }
+}
+
+fn separator(text: &str) -> Parsed<u8> {
+    match text {
+        "comma" => Ok(b','),
+        "semicolon" => Ok(b';'),
+        "tab" => Ok(b'\t'),
+        "pipe" => Ok(b'|'),
+        _ => Err("unknown; allowed: comma, semicolon, tab, pipe".to_owned()),
+    }
+}
+
+fn mark(text: &str) -> Parsed<char> {
+    match text {
+        "." => Ok('.'),
+        "," => Ok(','),
+        " " => Ok(' '),
+        _ => Err("no mark; allowed: a point, a comma or a space".to_owned()),
+    }
+}
+
+fn zone(text: &str) -> Parsed<FixedOffset> {
+    text.parse().map_err(|_| "no offset from UTC; allowed: +07:00".to_owned())
+}
+
+fn rhythm(text: &str) -> Parsed<Rhythm> {
+    Rhythm::ALL
+        .into_iter()
+        .find(|rhythm| rhythm.name() == text)
+        .ok_or_else(|| format!("unknown; allowed: {}", Rhythm::ALL.map(Rhythm::name).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PartialConfig, RequiredSections, Source};
+
+    fn load(toml: &str) -> Result<PartialConfig, String> {
+        let path = std::env::temp_dir().join(format!("jenius-settlement-{}.toml", uuid::Uuid::new_v4()));
+        std::fs::write(&path, toml).unwrap();
+        let loaded =
+            PartialConfig::load(&Source::from_process(Some(path.clone())), RequiredSections::NOTHING);
+        std::fs::remove_file(path).unwrap();
+        loaded.map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn a_profile_names_what_differs_and_keeps_the_rest() {
+        let settlement = load(
+            "[settlement]\nholidays = [\"2026-01-01\"]\nfees = [\"2026-01-01;fixed=1500\"]\n\
+             [settlement.profile.toko]\nmerchant = \"toko\"\ncolumns = [\"amount=BRUTO\"]\ndecimal = \",\"\nthousands = \".\"\nrhythm = \"daily\"\n",
+        )
+        .unwrap()
+        .settlement;
+        let toko = MerchantName::parse("toko").unwrap();
+        let own = settlement.profile(None, Some(&toko)).unwrap();
+        assert_eq!((own.name.as_str(), own.rhythm), ("toko", Rhythm::Daily));
+        assert_eq!(own.column("bruto"), Some(Column::Amount));
+        assert_eq!(own.channels, ["jenius"]);
+        assert_eq!(settlement.profile(None, None).unwrap().name, BUILT_IN);
+        assert!(settlement.profile(Some("other"), None).is_none());
+        assert_eq!((settlement.calendar.due_days, settlement.fees.len()), (3, 1));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_key() {
+        for (toml, key) in [
+            ("[settlement]\nfees = [\"x\"]", "settlement.fees"),
+            ("[settlement]\nholidays = [\"01-01-2026\"]", "settlement.holidays"),
+            ("[settlement]\nwatch_dir = \"here\"", "settlement.watch_dir"),
+            ("[settlement.profile.a]\ncolumns = [\"x=y\"]", "settlement.profile.a.columns"),
+            ("[settlement.profile.a]\nthousands = \".\"", "settlement.profile.a.thousands"),
+            ("[settlement.profile.a]\ndates = [\"DMY\"]", "settlement.profile.a.dates"),
+            ("[settlement.profile.a]\nother = 1", "settlement.profile.a.other"),
+            ("[settlement.profile.A-B]\nsplit = true", "settlement.profile.A-B"),
+        ] {
+            let snapshot = load(toml).unwrap_err();
+            assert!(snapshot.contains(key), "{toml}: {snapshot}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Has DOKU asked about orders that a row puts in doubt: an inquiry that is due now. Nothing else of an order is written.
+
+use crate::{
+    domain::schedule::InquiryRank,
+    flow::ports::StoreError,
+    postgres::{StoreContext, error::TxResult},
+};
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+/// Orders of one transaction: it holds their locks.
+const ORDERS_MAX: usize = 100;
+
+/// Makes an inquiry of each order due now, and says of how many.
+pub(super) async fn ask(context: &Arc<StoreContext>, mut order_keys: Vec<i64>) -> Result<u64, StoreError> {
+    // In one order everywhere, so that two who lock do not wait for each other.
+    order_keys.sort_unstable();
+    let mut asked = 0;
+    for keys in order_keys.chunks(ORDERS_MAX) {
+        let keys = keys.to_vec();
+        asked += context.transaction(move |c| Box::pin(async move { make_due(c, &keys).await })).await?;
+    }
+    if asked > 0 {
+        context.due_changed.notify_one();
+    }
+    Ok(asked)
+}
+
+/// While an attempt is under way the inquiry is kept for the attempt's record.
+async fn make_due(c: &mut PgConnection, order_keys: &[i64]) -> TxResult<u64> {
+    sqlx::query("SELECT order_key FROM orders WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE")
+        .bind(order_keys)
+        .execute(&mut *c)
+        .await?;
+    let made = sqlx::query(
+        "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
+         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
+         SELECT order_key, merchant, (SELECT now FROM clock), $2 FROM orders WHERE order_key = ANY ($1)
+         ON CONFLICT (order_key) DO UPDATE
+         SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
+                               ELSE due.inquire_at END,
+             prompted_at = CASE WHEN due.token IS NOT NULL THEN excluded.inquire_at END",
+    )
+    .bind(order_keys)
+    .bind(InquiryRank::Afterwards.number())
+    .execute(c)
+    .await?;
+    Ok(made.rows_affected())
+}

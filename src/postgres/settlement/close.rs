@@ -1,0 +1,75 @@
+//! A person closes a break, with a reason that is kept.
+
+use super::Settlement;
+use crate::{
+    domain::{
+        action::{Action, ActionKind},
+        ids::MerchantName,
+        settlement::breaks::Cause,
+    },
+    flow::ports::StoreError,
+    postgres::{error::TxResult, operators::actions, rows},
+};
+use sqlx::PgConnection;
+
+/// What came of asking to close one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closing {
+    Closed { cause: String, subject: String },
+    AlreadyClosed,
+    Unknown,
+}
+
+impl Settlement {
+    /// Closes a break until its values change.
+    pub async fn close(&self, key: i64, reason: String, done_by: String) -> Result<Closing, StoreError> {
+        let closing = self
+            .context
+            .transaction(move |c| Box::pin(async move { close(c, key, &reason, &done_by).await }));
+        Ok(closing.await?)
+    }
+}
+
+async fn close(c: &mut PgConnection, key: i64, reason: &str, done_by: &str) -> TxResult<Closing> {
+    let found: Option<(String, String, String, Option<String>, bool)> = sqlx::query_as(
+        "SELECT merchant, cause, subject, invoice_number, closed_at IS NOT NULL FROM settlement_breaks
+         WHERE key = $1 FOR UPDATE",
+    )
+    .bind(key)
+    .fetch_optional(&mut *c)
+    .await?;
+    let Some((merchant, cause, subject, invoice, is_closed)) = found else { return Ok(Closing::Unknown) };
+    if is_closed {
+        return Ok(Closing::AlreadyClosed);
+    }
+    sqlx::query(
+        "WITH closed AS (
+             UPDATE settlement_breaks SET closed_at = jenius_now(), closed_by = 'person' WHERE key = $1
+             RETURNING key, at_stake, found)
+         INSERT INTO settlement_break_history (break, what, at_stake, found, done_by, reason)
+         SELECT key, 'closed', at_stake, found, $2, $3 FROM closed",
+    )
+    .bind(key)
+    .bind(done_by)
+    .bind(reason)
+    .execute(&mut *c)
+    .await?;
+    // What could be missing behind it is searched again.
+    if cause == Cause::UnknownChannel.name() {
+        sqlx::query("UPDATE settlement_accounts SET search_due = true WHERE merchant = $1")
+            .bind(&merchant)
+            .execute(&mut *c)
+            .await?;
+    }
+    let merchant: MerchantName = rows::merchant(&merchant)?;
+    let action = Action {
+        kind: ActionKind::CloseBreak,
+        subject: invoice.unwrap_or_else(|| subject.clone()),
+        merchant: Some(merchant.to_string()),
+        reason: Some(reason.to_owned()),
+        done_by: Some(done_by.to_owned()),
+        detail: Some(format!("break {key}: {cause}")),
+    };
+    actions::write(c, &action).await?;
+    Ok(Closing::Closed { cause, subject })
+}

@@ -1,0 +1,284 @@
+//! Files as they came: their bytes in pieces, their hash, and how far each import is.
+
+use super::Settlement;
+use crate::{
+    domain::ids::MerchantName,
+    flow::ports::StoreError,
+    postgres::{
+        error::{TxResult, store_error, unknown_value},
+        pool::{Beside, PgPool},
+        rows::storable,
+        tx::answered,
+    },
+};
+use sqlx::{FromRow, PgConnection};
+
+pub type FileKey = i64;
+
+/// How far the import of a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileState {
+    Receiving,
+    /// Its rows are being kept.
+    Reading,
+    /// More than one in ten of its rows has no order: a person must say `--anyway`.
+    Held,
+    /// All its rows count, and its invoices are being judged.
+    Matching,
+    Done,
+}
+
+impl FileState {
+    const ALL: [Self; 5] = [Self::Receiving, Self::Reading, Self::Held, Self::Matching, Self::Done];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Reading => "reading",
+            Self::Held => "held",
+            Self::Matching => "matching",
+            Self::Done => "done",
+        }
+    }
+
+    fn read(name: &str) -> Result<Self, StoreError> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| unknown_value("state of a file"))
+    }
+}
+
+/// A file that is kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub key: FileKey,
+    pub state: FileState,
+    /// The profile that its import began with.
+    pub profile: String,
+    /// `csv` or `xlsx`, and the encoding of its text.
+    pub form: String,
+    pub encoding: String,
+    pub lines_read: i64,
+    pub lines_matched: i64,
+    pub own_rows: i64,
+    pub without_order: i64,
+    /// It was here before.
+    pub is_known: bool,
+}
+
+#[derive(FromRow)]
+struct KeptRow {
+    key: i64,
+    state: String,
+    profile: String,
+    form: Option<String>,
+    encoding: Option<String>,
+    lines_read: i64,
+    lines_matched: i64,
+    own_rows: i64,
+    without_order: i64,
+}
+
+const NAME_CHARS_MAX: usize = 255;
+
+/// One import a merchant at a time: while this is held, in whatever process.
+pub struct MerchantLock {
+    session: Beside,
+}
+
+impl MerchantLock {
+    pub fn end(self) {
+        self.session.end();
+    }
+}
+
+impl Settlement {
+    /// `None`: another import of this merchant runs.
+    pub async fn lock(&self, merchant: &MerchantName) -> Result<Option<MerchantLock>, StoreError> {
+        let mut session = self.context.pool.beside(&[]).await?;
+        let is_free: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('settlement ' || $1, 0))")
+                .bind(merchant.as_str())
+                .fetch_one(&mut session.connection)
+                .await
+                .map_err(|e| store_error(&e))?;
+        if is_free {
+            return Ok(Some(MerchantLock { session }));
+        }
+        session.end();
+        Ok(None)
+    }
+
+    /// Begins a file. What an import left that was broken off while its bytes came in is taken away.
+    pub async fn begin_file(
+        &self,
+        merchant: &MerchantName,
+        name: &str,
+        profile: &str,
+    ) -> Result<FileKey, StoreError> {
+        let (merchant, name, profile) =
+            (merchant.to_string(), storable(name, NAME_CHARS_MAX), profile.to_owned());
+        let key = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query("DELETE FROM settlement_files WHERE merchant = $1 AND state = 'receiving'")
+                    .bind(&merchant)
+                    .execute(&mut *c)
+                    .await?;
+                let begun = sqlx::query_scalar(
+                    "INSERT INTO settlement_files (merchant, name, profile) VALUES ($1, $2, $3) RETURNING key",
+                );
+                Ok(begun.bind(merchant).bind(name).bind(profile).fetch_one(c).await?)
+            })
+        });
+        Ok(key.await?)
+    }
+
+    /// Keeps the next piece of a file's bytes, at most 1 MiB.
+    pub async fn keep_piece(&self, file: FileKey, number: i32, bytes: &[u8]) -> Result<(), StoreError> {
+        answered!(self.context.pool, |c| sqlx::query(
+            "INSERT INTO settlement_pieces (file, number, bytes) VALUES ($1, $2, $3)"
+        )
+        .bind(file)
+        .bind(number)
+        .bind(bytes)
+        .execute(c))?;
+        Ok(())
+    }
+
+    /// A piece of a file's bytes; `None` after the last.
+    pub async fn piece(&self, file: FileKey, number: i32) -> Result<Option<Vec<u8>>, StoreError> {
+        answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT bytes FROM settlement_pieces WHERE file = $1 AND number = $2"
+        )
+        .bind(file)
+        .bind(number)
+        .fetch_optional(c))
+    }
+
+    /// All bytes are kept. Where the same came before, that file is the one, and the new one goes.
+    pub async fn received(
+        &self,
+        file: FileKey,
+        sha256: [u8; 32],
+        bytes: i64,
+        form: &'static str,
+        encoding: &'static str,
+    ) -> Result<Kept, StoreError> {
+        let kept = self.context.transaction(move |c| {
+            Box::pin(async move {
+                if let Some(known) = same_bytes(c, file, &sha256).await? {
+                    sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(&mut *c).await?;
+                    return kept(c, known, true).await;
+                }
+                sqlx::query(
+                    "UPDATE settlement_files SET sha256 = $2, bytes = $3, form = $4, encoding = $5, state = 'reading'
+                     WHERE key = $1",
+                )
+                .bind(file)
+                .bind(sha256.as_slice())
+                .bind(bytes)
+                .bind(form)
+                .bind(encoding)
+                .execute(&mut *c)
+                .await?;
+                kept(c, file, false).await
+            })
+        });
+        Ok(kept.await?)
+    }
+
+    /// A file that is none is taken away, with what was kept of its rows.
+    pub async fn refuse_file(&self, file: FileKey) -> Result<(), StoreError> {
+        let gone = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "DELETE FROM settlement_rows r USING settlement_files f
+                     WHERE f.key = $1 AND r.merchant = f.merchant AND r.files = ARRAY[$1::bigint]
+                       AND r.batch IN (SELECT batch FROM settlement_forms WHERE file = $1)",
+                )
+                .bind(file)
+                .execute(&mut *c)
+                .await?;
+                sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(c).await?;
+                Ok(())
+            })
+        });
+        Ok(gone.await?)
+    }
+
+    /// Where a file is now.
+    pub async fn file(&self, file: FileKey) -> Result<Kept, StoreError> {
+        let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file, true).await }));
+        Ok(kept.await?)
+    }
+}
+
+async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> TxResult<Option<FileKey>> {
+    let same = sqlx::query_scalar(
+        "SELECT o.key FROM settlement_files f JOIN settlement_files o ON o.merchant = f.merchant AND o.sha256 = $2
+         WHERE f.key = $1",
+    );
+    Ok(same.bind(file).bind(sha256.as_slice()).fetch_optional(c).await?)
+}
+
+async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<Kept> {
+    let row: KeptRow = sqlx::query_as(
+        "SELECT key, state, profile, form, encoding, lines_read, lines_matched, own_rows, without_order
+         FROM settlement_files WHERE key = $1",
+    )
+    .bind(file)
+    .fetch_one(c)
+    .await?;
+    Ok(Kept {
+        key: row.key,
+        state: FileState::read(&row.state)?,
+        profile: row.profile,
+        form: row.form.unwrap_or_default(),
+        encoding: row.encoding.unwrap_or_default(),
+        lines_read: row.lines_read,
+        lines_matched: row.lines_matched,
+        own_rows: row.own_rows,
+        without_order: row.without_order,
+        is_known,
+    })
+}
+
+/// Empties files that were done, or given up, more than so many days ago: the customers' names in them are gone, hash, name and
+/// sums stay. Says how many.
+///
+/// # Errors
+/// The database is away, or refuses.
+pub(in crate::postgres) async fn empty_old_files(
+    pool: &PgPool,
+    days: u32,
+    dry_run: bool,
+) -> Result<i64, StoreError> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    if dry_run {
+        return answered!(pool, |c| sqlx::query_scalar(
+            "SELECT count(*) FROM settlement_files
+             WHERE emptied_at IS NULL AND received_at < (SELECT jenius_now()) - make_interval(days => $1)"
+        )
+        .bind(days)
+        .fetch_one(c));
+    }
+    let mut emptied = 0;
+    loop {
+        // One file a statement: each holds up to 512 MiB.
+        let done = answered!(pool, |c| sqlx::query(
+            "WITH old AS (
+                 SELECT key FROM settlement_files
+                 WHERE emptied_at IS NULL AND received_at < (SELECT jenius_now()) - make_interval(days => $1)
+                 ORDER BY key LIMIT 1 FOR UPDATE SKIP LOCKED),
+                  gone AS (DELETE FROM settlement_pieces WHERE file IN (SELECT key FROM old))
+             UPDATE settlement_files SET emptied_at = jenius_now() WHERE key IN (SELECT key FROM old)"
+        )
+        .bind(days)
+        .execute(c))?;
+        if done.rows_affected() == 0 {
+            return Ok(emptied);
+        }
+        emptied += 1;
+    }
+}

@@ -1,0 +1,351 @@
+//! Keeps the rows of a file, a group at a time, and what the file as a whole says.
+
+use super::{Settlement, breaks, files::FileKey};
+use crate::{
+    domain::{
+        ids::MerchantName,
+        settlement::{
+            breaks::{Break, Cause},
+            row::{Row, RowId},
+            table::Unreadable,
+            totals::{Stated, Sums},
+        },
+    },
+    flow::ports::StoreError,
+    postgres::error::TxResult,
+};
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
+
+/// Lines of a file that are kept in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct RowGroup {
+    pub rows: Vec<Row>,
+    pub unreadable: Vec<Unreadable>,
+    /// Up to this line all is in it.
+    pub last_line: u64,
+}
+
+/// What is known once the last row is kept.
+#[derive(Debug, Clone, Default)]
+pub struct FileEnd {
+    pub stated: Stated,
+    pub sums: Sums,
+    /// Names of channels that are in no list, with batch and amount.
+    pub unknown_channels: BTreeMap<(String, String), i64>,
+}
+
+impl Settlement {
+    /// Keeps a group of a file's rows.
+    pub async fn keep_rows(
+        &self,
+        merchant: &MerchantName,
+        file: FileKey,
+        group: RowGroup,
+    ) -> Result<(), StoreError> {
+        let merchant = merchant.clone();
+        let kept = self
+            .context
+            .transaction(move |c| Box::pin(async move { keep_rows(c, &merchant, file, &group).await }));
+        Ok(kept.await?)
+    }
+
+    /// Keeps what the file says as a whole; it counts from `begin_matching` on.
+    pub async fn end_rows(&self, file: FileKey, end: FileEnd) -> Result<(), StoreError> {
+        let fault = end.stated.mismatch(&end.sums);
+        let kept = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE settlement_files SET batch = $2, rows = $3, net = $4, stated_net = $5, totals_fault = $6,
+                            unreadable = $7
+                     WHERE key = $1 AND state IN ('reading', 'held')",
+                )
+                .bind(file)
+                .bind(&end.stated.batch)
+                .bind(end.sums.rows)
+                .bind(end.sums.net)
+                .bind(end.stated.net())
+                .bind(fault)
+                .bind(end.sums.unreadable)
+                .execute(c)
+                .await?;
+                Ok(())
+            })
+        });
+        Ok(kept.await?)
+    }
+
+    /// A file with too many rows of no order waits for a person.
+    pub async fn hold_file(&self, file: FileKey) -> Result<(), StoreError> {
+        let held = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE settlement_files SET state = 'held' WHERE key = $1 AND state = 'reading'",
+                )
+                .bind(file)
+                .execute(c)
+                .await?;
+                Ok(())
+            })
+        });
+        Ok(held.await?)
+    }
+
+    /// From here on all rows of the file count: what is odd about the file itself becomes breaks.
+    pub async fn begin_matching(
+        &self,
+        merchant: &MerchantName,
+        file: FileKey,
+        end: FileEnd,
+    ) -> Result<(), StoreError> {
+        let merchant = merchant.clone();
+        let begun = self
+            .context
+            .transaction(move |c| Box::pin(async move { begin_matching(c, &merchant, file, &end).await }));
+        Ok(begun.await?)
+    }
+
+    /// The last of its invoices is judged.
+    pub async fn end_file(&self, file: FileKey) -> Result<(), StoreError> {
+        let ended = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE settlement_files SET state = 'done', done_at = jenius_now() WHERE key = $1 AND state = 'matching'",
+                )
+                .bind(file)
+                .execute(c)
+                .await?;
+                Ok(())
+            })
+        });
+        Ok(ended.await?)
+    }
+}
+
+async fn keep_rows(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    group: &RowGroup,
+) -> TxResult<()> {
+    let last_line = i64::try_from(group.last_line).unwrap_or(i64::MAX);
+    // An import that goes on after it was broken off reads from the beginning: what is kept is kept.
+    let is_next: Option<bool> = sqlx::query_scalar(
+        "SELECT lines_read < $2 FROM settlement_files WHERE key = $1 AND state = 'reading' FOR UPDATE",
+    )
+    .bind(file)
+    .bind(last_line)
+    .fetch_optional(&mut *c)
+    .await?;
+    if is_next != Some(true) {
+        return Ok(());
+    }
+    keep(c, merchant, file, &group.rows).await?;
+    let batches: BTreeSet<&str> = group.rows.iter().map(|row| row.batch.as_str()).collect();
+    sqlx::query(
+        "INSERT INTO settlement_forms (merchant, batch, file) SELECT $1, batch, $3 FROM unnest($2::text[]) AS b (batch)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(merchant.as_str())
+    .bind(batches.into_iter().collect::<Vec<_>>())
+    .bind(file)
+    .execute(&mut *c)
+    .await?;
+    let broken: Vec<Break> = group.unreadable.iter().map(|bad| unreadable(file, bad)).collect();
+    breaks::open_missing(c, merchant, &broken).await?;
+    add_sums(c, merchant, file, last_line, &group.rows).await
+}
+
+/// Keeps rows, each with its number among equal ones of this file. That an equal one stands in an earlier group is rare: it is
+/// seen by what the insertion left out, and those get the next numbers.
+async fn keep(c: &mut PgConnection, merchant: &MerchantName, file: FileKey, rows: &[Row]) -> TxResult<()> {
+    let mut counts: HashMap<Uuid, i32> = HashMap::new();
+    let mut numbered: Vec<Numbered<'_>> =
+        rows.iter().map(|row| next(&mut counts, row.id(merchant), row)).collect();
+    loop {
+        let kept = insert(c, merchant, file, &numbered).await?;
+        numbered.retain(|(id, number, _)| !kept.contains(&(*id, *number)));
+        if numbered.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = numbered.iter().map(|(id, _, _)| *id).collect();
+        let highest: Vec<(Uuid, i32)> = sqlx::query_as(
+            "SELECT id, max(number) FROM settlement_rows WHERE id = ANY ($1) AND files @> ARRAY[$2::bigint] GROUP BY id",
+        )
+        .bind(&ids)
+        .bind(file)
+        .fetch_all(&mut *c)
+        .await?;
+        let mut counts: HashMap<Uuid, i32> = highest.into_iter().collect();
+        numbered = numbered.into_iter().map(|(id, _, row)| next(&mut counts, id, row)).collect();
+    }
+}
+
+type Numbered<'r> = (RowId, i32, &'r Row);
+
+fn next<'r>(counts: &mut HashMap<Uuid, i32>, id: RowId, row: &'r Row) -> Numbered<'r> {
+    let count = counts.entry(id).or_default();
+    *count += 1;
+    (id, *count, row)
+}
+
+/// Says which were kept: not those that this file has already.
+async fn insert(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    rows: &[Numbered<'_>],
+) -> TxResult<HashSet<(RowId, i32)>> {
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let text = |of: fn(&Row) -> &str| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
+    let amount = |of: fn(&Row) -> i64| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
+    let kept: Vec<(RowId, i32)> = sqlx::query_as(
+        "INSERT INTO settlement_rows (merchant, files, id, number, batch, invoice_number, kind, type_word, sub_account,
+                                      gross, fee, discount, net, transaction_on, paid_out_on)
+         SELECT $1, ARRAY[$2::bigint], r.* FROM unnest($3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
+             $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::date[], $15::date[]) AS r
+         ON CONFLICT (id, number) DO UPDATE SET files = settlement_rows.files || $2::bigint
+         WHERE NOT settlement_rows.files @> ARRAY[$2::bigint]
+         RETURNING id, number",
+    )
+    .bind(merchant.as_str())
+    .bind(file)
+    .bind(rows.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, number, _)| *number).collect::<Vec<_>>())
+    .bind(text(|row| &row.batch))
+    .bind(text(|row| &row.invoice_number))
+    .bind(text(|row| row.kind.name()))
+    .bind(text(|row| &row.type_word))
+    .bind(text(|row| &row.sub_account))
+    .bind(amount(|row| row.gross))
+    .bind(amount(|row| row.fee))
+    .bind(amount(|row| row.discount))
+    .bind(amount(|row| row.net))
+    .bind(rows.iter().map(|(_, _, row)| row.transaction_on).collect::<Vec<_>>())
+    .bind(rows.iter().map(|(_, _, row)| row.paid_out_on).collect::<Vec<_>>())
+    .fetch_all(c)
+    .await?;
+    Ok(kept.into_iter().collect())
+}
+
+async fn add_sums(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    last_line: i64,
+    rows: &[Row],
+) -> TxResult<()> {
+    let sum = |of: fn(&Row) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
+    sqlx::query(
+        "UPDATE settlement_files
+         SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_fee = own_fee + $5,
+             own_discount = own_discount + $6, own_net = own_net + $7,
+             first_transaction_on = least(first_transaction_on, $8), latest_paid_out_on = greatest(latest_paid_out_on, $9),
+             without_order = without_order + (
+                 SELECT count(*) FROM unnest($11::text[]) AS r (number)
+                 WHERE NOT EXISTS (SELECT FROM orders WHERE merchant = $10 AND invoice_number = r.number))
+         WHERE key = $1",
+    )
+    .bind(file)
+    .bind(last_line)
+    .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
+    .bind(sum(|row| row.gross))
+    .bind(sum(|row| row.fee))
+    .bind(sum(|row| row.discount))
+    .bind(sum(|row| row.net))
+    .bind(rows.iter().map(|row| row.transaction_on).min())
+    .bind(rows.iter().map(|row| row.paid_out_on).max())
+    .bind(merchant.as_str())
+    .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+fn unreadable(file: FileKey, bad: &Unreadable) -> Break {
+    let batch = bad.batch.clone();
+    let of = batch.clone().unwrap_or_else(|| format!("file {file}"));
+    Break {
+        cause: Cause::UnreadableRow,
+        subject: format!("{of} line {}", bad.line),
+        // Nothing closes it but a person: it is no invoice's.
+        invoice_number: None,
+        batch,
+        at_stake: bad.gross.abs(),
+        values: format!("line {}: {}", bad.line, bad.why),
+    }
+}
+
+async fn begin_matching(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    end: &FileEnd,
+) -> TxResult<()> {
+    let began = sqlx::query(
+        "UPDATE settlement_files SET state = 'matching' WHERE key = $1 AND state IN ('reading', 'held')",
+    )
+    .bind(file)
+    .execute(&mut *c)
+    .await?;
+    if began.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO settlement_accounts (merchant, profile, first_transaction_on, latest_paid_out_on)
+         SELECT merchant, profile, first_transaction_on, latest_paid_out_on FROM settlement_files WHERE key = $1
+         ON CONFLICT (merchant) DO UPDATE
+         SET profile = excluded.profile,
+             -- Earlier payments are expected now: the search begins anew.
+             search_from = CASE WHEN excluded.first_transaction_on < settlement_accounts.first_transaction_on THEN 0
+                                ELSE settlement_accounts.search_from END,
+             first_transaction_on = least(settlement_accounts.first_transaction_on, excluded.first_transaction_on),
+             latest_paid_out_on = greatest(settlement_accounts.latest_paid_out_on, excluded.latest_paid_out_on)",
+    )
+    .bind(file)
+    .execute(&mut *c)
+    .await?;
+    let unknown: Vec<Break> = end
+        .unknown_channels
+        .iter()
+        .map(|((batch, word), gross)| Break {
+            cause: Cause::UnknownChannel,
+            subject: format!("{batch} {word}"),
+            invoice_number: None,
+            batch: Some(batch.clone()),
+            at_stake: gross.abs(),
+            values: format!("channel {word:?}"),
+        })
+        .collect();
+    breaks::open_missing(c, merchant, &unknown).await?;
+    totals(c, merchant, file).await
+}
+
+/// A batch adds up where one of its forms does.
+async fn totals(c: &mut PgConnection, merchant: &MerchantName, file: FileKey) -> TxResult<()> {
+    let batches: Vec<(String, bool, Option<String>, i64)> = sqlx::query_as(
+        "SELECT f.batch, bool_and(o.totals_fault IS NOT NULL), min(o.totals_fault),
+                coalesce(max(abs(abs(coalesce(o.stated_net, o.net)) - abs(o.net))), 0)
+         FROM settlement_files f JOIN settlement_files o ON o.merchant = f.merchant AND o.batch = f.batch
+         WHERE f.key = $1 AND o.state IN ('matching', 'done')
+         GROUP BY f.batch",
+    )
+    .bind(file)
+    .fetch_all(&mut *c)
+    .await?;
+    for (batch, is_wrong, fault, at_stake) in batches {
+        let found = is_wrong.then(|| Break {
+            cause: Cause::TotalsMismatch,
+            subject: batch.clone(),
+            invoice_number: None,
+            batch: Some(batch.clone()),
+            at_stake,
+            values: fault.unwrap_or_default(),
+        });
+        breaks::settle_subject(c, merchant, Cause::TotalsMismatch, &batch, found, super::By::File).await?;
+    }
+    Ok(())
+}

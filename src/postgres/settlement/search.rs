@@ -1,0 +1,171 @@
+//! The search forward: orders that a batch should have held, and did not. Slices of keys, so that no look at the table is
+//! long, and from where the last search ended.
+
+use super::{Judging, Settlement, group::GroupCounts};
+use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::answered};
+
+/// Keys that one statement looks at.
+const KEYS: i64 = 5_000;
+/// An order that is older is searched once more and then left: a payment that comes later than this after its claim is seen
+/// by its row, and not missed without it.
+const SEARCHED_DAYS: i32 = 60;
+/// Invoices that one transaction judges.
+pub(super) const GROUP: usize = 1_000;
+
+impl Settlement {
+    /// Judges every order that may be missing in the files, every refund that may, and everything that was missing.
+    pub async fn search(
+        &self,
+        merchant: &MerchantName,
+        judging: &Judging,
+    ) -> Result<GroupCounts, StoreError> {
+        let mut counts = GroupCounts::default();
+        self.search_due(merchant, false).await?;
+        for invoices in self.open_ones(merchant).await?.chunks(GROUP) {
+            counts.add(self.judge_group(merchant, invoices.to_vec(), judging, None).await?);
+        }
+        let (mut next, end, keep) = self.bounds(merchant).await?;
+        while next <= end {
+            let invoices = self.without_row(merchant, next, next + KEYS).await?;
+            for invoices in invoices.chunks(GROUP) {
+                counts.add(self.judge_group(merchant, invoices.to_vec(), judging, None).await?);
+            }
+            next += KEYS;
+            self.searched(merchant, next.min(keep)).await?;
+        }
+        let mut after = String::new();
+        while let Some(last) = self.refunds(merchant, &after, judging, &mut counts).await? {
+            after = last;
+        }
+        Ok(counts)
+    }
+
+    /// Has the search made at the next occasion.
+    pub async fn search_due(&self, merchant: &MerchantName, is_due: bool) -> Result<(), StoreError> {
+        answered!(self.context.pool, |c| sqlx::query(
+            "UPDATE settlement_accounts SET search_due = $2, searched_at = jenius_now() WHERE merchant = $1"
+        )
+        .bind(merchant.as_str())
+        .bind(is_due)
+        .execute(c))?;
+        Ok(())
+    }
+
+    /// Where the search begins and ends, and from which order on it begins again.
+    async fn bounds(&self, merchant: &MerchantName) -> Result<(i64, i64, i64), StoreError> {
+        let (from, last): (i64, i64) = answered!(self.context.pool, |c| sqlx::query_as(
+            "SELECT coalesce((SELECT search_from FROM settlement_accounts WHERE merchant = $1), 0),
+                    (SELECT coalesce(max(order_key), 0) FROM orders)"
+        )
+        .bind(merchant.as_str())
+        .fetch_one(c))?;
+        // Keys follow the time of claims: the first that is young is found by halving.
+        let (mut low, mut high) = (from, last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let is_old: Option<bool> = answered!(self.context.pool, |c| sqlx::query_scalar(
+                "SELECT created_at < (SELECT jenius_now()) - make_interval(days => $2)
+                 FROM orders WHERE order_key >= $1 ORDER BY order_key LIMIT 1"
+            )
+            .bind(middle)
+            .bind(SEARCHED_DAYS)
+            .fetch_optional(c))?;
+            if is_old == Some(true) { low = middle + 1 } else { high = middle }
+        }
+        Ok((from, last, low))
+    }
+
+    async fn searched(&self, merchant: &MerchantName, from: i64) -> Result<(), StoreError> {
+        answered!(self.context.pool, |c| sqlx::query(
+            "UPDATE settlement_accounts SET search_from = greatest(search_from, $2) WHERE merchant = $1"
+        )
+        .bind(merchant.as_str())
+        .bind(from)
+        .execute(c))?;
+        Ok(())
+    }
+
+    /// Orders of a slice that owe a row and have none.
+    async fn without_row(
+        &self,
+        merchant: &MerchantName,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT o.invoice_number FROM orders o
+             WHERE o.order_key >= $2 AND o.order_key < $3 AND o.merchant = $1
+               AND o.state IN ('paid', 'refunding', 'refunded')
+               AND NOT EXISTS (SELECT FROM settlement_rows r
+                               WHERE r.merchant = $1 AND r.invoice_number = o.invoice_number
+                                 AND (r.kind <> 'refund') = (o.state <> 'refunded'))
+             ORDER BY o.order_key"
+        )
+        .bind(merchant.as_str())
+        .bind(from)
+        .bind(to)
+        .fetch_all(c))
+    }
+
+    /// Refunds that were commanded here and have no row; however old their orders are.
+    async fn refunds(
+        &self,
+        merchant: &MerchantName,
+        after: &str,
+        judging: &Judging,
+        counts: &mut GroupCounts,
+    ) -> Result<Option<String>, StoreError> {
+        let slice: Vec<(String, bool)> = answered!(self.context.pool, |c| {
+            sqlx::query_as(
+            "SELECT r.invoice_number, EXISTS (
+                 SELECT FROM orders o WHERE o.merchant = $1 AND o.invoice_number = r.invoice_number AND o.state = 'refunded')
+                 AND NOT EXISTS (
+                 SELECT FROM settlement_rows s WHERE s.merchant = $1 AND s.invoice_number = r.invoice_number
+                                                 AND s.kind = 'refund')
+             FROM (SELECT DISTINCT invoice_number FROM commands
+                   WHERE kind = 'refund' AND merchant = $1 AND invoice_number > $2 ORDER BY invoice_number LIMIT 1000) AS r
+             ORDER BY r.invoice_number"
+        )
+        .bind(merchant.as_str())
+        .bind(after)
+        .fetch_all(c)
+        })?;
+        let last = slice.last().map(|(invoice, _)| invoice.clone());
+        let missing: Vec<String> =
+            slice.into_iter().filter(|(_, missing)| *missing).map(|(invoice, _)| invoice).collect();
+        if !missing.is_empty() {
+            counts.add(self.judge_group(merchant, missing, judging, None).await?);
+        }
+        Ok(last)
+    }
+
+    /// Invoices with an open break that another file may close.
+    async fn open_ones(&self, merchant: &MerchantName) -> Result<Vec<String>, StoreError> {
+        answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT DISTINCT invoice_number FROM settlement_breaks
+             WHERE merchant = $1 AND closed_at IS NULL AND invoice_number IS NOT NULL
+               AND cause IN ('missing_at_doku', 'refund_missing')"
+        )
+        .bind(merchant.as_str())
+        .fetch_all(c))
+    }
+
+    /// Invoices of a file's batches that other files of these batches have and it has not, in slices.
+    pub async fn in_other_forms(
+        &self,
+        merchant: &MerchantName,
+        file: i64,
+        after: &str,
+    ) -> Result<Vec<String>, StoreError> {
+        answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT DISTINCT r.invoice_number FROM settlement_rows r
+             WHERE r.merchant = $1 AND r.invoice_number > $3 AND NOT r.files @> ARRAY[$2::bigint]
+               AND r.batch IN (SELECT batch FROM settlement_forms WHERE merchant = $1 AND file = $2)
+             ORDER BY r.invoice_number LIMIT 1000"
+        )
+        .bind(merchant.as_str())
+        .bind(file)
+        .bind(after)
+        .fetch_all(c))
+    }
+}
