@@ -74,7 +74,7 @@ async fn settle(setup: &BenchSetup<'_>, rows: u64) -> anyhow::Result<Results> {
     service.process.must_run()?;
     check(&mut sql, rows).await?;
     sql.close().await?;
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "no count comes to 2^52")]
     let rows_per_second = rows as f64 / import_seconds;
     let (alone_ms, beside_ms) = (alone.latencies.quantiles(), beside.latencies.quantiles());
     Ok(Results { rows, import_seconds, rows_per_second, import_memory, alone_ms, beside_ms })

@@ -7,7 +7,7 @@ use super::{UsageError, print, who};
 use crate::{
     config::{PartialConfig, RequiredSections, Source},
     domain::ids::MerchantName,
-    postgres::{self, BreakFilter, Closing, PostgresStore, Settlement},
+    postgres::{self, BreakFilter, Closing, PostgresStore, SettlementStore},
 };
 use clap::Subcommand;
 use std::{
@@ -20,11 +20,11 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: SettlementCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum SettlementCommand {
     /// Brings a file in. The same file again changes nothing; an import that was broken off goes on.
     Import(import::Args),
     /// The latest files.
@@ -96,14 +96,14 @@ const CONNECTIONS: u32 = 3;
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Import(args) => import::run(args, source).await,
-        Command::List(args) => {
+        SettlementCommand::Import(args) => import::run(args, source).await,
+        SettlementCommand::List(args) => {
             let files = settlement(source)?.list_files(args.limit).await?;
             print::line(&if args.json { print::json(&files)? } else { show::files(&files, is_terminal()) })?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Show(args) => show_batch(&args, source).await,
-        Command::Breaks(args) => {
+        SettlementCommand::Show(args) => show_batch(&args, source).await,
+        SettlementCommand::Breaks(args) => {
             let filter = BreakFilter {
                 merchant: args.merchant,
                 open: args.open,
@@ -120,7 +120,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Close(args) => close(args, source).await,
+        SettlementCommand::Close(args) => close(args, source).await,
     }
 }
 
@@ -162,7 +162,7 @@ async fn close(args: CloseArgs, source: &Source<'_>) -> anyhow::Result<ExitCode>
     }
 }
 
-fn settlement(source: &Source<'_>) -> anyhow::Result<Settlement> {
+fn settlement(source: &Source<'_>) -> anyhow::Result<SettlementStore> {
     Ok(store(&PartialConfig::load(source, RequiredSections::DATABASE)?)?.settlement())
 }
 

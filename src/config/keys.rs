@@ -212,7 +212,7 @@ const KEYS: &[ConfigKey] = &[
         "then `prune` empties files as they came",
     ),
     ConfigKey::new("settlement.watch_dir", Text, None, "follow-up imports the files that are put there"),
-    ConfigKey::new("settlement.profile.<name>.merchant", Text, None, "whose files have this form"),
+    ConfigKey::new("settlement.profile.<name>.merchant", Text, None, "the merchant of files of this form"),
     ConfigKey::new(
         "settlement.profile.<name>.columns",
         Texts,
@@ -269,7 +269,7 @@ const KEYS: &[ConfigKey] = &[
         "settlement.profile.<name>.rhythm",
         Text,
         Some("unknown"),
-        "`daily`, `twice_a_month` or `monthly`: a batch that does not come is said",
+        "`daily`, `twice_a_month` or `monthly`: a batch that does not come is reported",
     ),
     ConfigKey::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
 ];

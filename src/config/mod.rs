@@ -22,7 +22,7 @@ pub use parse::same_but_for_its_user;
 pub use role::Role;
 pub use rsa_key::{RsaKey, RsaKeyError};
 pub use sections::PartialConfig;
-pub use settlement::Settlement;
+pub use settlement::SettlementConfig;
 pub use snapshot::{ConfigDiff, ConfigSnapshot};
 pub use source::Source;
 
@@ -120,7 +120,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
-    pub settlement: Settlement,
+    pub settlement: SettlementConfig,
 }
 
 #[derive(Debug, Clone)]

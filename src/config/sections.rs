@@ -3,7 +3,7 @@
 
 use super::{
     Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, MerchantConfig,
-    RequiredSections, Settlement, SnapConfig, Source, TokenRule,
+    RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
@@ -34,7 +34,7 @@ pub struct PartialConfig {
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub shutdown_drain: Duration,
-    pub settlement: Settlement,
+    pub settlement: SettlementConfig,
     /// What a later reading is compared with.
     pub snapshot: ConfigSnapshot,
 }

@@ -27,7 +27,7 @@ const FORMS_MAX: usize = 16;
 
 /// All that is configured of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settlement {
+pub struct SettlementConfig {
     pub calendar: Calendar,
     pub fees: Vec<FeeRule>,
     pub keep_files_days: u32,
@@ -36,7 +36,7 @@ pub struct Settlement {
     pub profiles: BTreeMap<String, Profile>,
 }
 
-impl Settlement {
+impl SettlementConfig {
     /// The profile of a name; where none is named the merchant's own, else the built-in one.
     pub fn profile(&self, name: Option<&str>, merchant: Option<&MerchantName>) -> Option<&Profile> {
         let own = || {
@@ -55,7 +55,7 @@ impl Settlement {
     }
 }
 
-pub fn read(r: &mut Reader<'_>) -> Option<Settlement> {
+pub fn read(r: &mut Reader<'_>) -> Option<SettlementConfig> {
     let due_days = r.get("settlement.due_days", whole(0..=60));
     let day = |text: &str| text.trim().parse().map_err(|_| "not a day; allowed: YYYY-MM-DD".to_owned());
     let holidays = r.list("settlement.holidays", HOLIDAYS_MAX, day);
@@ -68,7 +68,7 @@ pub fn read(r: &mut Reader<'_>) -> Option<Settlement> {
         profiles.extend(profile.map(|profile| (name.to_string(), profile)));
     }
     let calendar = Calendar { holidays: holidays?.into_iter().collect(), due_days: due_days? };
-    Some(Settlement { calendar, fees: fees?, keep_files_days: keep_files_days?, watch_dir, profiles })
+    Some(SettlementConfig { calendar, fees: fees?, keep_files_days: keep_files_days?, watch_dir, profiles })
 }
 
 fn read_profile(r: &mut Reader<'_>, name: &str) -> Option<Profile> {

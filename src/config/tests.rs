@@ -322,7 +322,9 @@ fn the_broker_may_have_several_urls() {
 
 #[test]
 fn every_default_of_the_table_is_what_is_read() {
-    let defaults: Vec<_> = keys().iter().filter_map(|key| Some((key.variable(), key.default?))).collect();
+    // A variable cannot name any merchant or profile.
+    let named = keys().iter().filter(|key| !key.variable().contains('<'));
+    let defaults: Vec<_> = named.filter_map(|key| Some((key.variable(), key.default?))).collect();
     let written: Vec<_> = defaults.iter().map(|(k, v)| (k.as_str(), *v)).collect();
     assert_eq!(format!("{:?}", with(&[]).unwrap()), format!("{:?}", with(&written).unwrap()));
     let config = with(&[]).unwrap();

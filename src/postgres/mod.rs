@@ -59,7 +59,7 @@ pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, bind_environment, is_migrated};
 pub use settlement::{
     BatchView, BreakFilter, BreakView, By, Closing, FileEnd, FileKey, FileState, FileView, GroupCounts,
-    Judging, Kept, MerchantLock, OpenBreaks, RowGroup, Settlement, Told,
+    ImportingAccount, Judging, KeptFile, MerchantLock, OpenBreaks, RowGroup, SettlementStore,
 };
 pub use sqlx::postgres::PgConnectOptions;
 pub use stops::ReportedStop;

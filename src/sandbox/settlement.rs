@@ -1,5 +1,5 @@
 //! A settlement file of what DOKU did, in the form that DOKU sends, with faults on demand (`GET /settlement`). Each fault
-//! strikes one row, and the file says beside it what was planted: whoever compares must find that, and nothing else.
+//! strikes one row, and the file says beside it what was planted: a comparison must find that, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const ZONE_SECONDS: i32 = 7 * 3600;
 const HEADER: &str = "NO,MERCHANT NAME,PAYMENT CHANNEL NAME,TRANSACTION DATE,INVOICE NUMBER,CUSTOMER NAME,REPORT CODE,AMOUNT,RECON CODE,FEE,\
                       DISCOUNT,PAY TO MERCHANT,PAY OUT DATE,TRANSACTION TYPE,PROMO CODE,SUB ACCOUNT";
 
-/// What may be planted, and the cause by which whoever compares must find it.
+/// What may be planted, and the cause by which a comparison must find it.
 pub(super) const PLANTS: [(&str, &str, &str); 13] = [
     ("missing", "missing_at_doku", "a paid order is left out"),
     ("doubled", "duplicate_row", "a row stands there twice"),
@@ -24,9 +24,9 @@ pub(super) const PLANTS: [(&str, &str, &str); 13] = [
     ("refund", "refund_unexpected", "a refund of an order that was not refunded"),
     ("no_refund", "refund_missing", "the row of a refund is left out"),
     ("unknown_type", "unknown_type", "a row is a Chargeback"),
-    ("other_channel", "unknown_channel", "a row of a channel that nobody knows, in place of an order's"),
+    ("other_channel", "unknown_channel", "a row of an unknown channel, in place of an order's"),
     ("failed", "status_mismatch", "an order is paid out that failed or expired"),
-    ("nobodys", "missing_here", "a row of an invoice that nobody knows"),
+    ("stranger", "missing_here", "a row of an unknown invoice"),
     ("unreadable", "unreadable_row", "a row more, with a date that is none"),
     ("totals", "totals_mismatch", "the file states a row more than it has"),
 ];
@@ -34,7 +34,7 @@ pub(super) const PLANTS: [(&str, &str, &str); 13] = [
 /// Which file is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct SettlementRequest {
-    /// The merchant; `None`: every charge, whoever's it is.
+    /// The merchant; `None`: the charges of all merchants.
     pub client_id: Option<String>,
     /// `None`: today.
     pub paid_out_on: Option<NaiveDate>,
@@ -90,7 +90,7 @@ pub struct Planted {
 pub struct NotPlanted(pub String);
 
 #[derive(Clone)]
-struct Row {
+struct PlantedRow {
     channel: &'static str,
     date: String,
     invoice: String,
@@ -102,7 +102,7 @@ struct Row {
 
 struct Writer<'l> {
     paid_out_on: NaiveDate,
-    rows: Vec<Row>,
+    rows: Vec<PlantedRow>,
     planted: Vec<Planted>,
     /// Invoices that a fault has struck.
     struck: BTreeSet<String>,
@@ -164,7 +164,7 @@ impl Writer<'_> {
                 self.ledger.refunds_of(&charge.invoice_number).next().map_or(charge.at, |refund| refund.at);
             let amount = whole(charge.amount);
             let date = written(day(at));
-            self.rows.push(Row { date, fee: 0, net: -amount, kind: "Refund", ..purchase(charge) });
+            self.rows.push(PlantedRow { date, fee: 0, net: -amount, kind: "Refund", ..purchase(charge) });
         }
     }
 
@@ -183,17 +183,17 @@ impl Writer<'_> {
             }
             "unreadable" => {
                 let any = self.rows.first()?.clone();
-                self.rows.push(Row {
+                self.rows.push(PlantedRow {
                     date: "31-02-2026".to_owned(),
                     invoice: "SANDBOX-UNREADABLE".to_owned(),
                     ..any
                 });
                 None
             }
-            "nobodys" => {
+            "stranger" => {
                 let any = self.rows.first()?.clone();
                 let invoice = "SANDBOX-NOBODYS".to_owned();
-                self.rows.push(Row {
+                self.rows.push(PlantedRow {
                     invoice: invoice.clone(),
                     kind: "Purchase",
                     net: any.amount - any.fee,
@@ -217,7 +217,7 @@ impl Writer<'_> {
                 let charge = of(&[TransactionStatus::Success])?;
                 self.struck.insert(charge.invoice_number.clone());
                 self.spoil(word, charge);
-                // A row of another channel is nobody's: what is said is said of the file.
+                // A row of another channel belongs to no order: the file is judged.
                 (word != "other_channel").then(|| charge.invoice_number.clone())
             }
         };
@@ -231,9 +231,12 @@ impl Writer<'_> {
         match word {
             "missing" => drop(self.rows.remove(at)),
             "doubled" => self.rows.push(self.rows[at].clone()),
-            "refund" => {
-                self.rows.push(Row { fee: 0, net: -whole(charge.amount), kind: "Refund", ..purchase(charge) })
-            }
+            "refund" => self.rows.push(PlantedRow {
+                fee: 0,
+                net: -whole(charge.amount),
+                kind: "Refund",
+                ..purchase(charge)
+            }),
             _ => {
                 let row = &mut self.rows[at];
                 match word {
@@ -264,7 +267,7 @@ impl Writer<'_> {
             whole(self.rows.len() as u64) + self.rows_more,
         );
         for (at, row) in self.rows.iter().enumerate() {
-            let Row { channel, date, invoice, amount, fee, net, kind } = row;
+            let PlantedRow { channel, date, invoice, amount, fee, net, kind } = row;
             csv.push_str(&format!(
                 "{},SANDBOX,{channel},{date},{invoice},PELANGGAN,-,{amount},-,{fee},0,{net},{paid_out},{kind},,\n",
                 at + 1
@@ -276,9 +279,9 @@ impl Writer<'_> {
     }
 }
 
-fn purchase(charge: &Charge) -> Row {
+fn purchase(charge: &Charge) -> PlantedRow {
     let (amount, fee) = (whole(charge.amount), whole(SETTLEMENT_FEE));
-    Row {
+    PlantedRow {
         channel: "Jenius Pay",
         date: written(day(charge.at)),
         invoice: charge.invoice_number.clone(),

@@ -37,7 +37,7 @@ impl<R: Read> Decoded<R> {
         self.text.resize(room.max(16), 0);
         let (result, _, written, _) = self.decoder.decode_to_utf8(raw, &mut self.text, self.is_over);
         if result == CoderResult::OutputFull {
-            return Err(io::Error::other("the decoder asked for more room than it said"));
+            return Err(io::Error::other("the decoder asked for more room than it announced"));
         }
         self.text.truncate(written);
         self.at = 0;

@@ -11,7 +11,7 @@ mod tests;
 mod text;
 mod xlsx;
 
-pub use probe::{Encoding, Form, Probe, Shape};
+pub use probe::{Encoding, FileForm, Probe, Shape};
 
 use crate::domain::settlement::{profile::Profile, table::Cell};
 use std::io::Read;
@@ -28,7 +28,7 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub const CELLS_MAX: usize = 256;
 pub const LINES_MAX: u64 = 10_000_000;
 
-/// Why a file is not read, in words for whoever sent it.
+/// Why a file is not read, in words for its sender.
 #[derive(Debug, thiserror::Error)]
 pub enum SheetError {
     #[error("{0}")]
@@ -36,7 +36,7 @@ pub enum SheetError {
     /// The bytes could not be fetched: the file may be well.
     #[error("the file's bytes cannot be read: {0}")]
     Source(std::io::Error),
-    /// Whoever takes the lines wants no more of them.
+    /// The taker of the lines wants no more of them.
     #[error("stopped")]
     Stopped,
 }
@@ -50,8 +50,8 @@ pub type Take<'t> = &'t mut dyn FnMut(u64, &[Cell], bool) -> Result<(), SheetErr
 /// A limit is passed, the file is no such file, or its bytes cannot be fetched.
 pub fn read(source: impl Read, shape: Shape, profile: &Profile, take: Take<'_>) -> Result<(), SheetError> {
     match shape.form {
-        Form::Csv => text::read(source, shape.encoding, profile, take),
-        Form::Xlsx => xlsx::read(source, take),
+        FileForm::Csv => text::read(source, shape.encoding, profile, take),
+        FileForm::Xlsx => xlsx::read(source, take),
     }
 }
 

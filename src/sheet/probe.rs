@@ -3,12 +3,12 @@
 use super::{FILE_BYTES_MAX, SheetError, XLSX_BYTES_MAX, refused};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum FileForm {
     Csv,
     Xlsx,
 }
 
-impl Form {
+impl FileForm {
     pub const ALL: [Self; 2] = [Self::Csv, Self::Xlsx];
 
     pub fn name(self) -> &'static str {
@@ -45,7 +45,7 @@ impl Encoding {
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    pub form: Form,
+    pub form: FileForm,
     pub encoding: Encoding,
 }
 
@@ -101,7 +101,7 @@ impl Probe {
         if self.bytes == 0 {
             return Err(refused("an empty file"));
         }
-        let form = if self.is_xlsx() { Form::Xlsx } else { Form::Csv };
+        let form = if self.is_xlsx() { FileForm::Xlsx } else { FileForm::Csv };
         let encoding = match self.head.as_slice() {
             [0xff, 0xfe, ..] => Encoding::Utf16Le,
             [0xfe, 0xff, ..] => Encoding::Utf16Be,

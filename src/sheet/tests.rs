@@ -1,7 +1,7 @@
 //! Files as people and attackers make them: read as they are meant, or limited and named.
 
 use super::*;
-use crate::domain::settlement::table::{Line, Table};
+use crate::domain::settlement::table::{Table, TableLine};
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 
@@ -30,11 +30,11 @@ fn rows_from(mut source: impl Read + std::io::Seek) -> Result<Vec<String>, Strin
     let mut found = Vec::new();
     let mut take = |line: u64, cells: &[Cell], gap: bool| {
         match table.take(line, cells, gap).map_err(|e| refused(e.to_string()))? {
-            Line::Ours(row) => found.push(format!("{} {}", row.invoice_number, row.gross)),
-            Line::Unreadable(bad) => {
+            TableLine::Ours(row) => found.push(format!("{} {}", row.invoice_number, row.gross)),
+            TableLine::UnreadableLine(bad) => {
                 found.push(format!("line {}: {}", bad.line, bad.why.split(':').next().unwrap()))
             }
-            Line::Nothing | Line::Header | Line::UnknownChannel { .. } => {}
+            TableLine::Nothing | TableLine::Header | TableLine::UnknownChannel { .. } => {}
         }
         Ok(())
     };
@@ -166,7 +166,11 @@ fn workbook(rows: &str, date1904: bool) -> Vec<u8> {
         r#"<styleSheet xmlns="{main}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>"#
     );
     let sheet = format!(r#"<worksheet xmlns="{main}"><sheetData>{rows}</sheetData></worksheet>"#);
+    let package = format!(
+        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r1" Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#
+    );
     zipped(&[
+        ("_rels/.rels", &package),
         ("xl/workbook.xml", &book),
         ("xl/_rels/workbook.xml.rels", &links),
         ("xl/styles.xml", &styles),

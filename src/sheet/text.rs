@@ -42,12 +42,13 @@ pub fn read(
             return Ok(());
         }
         since_line.set(0);
-        let line = record.position().map_or(line_after, csv::Position::line);
-        let cells = cells(&record, line)?;
+        let began_at = record.position().map_or(line_after, csv::Position::line);
         let after = reader.position().line();
-        // Each line within a cell is one, and an empty line is none that the reader shows.
+        // Each line within a cell is one. The reader shows no empty lines, but begins a record before them.
         let within: u64 = record.iter().map(newlines).sum();
-        let is_after_gap = after > line + within + 1;
+        let is_after_gap = after > began_at + within + 1;
+        let line = if is_after_gap { after - within - 1 } else { began_at };
+        let cells = cells(&record, line)?;
         line_after = after;
         if line > LINES_MAX {
             return Err(refused(format!("more than {LINES_MAX} lines: split it")));

@@ -18,14 +18,14 @@ pub fn read(source: impl Read, take: Take<'_>) -> Result<(), SheetError> {
     let first =
         book.sheet_names().first().cloned().ok_or_else(|| refused("a spreadsheet without a sheet"))?;
     let mut cells = book.worksheet_cells_reader(&first).map_err(damaged)?;
-    let mut row = Row::default();
+    let mut row = SheetRow::default();
     while let Some(cell) = cells.next_cell().map_err(damaged)? {
         let (line, at) = cell.get_position();
         let line = u64::from(line) + 1;
         if line != row.line {
             row.hand_over(take)?;
             if line < row.line {
-                return Err(refused("a spreadsheet whose rows stand in no order: export CSV"));
+                return Err(refused("a spreadsheet with rows in no order: export CSV"));
             }
             row.begin(line)?;
         }
@@ -36,14 +36,14 @@ pub fn read(source: impl Read, take: Take<'_>) -> Result<(), SheetError> {
 
 /// The row under way.
 #[derive(Default)]
-struct Row {
+struct SheetRow {
     line: u64,
     /// The row before it that held something.
     before: u64,
     cells: Vec<Cell>,
 }
 
-impl Row {
+impl SheetRow {
     fn begin(&mut self, line: u64) -> Result<(), SheetError> {
         if line > LINES_MAX {
             return Err(refused(format!("more than {LINES_MAX} rows: split it")));

@@ -1,4 +1,4 @@
-//! The import of one file, step by step. A crash between two steps loses nothing: the same bytes, brought in again, go on
+//! The import of one file, step by step. A crash between two steps loses nothing: the same bytes, imported again, go on
 //! where the first import ended, and change nothing where it had ended well.
 
 use super::{judging, lines, lines::Place};
@@ -6,8 +6,8 @@ use crate::{
     config,
     domain::{ids::MerchantName, settlement::profile::Profile},
     flow::ports::StoreError,
-    postgres::{self, By, FileEnd, FileKey, FileState, GroupCounts, Judging, Kept, Settlement},
-    sheet::{Encoding, Form, Probe, Shape, SheetError},
+    postgres::{self, By, FileEnd, FileKey, FileState, GroupCounts, Judging, KeptFile, SettlementStore},
+    sheet::{Encoding, FileForm, Probe, Shape, SheetError},
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -19,15 +19,15 @@ const WITHOUT_ORDER_SHARE: i64 = 10;
 
 /// What an import needs besides its file.
 pub struct Import {
-    pub settlement: Settlement,
-    pub config: config::Settlement,
+    pub settlement: SettlementStore,
+    pub config: config::SettlementConfig,
     /// Every merchant that is configured here.
     pub merchants: Vec<MerchantName>,
 }
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct ImportRequest {
     /// As the file is called, for people.
     pub name: String,
     pub merchant: MerchantName,
@@ -38,7 +38,7 @@ pub struct Request {
 
 /// How an import ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ImportOutcome {
     Done {
         file: FileKey,
         counts: GroupCounts,
@@ -62,7 +62,7 @@ pub enum ImportError {
     #[error("the file is refused: {0}")]
     Refused(String),
     /// What can be read later was not: bringing it in again goes on.
-    #[error("the import was broken off, and goes on when the same file is brought in again: {0}")]
+    #[error("the import was broken off, and goes on when the same file is imported again: {0}")]
     BrokenOff(String),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,11 +91,13 @@ impl Import {
     /// The file is refused, or the database is away.
     pub async fn run(
         &self,
-        request: &Request,
+        request: &ImportRequest,
         bytes: impl AsyncRead + Unpin,
         place: &Place,
-    ) -> Result<Outcome, ImportError> {
-        let Some(lock) = self.settlement.lock(&request.merchant).await? else { return Ok(Outcome::Busy) };
+    ) -> Result<ImportOutcome, ImportError> {
+        let Some(lock) = self.settlement.lock(&request.merchant).await? else {
+            return Ok(ImportOutcome::Busy);
+        };
         let outcome = self.under_lock(request, bytes, place).await;
         lock.end();
         outcome
@@ -103,14 +105,14 @@ impl Import {
 
     async fn under_lock(
         &self,
-        request: &Request,
+        request: &ImportRequest,
         bytes: impl AsyncRead + Unpin,
         place: &Place,
-    ) -> Result<Outcome, ImportError> {
+    ) -> Result<ImportOutcome, ImportError> {
         // 1 Keep the bytes as they come. A crash leaves pieces that the next import takes away.
         let kept = self.receive(request, bytes).await?;
         if kept.state == FileState::Done {
-            return Ok(Outcome::Known);
+            return Ok(ImportOutcome::Known);
         }
         // An import that goes on reads as it began.
         let profile = self.config.profile(Some(&kept.profile), None).ok_or_else(|| {
@@ -126,7 +128,7 @@ impl Import {
             let now = self.settlement.file(kept.key).await?;
             if !request.anyway && now.without_order * WITHOUT_ORDER_SHARE > now.own_rows {
                 self.settlement.hold_file(kept.key).await?;
-                return Ok(Outcome::Held { rows: now.own_rows, without_order: now.without_order });
+                return Ok(ImportOutcome::Held { rows: now.own_rows, without_order: now.without_order });
             }
             // 3 From here on all of them count.
             self.settlement.begin_matching(&request.merchant, kept.key, end).await?;
@@ -136,14 +138,14 @@ impl Import {
         let counts = self.judge(request, &now, place, shape, profile).await?;
         // 5 The file is done.
         self.settlement.end_file(kept.key).await?;
-        Ok(Outcome::Done { file: kept.key, counts, rows: now.own_rows })
+        Ok(ImportOutcome::Done { file: kept.key, counts, rows: now.own_rows })
     }
 
     async fn receive(
         &self,
-        request: &Request,
+        request: &ImportRequest,
         mut bytes: impl AsyncRead + Unpin,
-    ) -> Result<Kept, ImportError> {
+    ) -> Result<KeptFile, ImportError> {
         let file = self.settlement.begin_file(&request.merchant, &request.name, &request.profile).await?;
         let received = self.keep_bytes(file, &mut bytes).await;
         if matches!(received, Err(ImportError::Refused(_))) {
@@ -156,7 +158,7 @@ impl Import {
         &self,
         file: FileKey,
         bytes: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Kept, ImportError> {
+    ) -> Result<KeptFile, ImportError> {
         let (mut probe, mut hash, mut number) = (Probe::default(), Sha256::new(), 0);
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         loop {
@@ -182,8 +184,8 @@ impl Import {
 
     async fn keep_rows(
         &self,
-        request: &Request,
-        kept: &Kept,
+        request: &ImportRequest,
+        kept: &KeptFile,
         place: &Place,
         shape: Shape,
         profile: &Profile,
@@ -208,8 +210,8 @@ impl Import {
 
     async fn judge(
         &self,
-        request: &Request,
-        kept: &Kept,
+        request: &ImportRequest,
+        kept: &KeptFile,
         place: &Place,
         shape: Shape,
         profile: &Profile,
@@ -245,8 +247,8 @@ impl Import {
     }
 }
 
-fn shape_of(kept: &Kept) -> Result<Shape, ImportError> {
-    let form = Form::ALL.into_iter().find(|form| form.name() == kept.form);
+fn shape_of(kept: &KeptFile) -> Result<Shape, ImportError> {
+    let form = FileForm::ALL.into_iter().find(|form| form.name() == kept.form);
     let encoding = Encoding::ALL.into_iter().find(|encoding| encoding.name() == kept.encoding);
     let shape = form.zip(encoding).map(|(form, encoding)| Shape { form, encoding });
     shape.ok_or_else(|| ImportError::BrokenOff("another version of this program kept it".to_owned()))

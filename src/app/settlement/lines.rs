@@ -3,9 +3,9 @@
 use crate::{
     domain::settlement::{
         profile::Profile,
-        table::{Line, Table},
+        table::{Table, TableLine},
     },
-    postgres::{FileEnd, FileKey, RowGroup, Settlement},
+    postgres::{FileEnd, FileKey, RowGroup, SettlementStore},
     sheet::{self, Shape, SheetError},
 };
 use std::{
@@ -40,7 +40,7 @@ pub enum Place {
 
 /// Begins to read; groups come from the receiver, the end from the task.
 pub fn read(
-    settlement: &Settlement,
+    settlement: &SettlementStore,
     file: FileKey,
     place: &Place,
     shape: Shape,
@@ -73,10 +73,10 @@ fn groups(
     let mut began_at = 0;
     sheet::read(source, shape, profile, &mut |line, cells, gap| {
         match table.take(line, cells, gap).map_err(|error| refused(error.to_string()))? {
-            Line::Nothing | Line::Header => {}
-            Line::Ours(row) => group.rows.push(row),
-            Line::Unreadable(bad) => group.unreadable.push(bad),
-            Line::UnknownChannel { word, batch, gross } => {
+            TableLine::Nothing | TableLine::Header => {}
+            TableLine::Ours(row) => group.rows.push(row),
+            TableLine::UnreadableLine(bad) => group.unreadable.push(bad),
+            TableLine::UnknownChannel { word, batch, gross } => {
                 *end.unknown_channels.entry((batch, word)).or_default() += gross;
                 if end.unknown_channels.len() > UNKNOWN_CHANNELS_MAX {
                     return Err(refused(format!(
@@ -109,7 +109,7 @@ fn groups(
 
 /// The pieces of a file, one after the other.
 struct Pieces {
-    settlement: Settlement,
+    settlement: SettlementStore,
     file: FileKey,
     runtime: Handle,
     next: i32,
@@ -117,7 +117,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn new(settlement: Settlement, file: FileKey, runtime: Handle) -> Self {
+    fn new(settlement: SettlementStore, file: FileKey, runtime: Handle) -> Self {
         Self { settlement, file, runtime, next: 0, piece: Cursor::default() }
     }
 }

@@ -1,11 +1,11 @@
-//! Brings settlement files in, whoever hands them over: the command line, or follow-up from a directory.
+//! Brings settlement files in, from either hand: the command line, or follow-up from a directory.
 
 mod import;
 pub mod lines;
 mod tend;
 mod watch;
 
-pub use import::{Import, ImportError, Outcome, Request};
+pub use import::{Import, ImportError, ImportOutcome, ImportRequest};
 
 use super::{App, role_context::RoleContext};
 use crate::config;
@@ -44,7 +44,7 @@ impl App {
 }
 
 /// By what a profile's invoices are judged.
-fn judging(config: &config::Settlement, profile: &str, by: postgres::By) -> Option<postgres::Judging> {
+fn judging(config: &config::SettlementConfig, profile: &str, by: postgres::By) -> Option<postgres::Judging> {
     let profile = config.profile(Some(profile), None)?;
     Some(postgres::Judging { rules: config.rules(profile), zone: profile.zone, by })
 }

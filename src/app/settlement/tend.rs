@@ -1,8 +1,8 @@
 //! What goes on between two files: events of what fits leave a few at a time, what waits for an order's state is judged
-//! again, and a batch that does not come is said.
+//! again, and a batch that does not come is reported.
 
 use super::Import;
-use crate::{flow::ports::StoreError, postgres::Told};
+use crate::{flow::ports::StoreError, postgres::ImportingAccount};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -36,7 +36,7 @@ pub async fn tend(import: &Import) {
 }
 
 async fn look(import: &Import) -> Result<(), StoreError> {
-    for Told { merchant, profile, search_due } in import.settlement.accounts().await? {
+    for ImportingAccount { merchant, profile, search_due } in import.settlement.accounts().await? {
         // The profile may be another's who imports elsewhere.
         let Some(judging) = import.judging(&profile) else { continue };
         let due = import.settlement.due_looks(&merchant, LOOKS_MAX).await?;

@@ -2,11 +2,11 @@
 //! imported, and put into `done/`, or into `refused/` with the reason beside it. A folder with a merchant's name holds that
 //! merchant's files.
 //!
-//! Never: a link, a folder, or anything that is no regular file; a file that somebody still writes; one file over another.
+//! Never: a link, a folder, or anything that is no regular file; a file that is still being written; one file over another.
 
 use super::{
     Import,
-    import::{ImportError, Outcome, Request},
+    import::{ImportError, ImportOutcome, ImportRequest},
     lines::Place,
 };
 use crate::domain::ids::MerchantName;
@@ -31,11 +31,11 @@ const REFUSED: &str = "refused";
 /// Imports what is put there. Runs for ever.
 pub async fn watch(import: &Import, directory: &Path) {
     let mut known = HashMap::new();
-    let mut told = None;
+    let mut reported = None;
     loop {
         let fault =
             look(import, directory, &mut known, UNCHANGED_FOR).await.err().map(|error| error.to_string());
-        if fault != told {
+        if fault != reported {
             match &fault {
                 Some(error) => {
                     tracing::warn!(error, directory = %directory.display(), "settlement.watch_dir cannot be used")
@@ -44,7 +44,7 @@ pub async fn watch(import: &Import, directory: &Path) {
                     tracing::info!(directory = %directory.display(), "settlement.watch_dir is watched again")
                 }
             }
-            told = fault;
+            reported = fault;
         }
         sleep(LOOK_EVERY).await;
     }
@@ -125,8 +125,8 @@ async fn bring_in(
 ) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match imported(import, path, &name, merchant).await {
-        Ok(Outcome::Busy) => Ok(()),
-        Ok(Outcome::Done { counts, rows, .. }) => {
+        Ok(ImportOutcome::Busy) => Ok(()),
+        Ok(ImportOutcome::Done { counts, rows, .. }) => {
             tracing::info!(
                 file = name,
                 rows,
@@ -136,8 +136,8 @@ async fn bring_in(
             );
             put(path, &folder.join(DONE), None)
         }
-        Ok(Outcome::Known) => put(path, &folder.join(DONE), None),
-        Ok(Outcome::Held { rows, without_order }) => {
+        Ok(ImportOutcome::Known) => put(path, &folder.join(DONE), None),
+        Ok(ImportOutcome::Held { rows, without_order }) => {
             let why = format!(
                 "{without_order} of {rows} rows have no order: nothing is matched. If that is right, run \
                  `jenius-pay settlement import --anyway` with this file"
@@ -157,14 +157,14 @@ async fn imported(
     path: &Path,
     name: &str,
     merchant: Option<MerchantName>,
-) -> Result<Outcome, ImportError> {
+) -> Result<ImportOutcome, ImportError> {
     let profile = import.config.profile(None, merchant.as_ref()).cloned();
     let profile = profile.ok_or_else(|| ImportError::Refused("no profile reads it".to_owned()))?;
     let merchant = import.merchant_of(merchant, &profile).ok_or_else(|| {
         let why = "there are several merchants: put it into a folder with the merchant's name";
         ImportError::Refused(why.to_owned())
     })?;
-    let request = Request { name: name.to_owned(), merchant, profile: profile.name, anyway: false };
+    let request = ImportRequest { name: name.to_owned(), merchant, profile: profile.name, anyway: false };
     let file =
         tokio::fs::File::open(path).await.map_err(|error| ImportError::BrokenOff(error.to_string()))?;
     import.run(&request, file, &Place::File(path.to_path_buf())).await

@@ -1,8 +1,8 @@
-//! `settlement import`: says what it reads, whose it is and by which profile, and what came of it.
+//! `settlement import`: says what it reads, its merchant and its profile, and what came of it.
 
 use super::{store, usage};
 use crate::{
-    app::settlement::{Import, ImportError, Outcome, Request, lines::Place},
+    app::settlement::{Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
     cli::{print, who},
     config::{PartialConfig, RequiredSections, Source},
     domain::{
@@ -20,7 +20,7 @@ pub struct Args {
     /// The file as DOKU sent it, CSV or XLSX; `-` reads standard input.
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
-    /// The merchant whose file it is; needed if several are configured and the profile names none.
+    /// The merchant of the file; needed if several are configured and the profile names none.
     #[arg(long, value_parser = |name: &str| MerchantName::parse(name))]
     merchant: Option<MerchantName>,
     /// How the file is written: a profile of the configuration, or `doku`.
@@ -44,10 +44,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     };
     let request = request(&args, &import)?;
     let (bytes, name) = open(&args.file).await?;
-    let request = Request { name, ..request };
+    let request = ImportRequest { name, ..request };
     keep(&pool, &request, &done_by, "begun").await?;
     let outcome = import.run(&request, bytes, &Place::Database).await;
-    let (text, code) = told(&request, &outcome);
+    let (text, code) = summary(&request, &outcome);
     keep(&pool, &request, &done_by, &text).await?;
     match outcome {
         Ok(_) => print::line(&text)?,
@@ -56,8 +56,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// Whose file it is, and by which profile it is read.
-fn request(args: &Args, import: &Import) -> anyhow::Result<Request> {
+/// The merchant of the file, and the profile by which it is read.
+fn request(args: &Args, import: &Import) -> anyhow::Result<ImportRequest> {
     let profiles = import.config.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
     let profile = import
         .config
@@ -71,13 +71,13 @@ fn request(args: &Args, import: &Import) -> anyhow::Result<Request> {
     let merchant = import.merchant_of(args.merchant.clone(), profile).ok_or_else(|| {
         let names = import.merchants.iter().map(MerchantName::as_str).collect::<Vec<_>>().join(", ");
         let which = if names.is_empty() { String::new() } else { format!(": {names}") };
-        usage(format!("say whose file it is with --merchant{which}"))
+        usage(format!("name the merchant of the file with --merchant{which}"))
     })?;
     let is_known = import.merchants.is_empty() || import.merchants.contains(&merchant);
     if !is_known {
         return Err(usage(format!("merchant {merchant} is not configured here")));
     }
-    Ok(Request { name: String::new(), merchant, profile: profile.name.clone(), anyway: args.anyway })
+    Ok(ImportRequest { name: String::new(), merchant, profile: profile.name.clone(), anyway: args.anyway })
 }
 
 async fn open(path: &PathBuf) -> anyhow::Result<(Box<dyn AsyncRead + Unpin + Send>, String)> {
@@ -96,10 +96,10 @@ async fn open(path: &PathBuf) -> anyhow::Result<(Box<dyn AsyncRead + Unpin + Sen
 }
 
 /// What came of it, in words, and how the process ends.
-fn told(request: &Request, outcome: &Result<Outcome, ImportError>) -> (String, ExitCode) {
+fn summary(request: &ImportRequest, outcome: &Result<ImportOutcome, ImportError>) -> (String, ExitCode) {
     let of = format!("{} for {} by profile {}", request.name, request.merchant, request.profile);
     match outcome {
-        Ok(Outcome::Done { counts, rows, .. }) => (
+        Ok(ImportOutcome::Done { counts, rows, .. }) => (
             format!(
                 "{of}: {rows} rows of our channel, {} fit\nbreaks opened {}, closed {}; DOKU is asked about {} orders\n\
                  `jenius-pay settlement breaks --open` shows what does not fit",
@@ -107,15 +107,15 @@ fn told(request: &Request, outcome: &Result<Outcome, ImportError>) -> (String, E
             ),
             ExitCode::SUCCESS,
         ),
-        Ok(Outcome::Known) => (format!("{of}: imported before, nothing changed"), ExitCode::SUCCESS),
-        Ok(Outcome::Held { rows, without_order }) => (
+        Ok(ImportOutcome::Known) => (format!("{of}: imported before, nothing changed"), ExitCode::SUCCESS),
+        Ok(ImportOutcome::Held { rows, without_order }) => (
             format!(
                 "{of}: {without_order} of {rows} rows have no order here, so nothing is matched\n\
                  Is it the right merchant and environment? If so, run it again with --anyway"
             ),
             ExitCode::FAILURE,
         ),
-        Ok(Outcome::Busy) => (
+        Ok(ImportOutcome::Busy) => (
             format!("another import of {} runs: run it again when that is done", request.merchant),
             ExitCode::FAILURE,
         ),
@@ -124,7 +124,7 @@ fn told(request: &Request, outcome: &Result<Outcome, ImportError>) -> (String, E
 }
 
 /// Before and after: an import that was broken off is known as well.
-async fn keep(pool: &PgPool, request: &Request, done_by: &str, detail: &str) -> anyhow::Result<()> {
+async fn keep(pool: &PgPool, request: &ImportRequest, done_by: &str, detail: &str) -> anyhow::Result<()> {
     let detail = detail.lines().next().unwrap_or_default();
     let action = Action {
         kind: ActionKind::ImportSettlement,

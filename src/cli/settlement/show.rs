@@ -88,12 +88,12 @@ fn break_block(found: &BreakView, terminal: bool) -> String {
     };
     let head = format!("{}  {}  {}  {since}", found.number, clean(&found.cause), rupiah(&found.at_stake));
     let mut lines = vec![strong(&head, terminal)];
-    let whose = format!(
+    let belongs_to = format!(
         "{} of {}",
         clean(found.invoice_number.as_deref().unwrap_or("no invoice")),
         clean(&found.merchant)
     );
-    lines.push(format!("{INDENT}{whose}; for {}", clean(&found.owner)));
+    lines.push(format!("{INDENT}{belongs_to}; for {}", clean(&found.owner)));
     lines.extend(wrapped(&clean(&found.found)));
     let closing = found.history.iter().rev().find(|entry| entry.reason.is_some());
     if let Some(entry) = closing.filter(|_| found.closed_by.as_deref() == Some("person")) {
@@ -230,6 +230,6 @@ mod tests {
         };
         let shown = batches(&[batch], &[], false);
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
-        assert!(shown.contains("gross                     Rp100.000                Rp50.000"), "{shown}");
+        assert!(shown.contains("gross                      Rp100.000                Rp50.000"), "{shown}");
     }
 }

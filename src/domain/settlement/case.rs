@@ -5,7 +5,7 @@ use super::{
     breaks::Break,
     calendar::Calendar,
     fees::FeeRule,
-    row::Row,
+    row::SettlementRow,
 };
 use chrono::NaiveDate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ pub struct OrderFacts {
 /// A row, with the files that have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRow {
-    pub row: Row,
+    pub row: SettlementRow,
     /// Among rows with equal values of one file: 1, 2, ….
     pub number: u32,
     pub files: BTreeSet<i64>,
@@ -66,7 +66,7 @@ pub struct Case<'a> {
     pub now: Time,
 }
 
-/// What is said of an invoice.
+/// The judgement of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Judgement {
     pub breaks: Vec<Break>,

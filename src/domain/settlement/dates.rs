@@ -6,11 +6,11 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 /// One way of writing a date, as a profile names it: `DD-MM-YYYY`, `YYYY/MM/DD`, `DD MMM YYYY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DateForm {
-    parts: Vec<Part>,
+    parts: Vec<DatePart>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum DatePart {
     Day,
     Month,
     /// Three letters, English.
@@ -44,25 +44,25 @@ impl DateForm {
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
             let (part, length) = if rest.starts_with("YYYY") {
-                (Part::Year, 4)
+                (DatePart::Year, 4)
             } else if rest.starts_with("MMM") {
-                (Part::MonthName, 3)
+                (DatePart::MonthName, 3)
             } else if rest.starts_with("MM") {
-                (Part::Month, 2)
+                (DatePart::Month, 2)
             } else if rest.starts_with("DD") {
-                (Part::Day, 2)
+                (DatePart::Day, 2)
             } else if matches!(first, '-' | '/' | '.' | ' ') {
-                (Part::Literal(first), 1)
+                (DatePart::Literal(first), 1)
             } else {
                 return None;
             };
             parts.push(part);
             rest = &rest[length..];
         }
-        let count = |wanted: &[Part]| parts.iter().filter(|part| wanted.contains(part)).count();
-        let is_whole = count(&[Part::Day]) == 1
-            && count(&[Part::Year]) == 1
-            && count(&[Part::Month, Part::MonthName]) == 1;
+        let count = |wanted: &[DatePart]| parts.iter().filter(|part| wanted.contains(part)).count();
+        let is_whole = count(&[DatePart::Day]) == 1
+            && count(&[DatePart::Year]) == 1
+            && count(&[DatePart::Month, DatePart::MonthName]) == 1;
         is_whole.then_some(Self { parts })
     }
 
@@ -72,16 +72,16 @@ impl DateForm {
         let mut rest = text;
         for part in &self.parts {
             match part {
-                Part::Day => day = Some(digits(&mut rest, 2)?),
-                Part::Month => month = Some(digits(&mut rest, 2)?),
-                Part::Year => year = Some(digits(&mut rest, 4)?),
-                Part::MonthName => {
+                DatePart::Day => day = Some(digits(&mut rest, 2)?),
+                DatePart::Month => month = Some(digits(&mut rest, 2)?),
+                DatePart::Year => year = Some(digits(&mut rest, 4)?),
+                DatePart::MonthName => {
                     let (name, after) = rest.split_at_checked(3)?;
                     let at = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
                     month = u32::try_from(at + 1).ok();
                     rest = after;
                 }
-                Part::Literal(wanted) => rest = rest.strip_prefix(*wanted)?,
+                DatePart::Literal(wanted) => rest = rest.strip_prefix(*wanted)?,
             }
         }
         if !(rest.is_empty() || (rest.starts_with(BEFORE_TIME) && is_time(&rest[1..]))) {

@@ -8,7 +8,7 @@ use super::{
     breaks::{Break, Cause},
     case::{Case, Fit, Judgement, KnownRow, OrderFacts},
     fees,
-    row::{Row, RowKind},
+    row::{RowKind, SettlementRow},
 };
 use chrono::NaiveDate;
 use std::{
@@ -41,7 +41,7 @@ struct Judge<'a> {
     case: &'a Case<'a>,
     /// Groups whose rows are not the same in all files of their batch: their values are in doubt.
     changed: BTreeSet<Group<'a>>,
-    said: Judgement,
+    judgement: Judgement,
     /// Something may change with the order.
     waits: bool,
 }
@@ -52,7 +52,7 @@ impl<'a> Judge<'a> {
             case.account.forms.get(&row.row.batch).is_none_or(|all| all.is_subset(&row.files))
         };
         let changed = case.rows.iter().filter(|row| !is_everywhere(row)).map(group).collect();
-        Self { case, changed, said: Judgement::default(), waits: false }
+        Self { case, changed, judgement: Judgement::default(), waits: false }
     }
 
     fn rows(&self, kind: RowKind) -> impl Iterator<Item = (usize, &'a KnownRow)> + use<'a> {
@@ -70,7 +70,7 @@ impl<'a> Judge<'a> {
 
     fn push(&mut self, cause: Cause, subject: String, batch: Option<&str>, at_stake: i64, values: String) {
         self.waits |= cause.depends_on_order();
-        self.said.breaks.push(Break {
+        self.judgement.breaks.push(Break {
             cause,
             subject,
             invoice_number: Some(self.case.invoice_number.to_owned()),
@@ -85,7 +85,7 @@ impl<'a> Judge<'a> {
     }
 
     fn of_row(&mut self, cause: Cause, row: &KnownRow, at_stake: i64, values: String) {
-        let Row { batch, kind, sub_account, .. } = &row.row;
+        let SettlementRow { batch, kind, sub_account, .. } = &row.row;
         let subject = format!("{} {} {} {}", self.case.invoice_number, kind.name(), batch, sub_account);
         // Two rows of one group are two breaks only where their values differ.
         let subject = format!("{} {}", subject.trim_end(), row.row.values());
@@ -150,7 +150,7 @@ impl<'a> Judge<'a> {
 
     /// DOKU pays out what by our records was not paid. What is decided here is odd at once; what is open may be behind.
     fn not_paid(&mut self, order: &OrderFacts) {
-        self.said.asks = true;
+        self.judgement.asks = true;
         self.waits = true;
         let is_decided =
             matches!(order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
     fn arithmetic(&mut self) {
         for kind in [RowKind::Purchase, RowKind::Refund] {
             for row in self.certain(kind) {
-                let Row { gross, fee, discount, net, .. } = row.row;
+                let SettlementRow { gross, fee, discount, net, .. } = row.row;
                 // A refund's fee is not given back: its row deducts the amount, and a fee of its own if it has one.
                 let expected = match kind {
                     RowKind::Purchase | RowKind::Unknown => gross - fee - discount,
@@ -280,11 +280,11 @@ impl<'a> Judge<'a> {
             (OrderState::Refunded, Some(_)) | (_, None) => {}
             // The refund's outcome is still to come.
             (OrderState::Refunding, Some(row)) if self.case.now < row.seen_at + DOUBT => {
-                self.said.asks = true;
+                self.judgement.asks = true;
                 self.waits = true;
             }
             (state, Some(row)) => {
-                self.said.asks = true;
+                self.judgement.asks = true;
                 let values = format!("DOKU deducted {}, ours {}", row.row.gross, state.name());
                 self.of_invoice(Cause::RefundUnexpected, row.row.gross, values);
             }
@@ -330,7 +330,7 @@ impl<'a> Judge<'a> {
 
     /// Rows fit where nothing else is wrong with the invoice. Of a batch in several forms the latest counts.
     fn fits(&mut self, order: &OrderFacts) {
-        let is_clean = self.said.breaks.iter().all(|found| found.cause == Cause::BatchChanged);
+        let is_clean = self.judgement.breaks.iter().all(|found| found.cause == Cause::BatchChanged);
         let is_settled = |kind| {
             kind == RowKind::Purchase || (kind == RowKind::Refund && order.state == OrderState::Refunded)
         };
@@ -347,7 +347,7 @@ impl<'a> Judge<'a> {
             }
             let of_group = self.case.rows.iter().enumerate().filter(|(_, other)| group(other) == group(row));
             let replaces = of_group.filter(|(_, other)| !self.is_latest(other)).map(|(at, _)| at).collect();
-            self.said.fits.push(Fit { at, replaces });
+            self.judgement.fits.push(Fit { at, replaces });
         }
     }
 
@@ -359,20 +359,20 @@ impl<'a> Judge<'a> {
 
     /// What is judged of rows that are certain; a changed one was left out there.
     fn is_exact(&self, row: &KnownRow, order: &OrderFacts) -> bool {
-        let Row { gross, fee, discount, net, kind, .. } = row.row;
+        let SettlementRow { gross, fee, discount, net, kind, .. } = row.row;
         let adds_up = kind == RowKind::Refund || net == gross - fee - discount;
         adds_up && (order.has_shares || gross == order.amount)
     }
 
     fn done(mut self) -> Judgement {
-        self.said.breaks.sort();
-        self.said.breaks.dedup();
+        self.judgement.breaks.sort();
+        self.judgement.breaks.dedup();
         if self.waits {
             let seen = self.case.rows.iter().map(|row| row.seen_at).min();
             let is_new = seen.is_some_and(|seen| self.case.now < seen + LOOK_LATER);
-            self.said.look_again_at = Some(self.case.now + if is_new { LOOK_SOON } else { LOOK_LATER });
+            self.judgement.look_again_at = Some(self.case.now + if is_new { LOOK_SOON } else { LOOK_LATER });
         }
-        self.said
+        self.judgement
     }
 }
 

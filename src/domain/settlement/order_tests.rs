@@ -5,7 +5,7 @@ use super::{
     breaks::{Break, Change, Standing, StoredBreak, changes},
     case::{AccountFacts, Case, KnownRow, OrderFacts, Rules},
     judge::{judge, tests},
-    row::{Row, RowKind},
+    row::{RowKind, SettlementRow},
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone)]
 struct File {
     batch: String,
-    rows: Vec<Row>,
+    rows: Vec<SettlementRow>,
 }
 
 /// What an import keeps, without a database: rows by value and number, breaks by cause and subject.
 #[derive(Default)]
 struct Book {
-    rows: BTreeMap<(Row, u32), BTreeSet<i64>>,
+    rows: BTreeMap<(SettlementRow, u32), BTreeSet<i64>>,
     account: AccountFacts,
     stored: Vec<StoredBreak>,
     next: i64,
@@ -35,7 +35,7 @@ impl Book {
         }
         self.seen.push(file.clone());
         self.next += 1;
-        let mut counts: BTreeMap<&Row, u32> = BTreeMap::new();
+        let mut counts: BTreeMap<&SettlementRow, u32> = BTreeMap::new();
         for row in &file.rows {
             let number = counts.entry(row).or_default();
             *number += 1;
@@ -109,12 +109,12 @@ fn order() -> impl Strategy<Value = OrderFacts> {
 }
 
 /// A row of one of few invoices, with small differences that collide often.
-fn row() -> impl Strategy<Value = Row> {
+fn row() -> impl Strategy<Value = SettlementRow> {
     let amount = prop::sample::select(vec![50_000_i64, 50_000, 50_000, 60_000]);
     let fee = prop::sample::select(vec![1_500_i64, 1_500, 1_700]);
     let kind =
         prop::sample::select(vec![RowKind::Purchase, RowKind::Purchase, RowKind::Refund, RowKind::Unknown]);
-    (0_u32..8, amount, fee, kind, 1_u32..28).prop_map(|(invoice, gross, fee, kind, day)| Row {
+    (0_u32..8, amount, fee, kind, 1_u32..28).prop_map(|(invoice, gross, fee, kind, day)| SettlementRow {
         invoice_number: format!("INV-{invoice}"),
         kind,
         gross,
@@ -128,7 +128,7 @@ fn row() -> impl Strategy<Value = Row> {
 fn file() -> impl Strategy<Value = File> {
     (0_u32..4, prop::collection::vec(row(), 0..6)).prop_map(|(batch, rows)| {
         let batch = format!("B-{batch}");
-        let rows = rows.into_iter().map(|row| Row { batch: batch.clone(), ..row }).collect();
+        let rows = rows.into_iter().map(|row| SettlementRow { batch: batch.clone(), ..row }).collect();
         File { batch, rows }
     })
 }

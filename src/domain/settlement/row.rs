@@ -29,7 +29,7 @@ impl RowKind {
 
 /// A row. Amounts are whole rupiah; what is deducted is negative in `net` alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Row {
+pub struct SettlementRow {
     /// The pay-out that it belongs to.
     pub batch: String,
     pub invoice_number: String,
@@ -49,7 +49,7 @@ pub struct Row {
 /// Names a row by what it says: the `id` of its event.
 pub type RowId = Uuid;
 
-impl Row {
+impl SettlementRow {
     /// The same for equal rows of the same merchant and batch, in whatever file, and after a restore.
     pub fn id(&self, merchant: &MerchantName) -> RowId {
         const NAMESPACE: Uuid = uuid::uuid!("8a1a3f53-0f3e-5c1b-9f0e-6d2f6c9a4b27");

@@ -1,11 +1,11 @@
 //! Makes rows of the lines of a file: finds the header by its content, reads what stands above it, and ends with the foot.
-//! A line that cannot be read is said, and the next one goes on.
+//! A line that cannot be read is reported, and the next one goes on.
 
 use super::{
     super::ids::InvoiceNumber,
     dates,
     profile::{ChannelOf, Column, Profile},
-    row::{Row, RowKind},
+    row::{RowKind, SettlementRow},
     totals::{Stated, Sums, is_batch},
 };
 use chrono::NaiveDate;
@@ -45,23 +45,23 @@ impl Cell {
 
 /// What a line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum TableLine {
     /// Above the table, its header, below it, or a row of another channel.
     Nothing,
     /// The header: what was stated above it is read.
     Header,
-    Ours(Row),
+    Ours(SettlementRow),
     UnknownChannel {
         word: String,
         batch: String,
         gross: i64,
     },
-    Unreadable(Unreadable),
+    UnreadableLine(UnreadableLine),
 }
 
 /// A row that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableLine {
     pub line: u64,
     /// The batch, as far as it is known.
     pub batch: Option<String>,
@@ -108,19 +108,19 @@ impl<'p> Table<'p> {
     ///
     /// # Errors
     /// The file is none that this profile reads.
-    pub fn take(&mut self, line: u64, cells: &[Cell], after_gap: bool) -> Result<Line, TableError> {
+    pub fn take(&mut self, line: u64, cells: &[Cell], after_gap: bool) -> Result<TableLine, TableError> {
         let Some(columns) = &self.columns else { return self.above(cells) };
         let cells = Cells { columns, cells };
         if cells.cells.iter().all(Cell::is_empty) {
             self.is_foot = true;
-            return Ok(Line::Nothing);
+            return Ok(TableLine::Nothing);
         }
         self.is_foot = self.is_foot || after_gap || cells.is_total();
         let read = cells.row(self.profile, &self.stated);
         if self.is_foot {
-            // Sums and remarks stand there. A row that is hidden there is said.
+            // Sums and remarks stand there. A row that is hidden there is reported.
             let Ok(Read { row, channel: ChannelOf::Ours | ChannelOf::Unknown, .. }) = read else {
-                return Ok(Line::Nothing);
+                return Ok(TableLine::Nothing);
             };
             let why = "stands below the table's end".to_owned();
             return Ok(self.unreadable(line, Some(row.batch), Some(row.invoice_number), why, row.gross));
@@ -136,9 +136,9 @@ impl<'p> Table<'p> {
         };
         self.sums.add(row.kind, row.gross, row.fee, row.discount, row.net);
         Ok(match channel {
-            ChannelOf::Ours => Line::Ours(row),
-            ChannelOf::Other => Line::Nothing,
-            ChannelOf::Unknown => Line::UnknownChannel { word, batch: row.batch, gross: row.gross },
+            ChannelOf::Ours => TableLine::Ours(row),
+            ChannelOf::Other => TableLine::Nothing,
+            ChannelOf::Unknown => TableLine::UnknownChannel { word, batch: row.batch, gross: row.gross },
         })
     }
 
@@ -148,10 +148,10 @@ impl<'p> Table<'p> {
         if self.columns.is_some() { Ok(()) } else { Err(TableError::NoHeader) }
     }
 
-    fn above(&mut self, cells: &[Cell]) -> Result<Line, TableError> {
+    fn above(&mut self, cells: &[Cell]) -> Result<TableLine, TableError> {
         if let Some(columns) = header(self.profile, cells)? {
             self.columns = Some(columns);
-            return Ok(Line::Header);
+            return Ok(TableLine::Header);
         }
         self.lines_above += 1;
         if self.lines_above > PREAMBLE_LINES_MAX {
@@ -160,7 +160,7 @@ impl<'p> Table<'p> {
         if let [label, value, ..] = cells {
             self.stated.read(&label.text(), &value.text(), self.profile.marks);
         }
-        Ok(Line::Nothing)
+        Ok(TableLine::Nothing)
     }
 
     fn unreadable(
@@ -170,9 +170,9 @@ impl<'p> Table<'p> {
         invoice_number: Option<String>,
         why: String,
         gross: i64,
-    ) -> Line {
+    ) -> TableLine {
         self.sums.unreadable += 1;
-        Line::Unreadable(Unreadable { line, batch, invoice_number, why, gross })
+        TableLine::UnreadableLine(UnreadableLine { line, batch, invoice_number, why, gross })
     }
 }
 
@@ -197,7 +197,7 @@ pub fn header(profile: &Profile, cells: &[Cell]) -> Result<Option<Vec<(Column, u
 }
 
 struct Read {
-    row: Row,
+    row: SettlementRow,
     channel: ChannelOf,
     word: String,
 }
@@ -250,7 +250,7 @@ impl Cells<'_> {
             RowKind::Purchase | RowKind::Refund => String::new(),
             RowKind::Unknown => bounded(&type_cell.unwrap_or_default()),
         };
-        let mut row = Row {
+        let mut row = SettlementRow {
             batch,
             invoice_number,
             kind,
@@ -320,7 +320,7 @@ impl Cells<'_> {
 }
 
 /// How a refund's amounts are signed was never seen: whatever the signs, its amount is positive and its net deducts.
-fn deduct(row: &mut Row) {
+fn deduct(row: &mut SettlementRow) {
     if row.kind == RowKind::Refund {
         row.gross = row.gross.abs();
         row.net = -row.net.abs();

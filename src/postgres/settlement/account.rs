@@ -1,6 +1,6 @@
 //! What is known of a merchant's account from all files that count.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::{
         Time,
@@ -20,24 +20,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A merchant with files, and the profile of the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct ImportingAccount {
     pub merchant: MerchantName,
     pub profile: String,
     /// Orders are to be searched that a batch came without.
     pub search_due: bool,
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Every merchant of whom a file counts.
-    pub async fn accounts(&self) -> Result<Vec<Told>, StoreError> {
+    pub async fn accounts(&self) -> Result<Vec<ImportingAccount>, StoreError> {
         let rows: Vec<(String, String, bool)> = answered!(self.context.pool, |c| sqlx::query_as(
             "SELECT merchant, profile, search_due FROM settlement_accounts ORDER BY merchant"
         )
         .fetch_all(c))?;
-        let told = |(merchant, profile, search_due): (String, String, bool)| {
-            Ok(Told { merchant: crate::postgres::rows::merchant(&merchant)?, profile, search_due })
+        let read = |(merchant, profile, search_due): (String, String, bool)| {
+            Ok(ImportingAccount {
+                merchant: crate::postgres::rows::merchant(&merchant)?,
+                profile,
+                search_due,
+            })
         };
-        rows.into_iter().map(told).collect()
+        rows.into_iter().map(read).collect()
     }
 
     /// A batch that is late by its rhythm is one break, until the next one comes.

@@ -1,6 +1,6 @@
 //! A person closes a break, with a reason that is kept.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::{
         action::{Action, ActionKind},
@@ -20,7 +20,7 @@ pub enum Closing {
     Unknown,
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Closes a break until its values change.
     pub async fn close(&self, key: i64, reason: String, done_by: String) -> Result<Closing, StoreError> {
         let closing = self

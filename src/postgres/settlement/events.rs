@@ -1,7 +1,7 @@
 //! The events of rows that fit. They wait in a table of their own, and enter the outbox a few at a time while no order's
 //! event waits there: a month of rows never stands before a payment's event.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::{Time, event::EventType, ids::MerchantName},
     flow::ports::StoreError,
@@ -33,7 +33,7 @@ struct WaitingRow {
     paid_out_on: NaiveDate,
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Puts the next events into the outbox, and says how many: 0 where none waits or an order's event is before them.
     pub async fn publish_matched(&self) -> Result<usize, StoreError> {
         let entered = self.context.transaction(|c| Box::pin(enter(c))).await?;

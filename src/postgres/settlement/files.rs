@@ -1,6 +1,6 @@
 //! Files as they came: their bytes in pieces, their hash, and how far each import is.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::ids::MerchantName,
     flow::ports::StoreError,
@@ -51,7 +51,7 @@ impl FileState {
 
 /// A file that is kept.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct KeptFile {
     pub key: FileKey,
     pub state: FileState,
     /// The profile that its import began with.
@@ -93,7 +93,7 @@ impl MerchantLock {
     }
 }
 
-impl Settlement {
+impl SettlementStore {
     /// `None`: another import of this merchant runs.
     pub async fn lock(&self, merchant: &MerchantName) -> Result<Option<MerchantLock>, StoreError> {
         let mut session = self.context.pool.beside(&[]).await?;
@@ -164,7 +164,7 @@ impl Settlement {
         bytes: i64,
         form: &'static str,
         encoding: &'static str,
-    ) -> Result<Kept, StoreError> {
+    ) -> Result<KeptFile, StoreError> {
         let kept = self.context.transaction(move |c| {
             Box::pin(async move {
                 if let Some(known) = same_bytes(c, file, &sha256).await? {
@@ -208,7 +208,7 @@ impl Settlement {
     }
 
     /// Where a file is now.
-    pub async fn file(&self, file: FileKey) -> Result<Kept, StoreError> {
+    pub async fn file(&self, file: FileKey) -> Result<KeptFile, StoreError> {
         let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file, true).await }));
         Ok(kept.await?)
     }
@@ -222,7 +222,7 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
     Ok(same.bind(file).bind(sha256.as_slice()).fetch_optional(c).await?)
 }
 
-async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<Kept> {
+async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
         "SELECT key, state, profile, form, encoding, lines_read, lines_matched, own_rows, without_order
          FROM settlement_files WHERE key = $1",
@@ -230,7 +230,7 @@ async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<K
     .bind(file)
     .fetch_one(c)
     .await?;
-    Ok(Kept {
+    Ok(KeptFile {
         key: row.key,
         state: FileState::read(&row.state)?,
         profile: row.profile,

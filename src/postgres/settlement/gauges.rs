@@ -1,6 +1,6 @@
 //! Open breaks, counted for the metrics.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::settlement::breaks::Cause,
     flow::ports::StoreError,
@@ -17,7 +17,7 @@ pub struct OpenBreaks {
     pub oldest_seconds: f64,
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Causes without an open break are left out.
     pub async fn open_breaks(&self) -> Result<Vec<OpenBreaks>, StoreError> {
         let rows: Vec<(String, i64, i64, f64)> = answered!(self.context.pool, |c| sqlx::query_as(

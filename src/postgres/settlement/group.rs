@@ -1,7 +1,7 @@
 //! Judges a group of invoices in one transaction: all that is known of them is read, the domain says what does not fit, and
 //! that is written with the events of what fits.
 
-use super::{By, Judging, Settlement, account, ask, breaks, shares};
+use super::{By, Judging, SettlementStore, account, ask, breaks, shares};
 use crate::{
     domain::{
         Time,
@@ -11,7 +11,7 @@ use crate::{
             breaks::{Cause, Change, StoredBreak, changes},
             case::{AccountFacts, Case, Judgement, KnownRow, OrderFacts},
             judge::judge,
-            row::{Row, RowKind},
+            row::{RowKind, SettlementRow},
         },
     },
     flow::ports::StoreError,
@@ -42,7 +42,7 @@ impl GroupCounts {
     }
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Judges these invoices, which are no more than a group. `of_file`: how far the file's import is with them.
     pub async fn judge_group(
         &self,
@@ -107,7 +107,7 @@ struct OrderRow {
 }
 
 /// All that is known of the invoices of a group.
-struct Known {
+struct KnownInvoices {
     now: Time,
     account: AccountFacts,
     rows: HashMap<String, Vec<(Uuid, KnownRow)>>,
@@ -123,7 +123,7 @@ async fn judge_all(
 ) -> TxResult<(GroupCounts, Vec<i64>)> {
     let known = read(c, merchant, invoices, judging).await?;
     let mut counts = GroupCounts::default();
-    let mut said = Said::default();
+    let mut writes = GroupWrites::default();
     for invoice in invoices.iter().collect::<BTreeSet<_>>() {
         let rows = known.rows.get(invoice).map(Vec::as_slice).unwrap_or_default();
         let facts: Vec<KnownRow> = rows.iter().map(|(_, row)| row.clone()).collect();
@@ -141,15 +141,15 @@ async fn judge_all(
         let changed = changes(stored, &judgement.breaks);
         counts.invoices += 1;
         counts.fits += judgement.fits.len() as u64;
-        said.take(invoice, rows, order.map(|(key, _)| *key), judgement, changed);
+        writes.take(invoice, rows, order.map(|(key, _)| *key), judgement, changed);
     }
     counts.opened =
-        said.changes.iter().filter(|change| matches!(change, Change::Open(_) | Change::Reopen(_))).count()
+        writes.changes.iter().filter(|change| matches!(change, Change::Open(_) | Change::Reopen(_))).count()
             as u64;
-    counts.closed = said.changes.iter().filter(|change| matches!(change, Change::Close(_))).count() as u64;
-    breaks::write(c, merchant, &said.changes, judging.by).await?;
-    said.write_fits(c).await?;
-    let asks = said.write_looks(c, merchant, judging.by).await?;
+    counts.closed = writes.changes.iter().filter(|change| matches!(change, Change::Close(_))).count() as u64;
+    breaks::write(c, merchant, &writes.changes, judging.by).await?;
+    writes.write_fits(c).await?;
+    let asks = writes.write_looks(c, merchant, judging.by).await?;
     Ok((counts, asks))
 }
 
@@ -158,7 +158,7 @@ async fn read(
     merchant: &MerchantName,
     invoices: &[String],
     judging: &Judging,
-) -> TxResult<Known> {
+) -> TxResult<KnownInvoices> {
     let now: Time = sqlx::query_scalar("SELECT jenius_now()").fetch_one(&mut *c).await?;
     let rows = rows(c, merchant, invoices).await?;
     let batches: BTreeSet<String> = rows.values().flatten().map(|(_, row)| row.row.batch.clone()).collect();
@@ -178,7 +178,7 @@ async fn read(
     for stored in breaks::of_invoices(c, merchant, invoices).await? {
         breaks.entry(stored.found.invoice_number.clone().unwrap_or_default()).or_default().push(stored);
     }
-    Ok(Known { now, account, rows, orders, breaks })
+    Ok(KnownInvoices { now, account, rows, orders, breaks })
 }
 
 /// An order whose one row has its amount is whole, whatever it asked for.
@@ -219,7 +219,7 @@ async fn rows(
 impl KnownRowRow {
     fn known(self, files: BTreeSet<i64>) -> Result<KnownRow, StoreError> {
         let kind = RowKind::ALL.into_iter().find(|kind| kind.name() == self.kind);
-        let row = Row {
+        let row = SettlementRow {
             batch: self.batch,
             invoice_number: self.invoice_number,
             kind: kind.ok_or_else(|| unknown_value("kind of row"))?,
@@ -260,9 +260,9 @@ async fn orders(
     Ok(rows.into_iter().map(facts).collect::<Result<_, StoreError>>()?)
 }
 
-/// What was said of all invoices of the group, to be written in a few statements.
+/// What was judged of all invoices of the group, to be written in a few statements.
 #[derive(Default)]
-struct Said {
+struct GroupWrites {
     changes: Vec<Change>,
     fits: Vec<(Uuid, Option<Uuid>)>,
     void: Vec<Uuid>,
@@ -278,7 +278,7 @@ struct Look {
     is_alarm: bool,
 }
 
-impl Said {
+impl GroupWrites {
     fn take(
         &mut self,
         invoice: &str,

@@ -1,9 +1,9 @@
 //! Invoices that are judged again though no file comes.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::answered};
 
-impl Settlement {
+impl SettlementStore {
     /// A merchant's invoices whose time has come, the longest waiting first.
     pub async fn due_looks(&self, merchant: &MerchantName, limit: u32) -> Result<Vec<String>, StoreError> {
         answered!(self.context.pool, |c| sqlx::query_scalar(

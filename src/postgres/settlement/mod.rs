@@ -17,10 +17,10 @@ mod search;
 mod shares;
 mod views;
 
-pub use account::Told;
+pub use account::ImportingAccount;
 pub use close::Closing;
 pub(super) use files::empty_old_files;
-pub use files::{FileKey, FileState, Kept, MerchantLock};
+pub use files::{FileKey, FileState, KeptFile, MerchantLock};
 pub use gauges::OpenBreaks;
 pub use group::GroupCounts;
 pub use rows::{FileEnd, RowGroup};
@@ -35,13 +35,13 @@ use std::sync::Arc;
 
 /// Settlement's part of the store.
 #[derive(Clone)]
-pub struct Settlement {
+pub struct SettlementStore {
     context: Arc<StoreContext>,
 }
 
 impl PostgresStore {
-    pub fn settlement(&self) -> Settlement {
-        Settlement { context: Arc::clone(&self.context) }
+    pub fn settlement(&self) -> SettlementStore {
+        SettlementStore { context: Arc::clone(&self.context) }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Keeps the rows of a file, a group at a time, and what the file as a whole says.
 
-use super::{Settlement, breaks, files::FileKey};
+use super::{SettlementStore, breaks, files::FileKey};
 use crate::{
     domain::{
         ids::MerchantName,
         settlement::{
             breaks::{Break, Cause},
-            row::{Row, RowId},
-            table::Unreadable,
+            row::{RowId, SettlementRow},
+            table::UnreadableLine,
             totals::{Stated, Sums},
         },
     },
@@ -21,8 +21,8 @@ use uuid::Uuid;
 /// Lines of a file that are kept in one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct RowGroup {
-    pub rows: Vec<Row>,
-    pub unreadable: Vec<Unreadable>,
+    pub rows: Vec<SettlementRow>,
+    pub unreadable: Vec<UnreadableLine>,
     /// Up to this line all is in it.
     pub last_line: u64,
 }
@@ -36,7 +36,7 @@ pub struct FileEnd {
     pub unknown_channels: BTreeMap<(String, String), i64>,
 }
 
-impl Settlement {
+impl SettlementStore {
     /// Keeps a group of a file's rows.
     pub async fn keep_rows(
         &self,
@@ -159,7 +159,12 @@ async fn keep_rows(
 
 /// Keeps rows, each with its number among equal ones of this file. That an equal one stands in an earlier group is rare: it is
 /// seen by what the insertion left out, and those get the next numbers.
-async fn keep(c: &mut PgConnection, merchant: &MerchantName, file: FileKey, rows: &[Row]) -> TxResult<()> {
+async fn keep(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    rows: &[SettlementRow],
+) -> TxResult<()> {
     let mut counts: HashMap<Uuid, i32> = HashMap::new();
     let mut numbered: Vec<Numbered<'_>> =
         rows.iter().map(|row| next(&mut counts, row.id(merchant), row)).collect();
@@ -182,9 +187,9 @@ async fn keep(c: &mut PgConnection, merchant: &MerchantName, file: FileKey, rows
     }
 }
 
-type Numbered<'r> = (RowId, i32, &'r Row);
+type Numbered<'r> = (RowId, i32, &'r SettlementRow);
 
-fn next<'r>(counts: &mut HashMap<Uuid, i32>, id: RowId, row: &'r Row) -> Numbered<'r> {
+fn next<'r>(counts: &mut HashMap<Uuid, i32>, id: RowId, row: &'r SettlementRow) -> Numbered<'r> {
     let count = counts.entry(id).or_default();
     *count += 1;
     (id, *count, row)
@@ -200,8 +205,8 @@ async fn insert(
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
-    let text = |of: fn(&Row) -> &str| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
-    let amount = |of: fn(&Row) -> i64| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
+    let text = |of: fn(&SettlementRow) -> &str| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
+    let amount = |of: fn(&SettlementRow) -> i64| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
     let kept: Vec<(RowId, i32)> = sqlx::query_as(
         "INSERT INTO settlement_rows (merchant, files, id, number, batch, invoice_number, kind, type_word, sub_account,
                                       gross, fee, discount, net, transaction_on, paid_out_on)
@@ -236,9 +241,9 @@ async fn add_sums(
     merchant: &MerchantName,
     file: FileKey,
     last_line: i64,
-    rows: &[Row],
+    rows: &[SettlementRow],
 ) -> TxResult<()> {
-    let sum = |of: fn(&Row) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
+    let sum = |of: fn(&SettlementRow) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
     sqlx::query(
         "UPDATE settlement_files
          SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_fee = own_fee + $5,
@@ -265,7 +270,7 @@ async fn add_sums(
     Ok(())
 }
 
-fn unreadable(file: FileKey, bad: &Unreadable) -> Break {
+fn unreadable(file: FileKey, bad: &UnreadableLine) -> Break {
     let batch = bad.batch.clone();
     let of = batch.clone().unwrap_or_else(|| format!("file {file}"));
     Break {

@@ -1,7 +1,7 @@
 //! The search forward: orders that a batch should have held, and did not. Slices of keys, so that no look at the table is
 //! long, and from where the last search ended.
 
-use super::{Judging, Settlement, group::GroupCounts};
+use super::{Judging, SettlementStore, group::GroupCounts};
 use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::answered};
 
 /// Keys that one statement looks at.
@@ -12,7 +12,7 @@ const SEARCHED_DAYS: i32 = 60;
 /// Invoices that one transaction judges.
 pub(super) const GROUP: usize = 1_000;
 
-impl Settlement {
+impl SettlementStore {
     /// Judges every order that may be missing in the files, every refund that may, and everything that was missing.
     pub async fn search(
         &self,

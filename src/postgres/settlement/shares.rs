@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 #[derive(Deserialize)]
-struct Body<'a> {
+struct SharesBody<'a> {
     #[serde(borrow)]
     additional_info: Option<Info<'a>>,
 }
@@ -23,7 +23,7 @@ struct Info<'a> {
 
 /// The shares of a stored request, as they were written.
 fn shares_of(body: &[u8]) -> Option<String> {
-    let body: Body<'_> = serde_json::from_slice(body).ok()?;
+    let body: SharesBody<'_> = serde_json::from_slice(body).ok()?;
     Some(body.additional_info?.settlement?.get().to_owned())
 }
 

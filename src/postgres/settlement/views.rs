@@ -1,6 +1,6 @@
 //! What people read about settlement: files, one batch with both sums, breaks with their history, an order's rows.
 
-use super::Settlement;
+use super::SettlementStore;
 use crate::{
     domain::{
         Time,
@@ -115,7 +115,7 @@ struct BreakRow {
 /// Entries of one break that are shown: the latest.
 const HISTORY_MAX: i64 = 20;
 
-impl Settlement {
+impl SettlementStore {
     /// The files, the latest first.
     pub async fn list_files(&self, limit: u32) -> Result<Vec<FileView>, StoreError> {
         answered!(self.context.pool, |c| {

@@ -18,8 +18,8 @@ pub(in super::super) fn at(text: &str) -> Time {
     text.parse().unwrap()
 }
 
-pub(in super::super) fn purchase(batch: &str) -> Row {
-    Row {
+pub(in super::super) fn purchase(batch: &str) -> SettlementRow {
+    SettlementRow {
         batch: batch.to_owned(),
         invoice_number: "INV-1".to_owned(),
         kind: RowKind::Purchase,
@@ -34,11 +34,11 @@ pub(in super::super) fn purchase(batch: &str) -> Row {
     }
 }
 
-fn refund(batch: &str) -> Row {
-    Row { kind: RowKind::Refund, fee: 0, net: -50_000, ..purchase(batch) }
+fn refund(batch: &str) -> SettlementRow {
+    SettlementRow { kind: RowKind::Refund, fee: 0, net: -50_000, ..purchase(batch) }
 }
 
-fn known(row: Row) -> KnownRow {
+fn known(row: SettlementRow) -> KnownRow {
     KnownRow { row, number: 1, files: [1].into(), seen_at: at("2026-01-08T06:00:00Z") }
 }
 
@@ -72,7 +72,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(state: OrderState, rows: Vec<Row>) -> Self {
+    fn new(state: OrderState, rows: Vec<SettlementRow>) -> Self {
         let rows = rows.into_iter().map(known).collect();
         Self {
             order: Some(order(state)),
@@ -141,8 +141,9 @@ fn every_state_of_an_order_against_every_sort_of_row() {
             OrderState::Refunded => (state, refunded),
         })
         .collect();
-    let other = || Row { gross: 60_000, net: 58_500, ..purchase("B") };
-    let unknown = || Row { kind: RowKind::Unknown, type_word: "Chargeback".to_owned(), ..purchase("B") };
+    let other = || SettlementRow { gross: 60_000, net: 58_500, ..purchase("B") };
+    let unknown =
+        || SettlementRow { kind: RowKind::Unknown, type_word: "Chargeback".to_owned(), ..purchase("B") };
     for (state, [none, exact, a_day_later, other_amount, refund_alone, both, unknown_type]) in table {
         for (rows, hours, expected) in [
             (vec![], 0, none),
@@ -204,13 +205,13 @@ fn an_order_is_missing_only_when_a_later_batch_came_without_it() {
 #[test]
 fn amounts_fees_and_sums_are_compared_to_the_rupiah() {
     for (change, expected, at_stake) in [
-        (Row { fee: 1_501, net: 48_499, ..purchase("B") }, "+", 0),
-        (Row { fee: 1_502, net: 48_498, ..purchase("B") }, "fee_mismatch", 2),
-        (Row { net: 48_499, ..purchase("B") }, "net_arithmetic", 1),
-        (Row { discount: 100, net: 48_400, ..purchase("B") }, "+", 0),
-        (Row { gross: 49_999, net: 48_499, ..purchase("B") }, "amount_mismatch", 1),
+        (SettlementRow { fee: 1_501, net: 48_499, ..purchase("B") }, "+", 0),
+        (SettlementRow { fee: 1_502, net: 48_498, ..purchase("B") }, "fee_mismatch", 2),
+        (SettlementRow { net: 48_499, ..purchase("B") }, "net_arithmetic", 1),
+        (SettlementRow { discount: 100, net: 48_400, ..purchase("B") }, "+", 0),
+        (SettlementRow { gross: 49_999, net: 48_499, ..purchase("B") }, "amount_mismatch", 1),
         // No rule was valid then.
-        (Row { fee: 9, net: 49_991, transaction_on: day("2025-12-31"), ..purchase("B") }, "+", 0),
+        (SettlementRow { fee: 9, net: 49_991, transaction_on: day("2025-12-31"), ..purchase("B") }, "+", 0),
     ] {
         let scene = Scene::new(OrderState::Paid, vec![change.clone()]);
         assert_eq!((scene.said().as_str(), scene.at_stake()), (expected, at_stake), "{change:?}");
@@ -228,7 +229,7 @@ fn the_same_twice_is_said_within_a_batch_and_over_two() {
 
 #[test]
 fn shares_are_counted_until_a_profile_sums_them_up() {
-    let share = |account: &str, gross| Row {
+    let share = |account: &str, gross| SettlementRow {
         sub_account: account.to_owned(),
         gross,
         fee: 0,
@@ -253,7 +254,7 @@ fn shares_are_counted_until_a_profile_sums_them_up() {
 #[test]
 fn a_batch_in_two_forms_is_one_break_whichever_came_first_and_the_latest_form_fits() {
     let first = purchase("B");
-    let changed = Row { fee: 1_600, net: 48_400, ..purchase("B") };
+    let changed = SettlementRow { fee: 1_600, net: 48_400, ..purchase("B") };
     let mut said = Vec::new();
     for (old, new) in [(&first, &changed), (&changed, &first)] {
         let mut scene = Scene::new(OrderState::Paid, vec![old.clone(), new.clone()]);

@@ -11,7 +11,7 @@ fn cells(line: &str) -> Vec<Cell> {
 }
 
 /// Takes a text line by line, as the reader of files does.
-fn take<'p>(profile: &'p Profile, text: &str) -> (Table<'p>, Result<Vec<Line>, TableError>) {
+fn take<'p>(profile: &'p Profile, text: &str) -> (Table<'p>, Result<Vec<TableLine>, TableError>) {
     let mut table = Table::new(profile);
     let mut gap = false;
     let mut lines = Vec::new();
@@ -32,10 +32,10 @@ fn take<'p>(profile: &'p Profile, text: &str) -> (Table<'p>, Result<Vec<Line>, T
 fn the_invented_file_is_read_without_a_profile_of_ones_own() {
     let doku = Profile::doku();
     let (table, lines) = take(&doku, INVENTED);
-    let ours: Vec<Row> = lines
+    let ours: Vec<SettlementRow> = lines
         .unwrap()
         .into_iter()
-        .filter_map(|line| if let Line::Ours(row) = line { Some(row) } else { None })
+        .filter_map(|line| if let TableLine::Ours(row) = line { Some(row) } else { None })
         .collect();
     let invoices: Vec<&str> = ours.iter().map(|row| row.invoice_number.as_str()).collect();
     assert_eq!(invoices, ["INV-2026-000123", "INV-2026-000124"]);
@@ -51,7 +51,7 @@ const HEADER: &str =
     "INVOICE NUMBER,PAYMENT CHANNEL,TRANSACTION DATE,AMOUNT,FEE,PAY TO MERCHANT,PAY OUT DATE,TYPE";
 
 /// What one row under the usual header becomes.
-fn one(row: &str) -> Line {
+fn one(row: &str) -> TableLine {
     let doku = Profile::doku();
     let (_, lines) = take(&doku, &format!("{HEADER}\n{row}\n"));
     lines.unwrap().pop().unwrap()
@@ -71,7 +71,7 @@ fn a_row_that_cannot_be_read_says_which_column_and_why() {
         ("A,Jenius,02-01-2026,1,0,1,,Purchase", "paid_out"),
         ("A,Jenius,02-01-2026", "paid_out"),
     ] {
-        let Line::Unreadable(found) = one(row) else { panic!("{row}: {:?}", one(row)) };
+        let TableLine::UnreadableLine(found) = one(row) else { panic!("{row}: {:?}", one(row)) };
         assert!(found.why.starts_with(column), "{row}: {}", found.why);
         assert_eq!(found.line, 2);
     }
@@ -86,16 +86,16 @@ fn a_spreadsheets_number_is_an_invoice_only_where_no_digit_can_be_lost() {
         let mut row = cells("x,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase");
         row[0] = Cell::Number(number.to_owned());
         let line = table.take(2, &row, false).unwrap();
-        assert_eq!(matches!(line, Line::Ours(_)), is_read, "{number}");
+        assert_eq!(matches!(line, TableLine::Ours(_)), is_read, "{number}");
     }
 }
 
 #[test]
 fn rows_of_other_channels_are_left_alone_and_unknown_ones_are_said() {
-    assert_eq!(one("A,Virtual Account BCA,02-01-2026,1,0,1,06-01-2026,Purchase"), Line::Nothing);
+    assert_eq!(one("A,Virtual Account BCA,02-01-2026,1,0,1,06-01-2026,Purchase"), TableLine::Nothing);
     let unknown = one("A,Moon Money,02-01-2026,1,0,1,06-01-2026,Purchase");
     let batch = "PAYOUT-2026-01-06".to_owned();
-    assert_eq!(unknown, Line::UnknownChannel { word: "Moon Money".to_owned(), batch, gross: 1 });
+    assert_eq!(unknown, TableLine::UnknownChannel { word: "Moon Money".to_owned(), batch, gross: 1 });
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn whatever_its_signs_a_refund_deducts() {
         "A,Jenius,02-01-2026,50000,0,-50000,06-01-2026,Refund",
         "A,Jenius,02-01-2026,-50000,0,50000,06-01-2026,REFUND",
     ] {
-        let Line::Ours(row) = one(row) else { panic!("{row}") };
+        let TableLine::Ours(row) = one(row) else { panic!("{row}") };
         assert_eq!((row.kind, row.gross, row.net), (RowKind::Refund, 50_000, -50_000));
     }
 }
