@@ -112,6 +112,9 @@ fn io_hint(cause: &std::io::Error) -> &'static str {
         Some(code) if DESCRIPTORS.contains(&code) => {
             " (no file descriptor is left: raise `ulimit -n`, LimitNOFILE of the unit)"
         }
+        _ if cause.kind() == std::io::ErrorKind::ConnectionReset => {
+            " (the server went away, or a proxy without a server behind it answers)"
+        }
         _ => "",
     }
 }
@@ -202,6 +205,8 @@ mod tests {
     fn what_a_machine_says_is_told_with_what_to_do() {
         let text = |error: Error| store_error(&error).to_string();
         assert!(text(Error::Io(std::io::Error::from_raw_os_error(24))).contains("LimitNOFILE"));
+        let reset = Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert!(text(reset).contains("proxy without a server"));
         let silent = "unexpected response from SSLRequest: 0x00";
         assert!(text(Error::Protocol(silent.to_owned())).contains("proxy without a server"));
         let unknown = "invalid peer certificate: UnknownIssuer";

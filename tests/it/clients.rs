@@ -179,7 +179,7 @@ async fn asyncapi_prints_the_committed_document_and_a_parser_finds_no_fault_with
         printed(check.arg(folder.join("check.js")).arg(document), asyncapi(&["--json"]).as_bytes())
     };
     let found = tokio::task::spawn_blocking(found).await.unwrap();
-    assert_eq!(found, "4 operations, 18 messages\n");
+    assert_eq!(found, "4 operations, 19 messages\n");
 }
 
 /// The page shows every client, and nothing that is not there.

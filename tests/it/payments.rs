@@ -96,7 +96,7 @@ async fn orders_show_has_the_documented_shape() {
         names
     };
     let expected = "merchant invoice_number amount state version command request_id doku_status evidence due blocked refund \
-                    attempts history notifications created_at state_since";
+                    attempts history notifications created_at state_since settlement";
     let expected = sorted(expected.split_whitespace().map(str::to_owned).collect());
     assert_eq!(sorted(members(&order)), expected);
     let attempt = &order["attempts"][0];

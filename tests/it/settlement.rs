@@ -116,7 +116,7 @@ async fn what_is_planted_in_a_file_is_found_no_more_and_no_less() {
     world.publish(&payment_with(&failed, "pay_fails")).await;
     world.event(&failed, "order.failed").await;
 
-    let faults = "missing,doubled,wrong_fee,wrong_amount,wrong_net,refund,no_refund,unknown_type,failed,nobodys,unreadable,totals";
+    let faults = "missing,doubled,wrong_fee,wrong_amount,wrong_net,refund,no_refund,unknown_type,failed,stranger,unreadable,totals";
     let request = SettlementRequest {
         client_id: Some(crate::harness::world::CLIENT_ID.to_owned()),
         paid_out_on: Some(late()),

@@ -5,7 +5,7 @@ use super::{detail, readyz};
 use crate::harness::{
     World,
     child::{Service, run},
-    eventually, free_port, payment,
+    eventually, free_port, payment, vitals,
     world::a_while,
 };
 use sqlx::{Connection, Executor, PgConnection};
@@ -119,6 +119,10 @@ async fn a_relay_that_waits_for_a_lock_that_nobody_uses_is_not_well() {
     let service = Service::start(&world).await;
     let invoice = world.invoice();
     world.publish(&payment(&invoice)).await;
+    // Looks are the rarer the longer they take; an event is stuck that a look finds again after 15 s.
+    let waits =
+        async || (vitals::metric(&service.admin, &["jenius_outbox_events"]).await > 0.0).then_some(());
+    eventually("a look to find the event in the outbox", waits).await;
     let told = async || {
         let (status, ready) = readyz(&service).await?;
         let detail = ready["roles"]["relay"]["detail"].as_str()?;

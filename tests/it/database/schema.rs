@@ -9,29 +9,27 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Takes back a migration that needs a table of the claims for itself.
-const UNDO: &str =
-    "ALTER TABLE commands DROP COLUMN published_at; DELETE FROM _sqlx_migrations WHERE version = 14";
+/// Takes back a migration that needs a table of the service for itself.
+const UNDO: &str = "DROP TABLE settlement_files, settlement_pieces, settlement_rows, settlement_forms, settlement_accounts,
+                    settlement_breaks, settlement_break_history, settlement_looks, settlement_waiting, settlement_shares;
+                    DELETE FROM _sqlx_migrations WHERE version = 7";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_behind_a_long_reader_keeps_nobody_waiting() {
     let world = World::with().without_service().build().await;
     sql(&world, UNDO).await;
     let mut reader = PgConnection::connect(world.database.url.as_str()).await.unwrap();
-    reader.execute("BEGIN; SELECT FROM commands").await.unwrap();
+    reader.execute("BEGIN; SELECT FROM events").await.unwrap();
     let migrating = run(&world, &["migrate"], "");
     let working = async {
         let mut writer = PgConnection::connect(world.database.url.as_str()).await.unwrap();
-        // Far less than the reader takes, and more than a migration may keep a claim waiting.
+        // Far less than the reader takes, and more than a migration may keep a record waiting.
         writer.execute("SET lock_timeout = '4s'").await.unwrap();
-        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'commands'::regclass";
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass";
         eventually("the migration to wait", async || (world.database.count(waits).await > 0).then_some(()))
             .await;
         for _ in 0..20 {
-            writer
-                .execute("SELECT FROM commands LIMIT 1")
-                .await
-                .expect("a claim queues behind the migration");
+            writer.execute("SELECT FROM events LIMIT 1").await.expect("a record queues behind the migration");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         reader.execute("COMMIT").await.unwrap();
