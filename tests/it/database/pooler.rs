@@ -12,6 +12,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 struct Bouncer {
@@ -69,20 +70,22 @@ async fn a_pooler_that_shares_sessions_is_found_and_refused_in_plain_words() {
     {
         let bouncer = Bouncer::start(&world, "transaction", ignored);
         world.settings.insert("DATABASE_URL".to_owned(), bouncer.url(&world));
-        let services = [Service::start_unready(&world, &[]), Service::start_unready(&world, &[])];
-        for service in &services {
-            let told = async || detail(service).await.filter(|detail| detail.contains(words));
-            eventually("/readyz to name the pooler", told).await;
+        let mut services = [Service::start_unready(&world, &[]), Service::start_unready(&world, &[])];
+        for service in &mut services {
+            names_the_pooler(&world, service, words).await;
         }
         a_while().await;
-        for service in &services {
-            assert_eq!(readyz(service).await.unwrap().0, 503);
-            assert!(detail(service).await.unwrap().contains(words));
+        for service in &mut services {
+            assert!(readyz(service).await.is_none_or(|(status, _)| status == 503));
+            names_the_pooler(&world, service, words).await;
         }
-        let doctor = run(&world, &["doctor"], "").await;
-        let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-        assert_eq!(doctor.status.code(), Some(1), "{said}");
-        assert!(said.contains("pooler"), "{said}");
+        // Which session the pooler lends is its own choice: one look may get the same one for both connections.
+        let found = async || {
+            let doctor = run(&world, &["doctor"], "").await;
+            let names_it = String::from_utf8_lossy(&doctor.stdout).contains("pooler");
+            (doctor.status.code() == Some(1) && names_it).then_some(())
+        };
+        eventually("doctor to name the pooler", found).await;
         drop((services, bouncer));
         // The same processes' work goes on without it.
         world.settings.insert("DATABASE_URL".to_owned(), direct.clone());
@@ -108,6 +111,20 @@ async fn a_pooler_that_leaves_sessions_alone_works() {
     drop((service, bouncer));
     world.settings.insert("DATABASE_URL".to_owned(), direct);
     world.end().await;
+}
+
+/// What the pooler mixes up may end a process before it names the cause; it is started again then, as ever.
+async fn names_the_pooler(world: &World, service: &mut Service, words: &str) {
+    for _ in 0..300 {
+        if !service.is_running() {
+            *service = Service::start_unready(world, &[]);
+        }
+        if detail(service).await.is_some_and(|detail| detail.contains(words)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("/readyz does not name the pooler: {}", service.log());
 }
 
 /// What a session that leaked leaves behind: nobody relays, and both processes would say that another one does.
