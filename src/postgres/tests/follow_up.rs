@@ -188,6 +188,43 @@ async fn of_many_that_take_one_order_one_has_it() {
     .await;
 }
 
+/// They share a transaction: a request that lands on another's claim would be sent for the wrong order.
+#[tokio::test]
+async fn of_many_that_are_claimed_together_each_has_its_own_request_and_lease() {
+    on_a_database(|db| async move {
+        for n in [1, 4] {
+            let _lost = db.claim(payment(&n.to_string(), &format!("INV-{n}"))).await;
+        }
+        db.jump(46).await;
+        for n in [2, 3, 5, 6] {
+            defer(&db, &n.to_string(), &format!("INV-{n}")).await;
+        }
+        let mut due = db.store.due(&filter()).await.unwrap();
+        due.sort_by_key(|order| order.order_key);
+        assert_eq!(due.len(), 6);
+        let claimed = join_all(due.iter().map(|due| take_one(&db, due))).await;
+        for (due, claim) in due.iter().zip(claimed) {
+            let key = due.order_key;
+            match claim.unwrap() {
+                DueClaim::Gone => assert_eq!(due.what, DueWhat::Lost, "{key}"),
+                DueClaim::Attempt(claim) => {
+                    let invoice =
+                        db.text(&format!("SELECT invoice_number FROM orders WHERE order_key = {key}")).await;
+                    let token =
+                        db.text(&format!("SELECT token::text FROM due WHERE order_key = {key}")).await;
+                    assert_eq!((claim.order_key, due.what), (key, FIRST));
+                    assert_eq!(claim.request.invoice_number.as_str(), invoice);
+                    assert_eq!(claim.request.request_id.as_str(), invoice);
+                    assert_eq!(claim.token.to_string(), token);
+                }
+            }
+        }
+        assert_eq!(db.number("SELECT count(*) FROM attempts WHERE result = 'lost'").await, 2);
+        assert_eq!(db.number("SELECT count(*) FROM due WHERE token IS NOT NULL").await, 4);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_permit_for_an_inquiry_is_none_for_a_send() {
     on_a_database(|db| async move {
