@@ -1,23 +1,25 @@
+CREATE DOMAIN event_type AS text
+    CONSTRAINT event_type_is_known CHECK (VALUE IN (
+        'payment.accepted', 'payment.declined', 'payment.unresolved', 'payment.abandoned',
+        'refund.accepted', 'refund.declined', 'refund.unresolved', 'refund.abandoned',
+        'order.paid', 'order.failed', 'order.expired', 'order.refunded', 'order.review', 'order.resolved',
+        'command.rejected', 'settlement.matched'));
+
 -- What we tell the world. The transaction of a change inserts its events. A row never changes: every
 -- publication of an event has the same bytes.
 CREATE TABLE events (
     event_id       uuid        PRIMARY KEY,
     order_key      bigint,     -- null: a rejection, which is about a command
-    version        integer,
-    type           text        NOT NULL,   -- the routing key
+    version        from_one,
+    type           event_type  NOT NULL,   -- the routing key
     correlation_id text,
     traceparent    text,
     body           bytea       NOT NULL,
     created_at     timestamptz NOT NULL,
     CONSTRAINT events_of_an_order_are_unique UNIQUE (order_key, version),
     CONSTRAINT events_version_with_order CHECK ((order_key IS NULL) = (version IS NULL)),
-    CONSTRAINT events_version_from_one CHECK (version >= 1),
-    CONSTRAINT events_rejections_have_no_order CHECK ((type = 'command.rejected') = (order_key IS NULL)),
-    CONSTRAINT events_type_is_known CHECK (type IN (
-        'payment.accepted', 'payment.declined', 'payment.unresolved', 'payment.abandoned',
-        'refund.accepted', 'refund.declined', 'refund.unresolved', 'refund.abandoned',
-        'order.paid', 'order.failed', 'order.expired', 'order.refunded', 'order.review', 'order.resolved',
-        'command.rejected'))
+    CONSTRAINT events_rejections_have_no_order CHECK (
+        (type IN ('command.rejected', 'settlement.matched')) = (order_key IS NULL))
 );
 
 -- Orders wait for a person after one of these events. There are few, and no column of this index ever changes:

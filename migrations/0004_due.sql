@@ -1,3 +1,8 @@
+CREATE DOMAIN inquiry_rank AS smallint
+    CONSTRAINT inquiry_is_ranked CHECK (VALUE BETWEEN 0 AND 4);
+CREATE DOMAIN send_rank AS smallint
+    CONSTRAINT send_is_ranked CHECK (VALUE BETWEEN 0 AND 2);
+
 -- What an order waits for, and when. The table is narrow, and as long as the open orders are many, not the old
 -- ones. A row is written under the row lock of its order.
 --
@@ -8,27 +13,24 @@
 -- With a token an attempt is under way. The row is then in none of the lists of what is due, only in that of
 -- leases: a claim and its record touch one of these indexes each. A row whose lease has ended is a lost attempt.
 CREATE TABLE due (
-    order_key     bigint      PRIMARY KEY,   -- in `orders`
-    merchant      text        NOT NULL,
-    inquire_at    timestamptz NOT NULL,
-    inquire_rank  smallint    NOT NULL,
+    order_key     bigint       PRIMARY KEY,   -- in `orders`
+    merchant      text         NOT NULL,
+    inquire_at    timestamptz  NOT NULL,
+    inquire_rank  inquiry_rank NOT NULL,
     send_at       timestamptz,
     sends_end_at  timestamptz,
-    send_rank     smallint,
+    send_rank     send_rank,
     -- The attempt that is under way: what the lease is for.
     token         uuid,
     claimed_at    timestamptz,
-    attempt       text,
+    attempt       attempt_kind,
     lease_ends_at timestamptz,
     -- Since when no process has the account and host it was made for: its budget stands still.
     stranded_at   timestamptz,
     -- An inquiry that became due while an attempt is under way: the record of that attempt makes it due, and would
     -- otherwise write over it.
     prompted_at   timestamptz,
-    CONSTRAINT due_inquiry_is_ranked CHECK (inquire_rank BETWEEN 0 AND 4),
-    CONSTRAINT due_send_is_ranked CHECK (send_rank BETWEEN 0 AND 2),
     CONSTRAINT due_send_is_whole CHECK (num_nulls(send_at, sends_end_at, send_rank) IN (0, 3)),
-    CONSTRAINT due_attempt_is_known CHECK (attempt IN ('send', 'inquiry')),
     CONSTRAINT due_lease_is_whole CHECK (num_nulls(token, claimed_at, attempt, lease_ends_at) IN (0, 4)),
     CONSTRAINT due_lease_after_claim CHECK (lease_ends_at > claimed_at)
 ) WITH (

@@ -1,19 +1,19 @@
+CREATE DOMAIN http_status AS smallint
+    CONSTRAINT http_status_in_range CHECK (VALUE BETWEEN 100 AND 999);
+
 -- Attempts that were made, for the person on call. Written with their record, not with their claim.
 CREATE TABLE attempts (
-    command_key bigint      NOT NULL,   -- in `commands`
-    number      integer     NOT NULL,
-    kind        text        NOT NULL,
-    started_at  timestamptz NOT NULL,
-    finished_at timestamptz NOT NULL,
-    http_status smallint,
-    result      text        NOT NULL,
+    command_key bigint       NOT NULL,   -- in `commands`
+    number      from_one     NOT NULL,
+    kind        attempt_kind NOT NULL,
+    started_at  timestamptz  NOT NULL,
+    finished_at timestamptz  NOT NULL,
+    http_status http_status,
+    result      text         NOT NULL,
     detail      text,
     token       uuid,       -- of its claim: the same record, asked for twice, is written once
     PRIMARY KEY (command_key, number),
-    CONSTRAINT attempts_number_from_one CHECK (number >= 1),
-    CONSTRAINT attempts_kind_is_known CHECK (kind IN ('send', 'inquiry')),
     CONSTRAINT attempts_end_after_their_start CHECK (finished_at >= started_at),
-    CONSTRAINT attempts_http_status_in_range CHECK (http_status BETWEEN 100 AND 999),
     CONSTRAINT attempts_send_result_is_known CHECK (
         kind <> 'send' OR result IN ('accepted', 'declined', 'not_acted', 'in_doubt', 'lost')),
     CONSTRAINT attempts_lost_without_a_record CHECK ((result = 'lost') = (token IS NULL))
@@ -58,25 +58,22 @@ CREATE INDEX notifications_of_an_order ON notifications (order_key) WHERE order_
 -- Whether DOKU ever named a request of ours in a report. If it names only others, time after time, it calls ours by
 -- another name than we believe, and no report would ever decide an order.
 CREATE TABLE reported_requests (
-    merchant   text        PRIMARY KEY,
-    others     bigint      NOT NULL,   -- reports about requests that none of ours matches, before the first match
+    merchant   merchant_name PRIMARY KEY,
+    others     bigint        NOT NULL,   -- reports about requests that none of ours matches, before the first match
     matched_at timestamptz,            -- the first report about one of ours
-    CONSTRAINT reported_requests_merchant_is_a_name CHECK (char_length(merchant) <= 32 AND merchant ~ '^[a-z0-9_]+$'),
     CONSTRAINT reported_requests_count_from_zero CHECK (others >= 0)
 );
 
 -- What operators decided about orders in review, and why, for a later audit. Rows are only ever added.
 CREATE TABLE decisions (
-    key          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    order_key    bigint      NOT NULL REFERENCES orders,
-    at           timestamptz NOT NULL,
-    review_cause text        NOT NULL,   -- the order was in review, for this
-    state        text        NOT NULL,   -- and became this
-    reason       text        NOT NULL,
+    key          bigint       GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_key    bigint       NOT NULL REFERENCES orders,
+    at           timestamptz  NOT NULL,
+    review_cause review_cause NOT NULL,   -- the order was in review, for this
+    state        text         NOT NULL,   -- and became this
+    reason       text         NOT NULL,
     decided_by   text,                   -- the person, the system's user, the host, the user behind sudo; null: not known
-    checked_doku boolean     NOT NULL,
-    CONSTRAINT decisions_review_cause_is_known CHECK (review_cause IN (
-        'payment_unresolved', 'refund_unresolved', 'check_gave_up', 'amount_mismatch', 'other_request')),
+    checked_doku boolean      NOT NULL,
     CONSTRAINT decisions_state_is_a_verdict CHECK (state IN ('paid', 'failed', 'refunded')),
     CONSTRAINT decisions_have_a_reason CHECK (char_length(reason) BETWEEN 1 AND 500),
     CONSTRAINT decisions_name_is_bounded CHECK (char_length(decided_by) BETWEEN 1 AND 300),

@@ -61,7 +61,6 @@ CREATE TABLE send_stops (
 -- The rate limit `doku.requests_per_second`, shared by all processes: up to when a merchant's time is given away. A
 -- process that takes a block of tokens moves it on, and has the time in between for itself.
 CREATE TABLE rate_schedule (
-    merchant    text        PRIMARY KEY,
-    given_until timestamptz NOT NULL,
-    CONSTRAINT rate_schedule_merchant_is_a_name CHECK (char_length(merchant) <= 32 AND merchant ~ '^[a-z0-9_]+$')
+    merchant    merchant_name PRIMARY KEY,
+    given_until timestamptz   NOT NULL
 ) WITH (fillfactor = 50);

@@ -166,17 +166,6 @@ CREATE TABLE settlement_shares (
     PRIMARY KEY (merchant, invoice_number)
 );
 
--- An event about a row is about no version of an order.
-ALTER TABLE events
-    DROP CONSTRAINT events_rejections_have_no_order,
-    DROP CONSTRAINT events_type_is_known,
-    ADD CONSTRAINT events_rejections_have_no_order CHECK ((type IN ('command.rejected', 'settlement.matched')) = (order_key IS NULL)),
-    ADD CONSTRAINT events_type_is_known CHECK (type IN (
-        'payment.accepted', 'payment.declined', 'payment.unresolved', 'payment.abandoned',
-        'refund.accepted', 'refund.declined', 'refund.unresolved', 'refund.abandoned',
-        'order.paid', 'order.failed', 'order.expired', 'order.refunded', 'order.review', 'order.resolved',
-        'command.rejected', 'settlement.matched'));
-
 ALTER TABLE operator_actions
     DROP CONSTRAINT operator_actions_action_is_known,
     ADD CONSTRAINT operator_actions_action_is_known CHECK (action IN (

@@ -19,17 +19,21 @@ async fn a_migration_behind_a_long_reader_keeps_nobody_waiting() {
     let world = World::with().without_service().build().await;
     sql(&world, UNDO).await;
     let mut reader = PgConnection::connect(world.database.url.as_str()).await.unwrap();
-    reader.execute("BEGIN; SELECT FROM events").await.unwrap();
+    reader.execute("BEGIN; SELECT FROM operator_actions").await.unwrap();
     let migrating = run(&world, &["migrate"], "");
     let working = async {
         let mut writer = PgConnection::connect(world.database.url.as_str()).await.unwrap();
         // Far less than the reader takes, and more than a migration may keep a record waiting.
         writer.execute("SET lock_timeout = '4s'").await.unwrap();
-        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass";
+        let waits =
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'operator_actions'::regclass";
         eventually("the migration to wait", async || (world.database.count(waits).await > 0).then_some(()))
             .await;
         for _ in 0..20 {
-            writer.execute("SELECT FROM events LIMIT 1").await.expect("a record queues behind the migration");
+            writer
+                .execute("SELECT FROM operator_actions LIMIT 1")
+                .await
+                .expect("an action queues behind the migration");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         reader.execute("COMMIT").await.unwrap();
