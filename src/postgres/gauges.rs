@@ -1,12 +1,18 @@
 //! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
 //! so that old orders cost nothing.
 
-use super::{PostgresStore, pool::PgPool, tx::answered};
+use super::{
+    PostgresStore,
+    pool::PgPool,
+    slices::{SLICE, Slices},
+    tx::answered,
+};
 use crate::{
     domain::{ids::MerchantName, order::OrderState},
     flow::ports::StoreError,
 };
 use sqlx::FromRow;
+use std::collections::BTreeMap;
 
 /// What there is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,17 +58,6 @@ pub struct InDoubt {
     pub oldest_seconds: f64,
 }
 
-#[derive(FromRow)]
-struct OpenRow {
-    merchant: String,
-    state: String,
-    count: i64,
-    rupiah: i64,
-    oldest_seconds: f64,
-    in_doubt: i64,
-    in_doubt_oldest_seconds: f64,
-}
-
 /// Parked rows are counted up to this number.
 const COUNTED_MAX: i64 = 10_000;
 
@@ -71,34 +66,31 @@ struct CountRow {
     outbox_events: i64,
     outbox_oldest_seconds: f64,
     parked: i64,
-    stranded: i64,
 }
 
 impl PostgresStore {
     /// Counts what is open, waiting, parked and stranded.
     pub async fn gauges(&self) -> Result<Gauges, StoreError> {
         let pool = &self.context.pool;
-        let open = open_orders(pool).await?;
-        let due_sends = due_sends(pool).await?;
+        let open = count_open(pool).await?;
         let counts: CountRow = answered!(pool, |c| {
             sqlx::query_as(
             "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
                     coalesce((SELECT extract(epoch FROM jenius_now() - created_at)::float8
                               FROM outbox ORDER BY sequence LIMIT 1), 0) AS outbox_oldest_seconds,
-                    (SELECT count(*) FROM (SELECT FROM notifications WHERE order_key IS NULL LIMIT $1) few) AS parked,
-                    (SELECT count(*) FROM due WHERE stranded_at IS NOT NULL) AS stranded",
+                    (SELECT count(*) FROM (SELECT FROM notifications WHERE order_key IS NULL LIMIT $1) few) AS parked",
         )
         .bind(COUNTED_MAX)
         .fetch_one(c)
         })?;
         let parked = if counts.parked < COUNTED_MAX { counts.parked } else { many_parked(pool).await? };
         Ok(Gauges {
-            open_orders: open,
+            open_orders: open.orders.into_values().collect(),
             outbox_events: counts.outbox_events,
             outbox_oldest_seconds: counts.outbox_oldest_seconds.max(0.0),
             parked_notifications: parked,
-            stranded_orders: counts.stranded,
-            due_sends,
+            stranded_orders: open.stranded,
+            due_sends: open.sends.into_values().collect(),
         })
     }
 }
@@ -112,59 +104,100 @@ async fn many_parked(pool: &PgPool) -> Result<i64, StoreError> {
     .fetch_one(c))
 }
 
-/// OFFSET 0 makes each look for an order one into the index, and for a command only where one is open.
-async fn open_orders(pool: &PgPool) -> Result<Vec<OpenOrders>, StoreError> {
-    let rows: Vec<OpenRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT o.merchant, o.state, count(*) AS count, sum(o.amount)::bigint AS rupiah,
-                greatest(0, extract(epoch FROM jenius_now() - min(o.state_since)))::float8 AS oldest_seconds,
-                count(doubt.since) AS in_doubt,
-                coalesce(greatest(0, extract(epoch FROM jenius_now() - min(doubt.since))), 0)::float8
-                    AS in_doubt_oldest_seconds
-         FROM due d
-         CROSS JOIN LATERAL (
-             SELECT merchant, state, amount, state_since, payment, refund FROM orders
-             WHERE order_key = d.order_key AND state IN ('submitting', 'awaiting_payment', 'refunding')
-             OFFSET 0) AS o
-         LEFT JOIN LATERAL (
-             SELECT c.claimed_at AS since FROM commands c
-             WHERE o.state <> 'awaiting_payment'
-               AND c.key = CASE WHEN o.state = 'refunding' THEN o.refund ELSE o.payment END
-               AND c.outcome IS NULL AND c.maybe_acted_at IS NOT NULL
-             OFFSET 0) AS doubt ON true
-         GROUP BY o.merchant, o.state",
-    )
-    .fetch_all(c))?;
-    rows.into_iter().map(OpenRow::orders).collect()
+/// What is due, a slice after the other: the counting of very many open orders must not keep payments from the
+/// server for long. OFFSET 0 makes each look for an order one into the index, and for a command only where one is
+/// open.
+const OPEN: &str = "
+    WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
+    SELECT d.order_key, d.merchant, d.stranded_at IS NOT NULL AS is_stranded,
+           CASE WHEN d.send_at <= now AND d.token IS NULL AND (d.sends_end_at > now OR d.stranded_at IS NOT NULL)
+                THEN extract(epoch FROM now - d.send_at)::float8 END AS send_waits,
+           o.state, o.amount, extract(epoch FROM now - o.state_since)::float8 AS state_lasts,
+           extract(epoch FROM now - doubt.since)::float8 AS doubt_lasts
+    FROM clock
+    CROSS JOIN LATERAL (SELECT * FROM due WHERE order_key > $1 ORDER BY order_key LIMIT $2) AS d
+    LEFT JOIN LATERAL (
+        SELECT state, amount, state_since, payment, refund FROM orders
+        WHERE order_key = d.order_key AND state IN ('submitting', 'awaiting_payment', 'refunding')
+        OFFSET 0) AS o ON true
+    LEFT JOIN LATERAL (
+        SELECT c.claimed_at AS since FROM commands c
+        WHERE o.state <> 'awaiting_payment'
+          AND c.key = CASE WHEN o.state = 'refunding' THEN o.refund ELSE o.payment END
+          AND c.outcome IS NULL AND c.maybe_acted_at IS NOT NULL
+        OFFSET 0) AS doubt ON true
+    ORDER BY d.order_key";
+
+#[derive(FromRow)]
+struct OpenRow {
+    order_key: i64,
+    merchant: String,
+    is_stranded: bool,
+    send_waits: Option<f64>,
+    state: Option<String>,
+    amount: Option<i64>,
+    state_lasts: Option<f64>,
+    doubt_lasts: Option<f64>,
 }
 
-async fn due_sends(pool: &PgPool) -> Result<Vec<DueSends>, StoreError> {
-    let rows: Vec<(String, bool, i64, f64)> = answered!(pool, |c| sqlx::query_as(
-        "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
-         SELECT merchant, stranded_at IS NOT NULL, count(*),
-                extract(epoch FROM (SELECT now FROM clock) - min(send_at))::float8
-         FROM due
-         WHERE send_at <= (SELECT now FROM clock) AND token IS NULL
-           AND (sends_end_at > (SELECT now FROM clock) OR stranded_at IS NOT NULL)
-         GROUP BY merchant, stranded_at IS NOT NULL",
-    )
-    .fetch_all(c))?;
-    let read = |(merchant, is_stranded, count, oldest_seconds): (String, bool, i64, f64)| {
-        let merchant = super::rows::merchant(&merchant)?;
-        Ok(DueSends { merchant, is_stranded, count, oldest_seconds: oldest_seconds.max(0.0) })
-    };
-    rows.into_iter().map(read).collect()
+/// What the rows of all slices come to.
+#[derive(Default)]
+struct OpenCounts {
+    orders: BTreeMap<(String, String), OpenOrders>,
+    sends: BTreeMap<(String, bool), DueSends>,
+    stranded: i64,
 }
 
-impl OpenRow {
-    fn orders(self) -> Result<OpenOrders, StoreError> {
-        Ok(OpenOrders {
-            merchant: super::rows::merchant(&self.merchant)?,
-            state: OrderState::from_names(&self.state, None)
-                .ok_or_else(|| super::error::unknown_value("state"))?,
-            count: self.count,
-            rupiah: self.rupiah,
-            oldest_seconds: self.oldest_seconds,
-            in_doubt: InDoubt { count: self.in_doubt, oldest_seconds: self.in_doubt_oldest_seconds },
-        })
+async fn count_open(pool: &PgPool) -> Result<OpenCounts, StoreError> {
+    let mut counts = OpenCounts::default();
+    let mut slices = Slices::new();
+    loop {
+        let rows: Vec<OpenRow> =
+            answered!(pool, |c| sqlx::query_as(OPEN).bind(slices.after).bind(SLICE).fetch_all(c))?;
+        let (found, last) =
+            (i64::try_from(rows.len()).unwrap_or(SLICE), rows.last().map(|row| row.order_key));
+        for row in rows {
+            counts.add(row)?;
+        }
+        if !slices.go_on(found, last).await {
+            return Ok(counts);
+        }
+    }
+}
+
+impl OpenCounts {
+    fn add(&mut self, row: OpenRow) -> Result<(), StoreError> {
+        let merchant = super::rows::merchant(&row.merchant)?;
+        self.stranded += i64::from(row.is_stranded);
+        if let Some(waits) = row.send_waits {
+            let (merchant, is_stranded) = (merchant.clone(), row.is_stranded);
+            let sends = self.sends.entry((row.merchant.clone(), is_stranded));
+            let none = DueSends { merchant, is_stranded, count: 0, oldest_seconds: 0.0 };
+            let sends = sends.or_insert(none);
+            sends.count += 1;
+            sends.oldest_seconds = sends.oldest_seconds.max(waits);
+        }
+        let (Some(name), Some(amount), Some(lasts)) = (row.state, row.amount, row.state_lasts) else {
+            return Ok(());
+        };
+        let state =
+            OrderState::from_names(&name, None).ok_or_else(|| super::error::unknown_value("state"))?;
+        let none = || OpenOrders {
+            merchant,
+            state,
+            count: 0,
+            rupiah: 0,
+            oldest_seconds: 0.0,
+            in_doubt: InDoubt::default(),
+        };
+        let orders = self.orders.entry((row.merchant, name)).or_insert_with(none);
+        orders.count += 1;
+        orders.rupiah = orders.rupiah.saturating_add(amount);
+        orders.oldest_seconds = orders.oldest_seconds.max(lasts);
+        if let Some(lasts) = row.doubt_lasts {
+            orders.in_doubt.count += 1;
+            orders.in_doubt.oldest_seconds = orders.in_doubt.oldest_seconds.max(lasts);
+        }
+        Ok(())
     }
 }

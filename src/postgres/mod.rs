@@ -35,6 +35,7 @@ mod rows;
 mod schema;
 mod server;
 mod settlement;
+mod slices;
 mod stops;
 mod stranded;
 mod tx;

@@ -1,11 +1,18 @@
 //! Orders made for an account or a host that is not configured now. They are sent to no other; their budget
 //! stands still until it is configured again, and an `expirytime` does not.
 
-use super::{PostgresStore, pool::PgPool, tx::answered};
+use super::{
+    PostgresStore,
+    pool::PgPool,
+    slices::{SLICE, Slices},
+    tx::answered,
+};
 use crate::flow::ports::{Account, StoreError};
+use std::ops::RangeInclusive;
 
-/// At most this many in one statement; the rest have their turn at the next look.
-const BATCH_MAX: i64 = 1000;
+/// The keys of one slice of all that is due: how many, and the last one.
+const SLICE_OF_DUE: &str = "SELECT count(*), max(order_key)
+    FROM (SELECT order_key FROM due WHERE order_key > $1 ORDER BY order_key LIMIT $2) AS slice";
 
 /// The account that counts is that of the command that `due` would send or ask about. OFFSET 0 and ANY keep the server
 /// from holding all orders against all commands: it looks up the order, and then the command, of what is due. An
@@ -27,9 +34,9 @@ macro_rules! due_and_known {
                  CROSS JOIN LATERAL (
                      SELECT key, outcome, merchant, client_id, base_url FROM commands
                      WHERE key = o.command OFFSET 0) AS c
-                 WHERE ",
+                 WHERE d.order_key BETWEEN $4 AND $5 AND ",
             $those,
-            " ORDER BY d.order_key LIMIT $4),
+            "),
              found AS MATERIALIZED (
                  SELECT seen.* FROM seen JOIN orders o USING (order_key)
                  WHERE o.order_key = ANY (ARRAY(SELECT order_key FROM seen)) AND o.revision = seen.revision
@@ -69,20 +76,39 @@ const LET_GO: &str = due_and_known!(
 impl PostgresStore {
     /// Marks what is stranded now, and lets go what is not any more.
     pub async fn look_for_stranded(&self, accounts: &[Account]) -> Result<(), StoreError> {
-        run(&self.context.pool, STRAND, accounts).await?;
-        if run(&self.context.pool, LET_GO, accounts).await? > 0 {
-            self.context.due_changed.notify_one();
+        let pool = &self.context.pool;
+        let mut slices = Slices::new();
+        loop {
+            let (found, last): (i64, Option<i64>) = answered!(pool, |c| sqlx::query_as(SLICE_OF_DUE)
+                .bind(slices.after)
+                .bind(SLICE)
+                .fetch_one(c))?;
+            if let Some(last) = last {
+                let keys = slices.after.saturating_add(1)..=last;
+                run(pool, STRAND, accounts, &keys).await?;
+                if run(pool, LET_GO, accounts, &keys).await? > 0 {
+                    self.context.due_changed.notify_one();
+                }
+            }
+            if !slices.go_on(found, last).await {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 
-async fn run(pool: &PgPool, statement: &'static str, accounts: &[Account]) -> Result<u64, StoreError> {
+async fn run(
+    pool: &PgPool,
+    statement: &'static str,
+    accounts: &[Account],
+    keys: &RangeInclusive<i64>,
+) -> Result<u64, StoreError> {
     let done = answered!(pool, |c| sqlx::query(statement)
         .bind(accounts.iter().map(|a| a.merchant.as_str()).collect::<Vec<_>>())
         .bind(accounts.iter().map(|a| a.client_id.as_str()).collect::<Vec<_>>())
         .bind(accounts.iter().map(|a| a.base_url.as_str()).collect::<Vec<_>>())
-        .bind(BATCH_MAX)
+        .bind(keys.start())
+        .bind(keys.end())
         .execute(c))?;
     Ok(done.rows_affected())
 }
