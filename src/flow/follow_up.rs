@@ -39,7 +39,7 @@ const PARKED_EVERY: Duration = Duration::from_secs(60);
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Between two looks: as long as DOKU is asked, and while nothing goes. A wake-up comes with every command that is
 /// claimed, also while its send is stopped, and must not make a look each.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 const IDLE_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Follows up what is due, until the stop.

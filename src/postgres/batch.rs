@@ -1,5 +1,5 @@
 //! Group commit: what arrives while a flush runs is flushed together by the next one, in one transaction.
-//! There is no timer, so a single item does not wait.
+//! A single item does not wait, unless its group gathers: that is for what has waited already.
 //!
 //! Never: two items of one key share a flush (an `UPDATE … FROM unnest` changes a row once, and drops the
 //! second without a word); the flush is the caller's task (one that is dropped must change nothing for the
@@ -12,8 +12,9 @@ use std::{
     future::Future,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 /// At most this many items share a flush: enough that a commit costs little for each, few enough that none
 /// waits long for the others.
@@ -24,6 +25,9 @@ pub(super) trait Group: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Key: Eq + Hash + Send;
     type Reply: Send + 'static;
+
+    /// How long a flush waits for more items to come.
+    const GATHER: Duration = Duration::ZERO;
 
     /// Items of one key never share a flush.
     fn key(item: &Self::Item) -> Self::Key;
@@ -115,7 +119,11 @@ impl<G: Group> Batch<G> {
 
     /// Flushes until nothing waits.
     async fn flush_all(&self) {
-        while let Some(flush) = self.next_flush() {
+        loop {
+            if !G::GATHER.is_zero() {
+                sleep(G::GATHER).await;
+            }
+            let Some(flush) = self.next_flush() else { return };
             let this = Arc::clone(&self.group);
             // Should it panic, its items are done alone, and the next flush goes on.
             let _ = caught(PanicIn::Batch, flush_one(this, flush)).await;
