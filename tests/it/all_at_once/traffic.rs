@@ -2,6 +2,7 @@
 //! confirmed it. It remembers what it has asked for: that is what the outcomes are held against.
 
 use crate::harness::commands::{Message, payment_data, refund_data};
+use chrono::{DateTime, Utc};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -41,6 +42,8 @@ const REFUNDS: [&str; 7] = ["x", "drop", "act_then_drop", "500", "429", "failed"
 const REFUNDED_AFTER: Duration = Duration::from_secs(8);
 /// A proxy may lead to a frozen node, which accepts connections and never answers.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Of its link, in seconds: a frozen node is noticed after twice as long.
+const HEARTBEAT: &str = "6";
 /// More than a live node takes to find the new leader of a queue whose leader froze.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -50,6 +53,8 @@ pub struct Asked {
     pub commands: Vec<Message>,
     pub malformed: Vec<Vec<u8>>,
     pub repeated: usize,
+    /// When the broker first confirmed each command, by its id.
+    pub confirmed: BTreeMap<String, DateTime<Utc>>,
     payments: Vec<(String, Instant)>,
 }
 
@@ -82,8 +87,11 @@ impl Upstream {
     /// One thing at a time, so far apart on average, until it is over.
     pub async fn run(mut self, pace: impl Fn() -> Option<Duration>) -> Self {
         while let Some(every) = pace() {
-            let (routing_key, body) = self.next();
+            let (id, routing_key, body) = self.next();
             self.until_confirmed(routing_key, &body).await;
+            if let Some(id) = id {
+                self.asked.confirmed.entry(id).or_insert_with(Utc::now);
+            }
             sleep(every.mul_f64(self.dice.f64() * 2.0)).await;
         }
         self
@@ -104,7 +112,8 @@ impl Upstream {
         }
     }
 
-    fn next(&mut self) -> (&'static str, Vec<u8>) {
+    /// Its id, if it has one, and what is published.
+    fn next(&mut self) -> (Option<String>, &'static str, Vec<u8>) {
         let command = match self.dice.u8(..100) {
             0..60 => self.payment(),
             60..76 => self.refund(),
@@ -121,13 +130,13 @@ impl Upstream {
             96.. => {
                 let body = format!("no command {}", self.dice.u64(..)).into_bytes();
                 self.asked.malformed.push(body.clone());
-                return ("payment.request", body);
+                return (None, "payment.request", body);
             }
         };
         if self.asked.commands.iter().all(|known| known.id() != command.id()) {
             self.asked.commands.push(command.clone());
         }
-        (command.routing_key, command.bytes())
+        (Some(command.id().to_owned()), command.routing_key, command.bytes())
     }
 
     fn payment(&mut self) -> Message {
@@ -171,7 +180,9 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Option<(Connection, Channel)> {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await.ok()?;
+        let mut url = url::Url::parse(&self.url).ok()?;
+        url.query_pairs_mut().append_pair("heartbeat", HEARTBEAT);
+        let connection = Connection::connect(url.as_str(), ConnectionProperties::default()).await.ok()?;
         let channel = connection.create_channel().await.ok()?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
         Some((connection, channel))

@@ -3,7 +3,7 @@
 
 use crate::{
     all_at_once::fleet::Fleet,
-    harness::{proxy::Proxy, servers::Server},
+    harness::{eventually, proxy::Proxy, servers::Server},
 };
 use std::net::SocketAddr;
 use url::Url;
@@ -66,6 +66,21 @@ impl Ground {
     pub async fn follower(&self, prefix: &str) -> usize {
         let leaders = self.leaders(prefix).await;
         (0..3).min_by_key(|node| leaders[*node]).unwrap()
+    }
+
+    /// A node that leads none of a prefix's queues: those of the node with the fewest go to the others.
+    pub async fn without_leaders(&self, prefix: &str) -> usize {
+        let leaving = self.follower(prefix).await;
+        let others: Vec<_> = (0..3)
+            .filter(|node| *node != leaving)
+            .map(|node| format!("'{}'", self.brokers[node].node))
+            .collect();
+        let transfer =
+            format!("rabbit_maintenance:transfer_leadership_of_quorum_queues([{}]).", others.join(","));
+        self.brokers[leaving].ask_ctl(&["eval", &transfer]).await;
+        let left = || async { (self.leaders(prefix).await[leaving] == 0).then_some(()) };
+        eventually("another node leads each queue", left).await;
+        leaving
     }
 
     /// How many of a prefix's queues each node leads.

@@ -54,8 +54,8 @@ impl Strike {
         match self {
             Self::BrokerKilled => "the broker's node with the leaders killed (-9), back after 10 s",
             Self::BrokersRestarted => "all three nodes of the broker restarted, one after the other",
-            Self::BrokerFrozen => "the broker's node with the fewest leaders frozen for 40 s (SIGSTOP)",
-            Self::BrokerLeaderFrozen => "the broker's node with the most leaders frozen for 40 s (SIGSTOP)",
+            Self::BrokerFrozen => "a node of the broker that leads no queue frozen for 40 s (SIGSTOP)",
+            Self::BrokerLeaderFrozen => "the broker's node with the leaders frozen for 40 s (SIGSTOP)",
             Self::BrokersMajorityLost => "two nodes of the broker killed (-9), back after 15 s",
             Self::PrimaryKilled => "the primary killed (-9), its synchronous standby promoted",
             Self::PrimarySwitched => "a planned switch-over; the way leads to the old primary for 3 s more",
@@ -68,8 +68,8 @@ impl Strike {
         if self == Self::TailLost { History::LostItsEnd } else { History::Kept }
     }
 
-    /// Events flow again in this time, though nothing is mended yet.
-    pub fn silence_max(self) -> Option<Duration> {
+    /// Nothing waits longer than this, though nothing is mended yet.
+    pub fn wait_max(self) -> Option<Duration> {
         match self {
             Self::BrokerFrozen => Some(FROZEN * 3 / 4),
             Self::PrimaryReadOnly => Some(BOTH_FOUND / 2),
@@ -100,8 +100,8 @@ impl Strike {
                 }
             }
             Self::BrokerFrozen => {
-                let follower = ground.follower(&fleet.world.broker.prefix).await;
-                freeze(&ground.brokers[follower]).await;
+                let node = ground.without_leaders(&fleet.world.broker.prefix).await;
+                freeze(&ground.brokers[node]).await;
             }
             Self::BrokerLeaderFrozen => {
                 let leader = ground.leader(&fleet.world.broker.prefix).await;
