@@ -10,6 +10,8 @@ CREATE DOMAIN command_id AS text
 -- What a sender wrote, whether it is valid or not.
 CREATE DOMAIN as_written AS text
     CONSTRAINT as_written_is_bounded CHECK (char_length(VALUE) <= 255);
+CREATE DOMAIN command_import AS text
+    CONSTRAINT command_import_is_known CHECK (VALUE IN ('with_request_id', 'without_request_id'));
 CREATE DOMAIN sha256 AS bytea
     CONSTRAINT digest_is_sha256 CHECK (octet_length(VALUE) = 32);
 
@@ -43,6 +45,9 @@ CREATE TABLE commands (
     -- A refund of an order from before the database went back in time: DOKU must answer that the order is still
     -- paid before the refund is sent for the first time.
     ask_first        boolean         NOT NULL DEFAULT false,
+    -- No command asked for this payment: it was made before the service was there, and an operator's file says so,
+    -- with its Request-Id or without.
+    imported         command_import,
     -- How far it has come.
     sends            from_zero       NOT NULL DEFAULT 0,
     last_send_at     timestamptz,
@@ -57,7 +62,10 @@ CREATE TABLE commands (
     outcome_event    uuid,                   -- in `events`
     CONSTRAINT commands_identity_is_unique UNIQUE (source, id),
     CONSTRAINT commands_settled_with_event CHECK (
-        num_nulls(outcome, settled_at, outcome_event) IN (0, 3)),
+        num_nulls(outcome, settled_at, outcome_event) IN (0, 3)
+        OR (imported IS NOT NULL AND outcome_event IS NULL)),
+    CONSTRAINT commands_imported_are_accepted_payments CHECK (
+        imported IS NULL OR (kind = 'payment' AND outcome IS NOT DISTINCT FROM 'accepted' AND sends = 0)),
     -- A rejected command has no request. One exception keeps it: a refund with `ask_first` that turns out to
     -- have been made by another is rejected though it was claimed, and the holder of its claim must not take
     -- the command for a forgotten one.
@@ -77,6 +85,9 @@ CREATE TABLE commands (
 -- All refunds of an order, the latest and those before it: each has a Request-Id that a report may name. No
 -- column of this index ever changes.
 CREATE INDEX commands_refunds ON commands (merchant, invoice_number) WHERE kind = 'refund';
+
+-- A person searches by the Request-Id of a refund. A payment's is its invoice number.
+CREATE INDEX commands_refund_requests ON commands (request_id) WHERE kind = 'refund';
 
 -- All commands with a smaller key have their outcome, and an outcome stays. So the count of open commands
 -- does not read those that were settled long ago.
@@ -127,8 +138,10 @@ CREATE TABLE orders (
     created_at         timestamptz    NOT NULL,
     CONSTRAINT orders_invoice_is_unique UNIQUE (merchant, invoice_number),
     CONSTRAINT orders_review_has_a_cause CHECK ((state = 'review') = (review_cause IS NOT NULL)),
-    -- Leaving `submitting` is always announced, and always for some evidence.
-    CONSTRAINT orders_unannounced_while_submitting CHECK ((state = 'submitting') = (version = 0)),
+    -- Leaving `submitting` is always announced, and always for some evidence. An imported order has no event yet when
+    -- it is paid, and when its first refund is claimed.
+    CONSTRAINT orders_unannounced_while_submitting CHECK (
+        (state = 'submitting') = (version = 0) OR (version = 0 AND state IN ('paid', 'refunding'))),
     CONSTRAINT orders_evidence_unless_submitting CHECK ((state = 'submitting') = (evidence IS NULL)),
     CONSTRAINT orders_refund_is_commanded CHECK (
         refund IS NOT NULL
@@ -138,6 +151,9 @@ CREATE TABLE orders (
     CONSTRAINT orders_failed_is_announced CHECK (state <> 'failed' OR announced_failed),
     CONSTRAINT orders_refunded_is_announced CHECK (state <> 'refunded' OR announced_refunded)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- A person searches by the beginning of an invoice number, byte by byte whatever the database's collation is.
+CREATE INDEX orders_by_invoice ON orders (invoice_number text_pattern_ops);
 
 -- A statement that rests on what was read before it writes everything or nothing: called with false, this
 -- function undoes it. No other fault raises JN001: the caller that sees it reads again, under the lock.

@@ -170,4 +170,4 @@ ALTER TABLE operator_actions
     DROP CONSTRAINT operator_actions_action_is_known,
     ADD CONSTRAINT operator_actions_action_is_known CHECK (action IN (
         'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
-        'prune', 'restored', 'import_settlement', 'close_break'));
+        'prune', 'restored', 'import_order', 'import_settlement', 'close_break'));

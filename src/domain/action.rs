@@ -13,10 +13,11 @@ pub enum ActionKind {
     Restored,
     ImportSettlement,
     CloseBreak,
+    ImportOrder,
 }
 
 impl ActionKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pause,
         Self::Resume,
         Self::ReplayEvents,
@@ -27,6 +28,7 @@ impl ActionKind {
         Self::Restored,
         Self::ImportSettlement,
         Self::CloseBreak,
+        Self::ImportOrder,
     ];
 
     /// As it is stored.
@@ -42,6 +44,7 @@ impl ActionKind {
             Self::Restored => "restored",
             Self::ImportSettlement => "import_settlement",
             Self::CloseBreak => "close_break",
+            Self::ImportOrder => "import_order",
         }
     }
 }

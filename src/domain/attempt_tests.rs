@@ -10,7 +10,7 @@ use super::{
     ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, payment_request_id},
     money::{ReportedAmount, Rupiah},
     order::{OrderState, ReviewCause},
-    record::{Announced, OrderRecord, Progress},
+    record::{Announced, OrderRecord, Origin, Progress},
     retry::RetryPolicy,
     schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank, LostAttempt},
 };
@@ -78,6 +78,7 @@ pub(super) fn order(kind: CommandKind) -> OrderRecord {
         doku_status: None,
         evidence: None,
         checks_made: 0,
+        origin: Origin::Command,
         payment: progress(CommandKind::Payment, "p"),
         refund,
         earlier_refunds: vec![],

@@ -10,7 +10,7 @@ use super::{
     finding::{Report, ReportedStatus},
     order::OrderState,
     reconcile::{Evidence, Step, reconcile},
-    record::{OrderRecord, Progress},
+    record::{OrderRecord, Origin, Progress},
     schedule::{AttemptSchedule, Due},
 };
 
@@ -111,8 +111,8 @@ impl Change {
             self.settle(kind, outcome);
         }
         let refund = self.refund_of_event(event_type, attribution.source).map(|r| r.command.clone());
-        let command =
-            if event_type.is_about_refund() { refund } else { Some(self.order.payment.command.clone()) };
+        let payment = || (self.order.origin == Origin::Command).then(|| self.order.payment.command.clone());
+        let command = if event_type.is_about_refund() { refund } else { payment() };
         self.order.version += 1;
         self.events.push(OrderEvent {
             event_type: announced_as,

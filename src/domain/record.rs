@@ -32,11 +32,22 @@ pub struct OrderRecord {
     pub evidence: Option<EvidenceSource>,
     /// Inquiries made since it became this state.
     pub checks_made: u32,
+    pub origin: Origin,
     pub payment: Progress,
     /// The latest refund.
     pub refund: Option<Progress>,
     /// The Request-Ids of refunds before that one.
     pub earlier_refunds: Vec<RequestId>,
+}
+
+/// Why there is an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A command asked for its payment.
+    Command,
+    /// It was paid before this service was there: an operator's file says so. What the payment's progress has as its
+    /// command is none, and its Request-Id is DOKU's only if the file names it.
+    Import { names_request: bool },
 }
 
 /// States that were announced by an `order.paid`, `order.failed`, `order.refunded`.
@@ -88,6 +99,7 @@ impl OrderRecord {
             doku_status: None,
             evidence: None,
             checks_made: 0,
+            origin: Origin::Command,
             payment: Progress {
                 kind: CommandKind::Payment,
                 command,
@@ -163,6 +175,11 @@ impl OrderRecord {
         }
     }
 
+    /// Whether DOKU must say that it is paid before its next refund is sent: nothing here has seen the payment.
+    pub fn is_paid_by_a_file_alone(&self) -> bool {
+        self.origin != Origin::Command && self.refund.is_none()
+    }
+
     /// Whether it is not known what DOKU did with the latest refund.
     pub fn refund_is_unresolved(&self) -> bool {
         self.refund.as_ref().is_some_and(|refund| refund.outcome == Some(Outcome::Unresolved))
@@ -170,7 +187,8 @@ impl OrderRecord {
 
     /// Which request a report is about; `None` if it does not name one, or it does not matter.
     pub fn request_of(&self, report: &Report, schedule: &AttemptSchedule) -> Option<RequestOf> {
-        let named = report.request.as_deref().filter(|_| schedule.match_request_id)?;
+        let is_known = self.origin != Origin::Import { names_request: false };
+        let named = report.request.as_deref().filter(|_| schedule.match_request_id && is_known)?;
         let commanded = [Some(&self.payment), self.refund.as_ref()];
         let own = commanded.into_iter().flatten().map(|progress| &progress.command.request_id);
         let is_own = own.chain(&self.earlier_refunds).any(|own| own.as_str() == named);

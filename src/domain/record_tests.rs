@@ -12,7 +12,7 @@ use super::{
     money::{ReportedAmount, Rupiah},
     notification::{NotApplied, Notification},
     order::{OrderState, ReviewCause},
-    record::{Announced, OrderRecord, Progress},
+    record::{Announced, OrderRecord, Origin, Progress},
     schedule::{AttemptSchedule, Due, InquiryRank},
     signed::Form,
 };
@@ -279,6 +279,32 @@ fn a_report_is_about_the_orders_own_request_or_anothers_or_does_not_say() {
         None,
         "turned off"
     );
+}
+
+/// A file took it in: its own Request-Id is known only if the file names it, and no command asked for it.
+#[test]
+fn an_imported_order_has_no_command_and_maybe_no_request_of_its_own() {
+    let imported = |names_request| OrderRecord {
+        origin: Origin::Import { names_request },
+        announced: Announced { paid: true, ..Announced::default() },
+        ..in_state(OrderState::Paid)
+    };
+    let amount = ReportedAmount::read("50000");
+    let (status, word) = (ReportedStatus::Refunded, "REFUNDED".to_owned());
+    let report = Report { status, word, amount, request: Some("R-2".to_owned()) };
+    assert_eq!(imported(true).request_of(&report, &schedule()), Some(RequestOf::Another));
+    assert_eq!(imported(false).request_of(&report, &schedule()), None);
+    assert_eq!(
+        imported(false).apply_report(&report, &schedule(), seconds(1)).order.state,
+        OrderState::Refunded
+    );
+    let other = Report { amount: ReportedAmount::read("50001"), ..report };
+    let change = imported(false).apply_report(&other, &schedule(), seconds(1));
+    let told: Vec<_> = change.events.iter().map(|event| (event.version, event.command.clone())).collect();
+    assert_eq!(told, [(1, None)]);
+    assert!(imported(false).is_paid_by_a_file_alone());
+    let refunded = OrderRecord { refund: Some(progress(CommandKind::Refund, "r")), ..imported(false) };
+    assert!(!refunded.is_paid_by_a_file_alone() && !in_state(OrderState::Paid).is_paid_by_a_file_alone());
 }
 
 /// It was paid, then a refund elsewhere brought it into review: no word of DOKU's makes it unpaid.

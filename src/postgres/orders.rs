@@ -154,7 +154,7 @@ async fn read_locked(connection: &mut PgConnection, orders: Vec<OrderRow>) -> Tx
                 c.sends_end_at, c.sends, c.last_send_at, c.maybe_acted_at, c.doubted_at,
                 c.inquired_at,
                 c.failed_inquiries, c.contradictions, c.outcome,
-                c.published_at, c.ask_first,
+                c.published_at, c.ask_first, c.imported,
                 CASE WHEN c.kind = 'refund' THEN ARRAY(
                     SELECT request_id FROM commands e
                     WHERE e.merchant = c.merchant AND e.invoice_number = c.invoice_number AND e.kind = 'refund'
@@ -194,7 +194,7 @@ fn with_its_rows(order: &OrderRow, commands: &HashMap<i64, (ProgressRow, &PgRow)
         revision: order.revision,
         payment_key: order.payment,
         refund_key: order.refund,
-        record: order.record(payment.progress()?, refund_progress, earlier_refunds)?,
+        record: order.record(payment.origin()?, payment.progress()?, refund_progress, earlier_refunds)?,
         claimed_by: due.as_ref().and_then(|due| due.lease).map(|lease| lease.token),
         due,
         now: beside.try_get("now")?,

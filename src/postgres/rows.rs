@@ -11,7 +11,7 @@ use crate::{
         ids::{CommandId, CommandSource, Identity, InvoiceNumber, MerchantName, RequestId},
         money::Rupiah,
         order::OrderState,
-        record::{Announced, OrderRecord, Progress},
+        record::{Announced, OrderRecord, Origin, Progress},
         schedule::{Due, DueInquiry, DueSend, InquiryRank, SendRank},
     },
     flow::ports::StoreError,
@@ -44,6 +44,7 @@ impl OrderRow {
     /// The order, with its commands' progress beside it.
     pub fn record(
         &self,
+        origin: Origin,
         payment: Progress,
         refund: Option<Progress>,
         earlier_refunds: Vec<RequestId>,
@@ -64,6 +65,7 @@ impl OrderRow {
             doku_status: self.doku_status.clone(),
             evidence: self.evidence.as_deref().map(evidence).transpose()?,
             checks_made: count(self.checks_made)?,
+            origin,
             payment,
             refund,
             earlier_refunds,
@@ -92,9 +94,24 @@ pub(super) struct ProgressRow {
     pub outcome: Option<String>,
     pub published_at: Option<Time>,
     pub ask_first: bool,
+    pub imported: Option<String>,
 }
 
+/// The names of `commands.imported`.
+pub(super) const WITH_REQUEST_ID: &str = "with_request_id";
+pub(super) const WITHOUT_REQUEST_ID: &str = "without_request_id";
+
 impl ProgressRow {
+    /// Why there is the order that it is the payment of.
+    pub fn origin(&self) -> Result<Origin, StoreError> {
+        match self.imported.as_deref() {
+            None => Ok(Origin::Command),
+            Some(WITH_REQUEST_ID) => Ok(Origin::Import { names_request: true }),
+            Some(WITHOUT_REQUEST_ID) => Ok(Origin::Import { names_request: false }),
+            Some(_) => Err(unknown_value("kind of import")),
+        }
+    }
+
     pub fn progress(&self) -> Result<Progress, StoreError> {
         let identity = Identity {
             source: CommandSource::parse(self.source.as_str()).map_err(|_| unknown_value("source"))?,

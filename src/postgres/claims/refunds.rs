@@ -79,8 +79,9 @@ async fn open(
 ) -> TxResult<Claimed> {
     let new = &asked.new;
     let (command, request, now) = (&new.command, &new.request, order.now);
-    // What DOKU did with the order before is not known here any more: another refund may have been made.
-    let ask_first = restored_at.is_some_and(|at| order.is_from_before(at));
+    // What DOKU did with the order before is not known here: another refund may have been made.
+    let ask_first =
+        order.record.is_paid_by_a_file_alone() || restored_at.is_some_and(|at| order.is_from_before(at));
     let inserted: Option<(i64, Time)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
