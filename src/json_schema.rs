@@ -30,7 +30,7 @@ pub fn whole(rule: &'static Whole) -> impl FnMut(&mut Schema) {
 
 pub fn invoice_number(schema: &mut Schema) {
     text(&rules::INVOICE_NUMBER)(schema);
-    schema.insert("not".to_owned(), json!({"enum": InvoiceNumber::REFUSED}));
+    schema.insert("pattern".to_owned(), json!(InvoiceNumber::PATTERN_WHOLE));
 }
 
 pub fn merchant(schema: &mut Schema) {

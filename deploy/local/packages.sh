@@ -52,8 +52,8 @@ jsonschema_bin() { /usr/bin/python3 -c 'import jsonschema' 2> /dev/null && echo 
 shellcheck_bin() { type -P shellcheck; }
 systemd_bin() { type -P systemd-analyze; }
 npm_bin() { type -P npm; }
-# The libraries of the clients in Java.
-java_libraries_bin() { [[ -e /usr/share/java/amqp-client.jar && -e /usr/share/java/gson.jar ]]; }
+# The libraries of the clients in Java, and of the classes that are generated.
+java_libraries_bin() { [[ -e /usr/share/java/amqp-client.jar && -e /usr/share/java/gson.jar && -e /usr/share/java/jackson-databind.jar ]]; }
 pip_bin() { python3 -m pip --version 2> /dev/null; }
 
 package_of() {
@@ -72,7 +72,7 @@ package_of() {
     systemd) echo systemd ;;
     pip) echo python3-pip ;;
     npm) echo npm ;;
-    java_libraries) printf '%s\n' librabbitmq-client-java libgoogle-gson-java ;;
+    java_libraries) printf '%s\n' librabbitmq-client-java libgoogle-gson-java libjackson2-databind-java ;;
   esac
 }
 

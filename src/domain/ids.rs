@@ -74,6 +74,9 @@ name!(
 impl InvoiceNumber {
     /// In a path they are folders.
     pub const REFUSED: [&'static str; 2] = [".", ".."];
+    /// The pattern that refuses these two as well, for programs that know no other way to say so. Two
+    /// hyphens in a row would be an operator in some of them.
+    pub const PATTERN_WHOLE: &'static str = r"^([!-,\-/-~][!-~]*|[.]([!-,\-/-~][!-~]*|[.][!-~]+))$";
 
     /// Whether the number needs no percent-encoding in a path. What DOKU makes of an encoded one is
     /// documented nowhere, so its "not found" for such a number proves nothing.

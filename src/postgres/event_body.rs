@@ -19,7 +19,7 @@ pub const CURRENCY: &str = "IDR";
 pub struct CloudEvent<'a, D> {
     #[schemars(transform = json_schema::constant("1.0"))]
     pub specversion: &'static str,
-    /// The same on every re-publication.
+    /// The same on every re-publication: ignore an id that you have handled.
     #[schemars(transform = json_schema::keyword("format", "uuid"))]
     pub id: String,
     /// The merchant; without a name where a rejected command named an unknown one.
@@ -34,8 +34,8 @@ pub struct CloudEvent<'a, D> {
     /// When the change was committed.
     #[schemars(transform = json_schema::keyword("format", "date-time"))]
     pub time: String,
-    /// The order's version with this event. Versions of one order are contiguous from "1": ignore a
-    /// (subject, sequence) that you have seen.
+    /// The order's version with this event. Versions of one order are contiguous from "1". Another id under a
+    /// sequence that you know corrects it, and all later ones: the service's database was restored in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(transform = json_schema::never_null, transform = json_schema::keyword("pattern", "^[1-9][0-9]*$"))]
     pub sequence: Option<String>,

@@ -1,5 +1,4 @@
-//! Where messages go: a channel for each routing key that is published to, one for all events, and one for
-//! each queue, as they are declared.
+//! Where messages go: a channel for each routing key that is published to, and one for each queue, as they are declared.
 
 use super::messages::{self, NOTIFICATION};
 use crate::{
@@ -13,7 +12,6 @@ use crate::{
 };
 use serde_json::{Map, Value, json};
 
-pub const EVENTS: &str = "events";
 pub const BINDING_VERSION: &str = "0.3.0";
 
 pub fn channels(names: &TopologyNames) -> Value {
@@ -27,7 +25,9 @@ pub fn channels(names: &TopologyNames) -> Value {
         "Where the ingress, or a gateway of your own, hands in DOKU's notifications; any routing key does";
     let notifications = keyed(names, &names.notifications_exchange, NOTIFICATION, title, &[NOTIFICATION]);
     channels.insert(NOTIFICATION.to_owned(), notifications);
-    channels.insert(EVENTS.to_owned(), events(names));
+    for event in EventType::ALL {
+        channels.insert(event.routing_key().to_owned(), event_channel(names, event));
+    }
     for queue in names.queues() {
         channels.insert(queue.name.to_owned(), queued(names, &queue));
     }
@@ -44,14 +44,15 @@ fn keyed(names: &TopologyNames, exchange: &str, key: &str, title: &str, keys: &[
     })
 }
 
-fn events(names: &TopologyNames) -> Value {
-    let keys = EventType::ALL.map(EventType::routing_key);
-    let mut channel = keyed(names, &names.events_exchange, "{event}", "Where events are told", &keys);
+/// A channel for each event: generators make a class of a channel's several messages that reads none of them.
+fn event_channel(names: &TopologyNames, event: EventType) -> Value {
+    let key = event.routing_key();
+    let title = format!("Where the event {key} is published");
+    let mut channel = keyed(names, &names.events_exchange, key, &title, &[key]);
     channel["description"] = json!(
-        "Bind a queue of your own. The routing key is the event's type without jenius. and .v1. A queue that \
-         is full with reject-publish holds back everybody's events: give yours room."
+        "Bind a queue of your own; `#` as the routing key is every event. A queue that is full with reject-publish holds \
+         back the events of all: give yours room."
     );
-    channel["parameters"] = json!({"event": {"enum": keys, "description": "The routing key."}});
     channel
 }
 

@@ -2,12 +2,8 @@
 //! member in `domain::validate`, and the test beside this holds that both say the same.
 #![expect(dead_code, reason = "they are described, never built")]
 
-use crate::{
-    domain::validate::rules::{self, FIX},
-    json_schema,
-};
+use crate::{domain::validate::rules, json_schema};
 use schemars::{JsonSchema, Schema};
-use serde_json::json;
 
 /// A type, and a subtype that is `json` or ends in `+json`.
 const JSON_TYPE: &str = "^[!-.0-:<-~]+/([!-.0-:<-~]*\\+)?[Jj][Ss][Oo][Nn][ \\t]*(;[\\s\\S]*)?$";
@@ -99,10 +95,11 @@ pub struct AdditionalInfo {
 }
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields, transform = fixed_is_whole)]
+#[schemars(deny_unknown_fields)]
 pub struct Settlement {
     #[schemars(transform = json_schema::text(&rules::SETTLEMENT_ACCOUNT))]
     pub bank_account_settlement_id: String,
+    /// A whole number of rupiah if the type is FIX.
     #[schemars(transform = above_zero)]
     pub value: f64,
     #[schemars(transform = json_schema::text(&rules::SETTLEMENT_TYPE))]
@@ -112,11 +109,6 @@ pub struct Settlement {
 fn above_zero(schema: &mut Schema) {
     json_schema::no_format(schema);
     json_schema::keyword("exclusiveMinimum", 0)(schema);
-}
-
-fn fixed_is_whole(schema: &mut Schema) {
-    json_schema::keyword("if", json!({"properties": {"type": {"const": FIX}}}))(schema);
-    json_schema::keyword("then", json!({"properties": {"value": {"type": "integer"}}}))(schema);
 }
 
 #[derive(JsonSchema)]

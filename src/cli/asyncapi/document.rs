@@ -3,6 +3,7 @@
 use super::{
     channels, messages,
     messages::{COMMAND_REJECTED, NOTIFICATION},
+    schemas,
 };
 use crate::{
     domain::{
@@ -14,18 +15,19 @@ use crate::{
 use serde_json::{Map, Value, json};
 
 const WHAT_IT_IS: &str = "The asynchronous worker between a merchant's services and DOKU's Jenius Pay. Upstream services \
-publish commands, subscribers hear events; all of it is CloudEvents 1.0 in structured mode. What upstream services \
+publish commands, subscribers receive events; all of it is CloudEvents 1.0 in structured mode. What upstream services \
 owe: choose and store the id before publishing; publish with confirms and the mandatory flag; publish the same id \
 again until an outcome event has come; use a new invoice number for the same cart only after a final event of the \
 old one. Working clients are in deploy/clients.";
 
 const WHAT_FOLLOWS: &str = "A first valid one is claimed and sent to DOKU. The same source, id and data again: DOKU is \
-not called again on its account, and where the outcome is known its event is published again. The same source and id \
+not called again on its account, and if the outcome is known its event is published again. The same source and id \
 with other data, and what breaks a rule, is rejected by an event. What cannot be read as a command, or is larger than";
 
 /// The AsyncAPI document for the exchanges and queues of this prefix.
 pub fn document(names: &TopologyNames) -> Value {
-    let (messages, schemas) = messages::components();
+    let messages = messages::all();
+    let schemas = schemas::all();
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -73,13 +75,15 @@ fn operations() -> Value {
         "action": "receive",
         "channel": channel(NOTIFICATION),
         "title": "Receives a notification",
-        "description": "The signature is verified, whoever published it; what is not authentic is \
+        "description": "The signature is verified, whatever published it; what is not authentic is \
             dead-lettered, reason not_authentic, and changes nothing.",
         "messages": [message(NOTIFICATION, NOTIFICATION)],
         "bindings": {"amqp": {"ack": true, "bindingVersion": channels::BINDING_VERSION}},
     });
     operations.insert(format!("receive.{NOTIFICATION}"), receive);
-    operations.insert("send.event".to_owned(), send_event());
+    for event in EventType::ALL {
+        operations.insert(format!("send.{}", event.routing_key()), send_event(event));
+    }
     operations.into()
 }
 
@@ -89,14 +93,12 @@ fn receive_command(kind: CommandKind) -> Value {
         "action": "receive",
         "channel": channel(key),
         "title": format!("Receives a {} command", kind.name()),
-        "description": format!("{WHAT_FOLLOWS} {} KiB, is dead-lettered, reason malformed, and has no event.",
-            wire::BODY_BYTES_MAX / 1024),
+        "description": format!("{WHAT_FOLLOWS} {} KiB, is dead-lettered, reason malformed, and has no event. Each command \
+            has exactly one outcome event: {}.", wire::BODY_BYTES_MAX / 1024, outcomes(kind).join(", ")),
         "messages": [message(key, key)],
         "bindings": {"amqp": {"ack": true, "bindingVersion": channels::BINDING_VERSION}},
-        "reply": {
-            "channel": channel(channels::EVENTS),
-            "messages": outcomes(kind).iter().map(|key| message(channels::EVENTS, key)).collect::<Vec<_>>(),
-        },
+        // No reply: generators make a class of its several messages that reads none of them.
+        "x-outcomes": outcomes(kind),
     })
 }
 
@@ -116,15 +118,15 @@ fn outcomes(kind: CommandKind) -> Vec<&'static str> {
         .collect()
 }
 
-fn send_event() -> Value {
-    let messages = EventType::ALL.map(|event| message(channels::EVENTS, event.routing_key()));
+fn send_event(event: EventType) -> Value {
+    let key = event.routing_key();
     json!({
         "action": "send",
-        "channel": channel(channels::EVENTS),
-        "title": "Sends an event",
+        "channel": channel(key),
+        "title": format!("Sends the event {key}"),
         "description": "Events of one order are first published in the order of their sequence, at least once; a \
             re-publication may come later. An event that no queue is bound to is dropped by the broker.",
-        "messages": messages,
+        "messages": [message(key, key)],
         "bindings": {"amqp": {"deliveryMode": 2, "mandatory": false, "bindingVersion": channels::BINDING_VERSION}},
     })
 }

@@ -98,8 +98,8 @@ pub fn snap_notification() -> Value {
 
 /// As it would be the order's only event but for the payment's own.
 pub fn event(event: EventType) -> Value {
-    match told(event) {
-        Some(told) => of_order(event, &told),
+    match order_example(event) {
+        Some(example) => of_order(event, &example),
         None if event == EventType::SettlementMatched => settled(event),
         None => rejected(event),
     }
@@ -115,13 +115,13 @@ struct ExampleEvent {
     error: Option<(&'static str, &'static str, Option<u16>)>,
 }
 
-fn told(event: EventType) -> Option<ExampleEvent> {
+fn order_example(event: EventType) -> Option<ExampleEvent> {
     use OrderState::{Abandoned, AwaitingPayment, Expired, Failed, Paid, Refunded, Refunding, Submitting};
     let row = |sequence, from, to, evidence, doku_status| {
         Some(ExampleEvent { sequence, from, to, evidence, doku_status, error: None })
     };
-    let with = |told: Option<ExampleEvent>, code, message, status| {
-        told.map(|told| ExampleEvent { error: Some((code, message, status)), ..told })
+    let with = |example: Option<ExampleEvent>, code, message, status| {
+        example.map(|example| ExampleEvent { error: Some((code, message, status)), ..example })
     };
     match event {
         EventType::PaymentAccepted => {
@@ -148,7 +148,7 @@ fn told(event: EventType) -> Option<ExampleEvent> {
         EventType::OrderReview => with(
             row(2, AwaitingPayment, review(event), EvidenceSource::Check, Some("PENDING")),
             "check_gave_up",
-            "nobody could find out for too long",
+            "it could not be found out for too long",
             None,
         ),
         EventType::OrderResolved => row(3, review(event), Paid, EvidenceSource::Operator, None),
@@ -164,7 +164,7 @@ fn review(event: EventType) -> OrderState {
     })
 }
 
-fn of_order(event: EventType, told: &ExampleEvent) -> Value {
+fn of_order(event: EventType, example: &ExampleEvent) -> Value {
     let (command_id, request_id) =
         if event.is_about_refund() { (REFUND_ID, REFUND_REQUEST_ID) } else { (PAYMENT_ID, INVOICE) };
     let data = OrderData {
@@ -172,17 +172,17 @@ fn of_order(event: EventType, told: &ExampleEvent) -> Value {
         invoice_number: INVOICE,
         amount: AMOUNT.to_owned(),
         currency: CURRENCY,
-        state: told.to.name(),
-        previous_state: told.from.name(),
-        evidence: told.evidence.name(),
-        doku_status: told.doku_status,
+        state: example.to.name(),
+        previous_state: example.from.name(),
+        evidence: example.evidence.name(),
+        doku_status: example.doku_status,
         command_id: Some(command_id),
         command_source: Some(SOURCE),
         request_id: Some(request_id),
-        error: told.error.map(|(code, message, http_status)| ErrorData { code, message, http_status }),
+        error: example.error.map(|(code, message, http_status)| ErrorData { code, message, http_status }),
         late: false,
     };
-    written(event, Some(told.sequence.to_string()), data)
+    written(event, Some(example.sequence.to_string()), data)
 }
 
 fn settled(event: EventType) -> Value {

@@ -107,6 +107,51 @@ fn every_example_of_an_event_is_of_its_own_message_alone() {
     }
 }
 
+/// Generators make one class of each, named by its title.
+#[test]
+fn every_schema_has_a_title_of_its_own_and_none_is_put_together_by_all_of() {
+    let described = Described::new();
+    let schemas = described.document["components"]["schemas"].as_object().unwrap();
+    for (name, schema) in schemas {
+        assert_eq!(schema["title"], json!(name));
+    }
+    let text = described.document.to_string();
+    for refused in ["\"allOf\"", "\"parameters\"", "\"reply\"", "\":null,\"type\""] {
+        assert!(!text.contains(refused), "{refused}");
+    }
+    for (name, operation) in described.document["operations"].as_object().unwrap() {
+        assert_eq!(operation["messages"].as_array().unwrap().len(), 1, "{name}");
+    }
+    for event in EventType::ALL {
+        let name = schemas::name_of(event);
+        assert_eq!(schemas[&name]["properties"]["type"]["const"], json!(event.name()));
+        let payload = &described.document["components"]["messages"][event.routing_key()]["payload"];
+        assert_eq!(payload, &json!({"$ref": format!("#/components/schemas/{name}")}));
+    }
+}
+
+#[test]
+fn a_schema_in_a_file_of_its_own_says_what_the_document_says() {
+    let described = Described::new();
+    let names =
+        [CommandKind::Payment.routing_key(), CommandKind::Refund.routing_key(), "notification.received"];
+    let names: Vec<&str> = names.into_iter().chain(EventType::ALL.map(EventType::routing_key)).collect();
+    for (schema, message) in schemas::messages().iter().zip(&names) {
+        let alone = schemas::alone(schema);
+        assert_eq!(alone["title"], json!(schema));
+        let mut compiler = Compiler::new();
+        compiler.enable_format_assertions();
+        compiler.add_resource("file:///alone", alone).unwrap();
+        let mut compiled = Schemas::new();
+        let alone =
+            compiler.compile("file:///alone", &mut compiled).unwrap_or_else(|e| panic!("{schema}: {e:#}"));
+        for other in &names {
+            let taken = compiled.validate(&described.example(other), alone).is_ok();
+            assert_eq!(taken, other == message, "{other} as {schema}");
+        }
+    }
+}
+
 /// An example that cannot happen would teach something wrong.
 #[test]
 fn every_example_of_an_event_is_a_move_of_the_table() {
