@@ -24,7 +24,7 @@ fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     startup::environment()?;
     startup::raise_descriptors();
     startup::threads()?;
-    telemetry::install()?;
+    telemetry::install(cli.is_service())?;
     panics::install_hook();
     // Fails only where a provider is installed already, and nothing else installs one.
     let _ = rustls::crypto::ring::default_provider().install_default();

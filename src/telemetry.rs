@@ -22,6 +22,8 @@ use tracing_subscriber::EnvFilter;
 /// lapin writes whole returned messages at WARN and an error for every link that ends; our own links say
 /// what there is to say. sqlx writes every notice of the database at INFO.
 const FILTER_DEFAULT: &str = "info,lapin=off,sqlx=warn";
+/// A person who runs a command reads what it prints.
+const FILTER_OF_COMMANDS: &str = "warn,lapin=off";
 const FILTER_VARIABLE: &str = "RUST_LOG";
 const FORMAT_VARIABLE: &str = "JENIUS_PAY_LOG";
 
@@ -40,14 +42,15 @@ pub enum LogError {
     Thread(#[from] io::Error),
 }
 
-/// Starts logging as the environment says. Once in a process: later calls change nothing.
+/// Starts logging as the environment says; without it a service logs more than a command does. Once in a process: later calls change nothing.
 ///
 /// # Errors
 /// `RUST_LOG` or `JENIUS_PAY_LOG` says something that is not allowed, or there is no thread.
-pub fn install() -> Result<(), LogError> {
+pub fn install(is_service: bool) -> Result<(), LogError> {
     let terminal = io::stderr().is_terminal();
     let format = format(std::env::var_os(FORMAT_VARIABLE), terminal)?;
-    let filter = filter(std::env::var_os(FILTER_VARIABLE))?;
+    let default = if is_service { FILTER_DEFAULT } else { FILTER_OF_COMMANDS };
+    let filter = filter(std::env::var_os(FILTER_VARIABLE), default)?;
     let lines = lines::install()?.clone();
     // It would report a failed write by `eprintln`, which panics in whatever task logs.
     let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
@@ -75,11 +78,11 @@ fn format(wanted: Option<OsString>, terminal: bool) -> Result<Format, LogError> 
     }
 }
 
-fn filter(wanted: Option<OsString>) -> Result<EnvFilter, LogError> {
+fn filter(wanted: Option<OsString>, default: &str) -> Result<EnvFilter, LogError> {
     let problem = |problem: String| LogError::Setting { variable: FILTER_VARIABLE, problem };
     let wanted = wanted.unwrap_or_default();
     match wanted.to_str() {
-        Some("") => EnvFilter::try_new(FILTER_DEFAULT),
+        Some("") => EnvFilter::try_new(default),
         Some(directives) => EnvFilter::try_new(directives),
         None => return Err(problem("not UTF-8; allowed: directives as info,lapin=error".to_owned())),
     }
@@ -94,7 +97,7 @@ mod tests {
     fn a_format_nobody_knows_is_refused() {
         let refused = format(Some("yaml".into()), true).unwrap_err().to_string();
         assert_eq!(refused, "JENIUS_PAY_LOG: no such format; allowed: text, json");
-        let refused = filter(Some("lapin=loud".into())).unwrap_err().to_string();
+        let refused = filter(Some("lapin=loud".into()), FILTER_DEFAULT).unwrap_err().to_string();
         assert!(refused.starts_with("RUST_LOG: not a filter"), "{refused}");
     }
 
@@ -114,13 +117,13 @@ mod tests {
 
     #[test]
     fn lapin_and_sqlx_are_quiet_unless_asked() {
-        let default = filter(None).unwrap().to_string();
+        let default = filter(None, FILTER_DEFAULT).unwrap().to_string();
         assert!(default.contains("lapin=off") && default.contains("sqlx=warn"), "{default}");
-        assert_eq!(filter(Some("debug".into())).unwrap().to_string(), "debug");
+        assert_eq!(filter(Some("debug".into()), FILTER_OF_COMMANDS).unwrap().to_string(), "debug");
     }
 
     #[test]
     fn installing_twice_is_no_error() {
-        assert!(install().is_ok() && install().is_ok());
+        assert!(install(true).is_ok() && install(false).is_ok());
     }
 }

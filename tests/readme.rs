@@ -34,8 +34,36 @@ fn code(text: &str) -> String {
 }
 
 fn events() -> String {
-    let rows = EventType::ALL.map(|event| vec![code(event.routing_key()), event.meaning().to_owned()]);
-    table(&["event", "what it tells"], rows)
+    let rows = EventType::ALL.map(|event| {
+        vec![code(event.routing_key()), event.meaning().to_owned(), for_a_checkout(event).to_owned()]
+    });
+    table(&["event", "what it tells", "what a checkout does"], rows)
+}
+
+/// What the service that asked for the payment does when it receives the event.
+fn for_a_checkout(event: EventType) -> &'static str {
+    match event {
+        EventType::PaymentAccepted => "it waits: send the customer to Jenius, hand out nothing",
+        EventType::PaymentDeclined | EventType::PaymentAbandoned => {
+            "it ends: offer another way to pay, or the same with a new invoice number"
+        }
+        EventType::PaymentUnresolved | EventType::OrderReview => {
+            "it waits for a person: hand out nothing, ask for no second payment"
+        }
+        EventType::RefundAccepted => "it waits for `order.refunded`",
+        EventType::RefundDeclined | EventType::RefundAbandoned => {
+            "the money stays: ask again with a new `id`, or pay back in another way"
+        }
+        EventType::RefundUnresolved => "it waits for a person: pay nothing back in another way",
+        EventType::OrderPaid => "it ends well: hand out the goods, once",
+        EventType::OrderFailed | EventType::OrderExpired => {
+            "it ends: offer another payment with a new invoice number"
+        }
+        EventType::OrderRefunded => "it ends: book the refund",
+        EventType::OrderResolved => "it does what `data.state` says: `paid`, `failed` or `refunded`",
+        EventType::SettlementMatched => "nothing: it is for finance",
+        EventType::CommandRejected => "it ends: mend what `data.errors` names, and use a new `id`",
+    }
 }
 
 /// Every move of the table, and the two claims, which are not announced.
@@ -109,7 +137,7 @@ const FAILURES: [(&str, &str, &str); 23] = [
         "a_payment_is_not_sent_later_than_its_budget_after_its_own_time",
     ),
     (
-        "DOKU acted, and nobody can find out",
+        "DOKU acted, and it cannot be found out",
         "`payment.unresolved`, and `review`; never `failed`",
         "doku_acted_and_nobody_can_find_out_for_two_days_is_review_and_never_failed",
     ),
@@ -140,7 +168,7 @@ const FAILURES: [(&str, &str, &str); 23] = [
     ),
     (
         "this process is killed",
-        "leases run out, whoever runs next goes on; no order is charged twice",
+        "leases run out, another process goes on; no order is charged twice",
         "killed_again_and_again_it_charges_everybody_once",
     ),
     (
@@ -227,6 +255,9 @@ fn files() -> String {
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
         ("deploy/kubernetes/", "A Deployment for each role; `example/` is a cluster's own."),
+        ("deploy/helm/", "The same as a chart for Helm."),
+        ("deploy/release", "Builds a release's images and programs for two processors, and signs them."),
+        ("deploy/config.example.toml", "Every key of the configuration, with its default."),
         ("deploy/sbom", "Prints what the program is made of."),
         ("deploy/systemd/", "Hardened units: all roles in one, one for each role, and one that migrates."),
         ("deploy/prometheus/", "Alerts, each with a test and an entry in the runbook."),
@@ -356,12 +387,12 @@ fn the_timeline_in_the_readme_names_events_and_states_that_exist() {
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     let told: Vec<Vec<&str>> = readme
         .lines()
-        .filter(|line| line.contains(" event ") && line.contains("jenius."))
+        .filter(|line| line.starts_with("20") && line.contains(" event "))
         .map(|line| line.split_whitespace().skip_while(|word| *word != "event").collect())
         .collect();
     assert_eq!(told.len(), 4, "{told:?}");
     for line in told {
-        assert!(EventType::ALL.iter().any(|event| event.name() == line[2]), "{line:?}");
+        assert!(EventType::ALL.iter().any(|event| event.routing_key() == line[2]), "{line:?}");
         assert!(OrderState::ALL.iter().any(|state| state.name() == line[3]), "{line:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Orders as CSV (RFC 4180), for a spreadsheet or a ledger: amounts as whole rupiah in digits, times by
 //! RFC 3339. Never: a text of others that a spreadsheet would take for a formula.
 
-use super::timeline;
-use crate::flow::view::OrderSummary;
+use super::times;
+use crate::flow::view::{ActionView, OrderSummary};
 
 const HEADER: [&str; 14] = [
     "merchant",
@@ -26,6 +26,24 @@ pub fn orders(orders: &[OrderSummary]) -> String {
     lines(HEADER, orders.iter().map(row))
 }
 
+/// What operators did: a header line and a line for each action, without the end of the last one.
+pub fn actions(actions: &[ActionView]) -> String {
+    let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+    let row = |action: &ActionView| {
+        [
+            times::rfc3339(action.at),
+            action.action.clone(),
+            action.subject.clone(),
+            or_empty(&action.merchant),
+            or_empty(&action.done_by),
+            or_empty(&action.reason),
+            or_empty(&action.detail),
+        ]
+    };
+    let header = ["at", "action", "subject", "merchant", "done_by", "reason", "detail"];
+    lines(header, actions.iter().map(row))
+}
+
 /// Every field is quoted, and none is a formula. The last line has no end.
 pub fn lines<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let line = |fields: &[String]| fields.iter().map(|text| field(text)).collect::<Vec<_>>().join(",");
@@ -36,27 +54,27 @@ pub fn lines<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 
 fn row(order: &OrderSummary) -> [String; HEADER.len()] {
     let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
-    let refund = order.refund.as_ref();
+    let (command, refund) = (order.command.as_ref(), order.refund.as_ref());
     [
         order.merchant.clone(),
         order.invoice_number.clone(),
         order.amount.clone(),
         order.state.clone(),
         or_empty(&order.review_cause),
-        timeline::time(order.created_at),
-        timeline::time(order.state_since),
+        times::rfc3339(order.created_at),
+        times::rfc3339(order.state_since),
         or_empty(&order.doku_status),
         or_empty(&order.evidence),
-        order.request_id.clone(),
-        order.command.id.clone(),
-        order.command.source.clone(),
+        or_empty(&order.request_id),
+        command.map(|command| command.id.clone()).unwrap_or_default(),
+        command.map(|command| command.source.clone()).unwrap_or_default(),
         refund.map(|refund| refund.state.clone()).unwrap_or_default(),
         refund.map(|refund| refund.request_id.clone()).unwrap_or_default(),
     ]
 }
 
-/// A spreadsheet runs what begins with one of these as a formula; behind an apostrophe it is text. One whose
-/// separator is another begins a field wherever that stands.
+/// A spreadsheet runs what begins with one of these as a formula; behind an apostrophe it is text. One with
+/// another separator begins a field wherever that stands.
 fn field(text: &str) -> String {
     let mut field = String::from("\"");
     let mut begins = true;

@@ -1,4 +1,4 @@
-//! `dead`: the letters that nobody works on: what they are, and what becomes of them.
+//! `dead`: the letters that no process works on: what they are, and what becomes of them.
 
 mod browse_session;
 mod drop;
@@ -13,12 +13,12 @@ use crate::config::Source;
 use clap::Subcommand;
 use std::process::ExitCode;
 
-/// Looks at messages that could not be worked on (the queue `dead`) or reached no queue (`unrouted`), and
-/// decides what becomes of them.
+/// Shows messages that could not be worked on (the queue `dead`) or reached no queue (`unrouted`), and replays or
+/// drops them.
 ///
-/// Whoever looks takes them and gives them back; meanwhile nobody else sees them, and what a look does not
-/// come to (`--limit`) stands before them afterwards. RabbitMQ counts each return, and version 4 drops what
-/// was returned 20 times, unless the policy of the README is set.
+/// A look takes the letters out of their queue and gives them back; meanwhile no other look sees them, and letters
+/// beyond `--limit` stand before them afterwards. RabbitMQ counts each return, and version 4 drops a message that was
+/// returned 20 times, unless the policy in README is set.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -27,13 +27,13 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// What is there, by what it died of.
+    /// Lists the letters, grouped by cause, detail, source and type.
     List(list::Args),
-    /// All that is known of one, the customer's data masked.
+    /// Shows what is known about one letter, with the customer's data masked.
     Show(show::Args),
-    /// Says what would become of letters, and puts them back into work.
+    /// Says what would become of letters, asks, and puts them back into their queues.
     Replay(replay::Args),
-    /// Takes letters off for good.
+    /// Deletes letters for good.
     Drop(drop::Args),
 }
 

@@ -1,4 +1,4 @@
-//! `doctor`: connects to everything, and says of each thing whether it is well and what to do where it is not. What
+//! `doctor`: connects to everything, and says of each thing whether it is well and what to do if it is not. What
 //! is away fails its own checks, in bounded time, and the others are made all the same.
 //!
 //! Never: change anything but probes of its own, print a password or a key.
@@ -37,17 +37,20 @@ use tokio::time::timeout;
 
 /// For everything that is asked of one server; the parts have limits of their own, and there are many.
 const SERVER_MAX: Duration = Duration::from_secs(30);
-/// DOKU may be given longer for a payment; whoever waits for this page is a person.
+/// DOKU may be given longer for a payment; a person waits for this page.
 const DOKU_MAX: Duration = Duration::from_secs(15);
 /// Merchants that are asked about at a time.
 const MERCHANTS_AT_ONCE: usize = 8;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     json: bool,
-    /// A further process that is asked by which keys it verifies; may be repeated. A name may stand for several.
+    /// Show each check that is well, too.
+    #[arg(long, conflicts_with = "json")]
+    all: bool,
+    /// Ask another process by which keys it verifies; may be repeated. A name may stand for several processes.
     #[arg(long = "process", value_name = "HOST:PORT")]
     processes: Vec<String>,
 }
@@ -57,13 +60,13 @@ struct DoctorReport<'a> {
     checks: &'a [Check],
 }
 
-/// Exit code 1 where a check fails.
+/// Exit code 1 if a check fails.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let checks = Box::pin(look(&Config::load(source)?, &args.processes)).await?;
     let text = if args.json {
         print::json(&DoctorReport { checks: &checks })?
     } else {
-        page::page(&checks, may_colour(io::stdout().is_terminal()))
+        page::page(&checks, may_colour(io::stdout().is_terminal()), args.all)
     };
     print::line(&text)?;
     let failed = checks.iter().any(|check| check.status == Status::Fail);

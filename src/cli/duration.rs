@@ -1,9 +1,20 @@
 //! Durations as operators write them: `90s`, `15m`, `2h`, `7d`.
 
+use crate::{doku::clock::SystemClock, domain::Time, flow::ports::Clock};
 use std::time::Duration;
 
 /// A hundred years: more is a slip of the pen.
 const SECONDS_MAX: u64 = 100 * 365 * 86_400;
+
+/// A time in RFC 3339, or how long ago.
+pub fn since(text: &str) -> Result<Time, String> {
+    if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
+        return Ok(time.into());
+    }
+    let ago = parse(text).ok().and_then(|ago| chrono::TimeDelta::from_std(ago).ok());
+    let at = ago.and_then(|ago| SystemClock.now().checked_sub_signed(ago));
+    at.ok_or_else(|| "allowed: RFC 3339, as 2026-11-25T08:00:00Z, or how long ago, as 2h or 7d".to_owned())
+}
 
 pub fn parse(text: &str) -> Result<Duration, String> {
     let allowed = || "allowed: a number with s, m, h or d, as 15m".to_owned();

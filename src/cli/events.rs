@@ -3,7 +3,7 @@
 //! Never: so many at once that what happens now waits behind what happened then. The next slice is put into
 //! the outbox when the last one is out of it.
 
-use super::{print, timeline, who};
+use super::{print, times, who};
 use crate::{
     config::{PartialConfig, RequiredSections, Source},
     domain::{
@@ -19,9 +19,9 @@ use clap::Subcommand;
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-/// As many as the relay takes at once: nobody waits for more than these.
+/// As many as the relay takes at once: no event waits for more than these.
 const SLICE_EVENTS: u32 = 500;
-/// Counting holds nobody up.
+/// Counting holds no process up.
 const COUNTED_EVENTS: u32 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An outbox from which nothing goes for so long will not empty by waiting.
@@ -35,31 +35,31 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Publishes events again, with the same ids: of one order, or of a time.
+    /// Publishes events again, with the same ids: those of one order, or of a time.
     Replay(Replay),
 }
 
 #[derive(Debug, clap::Args)]
 struct Replay {
-    /// All events of this order.
+    /// The events of this order.
     #[arg(long, value_parser = |number: &str| InvoiceNumber::parse(number), required_unless_present = "since", conflicts_with = "since")]
     invoice: Option<InvoiceNumber>,
-    /// Whose order it is; else `default`.
+    /// The order's merchant; without it: `default`.
     #[arg(long, value_parser = |name: &str| MerchantName::parse(name), requires = "invoice", conflicts_with = "since")]
     merchant: Option<MerchantName>,
-    /// All events from this time on, RFC 3339 (`2026-11-25T08:00:00Z`).
+    /// The events from this time on, in RFC 3339 (`2026-11-25T08:00:00Z`).
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Time>,
-    /// Only those before this time; else before now.
+    /// Only the events before this time; without it: before now.
     #[arg(long, value_name = "TIME", value_parser = time, requires = "since", conflicts_with = "invoice")]
     until: Option<Time>,
-    /// Only those of this type, `order.paid` or `jenius.order.paid.v1`.
+    /// Only the events of this type: `order.paid`, or `jenius.order.paid.v1`.
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]
     event_type: Option<EventType>,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
-    /// Only says how many they are.
+    /// Say how many there are, and do nothing.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -128,7 +128,7 @@ impl Replay {
             Some(until) => until,
             None => store.now().await?,
         };
-        let name = format!("{} to {}", timeline::time(since), timeline::time(until));
+        let name = format!("{} to {}", times::rfc3339(since), times::rfc3339(until));
         Ok((Replayed::Time { since, until }, name))
     }
 
@@ -146,7 +146,7 @@ impl Replay {
         while let Some(slice) = store.next_slice(of, last, SLICE_EVENTS).await? {
             if let Some(before) = waiting.take() {
                 gone(store, before).await.with_context(|| {
-                    let since = timeline::time(slice.since());
+                    let since = times::rfc3339(slice.since());
                     format!("{done} events are in the outbox again; go on with --since {since}")
                 })?;
             }

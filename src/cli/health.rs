@@ -7,7 +7,7 @@ use crate::{
 use anyhow::Context;
 use std::process::ExitCode;
 
-/// Not `/readyz`: whoever waits for PostgreSQL must not be replaced for that.
+/// Not `/readyz`: a process that waits for PostgreSQL must not be replaced for that.
 const PATH: &str = "/livez";
 
 pub async fn run(source: &Source<'_>) -> anyhow::Result<ExitCode> {

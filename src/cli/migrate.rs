@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Then gives the groups of users (`jenius_worker`, …) the rights that each role needs.
+    /// Give the groups of users (`jenius_worker`, …) the rights that each role needs, too.
     #[arg(long)]
     grant: bool,
 }
@@ -17,7 +17,7 @@ pub struct Args {
 pub async fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let database = Database::load(source)?;
     let applied = apply(&database).await?;
-    print::line(&said(applied))?;
+    print::line(&in_words(applied))?;
     if args.grant {
         postgres::grant(&postgres::connect_options(&database)?).await?;
         print::line(&format!("rights granted to {}", postgres::GROUPS.join(", ")))?;
@@ -25,7 +25,7 @@ pub async fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn said(applied: usize) -> String {
+fn in_words(applied: usize) -> String {
     match applied {
         0 => "the schema was up to date".to_owned(),
         1 => "1 migration applied".to_owned(),

@@ -4,6 +4,8 @@
 pub mod asyncapi;
 mod audit;
 mod bench;
+mod config;
+mod confirm;
 mod csv;
 mod dead;
 mod doctor;
@@ -12,6 +14,7 @@ mod event_line;
 mod events;
 mod health;
 mod migrate;
+mod order_table;
 mod orders;
 mod pause;
 mod print;
@@ -21,7 +24,10 @@ mod run;
 pub mod sandbox;
 mod send;
 mod settlement;
+mod shell;
+mod table;
 mod timeline;
+mod times;
 mod validate;
 mod wait;
 mod watch;
@@ -30,12 +36,13 @@ mod who;
 use crate::{
     config::{ConfigFaults, Source},
     flow::ports::StoreError,
+    metric::REVISION,
     rabbit::BrokerError,
     telemetry::LogError,
 };
 use clap::{Parser, Subcommand};
 use print::PrintError;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 
 /// It failed at run time; for `run`, the stop cut work off.
 const FAILED: u8 = 1;
@@ -46,9 +53,9 @@ pub const EXIT_CODES: [u8; 3] = [0, FAILED, USAGE];
 
 /// The asynchronous worker between a merchant's services and DOKU's Jenius Pay.
 #[derive(Debug, Parser)]
-#[command(name = "jenius-pay", version)]
+#[command(name = "jenius-pay", version = version(), max_term_width = 80)]
 pub struct Cli {
-    /// Configuration, TOML; else the file JENIUS_PAY_CONFIG names. The environment beats it.
+    /// The configuration file, in TOML; without it the file that JENIUS_PAY_CONFIG names. The environment wins over it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -57,11 +64,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Does the work: all roles in one process, or those that are named.
+    /// Runs the service: all roles in one process, or those that are named.
     Run(run::Args),
-    /// Makes the database's schema what this version needs.
+    /// Makes or changes the tables, as this version needs them.
     Migrate(migrate::Args),
-    /// Says by its exit code whether the process beside it lives, for an image's health check.
+    /// Exits with 0 if the process beside it lives, for an image's health check.
     Health,
     /// Sends a command, as an upstream service would.
     Send(send::Args),
@@ -69,34 +76,54 @@ enum CliCommand {
     Validate(validate::Args),
     /// Prints events as they are published.
     Watch(watch::Args),
-    /// Shows orders, asks DOKU about one, decides for one in review.
+    /// Shows orders, asks DOKU about one, decides about one in review, imports orders that were paid before.
     Orders(orders::Args),
     /// Stops sends, of all merchants or of one. Inquiries, notifications and events go on.
     Pause(pause::Args),
     /// Lets sends go on.
     Resume(pause::Args),
-    /// Empties what nobody needs of orders that ended long ago, the customers' data among it.
+    /// Deletes what is no longer needed of orders that ended long ago, with the customers' data.
     Prune(prune::Args),
-    /// Has DOKU asked about every order that may be otherwise, after the database went back in time: a restore, a standby
-    /// that lost the last commits. Before any process starts.
+    /// Has DOKU asked about every order that may have changed, after the database went back in time (a restore, a standby
+    /// without the last commits). Run it before any process starts.
     Restored(restored::Args),
     Dead(dead::Args),
     Settlement(settlement::Args),
-    /// Looks at everything it needs, and says what is not well and what to do.
+    /// Checks everything the service needs, and says what is not well and what to do.
     Doctor(doctor::Args),
     /// Publishes events again.
     Events(events::Args),
-    /// Shows what operators did, who and why.
+    /// Shows what operators did, who did it and why.
     Audit(audit::Args),
-    /// Plays DOKU, for trying and testing.
+    /// Plays DOKU, to try and to test against.
     Sandbox(sandbox::Args),
     /// Prints the contract: the AsyncAPI 3.0 document of every message.
     Asyncapi(asyncapi::Args),
-    /// Measures the service, beside a plain worker and the machine's own parts.
+    /// Measures the service, beside a plain worker and the servers of this machine.
     Bench(bench::Args),
+    /// Prints what is configured and where each value comes from; secrets are hidden.
+    Config(config::Args),
+    /// Prints the script that makes a shell complete commands and options.
+    Completions(shell::Completions),
+    /// Writes the manual pages.
+    Man(shell::Man),
+}
+
+/// The version, with what this program was built from and with.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let features = if cfg!(feature = "otel") { "otel" } else { "none" };
+        format!("{} (revision {REVISION}, features: {features})", env!("CARGO_PKG_VERSION"))
+    });
+    &VERSION
 }
 
 impl Cli {
+    /// Whether its log is read, and not what it prints.
+    pub fn is_service(&self) -> bool {
+        matches!(self.command, CliCommand::Run(_) | CliCommand::Sandbox(_))
+    }
+
     /// Runs the command that was asked for.
     ///
     /// # Errors
@@ -122,6 +149,9 @@ impl Cli {
             CliCommand::Audit(args) => audit::run(args, &source).await,
             CliCommand::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             CliCommand::Asyncapi(args) => asyncapi::run(&args),
+            CliCommand::Config(args) => config::run(&args, &source),
+            CliCommand::Completions(args) => shell::completions(&args),
+            CliCommand::Man(args) => shell::man(&args),
             CliCommand::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }
     }
@@ -141,24 +171,24 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     if matches!(error.downcast_ref(), Some(PrintError::Closed)) {
         return ExitCode::SUCCESS;
     }
-    let text = said(&error);
-    // In bounded time: standard error may be a pipe that nobody reads.
+    let text = in_words(&error);
+    // In bounded time: standard error may be a pipe without a reader.
     if !crate::telemetry::say(&text) {
         print::complain(&text);
     }
     ExitCode::from(code_of(&error))
 }
 
-/// The error; and where a server is away, which one, and who says more about it.
-fn said(error: &anyhow::Error) -> String {
+/// The error; and if a server is away, which one, and which command says more about it.
+fn in_words(error: &anyhow::Error) -> String {
     let is_broker = |cause: &(dyn std::error::Error + 'static)| cause.is::<BrokerError>();
     let is_away = |cause: &(dyn std::error::Error + 'static)| {
         is_broker(cause) || matches!(cause.downcast_ref(), Some(StoreError::Away(_)))
     };
     // What a failed step of AMQP says does not name the broker.
-    let whose = if error.chain().next().is_some_and(is_broker) { "the broker: " } else { "" };
+    let subject = if error.chain().next().is_some_and(is_broker) { "the broker: " } else { "" };
     let hint = if error.chain().any(is_away) { "\n`jenius-pay doctor` says what to do" } else { "" };
-    format!("error: {whose}{error:#}{hint}")
+    format!("error: {subject}{error:#}{hint}")
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {

@@ -1,10 +1,11 @@
-//! `orders`: shows what became of them, asks DOKU about one, decides for one in review.
+//! `orders`: shows what became of them, asks DOKU about one, decides for one in review, imports those that were paid before.
 
 mod check;
+mod import;
 mod list;
 mod resolve;
 
-use super::{pause, print, timeline};
+use super::{pause, print, table::Wide, timeline, times::Times};
 use crate::{
     config::{Database, Source},
     domain::ids::{InvoiceNumber, MerchantName},
@@ -13,10 +14,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Subcommand;
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,23 +24,25 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// The latest orders.
+    /// Lists the latest orders.
     List(list::Args),
-    /// All that is known of one.
+    /// Shows what is known about one order.
     Show(ShowArgs),
-    /// Asks DOKU about one now.
+    /// Asks DOKU about one order now.
     Check(check::Args),
-    /// Decides for one in review.
+    /// Decides about an order in review.
     Resolve(resolve::Args),
+    /// Takes in orders that were paid before this service ran, so that they can be refunded. It publishes nothing.
+    Import(import::Args),
 }
 
 /// One order.
 #[derive(Debug, clap::Args)]
 struct OrderArg {
-    /// Its invoice number.
+    /// The order's invoice number.
     #[arg(value_name = "INVOICE", value_parser = |number: &str| InvoiceNumber::parse(number))]
     invoice: InvoiceNumber,
-    /// Whose order it is.
+    /// The order's merchant.
     #[arg(long, default_value = "default", value_parser = |name: &str| MerchantName::parse(name))]
     merchant: MerchantName,
 }
@@ -51,9 +51,11 @@ struct OrderArg {
 struct ShowArgs {
     #[command(flatten)]
     order: OrderArg,
-    /// A JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    wide: Wide,
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
@@ -62,35 +64,37 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         CliCommand::Show(args) => {
             let pool = reader(&Database::load(source)?)?;
             let order = args.order.fetch(&pool).await?;
-            tell_pauses(&pool, args.json).await?;
-            print::line(&shown(&order, args.json)?)?;
+            report_stops(&pool, source, args.json).await?;
+            let shown = if args.json {
+                print::json(&order)?
+            } else {
+                timeline::show(&order, Times::of(source)?, args.wide.room())
+            };
+            print::line(&shown)?;
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Check(args) => check::run(args, source).await,
         CliCommand::Resolve(args) => resolve::run(args, source).await,
+        CliCommand::Import(args) => import::run(args, source).await,
     }
 }
 
-/// Why nothing moves, for a person; a program gets the documented JSON.
-async fn tell_pauses(pool: &PgPool, for_a_program: bool) -> anyhow::Result<()> {
-    match pause::note(pool).await? {
-        Some(note) if for_a_program => print::complain(&note),
-        Some(note) => print::line(&note)?,
+/// A banner while sends are stopped: on standard error for a program, which gets the documented JSON.
+async fn report_stops(pool: &PgPool, source: &Source<'_>, for_a_program: bool) -> anyhow::Result<()> {
+    match pause::banner(pool, Times::of(source)?).await? {
+        Some(banner) if for_a_program => print::complain(&banner),
+        Some(banner) => print::line(&format!("{banner}\n"))?,
         None => {}
     }
     Ok(())
 }
 
 impl OrderArg {
-    /// The order with its lists; an error where there is none.
+    /// The order with its lists; an error if there is none.
     async fn fetch(&self, pool: &PgPool) -> anyhow::Result<OrderView> {
         let found = postgres::order_view(pool, self.merchant.as_str(), self.invoice.as_str()).await?;
         found.with_context(|| format!("merchant {} has no order {}", self.merchant, self.invoice))
     }
-}
-
-fn shown(order: &OrderView, json: bool) -> Result<String, serde_json::Error> {
-    if json { print::json(order) } else { Ok(timeline::show(order, io::stdout().is_terminal())) }
 }
 
 fn reader(database: &Database) -> anyhow::Result<PgPool> {

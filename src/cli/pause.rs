@@ -1,7 +1,7 @@
 //! `pause` and `resume`: an operator stops sends, or lets them go on, in every process. Works while none
-//! runs: whoever starts reads what is paused before it sends.
+//! runs: a process that starts reads what is paused before it sends.
 
-use super::{UsageError, print, timeline, who};
+use super::{UsageError, print, times::Times, who};
 use crate::{
     config::{PartialConfig, RequiredSections, Source},
     domain::{ids::MerchantName, pause::Scope},
@@ -12,10 +12,10 @@ use std::{process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only this merchant's sends.
+    /// Only the sends of this merchant.
     #[arg(long, value_parser = |name: &str| MerchantName::parse(name))]
     merchant: Option<MerchantName>,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
     #[command(flatten)]
@@ -37,9 +37,10 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
     let (pool, store) = store(&parts)?;
     let scope = change.scope.clone();
     let is_new = store.pause(change).await?;
+    let times = Times::of(source)?;
     let first = if is_new { "sends are paused now" } else { "sends were paused already" };
-    print::line(&format!("{first}: {}", names(&postgres::pauses(&pool).await?)))?;
-    print::line(&meaning(store.waiting_sends(&scope).await?))?;
+    print::line(&format!("{first}: {}", names(&postgres::pauses(&pool).await?, times)))?;
+    print::line(&meaning(store.waiting_sends(&scope).await?, times))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,17 +51,27 @@ pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode>
     let was_paused = store.resume(change).await?;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };
     print::line(&format!("{first}: {scope}"))?;
+    let times = Times::of(source)?;
     let left = postgres::pauses(&pool).await?;
     if !left.is_empty() {
-        print::line(&format!("still paused: {}", names(&left)))?;
+        print::line(&format!("still paused: {}", names(&left, times)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// For everybody who looks at orders: why nothing moves. `None` where nothing is paused.
-pub async fn note(pool: &PgPool) -> anyhow::Result<Option<String>> {
-    let pauses = postgres::pauses(pool).await?;
-    Ok((!pauses.is_empty()).then(|| format!("sends are paused: {}", names(&pauses))))
+/// For people who look at orders: the merchants with stopped sends, since when, by whom or what, and why. `None` if all go.
+pub async fn banner(pool: &PgPool, times: Times) -> anyhow::Result<Option<String>> {
+    let mut lines: Vec<String> = postgres::pauses(pool)
+        .await?
+        .iter()
+        .map(|pause| format!("paused   {}", name(pause, times)))
+        .collect();
+    let breakers = postgres::open_breakers(pool).await?;
+    lines.extend(breakers.iter().map(|stop| {
+        let (merchant, since) = (print::clean(&stop.merchant), times.full(stop.since));
+        format!("breaker  {merchant} since {since}: {}", print::clean(&stop.detail))
+    }));
+    Ok((!lines.is_empty()).then(|| format!("SENDS ARE STOPPED\n{}", lines.join("\n"))))
 }
 
 fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
@@ -68,8 +79,8 @@ fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
     Ok((pool.clone(), PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64))))
 }
 
-/// A name with a slip of the pen would look like a pause, and pause nobody. Where no account is configured
-/// here at all, nothing can be said about a name.
+/// A name with a slip of the pen would look like a pause, and pause no merchant. Where no account is configured
+/// here at all, a name cannot be checked.
 fn must_be_configured(parts: &PartialConfig, scope: &Scope) -> Result<(), UsageError> {
     let Some(merchant) = scope.merchant() else { return Ok(()) };
     if parts.merchants.is_empty() || parts.merchants.contains_key(merchant) {
@@ -81,11 +92,11 @@ fn must_be_configured(parts: &PartialConfig, scope: &Scope) -> Result<(), UsageE
 }
 
 /// `all merchants since … by ratna: reason; shop since …`.
-fn names(pauses: &[PauseView]) -> String {
-    pauses.iter().map(name).collect::<Vec<_>>().join("; ")
+fn names(pauses: &[PauseView], times: Times) -> String {
+    pauses.iter().map(|pause| name(pause, times)).collect::<Vec<_>>().join("; ")
 }
 
-fn name(pause: &PauseView) -> String {
+fn name(pause: &PauseView, times: Times) -> String {
     let scope = if pause.scope == Scope::AllMerchants.name() {
         Scope::AllMerchants.to_string()
     } else {
@@ -94,18 +105,18 @@ fn name(pause: &PauseView) -> String {
     let by = pause.paused_by.as_deref().map(|name| format!(" by {}", print::clean(name)));
     let why = pause.reason.as_deref().map(|why| format!(": {}", print::clean(why)));
     let (by, why) = (by.unwrap_or_default(), why.unwrap_or_default());
-    format!("{scope} since {}{by}{why}", timeline::time(pause.since))
+    format!("{scope} since {}{by}{why}", times.full(pause.since))
 }
 
 /// What an operator should know of what waits meanwhile.
-fn meaning(waiting: WaitingSends) -> String {
+fn meaning(waiting: WaitingSends, times: Times) -> String {
     let first =
-        waiting.first_end.map(|end| format!(", the first until {}", timeline::time(end))).unwrap_or_default();
+        waiting.first_end.map(|end| format!(", the first until {}", times.full(end))).unwrap_or_default();
     format!(
         "Every process stops within two seconds; inquiries, notifications and events go on.\n\
          New commands are claimed and wait, and their budgets run meanwhile.\n\
-         {} claimed commands wait for a send{first}. Budgets go on: a command whose sends end meanwhile is \
-         abandoned, or unresolved where DOKU may have acted.",
+         {} claimed commands wait for a send{first}. Budgets go on: a command with sends that end meanwhile is \
+         abandoned, or unresolved if DOKU may have acted.",
         waiting.count
     )
 }
@@ -113,7 +124,7 @@ fn meaning(waiting: WaitingSends) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::view::sample;
+    use crate::{cli::times::sample::times, flow::view::sample};
 
     #[test]
     fn a_pause_is_told_with_who_and_why() {
@@ -126,20 +137,20 @@ mod tests {
             ..shop.clone()
         };
         assert_eq!(
-            names(&[all, shop]),
-            "all merchants since 2026-01-01T00:00:00.000Z by ratna: a restore\u{fffd}; \
-             shop since 2026-01-01T00:00:00.000Z"
+            names(&[all, shop], times()),
+            "all merchants since 2026-01-01 07:00:00 WIB by ratna: a restore\u{fffd}; \
+             shop since 2026-01-01 07:00:00 WIB"
         );
     }
 
     #[test]
     fn what_a_pause_means_for_commands_is_said() {
         let nothing = WaitingSends { count: 0, first_end: None };
-        assert!(meaning(nothing).contains("\n0 claimed commands wait for a send. Budgets"));
+        assert!(meaning(nothing, times()).contains("\n0 claimed commands wait for a send. Budgets"));
         let some = WaitingSends { count: 3, first_end: Some(sample::at(1)) };
-        let said = meaning(some);
+        let said = meaning(some, times());
         assert!(
-            said.contains("3 claimed commands wait for a send, the first until 2026-01-01T00:00:01"),
+            said.contains("3 claimed commands wait for a send, the first until 2026-01-01 07:00:01 WIB"),
             "{said}"
         );
         assert!(said.contains("their budgets run"), "{said}");

@@ -1,4 +1,4 @@
-//! Standard output. Whoever reads it may leave (`| head -1`): that ends a command quietly, and is no
+//! Standard output. Its reader may leave (`| head -1`): that ends a command quietly, and is no
 //! panic, as it would be with `println!`.
 
 pub use crate::shown::clean;
@@ -9,8 +9,8 @@ use std::io::{self, IsTerminal, Write};
 /// Why nothing more can be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
-    /// The reader has left. Nobody is told: there is nobody to tell.
-    #[error("nobody reads any more")]
+    /// The reader has left: there is no one to report it to.
+    #[error("the reader of standard output has left")]
     Closed,
     #[error("standard output cannot be written: {0}")]
     Failed(io::Error),
@@ -22,7 +22,7 @@ impl From<io::Error> for PrintError {
     }
 }
 
-/// Prints a line or several, at once. What could drive a terminal is replaced, whoever wrote it.
+/// Prints a line or several, at once. What could drive a terminal is replaced, ours or not.
 ///
 /// # Errors
 /// The reader has left, or standard output cannot be written.
@@ -30,7 +30,7 @@ pub fn line(text: &str) -> Result<(), PrintError> {
     write_line(&mut io::stdout().lock(), &clean_lines(text))
 }
 
-/// Tells a person on standard error; where that is closed too, nothing can be said.
+/// Tells a person on standard error; if that is closed too, nothing can be shown.
 pub fn complain(text: &str) {
     let _ = write_line(&mut io::stderr().lock(), &clean_lines(text));
 }

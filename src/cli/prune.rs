@@ -1,4 +1,4 @@
-//! `prune`: empties what nobody needs of orders that ended long ago, the customers' data among it. Safe beside the
+//! `prune`: empties what is no longer needed of orders that ended long ago, with the customers' data. Safe beside the
 //! service, twice, and to break off.
 
 use super::{print, who};
@@ -11,16 +11,16 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only orders that ended more than so many days ago.
+    /// Only orders that ended more than this number of days ago.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     older_than: u32,
-    /// Stop once so many requests are emptied; the next run goes on.
+    /// Stop after this number of requests; the next run goes on.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
     /// Say what it would do, and do nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
     #[command(flatten)]
@@ -40,12 +40,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         pruned.add(run.batch(&pool, args.dry_run).await?);
     }
     let files = PruneRun::settlement_files(&pool, parts.settlement.keep_files_days, args.dry_run).await?;
-    let said = told(&pruned, files);
+    let summary = in_words(&pruned, files);
     if let Some(done_by) = &done_by {
-        keep(&pool, &args, done_by, &said).await?;
-        print::line(&format!("pruned {said}"))?;
+        keep(&pool, &args, done_by, &summary).await?;
+        print::line(&format!("pruned {summary}"))?;
     } else {
-        print::line(&format!("would prune {said}"))?;
+        print::line(&format!("would prune {summary}"))?;
     }
     if !run.is_done() {
         print::line("there is more: run it again")?;
@@ -53,7 +53,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(pruned: &Pruned, files: i64) -> String {
+fn in_words(pruned: &Pruned, files: i64) -> String {
     let Pruned { requests, request_bytes, attempts, notifications } = pruned;
     format!(
         "{requests} requests ({request_bytes} bytes), {attempts} attempts, {notifications} notifications, \

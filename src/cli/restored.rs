@@ -10,7 +10,7 @@ use std::{process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: String,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let asked_about = store.went_back(action).await?;
     print::line(&format!(
         "{asked_about} orders will be asked about. Open commands count as possibly acted on; a refund of an order \
-         from before now is sent only where DOKU says first that the order is paid still.\n\
+         from before now is sent only if DOKU says first that the order is still paid.\n\
          Start the processes, and have the upstream services publish again what they published in the lost time."
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -23,7 +23,7 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A role to run; may be repeated. Without it: all.
+    /// A role to run; may be repeated. Without it: all roles.
     #[arg(long = "role", value_name = "ROLE", value_parser = role_parser())]
     roles: Vec<Role>,
 }

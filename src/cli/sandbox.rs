@@ -32,16 +32,16 @@ pub struct Args {
     /// Multiplies the 30 minutes, 6 hours and 12 hours after which a notification is tried again
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
     retry_scale: f64,
-    /// How long a request hangs that is told to
+    /// How long a request hangs if its order asks for that
     #[arg(long, value_name = "MS", default_value_t = SandboxConfig::default().hang_ms)]
     hang_ms: u64,
-    /// The share of requests that a random fault strikes
+    /// The share of requests that get a random fault
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = share)]
     fault_rate: f64,
     /// Chooses the random faults; the same seed chooses the same
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Notify in the SNAP form, unless an order's words say otherwise
+    /// Notify in the SNAP form, unless an order asks for the other
     #[arg(long)]
     snap: bool,
     /// DOKU's RSA key (PEM, PKCS#8): with it a token is fetched before each SNAP notification
@@ -63,7 +63,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         merchants.iter().map(|merchant| merchant.client_id.clone()).collect::<Vec<_>>().join(", ");
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let notify = args.notify.clone().unwrap_or_else(|| "only where a payment says so (--notify URL)".into());
+    let notify = args.notify.clone().unwrap_or_else(|| "only if a payment says so (--notify URL)".into());
     let read = |path: &std::path::PathBuf| {
         std::fs::read_to_string(path).with_context(|| format!("--snap-key {}", path.display()))
     };

@@ -31,17 +31,17 @@ const SOURCE: &str = "/jenius-pay/cli";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to ask for.
+    /// The kind of command.
     kind: CommandArg,
-    /// The `data` object alone, JSON; `-` reads standard input.
+    /// A file with the `data` object alone, in JSON; `-`: standard input.
     file: PathBuf,
-    /// The command's id; sending the same one again asks for nothing new. Default: a new one.
+    /// The command's id; the same id again is the same command. Without it: a new id.
     #[arg(long, value_parser = |id: &str| CommandId::parse(id))]
     id: Option<CommandId>,
-    /// The account that acts. Default: the service's `default` one.
+    /// The merchant account that acts; without it: `default`.
     #[arg(long, value_name = "NAME", value_parser = |name: &str| MerchantName::parse(name))]
     merchant: Option<MerchantName>,
-    /// Print the order's events until one is final; exit 0 only if it became what was asked for.
+    /// Print the order's events until one is final; the exit code is 0 only if the order is paid or, for a refund, refunded.
     #[arg(long)]
     wait: bool,
 }

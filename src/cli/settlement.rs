@@ -3,7 +3,7 @@
 mod import;
 mod show;
 
-use super::{UsageError, print, who};
+use super::{UsageError, print, times::Times, who};
 use crate::{
     config::{PartialConfig, RequiredSections, Source},
     domain::ids::MerchantName,
@@ -25,15 +25,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum SettlementCommand {
-    /// Brings a file in. The same file again changes nothing; an import that was broken off goes on.
+    /// Imports a file. The same file again changes nothing; an import that stopped halfway goes on.
     Import(import::Args),
-    /// The latest files.
+    /// Lists the latest files.
     List(ListArgs),
-    /// One batch, with both sums.
+    /// Shows one batch, with DOKU's sums and ours.
     Show(ShowArgs),
-    /// What does not fit.
+    /// Lists what does not fit.
     Breaks(BreaksArgs),
-    /// Closes one, until its values change.
+    /// Closes one break, until its values change.
     Close(CloseArgs),
 }
 
@@ -99,7 +99,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         SettlementCommand::Import(args) => import::run(args, source).await,
         SettlementCommand::List(args) => {
             let files = settlement(source)?.list_files(args.limit).await?;
-            print::line(&if args.json { print::json(&files)? } else { show::files(&files, is_terminal()) })?;
+            print::line(&if args.json {
+                print::json(&files)?
+            } else {
+                show::files(&files, Times::of(source)?, is_terminal())
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         SettlementCommand::Show(args) => show_batch(&args, source).await,
@@ -116,7 +120,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             } else if args.csv {
                 show::csv(&breaks)
             } else {
-                show::breaks(&breaks, is_terminal())
+                show::breaks(&breaks, Times::of(source)?, is_terminal())
             })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -140,7 +144,7 @@ async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<Exit
     let filter =
         BreakFilter { open: true, batch: Some(args.batch.clone()), limit: 100, ..BreakFilter::default() };
     let breaks = settlement.list_breaks(&filter).await?;
-    print::line(&show::batches(&batches, &breaks, is_terminal()))?;
+    print::line(&show::batches(&batches, &breaks, Times::of(source)?, is_terminal()))?;
     Ok(ExitCode::SUCCESS)
 }
 

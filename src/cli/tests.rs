@@ -49,6 +49,19 @@ fn what_makes_no_sense_is_refused_as_usage() {
             "jenius-pay events replay --since 2026-01-01T00:00:00Z --merchant shop",
             ErrorKind::ArgumentConflict,
         ),
+        ("jenius-pay orders list --search ä", ErrorKind::ValueValidation),
+        ("jenius-pay orders list --page 0", ErrorKind::ValueValidation),
+        (
+            "jenius-pay orders resolve INV-1 --state paid --reason x --yes --dry-run",
+            ErrorKind::ArgumentConflict,
+        ),
+        ("jenius-pay audit --since yesterday", ErrorKind::ValueValidation),
+        ("jenius-pay audit --csv --json", ErrorKind::ArgumentConflict),
+        ("jenius-pay dead list --each --json", ErrorKind::ArgumentConflict),
+        ("jenius-pay doctor --all --json", ErrorKind::ArgumentConflict),
+        ("jenius-pay asyncapi --schemas x --json", ErrorKind::ArgumentConflict),
+        ("jenius-pay completions basic", ErrorKind::InvalidValue),
+        ("jenius-pay man", ErrorKind::MissingRequiredArgument),
         ("jenius-pay orders show ..", ErrorKind::ValueValidation),
         ("jenius-pay orders check", ErrorKind::MissingRequiredArgument),
         ("jenius-pay orders resolve INV-1 --state paid", ErrorKind::MissingRequiredArgument),
@@ -137,6 +150,39 @@ fn a_server_that_is_away_is_named_with_who_says_more() {
             format!("error: nothing was done: connecting: refused{hint}"),
         ),
     ] {
-        assert_eq!(said(&error), expected);
+        assert_eq!(in_words(&error), expected);
     }
+}
+
+/// Every command, with those that it has itself.
+fn commands(command: clap::Command, name: &str, all: &mut Vec<(String, clap::Command)>) {
+    for below in command.get_subcommands() {
+        commands(below.clone(), &format!("{name} {}", below.get_name()), all);
+    }
+    all.push((name.to_owned(), command));
+}
+
+/// A usage line is what is typed: it has no place to break.
+#[test]
+fn the_help_of_every_command_fits_eighty_columns() {
+    let mut all = Vec::new();
+    commands(Cli::command(), "jenius-pay", &mut all);
+    assert!(all.len() > 25, "{}", all.len());
+    for (name, command) in all {
+        let help = command.max_term_width(80).term_width(80).render_long_help().to_string();
+        for line in help.lines().filter(|line| !line.starts_with("Usage:") && !line.contains("<")) {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_version_says_what_it_was_built_from_and_with() {
+    let said = Cli::command().render_version();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(said.starts_with(&format!("jenius-pay {version} (revision ")), "{said}");
+    assert!(
+        said.trim_end().ends_with("features: otel)") || said.trim_end().ends_with("features: none)"),
+        "{said}"
+    );
 }

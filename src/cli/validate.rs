@@ -21,15 +21,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What it asks for.
+    /// The kind of command.
     kind: CommandArg,
-    /// JSON: the whole command, or its `data` object alone; `-` reads standard input.
+    /// A file with the whole command or its `data` object alone, in JSON; `-`: standard input.
     file: PathBuf,
 }
 
 /// Members that a command has and no `data`.
 const OF_A_COMMAND: [&str; 5] = ["specversion", "id", "source", "type", "data"];
-/// Without them nobody can be told what is wrong.
+/// Without them the service has no address for a rejection.
 const IDENTITY: [&str; 3] = ["type", "id", "source"];
 
 /// Exit code 1 where anything is wrong.

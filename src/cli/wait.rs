@@ -14,7 +14,7 @@ pub struct Awaited {
     pub id: CommandId,
     pub source: &'static str,
     pub merchant: MerchantName,
-    /// As it was written; `None` where the data has none, and only a rejection can follow.
+    /// As it was written; `None` if the data has none, and only a rejection can follow.
     pub invoice_number: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Awaited {
         }
         match data["state"].as_str().unwrap_or_default() {
             // An order that is refunded was paid before, and its old events may come again: `paid` says
-            // that a refund failed only where the event is about that refund.
+            // that a refund failed only if the event is about that refund.
             "paid" if self.kind == CommandKind::Refund && !ours => EventMeaning::GoesOn,
             "paid" => EventMeaning::Ends { done: self.kind == CommandKind::Payment },
             "refunded" => EventMeaning::Ends { done: self.kind == CommandKind::Refund },

@@ -14,7 +14,7 @@ const EVENTS_WAITING_MAX: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One CloudEvent a line.
+    /// Print one CloudEvent a line.
     #[arg(long)]
     json: bool,
 }

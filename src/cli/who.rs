@@ -1,4 +1,4 @@
-//! Who acts, and why: for whoever asks later. The operating system knows the user; a name that a person gives comes
+//! Who acts, and why: for people who ask later. The operating system knows the user; a name that a person gives comes
 //! before it. `USER` is not asked: anybody sets it.
 
 use super::UsageError;
@@ -10,13 +10,13 @@ const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 64;
 /// Users below are the system's own.
 const PERSON_UID_MIN: u32 = if cfg!(target_os = "macos") { 500 } else { 1000 };
-/// systemd makes up users of these for services; the last is `nobody`.
+/// systemd makes up users of these for services; the last stands for no user.
 const SERVICE_UIDS: std::ops::RangeInclusive<u32> = 61_184..=65_535;
 
 /// On every command that changes something.
 #[derive(Debug, clap::Args)]
 pub struct Who {
-    /// Who you are. Needed where the operating system knows only root or a service.
+    /// Your name. Needed if the operating system knows only root or a service.
     #[arg(long = "as", value_name = "NAME", env = "JENIUS_OPERATOR", value_parser = name)]
     name: Option<Name>,
 }
@@ -38,7 +38,7 @@ impl Who {
     /// Who acts, with what the operating system says about that.
     ///
     /// # Errors
-    /// Nobody is known but root or a service.
+    /// Only root or a service is known.
     pub fn operator(&self) -> Result<String, UsageError> {
         let given = self.name.as_ref().and_then(|name| name.0.as_deref());
         let sudo = std::env::var("SUDO_USER").ok().filter(|name| is_name(name));
@@ -78,7 +78,7 @@ impl SystemUser {
     }
 }
 
-/// `ratna (root@pay-1, sudo by ratna)`; `None`: nobody is known.
+/// `ratna (root@pay-1, sudo by ratna)`; `None`: no person is known.
 fn known(given: Option<&str>, user: &SystemUser, sudo: Option<&SystemUser>, host: &str) -> Option<String> {
     let by_sudo = sudo.filter(|_| user.uid == 0).and_then(SystemUser::person);
     let name = given.or(user.person()).or(by_sudo)?;

@@ -46,7 +46,10 @@ impl File<'_> {
             let known = keys().iter().any(|key| section_of(key) == section);
             match value {
                 Toml::Table(merchants) if section == "merchants" => self.merchants(merchants),
-                Toml::Table(members) if known => self.members(&section, &section, members),
+                Toml::Table(members) if known && !is_alone(&section) => {
+                    self.members(&section, &section, members)
+                }
+                value if is_alone(&section) => self.put(section.clone(), &section, &value),
                 _ if known => self.fault(&section, "not a section; allowed: a table"),
                 _ => self.fault(&section, &format!("unknown section; allowed: {}", sections())),
             }
@@ -87,17 +90,23 @@ impl File<'_> {
                 }
                 value => value,
             };
-            let Some(key) = keys().iter().find(|key| key.name == wanted) else {
+            if keys().iter().any(|key| key.name == wanted) {
+                self.put(name, &wanted, &value);
+            } else {
                 self.fault(&name, &format!("unknown key; allowed: {}", members_of(template)));
-                continue;
-            };
-            match texts(key.form, &value) {
-                Some(texts) => {
-                    let value = ConfigValue { rank: Rank::File, origin: self.origin.clone(), texts };
-                    self.values.put(name, value, self.faults);
-                }
-                None => self.fault(&name, &format!("wrong type; allowed: {}", key.form.allowed())),
             }
+        }
+    }
+
+    /// The value of a key that there is.
+    fn put(&mut self, name: String, wanted: &str, value: &Toml) {
+        let Some(key) = keys().iter().find(|key| key.name == wanted) else { return };
+        match texts(key.form, value) {
+            Some(texts) => {
+                let value = ConfigValue { rank: Rank::File, origin: self.origin.clone(), texts };
+                self.values.put(name, value, self.faults);
+            }
+            None => self.fault(&name, &format!("wrong type; allowed: {}", key.form.allowed())),
         }
     }
 
@@ -115,8 +124,14 @@ fn is_section(wanted: &str) -> bool {
     keys().iter().any(|key| key.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// A key of no section.
+fn is_alone(name: &str) -> bool {
+    keys().iter().any(|key| key.name == name)
+}
+
 fn sections() -> String {
-    let mut sections: Vec<_> = keys().iter().map(section_of).collect();
+    let in_sections = keys().iter().filter(|key| key.name.contains('.'));
+    let mut sections: Vec<_> = in_sections.map(section_of).collect();
     sections.dedup();
     sections.join(", ")
 }

@@ -36,7 +36,7 @@ impl KeyForm {
 /// One key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigKey {
-    /// `<section>.<key>`; `<name>` stands for a merchant's name, or a profile's.
+    /// `<section>.<key>`, or a key of no section; `<name>` stands for a merchant's name, or a profile's.
     pub name: &'static str,
     pub form: KeyForm,
     /// As it would be written in the environment; `None`: there is none.
@@ -270,6 +270,12 @@ const KEYS: &[ConfigKey] = &[
         Text,
         Some("unknown"),
         "`daily`, `twice_a_month` or `monthly`: a batch that does not come is reported",
+    ),
+    ConfigKey::new(
+        "time_zone",
+        Text,
+        Some("Asia/Jakarta"),
+        "how times are shown to people, by its IANA name",
     ),
     ConfigKey::new("shutdown.drain_ms", Integer, Some("35000"), "how long a stop waits for what is in hand"),
 ];

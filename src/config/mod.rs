@@ -2,8 +2,10 @@
 //! key and what is allowed, before anything connects.
 
 mod database_url;
+mod example;
 mod fault;
 mod file;
+mod in_force;
 mod keys;
 mod merchants;
 mod parse;
@@ -16,7 +18,9 @@ mod snapshot;
 mod source;
 mod values;
 
+pub use example::example;
 pub use fault::{ConfigFault, ConfigFaults};
+pub use in_force::{BY_DEFAULT, InForce, in_force};
 pub use keys::{ConfigKey, keys};
 pub use parse::same_but_for_its_user;
 pub use role::Role;

@@ -53,6 +53,10 @@ pub fn number(allowed: RangeInclusive<f64>) -> impl Fn(&str) -> Parsed<f64> {
     }
 }
 
+pub fn time_zone(text: &str) -> Parsed<chrono_tz::Tz> {
+    text.parse().map_err(|_| "no time zone; allowed: an IANA name, as Asia/Jakarta or UTC".to_owned())
+}
+
 pub fn flag(text: &str) -> Parsed<bool> {
     match text.trim() {
         "true" => Ok(true),

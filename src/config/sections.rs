@@ -16,6 +16,7 @@ use crate::domain::{
     schedule::{AttemptSchedule, CheckSchedule},
     senders::Senders,
 };
+use chrono_tz::Tz;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 /// A checked configuration, of which a part may be missing that the command does not need.
@@ -35,6 +36,8 @@ pub struct PartialConfig {
     pub admin_listen: SocketAddr,
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,
+    /// How times are shown to people.
+    pub time_zone: Tz,
     /// What a later reading is compared with.
     pub snapshot: ConfigSnapshot,
 }
@@ -126,6 +129,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
     let admin_listen = r.get("admin.listen", parse::listen);
     let settlement = settlement::read(r);
     let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
+    let time_zone = r.get("time_zone", parse::time_zone);
     Some(PartialConfig {
         database,
         amqp,
@@ -140,6 +144,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
         admin_listen: admin_listen?,
         shutdown_drain: shutdown_drain?,
         settlement: settlement?,
+        time_zone: time_zone?,
         snapshot: r.snapshot(),
     })
 }

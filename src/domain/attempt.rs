@@ -206,7 +206,11 @@ impl OrderRecord {
                 let change =
                     Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
                 let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
-                let why = format!("about another request, which it calls {}", report.word);
+                let id = report.request.as_deref().unwrap_or_default();
+                let why = format!(
+                    "about another request ({id}), which it calls {}, {}",
+                    report.word, report.amount
+                );
                 (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
             }
             InquiryFindingKind::Reported(report) => {
@@ -218,7 +222,7 @@ impl OrderRecord {
                     change,
                     AttemptClass::Answered,
                     AttemptResult::Reported(report.word.to_ascii_lowercase()),
-                    None,
+                    Some(report.amount.to_string()),
                 )
             }
             InquiryFindingKind::NotFound { proves } => {

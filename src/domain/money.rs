@@ -44,6 +44,16 @@ impl ReportedAmount {
     }
 }
 
+/// For a person: `amount 50000`.
+impl fmt::Display for ReportedAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(amount) => write!(f, "amount {amount}"),
+            Self::Other => f.write_str("an amount that no order has"),
+        }
+    }
+}
+
 /// An amount in the one way of writing that all texts of the same value share; a text that is no number stays as it
 /// is.
 pub fn by_value(text: &str) -> String {

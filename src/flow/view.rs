@@ -7,6 +7,9 @@ use serde::Serialize;
 /// An order without its lists: a row of `orders list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrderSummary {
+    /// Grows from order to order: where a page of a list ends.
+    #[serde(skip)]
+    pub key: i64,
     pub merchant: String,
     pub invoice_number: String,
     /// Whole rupiah, in digits.
@@ -22,9 +25,10 @@ pub struct OrderSummary {
     pub created_at: Time,
     pub state_since: Time,
     pub version: u32,
-    /// The payment's.
-    pub command: CommandView,
-    pub request_id: String,
+    /// The payment's; `None`: it was imported, no command asked for it.
+    pub command: Option<CommandView>,
+    /// `None`: it was imported from a file without it.
+    pub request_id: Option<String>,
     /// DOKU's own word, the last one believed.
     pub doku_status: Option<String>,
     pub evidence: Option<String>,
@@ -179,6 +183,15 @@ pub struct ActionView {
     pub detail: Option<String>,
 }
 
+/// A merchant whose sends a breaker stops now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopView {
+    pub merchant: String,
+    pub since: Time,
+    /// For a person.
+    pub detail: String,
+}
+
 /// A pause of sends that holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseView {
@@ -225,6 +238,7 @@ pub mod sample {
     pub fn order() -> OrderView {
         OrderView {
             order: OrderSummary {
+                key: 1,
                 merchant: "default".to_owned(),
                 invoice_number: "INV-1".to_owned(),
                 amount: "50000".to_owned(),
@@ -234,8 +248,8 @@ pub mod sample {
                 created_at: at(0),
                 state_since: at(10),
                 version: 2,
-                command: CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() },
-                request_id: "INV-1".to_owned(),
+                command: Some(CommandView { id: "c-1".to_owned(), source: "/shop".to_owned() }),
+                request_id: Some("INV-1".to_owned()),
                 doku_status: Some("SUCCESS".to_owned()),
                 evidence: Some("notification".to_owned()),
                 due: None,

@@ -19,6 +19,12 @@ use crate::domain::{
 use metrics::{counter, gauge, histogram};
 use std::time::Duration;
 
+/// The commit that this program was built from, where its builder names it.
+pub const REVISION: &str = match option_env!("JENIUS_PAY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// The scope that stands for all merchants.
 const ALL_MERCHANTS: &str = "doku";
 /// No command waits longer for its first delivery, unless its sender's clock is wrong.
@@ -128,6 +134,18 @@ pub fn key_verified(merchant: &str, key: KeyGeneration) {
 
 fn keys(merchant: &str, key: KeyGeneration) -> metrics::Counter {
     counter!(name::KEYS_VERIFIED, "merchant" => merchant.to_owned(), "key" => key.name())
+}
+
+/// An order's event is committed, at this time of the database's.
+pub fn order_event(merchant: &str, event: EventType, at: Time) {
+    order_events(merchant, event).increment(1);
+    if event == EventType::OrderPaid {
+        gauge!(name::LAST_PAID_AT, "merchant" => merchant.to_owned()).set(at.timestamp() as f64);
+    }
+}
+
+fn order_events(merchant: &str, event: EventType) -> metrics::Counter {
+    counter!(name::ORDER_EVENTS, "merchant" => merchant.to_owned(), "event" => event.routing_key())
 }
 
 /// By what this process verifies from now on; processes that differ are seen by it.
@@ -293,8 +311,7 @@ pub(super) fn create_counters() {
     counter!(name::CLAIMS_FORGOTTEN).absolute(0);
     counter!(name::LOG_LINES_DROPPED).absolute(0);
     PanicIn::ALL.into_iter().for_each(|place| panics(place).absolute(0));
-    let revision = option_env!("JENIUS_PAY_REVISION").unwrap_or("unknown");
-    gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
+    gauge!(name::BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "revision" => REVISION).set(1.0);
 }
 
 /// The same for a work queue; `dead_reasons` are all that its dead letters may have.
@@ -306,6 +323,8 @@ pub fn create_counters_of(queue: &str, dead_reasons: &[&'static str]) {
 /// The same for a merchant. A gauge is left as it is, if it is there already.
 pub fn create_counters_of_merchant(merchant: &str) {
     KeyGeneration::ALL.into_iter().for_each(|key| keys(merchant, key).absolute(0));
+    let of_orders = EventType::ALL.into_iter().filter(|event| *event != EventType::CommandRejected);
+    of_orders.for_each(|event| order_events(merchant, event).absolute(0));
     gauge!(name::PAUSED, "scope" => merchant.to_owned()).increment(0.0);
 }
 

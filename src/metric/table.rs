@@ -33,6 +33,8 @@ pub mod name {
     pub const DELIVERIES_FINISHED: &str = "jenius_deliveries_finished_total";
     pub const DELIVERIES_DEAD_LETTERED: &str = "jenius_deliveries_dead_lettered_total";
     pub const COMMANDS_SETTLED: &str = "jenius_commands_settled_total";
+    pub const ORDER_EVENTS: &str = "jenius_order_events_total";
+    pub const LAST_PAID_AT: &str = "jenius_last_paid_at_seconds";
     pub const ATTEMPTS_MADE: &str = "jenius_attempts_made_total";
     pub const DOKU_REQUEST: &str = "jenius_doku_request_seconds";
     pub const COMMAND_OUTCOME: &str = "jenius_command_outcome_seconds";
@@ -124,6 +126,13 @@ const ALL: &[Metric] = &[
         "deliveries that went to the dead queue, by why",
     ),
     metric(name::COMMANDS_SETTLED, Counter, &["kind", "outcome"], "commands with a recorded outcome"),
+    metric(name::ORDER_EVENTS, Counter, &["merchant", "event"], "events of orders, as they are committed"),
+    metric(
+        name::LAST_PAID_AT,
+        Gauge,
+        &["merchant"],
+        "when this process last saw an order paid, in seconds since 1970",
+    ),
     metric(name::ATTEMPTS_MADE, Counter, &["kind", "class"], "round trips to DOKU, by what they taught us"),
     metric(name::DOKU_REQUEST, REQUEST, &["operation"], "one request to DOKU, until its answer is read"),
     metric(name::COMMAND_OUTCOME, OUTCOME, &["kind"], "from the claim to the recorded outcome"),

@@ -19,6 +19,7 @@ fn record_everything() {
     attempt_made(AttemptKind::Send, AttemptClass::Answered);
     doku_request(DokuOperation::Check, second);
     event_published(EventType::OrderPaid, second);
+    order_event("default", EventType::OrderPaid, crate::domain::Time::UNIX_EPOCH);
     notification_received_by_ingress(Received::Accepted);
     notification_received_by_reconciler(Received::Applied);
     notification_verified(NotificationRole::Ingress, Form::Snap);

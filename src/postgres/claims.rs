@@ -51,13 +51,13 @@ impl Claims {
     /// Claims one command, or finds out why not. Asked again with the same token after an error, it
     /// answers as it would have.
     pub async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
-        let kind = new.command.kind;
+        let command = new.command.clone();
         let asked = ClaimRequest { new, asked_at: Instant::now() };
-        let claimed = match kind {
+        let claimed = match command.kind {
             CommandKind::Payment => self.payments.add(asked).await?,
             CommandKind::Refund => claim_alone(&self.context, Arc::new(asked)).await?,
         };
-        self.context.answered(kind, &claimed);
+        self.context.answered(&command, &claimed);
         Ok(claimed)
     }
 }

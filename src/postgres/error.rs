@@ -58,6 +58,9 @@ pub(super) fn unknown_value(what: &str) -> StoreError {
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error {
         Error::Database(refusal) => database_error(refusal.as_ref()),
+        Error::Io(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
+            StoreError::Away("no connection to PostgreSQL: Connection refused".to_owned())
+        }
         Error::Io(cause) => {
             StoreError::Away(format!("{error}{}{}", io_hint(cause), tls_hint(&cause.to_string())))
         }

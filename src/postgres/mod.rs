@@ -14,6 +14,7 @@ mod due;
 mod due_claims;
 mod error;
 pub mod event_body;
+mod event_log;
 mod events;
 mod gauges;
 mod migrate;
@@ -45,13 +46,15 @@ mod write_statement;
 pub use connect::connect_options;
 pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
 pub use migrate::migrate;
-pub use operators::actions::{actions, record_action};
+pub use operators::actions::{ActionFilter, actions, record_action};
 pub use operators::forecast;
 pub use operators::health::{ServerFacts, Transport, examine};
+pub use operators::import::{IMPORTED_MAX, ImportConflict, OrderImport, OrdersImported, PaidOrder};
+pub use operators::listing::{OrderFilter, list_orders};
 pub use operators::pauses::{PauseChange, WaitingSends, pauses};
 pub use operators::prune::{PruneRun, Pruned};
 pub use operators::replay::{PutBack, Replayed};
-pub use operators::views::{OrderFilter, list_orders, order_view};
+pub use operators::views::order_view;
 pub use outbox::{ActiveOutbox, PostgresLeadership};
 pub use pool::{PgPool, Pooled, pool};
 pub use reported::NEVER_MATCHED_MAX;
@@ -63,11 +66,11 @@ pub use settlement::{
     ImportingAccount, Judging, KeptFile, MerchantLock, OpenBreaks, RowGroup, SettlementStore,
 };
 pub use sqlx::postgres::PgConnectOptions;
-pub use stops::ReportedStop;
+pub use stops::{ReportedStop, open_breakers};
 
 use crate::{
     domain::{
-        command::{CommandKind, Outcome, Rejection},
+        command::{Command, Outcome, Rejection},
         finding::AttemptClass,
         ids::{InvoiceNumber, MerchantName},
         notification::Notification,
@@ -108,8 +111,9 @@ struct StoreContext {
 impl StoreContext {
     /// Wakes the tasks that wait for the effects of a commit, and counts them.
     fn committed(&self, effects: &orders::CommitEffects) {
-        if effects.events {
+        if !effects.events.is_empty() {
             self.event_committed();
+            effects.events.iter().for_each(event_log::LoggedEvent::tell);
         }
         if effects.due {
             self.due_changed.notify_one();
@@ -142,14 +146,15 @@ impl StoreContext {
         ClaimError::Forgotten
     }
 
-    fn answered(&self, kind: CommandKind, claimed: &Claimed) {
+    fn answered(&self, command: &Command, claimed: &Claimed) {
         match claimed {
             Claimed::Granted(_) => {}
             Claimed::Deferred => self.due_changed.notify_one(),
             Claimed::Duplicate => self.event_committed(),
             Claimed::Rejected => {
                 self.event_committed();
-                metric::command_settled(kind, Outcome::Rejected, None, None);
+                metric::command_settled(command.kind, Outcome::Rejected, None, None);
+                event_log::rejected(command);
             }
         }
     }

@@ -64,7 +64,7 @@ impl Marked {
         match self.reason {
             None => Reconciled::Applied,
             Some(NotApplied::AmountMismatch) => Reconciled::Mismatch,
-            Some(NotApplied::OtherRequest) if self.effects.events => Reconciled::Mismatch,
+            Some(NotApplied::OtherRequest) if !self.effects.events.is_empty() => Reconciled::Mismatch,
             Some(
                 NotApplied::OtherRequest
                 | NotApplied::Duplicate

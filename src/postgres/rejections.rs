@@ -59,7 +59,7 @@ pub(super) async fn reject(context: &Arc<StoreContext>, rejection: Rejection) ->
         let this = Arc::clone(&rejection);
         match context.transaction(move |c| Box::pin(reject_one(c, this))).await {
             Ok(answer) => {
-                context.answered(rejection.command.kind, &answer);
+                context.answered(&rejection.command, &answer);
                 return Ok(answer);
             }
             Err(TxError::Raced) => {}

@@ -1,8 +1,11 @@
 //! What breakers and the rate limit of the running processes stop now. The processes report it, so that an operator
 //! sees it from elsewhere.
 
-use super::{PostgresStore, requests::micros, tx::answered};
-use crate::{domain::ids::MerchantName, flow::ports::StoreError};
+use super::{PgPool, PostgresStore, requests::micros, tx::answered};
+use crate::{
+    domain::{Time, ids::MerchantName},
+    flow::{ports::StoreError, view::StopView},
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -45,4 +48,20 @@ impl PostgresStore {
         })?;
         Ok(())
     }
+
+    /// As the function of this name.
+    pub async fn open_breakers(&self) -> Result<Vec<StopView>, StoreError> {
+        open_breakers(&self.context.pool).await
+    }
+}
+
+/// The merchants whose sends a breaker of a running process stops now.
+pub async fn open_breakers(pool: &PgPool) -> Result<Vec<StopView>, StoreError> {
+    let rows: Vec<(String, Time, String)> = answered!(pool, |c| sqlx::query_as(
+        "SELECT merchant, min(since), coalesce(min(detail), '') FROM send_stops
+         WHERE stopped_by = 'breaker' AND reported_at > jenius_now() - interval '15 s'
+         GROUP BY merchant ORDER BY merchant",
+    )
+    .fetch_all(c))?;
+    Ok(rows.into_iter().map(|(merchant, since, detail)| StopView { merchant, since, detail }).collect())
 }

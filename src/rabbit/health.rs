@@ -29,14 +29,25 @@ enum LinkState {
 
 impl LinkState {
     fn of(&self, place: &str) -> BrokerHealth {
-        match self {
-            Self::Up => BrokerHealth { ok: true, detail: format!("connected to {place}") },
-            Self::Away(cause) => BrokerHealth { ok: false, detail: format!("{place}: {cause}") },
-            Self::Blocked(cause) => {
-                BrokerHealth { ok: false, detail: format!("{place}: the broker blocks publishers: {cause}") }
-            }
+        match self.fault() {
+            None => BrokerHealth { ok: true, detail: format!("connected to {place}") },
+            Some(fault) => BrokerHealth { ok: false, detail: format!("{place}: {fault}") },
         }
     }
+
+    fn fault(&self) -> Option<String> {
+        match self {
+            Self::Up => None,
+            Self::Away(cause) => Some(plain(cause)),
+            Self::Blocked(cause) => Some(format!("the broker blocks publishers: {cause}")),
+        }
+    }
+}
+
+/// What a library says of a failed connection, without its own words around it.
+fn plain(cause: &str) -> String {
+    const REFUSED: &str = "Connection refused";
+    if cause.contains(REFUSED) { "connection refused".to_owned() } else { cause.to_owned() }
 }
 
 /// Every link's state, shared by all of them.
@@ -67,15 +78,21 @@ impl Board {
         }
         // As a rule one thing is wrong for all of them: it is shown once.
         let mut faults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (name, state) in links.iter().filter(|(_, state)| **state != LinkState::Up) {
-            faults.entry(state.of(&self.place).detail).or_default().push(name);
+        for (name, state) in links.iter() {
+            if let Some(fault) = state.fault() {
+                faults.entry(fault).or_default().push(name);
+            }
         }
         if faults.is_empty() {
             return LinkState::Up.of(&self.place);
         }
-        let faults: Vec<String> =
-            faults.iter().map(|(fault, names)| format!("{}: {fault}", names.join(", "))).collect();
-        BrokerHealth { ok: false, detail: faults.join("; ") }
+        let total = links.len();
+        let words = |(fault, names): (&String, &Vec<&str>)| {
+            let which = if names.len() == total { String::new() } else { format!(" ({})", names.join(", ")) };
+            format!("{fault}, {} of {total} links{which}", names.len())
+        };
+        let faults: Vec<String> = faults.iter().map(words).collect();
+        BrokerHealth { ok: false, detail: format!("{}: {}", self.place, faults.join("; ")) }
     }
 
     pub fn health_of(&self, name: &str) -> BrokerHealth {
@@ -152,11 +169,21 @@ mod tests {
         two.up();
         assert_eq!(board.health(), BrokerHealth { ok: true, detail: "connected to host/vhost".to_owned() });
         two.blocked("low on memory");
-        assert!(board.health().detail.contains("two: host/vhost: the broker blocks publishers"));
+        assert!(
+            board
+                .health()
+                .detail
+                .contains("host/vhost: the broker blocks publishers: low on memory, 1 of 2 links (two)")
+        );
         assert!(board.health_of("one").ok && !board.health_of("two").ok);
         one.away("refused");
         two.away("refused");
-        assert_eq!(board.health().detail, "one, two: host/vhost: refused");
+        assert_eq!(board.health().detail, "host/vhost: refused, 2 of 2 links");
+        two.away("connecting: IO error: Connection refused (os error 111)");
+        assert_eq!(
+            board.health().detail,
+            "host/vhost: connection refused, 1 of 2 links (two); refused, 1 of 2 links (one)"
+        );
         one.up();
         drop(two);
         assert!(board.health().ok);

@@ -3,6 +3,7 @@
 
 use crate::harness::{World, broker, child::BINARY, eventually};
 use jenius_pay::app::Role;
+use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
@@ -61,10 +62,13 @@ fn folder(language: &str) -> PathBuf {
 }
 
 /// The next line, read off the runtime.
-async fn next(mut lines: Lines<BufReader<ChildStdout>>) -> (String, Lines<BufReader<ChildStdout>>) {
-    tokio::task::spawn_blocking(move || (lines.next().expect("the client has ended").unwrap(), lines))
-        .await
-        .unwrap()
+pub async fn next(mut lines: Lines<BufReader<ChildStdout>>) -> (Lines<BufReader<ChildStdout>>, String) {
+    tokio::task::spawn_blocking(move || {
+        let line = lines.next().expect("the client has ended").unwrap();
+        (lines, line)
+    })
+    .await
+    .unwrap()
 }
 
 /// What a publisher printed, and whether it ended well.
@@ -79,6 +83,7 @@ async fn ended(mut client: Client) -> (Vec<String>, bool) {
 
 /// One payment asked for again and again, one asked for after it is done, and one that breaks a rule.
 async fn play(clients: Clients) {
+    fail(&clients).await;
     // Nobody takes commands yet: there is only the topology.
     let mut world = World::with().without_service().build().await;
     world.start(&[Role::Relay]).await;
@@ -96,11 +101,11 @@ async fn play(clients: Clients) {
     world.start(&Role::ALL).await;
     let (told, well) = ended(publisher).await;
     let id = told[0].strip_prefix("id ").unwrap();
-    let accepted = world.event(&invoice, "payment.accepted").await;
-    let line = format!("jenius.payment.accepted.v1 {}", accepted.message_id.unwrap());
+    let accepted_event = world.event(&invoice, "payment.accepted").await;
+    let line = format!("jenius.payment.accepted.v1 {}", accepted_event.body["id"].as_str().unwrap());
     assert_eq!((&told[1..], well), ([line].as_slice(), true));
 
-    world.event(&invoice, "order.paid").await;
+    let paid_event = world.event(&invoice, "order.paid").await;
     let again = ended(Clients::start(&clients.publish, &[&invoice, id], &prefix)).await;
     assert_eq!(again, (told.clone(), true), "the outcome of a known command is told again");
 
@@ -108,14 +113,76 @@ async fn play(clients: Clients) {
     assert!(!well && told[1].starts_with("jenius.command.rejected.v1 "), "{told:?}");
     assert!(told[2].starts_with("order.invoice_number: invalid_characters: must be 1–64 "), "{told:?}");
 
-    let (accepted, heard) = next(heard).await;
-    let (paid, heard) = next(heard).await;
-    let (rejected, _) = next(heard).await;
+    let (heard, accepted) = next(heard).await;
+    let (heard, paid) = next(heard).await;
+    let (heard, rejected) = next(heard).await;
     assert_eq!(accepted, format!("jenius.payment.accepted.v1 {invoice} 1 awaiting_payment"));
     assert_eq!(paid, format!("jenius.order.paid.v1 {invoice} 2 paid"));
     assert_eq!(rejected, "rejected two words order.invoice_number invalid_characters");
+
+    let (accepted, paid) = (accepted_event.body, paid_event.body);
+    for event in [&paid, &accepted, &after_a_restore(&paid), &paid, &after_a_restore(&paid)] {
+        world.broker.deliver(&queue, event).await;
+    }
+    let (heard, corrected) = next(heard).await;
+    assert_eq!(corrected, format!("corrects jenius.order.failed.v1 {invoice} 2 failed"));
+    let mut later = paid.clone();
+    (later["id"], later["sequence"]) = (json!("01999a52-7c02-7a18-b5d9-000000000000"), json!("3"));
+    world.broker.deliver(&queue, &later).await;
+    let (_, last) = next(heard).await;
+    assert_eq!(last, format!("jenius.order.paid.v1 {invoice} 3 paid"), "a replay was handled again");
     drop(subscriber);
     world.broker.delete(&queue).await;
+    world.end().await;
+}
+
+/// The event in another version of history: the database was restored, and the order took another way.
+pub fn after_a_restore(event: &Value) -> Value {
+    let mut other = event.clone();
+    other["id"] = json!("01999a52-7c02-7a18-b5d9-3e4f5a6b7c8d");
+    other["type"] = json!("jenius.order.failed.v1");
+    other["data"]["state"] = json!("failed");
+    other
+}
+
+/// How a client ends that is started with these.
+async fn ends(line: &[String], arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut client = Command::new(&line[0]);
+    client.args(&line[1..]).args(arguments).env_remove("AMQP_URL").envs(environment.iter().copied());
+    let output = tokio::task::spawn_blocking(move || client.output().unwrap()).await.unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// What a person sees who starts a client in the wrong way, or whose broker or service is away.
+async fn fail(clients: &Clients) {
+    let url = broker::url();
+    let world = World::with().without_service().build().await;
+    for line in [&clients.publish, &clients.subscribe] {
+        for (arguments, environment) in
+            [(&["a", "b", "c"][..0], &[("AMQP_URL", url.as_str())][..]), (&["a", "b"], &[])]
+        {
+            let (code, told) = ends(line, arguments, environment).await;
+            assert_eq!((code, told.lines().count()), (Some(2), 1), "{told}");
+            assert!(told.starts_with("usage: AMQP_URL=amqp://… "), "{told}");
+        }
+        let away = [("AMQP_URL", "amqp://guest:guest@127.0.0.1:9/%2f")];
+        let (code, told) = ends(line, &["a", "b"], &away).await;
+        assert_eq!((code, told.lines().count()), (Some(1), 1), "{told}");
+        assert!(told.starts_with("error: the broker: "), "{told}");
+    }
+    let mut world = world;
+    world.start(&[Role::Relay]).await;
+    let impatient = [
+        ("AMQP_URL", url.as_str()),
+        ("JENIUS_PREFIX", &world.broker.prefix.clone()),
+        ("GIVE_UP_AFTER_SECONDS", "0.5"),
+    ];
+    let (code, told) = ends(&clients.publish, &["INV-1", "c-1"], &impatient).await;
+    assert_eq!((code, told.lines().count()), (Some(1), 1), "{told}");
+    assert!(
+        told.starts_with("error: no outcome within 0.5 s") && told.trim_end().ends_with(" INV-1 c-1"),
+        "{told}"
+    );
     world.end().await;
 }
 
@@ -179,7 +246,7 @@ async fn asyncapi_prints_the_committed_document_and_a_parser_finds_no_fault_with
         printed(check.arg(folder.join("check.js")).arg(document), asyncapi(&["--json"]).as_bytes())
     };
     let found = tokio::task::spawn_blocking(found).await.unwrap();
-    assert_eq!(found, "4 operations, 19 messages\n");
+    assert_eq!(found, "19 operations, 19 messages\n");
 }
 
 /// The page shows every client, and nothing that is not there.

@@ -64,7 +64,12 @@ async fn a_malformed_letter_is_shown_masked_and_replaying_it_is_refused_as_no_us
         "at": letter["at"], "type": null, "command_id": null, "bytes": body.len()});
     assert_eq!(letter, expected);
     assert!(letter["detail"].as_str().unwrap().contains("not JSON") && letter["at"].is_string(), "{letter}");
-    assert!(dead(&world, &["list"], 0).await.starts_with("1 malformed, the oldest of 20"));
+    let listed = dead(&world, &["list"], 0).await;
+    assert!(
+        listed.starts_with("1 dead letters in 1 groups") && listed.contains("\n1 malformed\n"),
+        "{listed}"
+    );
+    assert!(dead(&world, &["list", "--each"], 0).await.contains("malformed"));
     let shown = dead(&world, &["show", id(&letter)], 0).await;
     assert!(shown.contains("not JSON") && shown.contains("\"customer\""), "{shown}");
     let raw = run(&world, &["dead", "show", id(&letter), "--raw"], "").await;
@@ -158,7 +163,7 @@ async fn a_second_death_is_marked_and_is_not_looped() {
     dead(&world, &["replay", "--cause", "delivery_limit", "--yes"], 0).await;
     world.broker.exhaust("payments").await;
     letters(&world, 1).await;
-    assert!(dead(&world, &["list"], 0).await.contains("replayed once, died again"));
+    assert!(dead(&world, &["list", "--each", "--wide"], 0).await.contains("replayed once, died again"));
     let said = dead(&world, &["replay", "--all", "--yes"], 1).await;
     assert!(said.contains("--again") && said.contains("0 of 1"), "{said}");
     assert_eq!(world.broker.depth("payments").await, 0);

@@ -89,7 +89,7 @@ async fn a_world_that_is_well_has_nothing_that_fails() {
     assert_eq!(doctor.checks["broker.dead_route"].0, route, "{version}");
     assert_eq!(doctor.detail("doku.signature"), "DOKU signs its answers");
     assert_eq!((world.broker.depth("dead").await, world.broker.depth("unrouted").await), (0, 0));
-    let page = run(&world, &["doctor"], "").await;
+    let page = run(&world, &["doctor", "--all"], "").await;
     let page = String::from_utf8(page.stdout).unwrap();
     assert!(page.contains("\nok    broker.queues") && page.contains(" 0 fail"), "{page}");
     assert!(!page.contains('\u{1b}'), "no colour where nobody sees it");

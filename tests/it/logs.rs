@@ -1,7 +1,8 @@
 //! A log that cannot be written costs its lines, and nothing else: its reader leaves, its disk is full, or nobody reads
 //! what waits in its pipe.
 
-use crate::harness::{World, child::Service, eventually, payment, proxy::Proxy};
+use crate::harness::{World, child::Service, commands::payment_with, eventually, payment, proxy::Proxy};
+use serde_json::Value;
 use std::{
     fs::File,
     process::Stdio,
@@ -70,6 +71,44 @@ async fn a_pipe_that_nobody_reads_stops_nothing() {
     .await;
     works(&world, &mut service, &to_broker).await;
     drop(unread);
+    world.end().await;
+}
+
+/// Whoever looks for an invoice number in the log finds what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_for_an_invoice_finds_its_story_in_the_log() {
+    let world = World::with().without_service().build().await;
+    let service = Service::start(&world).await;
+    let (invoice, bad) = (world.invoice(), world.invoice());
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traced = payment(&invoice).with("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    world.publish(&traced).await;
+    world.event(&invoice, "order.paid").await;
+    let broken = payment_with(&bad, "");
+    world.publish(&broken).await;
+    world.rejected(broken.id()).await;
+    let story = eventually("three lines", async || {
+        let log = service.log();
+        let lines: Vec<Value> = log
+            .lines()
+            .filter(|line| line.contains(&invoice) || line.contains(&bad))
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        (lines.len() >= 3).then_some(lines)
+    })
+    .await;
+    let told = |n: usize, member: &str| story[n][member].as_str().unwrap_or_default().to_owned();
+    for (n, (event, state)) in
+        [("payment.accepted", "awaiting_payment"), ("order.paid", "paid")].into_iter().enumerate()
+    {
+        assert_eq!((story[n]["level"].as_str(), told(n, "merchant").as_str()), (Some("INFO"), "default"));
+        assert_eq!((told(n, "event").as_str(), told(n, "state").as_str()), (event, state));
+        assert_eq!((told(n, "invoice"), told(n, "trace_id")), (invoice.clone(), trace.to_owned()));
+    }
+    assert_eq!(told(0, "outcome"), "accepted");
+    assert!(story[0]["ms"].is_u64(), "{}", story[0]);
+    assert_eq!((told(2, "outcome").as_str(), told(2, "invoice")), ("rejected", bad));
+    drop(service);
     world.end().await;
 }
 

@@ -1,6 +1,6 @@
 //! Operators ask DOKU about an order, and decide for those in review.
 
-use crate::harness::{World, child::run, commands, eventually, payment, world::CLIENT_ID};
+use crate::harness::{World, child::run, commands, eventually, payment, reports::Report, world::CLIENT_ID};
 use jenius_pay::{
     app::Role,
     sandbox::{Faults, TransactionStatus},
@@ -33,7 +33,7 @@ async fn check(world: &World, invoice: &str, code: i32) -> String {
 }
 
 async fn resolve(world: &World, invoice: &str, state: &str, more: &[&str]) -> (Option<i32>, String) {
-    let arguments = [&["orders", "resolve", invoice, "--state", state], more].concat();
+    let arguments = [&["orders", "resolve", invoice, "--state", state, "--yes"], more].concat();
     let output = run(world, &arguments, "").await;
     (output.status.code(), text(&output))
 }
@@ -60,7 +60,7 @@ async fn orders_check_asks_now_and_says_what_changed() {
     assert_eq!(world.order(&invoice).await["due"], due, "asking moves no schedule");
     at_doku(&world, &invoice, TransactionStatus::Success);
     let said = check(&world, &invoice, 0).await;
-    for word in ["SUCCESS", "awaiting_payment -> paid", "jenius.order.paid.v1"] {
+    for word in ["SUCCESS", "awaiting_payment -> paid", "order.paid"] {
         assert!(said.contains(word), "{word} is not in:\n{said}");
     }
     let paid = world.event(&invoice, "order.paid").await;
@@ -297,7 +297,7 @@ async fn a_decision_is_shown_with_its_reason_and_who_made_it() {
     let invoice = in_review(&world, "of a paid order").await;
     world.settings.insert("JENIUS_OPERATOR".to_owned(), "ratna".to_owned());
     resolve(&world, &invoice, "paid", &["--reason", "bank statement of May"]).await;
-    let shown = text(&run(&world, &["orders", "show", &invoice], "").await);
+    let shown = text(&run(&world, &["orders", "show", &invoice, "--wide"], "").await);
     for words in ["decision on amount_mismatch", "): bank statement of May", "paid by ratna ("] {
         assert!(shown.contains(words), "{words} is not in:\n{shown}");
     }
@@ -351,5 +351,37 @@ async fn an_unresolved_refund_is_resolved_as_paid_only_by_who_checked_doku() {
         world.publish(&again).await;
         assert_eq!(world.errors(again.id()).await[0].0, code);
     }
+    world.end().await;
+}
+
+/// What a person sees before anything is done, and that a program has to say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_resolve_says_first_what_it_will_do_and_does_nothing_unless_it_is_told_to() {
+    let world = World::with().notified().build().await;
+    let invoice = waiting(&world).await;
+    world.notify(&Report::of(&invoice, "SUCCESS", "50001")).await;
+    world.event(&invoice, "order.review").await;
+    let arguments = ["orders", "resolve", &invoice, "--state", "paid", "--reason", "seen"];
+    let foretold = [
+        "state    review: amount_mismatch since ",
+        "becomes  paid",
+        "events   order.paid, evidence operator",
+    ];
+    for (more, code, end) in
+        [(&["--dry-run"][..], 0, "nothing was done"), (&[], 2, "pass --yes to do it, or --dry-run")]
+    {
+        let output = run(&world, &[&arguments[..], more].concat(), "").await;
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(foretold.iter().all(|part| told.contains(part)) && told.contains(end), "{told}");
+    }
+    assert_eq!(world.order(&invoice).await["state"], "review");
+    assert_eq!(world.database.count("SELECT count(*) FROM decisions").await, 0);
+    let (code, told) = resolve(&world, &invoice, "paid", &["--reason", "seen"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(foretold.iter().all(|part| told.contains(part)), "{told}");
+    assert!(told.ends_with(&format!("{invoice} of default is paid now: order.paid\n")), "{told}");
+    let shown = text(&run(&world, &["orders", "show", &invoice, "--wide"], "").await);
+    assert!(shown.contains("SUCCESS Rp50.001, not applied: amount mismatch"), "{shown}");
     world.end().await;
 }

@@ -46,7 +46,7 @@ async fn an_orders_events_come_again_with_the_same_ids_and_who_asked_is_kept() {
     assert_eq!(events[2].body, events[0].body);
     assert_eq!(of(&world, &other).len(), 2);
 
-    let shown = run(&world, &["orders", "show", &invoice], "").await;
+    let shown = run(&world, &["orders", "show", &invoice, "--wide"], "").await;
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("operator: replay events"), "{shown}");
     assert!(

@@ -1,6 +1,9 @@
 //! README's publisher and subscriber in Python, run as they are printed; only the prefix is the test's own.
 
-use crate::harness::{World, broker, eventually};
+use crate::{
+    clients::{after_a_restore, next},
+    harness::{World, broker, commands::payment_with, eventually},
+};
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -55,7 +58,7 @@ async fn the_publisher_and_the_subscriber_of_the_readme_work_as_printed() {
         .spawn()
         .unwrap();
     let mut listening = AppEnd(listening);
-    let mut lines = BufReader::new(listening.0.stdout.take().unwrap()).lines();
+    let lines = BufReader::new(listening.0.stdout.take().unwrap()).lines();
     let queue = format!("{}.book", world.broker.prefix);
     eventually("the subscriber's queue", async || world.broker.exists(&queue).await.then_some(())).await;
 
@@ -64,9 +67,28 @@ async fn the_publisher_and_the_subscriber_of_the_readme_work_as_printed() {
     assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
     let invoice = String::from_utf8(published.stdout).unwrap().trim().to_owned();
     world.event(&invoice, "payment.accepted").await;
-    world.event(&invoice, "order.paid").await;
-    let heard = tokio::task::spawn_blocking(move || lines.next().unwrap().unwrap()).await.unwrap();
-    assert_eq!(heard, format!("jenius.order.paid.v1 {invoice} 2 paid"));
+    let paid = world.event(&invoice, "order.paid").await;
+    let (lines, accepted) = next(lines).await;
+    assert_eq!(accepted, format!("new jenius.payment.accepted.v1 {invoice} 1 awaiting_payment"));
+    let (lines, heard) = next(lines).await;
+    assert_eq!(heard, format!("new jenius.order.paid.v1 {invoice} 2 paid"));
+
+    let failed = after_a_restore(&paid.body);
+    for event in [&paid.body, &failed, &paid.body] {
+        world.broker.deliver(&queue, event).await;
+    }
+    let (lines, corrected) = next(lines).await;
+    assert_eq!(corrected, format!("corrects jenius.order.failed.v1 {invoice} 2 failed"));
+
+    let bad = payment_with(&world.invoice(), "");
+    world.publish(&bad).await;
+    let invoice = bad.body["data"]["order"]["invoice_number"].as_str().unwrap();
+    let (_, rejected) = next(lines).await;
+    assert_eq!(
+        rejected,
+        format!("new jenius.command.rejected.v1 {invoice} 0 None"),
+        "nothing else came before"
+    );
     drop(listening);
     world.broker.delete(&queue).await;
     world.end().await;

@@ -70,6 +70,31 @@ async fn what_others_wrote_reaches_a_person_as_text() {
     world.end().await;
 }
 
+/// What a shell, `man` and a person who asks why get of the program itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn completions_manual_pages_and_the_configuration_in_force_are_printed() {
+    let mut world = World::with().without_service().build().await;
+    for shell in ["bash", "zsh", "fish"] {
+        let script = printed(&world, &["completions", shell]).await;
+        assert!(script.contains("jenius-pay") && script.contains("resolve"), "{shell}");
+    }
+    let folder = std::env::temp_dir().join(format!("jenius-pay-man-{}", std::process::id()));
+    printed(&world, &["man", folder.to_str().unwrap()]).await;
+    let page = std::fs::read_to_string(folder.join("jenius-pay-orders-resolve.1")).unwrap();
+    assert!(page.contains("dry\\-run"), "{page}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    world.settings.insert("JENIUS_PAY__TIME_ZONE".to_owned(), "UTC".to_owned());
+    let config = printed(&world, &["config"]).await;
+    let row = |key: &str| config.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(row("time_zone ").contains("UTC") && row("database.url ").contains("(hidden)"), "{config}");
+    assert!(config.lines().all(|line| line.chars().count() <= 80), "{config}");
+    let changed: Value =
+        serde_json::from_str(&printed(&world, &["config", "--changed", "--json"]).await).unwrap();
+    let zone = changed.as_array().unwrap().iter().find(|row| row["key"] == "time_zone").unwrap();
+    assert_eq!((&zone["value"], &zone["origin"]), (&"UTC".into(), &"JENIUS_PAY__TIME_ZONE".into()));
+    world.end().await;
+}
+
 /// On a terminal of its own (`script`), with and without what forbids colours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_colours_who_forbids_them() {

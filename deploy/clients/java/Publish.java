@@ -17,15 +17,28 @@ import java.util.concurrent.TimeUnit;
 /**
  * Asks for a payment, and asks again with the same id until its outcome is known.
  *
- * <p>java Publish.java INVOICE [ID]; an ID: that command again, after a crash for example.
+ * <p>usage: java Publish.java INVOICE [ID]; an ID: that command again, after a crash for example.
+ *
+ * <p>Environment: AMQP_URL; JENIUS_PREFIX (jenius), AGAIN_AFTER_SECONDS (30), GIVE_UP_AFTER_SECONDS (1200).
+ * Exit code: 0 accepted, 1 another outcome or none, 2 wrong usage.
  */
 public class Publish {
     static final String PREFIX = System.getenv().getOrDefault("JENIUS_PREFIX", "jenius");
-    static final double AGAIN_AFTER_SECONDS =
-            Double.parseDouble(System.getenv().getOrDefault("AGAIN_AFTER_SECONDS", "30"));
+    static final double AGAIN_AFTER_SECONDS = seconds("AGAIN_AFTER_SECONDS", "30");
+    /** Longer than the service may take by its budget (retry.payment_max_elapsed_ms). */
+    static final double GIVE_UP_AFTER_SECONDS = seconds("GIVE_UP_AFTER_SECONDS", "1200");
     static final List<String> OUTCOMES = List.of(
             "payment.accepted", "payment.declined", "payment.unresolved", "payment.abandoned", "command.rejected");
     static final String SOURCE = "/checkout";
+
+    static double seconds(String name, String otherwise) {
+        return Double.parseDouble(System.getenv().getOrDefault(name, otherwise));
+    }
+
+    static void fail(int code, String message) {
+        System.err.println(message);
+        System.exit(code);
+    }
 
     static String command(String id, String invoice) {
         Map<String, Object> item = Map.of("name", "Ayam", "price", 50000, "quantity", 1);
@@ -38,32 +51,51 @@ public class Publish {
                 "type", "jenius.payment.request.v1", "data", data));
     }
 
-    public static void main(String[] args) throws Exception {
+    public static void main(String[] args) {
+        if (args.length < 1 || args.length > 2 || System.getenv("AMQP_URL") == null) {
+            fail(2, "usage: AMQP_URL=amqp://… java Publish.java INVOICE [ID]");
+        }
         String id = args.length > 1 ? args[1] : UUID.randomUUID().toString();
-        byte[] command = command(id, args[0]).getBytes(StandardCharsets.UTF_8);
-        // Your table of orders is where it belongs. It is there before anything is published.
+        // Your table of orders is where the id belongs. It is there before anything is published.
         System.out.println("id " + id);
+        try {
+            tell(ask(args[0], id));
+        } catch (Exception error) {
+            fail(1, "error: the broker: " + error);
+        }
+    }
 
+    /** Publishes the command until its outcome is known. */
+    static JsonObject ask(String invoice, String id) throws Exception {
+        byte[] command = command(id, invoice).getBytes(StandardCharsets.UTF_8);
+        long end = System.nanoTime() + (long) (GIVE_UP_AFTER_SECONDS * 1e9);
         ConnectionFactory factory = new ConnectionFactory();
         factory.setUri(System.getenv("AMQP_URL"));
-        JsonObject event = null;
         try (Connection connection = factory.newConnection()) {
             Channel channel = connection.createChannel();
             channel.confirmSelect();
-            channel.addReturnListener(returned -> {
-                System.err.println("no queue for " + returned.getExchange() + ": is jenius-pay running?");
-                System.exit(1);
-            });
+            channel.addReturnListener(returned -> fail(1,
+                    "error: no queue takes commands of " + returned.getExchange() + ": is jenius-pay running?"));
             BlockingQueue<JsonObject> outcome = new ArrayBlockingQueue<>(1);
             hear(channel, id, outcome);
             AMQP.BasicProperties properties = new AMQP.BasicProperties.Builder()
                     .contentType("application/cloudevents+json").deliveryMode(2).build();
-            while (event == null) {
+            while (System.nanoTime() < end) {
                 channel.basicPublish(PREFIX + ".commands", "payment.request", true, properties, command);
                 channel.waitForConfirmsOrDie(10_000);
-                event = outcome.poll((long) (AGAIN_AFTER_SECONDS * 1000), TimeUnit.MILLISECONDS);
+                long wait = Math.min((long) (AGAIN_AFTER_SECONDS * 1e9), end - System.nanoTime());
+                JsonObject event = outcome.poll(wait, TimeUnit.NANOSECONDS);
+                if (event != null) {
+                    return event;
+                }
             }
         }
+        fail(1, "error: no outcome within " + GIVE_UP_AFTER_SECONDS + " s; ask again later: Publish.java " + invoice
+                + " " + id);
+        return null;
+    }
+
+    static void tell(JsonObject event) {
         System.out.println(event.get("type").getAsString() + " " + event.get("id").getAsString());
         JsonObject data = event.getAsJsonObject("data");
         if (data.has("errors")) {

@@ -1,14 +1,28 @@
 // Asks for a payment, and asks again with the same id until its outcome is known.
 //
-// node publish.js INVOICE [ID]     an ID: that command again, after a crash for example
+// usage: node publish.js INVOICE [ID]     an ID: that command again, after a crash for example
+//
+// Environment: AMQP_URL; JENIUS_PREFIX (jenius), AGAIN_AFTER_SECONDS (30), GIVE_UP_AFTER_SECONDS (1200)
+// Exit code: 0 accepted, 1 another outcome or none, 2 wrong usage
 import { randomUUID } from 'node:crypto';
 import amqp from 'amqplib';
 
 const prefix = process.env.JENIUS_PREFIX ?? 'jenius';
 const againAfterSeconds = Number(process.env.AGAIN_AFTER_SECONDS ?? 30);
+// Longer than the service may take by its budget (retry.payment_max_elapsed_ms).
+const giveUpAfterSeconds = Number(process.env.GIVE_UP_AFTER_SECONDS ?? 1200);
 const outcomes = ['payment.accepted', 'payment.declined', 'payment.unresolved', 'payment.abandoned', 'command.rejected'];
 
-const [invoice, id = randomUUID()] = process.argv.slice(2);
+const fail = (message, code = 1) => {
+  console.error(message);
+  process.exit(code);
+};
+const failed = (error) => fail(`error: the broker: ${error.message || error.code || error}`);
+process.on('unhandledRejection', failed);
+
+const [invoice, id = randomUUID(), ...others] = process.argv.slice(2);
+if (!invoice || others.length > 0 || !process.env.AMQP_URL) fail('usage: AMQP_URL=amqp://… node publish.js INVOICE [ID]', 2);
+
 const command = {
   specversion: '1.0',
   id,
@@ -25,14 +39,18 @@ const command = {
     jenius_info: { cash_tag: '$admin' },
   },
 };
-// Your table of orders is where it belongs. It is there before anything is published.
+// Your table of orders is where the id belongs. It is there before anything is published.
 console.log('id', id);
 
-const connection = await amqp.connect(process.env.AMQP_URL);
+const end = setTimeout(
+  () => fail(`error: no outcome within ${giveUpAfterSeconds} s; ask again later: publish.js ${invoice} ${id}`),
+  giveUpAfterSeconds * 1000,
+);
+const connection = await amqp.connect(process.env.AMQP_URL).catch(failed);
+connection.on('error', failed);
 const channel = await connection.createConfirmChannel();
-channel.on('return', () => {
-  throw new Error(`no queue for ${prefix}.commands: is jenius-pay running?`);
-});
+channel.on('error', failed);
+channel.on('return', () => fail(`error: no queue takes commands of ${prefix}.commands: is jenius-pay running?`));
 const { queue } = await channel.assertQueue('', { exclusive: true });
 for (const key of outcomes) await channel.bindQueue(queue, `${prefix}.events`, key);
 
@@ -56,6 +74,7 @@ const again = setInterval(() => { publishing = publish(); }, againAfterSeconds *
 await publishing;
 const event = await outcome;
 clearInterval(again);
+clearTimeout(end);
 // One that is under way ends before the connection does.
 await publishing;
 console.log(event.type, event.id);

@@ -1,4 +1,4 @@
-//! Which letters are looked at, how many at most, and what is said of those that are not.
+//! Which letters are looked at, how many at most, and what is shown of those that are not.
 
 use crate::{
     cli::print,
@@ -16,16 +16,16 @@ const RETURNS_NOTED: u64 = 10;
 /// Which letters.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Filter {
-    /// Only those that died of this: `malformed`, `delivery_limit`, `unrouted`, …
+    /// Only letters with this cause: `malformed`, `delivery_limit`, `unrouted`, …
     #[arg(long, value_name = "CAUSE")]
     pub cause: Option<String>,
-    /// Only those in this queue.
+    /// Only letters in this queue.
     #[arg(long)]
     pub queue: Option<QueueArg>,
-    /// Only messages of this type; `payment.request` is `jenius.payment.request.v1`.
+    /// Only letters of this type: `payment.request`, or `jenius.payment.request.v1`.
     #[arg(long = "type", value_name = "TYPE")]
     pub event_type: Option<String>,
-    /// Look at so many at most, the oldest first.
+    /// Look at no more than this number of letters, the oldest first.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
 }

@@ -3,11 +3,11 @@
 use super::{
     browse_session::BrowseSession,
     list::ListedLetter,
-    selection::{Audit, Selection, is_confirmed, reason},
+    selection::{Audit, Selection, reason},
     show::belongs_to,
 };
 use crate::{
-    cli::{UsageError, print, watch, who},
+    cli::{UsageError, confirm, print, watch, who},
     config::{Amqp, Database, Source},
     domain::action::ActionKind,
     postgres,
@@ -20,16 +20,16 @@ use std::process::ExitCode;
 pub struct Args {
     #[command(flatten)]
     which: Selection,
-    /// Say which, and stop.
+    /// Say which letters, and do nothing.
     #[arg(long)]
     dry_run: bool,
     /// Do it without asking.
     #[arg(long)]
     yes: bool,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
-    /// A JSON array of what is dropped.
+    /// Print a JSON array of what is dropped.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct Args {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     args.which.check()?;
     if args.json && !args.yes && !args.dry_run {
-        return Err(UsageError("--json asks nobody: say --yes or --dry-run".to_owned()).into());
+        return Err(UsageError("--json cannot ask: pass --yes or --dry-run".to_owned()).into());
     }
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let pool = postgres::pool(postgres::connect_options(&Database::load(source)?)?, 1);
@@ -62,7 +62,7 @@ async fn drop_them(args: &Args, sight: &mut BrowseSession, audit: &Audit) -> any
         print::line(&format!("{count} would be dropped"))?;
     }
     if !args.dry_run {
-        if count > 0 && !is_confirmed(&format!("drop {count} for good?"), args.yes).await? {
+        if count > 0 && !confirm::is_confirmed(&format!("drop {count} for good?"), args.yes).await? {
             print::line("nothing was done")?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Violations that are told of one command.
+/// Violations that are shown of one command.
 const VIOLATIONS_SHOWN: usize = 5;
 
 /// For programs, in a word.
@@ -73,12 +73,12 @@ fn of_command(fate: &CommandForecast) -> String {
 }
 
 fn because(violations: &[Violation]) -> String {
-    let told = violations.iter().take(VIOLATIONS_SHOWN);
-    let mut told: Vec<_> = told.map(|v| format!("{} ({})", v.code.name(), clean(&v.field))).collect();
+    let shown = violations.iter().take(VIOLATIONS_SHOWN);
+    let mut shown: Vec<_> = shown.map(|v| format!("{} ({})", v.code.name(), clean(&v.field))).collect();
     if violations.len() > VIOLATIONS_SHOWN {
-        told.push(format!("{} more", violations.len() - VIOLATIONS_SHOWN));
+        shown.push(format!("{} more", violations.len() - VIOLATIONS_SHOWN));
     }
-    told.join(", ")
+    shown.join(", ")
 }
 
 /// Whether working on it would bring anything but its next death.

@@ -1,27 +1,36 @@
-//! `dead list`: what is there, by what it died of.
+//! `dead list`: groups of letters that died alike, with their counts; or a row for each letter.
 
 use super::browse_session::{BrowseSession, Filter};
 use crate::{
-    cli::{print, timeline, watch},
+    cli::{
+        print,
+        table::{ColumnFit, Room, TextTable, Wide},
+        times::Times,
+        watch,
+    },
     config::{Amqp, Source},
     domain::Time,
     rabbit::dead::DeadLetter,
 };
 use print::clean;
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode};
+
+/// Of a group, so many ids are named.
+const IDS_MAX: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     filter: Filter,
-    /// A JSON array.
+    /// Print a row for each letter instead of the groups.
     #[arg(long)]
+    each: bool,
+    /// Print a JSON array of the letters.
+    #[arg(long, conflicts_with = "each")]
     json: bool,
+    #[command(flatten)]
+    wide: Wide,
 }
 
 /// A letter, for programs.
@@ -60,8 +69,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let letters = sight.end(letters).await?;
     let text = if args.json {
         print::json(&letters.iter().map(ListedLetter::of).collect::<Vec<_>>())?
+    } else if args.each {
+        each(&letters, Times::of(source)?, args.wide.room())
     } else {
-        grouped(&letters, io::stdout().is_terminal())
+        grouped(&letters, Times::of(source)?)
     };
     print::line(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -76,42 +87,78 @@ async fn letters(sight: &mut BrowseSession) -> anyhow::Result<Vec<DeadLetter>> {
     Ok(letters)
 }
 
-/// For people: a table for each reason, the most frequent first.
-fn grouped(letters: &[DeadLetter], terminal: bool) -> String {
+/// What letters died of alike.
+type Group<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+/// For people: what is there, the largest group first.
+fn grouped(letters: &[DeadLetter], times: Times) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
-    let mut groups: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
-        groups.entry(letter.reason()).or_default().push(letter);
+        let group =
+            (letter.reason(), letter.event_type.as_deref(), letter.source.as_deref(), letter.detail());
+        groups.entry(group).or_default().push(letter);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, letters)| std::cmp::Reverse(letters.len()));
-    let groups = groups.into_iter().map(|(reason, letters)| group(reason, &letters, terminal));
-    groups.collect::<Vec<_>>().join("\n\n")
+    groups.sort_by_key(|(_, letters)| Reverse(letters.len()));
+    let total = format!("{} dead letters in {} groups (--each: a row for each)", letters.len(), groups.len());
+    let groups = groups.into_iter().map(|(group, letters)| words(group, &letters, times));
+    std::iter::once(total).chain(groups).collect::<Vec<_>>().join("\n\n")
 }
 
-fn group(reason: &str, letters: &[&DeadLetter], terminal: bool) -> String {
-    let oldest = letters.iter().filter_map(|letter| letter.at()).min();
-    let oldest = oldest.map(|at| format!(", the oldest of {}", timeline::time(at))).unwrap_or_default();
-    let mut table =
-        timeline::table(terminal, ["id", "queue", "time (UTC)", "type", "command", "bytes", "detail"]);
+fn words((reason, event_type, source, detail): Group<'_>, letters: &[&DeadLetter], times: Times) -> String {
+    let mut lines = vec![format!("{} {}", letters.len(), clean(reason))];
+    let facts = [("type", event_type), ("source", source), ("detail", detail)];
+    lines.extend(facts.into_iter().filter_map(|(name, text)| Some(format!("  {name:<7} {}", clean(text?)))));
+    if let Some(oldest) = letters.iter().filter_map(|letter| letter.at()).min() {
+        lines.push(format!("  oldest  {}, {}", times.full(oldest), times.away(oldest)));
+    }
+    let again = letters.iter().filter(|letter| letter.replays > 0).count();
+    if again > 0 {
+        lines.push(format!("  replays {again} of them were replayed and died again"));
+    }
+    let mut ids: Vec<String> = letters.iter().take(IDS_MAX).map(|letter| clean(&letter.id)).collect();
+    if letters.len() > IDS_MAX {
+        ids.push(format!("and {} more", letters.len() - IDS_MAX));
+    }
+    lines.push(format!("  ids     {}", ids.join(", ")));
+    lines.join("\n")
+}
+
+/// For people: a row for each letter, the oldest first.
+fn each(letters: &[DeadLetter], times: Times, room: Room) -> String {
+    if letters.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let at = format!("time ({})", times.zone());
+    let mut table = TextTable::new([
+        ("id", ColumnFit::Whole),
+        ("cause", ColumnFit::Whole),
+        (at.as_str(), ColumnFit::Whole),
+        ("type", ColumnFit::Spare(2)),
+        ("source", ColumnFit::Spare(3)),
+        ("command", ColumnFit::Spare(1)),
+        ("queue", ColumnFit::Spare(5)),
+        ("bytes", ColumnFit::Spare(6)),
+        ("detail", ColumnFit::Flows),
+    ]);
     for letter in letters {
-        table.add_row([
+        let detail = [replays(letter), letter.detail().map(clean)];
+        table.row([
             clean(&letter.id),
-            letter.queue.name().to_owned(),
-            letter.at().map(timeline::time).unwrap_or_default(),
+            clean(letter.reason()),
+            letter.at().map(|at| times.short(at)).unwrap_or_default(),
             letter.event_type.as_deref().map(clean).unwrap_or_default(),
+            letter.source.as_deref().map(clean).unwrap_or_default(),
             letter.command_id.as_deref().map(clean).unwrap_or_default(),
+            letter.queue.name().to_owned(),
             letter.bytes.to_string(),
-            [replays(letter), letter.detail().map(clean)]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(": "),
+            detail.into_iter().flatten().collect::<Vec<_>>().join(": "),
         ]);
     }
-    format!("{} {}{oldest}\n{}", letters.len(), clean(reason), timeline::printed(&table))
+    table.print(room)
 }
 
 /// That an operator had it worked on again, and it died again.
@@ -126,22 +173,49 @@ pub(super) fn replays(letter: &DeadLetter) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::dead::show::sample;
+    use crate::cli::{dead::show::sample, times::sample::times};
 
     #[test]
-    fn letters_are_grouped_by_reason_the_most_frequent_first() {
-        let letters = [sample("a", "unrouted", 0), sample("b", "malformed", 0), sample("c", "malformed", 2)];
-        let text = grouped(&letters, false);
-        let words: Vec<String> =
+    fn letters_that_died_alike_are_one_group_the_largest_first() {
+        let mut other = sample("d", "malformed", 0);
+        other.source = Some("/other".to_owned());
+        let letters =
+            [sample("a", "unrouted", 0), sample("b", "malformed", 0), sample("c", "malformed", 2), other];
+        let text = grouped(&letters, times());
+        let expected = "\
+4 dead letters in 3 groups (--each: a row for each)
+
+2 malformed
+  type    jenius.payment.request.v1
+  source  /shop
+  detail  why\u{fffd}
+  oldest  1970-01-01 07:00:00 WIB, 20454 days ago
+  replays 1 of them were replayed and died again
+  ids     b, c
+
+1 malformed
+  type    jenius.payment.request.v1
+  source  /other";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(grouped(&[], times()), "no dead letters");
+        let many: Vec<DeadLetter> = (0..5).map(|n| sample(&n.to_string(), "malformed", 0)).collect();
+        assert!(grouped(&many, times()).ends_with("ids     0, 1, 2, and 2 more"));
+    }
+
+    #[test]
+    fn each_letter_is_a_row() {
+        let letters = [sample("a", "unrouted", 0), sample("b", "malformed", 2)];
+        let text = each(&letters, times(), Room::Any);
+        let rows: Vec<String> =
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(words[0], "2 malformed, the oldest of 1970-01-01T00:00:00.000Z");
+        assert_eq!(rows[0], "id cause time (WIB) type source command queue bytes detail");
         assert!(
-            words[2].starts_with("b dead 1970-01-01T00:00:00.000Z jenius.payment.request.v1 c-1 7"),
+            rows[1].starts_with("a unrouted 1970-01-01 07:00:00 jenius.payment.request.v1 /shop c-1 dead 7"),
             "{text}"
         );
-        assert!(words[3].ends_with("replayed 2 times, died again: why\u{fffd}"), "{text}");
-        assert!(words[5].starts_with("1 unrouted"), "{text}");
-        assert_eq!(grouped(&[], false), "no dead letters");
+        assert!(rows[2].ends_with("replayed 2 times, died again: why\u{fffd}"), "{text}");
+        let text = each(&letters, times(), Room::Columns(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const PRIVATE_CHARS_MIN: usize = 3;
 /// Private texts that are looked for elsewhere in the body.
 const PRIVATE_MAX: usize = 100;
 
-/// Members whose values are shown, and in which others are: in `customer` or any stranger's object nothing is.
+/// Members whose values are shown, and in which others are: in `customer` or in another object that is not ours nothing is.
 const OPEN: [&str; 45] = [
     "specversion",
     "id",

@@ -6,11 +6,11 @@ use super::{
     browse_session::BrowseSession,
     forecast::{is_hopeless, sentence, word},
     list::replays,
-    selection::{Audit, Selection, is_confirmed, reason},
+    selection::{Audit, Selection, reason},
 };
 use crate::{
     app::forecast::{Forecaster, ReplayForecast},
-    cli::{UsageError, print, watch, who},
+    cli::{UsageError, confirm, print, watch, who},
     config::{Config, Source},
     domain::{
         action::ActionKind,
@@ -30,22 +30,22 @@ use tokio_util::sync::CancellationToken;
 pub struct Args {
     #[command(flatten)]
     which: Selection,
-    /// Say what would become of them, and stop.
+    /// Say what would become of the letters, and do nothing.
     #[arg(long)]
     dry_run: bool,
     /// Do it without asking.
     #[arg(long)]
     yes: bool,
-    /// Those too that were replayed before and died again.
+    /// Replay letters that died again after a replay, too.
     #[arg(long)]
     again: bool,
-    /// So many a second at most.
+    /// At most this number of letters a second.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     per_second: u32,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
-    /// A JSON array of what becomes of each.
+    /// Print a JSON array of what becomes of each letter.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -86,7 +86,7 @@ impl ReplayEnd {
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     args.which.check()?;
     if args.json && !args.yes && !args.dry_run {
-        return Err(UsageError("--json asks nobody: say --yes or --dry-run".to_owned()).into());
+        return Err(UsageError("--json cannot ask: pass --yes or --dry-run".to_owned()).into());
     }
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let config = Config::load(source)?;
@@ -111,13 +111,13 @@ async fn replay(
     let plan = plan(args.which.choose(sight).await?, fates, args.again).await?;
     let count = plan.iter().filter(|planned| planned.end == ReplayEnd::Planned).count();
     if !args.json {
-        plan.iter().try_for_each(|planned| print::line(&told(planned)))?;
+        plan.iter().try_for_each(|planned| print::line(&in_words(planned)))?;
         print::line(&format!("{count} of {} would be replayed", plan.len()))?;
     }
     if args.dry_run {
         return finish(args, &rows(&plan), true);
     }
-    if count > 0 && !is_confirmed(&format!("replay {count}?"), args.yes).await? {
+    if count > 0 && !confirm::is_confirmed(&format!("replay {count}?"), args.yes).await? {
         print::line("nothing was done")?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -164,7 +164,7 @@ async fn plan(chosen: Vec<FetchedLetter>, fates: &Forecaster, again: bool) -> an
     Ok(plan)
 }
 
-fn told(planned: &Planned) -> String {
+fn in_words(planned: &Planned) -> String {
     let twin = if planned.is_twin { "; by then it is known, from another one here" } else { "" };
     let left = match planned.end {
         ReplayEnd::Hopeless => "; left where it is",

@@ -10,23 +10,18 @@ use crate::{
     rabbit::dead::FetchedLetter,
 };
 use anyhow::Context;
-use std::{
-    collections::BTreeSet,
-    io::{self, BufRead, IsTerminal, Read},
-};
+use std::collections::BTreeSet;
 
 /// Bodies in memory at a time; what is over is left for the next run.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// An answer is shorter.
-const ANSWER_BYTES_MAX: u64 = 64;
 
 /// Which letters.
 #[derive(Debug, clap::Args)]
 pub struct Selection {
-    /// As `dead list` has them.
+    /// The ids that `dead list` shows.
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Every one.
+    /// Every letter.
     #[arg(long, conflicts_with_all = ["ids", "cause", "queue", "event_type"])]
     all: bool,
     #[command(flatten)]
@@ -34,10 +29,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Nobody means all by saying nothing.
+    /// No choice does not mean all.
     pub fn check(&self) -> Result<(), UsageError> {
         if self.ids.is_empty() && !self.all && !self.filter.is_given() {
-            return Err(UsageError("say which: their ids, --cause, --type, --queue or --all".to_owned()));
+            return Err(UsageError(
+                "name the letters: their ids, --cause, --type, --queue or --all".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -68,10 +65,10 @@ impl Selection {
     }
 }
 
-/// What a letter died of, where the broker says it; `DeadReason` has ours.
+/// What a letter died of, if the broker says it; `DeadReason` has ours.
 const BROKERS_CAUSES: [&str; 5] = ["delivery_limit", "rejected", "expired", "maxlen", "unrouted"];
 
-/// Reads a `--reason`. A cause's name would choose letters in the mind of whoever writes it.
+/// Reads a `--reason`. A cause's name would choose letters in the mind of the person who writes it.
 pub fn reason(text: &str) -> Result<String, String> {
     let reason = who::reason(text)?;
     let causes = DeadReason::ALL.map(DeadReason::name);
@@ -81,23 +78,6 @@ pub fn reason(text: &str) -> Result<String, String> {
         ));
     }
     Ok(reason)
-}
-
-/// Asks a person; a program has to have said `--yes`.
-pub async fn is_confirmed(question: &str, yes: bool) -> anyhow::Result<bool> {
-    if yes {
-        return Ok(true);
-    }
-    if !io::stdin().is_terminal() {
-        let help = "nothing was done: say --yes to do it, --dry-run to see what it would do";
-        return Err(UsageError(help.to_owned()).into());
-    }
-    print::complain(&format!("{question} [y/N]"));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer).map(|_| answer)
-    });
-    Ok(matches!(answer.await??.trim(), "y" | "yes"))
 }
 
 /// Where actions are kept, before any is begun: one that cannot be kept is not done.

@@ -6,7 +6,7 @@ use super::{
     redact::{self, Shown},
 };
 use crate::{
-    cli::{print, timeline, watch},
+    cli::{print, times::Times, watch},
     config::{Amqp, Source},
     rabbit::dead::{DeadLetter, DeathRecord, Destination, FetchedLetter},
 };
@@ -16,14 +16,14 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As `dead list` has it.
+    /// The id that `dead list` shows.
     id: String,
     #[command(flatten)]
     filter: Filter,
-    /// A JSON object.
+    /// Print a JSON object.
     #[arg(long)]
     json: bool,
-    /// The body alone, its exact bytes: the customer's data too. For whoever must see it.
+    /// Print the exact bytes of the body, and nothing else. They show the customer's data.
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }
@@ -38,7 +38,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.json {
         print::line(&print::json(&for_programs(&held)?)?)?;
     } else {
-        print::line(&for_people(&held.letter, &redact::body(&held.body)))?;
+        print::line(&for_people(&held.letter, &redact::body(&held.body), Times::of(source)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,16 +74,17 @@ fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
     Ok(object)
 }
 
-fn for_people(letter: &DeadLetter, body: &Shown) -> String {
+fn for_people(letter: &DeadLetter, body: &Shown, times: Times) -> String {
     let mut facts = vec![
         ("id", clean(&letter.id)),
         ("queue", letter.queue.name().to_owned()),
         ("bytes", letter.bytes.to_string()),
     ];
-    facts.extend(letter.deaths.iter().map(|death| ("died", died(death))));
+    facts.extend(letter.deaths.iter().map(|death| ("died", died(death, times))));
     facts.extend(replays(letter).map(|text| ("replays", text)));
     let texts = [
         ("type", &letter.event_type),
+        ("source", &letter.source),
         ("command", &letter.command_id),
         ("content", &letter.content_type),
         ("message", &letter.message_id),
@@ -103,10 +104,10 @@ fn for_people(letter: &DeadLetter, body: &Shown) -> String {
     format!("{}\n\n{body}", facts.join("\n"))
 }
 
-fn died(death: &DeathRecord) -> String {
+fn died(death: &DeathRecord, times: Times) -> String {
     let mut text = format!("of {}", clean(&death.reason));
     if let Some(at) = death.at {
-        text.push_str(&format!(" at {}", timeline::time(at)));
+        text.push_str(&format!(" at {}", times.full(at)));
     }
     if let Some(queue) = &death.queue {
         text.push_str(&format!(" in {}", clean(queue)));
@@ -138,6 +139,7 @@ pub(super) fn sample(id: &str, reason: &str, replays: u64) -> DeadLetter {
         queue: crate::rabbit::dead::DeadQueue::Dead,
         deaths: vec![DeathRecord { reason: reason.to_owned(), detail, at, queue, times: 2 }],
         event_type: Some("jenius.payment.request.v1".to_owned()),
+        source: Some("/shop".to_owned()),
         command_id: Some("c-1".to_owned()),
         bytes: 7,
         replays,
@@ -155,9 +157,13 @@ mod tests {
 
     #[test]
     fn people_see_how_it_died_and_nothing_drives_their_terminal() {
-        let text = for_people(&sample("a", "malformed", 1), &Shown::Json(json!({"id": "c-1"})));
+        let text = for_people(
+            &sample("a", "malformed", 1),
+            &Shown::Json(json!({"id": "c-1"})),
+            crate::cli::times::sample::times(),
+        );
         for part in [
-            "died     of malformed at 1970-01-01T00:00:00.000Z in p.payments, 2 times: why\u{fffd}",
+            "died     of malformed at 1970-01-01 07:00:00 WIB in p.payments, 2 times: why\u{fffd}",
             "replays  replayed once, died again",
             "belongs  payment.request",
             "\"id\": \"c-1\"",

@@ -58,15 +58,15 @@ fn reachable(ours: &Ours<'_>, nodes: &[Node]) -> Check {
 }
 
 fn version(greeting: &Greeting) -> Check {
-    let said = format!("{} {}", greeting.product, greeting.version);
+    let found = format!("{} {}", greeting.product, greeting.version);
     let mut numbers = greeting.version.split(['.', '-', '+']).map(|number| number.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) < VERSION_MIN => {
             let hint = "upgrade the broker: 3.10 and 4 are supported";
-            Check::fail(BROKER_VERSION, said, hint)
+            Check::fail(BROKER_VERSION, found, hint)
         }
-        (Some(major), Some(_)) if major <= MAJOR_MAX => Check::ok(BROKER_VERSION, said),
-        _ => Check::warn(BROKER_VERSION, said, "not tested: 3.10 and 4 are"),
+        (Some(major), Some(_)) if major <= MAJOR_MAX => Check::ok(BROKER_VERSION, found),
+        _ => Check::warn(BROKER_VERSION, found, "not tested: 3.10 and 4 are"),
     }
 }
 
@@ -145,7 +145,7 @@ fn declared(name: Name, what: &str, all: &[(&str, &Inspected)]) -> Check {
     Check::fail(name, wrong.join("; "), hint)
 }
 
-/// `None` where the queue's own check says all there is to say. Bindings cannot be seen: a role makes them when it
+/// `None` if the queue's own check says all. Bindings cannot be seen: a role makes them when it
 /// starts.
 fn route(name: Name, queue: &str, route: &ProbeResult) -> Option<Check> {
     let check = match route {
@@ -177,13 +177,13 @@ fn route(name: Name, queue: &str, route: &ProbeResult) -> Option<Check> {
         ProbeResult::Elsewhere => Check::warn(
             name,
             format!("{queue}: a probe was taken, and is not there"),
-            "who else consumes there, and does a policy end messages early (message-ttl)? Dead letters wait for a person, \
+            "who else consumes there, and does a policy make messages expire (message-ttl)? Dead letters wait for a person, \
              with `jenius-pay dead`",
         ),
         ProbeResult::Unknown(why) => Check::fail(
             name,
             format!("{queue}: {why}"),
-            "see the broker's own log: an alarm of memory or disk stops all who publish",
+            "see the broker's own log: an alarm of memory or disk stops every publisher",
         ),
     };
     Some(check)
@@ -203,17 +203,16 @@ fn unrouted(queue: &QueueSeen) -> Check {
     if queue.messages == 0 {
         Check::ok(BROKER_UNROUTED, detail)
     } else {
-        let hint =
-            "an upstream's routing key is wrong: nobody has judged these. `jenius-pay dead list` shows them";
+        let hint = "an upstream's routing key is wrong: no process has judged these. `jenius-pay dead list` shows them";
         Check::warn(BROKER_UNROUTED, detail, hint)
     }
 }
 
 fn consumers(work: &[&QueueSeen]) -> Check {
-    let told = |queue: &&QueueSeen| {
+    let shown = |queue: &&QueueSeen| {
         format!("{} {} waiting, {} consumers", queue.name, queue.messages, queue.consumers)
     };
-    let detail = work.iter().map(told).collect::<Vec<_>>().join("; ");
+    let detail = work.iter().map(shown).collect::<Vec<_>>().join("; ");
     if work.iter().any(|queue| queue.messages > 0 && queue.consumers == 0) {
         let hint = "run the roles worker and reconciler; /readyz says why they take nothing, and a pause is one reason";
         Check::warn(BROKER_CONSUMERS, detail, hint)

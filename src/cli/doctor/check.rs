@@ -1,4 +1,4 @@
-//! One check: its name, what was found, and what to do where that is not well.
+//! One check: its name, what was found, and what to do if that is not well.
 
 use serde::Serialize;
 
@@ -48,6 +48,7 @@ names! {
     WORK_OUTBOX = "work.outbox",
     WORK_SENDS = "work.sends",
     WORK_PAUSED = "work.paused",
+    WORK_BREAKERS = "work.breakers",
     WORK_REQUESTS = "work.requests",
     BROKER_REACHABLE = "broker.reachable",
     BROKER_LOGIN = "broker.login",
@@ -76,7 +77,7 @@ names! {
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ok,
-    /// It works, and somebody should look at it.
+    /// It works, and a person should look at it.
     Warn,
     /// It does not work, or money is at risk.
     Fail,

@@ -26,7 +26,7 @@ pub fn judge(doku: &Doku, answers: &Answers) -> Vec<Check> {
         checks.push(Check::fail(
             DOKU_REACHABLE,
             format!("{}: {}", doku.base_url, why.map_or("no merchant is configured", String::as_str)),
-            "see to name service, firewall and doku.base_url from here; sends wait meanwhile",
+            "check name service, firewall and doku.base_url from here; meanwhile sends wait",
         ));
         return checks;
     };
@@ -109,7 +109,7 @@ fn key(answer: &Result<Probed, String>) -> Check {
         ProbeVerdict::Foreign(why) => Check::fail(
             DOKU_KEY,
             why,
-            "what answers is not DOKU: see to doku.base_url, and to proxies and firewalls on the way",
+            "what answers is not DOKU: check doku.base_url, and proxies and firewalls on the way",
         ),
         ProbeVerdict::Unclear(why) => Check::warn(
             DOKU_KEY,

@@ -44,7 +44,7 @@ pub fn limits(config: &Config) -> Vec<Check> {
             PAYMENT_BUDGET,
             ("retry.payment_max_elapsed_ms", config.payment_budget),
             ("doku.timeout_ms + retry.initial_ms", config.doku.timeout + config.retry.initial),
-            "raise retry.payment_max_elapsed_ms: a payment whose answer is lost is not sent again",
+            "raise retry.payment_max_elapsed_ms: a payment with a lost answer is not sent again",
         ),
         at_least(
             DRAIN,
@@ -58,7 +58,7 @@ pub fn limits(config: &Config) -> Vec<Check> {
     ]
 }
 
-/// Holds by construction; whoever wonders reads it here.
+/// It holds by construction; a person who wonders reads it here.
 fn lease(timeout: Duration) -> Check {
     let lease = attempt::lease(timeout);
     Check::ok(LEASE, format!("a claim lasts {}, a request at most {}", time(lease), time(timeout)))

@@ -3,7 +3,7 @@
 use super::check::{BROKER_MEMBERS, BROKER_POLICIES, Check};
 use crate::rabbit::{Managed, ManagedQueue};
 
-/// A quorum queue gets this many members by itself, where there are as many nodes.
+/// A quorum queue gets this many members by itself, if there are as many nodes.
 const MEMBERS: usize = 3;
 
 pub fn judge(managed: &Result<Managed, String>) -> Vec<Check> {
@@ -26,11 +26,11 @@ pub fn judge(managed: &Result<Managed, String>) -> Vec<Check> {
 
 fn members(managed: &Managed) -> Check {
     let Some(nodes) = managed.nodes else {
-        let told = managed.queues.iter().map(|queue| format!("{} {}", queue.name, queue.members));
-        let told = told.collect::<Vec<_>>().join(", ");
+        let queues = managed.queues.iter().map(|queue| format!("{} {}", queue.name, queue.members));
+        let queues = queues.collect::<Vec<_>>().join(", ");
         return Check::ok(
             BROKER_MEMBERS,
-            format!("{told}; the number of nodes is for users with the tag monitoring"),
+            format!("{queues}; the number of nodes is for users with the tag monitoring"),
         );
     };
     let wanted = nodes.min(MEMBERS);
@@ -59,11 +59,11 @@ fn policies(managed: &Managed) -> Check {
         .map(|queue| queue.name.as_str())
         .collect();
     if short_lived.is_empty() {
-        return Check::ok(BROKER_POLICIES, "no policy ends messages early");
+        return Check::ok(BROKER_POLICIES, "no policy makes messages expire early");
     }
     Check::warn(
         BROKER_POLICIES,
-        format!("a policy with message-ttl ends what waits in {}", short_lived.join(", ")),
+        format!("a policy with message-ttl makes messages expire in {}", short_lived.join(", ")),
         "dead letters would vanish before a person has seen them: narrow its pattern, or set RUNBOOK's policy with a \
          higher priority; only one policy applies to a queue",
     )

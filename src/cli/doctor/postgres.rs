@@ -72,7 +72,7 @@ fn encoding(facts: &ServerFacts) -> Check {
         other => Check::fail(
             POSTGRES_ENCODING,
             format!("{other}: it cannot hold every text"),
-            "make a database with ENCODING 'UTF8' TEMPLATE template0, and move what there is by pg_dump",
+            "make a database with ENCODING 'UTF8' TEMPLATE template0, and move the data by pg_dump",
         ),
     }
 }
@@ -81,7 +81,7 @@ fn rights(missing: &[String]) -> Check {
     if missing.is_empty() {
         return Check::ok(POSTGRES_RIGHTS, "this user has what the roles need");
     }
-    let hint = "where this user is for some roles only, that is as it should be: see RUNBOOK, Database users; else run \
+    let hint = "if this user is for some roles only, that is as it should be: see RUNBOOK, Database users; else run \
                 `jenius-pay migrate --grant` as the owner";
     Check::warn(POSTGRES_RIGHTS, format!("this user lacks {}", missing.join(", ")), hint)
 }
@@ -104,7 +104,7 @@ fn version(facts: &ServerFacts) -> Check {
 }
 
 fn transport(place: &ServerPlace, found: Transport) -> Check {
-    const HINT: &str = "add `?sslmode=verify-full` to database.url, and database.ca_file where the authority is your \
+    const HINT: &str = "add `?sslmode=verify-full` to database.url, and database.ca_file if the authority is your \
                         own: customers' data passes there";
     let warn = |detail: &str| Check::warn(POSTGRES_TRANSPORT, detail, HINT);
     match (found, place.is_remote) {
@@ -114,7 +114,9 @@ fn transport(place: &ServerPlace, found: Transport) -> Check {
             Check::ok(POSTGRES_TRANSPORT, "TLS, the server's certificate is not checked, on this machine")
         }
         (Transport::Open, true) => warn("no TLS, over the network"),
-        (Transport::Unchecked, true) => warn("TLS, and nobody's certificate is checked: anybody may answer"),
+        (Transport::Unchecked, true) => {
+            warn("TLS without a check of the server's certificate: another server may answer")
+        }
         (Transport::AnyName, true) => warn("TLS, and the name in the server's certificate is not checked"),
     }
 }
@@ -169,7 +171,7 @@ fn environment(ours: Environment, bound: Option<&str>) -> Check {
     }
 }
 
-/// What the sandbox may forget costs nobody anything.
+/// What the sandbox may forget costs nothing.
 fn durability(environment: Environment, facts: &ServerFacts) -> Check {
     let names = ["fsync", "full_page_writes", "synchronous_commit"];
     let off: Vec<&str> = names.into_iter().filter(|name| setting(facts, name) == "off").collect();

@@ -1,4 +1,4 @@
-//! Whether the service itself runs on this machine, and takes notifications where DOKU is told to send them.
+//! Whether the service itself runs on this machine, and takes notifications at the address that DOKU has.
 
 use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_KEYS, SERVICE_READY};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 use serde_json::Value;
 use std::{io, net::SocketAddr};
 
-/// No configured path: nobody may take notifications there.
+/// No configured path: no process may take notifications there.
 const OTHER_PATH: &str = "/jenius-pay-doctor";
 const NOT_FOUND: u16 = 404;
 const METHOD_NOT_ALLOWED: u16 = 405;
@@ -94,7 +94,7 @@ fn fingerprint_in(metrics: &str) -> Option<String> {
     lines.find_map(|line| Some(line.strip_prefix(&start)?.split('"').next()?.to_owned()))
 }
 
-/// Port 0 is any: nobody knows which.
+/// Port 0 is any: which one is not known.
 fn fixed(name: Name, listen: SocketAddr) -> Option<Check> {
     (listen.port() == 0).then(|| Check::ok(name, format!("{listen} is any free port: not asked")))
 }
@@ -106,13 +106,13 @@ fn ready(listen: SocketAddr, answer: &ServiceAnswer) -> Check {
             (200, Some(faults)) => Check::warn(
                 SERVICE_READY,
                 format!("ready, at {listen}, but {faults}"),
-                "see to what is named; where the key is right here and not there, SIGHUP or a restart makes that \
+                "mend what is named; if the key is right here and not there, SIGHUP or a restart makes that \
                  process read it",
             ),
             (status, faults) => Check::warn(
                 SERVICE_READY,
                 format!("not ready, at {listen}: {}", faults.unwrap_or_else(|| format!("HTTP {status}"))),
-                "see to what is named; the process waits, and goes on by itself",
+                "mend what is named; the process waits, and goes on by itself",
             ),
         },
         Err(error) => Check::warn(

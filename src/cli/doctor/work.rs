@@ -1,8 +1,8 @@
 //! What the orders in the database say: does the sum come out, does anything wait that should not.
 
 use super::check::{
-    Check, WORK_BALANCE, WORK_ORPHANS, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS, WORK_SENDS,
-    WORK_STRANDED,
+    Check, WORK_BALANCE, WORK_BREAKERS, WORK_ORPHANS, WORK_OUTBOX, WORK_PAUSED, WORK_READABLE, WORK_REQUESTS,
+    WORK_SENDS, WORK_STRANDED,
 };
 use crate::{
     domain::ids::MerchantName,
@@ -25,6 +25,8 @@ pub struct WorkFacts {
     oldest_seconds: f64,
     due_sends: Vec<DueSends>,
     never_matched: Vec<(MerchantName, i64)>,
+    /// Merchants with a breaker that stops their sends.
+    breakers: Vec<String>,
 }
 
 /// Counts, as the service does. The schema is there.
@@ -38,6 +40,7 @@ pub async fn count(store: &PostgresStore) -> Result<WorkFacts, StoreError> {
         oldest_seconds: gauges.outbox_oldest_seconds,
         due_sends: gauges.due_sends,
         never_matched: store.never_matched().await?,
+        breakers: store.open_breakers().await?.into_iter().map(|stop| stop.merchant).collect(),
     })
 }
 
@@ -50,10 +53,11 @@ pub fn judge(paused: &[String], work: &Result<WorkFacts, StoreError>) -> Vec<Che
             outbox(work.events, work.oldest_seconds),
             sends(&work.due_sends),
             pauses(paused),
+            breakers(&work.breakers),
             requests(&work.never_matched),
         ],
         Err(StoreError::Away(why) | StoreError::Refused(why)) => {
-            vec![Check::fail(WORK_READABLE, why, "see to the checks of postgres first, then ask again")]
+            vec![Check::fail(WORK_READABLE, why, "mend the checks of postgres first, then run it again")]
         }
     }
 }
@@ -118,7 +122,7 @@ fn sends(due: &[DueSends]) -> Check {
     Check::warn(
         WORK_SENDS,
         format!("sends are due and do not go: {}", long.join("; ")),
-        "`jenius-pay orders show INVOICE` says what blocks one: a pause, a breaker, the rate limit; where it says \
+        "`jenius-pay orders show INVOICE` says what blocks one: a pause, a breaker, the rate limit; if it says \
          nothing, is a process with the role follow-up running?",
     )
 }
@@ -146,11 +150,23 @@ fn pauses(paused: &[String]) -> Check {
     }
     let all = paused.iter().any(|scope| scope == "*");
     let of = if all { "all merchants".to_owned() } else { paused.join(", ") };
-    Check::warn(
+    Check::fail(
         WORK_PAUSED,
-        format!("sends are paused: {of}"),
+        format!("an operator paused the sends of {of}"),
         "`jenius-pay orders list` says since when, by whom and why; once the reason is gone, `jenius-pay resume` \
          with the same --merchant",
+    )
+}
+
+fn breakers(merchants: &[String]) -> Check {
+    if merchants.is_empty() {
+        return Check::ok(WORK_BREAKERS, "no breaker stops sends");
+    }
+    Check::fail(
+        WORK_BREAKERS,
+        format!("a breaker stops the sends of {}", merchants.join(", ")),
+        "DOKU fails, or refuses the merchant's key, clock or route: see the checks of doku; sends go on by themselves once \
+         it answers",
     )
 }
 
@@ -168,6 +184,7 @@ mod tests {
             oldest_seconds: 0.0,
             due_sends: vec![],
             never_matched: vec![],
+            breakers: vec![],
         }
     }
 
@@ -196,11 +213,16 @@ mod tests {
             (work(0, 1, 0.0), vec![], vec![("work.stranded", Status::Warn)]),
             (work(0, 0, 900.0), vec![], vec![("work.outbox", Status::Fail)]),
             (work(0, 0, 60.0), vec![], vec![("work.outbox", Status::Warn)]),
-            (work(0, 0, 59.9), vec!["*".to_owned()], vec![("work.paused", Status::Warn)]),
+            (work(0, 0, 59.9), vec!["*".to_owned()], vec![("work.paused", Status::Fail)]),
             (work(0, 0, 59.9), vec![], vec![]),
             (waiting(false, 59.9), vec![], vec![]),
             (waiting(false, 60.0), vec![], vec![("work.sends", Status::Warn)]),
             (waiting(true, 600.0), vec![], vec![]),
+            (
+                Ok(WorkFacts { breakers: vec!["shop".to_owned()], ..well() }),
+                vec![],
+                vec![("work.breakers", Status::Fail)],
+            ),
             (unmatched(2), vec![], vec![]),
             (unmatched(3), vec![], vec![("work.requests", Status::Fail)]),
         ] {

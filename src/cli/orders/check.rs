@@ -1,14 +1,13 @@
 //! `orders check`: asks DOKU about one order now, and says what that changed.
 
-use super::{OrderArg, reader, tell_pauses};
+use super::{OrderArg, reader, report_stops};
 use crate::{
-    cli::{print, timeline, who},
+    cli::{print, timeline, times::Times, who},
     config::{PartialConfig, RequiredSections, Source},
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
         action::{Action, ActionKind},
         finding::{InquiryFinding, InquiryFindingKind},
-        money::ReportedAmount,
     },
     flow::check_order::check_order,
     postgres::{self, PostgresStore},
@@ -19,7 +18,7 @@ use std::{process::ExitCode, sync::Arc};
 pub struct Args {
     #[command(flatten)]
     order: OrderArg,
-    /// Why, for whoever asks later.
+    /// Why; it is kept, and `audit` shows it.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: Option<String>,
     #[command(flatten)]
@@ -32,7 +31,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = PartialConfig::load(source, RequiredSections::DOKU)?;
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
-    tell_pauses(&pool, false).await?;
+    report_stops(&pool, source, false).await?;
     let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
     let OrderArg { merchant, invoice } = &args.order;
@@ -47,7 +46,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     postgres::record_action(&pool, &asked).await?;
     let finding = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
     let after = args.order.fetch(&pool).await?;
-    print::line(&format!("DOKU   {}\n{}", said(&finding), timeline::changed(&before, &after)))?;
+    print::line(&format!(
+        "DOKU   {}\n{}",
+        in_words(&finding),
+        timeline::changed(&before, &after, Times::of(source)?)
+    ))?;
     let answered = match finding.kind {
         InquiryFindingKind::Reported(_) | InquiryFindingKind::NotFound { .. } => true,
         InquiryFindingKind::Failed { .. } => false,
@@ -55,15 +58,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(if answered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What DOKU said, in a line.
-fn said(finding: &InquiryFinding) -> String {
+/// DOKU's answer, in a line.
+fn in_words(finding: &InquiryFinding) -> String {
     let http = finding.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
     match &finding.kind {
         InquiryFindingKind::Reported(report) => {
-            let amount = match report.amount {
-                ReportedAmount::Whole(amount) => format!("amount {amount}"),
-                ReportedAmount::Other => "an amount that no order has".to_owned(),
-            };
+            let amount = report.amount;
             let about = report.request.as_deref().map(|id| format!(", about request {}", print::clean(id)));
             format!("{}, {amount}{}{http}", print::clean(&report.word), about.unwrap_or_default())
         }
@@ -80,11 +80,11 @@ mod tests {
     use super::*;
     use crate::domain::{
         finding::{Report, ReportedStatus},
-        money::Rupiah,
+        money::{ReportedAmount, Rupiah},
     };
 
     #[test]
-    fn what_doku_said_is_told_in_a_line() {
+    fn an_answer_of_doku_is_one_line() {
         let report = |word: &str, amount| {
             let word = word.to_owned();
             InquiryFindingKind::Reported(Report {
@@ -110,7 +110,7 @@ mod tests {
             (failed, "gave no answer: HTTP 500"),
         ] {
             let finding = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
-            assert_eq!(said(&finding), format!("{expected} (HTTP 200)"));
+            assert_eq!(in_words(&finding), format!("{expected} (HTTP 200)"));
         }
     }
 }

@@ -1,49 +1,66 @@
-//! `orders list`: the latest orders, as a table, as CSV or as JSON.
+//! `orders list`: the latest orders, as a table, as CSV or as JSON, a page at a time.
 
-use super::{reader, tell_pauses};
+use super::{reader, report_stops};
 use crate::{
-    cli::{csv, duration, print, timeline},
+    cli::{csv, duration, order_table, print, table::Wide, times::Times},
     config::{Database, Source},
     domain::{ids::MerchantName, order::OrderState},
     postgres::{self, OrderFilter},
 };
 use clap::builder::PossibleValuesParser;
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
-/// Which orders, and how many, the latest first.
+/// A search is no longer than the longest of what it looks for.
+const SEARCH_CHARS_MAX: usize = 128;
+
+/// Lists orders, the latest first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only orders in this state.
-    #[arg(long, value_parser = PossibleValuesParser::new(state_names()))]
-    state: Option<String>,
-    /// Only this merchant's.
+    /// Only orders in this state; may be repeated.
+    #[arg(long = "state", value_name = "STATE", value_parser = PossibleValuesParser::new(state_names()))]
+    states: Vec<String>,
+    /// Only the orders that this names: the beginning of an invoice number, or a whole command id, Request-Id or event id.
+    #[arg(long, value_name = "TEXT", value_parser = search)]
+    search: Option<String>,
+    /// Only this merchant's orders.
     #[arg(long, value_parser = |name: &str| MerchantName::parse(name))]
     merchant: Option<MerchantName>,
-    /// Only those claimed so long ago, or longer (`90s`, `15m`, `2h`, `7d`).
+    /// Only orders that were claimed this long ago or longer (`90s`, `15m`, `2h`, `7d`).
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     older_than: Option<Duration>,
-    /// Only those claimed since.
+    /// Only orders that were claimed within this time.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     younger_than: Option<Duration>,
-    /// Only from this amount on, in rupiah.
+    /// Only orders of this amount or more, in rupiah.
     #[arg(long, value_name = "RUPIAH", value_parser = clap::value_parser!(i64).range(0..))]
     min_amount: Option<i64>,
-    /// Only up to this amount, in rupiah.
+    /// Only orders of this amount or less, in rupiah.
     #[arg(long, value_name = "RUPIAH", value_parser = clap::value_parser!(i64).range(0..))]
     max_amount: Option<i64>,
-    /// At most so many.
+    /// The number of orders on a page.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// CSV, for finance. What a spreadsheet would take for a formula has an apostrophe before it.
+    /// The next page; a list that is cut prints its PAGE.
+    #[arg(long, value_name = "PAGE", value_parser = clap::value_parser!(i64).range(1..))]
+    page: Option<i64>,
+    /// Print CSV, for finance. What a spreadsheet would take for a formula has an apostrophe before it.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// A JSON array.
+    /// Print a JSON array.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    wide: Wide,
+}
+
+fn search(text: &str) -> Result<String, String> {
+    let is_one = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = text.trim();
+    if (1..=SEARCH_CHARS_MAX).contains(&text.len()) && is_one(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("allowed: 1–{SEARCH_CHARS_MAX} visible ASCII characters without a space"))
+    }
 }
 
 fn state_names() -> Vec<&'static str> {
@@ -55,31 +72,41 @@ fn state_names() -> Vec<&'static str> {
 impl Args {
     fn filter(&self) -> OrderFilter {
         OrderFilter {
-            state: self.state.clone(),
+            states: self.states.clone(),
+            search: self.search.clone(),
             merchant: self.merchant.clone(),
             older_than: self.older_than,
             younger_than: self.younger_than,
             min_amount: self.min_amount,
             max_amount: self.max_amount,
-            limit: self.limit,
+            before: self.page,
+            // One more says whether there are more.
+            limit: self.limit.saturating_add(1),
         }
     }
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&Database::load(source)?)?;
-    let orders = postgres::list_orders(&pool, &args.filter()).await?;
-    tell_pauses(&pool, args.json || args.csv).await?;
+    let mut orders = postgres::list_orders(&pool, &args.filter()).await?;
+    let is_cut = orders.len() > usize::try_from(args.limit)?;
+    orders.truncate(usize::try_from(args.limit)?);
+    let for_a_program = args.json || args.csv;
+    report_stops(&pool, source, for_a_program).await?;
     let shown = if args.json {
         print::json(&orders)?
     } else if args.csv {
         csv::orders(&orders)
     } else {
-        timeline::list(&orders, io::stdout().is_terminal())
+        order_table::list(&orders, Times::of(source)?, args.wide.room())
     };
     print::line(&shown)?;
-    if args.csv && orders.len() >= usize::try_from(args.limit)? {
-        print::complain(&format!("there may be older ones: these are the latest {} (--limit)", args.limit));
+    if let Some(last) = orders.last().filter(|_| is_cut) {
+        let cut = format!(
+            "there are more: these are the latest {}; the next page: --page {}",
+            args.limit, last.key
+        );
+        if for_a_program { print::complain(&cut) } else { print::line(&format!("\n{cut}"))? }
     }
     Ok(ExitCode::SUCCESS)
 }

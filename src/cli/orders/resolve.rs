@@ -1,16 +1,25 @@
-//! `orders resolve`: a person decides for an order in review, and says why.
+//! `orders resolve`: a person decides about an order in review. It says first what it will do and which events follow,
+//! and asks.
 
-use super::{reader, tell_pauses};
+use super::{reader, report_stops};
 use crate::{
-    cli::{UsageError, print, who},
+    cli::{
+        UsageError, confirm, print,
+        timeline::{self, rupiah},
+        times::Times,
+        who,
+    },
     config::{PartialConfig, RequiredSections, Source},
     domain::{
         event::EventType,
         ids::{InvoiceNumber, MerchantName},
         order::Verdict,
     },
-    flow::ports::{Decision, OperatorStore, Resolved},
-    postgres::PostgresStore,
+    flow::{
+        ports::{Decision, OperatorStore, Resolved},
+        view::OrderView,
+    },
+    postgres::{self, PgPool, PostgresStore},
 };
 use anyhow::Context;
 use clap::ValueEnum;
@@ -18,25 +27,31 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Its invoice number.
+    /// The order's invoice number.
     #[arg(value_name = "INVOICE", value_parser = |number: &str| InvoiceNumber::parse(number), required_unless_present = "from")]
     invoice: Option<InvoiceNumber>,
-    /// Whose order it is, where the file does not say so.
+    /// The order's merchant; with --from, the merchant of the lines that name none.
     #[arg(long, default_value = "default", value_parser = |name: &str| MerchantName::parse(name))]
     merchant: MerchantName,
-    /// What became of it.
+    /// The state that the order gets.
     #[arg(long, required_unless_present = "from")]
     state: Option<VerdictArg>,
-    /// Many orders: a file (`-`: standard input) with a line for each, its invoice number, what became of it and,
-    /// where it is another's, its merchant, with spaces between them. A line that cannot be read: nothing is decided.
+    /// Decide about many orders: a file (`-`: standard input) with a line for each: its invoice number, its state and, if
+    /// it is not --merchant's, its merchant, separated by spaces. If one line cannot be read, nothing is decided.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["invoice", "state"])]
     from: Option<PathBuf>,
-    /// Why, for whoever asks later.
+    /// Why; it is kept with the decision.
     #[arg(long, value_name = "TEXT", value_parser = who::reason)]
     reason: String,
-    /// You have looked up at DOKU that an unresolved refund was not made: as `paid` the order takes another.
+    /// You have looked at DOKU and an unresolved refund was not made: as `paid` the order takes another refund.
     #[arg(long)]
     i_checked_doku: bool,
+    /// Do it without asking.
+    #[arg(long)]
+    yes: bool,
+    /// Say what it would do, and do nothing.
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
     #[command(flatten)]
     who: who::Who,
 }
@@ -67,28 +82,74 @@ struct Decided {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let decided_by = args.who.operator()?;
+    let decided_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let all = args.decided()?;
     let pool = reader(&parts.need_database()?)?;
     let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
-    tell_pauses(&pool, false).await?;
-    let is_one = args.from.is_none();
-    let mut undecided = 0_usize;
-    for decided in all {
-        match args.decide(&store, decided, &decided_by).await {
-            Ok(said) => print::line(&said)?,
-            Err(refused) if is_one => return Err(refused),
+    report_stops(&pool, source, false).await?;
+    let (possible, mut undecided) = args.foretell(&store, &pool, all, Times::of(source)?).await?;
+    let count = possible.len();
+    let question =
+        if count == 1 { "decide so?".to_owned() } else { format!("decide so about {count} orders?") };
+    if count > 0 && (args.dry_run || !confirm::is_confirmed(&question, args.yes).await?) {
+        print::line("nothing was done")?;
+        return Ok(if undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    for decided in possible {
+        let named = format!("{} of {}", decided.invoice, decided.merchant);
+        match outcome(&decided, store.resolve(args.decision(&decided, decided_by.as_deref())).await?) {
+            Ok(events) => {
+                print::line(&format!(
+                    "{named} is {} now: {}",
+                    decided.verdict.state().name(),
+                    events.join(", ")
+                ))?;
+            }
+            // It was possible a moment ago: another person or DOKU was first.
             Err(refused) => {
                 undecided += 1;
                 print::complain(&format!("{refused:#}"));
             }
         }
     }
-    if undecided > 0 {
-        anyhow::bail!("orders that were not decided: {undecided}");
-    }
+    anyhow::ensure!(undecided == 0, "orders that were not decided: {undecided}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The events that follow, by their routing keys.
+fn outcome(decided: &Decided, resolved: Resolved) -> anyhow::Result<Vec<&'static str>> {
+    let Decided { merchant, invoice, .. } = decided;
+    match resolved {
+        Resolved::Done(events) => Ok(events.into_iter().map(EventType::routing_key).collect()),
+        Resolved::UnknownOrder => anyhow::bail!("merchant {merchant} has no order {invoice}"),
+        Resolved::NotInReview(state) => {
+            anyhow::bail!("{invoice} is {}: only an order in review can be resolved", state.name())
+        }
+        Resolved::RefundUnresolved => Err(UsageError(format!(
+            "it is not known whether DOKU made the refund of {invoice}. As paid, the order takes another refund, and the \
+             customer could be refunded twice: look at DOKU first, then pass --i-checked-doku"
+        ))
+        .into()),
+    }
+}
+
+/// What a decision would do, for the person who makes it.
+fn forecast(view: &OrderView, decided: &Decided, events: &[&str], times: Times) -> String {
+    let order = &view.order;
+    let mut lines = vec![
+        format!("order    {} of {}, {}", decided.invoice, decided.merchant, rupiah(&order.amount)),
+        format!("state    {} since {}", timeline::state(order), times.full(order.state_since)),
+    ];
+    if let Some(refund) = &order.refund {
+        lines.push(format!("refund   {}: {}", print::clean(&refund.state), print::clean(&refund.reason)));
+    }
+    lines.push(format!("becomes  {}", decided.verdict.state().name()));
+    lines.push(format!("events   {}, evidence operator", events.join(", ")));
+    if decided.verdict == Verdict::Paid {
+        lines.push("         it takes a refund then".to_owned());
+    }
+    lines.join("\n")
 }
 
 impl Args {
@@ -110,36 +171,45 @@ impl Args {
         Ok(read(&text, &self.merchant)?)
     }
 
-    async fn decide(
+    fn decision(&self, decided: &Decided, decided_by: Option<&str>) -> Decision {
+        Decision {
+            merchant: decided.merchant.clone(),
+            invoice_number: decided.invoice.clone(),
+            verdict: decided.verdict,
+            reason: self.reason.clone(),
+            decided_by: decided_by.map(str::to_owned),
+            checked_doku: self.i_checked_doku,
+        }
+    }
+
+    /// Says of each what will become of it. Gives those that can be decided, and the number of the others.
+    async fn foretell(
         &self,
         store: &PostgresStore,
-        decided: Decided,
-        decided_by: &str,
-    ) -> anyhow::Result<String> {
-        let Decided { merchant, invoice, verdict } = decided;
-        let decision = Decision {
-            merchant: merchant.clone(),
-            invoice_number: invoice.clone(),
-            verdict,
-            reason: self.reason.clone(),
-            decided_by: Some(decided_by.to_owned()),
-            checked_doku: self.i_checked_doku,
-        };
-        match store.resolve(decision).await? {
-            Resolved::Done(told) => {
-                let told: Vec<_> = told.into_iter().map(EventType::routing_key).collect();
-                Ok(format!("{invoice} is {} now: {}", verdict.state().name(), told.join(", ")))
+        pool: &PgPool,
+        all: Vec<Decided>,
+        times: Times,
+    ) -> anyhow::Result<(Vec<Decided>, usize)> {
+        let is_one = self.from.is_none();
+        let (mut possible, mut refused) = (Vec::new(), 0_usize);
+        for decided in all {
+            match outcome(&decided, store.foresee(self.decision(&decided, None)).await?) {
+                Ok(events) => {
+                    let found =
+                        postgres::order_view(pool, decided.merchant.as_str(), decided.invoice.as_str())
+                            .await?;
+                    let view = found.with_context(|| format!("the order {} is gone", decided.invoice))?;
+                    print::line(&format!("{}\n", forecast(&view, &decided, &events, times)))?;
+                    possible.push(decided);
+                }
+                Err(why) if is_one => return Err(why),
+                Err(why) => {
+                    refused += 1;
+                    print::complain(&format!("{why:#}"));
+                }
             }
-            Resolved::UnknownOrder => anyhow::bail!("merchant {merchant} has no order {invoice}"),
-            Resolved::NotInReview(state) => {
-                anyhow::bail!("{invoice} is {}: only an order in review can be resolved", state.name())
-            }
-            Resolved::RefundUnresolved => Err(UsageError(format!(
-                "nobody knows whether DOKU made the refund of {invoice}. As paid, the order takes another refund, \
-                 and the customer could be refunded twice: look it up at DOKU, then say --i-checked-doku"
-            ))
-            .into()),
         }
+        Ok((possible, refused))
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Args {
     /// How the file is written: a profile of the configuration, or `doku`.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// Match though more than one in ten rows has no order here.
+    /// Match even if more than one in ten rows has no order here.
     #[arg(long)]
     anyway: bool,
     #[command(flatten)]

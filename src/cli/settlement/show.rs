@@ -5,7 +5,8 @@ use crate::{
     cli::{
         csv,
         print::clean,
-        timeline::{rupiah, time},
+        timeline::rupiah,
+        times::{Times, rfc3339},
     },
     postgres::{BatchView, BreakView, FileView},
 };
@@ -14,15 +15,15 @@ const WIDTH: usize = 80;
 const INDENT: &str = "    ";
 
 /// The files, a block each.
-pub fn files(files: &[FileView], terminal: bool) -> String {
+pub fn files(files: &[FileView], times: Times, terminal: bool) -> String {
     if files.is_empty() {
         return "no files".to_owned();
     }
-    files.iter().map(|file| file_block(file, terminal)).collect::<Vec<_>>().join("\n")
+    files.iter().map(|file| file_block(file, times, terminal)).collect::<Vec<_>>().join("\n")
 }
 
-fn file_block(file: &FileView, terminal: bool) -> String {
-    let head = format!("{}  {}", time(file.received_at), clean(&file.state));
+fn file_block(file: &FileView, times: Times, terminal: bool) -> String {
+    let head = format!("{}  {}", times.full(file.received_at), clean(&file.state));
     let mut lines = vec![
         strong(&head, terminal),
         format!("{INDENT}{} of {}", clean(&file.name), clean(&file.merchant)),
@@ -40,9 +41,13 @@ fn file_block(file: &FileView, terminal: bool) -> String {
 }
 
 /// A batch of each merchant who has one of that name, and the breaks that name it.
-pub fn batches(batches: &[BatchView], open: &[BreakView], terminal: bool) -> String {
+pub fn batches(batches: &[BatchView], open: &[BreakView], times: Times, terminal: bool) -> String {
     let mut blocks: Vec<String> = batches.iter().map(|batch| batch_block(batch, terminal)).collect();
-    blocks.push(if open.is_empty() { "no open breaks name it".to_owned() } else { breaks(open, terminal) });
+    blocks.push(if open.is_empty() {
+        "no open breaks name it".to_owned()
+    } else {
+        breaks(open, times, terminal)
+    });
     blocks.join("\n\n")
 }
 
@@ -74,17 +79,17 @@ fn batch_block(batch: &BatchView, terminal: bool) -> String {
 }
 
 /// The breaks, a block each.
-pub fn breaks(breaks: &[BreakView], terminal: bool) -> String {
+pub fn breaks(breaks: &[BreakView], times: Times, terminal: bool) -> String {
     if breaks.is_empty() {
         return "no breaks".to_owned();
     }
-    breaks.iter().map(|found| break_block(found, terminal)).collect::<Vec<_>>().join("\n")
+    breaks.iter().map(|found| break_block(found, times, terminal)).collect::<Vec<_>>().join("\n")
 }
 
-fn break_block(found: &BreakView, terminal: bool) -> String {
+fn break_block(found: &BreakView, times: Times, terminal: bool) -> String {
     let since = match (found.closed_at, found.closed_by.as_deref()) {
-        (Some(at), Some(by)) => format!("closed {} by {}", day(at), clean(by)),
-        (_, _) => format!("open since {}", day(found.first_seen_at)),
+        (Some(at), Some(by)) => format!("closed {} by {}", times.day(at), clean(by)),
+        (_, _) => format!("open since {}", times.day(found.first_seen_at)),
     };
     let head = format!("{}  {}  {}  {since}", found.number, clean(&found.cause), rupiah(&found.at_stake));
     let mut lines = vec![strong(&head, terminal)];
@@ -101,10 +106,6 @@ fn break_block(found: &BreakView, terminal: bool) -> String {
         lines.extend(wrapped(&format!("{by}: {}", clean(entry.reason.as_deref().unwrap_or_default()))));
     }
     lines.join("\n")
-}
-
-fn day(at: crate::domain::Time) -> String {
-    at.date_naive().to_string()
 }
 
 /// Words on lines of the width; one that is longer has a line of its own.
@@ -156,8 +157,8 @@ pub fn csv(breaks: &[BreakView]) -> String {
             found.batch.clone().unwrap_or_default(),
             found.at_stake.clone(),
             found.found.clone(),
-            time(found.first_seen_at),
-            found.closed_at.map(time).unwrap_or_default(),
+            rfc3339(found.first_seen_at),
+            found.closed_at.map(rfc3339).unwrap_or_default(),
             found.closed_by.clone().unwrap_or_default(),
         ]
     };
@@ -167,7 +168,7 @@ pub fn csv(breaks: &[BreakView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::view::sample;
+    use crate::{cli::times::sample::times, flow::view::sample};
 
     fn found() -> BreakView {
         BreakView {
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_break_fits_a_terminal_and_cannot_drive_it() {
-        let shown = breaks(&[found()], false);
+        let shown = breaks(&[found()], times(), false);
         let widest =
             shown.lines().filter(|line| !line.contains("IIII")).map(|line| line.chars().count()).max();
         assert!(widest <= Some(WIDTH), "{shown}");
@@ -197,7 +198,7 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains('\u{1b}'));
-        assert_eq!(breaks(&[], false), "no breaks");
+        assert_eq!(breaks(&[], times(), false), "no breaks");
     }
 
     #[test]
@@ -228,7 +229,7 @@ mod tests {
             forms: 1,
             open_breaks: 1,
         };
-        let shown = batches(&[batch], &[], false);
+        let shown = batches(&[batch], &[], times(), false);
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
         assert!(shown.contains("gross                      Rp100.000                Rp50.000"), "{shown}");
     }

@@ -13,17 +13,36 @@ const OF_ORDER: &str = "
     SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
     WHERE subject = $1 AND merchant = $2 AND action NOT IN ('pause', 'resume', 'prune') ORDER BY key";
 
-/// Decisions are kept apart, with their orders.
+/// Decisions are kept apart, with their orders. A name stands before what the operating system says.
 const LATEST: &str = "
     SELECT * FROM (
         (SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
+         WHERE ($2::text IS NULL OR subject = $2) AND ($3::text IS NULL OR merchant = $3)
+           AND ($4::timestamptz IS NULL OR at >= $4)
+           AND ($5::text IS NULL OR done_by = $5 OR starts_with(done_by, $5 || ' ('))
          ORDER BY key DESC LIMIT $1)
         UNION ALL
         (SELECT d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
                 d.review_cause || ' -> ' || d.state
-         FROM decisions d JOIN orders o USING (order_key) ORDER BY d.key DESC LIMIT $1)
+         FROM decisions d JOIN orders o USING (order_key)
+         WHERE ($2::text IS NULL OR o.invoice_number = $2) AND ($3::text IS NULL OR o.merchant = $3)
+           AND ($4::timestamptz IS NULL OR d.at >= $4)
+           AND ($5::text IS NULL OR d.decided_by = $5 OR starts_with(d.decided_by, $5 || ' ('))
+         ORDER BY d.key DESC LIMIT $1)
     ) AS latest
     ORDER BY at DESC LIMIT $1";
+
+/// Which actions; what is not named is not asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ActionFilter {
+    /// What it was done to: an invoice number, for example.
+    pub subject: Option<String>,
+    pub merchant: Option<String>,
+    pub since: Option<Time>,
+    /// The person's name.
+    pub by: Option<String>,
+    pub limit: u32,
+}
 
 /// As long as the table's columns take.
 const SUBJECT_CHARS_MAX: usize = 255;
@@ -51,9 +70,14 @@ impl ActionRow {
 }
 
 /// What operators did, decisions among it, the latest first.
-pub async fn actions(pool: &PgPool, limit: u32) -> Result<Vec<ActionView>, StoreError> {
-    let rows: Vec<ActionRow> =
-        answered!(pool, |c| sqlx::query_as(LATEST).bind(i64::from(limit)).fetch_all(c))?;
+pub async fn actions(pool: &PgPool, filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {
+    let rows: Vec<ActionRow> = answered!(pool, |c| sqlx::query_as(LATEST)
+        .bind(i64::from(filter.limit))
+        .bind(filter.subject.as_deref())
+        .bind(filter.merchant.as_deref())
+        .bind(filter.since)
+        .bind(filter.by.as_deref())
+        .fetch_all(c))?;
     Ok(rows.into_iter().map(ActionRow::view).collect())
 }
 

@@ -2,7 +2,7 @@
 //! other: the domain says what it changes, under the order's row lock.
 
 use crate::postgres::{
-    StoreContext,
+    PostgresStore, StoreContext,
     error::TxResult,
     orders::{self, CommitEffects, LoadedOrder},
     pool::PgPool,
@@ -11,6 +11,8 @@ use crate::postgres::{
 };
 use crate::{
     domain::{
+        change::Change,
+        event::EventType,
         order::{ReviewCause, Verdict},
         schedule::AttemptSchedule,
     },
@@ -39,25 +41,64 @@ pub(in crate::postgres) async fn resolve(
     Ok(resolved)
 }
 
+impl PostgresStore {
+    /// What `resolve` would do with the decision now. Nothing is written.
+    pub async fn foresee(&self, decision: Decision) -> Result<Resolved, StoreError> {
+        let schedule = self.context.schedule.clone();
+        let foreseen = self.context.transaction(move |c| {
+            Box::pin(async move {
+                Ok(match judge(c, &decision, &schedule).await? {
+                    Ok(judged) => Resolved::Done(judged.events()),
+                    Err(refused) => refused,
+                })
+            })
+        });
+        Ok(foreseen.await?)
+    }
+}
+
+/// An order, locked, and what a decision changes about it.
+struct Judged {
+    order: LoadedOrder,
+    cause: ReviewCause,
+    change: Change,
+}
+
+impl Judged {
+    fn events(&self) -> Vec<EventType> {
+        self.change.events.iter().map(|event| event.event_type).collect()
+    }
+}
+
+async fn judge(
+    connection: &mut PgConnection,
+    decision: &Decision,
+    schedule: &AttemptSchedule,
+) -> TxResult<Result<Judged, Resolved>> {
+    let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
+    let Some(order) = found else { return Ok(Err(Resolved::UnknownOrder)) };
+    let state = order.record.state;
+    let Some(cause) = state.review_cause() else { return Ok(Err(Resolved::NotInReview(state))) };
+    let allows_refund = decision.verdict == Verdict::Paid;
+    if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
+        return Ok(Err(Resolved::RefundUnresolved));
+    }
+    let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
+    Ok(Ok(Judged { order, cause, change }))
+}
+
 async fn resolve_one(
     connection: &mut PgConnection,
     decision: &Decision,
     schedule: &AttemptSchedule,
 ) -> TxResult<(Resolved, CommitEffects)> {
-    let refused = |why| Ok((why, CommitEffects::default()));
-    let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
-    let Some(order) = found else { return refused(Resolved::UnknownOrder) };
-    let state = order.record.state;
-    let Some(cause) = state.review_cause() else { return refused(Resolved::NotInReview(state)) };
-    let allows_refund = decision.verdict == Verdict::Paid;
-    if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
-        return refused(Resolved::RefundUnresolved);
-    }
-    let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
-    let effects = order.write(connection, &change).await?;
-    keep(connection, &order, cause, decision).await?;
-    let announced = change.events.iter().map(|event| event.event_type).collect();
-    Ok((Resolved::Done(announced), effects))
+    let judged = match judge(connection, decision, schedule).await? {
+        Ok(judged) => judged,
+        Err(refused) => return Ok((refused, CommitEffects::default())),
+    };
+    let effects = judged.order.write(connection, &judged.change).await?;
+    keep(connection, &judged.order, judged.cause, decision).await?;
+    Ok((Resolved::Done(judged.events()), effects))
 }
 
 async fn keep(

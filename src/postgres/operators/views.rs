@@ -4,7 +4,7 @@
 use super::{actions, decisions};
 use crate::postgres::{error::unknown_value, pool::PgPool, settlement, tx::answered};
 use crate::{
-    domain::{Time, ids::MerchantName},
+    domain::Time,
     flow::{
         ports::StoreError,
         view::{
@@ -15,11 +15,10 @@ use crate::{
 };
 use serde::Deserialize;
 use sqlx::FromRow;
-use std::time::Duration;
 use uuid::Uuid;
 
 #[derive(FromRow)]
-struct SummaryRow {
+pub(in crate::postgres) struct SummaryRow {
     order_key: i64,
     merchant: String,
     invoice_number: String,
@@ -33,9 +32,9 @@ struct SummaryRow {
     doku_status: Option<String>,
     evidence: Option<String>,
     payment: i64,
-    id: String,
-    source: String,
-    request_id: String,
+    id: Option<String>,
+    source: Option<String>,
+    request_id: Option<String>,
     due_kind: Option<String>,
     due_at: Option<Time>,
     blocked_by: Option<String>,
@@ -50,9 +49,10 @@ struct SummaryRow {
 }
 
 impl SummaryRow {
-    fn summary(self) -> Result<OrderSummary, StoreError> {
+    pub(in crate::postgres) fn summary(self) -> Result<OrderSummary, StoreError> {
         let refund = self.refund_view();
         Ok(OrderSummary {
+            key: self.order_key,
             merchant: self.merchant,
             invoice_number: self.invoice_number,
             amount: self.amount.to_string(),
@@ -62,7 +62,7 @@ impl SummaryRow {
             created_at: self.created_at,
             state_since: self.state_since,
             version: whole(self.version)?,
-            command: CommandView { id: self.id, source: self.source },
+            command: self.id.zip(self.source).map(|(id, source)| CommandView { id, source }),
             request_id: self.request_id,
             doku_status: self.doku_status,
             evidence: self.evidence,
@@ -104,8 +104,11 @@ macro_rules! select_summary {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
-                    o.review_cause, octet_length(c.request_body) = 0 AS pruned, o.created_at, o.state_since,
-                    o.version, o.doku_status, o.evidence, c.id, c.source, c.request_id,
+                    o.review_cause, octet_length(c.request_body) = 0 AND c.imported IS NULL AS pruned, o.created_at, o.state_since,
+                    o.version, o.doku_status, o.evidence,
+                    CASE WHEN c.imported IS NULL THEN c.id END AS id,
+                    CASE WHEN c.imported IS NULL THEN c.source END AS source,
+                    CASE WHEN c.imported IS DISTINCT FROM 'without_request_id' THEN c.request_id END AS request_id,
                     CASE WHEN d.token IS NOT NULL THEN d.attempt
                          WHEN d.send_at <= d.inquire_at AND (d.sends_end_at > jenius_now() OR d.stranded_at IS NOT NULL)
                          THEN 'send'
@@ -139,40 +142,7 @@ macro_rules! select_summary {
     };
 }
 
-/// Which orders to list; what is not named is not asked for.
-#[derive(Debug, Clone, Default)]
-pub struct OrderFilter {
-    pub state: Option<String>,
-    pub merchant: Option<MerchantName>,
-    /// Since the claim of the payment.
-    pub older_than: Option<Duration>,
-    pub younger_than: Option<Duration>,
-    /// Whole rupiah.
-    pub min_amount: Option<i64>,
-    pub max_amount: Option<i64>,
-    pub limit: u32,
-}
-
-/// The latest orders, newest first.
-pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
-    let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
-    let found = sqlx::query_as(select_summary!(
-        "WHERE ($1::text IS NULL OR o.state = $1) AND ($2::text IS NULL OR o.merchant = $2)
-           AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
-           AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
-           AND ($5::bigint IS NULL OR o.amount >= $5) AND ($6::bigint IS NULL OR o.amount <= $6)
-         ORDER BY o.order_key DESC LIMIT $7"
-    ))
-    .bind(filter.state.as_deref())
-    .bind(filter.merchant.as_ref().map(MerchantName::as_str))
-    .bind(seconds(filter.older_than))
-    .bind(seconds(filter.younger_than))
-    .bind(filter.min_amount)
-    .bind(filter.max_amount)
-    .bind(i64::from(filter.limit));
-    let rows: Vec<SummaryRow> = answered!(pool, |c| found.fetch_all(c))?;
-    rows.into_iter().map(SummaryRow::summary).collect()
-}
+pub(in crate::postgres) use select_summary;
 
 /// One order with everything that happened to it; `None` if there is none.
 pub async fn order_view(

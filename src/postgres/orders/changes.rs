@@ -17,6 +17,7 @@ use crate::{
         claim_identity::ClaimIdentity,
         due::NewDue,
         error::TxResult,
+        event_log::{self, LoggedEvent},
         events::{self, NewEvent},
         rejections,
         write_statement::{Moved, Progressed, Writes},
@@ -31,7 +32,7 @@ const WAKE_WITHIN: Duration = Duration::from_secs(1);
 /// What a commit does to those who wait for it and to the metrics.
 #[derive(Debug, Default)]
 pub(in crate::postgres) struct CommitEffects {
-    pub events: bool,
+    pub events: Vec<LoggedEvent>,
     pub due: bool,
     pub settled: Option<Settled>,
     pub attempts: Vec<(AttemptKind, AttemptClass)>,
@@ -92,13 +93,8 @@ fn collect_writes<'a>(
         let settled = change.settled.map(|(kind, outcome)| order.settled(kind, outcome));
         let due = order.is_due_soon(change);
         let reported = change.reported.map(|of| (change.order.merchant.clone(), of));
-        effects.push(CommitEffects {
-            events: !events.is_empty(),
-            due,
-            settled,
-            attempts: Vec::new(),
-            reported,
-        });
+        let logged = change.events.iter().map(|event| order.logged(change, event)).collect();
+        effects.push(CommitEffects { events: logged, due, settled, attempts: Vec::new(), reported });
         writes.events.extend(events);
         match &change.due {
             DueChange::Keep => {}
@@ -120,6 +116,20 @@ impl LoadedOrder {
     fn events_of(&self, change: &Change) -> Result<Vec<NewEvent>, StoreError> {
         let written = |e| events::order_event(self.order_key, &change.order, e, self.trace(e), self.now);
         change.events.iter().map(written).collect()
+    }
+
+    fn logged(&self, change: &Change, event: &OrderEvent) -> LoggedEvent {
+        let took = event.event_type.settles().map(|(kind, outcome)| self.settled(kind, outcome).since_claim);
+        LoggedEvent {
+            merchant: change.order.merchant.clone(),
+            invoice_number: change.order.invoice_number.clone(),
+            event: event.event_type,
+            state: event.state.name(),
+            evidence: event.evidence.name(),
+            took,
+            trace_id: event_log::trace_id(self.trace(event)).map(str::to_owned),
+            at: self.now,
+        }
     }
 
     fn trace(&self, event: &OrderEvent) -> &TraceContext {

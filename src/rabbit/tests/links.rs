@@ -269,5 +269,5 @@ fn nobody_is_up_before_they_say_so() {
     let link = board.link("one");
     assert!(!board.health_of("one").ok);
     link.away("refused");
-    assert_eq!(board.health().detail, "one: here: refused");
+    assert_eq!(board.health().detail, "here: refused, 1 of 1 links");
 }

@@ -2,15 +2,19 @@
 //! belongs. Nothing is decided by it.
 
 use super::{json, notification};
-use crate::domain::{command::CommandKind, ids::CommandId};
+use crate::domain::{
+    command::CommandKind,
+    ids::{CommandId, CommandSource},
+};
 
 /// A longer type is none of ours.
 const TYPE_BYTES_MAX: usize = 128;
 
-/// The two attributes of a CloudEvent that tell one dead letter from another, each where it is readable.
+/// The attributes of a CloudEvent that tell one dead letter from another, each where it is readable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Peeked {
     pub event_type: Option<String>,
+    pub source: Option<String>,
     /// Of a command.
     pub command_id: Option<String>,
 }
@@ -35,7 +39,9 @@ pub fn peek(body: &[u8]) -> Peeked {
     };
     let event_type = envelope.text("type").filter(is_type).map(str::to_owned);
     let id = envelope.text("id").and_then(|id| CommandId::parse(id).ok());
-    let mut peeked = Peeked { event_type, command_id: None };
+    let source = envelope.text("source").and_then(|source| CommandSource::parse(source).ok());
+    let source = source.map(|source| source.as_str().to_owned());
+    let mut peeked = Peeked { event_type, source, command_id: None };
     if !peeked.is_notification() {
         peeked.command_id = id.map(|id| id.as_str().to_owned());
     }
@@ -49,7 +55,7 @@ mod tests {
     #[test]
     fn what_is_readable_is_read_and_nothing_else_is_guessed() {
         let peeked = |body: &str| {
-            let Peeked { event_type, command_id } = peek(body.as_bytes());
+            let Peeked { event_type, command_id, .. } = peek(body.as_bytes());
             (event_type.unwrap_or_default(), command_id.unwrap_or_default())
         };
         for (body, event_type, command_id) in [

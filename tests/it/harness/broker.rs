@@ -172,6 +172,11 @@ impl Broker {
         self.publish_with("commands", message.routing_key, properties, &message.bytes()).await;
     }
 
+    /// Puts an event into one subscriber's queue, beside the exchange.
+    pub async fn deliver(&self, queue: &str, event: &Value) {
+        self.confirmed("", queue, BasicProperties::default(), event.to_string().as_bytes()).await;
+    }
+
     async fn publish_with(
         &self,
         exchange: &str,
@@ -179,12 +184,15 @@ impl Broker {
         properties: BasicProperties,
         body: &[u8],
     ) {
-        let exchange = format!("{}.{exchange}", self.prefix);
+        self.confirmed(&format!("{}.{exchange}", self.prefix), routing_key, properties, body).await;
+    }
+
+    async fn confirmed(&self, exchange: &str, routing_key: &str, properties: BasicProperties, body: &[u8]) {
         let properties = properties.with_delivery_mode(2);
         let confirm = self
             .channel
             .basic_publish(
-                exchange.as_str().into(),
+                exchange.into(),
                 routing_key.into(),
                 BasicPublishOptions::default(),
                 body,

@@ -38,6 +38,7 @@ pub struct DeadLetter {
     /// The latest first; a message that reached no queue has died once, of that. Never empty.
     pub deaths: Vec<DeathRecord>,
     pub event_type: Option<String>,
+    pub source: Option<String>,
     pub command_id: Option<String>,
     pub bytes: usize,
     /// How often an operator had it worked on again before it died anew.
@@ -73,6 +74,7 @@ impl DeadLetter {
             message_id: properties.message_id().as_ref().map(ToString::to_string),
             headers: shown_headers(&headers),
             event_type: peeked.event_type,
+            source: peeked.source,
             command_id: peeked.command_id,
         }
     }

@@ -1,0 +1,93 @@
+//! Which orders an operator wants to see (`orders list`), and finding them by what a person has in hand: the beginning of an
+//! invoice number, a command's id, a Request-Id, an event's id. Each way has an index; none reads all orders.
+
+use super::views::{SummaryRow, select_summary};
+use crate::{
+    domain::ids::MerchantName,
+    flow::{ports::StoreError, view::OrderSummary},
+    postgres::{pool::PgPool, tx::answered},
+};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A beginning that more orders share is too short to search by: the latest of them are listed.
+const FOUND_MAX: i64 = 100_000;
+
+/// Which orders to list; what is not named is not asked for.
+#[derive(Debug, Clone, Default)]
+pub struct OrderFilter {
+    /// Empty: all.
+    pub states: Vec<String>,
+    /// The beginning of an invoice number, or a whole command id, Request-Id or event id.
+    pub search: Option<String>,
+    pub merchant: Option<MerchantName>,
+    /// Since the claim of the payment.
+    pub older_than: Option<Duration>,
+    pub younger_than: Option<Duration>,
+    /// Whole rupiah.
+    pub min_amount: Option<i64>,
+    pub max_amount: Option<i64>,
+    /// Only orders whose `key` is smaller: the next page.
+    pub before: Option<i64>,
+    pub limit: u32,
+}
+
+/// The latest orders, newest first.
+pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
+    let found = match &filter.search {
+        Some(search) => Some(found(pool, search).await?),
+        None => None,
+    };
+    let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
+    let query = sqlx::query_as(select_summary!(
+        "WHERE (cardinality($1::text[]) = 0 OR o.state = ANY ($1)) AND ($2::text IS NULL OR o.merchant = $2)
+           AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
+           AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
+           AND ($5::bigint IS NULL OR o.amount >= $5) AND ($6::bigint IS NULL OR o.amount <= $6)
+           AND ($7::bigint IS NULL OR o.order_key < $7)
+           AND ($8::bigint[] IS NULL OR o.order_key = ANY ($8))
+         ORDER BY o.order_key DESC LIMIT $9"
+    ))
+    .bind(&filter.states)
+    .bind(filter.merchant.as_ref().map(MerchantName::as_str))
+    .bind(seconds(filter.older_than))
+    .bind(seconds(filter.younger_than))
+    .bind(filter.min_amount)
+    .bind(filter.max_amount)
+    .bind(filter.before)
+    .bind(found)
+    .bind(i64::from(filter.limit));
+    let rows: Vec<SummaryRow> = answered!(pool, |c| query.fetch_all(c))?;
+    rows.into_iter().map(SummaryRow::summary).collect()
+}
+
+/// The keys of the orders that a text names. A command's id is unique for each source: sources are few, and found one
+/// after another by their index. An invoice number has no character behind `~`.
+async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
+    let keys = answered!(pool, |c| {
+        sqlx::query_scalar(
+        "WITH RECURSIVE sources AS (
+             (SELECT source FROM commands ORDER BY source LIMIT 1)
+             UNION ALL
+             SELECT (SELECT c.source FROM commands c WHERE c.source > s.source ORDER BY c.source LIMIT 1)
+             FROM sources s WHERE s.source IS NOT NULL),
+         named AS (
+             SELECT c.merchant, c.invoice_number FROM sources s JOIN commands c ON c.source = s.source AND c.id = $1
+             WHERE c.outcome IS DISTINCT FROM 'rejected'
+             UNION
+             SELECT merchant, invoice_number FROM commands WHERE kind = 'refund' AND request_id = $1)
+         SELECT order_key FROM (
+             SELECT order_key FROM orders WHERE invoice_number ~>=~ $1 AND invoice_number ~<~ ($1 || chr(127))
+             UNION
+             SELECT o.order_key FROM named JOIN orders o USING (merchant, invoice_number)
+             UNION
+             SELECT order_key FROM events WHERE event_id = $2 AND order_key IS NOT NULL) AS all_of_them
+         ORDER BY order_key DESC LIMIT $3",
+    )
+    .bind(search)
+    .bind(Uuid::try_parse(search).ok())
+    .bind(FOUND_MAX)
+    .fetch_all(c)
+    })?;
+    Ok(keys)
+}
