@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
-"""What must hold of Compose, Kubernetes and the list of parts: manifests.py compose|kubernetes|sbom DEPLOY SCHEMAS
+"""What must hold of Compose, Kubernetes, the chart and the list of parts: manifests.py compose|kubernetes|chart|sbom DEPLOY SCHEMAS
 
 For `check`. DEPLOY is the folder to check, SCHEMAS one with wheels (kubernetes-validate, check-jsonschema and
-cyclonedx-python-lib), of which only the schemas are read. Prints every fault; exit code 1 where there is one.
+cyclonedx-python-lib), of which only the schemas are read; for the chart, one with helm/helm and kubectl/kubectl beside it, in
+TOOLS. Prints every fault; exit code 1 where there is one.
 """
 
 import base64
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -98,8 +101,12 @@ def check_passwords(secrets, broker_users, database_users, sandbox):
         fault("compose", "doku_secret_key is not the sandbox's")
 
 
+def is_ours(image):
+    return image.removeprefix("${IMAGE:-").startswith("jenius-pay:")
+
+
 def check_service(where, service, services):
-    ours = service["image"].startswith("jenius-pay:")
+    ours = is_ours(service["image"])
     if not PINNED.search(service["image"]):
         fault(where, "its image has no version")
     if set(service["deploy"]["resources"]["limits"]) != {"cpus", "memory"}:
@@ -114,7 +121,7 @@ def check_service(where, service, services):
         if not port.startswith("127.0.0.1:"):
             fault(where, f"the port {port} is open to the network")
     for other, wanted in service.get("depends_on", {}).items():
-        healthy = "test" in services[other].get("healthcheck", {}) or services[other]["image"].startswith("jenius-pay:")
+        healthy = "test" in services[other].get("healthcheck", {}) or is_ours(services[other]["image"])
         if wanted["condition"] == "service_healthy" and not healthy:
             fault(where, f"{other} never becomes healthy")
 
@@ -150,7 +157,7 @@ def kubernetes(deploy, schemas):
     schemas = Schemas(schemas)
     for folder in sorted(path for path in (deploy / "kubernetes").iterdir() if path.is_dir()):
         check_folder(folder, schemas)
-    paths = [path for folder in ("base", "prune") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
+    paths = [path for folder in ("base", "prune", "operator") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
     check_together([document for path in paths for document in documents(path)])
     for kustomize in (["kubectl", "kustomize"], ["kustomize", "build"]):
         if shutil.which(kustomize[0]):
@@ -254,6 +261,54 @@ def check_services(services, pods):
                 fault(service["metadata"]["name"], f"no pod of it has the port {port['targetPort']}")
 
 
+# --- the chart -----------------------------------------------------------------------------------------------
+
+
+def output(*command):
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if ran.returncode:
+        fault(Path(command[0]).name, ran.stderr.strip())
+    return ran.stdout
+
+
+def chart(deploy, schemas):
+    """With its defaults it makes what kustomize makes; an example of a cluster's own is valid."""
+    helm, kubectl = (str(Path(os.environ["TOOLS"]) / name / name) for name in ("helm", "kubectl"))
+    folder = deploy / "helm/jenius-pay"
+    output(helm, "lint", "--strict", str(folder))
+    ours = by_name(output(helm, "template", "jenius-pay", str(folder)))
+    with tempfile.TemporaryDirectory() as scratch:
+        away = lambda name: os.path.relpath(deploy / "kubernetes" / name, os.path.realpath(scratch))
+        kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+                         "resources": [away("base")], "components": [away("prune"), away("operator")]}
+        (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        theirs = by_name(output(kubectl, "kustomize", scratch))
+    for name in ours.keys() ^ theirs.keys():
+        fault("chart", f"{name} is in one of the chart and kubernetes/ only")
+    for name in ours.keys() & theirs.keys():
+        if ours[name] != theirs[name]:
+            fault("chart", f"{name} is not as in kubernetes/:\n{ours[name]}\n{theirs[name]}")
+    judges = Schemas(schemas)
+    values = str(folder / "values.example.yaml")
+    for document in documents_of(output(helm, "template", "jenius-pay", str(folder), "--values", values)):
+        judges.judge(f"chart, by its example: {document['metadata']['name']}", document)
+
+
+def documents_of(text):
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def by_name(text):
+    """The name of the ConfigMap carries a hash, of which each tool has its own; a hook is Helm's alone."""
+    found = {}
+    for document in documents_of(text):
+        document["metadata"].pop("annotations", None)
+        written = re.sub(r'"jenius-pay-[0-9a-z]{10}"', '"jenius-pay-HASH"', json.dumps(document, sort_keys=True))
+        document = json.loads(written)
+        found[f"{document['kind']} {document['metadata']['name']}"] = document
+    return found
+
+
 # --- the list of parts ---------------------------------------------------------------------------------------
 
 
@@ -272,7 +327,7 @@ def sbom(deploy, schemas):
 
 
 def main():
-    {"compose": compose, "kubernetes": kubernetes, "sbom": sbom}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
+    {"compose": compose, "kubernetes": kubernetes, "chart": chart, "sbom": sbom}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
     print("\n".join(FAULTS))
     sys.exit(bool(FAULTS))
 

@@ -11,7 +11,12 @@ readonly CONFIGURATION='DOKU_BASE_URL DOKU_CLIENT_ID DOKU_SECRET_KEY
 
 build() {
   local target
-  run_logged cargo build --locked --all-features || fail_with_log 'the build failed'
+  # On a terminal cargo shows how far it is: the first build takes minutes.
+  if [[ -t 2 ]]; then
+    run_job cargo build --locked --all-features || fail 'the build failed'
+  else
+    run_logged cargo build --locked --all-features || fail_with_log 'the build failed'
+  fi
   target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
   BIN=$target/debug/jenius-pay
 }

@@ -160,7 +160,7 @@ has_packages() {
     as_root=sudo
   fi
   note "installing $missing with apt-get${as_root:+ (sudo may ask for your password)}"
-  # In the foreground: sudo asks on the terminal, and a half-installed package helps nobody.
+  # In the foreground: sudo asks on the terminal, and a half-installed package is no help.
   # shellcheck disable=SC2086
   $as_root "$SERVERS" install $WANTED $ALSO >> "$LOG" 2>&1 || fail_with_log 'the installation failed'
 }

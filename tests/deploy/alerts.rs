@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, process::Command};
 pub type Alert = BTreeMap<String, String>;
 
 /// What stands in a rule, each on a line of its own; promtool sees to it that the whole is YAML.
-const KEYS: [&str; 7] = ["expr", "for", "labels", "annotations", "summary", "description", "runbook_url"];
+const KEYS: [&str; 8] =
+    ["expr", "for", "labels", "annotations", "summary", "description", "runbook_url", "dashboard_url"];
 
 pub fn all() -> Vec<Alert> {
     let text = read("prometheus/rules.yaml");
@@ -71,6 +72,9 @@ fn every_alert_asks_for_metrics_there_are_and_says_where_its_entry_is() {
         assert_eq!(queries::faults(&alert["expr"]), Vec::<String>::new(), "{name}");
         let anchor = format!("/RUNBOOK.md#{}", name.to_lowercase());
         assert!(alert["runbook_url"].ends_with(&anchor), "{name}: {}", alert["runbook_url"]);
+        let dashboard: serde_json::Value = serde_json::from_str(&read("grafana/dashboard.json")).unwrap();
+        let place = format!("/d/{}", dashboard["uid"].as_str().unwrap());
+        assert!(alert.get("dashboard_url").is_some_and(|url| url.ends_with(&place)), "{name}");
         assert!(
             ["{severity: critical}", "{severity: warning}"].contains(&alert["labels"].as_str()),
             "{name}"

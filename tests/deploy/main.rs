@@ -6,6 +6,7 @@ mod dashboard;
 mod manifests;
 mod proof;
 mod queries;
+mod release;
 mod rights;
 mod runbook;
 mod supply;

@@ -109,6 +109,7 @@ fn values(label: &str) -> Vec<String> {
     let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     match label {
         "state" => names(OrderState::ALL.map(OrderState::name).to_vec()),
+        "event" => names(EventType::ALL.map(EventType::routing_key).to_vec()),
         "class" => names(AttemptClass::ALL.map(AttemptClass::name).to_vec()),
         "outcome" => names(Outcome::ALL.map(Outcome::name).to_vec()),
         "operation" => names(

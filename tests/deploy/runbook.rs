@@ -113,3 +113,24 @@ fn every_figure_of_its_capacity_is_one_that_was_measured() {
         assert!(measured.contains(figure), "{figure} is not in PERFORMANCE.md");
     }
 }
+
+/// A command beside the service has the service's files.
+#[test]
+fn the_command_line_under_systemd_reads_the_files_of_the_unit() {
+    let (text, unit) = (read("RUNBOOK.md"), read("systemd/jenius-pay.service"));
+    let loads: Vec<&str> = text
+        .split("--property=LoadCredential=")
+        .skip(1)
+        .map(|rest| rest.split_whitespace().next().unwrap())
+        .collect();
+    assert!(loads.len() >= 3, "{loads:?}");
+    for load in loads {
+        assert!(unit.contains(&format!("\nLoadCredential={load}\n")), "{load}");
+        let name = load.split(':').next().unwrap();
+        assert!(
+            text.contains(&format!("_FILE=/run/credentials/jenius-pay-operator.service/{name} ")),
+            "{name}"
+        );
+    }
+    assert!(read("kubernetes/operator/operator.yaml").contains("\n  suspend: true\n"));
+}
