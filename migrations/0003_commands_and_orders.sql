@@ -136,7 +136,8 @@ CREATE TABLE orders (
     payment            bigint         NOT NULL,   -- in `commands`
     refund             bigint,                 -- in `commands`, the latest
     created_at         timestamptz    NOT NULL,
-    CONSTRAINT orders_invoice_is_unique UNIQUE (merchant, invoice_number),
+    -- A person searches by the beginning of an invoice number alone.
+    CONSTRAINT orders_invoice_is_unique UNIQUE (invoice_number, merchant),
     CONSTRAINT orders_review_has_a_cause CHECK ((state = 'review') = (review_cause IS NOT NULL)),
     -- Leaving `submitting` is always announced, and always for some evidence. An imported order has no event yet when
     -- it is paid, and when its first refund is claimed.
@@ -151,9 +152,6 @@ CREATE TABLE orders (
     CONSTRAINT orders_failed_is_announced CHECK (state <> 'failed' OR announced_failed),
     CONSTRAINT orders_refunded_is_announced CHECK (state <> 'refunded' OR announced_refunded)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
-
--- A person searches by the beginning of an invoice number, byte by byte whatever the database's collation is.
-CREATE INDEX orders_by_invoice ON orders (invoice_number text_pattern_ops);
 
 -- A statement that rests on what was read before it writes everything or nothing: called with false, this
 -- function undoes it. No other fault raises JN001: the caller that sees it reads again, under the lock.

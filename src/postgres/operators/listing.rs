@@ -77,7 +77,7 @@ async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
              UNION
              SELECT merchant, invoice_number FROM commands WHERE kind = 'refund' AND request_id = $1)
          SELECT order_key FROM (
-             SELECT order_key FROM orders WHERE invoice_number ~>=~ $1 AND invoice_number ~<~ ($1 || chr(127))
+             SELECT order_key FROM orders WHERE invoice_number >= $1 AND invoice_number < ($1 || chr(127))
              UNION
              SELECT o.order_key FROM named JOIN orders o USING (merchant, invoice_number)
              UNION
