@@ -90,7 +90,10 @@ impl Upstream {
             let (id, routing_key, body) = self.next();
             self.until_confirmed(routing_key, &body).await;
             if let Some(id) = id {
-                #[expect(clippy::disallowed_methods, reason = "the servers and this test are on one machine")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the servers and this test are on one machine"
+                )]
                 self.asked.confirmed.entry(id).or_insert_with(Utc::now);
             }
             sleep(every.mul_f64(self.dice.f64() * 2.0)).await;
