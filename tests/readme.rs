@@ -1,5 +1,5 @@
-//! README says what the code says. Its lists are drawn from the code here and compared; to write them anew
-//! after a change: `JENIUS_WRITE_README=1 cargo test --test readme`.
+//! README, its reference and the page for contributors say what the code says. Their lists are drawn from the code
+//! here and compared; to write them anew after a change: `JENIUS_WRITE_README=1 cargo test --test readme`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says so by panicking")]
 
 use jenius_pay::{
@@ -16,6 +16,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+const CONTRIBUTING: &str = ".github/CONTRIBUTING.md";
 
 fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -246,10 +248,10 @@ fn files() -> String {
         ("tests/it/", "Stories through the front door: real servers, the sandbox as the oracle."),
         ("tests/deploy/", "What lies under deploy/, held against the code; the alerts, by promtool."),
         ("tests/architecture.rs", "The layers, held by reading the sources."),
-        ("tests/readme.rs", "This page, held against the code."),
+        ("tests/readme.rs", "README, REFERENCE and this page, held against the code."),
         (
             "deploy/local/",
-            "The commands of *Try it*, the private servers they start, and what checks `deploy/`.",
+            "The commands above, the private servers they start, and what checks `deploy/`.",
         ),
         ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
@@ -266,6 +268,7 @@ fn files() -> String {
             "deploy/RUNBOOK.md",
             "What an alert, a dead letter, an exit code or a review means, and what to do.",
         ),
+        ("deploy/REFERENCE.md", "Every key of the configuration, and every metric."),
         ("deploy/CHANGELOG.md", "What an upgrade asks of operators."),
     ] {
         assert!(project().join(name).exists(), "{name} is not there");
@@ -294,32 +297,35 @@ fn file_row(path: &Path) -> Vec<String> {
     vec![code(&format!("{name}{slash}")), format!("{sentence}.")]
 }
 
+/// The pages, each with its lists in their order.
+fn pages() -> [(&'static str, Vec<(&'static str, String)>); 3] {
+    [
+        ("README.md", vec![("events", events()), ("states", states()), ("failures", failures())]),
+        ("deploy/REFERENCE.md", vec![("configuration", configuration()), ("metrics", metrics())]),
+        (CONTRIBUTING, vec![("files", files())]),
+    ]
+}
+
 #[test]
-fn every_list_of_the_readme_is_what_the_code_says() {
-    let path = project().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let mut rest = readme.as_str();
-    let mut written = String::new();
-    let drawn: [(&str, String); 6] = [
-        ("events", events()),
-        ("states", states()),
-        ("failures", failures()),
-        ("configuration", configuration()),
-        ("metrics", metrics()),
-        ("files", files()),
-    ];
-    for (name, text) in drawn {
-        let mark = format!("<!-- generated: {name} -->\n");
-        let (before, after) = rest.split_once(&mark).unwrap_or_else(|| panic!("no `{}`", mark.trim()));
-        let (_, after) = after.split_once("<!-- end -->").unwrap();
-        written.push_str(&format!("{before}{mark}{text}<!-- end -->"));
-        rest = after;
-    }
-    written.push_str(rest);
-    if std::env::var_os("JENIUS_WRITE_README").is_some() {
-        fs::write(&path, &written).unwrap();
-    } else {
-        assert!(written == readme, "README is out of date: JENIUS_WRITE_README=1 cargo test --test readme");
+fn every_list_of_the_pages_is_what_the_code_says() {
+    for (page, drawn) in pages() {
+        let path = project().join(page);
+        let text = fs::read_to_string(&path).unwrap();
+        let mut rest = text.as_str();
+        let mut written = String::new();
+        for (name, list) in drawn {
+            let mark = format!("<!-- generated: {name} -->\n");
+            let (before, after) = rest.split_once(&mark).unwrap_or_else(|| panic!("no `{}`", mark.trim()));
+            let (_, after) = after.split_once("<!-- end -->").unwrap();
+            written.push_str(&format!("{before}{mark}{list}<!-- end -->"));
+            rest = after;
+        }
+        written.push_str(rest);
+        if std::env::var_os("JENIUS_WRITE_README").is_some() {
+            fs::write(&path, &written).unwrap();
+        } else {
+            assert!(written == text, "{page} is out of date: JENIUS_WRITE_README=1 cargo test --test readme");
+        }
     }
 }
 
@@ -336,9 +342,9 @@ fn every_failure_of_the_readme_has_its_story_among_the_tests() {
 }
 
 #[test]
-fn every_word_of_the_glossary_and_every_path_is_in_use() {
-    let readme = fs::read_to_string(project().join("README.md")).unwrap();
-    let (_, glossary) = readme.split_once("| word | meaning |\n|---|---|\n").unwrap();
+fn every_word_of_the_glossary_is_in_use() {
+    let page = fs::read_to_string(project().join(CONTRIBUTING)).unwrap();
+    let (_, glossary) = page.split_once("| word | meaning |\n|---|---|\n").unwrap();
     let sources: String = {
         let mut all = String::new();
         read_all(&project().join("src"), &mut all);
@@ -349,24 +355,22 @@ fn every_word_of_the_glossary_and_every_path_is_in_use() {
             assert!(sources.contains(word.trim()), "nobody says `{}`", word.trim());
         }
     }
-    for path in readme
-        .split('`')
-        .filter(|t| t.starts_with("src/") || t.starts_with("tests/") || t.starts_with("./deploy"))
-    {
-        let path = path.split_whitespace().next().unwrap();
-        assert!(project().join(path).exists(), "{path} is not there");
-    }
 }
 
 #[test]
-fn every_path_that_contributors_are_sent_to_is_there() {
-    let text = fs::read_to_string(project().join(".github/CONTRIBUTING.md")).unwrap();
-    let folders = ["src/", "tests/", "deploy/", "./deploy/", "migrations/"];
-    let named: Vec<&str> =
-        text.split('`').filter(|t| folders.iter().any(|folder| t.starts_with(folder))).collect();
-    assert!(named.len() > 20, "only {named:?}");
-    for path in named {
-        assert!(project().join(path).exists(), "{path} is not there");
+fn every_path_of_the_pages_is_there() {
+    for (page, least) in [("README.md", 5), (CONTRIBUTING, 60)] {
+        let text = fs::read_to_string(project().join(page)).unwrap();
+        let folders = ["src/", "tests/", "deploy/", "./deploy/", "migrations/"];
+        let named: Vec<&str> = text
+            .split('`')
+            .filter(|t| folders.iter().any(|folder| t.starts_with(folder)))
+            .filter_map(|t| t.split_whitespace().next())
+            .collect();
+        assert!(named.len() > least, "only {named:?}");
+        for path in named {
+            assert!(project().join(path).exists(), "{page}: {path} is not there");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The table of keys: what can be configured, with its default as it would be written. README's table is
+//! The table of keys: what can be configured, with its default as it would be written. The table of deploy/REFERENCE.md is
 //! compared with it, and reading starts from its defaults, so that neither can tell a different story.
 
 /// How a value is written in the file. In the environment everything is text, and a list has commas.

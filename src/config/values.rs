@@ -129,7 +129,7 @@ fn target(variable: &str, faults: &mut ConfigFaults) -> Option<(&'static ConfigK
             None
         }
         None => {
-            let problem = "unknown variable; allowed: JENIUS_PAY__<SECTION>__<KEY> with a key of README's table, \
+            let problem = "unknown variable; allowed: JENIUS_PAY__<SECTION>__<KEY> with a key of deploy/REFERENCE.md, \
                            merchants as JENIUS_PAY__MERCHANTS__<NAME>__CLIENT_ID (name: A-Z, 0-9, _)";
             faults.add(ConfigFault::new(variable, problem));
             None

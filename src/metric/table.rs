@@ -1,4 +1,4 @@
-//! The table of metrics: README's is compared with it.
+//! The table of metrics: that of deploy/REFERENCE.md is compared with it.
 
 /// The Prometheus type; a histogram's buckets are upper bounds in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
