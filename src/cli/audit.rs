@@ -73,7 +73,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 
 fn table(actions: &[ActionView], times: Times, room: Room) -> String {
     if actions.is_empty() {
-        return "nothing was done".to_owned();
+        return "no actions are recorded".to_owned();
     }
     let at = format!("time ({})", times.zone());
     let mut table = TextTable::new([
@@ -120,6 +120,6 @@ mod tests {
         assert_eq!(told[0], "time (WIB) what merchant to who and why");
         assert_eq!(told[1], format!("{head} default INV-1 by ratna: its queue was lost (2 events)"));
         assert_eq!(told[2], format!("{head} INV-1 (2 events)"));
-        assert_eq!(table(&[], times::sample::times(), Room::Any), "nothing was done");
+        assert_eq!(table(&[], times::sample::times(), Room::Any), "no actions are recorded");
     }
 }

@@ -111,13 +111,17 @@ fn name(pause: &PauseView, times: Times) -> String {
 /// What an operator should know of what waits meanwhile.
 fn meaning(waiting: WaitingSends, times: Times) -> String {
     let first =
-        waiting.first_end.map(|end| format!(", the first until {}", times.full(end))).unwrap_or_default();
+        waiting.first_end.map(|end| format!(",\nthe first until {}", times.full(end))).unwrap_or_default();
+    let wait = if waiting.count == 0 {
+        "No claimed command waits for a send now.".to_owned()
+    } else {
+        format!("Claimed commands that wait for a send: {}{first}.", waiting.count)
+    };
     format!(
-        "Every process stops within two seconds; inquiries, notifications and events go on.\n\
-         New commands are claimed and wait, and their budgets run meanwhile.\n\
-         {} claimed commands wait for a send{first}. Budgets go on: a command with sends that end meanwhile is \
-         abandoned, or unresolved if DOKU may have acted.",
-        waiting.count
+        "Every process stops its sends within two seconds. Inquiries, notifications\n\
+         and events go on. New commands are claimed and wait, and their budgets run:\n\
+         a command with a budget that ends meanwhile is abandoned, or unresolved if\n\
+         DOKU may have acted.\n{wait}"
     )
 }
 
@@ -146,13 +150,11 @@ mod tests {
     #[test]
     fn what_a_pause_means_for_commands_is_said() {
         let nothing = WaitingSends { count: 0, first_end: None };
-        assert!(meaning(nothing, times()).contains("\n0 claimed commands wait for a send. Budgets"));
+        assert!(meaning(nothing, times()).ends_with("\nNo claimed command waits for a send now."));
         let some = WaitingSends { count: 3, first_end: Some(sample::at(1)) };
         let said = meaning(some, times());
-        assert!(
-            said.contains("3 claimed commands wait for a send, the first until 2026-01-01 07:00:01 WIB"),
-            "{said}"
-        );
+        assert!(said.ends_with("wait for a send: 3,\nthe first until 2026-01-01 07:00:01 WIB."), "{said}");
         assert!(said.contains("their budgets run"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     UsageError, event_line, print,
+    times::Times,
     wait::{Awaited, EventMeaning},
     watch,
 };
@@ -70,11 +71,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     publish(&amqp, asked.kind, asked.id.as_str(), body).await?;
     print::line(asked.id.as_str())?;
     let Some(mut events) = events else { return Ok(ExitCode::SUCCESS) };
+    let times = Times::of(source)?;
     while let Some(body) = events.recv().await {
         let Ok(event) = serde_json::from_slice(&body) else { continue };
         let seen = asked.judge(&event);
         if seen != EventMeaning::Other {
-            print::line(&event_line::for_people(&event))?;
+            print::line(&event_line::for_people(&event, times))?;
         }
         if let EventMeaning::Ends { done } = seen {
             return Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE });

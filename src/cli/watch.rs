@@ -1,6 +1,6 @@
 //! `watch`: prints events as they are published, until it is stopped.
 
-use super::{event_line, print};
+use super::{event_line, print, times::Times};
 use crate::{
     config::{Amqp, Source},
     rabbit::{Broker, TopologyNames, Watch},
@@ -21,6 +21,7 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let amqp = Amqp::load(source)?;
+    let times = Times::of(source)?;
     let mut events = subscribe(&amqp).await?;
     loop {
         let body = tokio::select! {
@@ -28,17 +29,17 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             stopped = tokio::signal::ctrl_c() => return stopped.map(|()| ExitCode::SUCCESS).map_err(Into::into),
         };
         match body {
-            Some(body) => show(&body, args.json)?,
+            Some(body) => show(&body, times, args.json)?,
             None => anyhow::bail!("the broker is away; watch again once it is back"),
         }
     }
 }
 
-fn show(body: &[u8], json: bool) -> anyhow::Result<()> {
+fn show(body: &[u8], times: Times, json: bool) -> anyhow::Result<()> {
     let line = if json {
         event_line::for_programs(body)
     } else {
-        serde_json::from_slice(body).map(|event| event_line::for_people(&event))
+        serde_json::from_slice(body).map(|event| event_line::for_people(&event, times))
     };
     match line {
         Ok(line) => print::line(&line)?,

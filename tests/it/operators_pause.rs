@@ -68,7 +68,7 @@ async fn while_everybodys_sends_are_paused_commands_wait_and_everything_else_goe
             "all merchants since ",
             "by ratna (",
             "): DOKU asked for it",
-            "commands wait for a send",
+            "waits for a send now",
             "their budgets run",
         ],
     );
@@ -152,7 +152,7 @@ async fn one_merchants_pause_keeps_its_commands_until_their_budget_ends_and_the_
     a_while().await;
     assert_eq!((sends(&world, &mine), world.broker.depth("payments").await), (0, 0));
     let (out, _) = said(&world, &["pause", "--merchant", "default"], 0).await;
-    contains(&out, &["paused already", "2 claimed commands wait for a send, the first until "]);
+    contains(&out, &["paused already", "commands that wait for a send: 2,\nthe first until "]);
 
     world.database.jump(PAST_THE_BUDGET).await;
     for invoice in &mine {

@@ -157,7 +157,7 @@ async fn what_is_planted_in_a_file_is_found_no_more_and_no_less() {
     eventually("every row that fits to be told", all).await;
 
     // For people and for finance.
-    let shown = said(&world, &["orders", "show", good], 0).await;
+    let shown = said(&world, &["orders", "show", good, "--wide"], 0).await;
     assert!(shown.contains("settlement purchase") && shown.contains("net Rp48.500"), "{shown}");
     let list = said(&world, &["settlement", "list"], 0).await;
     assert!(list.contains("settlement.csv of default") && !list.contains("Astari"), "{list}");

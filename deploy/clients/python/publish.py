@@ -6,7 +6,10 @@ Environment: AMQP_URL; JENIUS_PREFIX (jenius), AGAIN_AFTER_SECONDS (30), GIVE_UP
 Exit code: 0 accepted, 1 another outcome or none, 2 wrong usage
 """
 import json, os, sys, time, uuid
-import pika, pika.exceptions
+try:
+    import pika, pika.exceptions
+except ImportError:
+    sys.exit("error: pika is missing: pip install pika, or apt-get install python3-pika")
 
 PREFIX = os.environ.get("JENIUS_PREFIX", "jenius")
 AGAIN_AFTER_SECONDS = float(os.environ.get("AGAIN_AFTER_SECONDS", "30"))

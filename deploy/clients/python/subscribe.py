@@ -5,7 +5,10 @@ usage: python3 subscribe.py QUEUE KEY...     for example: subscribe.py bookkeepi
 Environment: AMQP_URL; JENIUS_PREFIX (jenius)
 """
 import json, os, sys
-import pika, pika.exceptions
+try:
+    import pika, pika.exceptions
+except ImportError:
+    sys.exit("error: pika is missing: pip install pika, or apt-get install python3-pika")
 
 PREFIX = os.environ.get("JENIUS_PREFIX", "jenius")
 

@@ -71,7 +71,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let import = OrderImport {
         orders,
         accounts,
-        file: print::clean(&args.file.display().to_string()),
+        file: name(&args.file),
         reason: args.reason,
         done_by,
         dry_run: args.dry_run,
@@ -84,6 +84,12 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let verb = if args.dry_run { "would import" } else { "imported" };
     print::line(&format!("{verb} {} orders; {} were imported before", done.new, done.known))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// As people call it: without the directories of this machine.
+fn name(file: &Path) -> String {
+    let name = file.file_name().filter(|name| *name != "-").map(|name| print::clean(&name.to_string_lossy()));
+    name.unwrap_or_else(|| "standard input".to_owned())
 }
 
 fn text(file: &Path) -> anyhow::Result<String> {
