@@ -249,10 +249,7 @@ fn files() -> String {
         ("tests/deploy/", "What lies under deploy/, held against the code; the alerts, by promtool."),
         ("tests/architecture.rs", "The layers, held by reading the sources."),
         ("tests/readme.rs", "README, REFERENCE and this page, held against the code."),
-        (
-            "deploy/local/",
-            "The commands above, the private servers they start, and what checks `deploy/`.",
-        ),
+        ("deploy/local/", "The commands above, the private servers they start, and what checks `deploy/`."),
         ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),
