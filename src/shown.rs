@@ -1,5 +1,11 @@
 //! What of others' text a person may see: their characters could drive a terminal, hide what stands there, or
-//! show it in another order.
+//! show it in another order. Beside it how times are written for people.
+
+mod times;
+
+#[cfg(test)]
+pub use times::sample;
+pub use times::{Times, rfc3339};
 
 /// Whether a character has no place of its own on a line: it controls, turns the writing direction, or has no
 /// width. (Marks that belong to a letter are part of writing.)

@@ -6,7 +6,6 @@ mod audit;
 mod bench;
 mod config;
 mod confirm;
-mod csv;
 mod dead;
 mod doctor;
 mod duration;
@@ -35,7 +34,7 @@ mod who;
 
 use crate::{
     config::{ConfigFaults, Source},
-    flow::ports::StoreError,
+    flow::{ports::StoreError, view::csv},
     metric::REVISION,
     rabbit::BrokerError,
     telemetry::LogError,

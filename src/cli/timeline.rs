@@ -6,15 +6,9 @@ use super::{
     times::Times,
 };
 use crate::{
-    domain::{Time, signed::Form},
-    flow::view::{
-        ActionView, AttemptView, BlockedView, DecisionView, DueView, HistoryView, NotificationView,
-        OrderSummary, OrderView, SettlementRowView,
-    },
+    domain::money::grouped,
+    flow::view::{ActionView, BlockedView, DueView, OrderSummary, OrderView, steps},
 };
-
-/// A shorter round trip is shown without its duration.
-const SLOW: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
 /// One order: facts, and a table of what happened.
 pub fn show(view: &OrderView, times: Times, room: Room) -> String {
@@ -25,7 +19,7 @@ pub fn show(view: &OrderView, times: Times, room: Room) -> String {
         ("how it went", ColumnFit::Flows),
     ]);
     for step in steps(view) {
-        table.row([times.short(step.at), step.what, step.detail]);
+        table.row([times.short(step.at), clean(&step.what), clean(&step.detail)]);
     }
     format!("{}\n\n{}", facts(view, times).join("\n"), table.print(room))
 }
@@ -73,115 +67,20 @@ pub fn changed(before: &OrderView, after: &OrderView, times: Times) -> String {
     let mut facts =
         vec![if was == is { format!("state  {is}, as before") } else { format!("state  {was} -> {is}") }];
     let new = after.history.iter().filter(|event| event.version > before.order.version);
-    facts.extend(new.map(|event| format!("event  {} {}", event.version, event_word(event))));
+    facts.extend(new.map(|event| format!("event  {} {}", event.version, clean(event.word()))));
     if let Some(next) = &after.order.due {
         facts.push(format!("next   {}", due(next, times)));
     }
     facts.join("\n")
 }
 
-/// Something that happened.
-struct TimelineStep {
-    at: Time,
-    what: String,
-    detail: String,
-}
-
-/// Stable: what happened at one time stays in the order action, attempt, notification, decision, event, which
-/// is cause before effect.
-fn steps(view: &OrderView) -> Vec<TimelineStep> {
-    let refund = view.order.refund.as_ref().and_then(|refund| refund.attempts.as_deref()).unwrap_or_default();
-    let mut steps: Vec<_> = view.actions.iter().map(action_step).collect();
-    steps.extend(view.attempts.iter().map(|attempt| attempt_step("payment", attempt)));
-    steps.extend(refund.iter().map(|attempt| attempt_step("refund", attempt)));
-    steps.extend(view.notifications.iter().map(notification_step));
-    steps.extend(view.settlement.iter().map(settlement_step));
-    steps.extend(view.decisions.iter().map(decision_step));
-    steps.extend(view.history.iter().map(event_step));
-    steps.sort_by_key(|step| step.at);
-    steps
-}
-
-fn action_step(action: &ActionView) -> TimelineStep {
-    TimelineStep { at: action.at, what: format!("operator: {}", action_word(action)), detail: why(action) }
-}
-
 pub(super) fn action_word(action: &ActionView) -> String {
-    clean(&action.action).replace('_', " ")
+    clean(&action.words())
 }
 
 /// `by ratna: reason (detail)`, as far as it is known.
 pub(super) fn why(action: &ActionView) -> String {
-    let by = action.done_by.as_deref().map(|name| format!("by {}", clean(name)));
-    let known: Vec<_> = by.into_iter().chain(action.reason.as_deref().map(clean)).collect();
-    let detail = action.detail.as_deref().map(|detail| format!(" ({})", clean(detail)));
-    (known.join(": ") + &detail.unwrap_or_default()).trim_start().to_owned()
-}
-
-fn attempt_step(command: &str, attempt: &AttemptView) -> TimelineStep {
-    let mut detail = clean(&attempt.result);
-    if let Some(status) = attempt.http_status {
-        detail.push_str(&format!(", HTTP {status}"));
-    }
-    if let Some(took) = attempt.finished_at.map(|finished| finished - attempt.started_at)
-        && took >= SLOW
-    {
-        detail.push_str(&format!(", took {} s", took.num_seconds()));
-    }
-    if let Some(why) = attempt.detail.as_deref().map(clean) {
-        // DOKU's refusals begin with the status, which stands there already.
-        let known = attempt.http_status.map(|status| format!("HTTP {status}: ")).unwrap_or_default();
-        detail.push_str(&format!(": {}", why.strip_prefix(&known).unwrap_or(&why)));
-    }
-    TimelineStep {
-        at: attempt.started_at,
-        what: format!("{command} {} {}", attempt.kind, attempt.number),
-        detail,
-    }
-}
-
-fn notification_step(notification: &NotificationView) -> TimelineStep {
-    let status = notification.status.as_deref().map_or("no status".to_owned(), clean);
-    let reason = notification.reason.as_deref().map(clean).unwrap_or_default();
-    let amount = notification
-        .amount
-        .as_deref()
-        .map_or(", no amount".to_owned(), |amount| format!(" {}", rupiah(amount)));
-    let mut detail = status + &amount;
-    if !notification.applied {
-        detail.push_str(&format!(", not applied: {}", reason.replace('_', " ")));
-    }
-    if let Some(about) = notification.about.as_deref().filter(|_| reason == "other_request") {
-        detail.push_str(&format!(", it is about request {}, which is not this order's", clean(about)));
-    }
-    let is_snap = notification.form == Form::Snap.name();
-    let what = if is_snap { "notification (SNAP)" } else { "notification" };
-    TimelineStep { at: notification.received_at, what: what.to_owned(), detail }
-}
-
-fn settlement_step(row: &SettlementRowView) -> TimelineStep {
-    let [batch, kind, day] = [&row.batch, &row.kind, &row.paid_out_on].map(|text| clean(text));
-    let [gross, fee, net] = [&row.gross, &row.fee, &row.net].map(|amount| rupiah(amount));
-    let detail = format!("{gross}, fee {fee}, net {net}, paid out {day} in {batch}");
-    TimelineStep { at: row.seen_at, what: format!("settlement {kind}"), detail }
-}
-
-fn decision_step(decision: &DecisionView) -> TimelineStep {
-    let by = decision.decided_by.as_deref().map(|name| format!(" by {}", clean(name))).unwrap_or_default();
-    let detail = format!("{}{by}: {}", clean(&decision.state), clean(&decision.reason));
-    TimelineStep { at: decision.at, what: format!("decision on {}", clean(&decision.review_cause)), detail }
-}
-
-fn event_step(event: &HistoryView) -> TimelineStep {
-    let published = if event.published_at.is_some() { "" } else { ", not published yet" };
-    let detail = format!("{} by {}{published}", clean(&event.state), clean(&event.evidence));
-    TimelineStep { at: event.at, what: format!("event {} {}", event.version, event_word(event)), detail }
-}
-
-/// The type as its routing key: `order.paid`.
-fn event_word(event: &HistoryView) -> String {
-    let name = event.event_type.strip_prefix("jenius.").unwrap_or(&event.event_type);
-    clean(name.strip_suffix(".v1").unwrap_or(name))
+    clean(&action.why())
 }
 
 /// With what a person must decide about.
@@ -201,25 +100,16 @@ fn due(due: &DueView, times: Times) -> String {
 
 /// `Rp50.000`, as Indonesia writes it; what is no whole number stays as it is.
 pub fn rupiah(digits: &str) -> String {
-    let digits = clean(digits);
-    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return digits;
-    }
-    let mut grouped = String::from("Rp");
-    let length = digits.chars().count();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (length - index).is_multiple_of(3) {
-            grouped.push('.');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    grouped(&clean(digits))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::times::sample::times, flow::view::sample};
+    use crate::{
+        cli::times::sample::times,
+        flow::view::{AttemptView, DecisionView, sample},
+    };
 
     fn words(text: &str) -> Vec<String> {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()

@@ -25,6 +25,21 @@ impl fmt::Display for Rupiah {
     }
 }
 
+/// `Rp50.000`, as Indonesia writes it; what is no whole number stays as it is.
+pub fn grouped(digits: &str) -> String {
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return digits.to_owned();
+    }
+    let mut grouped = String::from("Rp");
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('.');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// An amount as DOKU reported it. DOKU writes `"50000"`, `50000`, `50000.00` and `5E+4`, all of which are the same;
 /// anything that is not exactly a possible amount is `Other`, which no order's amount ever equals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     command::StoredRequest,
-    finding::InquiryFinding,
+    finding::{InquiryFinding, InquiryFindingKind},
     ids::{InvoiceNumber, MerchantName},
 };
 use std::{sync::Arc, time::Duration};
@@ -53,6 +53,23 @@ pub async fn check_order<S: OperatorStore, G: Gateway>(
     // 3 Record it, with all that follows.
     store.record(&claim, &Finding::Inquiry(finding.clone()), started.elapsed()).await?;
     Ok(finding)
+}
+
+/// DOKU's answer, in a line; it may hold DOKU's own words, as DOKU wrote them.
+pub fn words(finding: &InquiryFinding) -> String {
+    let http = finding.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
+    match &finding.kind {
+        InquiryFindingKind::Reported(report) => {
+            let about =
+                report.request.as_deref().map(|id| format!(", about request {id}")).unwrap_or_default();
+            format!("{}, {}{about}{http}", report.word, report.amount)
+        }
+        InquiryFindingKind::NotFound { proves: true } => format!("does not know the order{http}"),
+        InquiryFindingKind::NotFound { proves: false } => {
+            format!("does not know the order, which proves nothing{http}")
+        }
+        InquiryFindingKind::Failed { why } => format!("gave no answer: {why}{http}"),
+    }
 }
 
 fn is_ours(claim: &Claim, gateway: &impl Gateway) -> bool {

@@ -1,6 +1,11 @@
 //! An order as people and programs are shown it: the objects of `orders list|show --json`. Plain words and
 //! times; reading these decides nothing.
 
+pub mod csv;
+mod timeline;
+
+pub use timeline::{StepKind, TimelineStep, steps};
+
 use crate::domain::Time;
 use serde::Serialize;
 
@@ -10,6 +15,9 @@ pub struct OrderSummary {
     /// Grows from order to order: where a page of a list ends.
     #[serde(skip)]
     pub key: i64,
+    /// Grows with every write: a form that shows another one shows an order that is not so any more.
+    #[serde(skip)]
+    pub revision: i64,
     pub merchant: String,
     pub invoice_number: String,
     /// Whole rupiah, in digits.
@@ -159,6 +167,36 @@ pub struct SettlementRowView {
     pub net: String,
 }
 
+/// Something that does not fit DOKU's pay-outs, and is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBreak {
+    /// By which it is closed.
+    pub number: i64,
+    pub merchant: String,
+    pub cause: String,
+    pub invoice_number: Option<String>,
+    pub batch: Option<String>,
+    /// Whole rupiah, in digits.
+    pub at_stake: String,
+    pub found: String,
+    pub first_seen_at: Time,
+}
+
+/// A settlement file that came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingFile {
+    pub merchant: String,
+    pub name: String,
+    pub state: String,
+    pub received_at: Time,
+    pub batch: Option<String>,
+    /// Of our channel.
+    pub own_rows: i64,
+    /// Whole rupiah, in digits.
+    pub own_net: String,
+    pub open_breaks: i64,
+}
+
 /// What an operator decided about an order in review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionView {
@@ -239,6 +277,7 @@ pub mod sample {
         OrderView {
             order: OrderSummary {
                 key: 1,
+                revision: 1,
                 merchant: "default".to_owned(),
                 invoice_number: "INV-1".to_owned(),
                 amount: "50000".to_owned(),

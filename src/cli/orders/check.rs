@@ -9,7 +9,7 @@ use crate::{
         action::{Action, ActionKind},
         finding::{InquiryFinding, InquiryFindingKind},
     },
-    flow::check_order::check_order,
+    flow::check_order::{check_order, words},
     postgres::{self, PostgresStore},
 };
 use std::{process::ExitCode, sync::Arc};
@@ -60,19 +60,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 
 /// DOKU's answer, in a line.
 fn in_words(finding: &InquiryFinding) -> String {
-    let http = finding.http_status.map(|status| format!(" (HTTP {status})")).unwrap_or_default();
-    match &finding.kind {
-        InquiryFindingKind::Reported(report) => {
-            let amount = report.amount;
-            let about = report.request.as_deref().map(|id| format!(", about request {}", print::clean(id)));
-            format!("{}, {amount}{}{http}", print::clean(&report.word), about.unwrap_or_default())
-        }
-        InquiryFindingKind::NotFound { proves: true } => format!("does not know the order{http}"),
-        InquiryFindingKind::NotFound { proves: false } => {
-            format!("does not know the order, which proves nothing{http}")
-        }
-        InquiryFindingKind::Failed { why } => format!("gave no answer: {}{http}", print::clean(why)),
-    }
+    print::clean(&words(finding))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use uuid::Uuid;
 #[derive(FromRow)]
 pub(in crate::postgres) struct SummaryRow {
     order_key: i64,
+    revision: i64,
     merchant: String,
     invoice_number: String,
     amount: i64,
@@ -53,6 +54,7 @@ impl SummaryRow {
         let refund = self.refund_view();
         Ok(OrderSummary {
             key: self.order_key,
+            revision: self.revision,
             merchant: self.merchant,
             invoice_number: self.invoice_number,
             amount: self.amount.to_string(),
@@ -101,9 +103,9 @@ fn whole<T: TryFrom<i32>>(number: i32) -> Result<T, StoreError> {
 }
 
 macro_rules! select_summary {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
-            "SELECT o.order_key, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
+            "SELECT o.order_key, o.revision, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
                     o.review_cause, octet_length(c.request_body) = 0 AND c.imported IS NULL AS pruned, o.created_at, o.state_since,
                     o.version, o.doku_status, o.evidence,
                     CASE WHEN c.imported IS NULL THEN c.id END AS id,
@@ -225,8 +227,10 @@ async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, Stor
         evidence: String,
     }
     let rows: Vec<EventRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT version, event_id, body, created_at, published_at
-         FROM events LEFT JOIN publications USING (event_id) WHERE order_key = $1 ORDER BY version",
+        "SELECT version, event_id, body, created_at, p.published_at FROM events e
+         LEFT JOIN LATERAL (
+             SELECT published_at FROM publications WHERE event_id = e.event_id OFFSET 0) p ON true
+         WHERE order_key = $1 ORDER BY version",
     )
     .bind(order_key)
     .fetch_all(c))?;
@@ -259,7 +263,7 @@ async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<Notification
     }
     let rows: Vec<NotificationRow> = answered!(pool, |c| sqlx::query_as(
         "SELECT received_at, request_id, status, amount, applied, reason, request, form
-         FROM notifications WHERE order_key = $1 ORDER BY key",
+         FROM (SELECT * FROM notifications WHERE order_key = $1 OFFSET 0) AS of_the_order ORDER BY key",
     )
     .bind(order_key)
     .fetch_all(c))?;

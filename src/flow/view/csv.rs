@@ -1,8 +1,9 @@
 //! Orders as CSV (RFC 4180), for a spreadsheet or a ledger: amounts as whole rupiah in digits, times by
 //! RFC 3339. Never: a text of others that a spreadsheet would take for a formula.
 
-use super::times;
-use crate::flow::view::{ActionView, OrderSummary};
+use super::{ActionView, OrderSummary};
+use crate::domain::Time;
+use chrono::SecondsFormat;
 
 const HEADER: [&str; 14] = [
     "merchant",
@@ -31,7 +32,7 @@ pub fn actions(actions: &[ActionView]) -> String {
     let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
     let row = |action: &ActionView| {
         [
-            times::rfc3339(action.at),
+            rfc3339(action.at),
             action.action.clone(),
             action.subject.clone(),
             or_empty(&action.merchant),
@@ -42,6 +43,10 @@ pub fn actions(actions: &[ActionView]) -> String {
     };
     let header = ["at", "action", "subject", "merchant", "done_by", "reason", "detail"];
     lines(header, actions.iter().map(row))
+}
+
+fn rfc3339(at: Time) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Every field is quoted, and none is a formula. The last line has no end.
@@ -61,8 +66,8 @@ fn row(order: &OrderSummary) -> [String; HEADER.len()] {
         order.amount.clone(),
         order.state.clone(),
         or_empty(&order.review_cause),
-        times::rfc3339(order.created_at),
-        times::rfc3339(order.state_since),
+        rfc3339(order.created_at),
+        rfc3339(order.state_since),
         or_empty(&order.doku_status),
         or_empty(&order.evidence),
         or_empty(&order.request_id),
