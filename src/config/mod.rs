@@ -1,6 +1,7 @@
 //! What is configured: `--config FILE`, then the environment. Every fault is reported at once, with the
 //! key and what is allowed, before anything connects.
 
+mod console;
 mod database_url;
 mod example;
 mod fault;
@@ -18,6 +19,7 @@ mod snapshot;
 mod source;
 mod values;
 
+pub use console::{ConsoleAuth, ConsoleConfig, ProxyAuth};
 pub use example::example;
 pub use fault::{ConfigFault, ConfigFaults};
 pub use in_force::{BY_DEFAULT, InForce, in_force};
@@ -35,6 +37,7 @@ use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -122,6 +125,9 @@ pub struct Config {
     pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    pub console: Arc<ConsoleConfig>,
+    /// How times are shown to people.
+    pub time_zone: chrono_tz::Tz,
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,

@@ -2,8 +2,8 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, Database, Doku, Environment, MerchantConfig,
-    RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule,
+    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, ConsoleConfig, Database, Doku, Environment,
+    MerchantConfig, RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule, console,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
@@ -17,7 +17,7 @@ use crate::domain::{
     senders::Senders,
 };
 use chrono_tz::Tz;
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A checked configuration, of which a part may be missing that the command does not need.
 #[derive(Debug, Clone)]
@@ -34,6 +34,7 @@ pub struct PartialConfig {
     pub breaker: BreakerConfig,
     pub ingress_listen: SocketAddr,
     pub admin_listen: SocketAddr,
+    pub console: Arc<ConsoleConfig>,
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,
     /// How times are shown to people.
@@ -81,6 +82,8 @@ impl PartialConfig {
             breaker: self.breaker,
             ingress_listen: self.ingress_listen,
             admin_listen: self.admin_listen,
+            console: self.console,
+            time_zone: self.time_zone,
             shutdown_drain: self.shutdown_drain,
             settlement: self.settlement,
         })
@@ -127,6 +130,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
     let open = r.get("breaker.open_ms", millis(1..=DURATION_MAX_MS));
     let ingress_listen = r.get("ingress.listen", parse::listen);
     let admin_listen = r.get("admin.listen", parse::listen);
+    let console = console::read(r);
     let settlement = settlement::read(r);
     let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
     let time_zone = r.get("time_zone", parse::time_zone);
@@ -142,6 +146,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
         breaker: BreakerConfig { failures: failures?, open: open? },
         ingress_listen: ingress_listen?,
         admin_listen: admin_listen?,
+        console: Arc::new(console?),
         shutdown_drain: shutdown_drain?,
         settlement: settlement?,
         time_zone: time_zone?,

@@ -9,6 +9,7 @@ mod attempt_tests;
 pub mod breaker;
 pub mod change;
 pub mod command;
+pub mod console;
 #[cfg(test)]
 mod count_tests;
 pub mod document;

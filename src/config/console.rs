@@ -1,0 +1,255 @@
+//! The console: where it listens, who may enter, and what each may do.
+
+use super::{
+    parse::{self, Parsed},
+    reader::Reader,
+};
+use crate::domain::console::ConsoleRole;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+use url::Url;
+
+/// Groups of one role.
+const GROUPS_MAX: usize = 100;
+const GROUP_CHARS_MAX: usize = 255;
+/// Addresses that a proxy comes from.
+const NETWORKS_MAX: usize = 100;
+/// Who knows the secret may say who anybody is: it must not be guessed.
+const SECRET_CHARS_MIN: usize = 32;
+
+/// All that is configured of it.
+#[derive(Debug, Clone)]
+pub struct ConsoleConfig {
+    pub listen: SocketAddr,
+    /// As the browser sees it, without a trailing slash.
+    pub public_url: Option<String>,
+    pub read_only: bool,
+    pub auth: ConsoleAuth,
+    /// The groups that have each role.
+    pub roles: BTreeMap<ConsoleRole, BTreeSet<String>>,
+}
+
+/// How the console knows who looks at it.
+#[derive(Debug, Clone)]
+pub enum ConsoleAuth {
+    /// By an address that `console login` prints.
+    Local,
+    /// By a proxy that authenticates.
+    Proxy(ProxyAuth),
+}
+
+/// What is believed of a proxy: only with the secret, and only from its addresses.
+#[derive(Debug, Clone)]
+pub struct ProxyAuth {
+    pub user_header: String,
+    pub groups_header: String,
+    pub secret: SecretString,
+    pub from: Vec<IpNet>,
+}
+
+impl ProxyAuth {
+    pub fn is_from(&self, peer: IpAddr) -> bool {
+        self.from.iter().any(|network| network.contains(&peer.to_canonical()))
+    }
+}
+
+impl ConsoleConfig {
+    /// The roles that these groups give.
+    pub fn roles_of<'g>(&self, groups: impl IntoIterator<Item = &'g str> + Clone) -> BTreeSet<ConsoleRole> {
+        let given = |named: &BTreeSet<String>| groups.clone().into_iter().any(|group| named.contains(group));
+        self.roles.iter().filter(|(_, named)| given(named)).map(|(role, _)| *role).collect()
+    }
+}
+
+pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
+    let listen = r.get("console.listen", parse::listen);
+    let public_url = r.get("console.public_url", public_url);
+    let read_only = r.get("console.read_only", parse::flag);
+    let is_proxy = r.get("console.auth", |text| match text.trim() {
+        "local" => Ok(false),
+        "proxy" => Ok(true),
+        _ => Err("no such way; allowed: local, proxy".to_owned()),
+    });
+    let mut roles = BTreeMap::new();
+    for role in ConsoleRole::ALL {
+        let groups = r.list(&format!("console.roles.{}", role.name()), GROUPS_MAX, group);
+        roles.insert(role, groups?.into_iter().collect::<BTreeSet<_>>());
+    }
+    let user_header = r.get("console.proxy.user_header", header);
+    let groups_header = r.get("console.proxy.groups_header", header);
+    let secret = r.file("console.proxy.secret_file", secret);
+    let from = r.list("console.proxy.from", NETWORKS_MAX, network);
+    let auth = if is_proxy? {
+        for (key, says) in [
+            ("console.proxy.user_header", user_header.is_some()),
+            ("console.proxy.groups_header", groups_header.is_some()),
+            ("console.proxy.secret_file", secret.is_some()),
+            ("console.proxy.from", from.as_ref().is_some_and(|from| !from.is_empty())),
+            ("console.public_url", public_url.is_some()),
+        ] {
+            if !says {
+                r.fault(key, "missing; console.auth = proxy needs it");
+            }
+        }
+        ConsoleAuth::Proxy(ProxyAuth {
+            user_header: user_header?,
+            groups_header: groups_header?,
+            secret: SecretString::from(secret?),
+            from: from?,
+        })
+    } else {
+        if listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
+            r.fault(
+                "console.listen",
+                "not this machine alone, and console.auth = local verifies no name; allowed: 127.0.0.1 or [::1], or \
+                 console.auth = proxy",
+            );
+        }
+        ConsoleAuth::Local
+    };
+    Some(ConsoleConfig { listen: listen?, public_url, read_only: read_only?, auth, roles })
+}
+
+fn public_url(text: &str) -> Parsed<String> {
+    let fits = parse::parse_url(text).filter(|url: &Url| {
+        url.scheme() == "https"
+            && url.host_str().is_some()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    });
+    match fits {
+        Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        None => Err(
+            "not the address of the console; allowed: https://host or https://host:port, nothing after it"
+                .to_owned(),
+        ),
+    }
+}
+
+fn group(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    if (1..=GROUP_CHARS_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not a group; allowed: 1 to {GROUP_CHARS_MAX} characters"))
+    }
+}
+
+fn header(text: &str) -> Parsed<String> {
+    let fits = (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if fits {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("not the name of a header; allowed: 1 to 64 of A-Z, a-z, 0-9, `-`, `_`".to_owned())
+    }
+}
+
+/// A trailing newline is dropped.
+fn secret(text: &str) -> Parsed<String> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.len() >= SECRET_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not a secret; allowed: {SECRET_CHARS_MIN} or more visible ASCII characters"))
+    }
+}
+
+/// An address alone stands for itself.
+fn network(text: &str) -> Parsed<IpNet> {
+    let text = text.trim();
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "not a network; allowed: 10.0.0.0/8, or an address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PartialConfig, RequiredSections, Source};
+    use std::io;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn load(settings: &[(&str, &str)]) -> Result<ConsoleConfig, String> {
+        let named =
+            settings.iter().map(|(key, value)| (format!("JENIUS_PAY__CONSOLE__{key}"), (*value).to_owned()));
+        let source = Source::new(None, named.collect::<Vec<_>>(), |path| match path.to_str() {
+            Some("/run/secret") => Ok(format!("{SECRET}\n")),
+            Some("/run/short") => Ok("guess\n".to_owned()),
+            _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+        });
+        let parts = PartialConfig::load(&source, RequiredSections::NOTHING);
+        parts.map(|parts| ConsoleConfig::clone(&parts.console)).map_err(|faults| faults.in_a_line())
+    }
+
+    const BY_PROXY: [(&str, &str); 7] = [
+        ("AUTH", "proxy"),
+        ("LISTEN", "0.0.0.0:9470"),
+        ("PUBLIC_URL", "https://pay.shop.test"),
+        ("PROXY__USER_HEADER", "X-Auth-Request-User"),
+        ("PROXY__GROUPS_HEADER", "X-Auth-Request-Groups"),
+        ("PROXY__SECRET_FILE", "/run/secret"),
+        ("PROXY__FROM", "10.0.0.0/8,192.168.1.7"),
+    ];
+
+    #[test]
+    fn without_anybody_who_verifies_it_listens_on_this_machine_alone() {
+        assert!(matches!(load(&[]).unwrap().auth, ConsoleAuth::Local));
+        assert!(load(&[("LISTEN", "[::1]:1")]).is_ok());
+        for listen in ["0.0.0.0:9470", "[::]:9470", "192.168.1.7:9470"] {
+            let fault = load(&[("LISTEN", listen)]).unwrap_err();
+            assert!(fault.contains("console.listen") && fault.contains("verifies no name"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_needs_all_that_makes_it_believable() {
+        let console = load(&BY_PROXY).unwrap();
+        let ConsoleAuth::Proxy(auth) = &console.auth else { panic!("no proxy") };
+        assert_eq!(auth.user_header, "x-auth-request-user");
+        let is_from = |peer: &str| auth.is_from(peer.parse().unwrap());
+        assert!(is_from("10.1.2.3") && is_from("192.168.1.7") && is_from("::ffff:10.1.2.3"));
+        assert!(!is_from("192.168.1.8") && !is_from("127.0.0.1") && !is_from("::1"));
+        assert!(!format!("{console:?}").contains(SECRET), "{console:?}");
+        for (missing, (name, _)) in BY_PROXY.iter().enumerate().skip(2) {
+            let less: Vec<_> =
+                BY_PROXY.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, s)| *s).collect();
+            let key = name.replace("__", ".").to_ascii_lowercase();
+            let fault = load(&less).unwrap_err();
+            assert!(fault.contains(&key), "{key}: {fault}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_is_allowed() {
+        for (key, bad, allowed) in [
+            ("AUTH", "none", "local, proxy"),
+            ("PUBLIC_URL", "http://pay.shop.test", "https://host"),
+            ("PUBLIC_URL", "https://pay.shop.test/console", "https://host"),
+            ("PROXY__USER_HEADER", "x user", "A-Z"),
+            ("PROXY__SECRET_FILE", "/run/short", "32 or more"),
+            ("PROXY__SECRET_FILE", "/nowhere", "cannot be read"),
+            ("PROXY__FROM", "10.0.0.0/33", "10.0.0.0/8"),
+            ("ROLES__VIEWER", "a,", "1 to 255"),
+        ] {
+            let fault = load(&[(key, bad)]).unwrap_err();
+            assert!(fault.contains(allowed), "{key} = {bad}: {fault}");
+        }
+    }
+
+    #[test]
+    fn groups_give_roles() {
+        let console = load(&[("ROLES__VIEWER", "staff"), ("ROLES__DECIDER", "leads,finance")]).unwrap();
+        let of = |groups: &[&str]| console.roles_of(groups.iter().copied());
+        assert_eq!(of(&["staff", "finance"]), [ConsoleRole::Viewer, ConsoleRole::Decider].into());
+        assert!(of(&["others", ""]).is_empty());
+    }
+}
