@@ -13,8 +13,8 @@ use crate::{
         Time,
         ids::{InvoiceNumber, MerchantName},
     },
-    flow::view::ActionView,
-    postgres::{self, ActionFilter},
+    flow::{ports::ActionFilter, view::ActionView},
+    postgres,
 };
 use std::process::ExitCode;
 

@@ -26,7 +26,7 @@ impl Args {
     fn change(self) -> Result<PauseChange, UsageError> {
         let done_by = Some(self.who.operator()?);
         let scope = self.merchant.map_or(Scope::AllMerchants, Scope::Merchant);
-        Ok(PauseChange { scope, reason: self.reason, done_by })
+        Ok(PauseChange { scope, reason: self.reason, done_by, mark: None })
     }
 }
 

@@ -14,10 +14,14 @@ pub enum ActionKind {
     ImportSettlement,
     CloseBreak,
     ImportOrder,
+    ConsoleLogin,
+    ConsoleEnter,
+    ConsoleLeave,
+    ShowCustomer,
 }
 
 impl ActionKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Pause,
         Self::Resume,
         Self::ReplayEvents,
@@ -29,6 +33,10 @@ impl ActionKind {
         Self::ImportSettlement,
         Self::CloseBreak,
         Self::ImportOrder,
+        Self::ConsoleLogin,
+        Self::ConsoleEnter,
+        Self::ConsoleLeave,
+        Self::ShowCustomer,
     ];
 
     /// As it is stored.
@@ -45,6 +53,10 @@ impl ActionKind {
             Self::ImportSettlement => "import_settlement",
             Self::CloseBreak => "close_break",
             Self::ImportOrder => "import_order",
+            Self::ConsoleLogin => "console_login",
+            Self::ConsoleEnter => "console_enter",
+            Self::ConsoleLeave => "console_leave",
+            Self::ShowCustomer => "show_customer",
         }
     }
 }

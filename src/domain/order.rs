@@ -52,6 +52,20 @@ impl ReviewCause {
         Self::OtherRequest,
     ];
 
+    /// What a person may find out about an order with this cause. One with a refund was paid.
+    pub fn verdicts(self) -> &'static [Verdict] {
+        match self {
+            Self::PaymentUnresolved | Self::CheckGaveUp | Self::AmountMismatch | Self::OtherRequest => {
+                &[Verdict::Paid, Verdict::Failed, Verdict::Refunded]
+            }
+            Self::RefundUnresolved => &[Verdict::Refunded, Verdict::Paid],
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     /// The name it has in the database and on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -155,6 +169,11 @@ pub enum Verdict {
 
 impl Verdict {
     pub const ALL: [Self; 3] = [Self::Paid, Self::Failed, Self::Refunded];
+
+    /// By the name of its state.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| verdict.state().name() == name)
+    }
 
     pub fn state(self) -> OrderState {
         match self {

@@ -9,6 +9,7 @@ mod due;
 mod fake;
 pub mod follow_up;
 pub mod gate;
+mod operations;
 pub mod ports;
 pub mod process_command;
 mod received;

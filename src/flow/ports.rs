@@ -2,6 +2,11 @@
 
 pub use super::{
     due::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat},
+    operations::{
+        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Figures, FiguresView, FormEnd, Hold, KeyHash, Mark,
+        NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm, ServiceView,
+        Waiting,
+    },
     received::{
         NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,
         Verified,

@@ -62,6 +62,11 @@ pub fn connect_options(database: &Database) -> Result<PgConnectOptions, StoreErr
     Ok(with_settings(options))
 }
 
+/// How the console connects: a page that is not answered soon is asked for again, and must not hold what payments need.
+pub fn console_connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
+    Ok(connect_options(database)?.options([("statement_timeout", "5s")]))
+}
+
 /// Every connection of ours has them.
 pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging()

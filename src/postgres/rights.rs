@@ -25,7 +25,7 @@ pub const GROUPS: [&str; 5] =
 
 /// Only the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
 /// its keys itself.
-pub const RIGHTS: [TableRights; 30] = [
+pub const RIGHTS: [TableRights; 33] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),
     ("installation", ["SI", "SI", "SI", "SI", "SI"]),
     ("commands", ["SIU", "SU", "SU", "S", "SIU"]),
@@ -39,7 +39,7 @@ pub const RIGHTS: [TableRights; 30] = [
     ("publications", ["S", "S", "S", "SI", "S"]),
     ("pauses", ["S", "S", "S", "S", "SID"]),
     ("rate_schedule", ["SIU", "SIU", "", "", ""]),
-    ("balance", ["SU", "SU", "SU", "SU", "S"]),
+    ("balance", ["SU", "SU", "SU", "SU", "SU"]),
     ("operator_actions", ["", "", "", "", "SI"]),
     ("restored", ["S", "", "", "", "SIU"]),
     ("send_stops", ["SIUD", "SIUD", "", "", "S"]),
@@ -54,6 +54,9 @@ pub const RIGHTS: [TableRights; 30] = [
     ("settlement_looks", ["", "SIUD", "", "", "SIUD"]),
     ("settlement_waiting", ["", "SIUD", "", "", "SIUD"]),
     ("settlement_shares", ["", "S", "", "", "SI"]),
+    ("console_logins", ["", "", "", "", "SID"]),
+    ("console_sessions", ["", "", "", "", "SID"]),
+    ("review_holds", ["", "", "", "", "SIUD"]),
     ("commands_key_seq", ["N", "", "", "", ""]),
     ("orders_order_key_seq", ["N", "", "", "", ""]),
 ];

@@ -4,6 +4,7 @@
 mod actions;
 mod claims;
 mod connections;
+mod console;
 mod evidence;
 mod flood;
 mod follow_up;

@@ -5,7 +5,8 @@ use crate::{
     cli::{csv, duration, order_table, print, table::Wide, times::Times},
     config::{Database, Source},
     domain::{ids::MerchantName, order::OrderState},
-    postgres::{self, OrderFilter},
+    flow::ports::OrderFilter,
+    postgres,
 };
 use clap::builder::PossibleValuesParser;
 use std::{process::ExitCode, time::Duration};

@@ -4,22 +4,27 @@
 use crate::postgres::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
 use crate::{
     domain::{Time, action::Action},
-    flow::{ports::StoreError, view::ActionView},
+    flow::{
+        ports::{ActionFilter, Mark, StoreError},
+        view::ActionView,
+    },
 };
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query};
+use uuid::Uuid;
 
 /// Of what an order's timeline does not tell by itself.
 const OF_ORDER: &str = "
     SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
     WHERE subject = $1 AND merchant = $2 AND action NOT IN ('pause', 'resume', 'prune') ORDER BY key";
 
-/// Decisions are kept apart, with their orders. A name stands before what the operating system says.
+/// Decisions are kept apart, with their orders. A name stands before what the operating system says, and behind who says
+/// that it is theirs.
 const LATEST: &str = "
     SELECT * FROM (
         (SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
          WHERE ($2::text IS NULL OR subject = $2) AND ($3::text IS NULL OR merchant = $3)
            AND ($4::timestamptz IS NULL OR at >= $4)
-           AND ($5::text IS NULL OR done_by = $5 OR starts_with(done_by, $5 || ' ('))
+           AND ($5::text IS NULL OR split_part(done_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5))
          ORDER BY key DESC LIMIT $1)
         UNION ALL
         (SELECT d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
@@ -27,22 +32,10 @@ const LATEST: &str = "
          FROM decisions d JOIN orders o USING (order_key)
          WHERE ($2::text IS NULL OR o.invoice_number = $2) AND ($3::text IS NULL OR o.merchant = $3)
            AND ($4::timestamptz IS NULL OR d.at >= $4)
-           AND ($5::text IS NULL OR d.decided_by = $5 OR starts_with(d.decided_by, $5 || ' ('))
+           AND ($5::text IS NULL OR split_part(d.decided_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5))
          ORDER BY d.key DESC LIMIT $1)
     ) AS latest
     ORDER BY at DESC LIMIT $1";
-
-/// Which actions; what is not named is not asked for.
-#[derive(Debug, Clone, Default)]
-pub struct ActionFilter {
-    /// What it was done to: an invoice number, for example.
-    pub subject: Option<String>,
-    pub merchant: Option<String>,
-    pub since: Option<Time>,
-    /// The person's name.
-    pub by: Option<String>,
-    pub limit: u32,
-}
 
 /// As long as the table's columns take.
 const SUBJECT_CHARS_MAX: usize = 255;
@@ -50,6 +43,7 @@ const MERCHANT_CHARS_MAX: usize = 255;
 const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 300;
 const DETAIL_CHARS_MAX: usize = 1000;
+const PLACE_CHARS_MAX: usize = 100;
 
 #[derive(FromRow)]
 struct ActionRow {
@@ -98,16 +92,64 @@ pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreEr
     Ok(())
 }
 
+/// The same of what the console did: with the peer's address.
+pub async fn record_action_from(pool: &PgPool, action: &Action, from: &str) -> Result<(), StoreError> {
+    answered!(pool, |c| insert_from(action, Some(from), None).execute(c))?;
+    Ok(())
+}
+
+/// Keeps an action that a form asks for, once: false if the form has acted already.
+pub async fn record_form(pool: &PgPool, action: &Action, mark: &Mark) -> Result<bool, StoreError> {
+    let kept = answered!(pool, |c| insert_from(action, Some(&mark.from), Some(mark.action_id)).execute(c))?;
+    Ok(kept.rows_affected() == 1)
+}
+
 /// Keeps an action in the transaction of what was done.
 pub(in crate::postgres) async fn write(connection: &mut PgConnection, action: &Action) -> TxResult<()> {
     insert(action).execute(connection).await?;
     Ok(())
 }
 
+/// The same of what the console did, with the peer's address.
+pub(in crate::postgres) async fn write_from(
+    connection: &mut PgConnection,
+    action: &Action,
+    from: &str,
+) -> TxResult<()> {
+    insert_from(action, Some(from), None).execute(connection).await?;
+    Ok(())
+}
+
+/// The same, where a form of the console may have asked for it.
+pub(in crate::postgres) async fn write_marked(
+    connection: &mut PgConnection,
+    action: &Action,
+    mark: Option<&Mark>,
+) -> TxResult<()> {
+    let (from, id) = (mark.map(|mark| mark.from.as_str()), mark.map(|mark| mark.action_id));
+    insert_from(action, from, id).execute(connection).await?;
+    Ok(())
+}
+
+/// Whether a form has acted already.
+pub(in crate::postgres) async fn is_done(connection: &mut PgConnection, action_id: Uuid) -> TxResult<bool> {
+    let found = sqlx::query_scalar("SELECT EXISTS (SELECT FROM operator_actions WHERE action_id = $1)")
+        .bind(action_id);
+    Ok(found.fetch_one(connection).await?)
+}
+
 fn insert(action: &Action) -> Query<'static, Postgres, PgArguments> {
+    insert_from(action, None, None)
+}
+
+fn insert_from(
+    action: &Action,
+    from: Option<&str>,
+    action_id: Option<Uuid>,
+) -> Query<'static, Postgres, PgArguments> {
     sqlx::query(
-        "INSERT INTO operator_actions (action, subject, merchant, reason, done_by, detail)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO operator_actions (action, subject, merchant, reason, done_by, detail, done_from, action_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (action_id) DO NOTHING",
     )
     .bind(action.kind.name())
     .bind(storable(&action.subject, SUBJECT_CHARS_MAX))
@@ -115,6 +157,8 @@ fn insert(action: &Action) -> Query<'static, Postgres, PgArguments> {
     .bind(bounded(action.reason.as_deref(), REASON_CHARS_MAX))
     .bind(bounded(action.done_by.as_deref(), NAME_CHARS_MAX))
     .bind(bounded(action.detail.as_deref(), DETAIL_CHARS_MAX))
+    .bind(bounded(from, PLACE_CHARS_MAX))
+    .bind(action_id)
 }
 
 /// An empty text becomes `None`.

@@ -17,16 +17,18 @@ use crate::{
         schedule::AttemptSchedule,
     },
     flow::{
-        ports::{Decision, Resolved, StoreError},
+        ports::{Decision, FormEnd, Mark, Resolved, SentForm, StoreError},
         view::DecisionView,
     },
 };
 use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// As long as the table's columns take.
 const REASON_CHARS_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 300;
+const PLACE_CHARS_MAX: usize = 100;
 
 /// Decides for an order, and keeps why.
 pub(in crate::postgres) async fn resolve(
@@ -35,13 +37,38 @@ pub(in crate::postgres) async fn resolve(
 ) -> Result<Resolved, StoreError> {
     let schedule = context.schedule.clone();
     let (resolved, effects) = context
-        .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule).await }))
+        .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule, None).await }))
         .await?;
     context.committed(&effects);
     Ok(resolved)
 }
 
 impl PostgresStore {
+    /// The same as `resolve`, as a form of the console asks for it: only for the order that the form showed, and once.
+    pub async fn resolve_by_form(&self, decision: Decision, form: SentForm) -> Result<FormEnd, StoreError> {
+        let schedule = self.context.schedule.clone();
+        let sent = self.context.transaction(move |c| {
+            Box::pin(async move {
+                let found = orders::lock_invoice(c, &decision.merchant, &decision.invoice_number).await?;
+                if is_decided_by(c, form.mark.action_id).await? {
+                    return Ok((FormEnd::Repeated, CommitEffects::default()));
+                }
+                // An order that left review is refused as such.
+                let is_moved = |order: &LoadedOrder| {
+                    order.revision != form.revision && order.record.state.review_cause().is_some()
+                };
+                if found.as_ref().is_some_and(is_moved) {
+                    return Ok((FormEnd::Moved, CommitEffects::default()));
+                }
+                let (resolved, effects) = resolve_one(c, &decision, &schedule, Some(&form.mark)).await?;
+                Ok((FormEnd::Resolved(resolved), effects))
+            })
+        });
+        let (end, effects) = sent.await?;
+        self.context.committed(&effects);
+        Ok(end)
+    }
+
     /// What `resolve` would do with the decision now. Nothing is written.
     pub async fn foresee(&self, decision: Decision) -> Result<Resolved, StoreError> {
         let schedule = self.context.schedule.clone();
@@ -91,13 +118,14 @@ async fn resolve_one(
     connection: &mut PgConnection,
     decision: &Decision,
     schedule: &AttemptSchedule,
+    mark: Option<&Mark>,
 ) -> TxResult<(Resolved, CommitEffects)> {
     let judged = match judge(connection, decision, schedule).await? {
         Ok(judged) => judged,
         Err(refused) => return Ok((refused, CommitEffects::default())),
     };
     let effects = judged.order.write(connection, &judged.change).await?;
-    keep(connection, &judged.order, judged.cause, decision).await?;
+    keep(connection, &judged.order, judged.cause, decision, mark).await?;
     Ok((Resolved::Done(judged.events()), effects))
 }
 
@@ -106,10 +134,12 @@ async fn keep(
     order: &LoadedOrder,
     cause: ReviewCause,
     decision: &Decision,
+    mark: Option<&Mark>,
 ) -> TxResult<()> {
     sqlx::query(
-        "INSERT INTO decisions (order_key, at, review_cause, state, reason, decided_by, checked_doku)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO decisions
+             (order_key, at, review_cause, state, reason, decided_by, checked_doku, done_from, action_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(order.order_key)
     .bind(order.now)
@@ -118,9 +148,18 @@ async fn keep(
     .bind(storable(&decision.reason, REASON_CHARS_MAX))
     .bind(decision.decided_by.as_deref().map(|name| storable(name, NAME_CHARS_MAX)))
     .bind(decision.checked_doku)
+    .bind(mark.map(|mark| storable(&mark.from, PLACE_CHARS_MAX)))
+    .bind(mark.map(|mark| mark.action_id))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether a form has decided already.
+async fn is_decided_by(connection: &mut PgConnection, action_id: Uuid) -> TxResult<bool> {
+    let found =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM decisions WHERE action_id = $1)").bind(action_id);
+    Ok(found.fetch_one(connection).await?)
 }
 
 /// What was decided about an order, oldest first.

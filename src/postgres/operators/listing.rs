@@ -4,7 +4,10 @@
 use super::views::{SummaryRow, select_summary};
 use crate::{
     domain::ids::MerchantName,
-    flow::{ports::StoreError, view::OrderSummary},
+    flow::{
+        ports::{OrderFilter, StoreError},
+        view::OrderSummary,
+    },
     postgres::{pool::PgPool, tx::answered},
 };
 use std::time::Duration;
@@ -13,24 +16,24 @@ use uuid::Uuid;
 /// A beginning that more orders share is too short to search by: the latest of them are listed.
 const FOUND_MAX: i64 = 100_000;
 
-/// Which orders to list; what is not named is not asked for.
-#[derive(Debug, Clone, Default)]
-pub struct OrderFilter {
-    /// Empty: all.
-    pub states: Vec<String>,
-    /// The beginning of an invoice number, or a whole command id, Request-Id or event id.
-    pub search: Option<String>,
-    pub merchant: Option<MerchantName>,
-    /// Since the claim of the payment.
-    pub older_than: Option<Duration>,
-    pub younger_than: Option<Duration>,
-    /// Whole rupiah.
-    pub min_amount: Option<i64>,
-    pub max_amount: Option<i64>,
-    /// Only orders whose `key` is smaller: the next page.
-    pub before: Option<i64>,
-    pub limit: u32,
+/// Two statements: in one that may be given keys or not, the server would not look them up.
+macro_rules! wanted {
+    ($which:literal) => {
+        concat!(
+            "WHERE ",
+            $which,
+            " AND (cardinality($1::text[]) = 0 OR o.state = ANY ($1)) AND ($2::text IS NULL OR o.merchant = $2)
+              AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
+              AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
+              AND ($5::bigint IS NULL OR o.amount >= $5) AND ($6::bigint IS NULL OR o.amount <= $6)
+              AND o.order_key < $7
+              ORDER BY o.order_key DESC LIMIT $8"
+        )
+    };
 }
+
+const OF_ALL: &str = select_summary!(wanted!("true"));
+const OF_FOUND: &str = select_summary!(wanted!("o.order_key = ANY ($9)"));
 
 /// The latest orders, newest first.
 pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
@@ -39,24 +42,19 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<Orde
         None => None,
     };
     let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
-    let query = sqlx::query_as(select_summary!(
-        "WHERE (cardinality($1::text[]) = 0 OR o.state = ANY ($1)) AND ($2::text IS NULL OR o.merchant = $2)
-           AND ($3::float8 IS NULL OR o.created_at <= (SELECT jenius_now()) - make_interval(secs => $3))
-           AND ($4::float8 IS NULL OR o.created_at > (SELECT jenius_now()) - make_interval(secs => $4))
-           AND ($5::bigint IS NULL OR o.amount >= $5) AND ($6::bigint IS NULL OR o.amount <= $6)
-           AND ($7::bigint IS NULL OR o.order_key < $7)
-           AND ($8::bigint[] IS NULL OR o.order_key = ANY ($8))
-         ORDER BY o.order_key DESC LIMIT $9"
-    ))
-    .bind(&filter.states)
-    .bind(filter.merchant.as_ref().map(MerchantName::as_str))
-    .bind(seconds(filter.older_than))
-    .bind(seconds(filter.younger_than))
-    .bind(filter.min_amount)
-    .bind(filter.max_amount)
-    .bind(filter.before)
-    .bind(found)
-    .bind(i64::from(filter.limit));
+    let query = sqlx::query_as(if found.is_some() { OF_FOUND } else { OF_ALL })
+        .bind(&filter.states)
+        .bind(filter.merchant.as_ref().map(MerchantName::as_str))
+        .bind(seconds(filter.older_than))
+        .bind(seconds(filter.younger_than))
+        .bind(filter.min_amount)
+        .bind(filter.max_amount)
+        .bind(filter.before.unwrap_or(i64::MAX))
+        .bind(i64::from(filter.limit));
+    let query = match found {
+        Some(keys) => query.bind(keys),
+        None => query,
+    };
     let rows: Vec<SummaryRow> = answered!(pool, |c| query.fetch_all(c))?;
     rows.into_iter().map(SummaryRow::summary).collect()
 }

@@ -15,7 +15,10 @@ use crate::{
         action::{Action, ActionKind},
         pause::{Paused, Scope},
     },
-    flow::{ports::StoreError, view::PauseView},
+    flow::{
+        ports::{Mark, StoreError},
+        view::PauseView,
+    },
 };
 use sqlx::PgConnection;
 
@@ -29,6 +32,8 @@ pub struct PauseChange {
     pub scope: Scope,
     pub reason: Option<String>,
     pub done_by: Option<String>,
+    /// Of a form of the console, which acts once.
+    pub mark: Option<Mark>,
 }
 
 /// Commands that wait for a send.
@@ -64,8 +69,14 @@ impl PostgresStore {
             .context
             .transaction(move |c| {
                 Box::pin(async move {
+                    let mark = change.mark.clone();
+                    if let Some(mark) = &mark
+                        && actions::is_done(c, mark.action_id).await?
+                    {
+                        return Ok(false);
+                    }
                     let is_new = if pauses { insert(c, &change).await? } else { delete(c, &change).await? };
-                    actions::write(c, &action(pauses, change, is_new)).await?;
+                    actions::write_marked(c, &action(pauses, change, is_new), mark.as_ref()).await?;
                     Ok(is_new)
                 })
             })

@@ -8,7 +8,7 @@ use crate::{
 use std::time::Instant;
 
 fn change(scope: Scope, reason: &str) -> PauseChange {
-    PauseChange { scope, reason: Some(reason.to_owned()), done_by: Some("ratna".to_owned()) }
+    PauseChange { scope, reason: Some(reason.to_owned()), done_by: Some("ratna".to_owned()), mark: None }
 }
 
 #[tokio::test]

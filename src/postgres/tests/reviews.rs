@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// DOKU names another amount.
-async fn in_review(db: &Db, invoice: &str) {
+pub(super) async fn in_review(db: &Db, invoice: &str) {
     let claim = db.claim(payment(invoice, invoice)).await;
     db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
     db.jump(61).await;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    flow::ports::OrderFilter,
     flow::view::{CommandView, OrderView},
-    postgres::{InDoubt, OrderFilter, list_orders, order_view},
+    postgres::{InDoubt, list_orders, order_view},
 };
 
 async fn view(db: &Db, invoice: &str) -> Option<OrderView> {

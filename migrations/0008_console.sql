@@ -1,0 +1,54 @@
+-- The console's people. A key is never kept: its SHA-256 is, so that who reads the database cannot enter.
+
+-- Addresses that `console login` printed and that are not used up. Entering deletes the row.
+CREATE TABLE console_logins (
+    hash            bytea       PRIMARY KEY,
+    name            text        NOT NULL,
+    roles           text[]      NOT NULL,
+    session_seconds integer     NOT NULL,
+    ends_at         timestamptz NOT NULL,
+    CONSTRAINT console_logins_hash_is_sha256 CHECK (octet_length(hash) = 32),
+    CONSTRAINT console_logins_name_is_bounded CHECK (char_length(name) BETWEEN 1 AND 64),
+    CONSTRAINT console_logins_roles_are_known CHECK (
+        cardinality(roles) > 0 AND roles <@ ARRAY['viewer', 'support', 'finance', 'operator', 'decider']),
+    CONSTRAINT console_logins_last_eight_hours_at_most CHECK (session_seconds BETWEEN 1 AND 28800)
+);
+
+-- People who entered. Leaving deletes the row.
+CREATE TABLE console_sessions (
+    hash     bytea       PRIMARY KEY,
+    name     text        NOT NULL,
+    roles    text[]      NOT NULL,
+    began_at timestamptz NOT NULL DEFAULT jenius_now(),
+    ends_at  timestamptz NOT NULL,
+    CONSTRAINT console_sessions_hash_is_sha256 CHECK (octet_length(hash) = 32),
+    CONSTRAINT console_sessions_name_is_bounded CHECK (char_length(name) BETWEEN 1 AND 64),
+    CONSTRAINT console_sessions_roles_are_known CHECK (
+        cardinality(roles) > 0 AND roles <@ ARRAY['viewer', 'support', 'finance', 'operator', 'decider']),
+    CONSTRAINT console_sessions_last_eight_hours_at_most CHECK (
+        ends_at > began_at AND ends_at <= began_at + interval '8 hours')
+);
+
+-- Where an action came from, and the id that the console's form carried: a form that is sent twice acts once.
+ALTER TABLE operator_actions
+    ADD COLUMN done_from text,
+    ADD COLUMN action_id uuid UNIQUE,
+    ADD CONSTRAINT operator_actions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100),
+    DROP CONSTRAINT operator_actions_action_is_known,
+    ADD CONSTRAINT operator_actions_action_is_known CHECK (action IN (
+        'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
+        'prune', 'restored', 'import_settlement', 'close_break', 'import_order', 'console_login', 'console_enter', 'console_leave',
+        'show_customer'));
+
+ALTER TABLE decisions
+    ADD COLUMN done_from text,
+    ADD COLUMN action_id uuid UNIQUE,
+    ADD CONSTRAINT decisions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100);
+
+-- Who is busy with an order in review, for the others to see. It forbids nothing, and ends by itself.
+CREATE TABLE review_holds (
+    order_key bigint      PRIMARY KEY,
+    held_by   text        NOT NULL,
+    ends_at   timestamptz NOT NULL,
+    CONSTRAINT review_holds_name_is_bounded CHECK (char_length(held_by) BETWEEN 1 AND 300)
+);

@@ -1,0 +1,312 @@
+//! What the console asks of the service. It is what the command line asks too: both reach the same functions.
+
+use super::{
+    ports::{Decision, Resolved, StoreError},
+    view::{ActionView, IncomingFile, OpenBreak, OrderSummary, OrderView, PauseView, StopView},
+};
+use crate::domain::{
+    Time,
+    console::{ConsoleRole, Person},
+    ids::{InvoiceNumber, MerchantName},
+    pause::Scope,
+};
+use std::{collections::BTreeSet, future::Future, time::Duration};
+use uuid::Uuid;
+
+/// The SHA-256 of a key that a browser holds.
+pub type KeyHash = [u8; 32];
+
+/// What `console login` makes: who may enter by an address, until when, and for how long then.
+#[derive(Debug, Clone)]
+pub struct NewLogin {
+    pub hash: KeyHash,
+    pub name: String,
+    pub roles: BTreeSet<ConsoleRole>,
+    pub session: Duration,
+    /// Who made it.
+    pub made_by: String,
+}
+
+/// A browser uses an address up.
+#[derive(Debug, Clone)]
+pub struct ConsoleEntry {
+    pub login: KeyHash,
+    pub session: KeyHash,
+    /// The peer's address.
+    pub from: String,
+}
+
+/// Where a form came from, and its id: a form that is sent twice acts once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    pub action_id: Uuid,
+    pub from: String,
+}
+
+/// Who acts by a form, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// As the audit keeps it.
+    pub by: String,
+    pub reason: String,
+    pub mark: Mark,
+}
+
+/// What a form of the console showed when it was made, and its mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentForm {
+    /// The order's.
+    pub revision: i64,
+    pub mark: Mark,
+}
+
+/// What became of a form that decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum FormEnd {
+    Resolved(Resolved),
+    /// The order is still in review, and something was written to it since the form was made. Nothing was changed.
+    Moved,
+    /// The form was sent before. Nothing was changed again.
+    Repeated,
+}
+
+/// A person is busy with an order in review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub order_key: i64,
+    /// As the audit has the name.
+    pub by: String,
+    pub until: Time,
+}
+
+/// What came of asking DOKU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// In a line, for a person.
+    Answered(String),
+    /// It was not asked, or gave no answer; why.
+    NotAnswered(String),
+    /// The form was sent before.
+    Repeated,
+}
+
+/// What came of closing a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakEnd {
+    Closed,
+    AlreadyClosed,
+    Unknown,
+}
+
+/// The sends of all merchants (`*`) or of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendsView {
+    pub scope: Scope,
+    pub waiting: u64,
+    /// When the first of them may not be sent any more.
+    pub first_end: Option<Time>,
+}
+
+/// A page of orders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderPage {
+    pub orders: Vec<OrderSummary>,
+    /// Where the search stopped because it had read enough: the last key, and when that order was created.
+    pub stopped: Option<(i64, Time)>,
+}
+
+/// Who pays. Only who may see it is shown it as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderCustomer {
+    pub name: String,
+    pub phone: String,
+    pub email: Option<String>,
+}
+
+/// What the head of every page says of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    pub pauses: Vec<PauseView>,
+    pub breakers: Vec<StopView>,
+    /// What cannot be reached, and why.
+    pub faults: Vec<(&'static str, String)>,
+}
+
+/// A number of things that wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Waiting {
+    pub count: u64,
+    pub rupiah: Option<u64>,
+    /// How long the oldest has waited.
+    pub oldest: Option<Duration>,
+}
+
+/// What waits, counted at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Figures {
+    pub review: Waiting,
+    pub in_doubt: Waiting,
+    pub submitting: Waiting,
+    pub awaiting_payment: Waiting,
+    pub refunding: Waiting,
+    pub sends: Waiting,
+    pub stranded: u64,
+    pub outbox: Waiting,
+    pub breaks: Waiting,
+    /// Claimed, less what is settled or open. `None`: it is not known yet.
+    pub balance: Option<i64>,
+    /// Letters in the queues; `None`: the broker did not say.
+    pub dead: Option<u64>,
+    pub unrouted: Option<u64>,
+}
+
+/// The figures that are known, and why there are no newer ones.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FiguresView {
+    pub figures: Option<(Time, Figures)>,
+    pub fault: Option<String>,
+    /// Each with what is known of it.
+    pub dependencies: Vec<(&'static str, bool, String)>,
+}
+
+/// Which orders to list; what is not named is not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    /// Empty: all.
+    pub states: Vec<String>,
+    /// The beginning of an invoice number, or a whole command id, Request-Id or event id.
+    pub search: Option<String>,
+    pub merchant: Option<MerchantName>,
+    /// Since the claim of the payment.
+    pub older_than: Option<Duration>,
+    pub younger_than: Option<Duration>,
+    /// Whole rupiah.
+    pub min_amount: Option<i64>,
+    pub max_amount: Option<i64>,
+    /// Only orders whose `key` is smaller: the next page.
+    pub before: Option<i64>,
+    pub limit: u32,
+}
+
+/// Which actions; what is not named is not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActionFilter {
+    /// What it was done to: an invoice number, for example.
+    pub subject: Option<String>,
+    pub merchant: Option<String>,
+    pub since: Option<Time>,
+    /// The person's name.
+    pub by: Option<String>,
+    pub limit: u32,
+}
+
+/// What operators see and do.
+pub trait Operations: Send + Sync + 'static {
+    /// Uses an address up; `None`: there is no such address, or its time has passed.
+    fn enter(&self, entry: ConsoleEntry) -> impl Future<Output = Result<Option<Person>, StoreError>> + Send;
+
+    /// Who has this key; `None`: no person, or its time has passed.
+    fn session(&self, key: KeyHash) -> impl Future<Output = Result<Option<Person>, StoreError>> + Send;
+
+    /// Ends a session.
+    fn leave(
+        &self,
+        key: KeyHash,
+        person: &Person,
+        from: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What stops sends, and what cannot be reached. What is not known is left as it was.
+    fn service(&self) -> impl Future<Output = ServiceView> + Send;
+
+    fn figures(&self) -> impl Future<Output = FiguresView> + Send;
+
+    /// The latest orders, newest first, as far as one page reads.
+    fn orders(&self, filter: &OrderFilter) -> impl Future<Output = Result<OrderPage, StoreError>> + Send;
+
+    fn order(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+    ) -> impl Future<Output = Result<Option<OrderView>, StoreError>> + Send;
+
+    /// `None`: the order is not known, or its request was pruned.
+    fn customer(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+    ) -> impl Future<Output = Result<Option<OrderCustomer>, StoreError>> + Send;
+
+    /// The same for a person who says why; that is kept first.
+    fn show_customer(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        person: &Person,
+        reason: &str,
+        from: &str,
+    ) -> impl Future<Output = Result<Option<OrderCustomer>, StoreError>> + Send;
+
+    /// A person takes an order in review on, for a while.
+    fn hold(&self, order_key: i64, by: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Who is busy with these orders.
+    fn holds(&self, order_keys: &[i64]) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
+
+    /// What a decision would do now. Nothing is written.
+    fn foresee(&self, decision: Decision) -> impl Future<Output = Result<Resolved, StoreError>> + Send;
+
+    /// Decides for the order that a form showed.
+    fn decide(
+        &self,
+        decision: Decision,
+        form: SentForm,
+    ) -> impl Future<Output = Result<FormEnd, StoreError>> + Send;
+
+    /// Asks DOKU about an order now, after who asks and why was kept.
+    fn ask_doku(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        asked: Act,
+    ) -> impl Future<Output = Result<Asked, StoreError>> + Send;
+
+    /// Puts the published events of an order into the outbox again; how many. `None`: the form was sent before.
+    fn publish_again(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        act: Act,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
+    /// What waits for a send, of all merchants and of each.
+    fn sends(&self) -> impl Future<Output = Result<Vec<SendsView>, StoreError>> + Send;
+
+    /// Pauses sends, or lets them go on.
+    fn pause(
+        &self,
+        scope: Scope,
+        pauses: bool,
+        act: Act,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What does not fit DOKU's pay-outs, those with most at stake first.
+    fn open_breaks(&self, limit: u32) -> impl Future<Output = Result<Vec<OpenBreak>, StoreError>> + Send;
+
+    /// The latest settlement files.
+    fn settlement_files(
+        &self,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<IncomingFile>, StoreError>> + Send;
+
+    /// Closes a break until its values change.
+    fn close_break(&self, number: i64, act: Act)
+    -> impl Future<Output = Result<BreakEnd, StoreError>> + Send;
+
+    /// What operators did, the latest first.
+    fn actions(
+        &self,
+        filter: &ActionFilter,
+    ) -> impl Future<Output = Result<Vec<ActionView>, StoreError>> + Send;
+}
