@@ -2,7 +2,9 @@
 //! they prove is what runs.
 
 mod commands;
+mod console;
 pub mod forecast;
+mod ingress;
 mod notifications;
 mod parts;
 mod process_status;
@@ -16,12 +18,8 @@ pub use crate::config::Role;
 pub use secrets::{Secrets, fingerprint};
 
 use crate::{
-    config::{Config, PartialConfig, RequiredSections, TokenRule},
-    doku::{
-        client::Client,
-        clock::SystemClock,
-        snap::{public_keys, tokens::Tokens},
-    },
+    config::{Config, PartialConfig, RequiredSections},
+    doku::{client::Client, clock::SystemClock},
     domain::{Time, command::CommandKind},
     flow::{
         disposition::DeadReason,
@@ -31,12 +29,11 @@ use crate::{
         reconcile_notification::Reconciler,
         relay_outbox::Relay,
     },
-    http::{BoundServer, admin, ingress},
+    http::{BoundServer, admin},
     metric,
     postgres::{PostgresLeadership, PostgresStore},
     rabbit::{Broker, Consume, Consumer, Part, Publisher, watch_depth},
     shutdown::{Drained, Shutdown},
-    startup,
 };
 use anyhow::Context;
 use commands::CommandHandler;
@@ -60,10 +57,11 @@ type CommandWorker = Worker<PostgresStore, DokuClient>;
 pub struct App {
     shutdown: Shutdown,
     supervisor: Supervisor,
-    config: PartialConfig,
+    config: Box<PartialConfig>,
     secrets: Arc<Secrets>,
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     /// What takes in and works off; it ends by `shutdown.stop`.
     intake: ShutdownStage,
     /// The relay ends after the intake, the rest after the relay.
@@ -109,12 +107,13 @@ impl App {
             secrets: Arc::new(Secrets::new(&config, broker.clone())),
             admin: admin.address(),
             ingress: None,
+            console: None,
             intake: supervisor.stage(shutdown.stop.clone()),
             relay: supervisor.stage(CancellationToken::new()),
             rest: supervisor.stage(CancellationToken::new()),
             published: parts::published_by(roles),
             publishers: BTreeMap::new(),
-            config: config.clone(),
+            config: Box::new(config.clone()),
             supervisor,
             shutdown,
         };
@@ -131,32 +130,10 @@ impl App {
             app.start_ingress(&broker).await?;
         }
         if RequiredSections::of(roles).database {
-            app.start_with_database(config.complete()?, roles, broker, status)?;
+            Box::pin(app.start_with_database(config.complete()?, roles, broker, status)).await?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
-    }
-
-    /// It needs the broker only, and a publisher that nothing else keeps busy.
-    async fn start_ingress(&mut self, broker: &Broker) -> anyhow::Result<()> {
-        let listen = self.config.ingress_listen;
-        let limits = ingress::LIMITS.within(startup::descriptors());
-        let bound =
-            BoundServer::new(listen, limits).await.with_context(|| format!("ingress.listen {listen}"))?;
-        self.ingress = Some(bound.address());
-        let publisher = self.publisher(broker, "ingress_publisher", &[Part::Notifications]);
-        let (doku, accounts) = (&self.config.doku, &self.secrets.accounts);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let reader = verifier(doku, accounts.clone());
-        let reader = match doku.snap.token {
-            TokenRule::Any => reader,
-            TokenRule::Issued => reader.needing_tokens(Arc::clone(&clock)),
-        };
-        let tokens = Tokens::new(accounts.clone(), public_keys(&doku.snap), clock);
-        let paths = notification_paths(doku);
-        let router = ingress::router(ingress::Ingress { paths, reader, publisher, tokens });
-        self.intake.essential("ingress", bound.serve(router, self.intake.stop().clone()));
-        Ok(())
     }
 
     /// The publisher that the roles share.
@@ -176,7 +153,7 @@ impl App {
         publisher
     }
 
-    fn start_with_database(
+    async fn start_with_database(
         &mut self,
         config: Config,
         roles: &BTreeSet<Role>,
@@ -194,6 +171,7 @@ impl App {
                 Role::Reconciler => self.start_reconciler(&shared),
                 // Started already: it works without a database.
                 Role::Ingress => {}
+                Role::Console => self.start_console(&shared).await?,
             }
         }
         Ok(())
@@ -209,8 +187,8 @@ impl App {
         self.watch("pauses", watchers::watch_pauses(shared.store.clone(), Arc::clone(&shared.gate)));
         let (gate, store) = (Arc::clone(&shared.gate), shared.store.clone());
         let per_second = shared.config.doku.requests_per_second;
-        // Without a limit there is nothing to take.
-        if per_second > 0 {
+        // Without a limit, or without sends, there is nothing to take.
+        if per_second > 0 && shared.status.makes_sends() {
             self.watch("rate", async move { gate.take_blocks(store, per_second).await });
         }
     }
@@ -357,11 +335,6 @@ impl App {
     /// Where `/metrics`, `/livez` and `/readyz` are.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
-    }
-
-    /// Where notifications come in, if this process takes them.
-    pub fn ingress_address(&self) -> Option<SocketAddr> {
-        self.ingress
     }
 
     /// Waits for the stop, then works off what is in hand, relays what is committed, and ends; after the

@@ -18,7 +18,7 @@ pub fn used_by(roles: &BTreeSet<Role>) -> BTreeSet<Part> {
         Role::Worker => Some(Part::Commands),
         Role::Reconciler | Role::Ingress => Some(Part::Notifications),
         Role::Relay => Some(Part::Events),
-        Role::FollowUp => None,
+        Role::FollowUp | Role::Console => None,
     };
     roles.iter().filter_map(used).chain(published_by(roles)).collect()
 }
@@ -28,7 +28,7 @@ pub fn published_by(roles: &BTreeSet<Role>) -> Vec<Part> {
     let published = |role: &Role| match role {
         Role::Worker | Role::Reconciler => Some(Part::Dead),
         Role::Relay => Some(Part::Events),
-        Role::FollowUp | Role::Ingress => None,
+        Role::FollowUp | Role::Ingress | Role::Console => None,
     };
     roles.iter().filter_map(published).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -166,6 +166,18 @@ impl ProcessStatus {
     }
 }
 
+impl ProcessStatus {
+    /// Each dependency, whether it can be used, and what a person should know of it.
+    pub fn dependencies(&self, broker: &Broker) -> Vec<(&'static str, bool, String)> {
+        let (postgres, link, doku) = (self.postgres(), broker.health(), self.doku());
+        vec![
+            ("postgres", postgres.ok, postgres.detail),
+            ("broker", link.ok, link.detail),
+            ("doku", doku.ok, doku.detail),
+        ]
+    }
+}
+
 /// The event that waits for the longest time.
 struct OldestEvent {
     age: Duration,
@@ -259,7 +271,7 @@ fn paused_word(paused: &Paused) -> String {
 
 fn needs_postgres(role: Role) -> bool {
     match role {
-        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay => true,
+        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Console => true,
         Role::Ingress => false,
     }
 }
@@ -273,7 +285,7 @@ fn role_health(
     if needs_postgres(role) && !postgres.ok {
         return ComponentStatus::bad(format!("postgres: {}", postgres.detail));
     }
-    if role != Role::FollowUp && !broker.ok {
+    if !matches!(role, Role::FollowUp | Role::Console) && !broker.ok {
         return ComponentStatus::bad(format!("broker: {}", broker.detail));
     }
     match role {
@@ -289,7 +301,7 @@ fn role_health(
         Role::Relay if !*status.relay_active.borrow() => {
             ComponentStatus::ok("another relay is active, this one stands by")
         }
-        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress => {
+        Role::Worker | Role::FollowUp | Role::Reconciler | Role::Relay | Role::Ingress | Role::Console => {
             ComponentStatus::ok("working")
         }
     }

@@ -41,7 +41,7 @@ impl RoleContext {
     ) -> anyhow::Result<Self> {
         let pool =
             postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
-        secrets.set_pool(&pool);
+        secrets.add_pool(&pool, postgres::connect_options);
         let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = GateLimits {

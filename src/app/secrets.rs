@@ -5,14 +5,18 @@
 
 use super::notification_paths;
 use crate::{
-    config::{ConfigFaults, ConfigSnapshot, Doku, PartialConfig, same_but_for_its_user},
+    config::{ConfigFaults, ConfigSnapshot, Database, Doku, PartialConfig, same_but_for_its_user},
     doku::account::Accounts,
+    flow::ports::StoreError,
     metric,
-    postgres::{self, PgPool},
+    postgres::{PgConnectOptions, PgPool},
     rabbit::Broker,
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How a pool connects to a database.
+type ConnectOptions = fn(&Database) -> Result<PgConnectOptions, StoreError>;
 
 /// What must not change along with a secret.
 const BOUND: [&str; 3] = ["doku.base_url", "doku.environment", "client_id"];
@@ -23,7 +27,7 @@ pub struct Secrets {
     pub accounts: Accounts,
     doku: Doku,
     broker: Broker,
-    pool: OnceLock<PgPool>,
+    pools: Mutex<Vec<(PgPool, ConnectOptions)>>,
 }
 
 struct SecretsInUse {
@@ -47,14 +51,14 @@ impl Secrets {
             accounts,
             doku: parts.doku.clone(),
             broker,
-            pool: OnceLock::new(),
+            pools: Mutex::default(),
         }
     }
 
-    /// The pool that uses newly read secrets for its next connections.
-    pub fn set_pool(&self, pool: &PgPool) {
-        // Set once, by the one start.
-        let _ = self.pool.set(pool.clone());
+    /// A pool that uses newly read secrets for its next connections, and how it connects.
+    pub fn add_pool(&self, pool: &PgPool, connect_options: ConnectOptions) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.push((pool.clone(), connect_options));
     }
 
     /// Takes what a second reading says, and tells which keys changed, never their values.
@@ -85,14 +89,14 @@ impl Secrets {
             }
         }
         // What may fail comes first.
-        let options = parts.database.as_ref().map(postgres::connect_options).transpose();
-        let options = options.map_err(|error| error.to_string())?;
+        let options = match &parts.database {
+            Some(database) => self.connect_options(database).map_err(|error| error.to_string())?,
+            None => Vec::new(),
+        };
         if let Some(amqp) = &parts.amqp {
             self.broker.exchange_urls(&amqp.urls).map_err(|error| error.to_string())?;
         }
-        if let Some((pool, options)) = self.pool.get().zip(options) {
-            pool.set_connect_options(options);
-        }
+        options.into_iter().for_each(|(pool, options)| pool.set_connect_options(options));
         self.accounts.exchange(&parts.merchants);
         // The paths are those that the process was started with.
         let fingerprint = fingerprint(&self.accounts, &self.doku);
@@ -107,6 +111,11 @@ impl Secrets {
             tracing::warn!(changed = joined(&waiting), "no secrets: they change with a restart");
         }
         Ok(difference.secrets)
+    }
+
+    fn connect_options(&self, database: &Database) -> Result<Vec<(PgPool, PgConnectOptions)>, StoreError> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().map(|(pool, options)| Ok((pool.clone(), options(database)?))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, SecretsInUse> {

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod config;
 mod confirm;
+mod console;
 mod dead;
 mod doctor;
 mod duration;
@@ -90,6 +91,8 @@ enum CliCommand {
     Settlement(settlement::Args),
     /// Checks everything the service needs, and says what is not well and what to do.
     Doctor(doctor::Args),
+    /// Lets a person into the console.
+    Console(console::Args),
     /// Publishes events again.
     Events(events::Args),
     /// Shows what operators did, who did it and why.
@@ -144,6 +147,7 @@ impl Cli {
             CliCommand::Dead(args) => dead::run(args, &source).await,
             CliCommand::Settlement(args) => Box::pin(settlement::run(args, &source)).await,
             CliCommand::Doctor(args) => Box::pin(doctor::run(args, &source)).await,
+            CliCommand::Console(args) => console::run(args, &source).await,
             CliCommand::Events(args) => events::run(args, &source).await,
             CliCommand::Audit(args) => audit::run(args, &source).await,
             CliCommand::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),

@@ -23,7 +23,7 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A role to run; may be repeated. Without it: all roles.
+    /// A role to run; may be repeated. Without it: all roles but the console.
     #[arg(long = "role", value_name = "ROLE", value_parser = role_parser())]
     roles: Vec<Role>,
 }
@@ -41,7 +41,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn roles(&self) -> BTreeSet<Role> {
-        if self.roles.is_empty() { Role::ALL.into() } else { self.roles.iter().copied().collect() }
+        if self.roles.is_empty() { Role::UNNAMED.into() } else { self.roles.iter().copied().collect() }
     }
 }
 
@@ -87,8 +87,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_roles_run_unless_some_are_named() {
-        assert_eq!(Args { roles: vec![] }.roles().len(), Role::ALL.len());
+    fn all_roles_but_the_console_run_unless_some_are_named() {
+        assert_eq!(Args { roles: vec![] }.roles(), BTreeSet::from(Role::UNNAMED));
         let named = Args { roles: vec![Role::Relay, Role::Relay] };
         assert_eq!(named.roles(), BTreeSet::from([Role::Relay]));
     }

@@ -12,10 +12,16 @@ pub enum Role {
     Relay,
     /// Receives DOKU's notifications.
     Ingress,
+    /// Serves the operators' pages. It runs only where it is named.
+    Console,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Worker, Self::FollowUp, Self::Reconciler, Self::Relay, Self::Ingress];
+    pub const ALL: [Self; 6] =
+        [Self::Worker, Self::FollowUp, Self::Reconciler, Self::Relay, Self::Ingress, Self::Console];
+    /// What `run` runs if no role is named.
+    pub const UNNAMED: [Self; 5] =
+        [Self::Worker, Self::FollowUp, Self::Reconciler, Self::Relay, Self::Ingress];
 
     /// As on the command line, and in `/readyz`.
     pub fn name(self) -> &'static str {
@@ -25,6 +31,7 @@ impl Role {
             Self::Reconciler => "reconciler",
             Self::Relay => "relay",
             Self::Ingress => "ingress",
+            Self::Console => "console",
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod ask;
+pub mod console;
 pub mod ingress;
 mod places;
 mod serve;

@@ -3,6 +3,7 @@
 
 use super::{
     ServerLimits,
+    console::Peer,
     places::{ConnectionPlace, ConnectionPlaces},
 };
 use axum::{
@@ -82,6 +83,7 @@ async fn accept(
 }
 
 async fn connection(stream: TcpStream, place: Arc<ConnectionPlace>, router: Router, stop: CancellationToken) {
+    let peer = stream.peer_addr().map(|peer| Peer(peer.ip())).ok();
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -89,6 +91,9 @@ async fn connection(stream: TcpStream, place: Arc<ConnectionPlace>, router: Rout
             place.finished();
         }
         request.extensions_mut().insert(Arc::clone(&place));
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let answer = router.call(request);
         async {
             let mut answer = answer.await?;

@@ -72,6 +72,7 @@ fn column(role: Role) -> Option<usize> {
         Role::FollowUp => Some(1),
         Role::Reconciler => Some(2),
         Role::Relay => Some(3),
+        Role::Console => Some(4),
         Role::Ingress => None,
     }
 }

@@ -9,6 +9,7 @@ pub(super) use super::error::{ANSWER_LIMIT, bounded, bounded_by};
 
 use super::{
     declare::Declared,
+    depth::QueueDepths,
     health::{Board, BrokerHealth, LinkHealth},
     reconnect::{LinkEnd, Tries},
     refusal::{ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED},
@@ -58,6 +59,7 @@ pub struct Broker {
     names: Arc<TopologyNames>,
     board: Board,
     declared: Declared,
+    depths: QueueDepths,
 }
 
 impl fmt::Debug for Broker {
@@ -88,6 +90,7 @@ impl Broker {
             names: Arc::new(names),
             board,
             declared: Declared::default(),
+            depths: QueueDepths::default(),
         })
     }
 
@@ -107,6 +110,11 @@ impl Broker {
         let node = self.nodes().into_iter().next()?;
         let says_so = matches!(node.query.auth_mechanism, None | Some(SASLMechanism::Plain));
         says_so.then_some(node.authority.userinfo.username)
+    }
+
+    /// What was ready in each queue when it was looked at last.
+    pub fn depths(&self) -> &QueueDepths {
+        &self.depths
     }
 
     pub(super) fn tls(&self) -> &OwnedTLSConfig {

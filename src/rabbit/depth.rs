@@ -7,11 +7,38 @@ use super::{
 };
 use crate::metric;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "depth";
+
+/// What was ready in each queue when it was looked at last.
+#[derive(Debug, Clone, Default)]
+pub struct QueueDepths(Arc<Mutex<BTreeMap<String, u32>>>);
+
+impl QueueDepths {
+    /// `None`: it was not looked at yet, or there is no such queue.
+    pub fn ready(&self, queue: &str) -> Option<u32> {
+        self.lock().get(queue).copied()
+    }
+
+    fn found(&self, queue: &str, ready: Option<u32>) {
+        metric::queue_messages(queue, ready.unwrap_or_default());
+        match ready {
+            Some(ready) => self.lock().insert(queue.to_owned(), ready),
+            None => self.lock().remove(queue),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps the metric of queues until `stop`.
@@ -40,9 +67,11 @@ impl LinkSession for DepthSession {
                     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
                     let looking = channel.queue_declare(short(queue.name), passive, FieldTable::default());
                     match bounded("looking at a queue", looking).await {
-                        Ok(found) => metric::queue_messages(queue.name, found.message_count()),
+                        Ok(found) => {
+                            self.broker.depths().found(queue.name, Some(found.message_count()));
+                        }
                         Err(BrokerError::NotFound { .. }) => {
-                            metric::queue_messages(queue.name, 0);
+                            self.broker.depths().found(queue.name, None);
                             self.broker.declared().lost_queue(queue.name, self.broker.names());
                             channel = link.channel().await?;
                         }

@@ -23,7 +23,7 @@ pub mod wire;
 
 pub use connection::{Broker, BrokerError};
 pub use consumer::{Consume, Consumer, Delivery, Handler};
-pub use depth::watch_depth;
+pub use depth::{QueueDepths, watch_depth};
 pub use health::BrokerHealth;
 pub use message::Message;
 pub use operators::dead;

@@ -84,3 +84,19 @@ fn every_alert_asks_for_metrics_there_are_and_says_where_its_entry_is() {
         }
     }
 }
+
+#[test]
+fn the_console_calls_late_what_the_alerts_call_late() {
+    let rules = read("prometheus/rules.yaml");
+    for (name, limit) in jenius_pay::http::console::LATE {
+        let figure = match name {
+            "in_doubt" => "jenius_in_doubt_oldest_seconds".to_owned(),
+            "sends" => "jenius_due_sends_oldest_seconds".to_owned(),
+            "outbox" => "jenius_outbox_oldest_seconds".to_owned(),
+            "breaks" => "jenius_settlement_breaks_oldest_seconds".to_owned(),
+            state => format!("jenius_open_orders_oldest_seconds{{state=\"{state}\"}}"),
+        };
+        let rule = format!("({figure}) > {}\n", limit.as_secs());
+        assert!(rules.contains(&rule), "{name}: {rule}");
+    }
+}

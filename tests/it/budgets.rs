@@ -241,7 +241,7 @@ async fn a_budget_that_ended_while_nobody_worked_is_concluded_by_asking() {
     world.stop().await;
     let sends = world.sandbox.ledger().sends_of(&invoice).count();
     world.database.jump(24 * HOUR).await;
-    world.start(&jenius_pay::app::Role::ALL).await;
+    world.start(&jenius_pay::app::Role::UNNAMED).await;
     world.event(&invoice, "order.paid").await;
     let ledger = world.sandbox.ledger();
     assert_eq!(ledger.sends_of(&invoice).count(), sends, "sent after the end of its budget");

@@ -27,7 +27,7 @@ async fn a_hundred_deliveries_of_one_command_are_one_row_and_one_send() {
         world.publish(&command).await;
     }
     world.stop().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.event(&invoice, "order.paid").await;
     eventually("all deliveries to be acked", async || {
         (world.broker.depth("payments").await == 0).then_some(())
@@ -115,7 +115,7 @@ async fn a_worker_that_slept_through_its_lease_changes_no_schedule_and_its_answe
     sleeper.signal("-STOP");
     world.sandbox.set_faults(Faults::default()).unwrap();
     world.database.jump(PAST_THE_LEASE).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.event(&invoice, "payment.accepted").await;
     let order = world.order(&invoice).await;
     assert_eq!(order["attempts"][0]["result"], "lost");
@@ -166,7 +166,7 @@ async fn an_order_made_for_another_account_or_host_is_stranded_and_not_sent() {
                 None => world.settings.remove(*key),
             };
         }
-        world.start(&Role::ALL).await;
+        world.start(&Role::UNNAMED).await;
         let stranded = || async {
             let (_, ready) = world.admin("/readyz").await;
             let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
@@ -183,7 +183,7 @@ async fn an_order_made_for_another_account_or_host_is_stranded_and_not_sent() {
             .sandbox
             .set_faults(Faults { invoices: [(invoice.clone(), "$".to_owned())].into(), ..Faults::default() })
             .ok();
-        world.start(&Role::ALL).await;
+        world.start(&Role::UNNAMED).await;
         eventually("sends to go on", async || (world.sandbox.ledger().requests.len() > sends).then_some(()))
             .await;
         world.end().await;
@@ -201,7 +201,7 @@ async fn the_same_refund_after_its_claim_was_lost_is_the_same_request() {
     let backup = format!("jp_backup_{}", world.unique());
     copy(&world, &backup).await;
     let mut usual = world.settings.clone();
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let command = refund(&invoice);
     world.publish(&command).await;
     world.event(&invoice, "order.refunded").await;
@@ -210,7 +210,7 @@ async fn the_same_refund_after_its_claim_was_lost_is_the_same_request() {
     url.set_path(&backup);
     usual.insert("DATABASE_URL".to_owned(), url.to_string());
     world.settings = usual;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.publish(&command).await;
     eventually("the refund to be known again", async || {
         (world.order(&invoice).await["state"] == "refunded").then_some(())
@@ -245,7 +245,7 @@ async fn what_was_sent_after_the_backup_is_found_before_anything_is_abandoned() 
     copy(&world, &backup).await;
     let mut restored = world.settings.clone();
     world.sandbox.set_faults(Faults::default()).unwrap();
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.event(&refunded, "order.refunded").await;
     world.event(&paid, "order.paid").await;
     world.stop().await;
@@ -261,7 +261,7 @@ async fn what_was_sent_after_the_backup_is_found_before_anything_is_abandoned() 
     pool.execute(two_days_later).await.unwrap();
     let paused = crate::harness::child::run(&world, &["pause"], "").await;
     assert!(paused.status.success());
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     for (invoice, expected) in [(&refunded, "refunded"), (&paid, "paid")] {
         let state = async || {
             let view = jenius_pay::postgres::order_view(&program, "default", invoice).await.unwrap()?;

@@ -98,7 +98,7 @@ async fn play(clients: Clients) {
     let twice = async || (world.broker.depth("payments").await >= 2).then_some(());
     eventually("the same command a second time", twice).await;
     world.stop().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let (told, well) = ended(publisher).await;
     let id = told[0].strip_prefix("id ").unwrap();
     let accepted_event = world.event(&invoice, "payment.accepted").await;

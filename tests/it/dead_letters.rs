@@ -168,7 +168,7 @@ async fn a_second_death_is_marked_and_is_not_looped() {
     assert!(said.contains("--again") && said.contains("0 of 1"), "{said}");
     assert_eq!(world.broker.depth("payments").await, 0);
     dead(&world, &["replay", "--all", "--yes", "--again"], 0).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.event(&invoice, "payment.accepted").await;
     assert_eq!(world.sandbox.ledger().sends_of(&invoice).count(), 1);
     assert!(list(&world).await.is_empty());

@@ -58,7 +58,7 @@ async fn a_change_whose_event_cannot_be_stored_is_not_made() {
 async fn events_outlast_a_broker_that_is_away_for_a_day_and_say_what_was_true_at_their_version() {
     let mut world = World::with().without_service().build().await;
     let proxy = broker_behind_a_proxy(&mut world).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let invoice = world.invoice();
     world.sandbox.set_faults(jenius_pay::sandbox::Faults { latency_ms: 400, ..Default::default() }).unwrap();
     world.publish(&payment(&invoice)).await;
@@ -164,7 +164,7 @@ async fn a_relay_killed_at_work_publishes_again_with_the_same_ids_and_loses_noth
 async fn of_two_relays_one_is_active_and_the_other_takes_over() {
     let mut world = World::with().without_service().build().await;
     let first = Service::start(&world).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let before = world.invoice();
     world.publish(&payment(&before)).await;
     world.event(&before, "payment.accepted").await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Orders that DOKU knows and this database does not, as before go-live.
 async fn paid_before(world: &mut World, paid: &[&str], refunded: &str) {
     world.database.back_up().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     for invoice in paid {
         world.paid(invoice).await;
     }
@@ -63,7 +63,7 @@ async fn an_order_that_was_paid_before_is_imported_once_and_refunded_after_doku_
     let audit: Value = serde_json::from_slice(&audit.stdout).unwrap();
     assert_eq!((&audit[0]["action"], &audit[0]["reason"]), (&json!("import_order"), &json!("go-live")));
 
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     for invoice in [&plain, &named] {
         world.publish(&refund(invoice)).await;
         let event = world.event(invoice, "order.refunded").await;
@@ -87,7 +87,7 @@ async fn an_order_that_was_imported_with_another_amount_is_not_refunded() {
     let (wrong, other) = (world.invoice(), world.invoice());
     paid_before(&mut world, &[&wrong, &other], &other).await;
     imported(&world, &format!("invoice_number,amount,paid_at\n{wrong},50001,2025-01-31\n")).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let mut command = refund(&wrong);
     command.body["data"]["order"]["amount"] = json!("50001");
     world.publish(&command).await;

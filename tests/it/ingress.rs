@@ -138,7 +138,7 @@ async fn without_a_publish_confirm_the_answer_is_503() {
     for mode in [Mode::Refuse, Mode::BlackHole] {
         let mut world = World::with().notified().without_service().build().await;
         let proxy = broker_behind_a_proxy(&mut world).await;
-        world.start(&Role::ALL).await;
+        world.start(&Role::UNNAMED).await;
         let invoice = world.waiting().await;
         let lost = world.waiting().await;
         world.notify(&Report::success(&invoice)).await;
@@ -213,7 +213,7 @@ async fn the_ingress_needs_no_postgres() {
     assert_eq!(world.broker.depth("notifications").await, 1);
     world.stop().await;
     world.settings.insert("DATABASE_URL".to_owned(), database);
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.publish(&crate::harness::payment(&invoice)).await;
     world.event(&invoice, "order.paid").await;
     world.end().await;
@@ -228,7 +228,7 @@ async fn notifications_outlast_an_outage_of_postgres() {
     let proxy = Proxy::to(target).await;
     url.set_port(Some(proxy.address.port())).unwrap();
     world.settings.insert("DATABASE_URL".to_owned(), url.to_string());
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let mut invoices = Vec::new();
     for _ in 0..10 {
         invoices.push(world.waiting().await);

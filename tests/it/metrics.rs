@@ -133,7 +133,7 @@ async fn commands_in_doubt_are_counted_and_their_age_is_told() {
     eventually("an attempt in doubt", async || (world.database.count(recorded).await == 1).then_some(()))
         .await;
     world.stop().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let of = ["merchant=\"doubtful\"", "kind=\"payment\""];
     world.figure_becomes(&["jenius_in_doubt_commands{", of[0], of[1]], 1.0).await;
     assert!(world.figure(&["jenius_in_doubt_oldest_seconds{", of[0], of[1]]).await > 0.0);
@@ -185,7 +185,7 @@ async fn an_order_that_waits_for_a_person_is_counted_with_its_money() {
     world.notify(&Report { client_id: client_id.to_owned(), key: key.to_owned(), ..other_amount }).await;
     world.event(&invoice, "order.review").await;
     world.stop().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     let of = ["merchant=\"reviewed\"", "state=\"review\""];
     world.figure_becomes(&["jenius_open_orders{", of[0], of[1]], 1.0).await;
     assert_eq!(world.figure(&["jenius_open_orders_rupiah{", of[0], of[1]]).await, 50_000.0);

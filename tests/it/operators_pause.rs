@@ -194,11 +194,11 @@ async fn a_resend_waits_for_the_end_of_a_pause() {
 async fn a_pause_holds_before_the_first_send_and_over_restarts() {
     let mut world = World::with().without_service().build().await;
     said(&world, &["pause"], 0).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.stop().await;
     let invoices = publish(&world, 20).await;
     for _ in 0..2 {
-        world.start(&Role::ALL).await;
+        world.start(&Role::UNNAMED).await;
         heard(&world, true).await;
         a_while().await;
         let taken = async || (world.database.count("SELECT count(*) FROM orders").await == 20).then_some(());
@@ -207,7 +207,7 @@ async fn a_pause_holds_before_the_first_send_and_over_restarts() {
         world.stop().await;
     }
     said(&world, &["resume"], 0).await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     for invoice in &invoices {
         world.event(invoice, "order.paid").await;
     }

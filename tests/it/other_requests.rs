@@ -202,7 +202,7 @@ async fn the_rule_can_be_turned_off_for_what_is_in_review_too() {
     world.event(&invoice, "order.review").await;
     world.stop().await;
     world.settings.insert("JENIUS_PAY__DOKU__MATCH_REQUEST_ID".to_owned(), "false".to_owned());
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.notify(&elsewhere).await;
     world.event(&invoice, "order.paid").await;
     let other = world.waiting().await;

@@ -111,7 +111,7 @@ async fn a_thousand_idle_peers_stop_no_payment_and_no_probe_in_a_process_of_few_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_request_closes_its_connection_and_a_taken_one_keeps_it() {
     let (mut world, ingress) = world().await;
-    world.start(&jenius_pay::app::Role::ALL).await;
+    world.start(&jenius_pay::app::Role::UNNAMED).await;
     let forged = Report { key: "SK-forged".to_owned(), ..Report::success("INV-1") };
     let requests = [
         b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),

@@ -25,7 +25,7 @@ async fn answers_land_on_no_other_order_and_deliveries_are_kept(trust_response: 
     let setting = World::with().without_service().set("DOKU__TIMEOUT_MS", 30_000);
     let mut world = setting.set("DOKU__TRUST_RESPONSE", trust_response).build().await;
     world.database.back_up().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     // Long enough that every claim is committed, and lost, before its answer comes.
     world.sandbox.set_faults(Faults { latency_ms: 10_000, ..Faults::default() }).unwrap();
     let lost: Vec<String> = (0..PAYMENTS).map(|_| world.invoice()).collect();
@@ -75,7 +75,7 @@ async fn a_trusted_answer_whose_claim_is_gone_pays_no_other_order() {
 async fn a_claim_that_is_gone_when_its_time_is_over_is_asked_about() {
     let mut world = World::with().without_service().set("DOKU__TIMEOUT_MS", 30_000).build().await;
     world.database.back_up().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.sandbox.set_faults(Faults { latency_ms: 10_000, ..Faults::default() }).unwrap();
     let invoice = world.invoice();
     #[expect(clippy::disallowed_methods, reason = "an upstream dates its commands by its own clock")]
@@ -112,13 +112,13 @@ async fn after_a_restore_an_order_that_was_refunded_is_not_refunded_again() {
     world.paid(&invoice).await;
     world.stop().await;
     world.database.back_up().await;
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.publish(&refund(&invoice)).await;
     world.event(&invoice, "order.refunded").await;
     world.stop().await;
     world.database.go_back().await;
     assert!(restored(&world).await.starts_with("0 orders will be asked about"));
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     assert_eq!(world.order(&invoice).await["state"], "paid");
     let again = refund(&invoice);
     world.publish(&again).await;
@@ -146,7 +146,7 @@ async fn after_a_restore_a_refund_waits_for_an_inquiry_that_says_success() {
     world.stop().await;
     restored(&world).await;
     world.sandbox.set_faults(Faults { check: Some("500".to_owned()), ..Faults::default() }).unwrap();
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.publish(&refund(&invoice)).await;
     eventually("inquiries that fail", async || {
         let order = world.order(&invoice).await;
@@ -175,7 +175,7 @@ async fn after_a_restore_what_the_backup_calls_unsent_is_asked_about() {
     world.database.back_up().await;
     let pays = Faults { invoices: [(invoice.clone(), "pending".to_owned())].into(), ..Faults::default() };
     world.sandbox.set_faults(pays).unwrap();
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     world.event(&invoice, "order.paid").await;
     world.stop().await;
     world.database.go_back().await;
@@ -183,7 +183,7 @@ async fn after_a_restore_what_the_backup_calls_unsent_is_asked_about() {
     for _ in 0..2 {
         assert!(restored(&world).await.starts_with("1 orders will be asked about"));
     }
-    world.start(&Role::ALL).await;
+    world.start(&Role::UNNAMED).await;
     is(&world, &invoice, "paid").await;
     assert!(world.events(|e| e.routing_key == "payment.abandoned").is_empty());
     assert_eq!(world.sandbox.ledger().charges_of(&invoice).count(), 1);

@@ -138,7 +138,7 @@ async fn ask(connection: &mut PgConnection, clock: &impl Clock) -> sqlx::Result<
     let figures: ServerFigures = sqlx::query_as(FIGURES).fetch_one(&mut *connection).await?;
     let migrations = schema::compare(connection).await?;
     let missing_rights = if migrations.pending.is_empty() {
-        rights::missing(connection, &Role::ALL.into()).await?
+        rights::missing(connection, &Role::UNNAMED.into()).await?
     } else {
         Vec::new()
     };

@@ -93,7 +93,7 @@ impl Lane {
             .build()
             .await;
         let all: Vec<Plays> = (0..count).map(|_| Plays::new(&world, kind)).collect();
-        world.start(&Role::ALL).await;
+        world.start(&Role::UNNAMED).await;
         let orders = all.iter().flat_map(|plays| &plays.cases).filter_map(|case| case.needs.as_ref());
         let needed = i64::try_from(orders.clone().count()).unwrap();
         for order in orders {
@@ -167,7 +167,7 @@ impl Lane {
     }
 
     async fn all_but_the_relay(&mut self, plays: &Plays) {
-        let roles = Role::ALL.into_iter().filter(|role| *role != Role::Relay);
+        let roles = Role::UNNAMED.into_iter().filter(|role| *role != Role::Relay);
         let arguments: Vec<&str> = roles.flat_map(|role| ["--role", role.name()]).collect();
         let service = Service::start_role(&self.world, &arguments).await;
         self.settled(&plays.split().1, Ask::Tables).await;

@@ -156,7 +156,7 @@ impl World {
                 pay_after_ms: 100,
                 ..SandboxConfig::default()
             },
-            roles: Role::ALL.to_vec(),
+            roles: Role::UNNAMED.to_vec(),
             started: true,
             notified: false,
             broker_url: broker::url(),
@@ -175,7 +175,7 @@ impl World {
     }
 
     async fn migrate(&self) {
-        let database = self.config(&Role::ALL.into()).database.unwrap();
+        let database = self.config(&Role::UNNAMED.into()).database.unwrap();
         let options = jenius_pay::postgres::connect_options(&database).unwrap();
         jenius_pay::postgres::migrate(&options).await.unwrap();
     }
@@ -184,7 +184,7 @@ impl World {
     pub async fn start(&mut self, roles: &[Role]) {
         assert!(self.app.is_none(), "the service runs already");
         let roles = roles.iter().copied().collect();
-        let app = App::start(self.config(&roles), &roles, Shutdown::new()).await.unwrap();
+        let app = Box::pin(App::start(self.config(&roles), &roles, Shutdown::new())).await.unwrap();
         self.app = Some(app);
         if self.notified && roles.contains(&Role::Ingress) {
             self.sandbox.set_notify_url(Some(&format!("{}{PATH}", self.ingress()))).unwrap();

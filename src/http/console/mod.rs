@@ -1,0 +1,167 @@
+//! The operators' pages, rendered here and complete without a script. `guard` decides who gets in; a page only extracts,
+//! asks `Operations`, and renders.
+//!
+//! Never: a change by GET; anything of others in a page but through maud, which escapes it; a script, style or picture of
+//! another place.
+
+mod assets;
+mod browser_key;
+mod diagram;
+mod guard;
+mod layout;
+mod pages;
+mod params;
+mod refusal;
+mod rules;
+mod runbook;
+mod seen;
+mod words;
+
+pub use browser_key::BrowserKey;
+pub use pages::overview::LATE;
+pub use rules::{Access, RULES, RouteRule, Verb};
+
+use super::ServerLimits;
+use crate::{
+    config::{ConsoleConfig, Environment},
+    domain::{
+        Time,
+        console::{Permission, Person},
+    },
+    flow::ports::{Act, KeyHash, Mark, Operations},
+    shown::Times,
+};
+use axum::{
+    Router, middleware,
+    response::Response,
+    routing::{get, post},
+};
+use chrono_tz::Tz;
+use pages::{audit, decide, entry, order, orders, overview, review, sends, settlement};
+use params::Params;
+use seen::SeenSessions;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+/// A few people with a few browsers.
+pub const LIMITS: ServerLimits = ServerLimits {
+    connections: 256,
+    unverified_bytes: 8 * 1024 * 1024,
+    body_bytes: 128 * 1024,
+    request: Duration::from_secs(10),
+    answer: Duration::from_secs(20),
+    idle: Duration::from_secs(75),
+};
+
+/// The peer of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// What the console is made with.
+pub struct ConsoleSetting {
+    pub config: Arc<ConsoleConfig>,
+    pub environment: Environment,
+    pub zone: Tz,
+    pub now: fn() -> Time,
+}
+
+/// What every page needs.
+struct Console<O> {
+    operations: O,
+    setting: ConsoleSetting,
+    seen: SeenSessions,
+}
+
+impl<O> Console<O> {
+    fn times(&self) -> Times {
+        Times::new(self.setting.zone, (self.setting.now)())
+    }
+}
+
+/// One request, once it was let in.
+#[derive(Debug, Clone)]
+struct Visit {
+    /// `None`: this page is for all.
+    person: Option<Person>,
+    key: Option<KeyHash>,
+    path: String,
+    query: Params,
+    form: Params,
+    peer: IpAddr,
+    /// Whether the browser came by `http://` from this machine.
+    is_local: bool,
+    /// Why nothing can be changed now.
+    read_only: Option<&'static str>,
+}
+
+impl Visit {
+    /// Why the person may not do it; `None`: they may.
+    fn refusal(&self, permission: Permission) -> Option<String> {
+        if let Some(why) = self.read_only {
+            return Some(why.to_owned());
+        }
+        let may = self.person.as_ref().is_some_and(|person| person.may(permission));
+        let role = crate::domain::console::ConsoleRole::needed_for(permission).name();
+        (!may).then(|| format!("This needs the role {role}."))
+    }
+}
+
+impl Visit {
+    /// Who acts by this form, and why; every change has both.
+    fn act(&self) -> Result<Act, refusal::PageRefusal> {
+        let person = self.person.as_ref().ok_or(refusal::PageRefusal::NotKnown)?;
+        let reason =
+            self.form.get("reason").ok_or(refusal::PageRefusal::Senseless("Say why: the reason is kept."))?;
+        if reason.chars().count() > REASON_CHARS_MAX {
+            return Err(refusal::PageRefusal::Senseless("A reason has at most 500 characters."));
+        }
+        let action_id = self.form.get("action").and_then(|id| Uuid::try_parse(id).ok());
+        let action_id = action_id
+            .ok_or(refusal::PageRefusal::Senseless("The form is not whole: open its page again."))?;
+        let mark = Mark { action_id, from: self.peer.to_string() };
+        Ok(Act { by: person.audited(), reason: reason.to_owned(), mark })
+    }
+}
+
+/// As long as is kept.
+const REASON_CHARS_MAX: usize = 500;
+
+type Shared<O> = Arc<Console<O>>;
+
+/// Every page, behind the guard.
+pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
+    let console: Shared<O> = Arc::new(Console { operations, setting, seen: SeenSessions::default() });
+    Router::new()
+        .route("/", get(overview::show::<O>))
+        .route("/orders", get(orders::list::<O>))
+        .route("/orders.csv", get(orders::csv::<O>))
+        .route("/order", get(order::show::<O>))
+        .route("/order/customer", post(order::show_customer::<O>))
+        .route("/order/ask", post(order::ask_doku::<O>))
+        .route("/order/publish", post(order::publish_again::<O>))
+        .route("/review", get(review::list::<O>))
+        .route("/order/decide", get(decide::show::<O>).post(decide::decide::<O>))
+        .route("/order/hold", post(decide::hold::<O>))
+        .route("/order/decide/confirm", post(decide::confirm::<O>))
+        .route("/sends", get(sends::show::<O>))
+        .route("/sends/pause", post(sends::pause::<O>))
+        .route("/sends/resume", post(sends::resume::<O>))
+        .route("/settlement", get(settlement::show::<O>))
+        .route("/settlement/close", post(settlement::close::<O>))
+        .route("/audit", get(audit::list::<O>))
+        .route("/audit.csv", get(audit::csv::<O>))
+        .route("/enter", get(entry::ask::<O>).post(entry::enter::<O>))
+        .route("/leave", post(entry::leave::<O>))
+        .route(&assets::STYLE.path, get(async || assets::STYLE.answer()))
+        .route(&assets::SCRIPT.path, get(async || assets::SCRIPT.answer()))
+        .route(&assets::ICON.path, get(async || assets::ICON.answer()))
+        .fallback(refusal::no_such_page::<O>)
+        .layer(middleware::from_fn_with_state(Arc::clone(&console), guard::guard::<O>))
+        .with_state(console)
+}
+
+/// What a page's handler answers.
+type Answer = Result<Response, refusal::PageRefusal>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! Orders: one field finds by what a person has in hand, filters narrow, and the address is the saved view.
+
+use crate::{
+    domain::{ids::MerchantName, order::OrderState},
+    flow::{
+        ports::{Operations, OrderFilter, OrderPage},
+        view::{OrderSummary, csv as table},
+    },
+    http::console::{
+        Answer, Shared, Visit,
+        layout::page,
+        params::{Params, link},
+        refusal::PageRefusal,
+        words::{ago, moment, order_link, rupiah, rupiah_of, state_of, text},
+    },
+    shown::Times,
+};
+use axum::{
+    Extension,
+    extract::State,
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    },
+    response::IntoResponse,
+};
+use maud::{Markup, html};
+use std::time::Duration;
+
+const PAGE_ROWS: u32 = 50;
+const CSV_ROWS: u32 = 10_000;
+/// How long ago an order was claimed at most, as the form offers it.
+const WINDOWS: [(&str, &str, u64); 4] = [
+    ("1h", "the last hour", 3_600),
+    ("24h", "the last 24 hours", 86_400),
+    ("7d", "the last 7 days", 7 * 86_400),
+    ("31d", "the last 31 days", 31 * 86_400),
+];
+const WINDOW: &str = "24h";
+
+pub async fn list<O: Operations>(
+    State(console): State<Shared<O>>,
+    Extension(visit): Extension<Visit>,
+) -> Answer {
+    let filter = filter(&visit.query, PAGE_ROWS)?;
+    let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
+    let is_search = filter.search.is_some();
+    if is_search && filter.before.is_none() && orders.len() == 1 {
+        let to = order_link(&orders[0].merchant, &orders[0].invoice_number);
+        return Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response());
+    }
+    let is_cut = orders.len() > rows(PAGE_ROWS);
+    orders.truncate(rows(PAGE_ROWS));
+    let times = console.times();
+    let body = html! {
+        p.lede { "The latest first. The address of this page is the view: keep it or send it." }
+        (filters(&visit.query, is_search))
+        @if orders.is_empty() { (nothing(is_search)) } @else { (shown(&orders, times)) }
+        div.pager {
+            @if let Some(last) = orders.last().filter(|_| is_cut) {
+                a.button href=(with(&visit.query, "/orders", Some(last.key))) rel="next" { "Older orders" }
+            }
+            @if let Some((key, at)) = stopped {
+                span { "10,000 orders were read, back to " (moment(at, times)) "." }
+                a.button href=(with(&visit.query, "/orders", Some(key))) rel="next" { "Go on from there" }
+            }
+            @if !orders.is_empty() { a href=(with(&visit.query, "/orders.csv", filter.before)) { "These as CSV" } }
+        }
+    };
+    Ok(page(&console, &visit, StatusCode::OK, "Where is my payment?", body).await)
+}
+
+pub async fn csv<O: Operations>(
+    State(console): State<Shared<O>>,
+    Extension(visit): Extension<Visit>,
+) -> Answer {
+    let mut orders = console.operations.orders(&filter(&visit.query, CSV_ROWS)?).await?.orders;
+    orders.truncate(rows(CSV_ROWS));
+    Ok(csv_answer("orders.csv", table::orders(&orders)))
+}
+
+/// A file to keep, not a page.
+pub fn csv_answer(name: &'static str, mut text: String) -> axum::response::Response {
+    text.push('\n');
+    let kept = format!("attachment; filename=\"{name}\"");
+    let kept = HeaderValue::from_str(&kept).unwrap_or(HeaderValue::from_static("attachment"));
+    let of = HeaderValue::from_static("text/csv; charset=utf-8");
+    ([(CONTENT_TYPE, of), (CONTENT_DISPOSITION, kept)], text).into_response()
+}
+
+fn rows(rows: u32) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX)
+}
+
+/// One row more than is shown says whether there are more.
+fn filter(query: &Params, rows: u32) -> Result<OrderFilter, PageRefusal> {
+    let number = |name: &str| query.get(name).map(str::parse::<i64>).transpose();
+    let numbers =
+        (|| Ok::<_, std::num::ParseIntError>((number("min")?, number("max")?, number("before")?)))();
+    let (min_amount, max_amount, before) =
+        numbers.map_err(|_| PageRefusal::Senseless("An amount is a number of whole rupiah, in digits."))?;
+    let states: Vec<String> = query.all("state").map(str::to_owned).collect();
+    if !states.iter().all(|state| OrderState::ALL.iter().any(|known| known.name() == state)) {
+        return Err(PageRefusal::Senseless("There is no such state."));
+    }
+    let merchant = query.get("merchant").map(MerchantName::parse).transpose();
+    let merchant = merchant.map_err(|_| PageRefusal::Senseless("That is no merchant's name."))?;
+    let text = query.get("text").map(|text| text.chars().take(128).collect::<String>());
+    // What a person looks for by its number is found however old it is.
+    let is_open = |state: &String| {
+        OrderState::ALL
+            .iter()
+            .any(|known| known.name() == state && (known.is_open() || known.review_cause().is_some()))
+    };
+    let is_open = !states.is_empty() && states.iter().all(is_open);
+    // What waits is found however long it has waited.
+    let window = (text.is_none() && !(is_open && query.get("since").is_none())).then(|| window(query));
+    Ok(OrderFilter {
+        states,
+        search: text,
+        merchant,
+        older_than: None,
+        younger_than: window,
+        min_amount,
+        max_amount,
+        before,
+        limit: rows.saturating_add(1),
+    })
+}
+
+fn window(query: &Params) -> Duration {
+    let named = query.get("since").unwrap_or(WINDOW);
+    let found = WINDOWS.iter().find(|(name, ..)| *name == named);
+    Duration::from_secs(found.map_or(86_400, |(.., seconds)| *seconds))
+}
+
+/// The same view at another place, or from another row on.
+fn with(query: &Params, path: &str, before: Option<i64>) -> String {
+    let before = before.map(|key| key.to_string()).unwrap_or_default();
+    let mut params: Vec<(&str, &str)> = Vec::new();
+    for name in ["text", "merchant", "min", "max", "since"] {
+        params.extend(query.get(name).map(|value| (name, value)));
+    }
+    params.extend(query.all("state").map(|state| ("state", state)));
+    params.push(("before", &before));
+    link(path, &params)
+}
+
+fn filters(query: &Params, is_search: bool) -> Markup {
+    let mut states = OrderState::ALL.map(OrderState::name).to_vec();
+    states.dedup();
+    let chosen: Vec<&str> = query.all("state").collect();
+    let since = query.get("since").unwrap_or(WINDOW);
+    html! {
+        form.filter action="/orders" method="get" {
+            @if let Some(text) = query.get("text") { input type="hidden" name="text" value=(text); }
+            fieldset {
+                legend { "State" }
+                @for state in states {
+                    label.check {
+                        input type="checkbox" name="state" value=(state) checked[chosen.contains(&state)];
+                        (state.replace('_', " "))
+                    }
+                }
+            }
+            @if !is_search {
+                label.field { "Claimed in"
+                    select name="since" {
+                        @for (name, words, _) in WINDOWS { option value=(name) selected[name == since] { (words) } }
+                    }
+                }
+            }
+            label.field { "Merchant" input name="merchant" maxlength="32" size="12" value=[query.get("merchant")]; }
+            label.field { "From rupiah" input name="min" inputmode="numeric" size="10" value=[query.get("min")]; }
+            label.field { "To rupiah" input name="max" inputmode="numeric" size="10" value=[query.get("max")]; }
+            button { "Show" }
+            @if *query != Params::default() { a href="/orders" { "Clear" } }
+        }
+    }
+}
+
+fn nothing(is_search: bool) -> Markup {
+    html! {
+        div.empty {
+            @if is_search {
+                p { strong { "No order has that." } }
+                p { "A search is the beginning of an invoice number, or a whole command id, Request-Id or event id." }
+            } @else {
+                p { strong { "No orders here." } }
+                p { "Choose a longer time or other states. A command that still waits in the queue is no order yet." }
+            }
+        }
+    }
+}
+
+fn shown(orders: &[OrderSummary], times: Times) -> Markup {
+    let sum: u64 = orders.iter().filter_map(|order| order.amount.parse::<u64>().ok()).sum();
+    let is_one_merchant = orders.iter().all(|order| order.merchant == orders[0].merchant);
+    html! {
+        div.table {
+            table.stacks {
+                thead {
+                    tr {
+                        th scope="col" { "Invoice" }
+                        @if !is_one_merchant { th scope="col" { "Merchant" } }
+                        th scope="col" { "State" } th.money scope="col" { "Amount" }
+                        th scope="col" { "Since" } th scope="col" { "Created" } th scope="col" { "Waits for" }
+                    }
+                }
+                tbody { @for order in orders { (row(order, is_one_merchant, times)) } }
+                tfoot {
+                    tr {
+                        td data-label="Shown" { (orders.len()) " shown" }
+                        @if !is_one_merchant { td {} }
+                        td {}
+                        td.money data-label="Sum" { (rupiah_of(sum)) }
+                        td {} td {} td {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(order: &OrderSummary, is_one_merchant: bool, times: Times) -> Markup {
+    html! {
+        tr {
+            td data-label="Invoice" {
+                a.id href=(order_link(&order.merchant, &order.invoice_number)) { (text(&order.invoice_number)) }
+            }
+            @if !is_one_merchant { td data-label="Merchant" { (text(&order.merchant)) } }
+            td data-label="State" { (state_of(order)) }
+            td.money data-label="Amount" { (rupiah(&order.amount)) }
+            td.when data-label="Since" { (ago(order.state_since, times)) }
+            td.when data-label="Created" { (ago(order.created_at, times)) }
+            td data-label="Waits for" { (waits_for(order, times)) }
+        }
+    }
+}
+
+fn waits_for(order: &OrderSummary, times: Times) -> Markup {
+    html! {
+        @match (&order.due, &order.blocked) {
+            (Some(due), Some(blocked)) => { (text(&due.kind)) ", blocked by " (text(&blocked.by)) }
+            (Some(due), None) => { (text(&due.kind)) " " (ago(due.at, times)) }
+            (None, _) => {}
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Operations that are set beforehand, with hostile texts wherever others write.
+
+use crate::{
+    domain::{
+        console::Person,
+        event::EventType,
+        ids::{InvoiceNumber, MerchantName},
+        pause::Scope,
+    },
+    flow::{
+        ports::{
+            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Decision, Figures, FiguresView, FormEnd, Hold,
+            KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView, SentForm,
+            ServiceView, StoreError, Waiting,
+        },
+        view::{
+            ActionView, BlockedView, CommandView, DecisionView, DueView, IncomingFile, OpenBreak, OrderView,
+            PauseView, SettlementRowView, StopView, sample,
+        },
+    },
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// What runs a script where it is not escaped, and what ends a path or a query where it is not encoded.
+pub const HOSTILE: &str = "<img/src=x/onerror=alert(1)>";
+pub const HOSTILE_PATH: &str = "a/b?c#d%2f";
+
+/// What the operations know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    Empty,
+    Hostile,
+    /// The database is away.
+    Away,
+}
+
+#[derive(Clone)]
+pub struct FakeOperations {
+    pub world: Arc<Mutex<World>>,
+    pub sessions: Arc<Mutex<HashMap<KeyHash, Person>>>,
+    /// Looks and changes, as words.
+    pub done: Arc<Mutex<Vec<String>>>,
+    /// What becomes of the next forms, the last one first.
+    pub forms: Arc<Mutex<Vec<FormEnd>>>,
+}
+
+impl FakeOperations {
+    pub fn new(world: World) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            sessions: Arc::default(),
+            done: Arc::default(),
+            forms: Arc::default(),
+        }
+    }
+
+    pub fn world(&self) -> World {
+        *self.world.lock().unwrap()
+    }
+
+    fn reached(&self) -> Result<World, StoreError> {
+        match self.world() {
+            World::Away => Err(StoreError::Away("connection refused".to_owned())),
+            world => Ok(world),
+        }
+    }
+
+    fn does(&self, what: String) {
+        self.done.lock().unwrap().push(what);
+    }
+}
+
+fn hostile() -> String {
+    HOSTILE.to_owned()
+}
+
+/// An order to which everything happened, told by hostile people.
+pub fn hostile_order() -> OrderView {
+    let mut view = sample::order();
+    view.order.invoice_number = HOSTILE_PATH.to_owned();
+    view.order.command = Some(CommandView { id: hostile(), source: hostile() });
+    view.order.request_id = Some(hostile());
+    view.order.doku_status = Some(hostile());
+    view.order.state = "review".to_owned();
+    view.order.review_cause = Some("amount_mismatch".to_owned());
+    view.order.due = Some(DueView { kind: "inquiry".to_owned(), at: sample::at(65) });
+    let detail = Some(hostile());
+    view.order.blocked = Some(BlockedView { by: "pause".to_owned(), since: sample::at(30), detail });
+    let mut refund = sample::refund();
+    (refund.reason, refund.command.id) = (hostile(), hostile());
+    view.order.refund = Some(refund);
+    for attempt in &mut view.attempts {
+        attempt.detail = Some(hostile());
+    }
+    view.notifications[0].status = Some(hostile());
+    view.notifications[0].about = Some(hostile());
+    view.notifications[0].amount = Some("50001".to_owned());
+    (view.notifications[0].applied, view.notifications[0].reason) = (false, Some("other_request".to_owned()));
+    view.decisions = vec![DecisionView {
+        at: sample::at(10),
+        review_cause: "check_gave_up".to_owned(),
+        state: "paid".to_owned(),
+        reason: hostile(),
+        decided_by: Some(hostile()),
+    }];
+    view.actions = actions();
+    view.settlement = vec![SettlementRowView {
+        seen_at: sample::at(12),
+        batch: hostile(),
+        paid_out_on: "2026-01-05".to_owned(),
+        kind: "purchase".to_owned(),
+        gross: "50000".to_owned(),
+        fee: "1500".to_owned(),
+        discount: "0".to_owned(),
+        net: "48500".to_owned(),
+    }];
+    view
+}
+
+fn actions() -> Vec<ActionView> {
+    vec![ActionView {
+        at: sample::at(10),
+        action: "check_order".to_owned(),
+        subject: HOSTILE_PATH.to_owned(),
+        merchant: Some("default".to_owned()),
+        reason: Some(hostile()),
+        done_by: Some(hostile()),
+        detail: Some(hostile()),
+    }]
+}
+
+impl Operations for FakeOperations {
+    async fn enter(&self, entry: ConsoleEntry) -> Result<Option<Person>, StoreError> {
+        self.reached()?;
+        let person = self.sessions.lock().unwrap().remove(&entry.login);
+        if let Some(person) = &person {
+            self.sessions.lock().unwrap().insert(entry.session, person.clone());
+            self.does(format!("enter {} from {}", person.audited(), entry.from));
+        }
+        Ok(person)
+    }
+
+    async fn session(&self, key: KeyHash) -> Result<Option<Person>, StoreError> {
+        self.reached()?;
+        Ok(self.sessions.lock().unwrap().get(&key).cloned())
+    }
+
+    async fn leave(&self, key: KeyHash, person: &Person, _from: &str) -> Result<(), StoreError> {
+        self.reached()?;
+        self.sessions.lock().unwrap().remove(&key);
+        self.does(format!("leave {}", person.audited()));
+        Ok(())
+    }
+
+    async fn service(&self) -> ServiceView {
+        match self.world() {
+            World::Empty => ServiceView::default(),
+            World::Hostile => ServiceView {
+                pauses: vec![PauseView {
+                    scope: "*".to_owned(),
+                    since: sample::at(0),
+                    reason: Some(hostile()),
+                    paused_by: Some(hostile()),
+                }],
+                breakers: vec![StopView {
+                    merchant: "shop".to_owned(),
+                    since: sample::at(0),
+                    detail: hostile(),
+                }],
+                faults: vec![("broker", hostile())],
+            },
+            World::Away => ServiceView {
+                faults: vec![("postgres", "connection refused".to_owned())],
+                ..Default::default()
+            },
+        }
+    }
+
+    async fn figures(&self) -> FiguresView {
+        let waiting = Waiting { count: 3, rupiah: Some(150_000), oldest: Some(Duration::from_secs(90_000)) };
+        let dependencies = vec![("postgres", true, "up".to_owned()), ("broker", false, hostile())];
+        let figures = Figures {
+            review: waiting,
+            in_doubt: waiting,
+            submitting: waiting,
+            outbox: waiting,
+            dead: Some(7),
+            balance: Some(-1),
+            ..Figures::default()
+        };
+        match self.world() {
+            World::Empty => {
+                FiguresView { figures: Some((sample::at(50), Figures::default())), ..Default::default() }
+            }
+            World::Hostile => {
+                FiguresView { figures: Some((sample::at(50), figures)), fault: None, dependencies }
+            }
+            World::Away => FiguresView {
+                figures: Some((sample::at(0), figures)),
+                fault: Some("connection refused".to_owned()),
+                dependencies,
+            },
+        }
+    }
+
+    async fn orders(&self, filter: &OrderFilter) -> Result<OrderPage, StoreError> {
+        let order = hostile_order().order;
+        let count = usize::try_from(filter.limit).unwrap();
+        let orders = if self.reached()? == World::Empty { Vec::new() } else { vec![order; count] };
+        Ok(OrderPage { orders, stopped: None })
+    }
+
+    async fn order(
+        &self,
+        _merchant: &MerchantName,
+        _invoice: &InvoiceNumber,
+    ) -> Result<Option<OrderView>, StoreError> {
+        Ok((self.reached()? != World::Empty).then(hostile_order))
+    }
+
+    async fn customer(
+        &self,
+        _merchant: &MerchantName,
+        _invoice: &InvoiceNumber,
+    ) -> Result<Option<OrderCustomer>, StoreError> {
+        let customer = OrderCustomer {
+            name: format!("Ratna{HOSTILE}"),
+            phone: "6281234567890".to_owned(),
+            email: Some("ratna@shop.test".to_owned()),
+        };
+        Ok((self.reached()? != World::Empty).then_some(customer))
+    }
+
+    async fn show_customer(
+        &self,
+        merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        person: &Person,
+        reason: &str,
+        from: &str,
+    ) -> Result<Option<OrderCustomer>, StoreError> {
+        self.reached()?;
+        self.does(format!("show_customer {invoice} by {} from {from}: {reason}", person.audited()));
+        self.customer(merchant, invoice).await
+    }
+
+    async fn hold(&self, order_key: i64, by: &str) -> Result<(), StoreError> {
+        self.reached()?;
+        self.does(format!("hold {order_key} by {by}"));
+        Ok(())
+    }
+
+    async fn holds(&self, order_keys: &[i64]) -> Result<Vec<Hold>, StoreError> {
+        self.reached()?;
+        let hold = |key: &i64| Hold { order_key: *key, by: hostile(), until: sample::at(90) };
+        Ok(order_keys.iter().map(hold).collect())
+    }
+
+    async fn foresee(&self, _decision: Decision) -> Result<Resolved, StoreError> {
+        self.reached()?;
+        Ok(match self.forms.lock().unwrap().last() {
+            Some(FormEnd::Resolved(resolved)) => resolved.clone(),
+            _ => Resolved::Done(vec![EventType::OrderPaid]),
+        })
+    }
+
+    async fn decide(&self, decision: Decision, form: SentForm) -> Result<FormEnd, StoreError> {
+        self.reached()?;
+        let Decision { invoice_number, verdict, reason, decided_by, checked_doku, .. } = decision;
+        let by = decided_by.unwrap();
+        self.does(format!(
+            "decide {invoice_number} {} at {} by {by}, checked {checked_doku}: {reason}",
+            verdict.state().name(),
+            form.revision
+        ));
+        let set = self.forms.lock().unwrap().pop();
+        Ok(set.unwrap_or(FormEnd::Resolved(Resolved::Done(vec![EventType::OrderPaid]))))
+    }
+
+    async fn ask_doku(
+        &self,
+        _merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        act: Act,
+    ) -> Result<Asked, StoreError> {
+        self.reached()?;
+        self.does(format!("ask {invoice} by {} from {}: {}", act.by, act.mark.from, act.reason));
+        Ok(Asked::Answered(hostile()))
+    }
+
+    async fn publish_again(
+        &self,
+        _merchant: &MerchantName,
+        invoice: &InvoiceNumber,
+        act: Act,
+    ) -> Result<Option<u64>, StoreError> {
+        self.reached()?;
+        self.does(format!("publish {invoice} by {}: {}", act.by, act.reason));
+        Ok(Some(2))
+    }
+
+    async fn sends(&self) -> Result<Vec<SendsView>, StoreError> {
+        self.reached()?;
+        let shop = Scope::Merchant(MerchantName::parse("shop").unwrap());
+        let view = |scope| SendsView { scope, waiting: 3, first_end: Some(sample::at(90)) };
+        Ok([Scope::AllMerchants, shop].map(view).into())
+    }
+
+    async fn pause(&self, scope: Scope, pauses: bool, act: Act) -> Result<(), StoreError> {
+        self.reached()?;
+        let what = if pauses { "pause" } else { "resume" };
+        self.does(format!("{what} {} by {}: {}", scope.name(), act.by, act.reason));
+        Ok(())
+    }
+
+    async fn open_breaks(&self, _limit: u32) -> Result<Vec<OpenBreak>, StoreError> {
+        let open = OpenBreak {
+            number: 7,
+            merchant: "default".to_owned(),
+            cause: "missing_here".to_owned(),
+            invoice_number: Some(HOSTILE_PATH.to_owned()),
+            batch: Some(hostile()),
+            at_stake: "50000".to_owned(),
+            found: hostile(),
+            first_seen_at: sample::at(0),
+        };
+        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![open] })
+    }
+
+    async fn settlement_files(&self, _limit: u32) -> Result<Vec<IncomingFile>, StoreError> {
+        let file = IncomingFile {
+            merchant: "default".to_owned(),
+            name: hostile(),
+            state: "done".to_owned(),
+            received_at: sample::at(0),
+            batch: Some(hostile()),
+            own_rows: 2,
+            own_net: "48500".to_owned(),
+            open_breaks: 1,
+        };
+        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![file] })
+    }
+
+    async fn close_break(&self, number: i64, act: Act) -> Result<BreakEnd, StoreError> {
+        self.reached()?;
+        self.does(format!("close {number} by {}: {}", act.by, act.reason));
+        Ok(if number == 7 { BreakEnd::Closed } else { BreakEnd::Unknown })
+    }
+
+    async fn actions(&self, _filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {
+        Ok(if self.reached()? == World::Empty { Vec::new() } else { actions() })
+    }
+}

@@ -1,0 +1,137 @@
+//! What the pages show: empty, filled by hostile people, and as small as they promise.
+
+use super::{
+    fake::{HOSTILE, World, hostile_order},
+    *,
+};
+
+/// Every page that shows something.
+fn pages() -> Vec<String> {
+    let order = words::order_link("default", &hostile_order().order.invoice_number);
+    let decide = order.replace("/order?", "/order/decide?");
+    let named = [
+        "/",
+        "/review",
+        "/review?first=dearest",
+        "/sends",
+        "/settlement",
+        "/orders",
+        "/orders?state=review&since=7d&min=1",
+        "/audit",
+        "/audit?by=budi&since=7d",
+        "/no-such-page",
+    ];
+    named.map(str::to_owned).into_iter().chain([order, decide]).collect()
+}
+
+/// What a page and its two files may weigh together, as they are sent.
+const TRANSFER_BYTES_MAX: usize = 60 * 1024;
+
+#[tokio::test]
+async fn every_page_keeps_hostile_texts_as_texts_and_itself_to_itself() {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &ConsoleRole::ALL);
+    for path in pages() {
+        let answered = browser.get(&path).await;
+        let body = &answered.body;
+        assert!(!body.contains(HOSTILE) && !body.contains("<img"), "{path}: {body}");
+        assert!(
+            path.starts_with("/no-such") || body.contains("&lt;img/src=x/onerror=alert(1)&gt;"),
+            "{path}"
+        );
+        // Nothing inline: the policy would refuse it, and the page would be broken.
+        for inline in [" style=", "<style", " onclick", " onload", " onerror=\"", "javascript:", "<script>"] {
+            assert!(!body.contains(inline), "{path}: {inline}");
+        }
+        assert_eq!(body.matches("<h1>").count(), 1, "{path}");
+        let header = |name: &str| answered.headers[name].to_str().unwrap();
+        assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+        assert_eq!((header("x-content-type-options"), header("referrer-policy")), ("nosniff", "same-origin"));
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+        let whole = body.len() + include_str!("../console.css").len() + include_str!("../console.js").len();
+        assert!(whole <= TRANSFER_BYTES_MAX, "{path}: {whole}");
+    }
+}
+
+#[tokio::test]
+async fn every_page_says_so_where_there_is_nothing() {
+    let browser = Browser::with(FakeOperations::new(World::Empty), &ConsoleRole::ALL);
+    for (path, words) in [
+        ("/", "No order waits for a decision"),
+        ("/orders", "No orders here"),
+        ("/orders?text=INV-1", "No order has that"),
+        ("/audit", "No action is kept here"),
+        ("/review", "Nothing to decide"),
+        ("/sends", "going"),
+        ("/settlement", "Everything fits"),
+        ("/settlement", "No file came in yet"),
+    ] {
+        let answered = browser.get(path).await;
+        assert_eq!(answered.status, StatusCode::OK, "{path}");
+        assert!(answered.body.contains(words), "{path}: {}", answered.body);
+        assert!(!answered.body.contains("class=\"alarm\""), "{path}");
+    }
+    assert_eq!(browser.get("/order?merchant=default&invoice=INV-1").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_in_words() {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &ConsoleRole::ALL);
+    for path in ["/orders?state=lost", "/orders?min=one", "/orders?merchant=SHOP", "/orders?before=x"] {
+        let answered = browser.get(path).await;
+        assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{path}: {}", answered.body);
+    }
+    assert_eq!(browser.get("/order?invoice=INV-1").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_customer_is_masked_until_somebody_says_why() {
+    let operations = FakeOperations::new(World::Hostile);
+    let browser = Browser::with(operations.clone(), &[ConsoleRole::Support]);
+    let masked = browser.get("/order?merchant=default&invoice=INV-1").await.body;
+    for personal in ["Ratna", "81234567", "ratna@"] {
+        assert!(!masked.contains(personal), "{masked}");
+    }
+    assert!(masked.contains("R•••") && masked.contains("•••90") && masked.contains("r•••@shop.test"));
+    let silent = browser.post("/order/customer", "merchant=default&invoice=INV-1&reason=+").await;
+    assert_eq!(silent.status, StatusCode::BAD_REQUEST);
+    assert!(operations.done.lock().unwrap().is_empty());
+    let shown = browser.post("/order/customer", "merchant=default&invoice=INV-1&reason=ticket+7").await;
+    assert!(shown.body.contains("6281234567890") && shown.body.contains("ratna@shop.test"), "{}", shown.body);
+    let kept = ["show_customer INV-1 by local:budi (unverified) from 127.0.0.1: ticket 7"];
+    assert_eq!(*operations.done.lock().unwrap(), kept);
+}
+
+#[tokio::test]
+async fn what_one_may_not_press_is_there_with_the_reason() {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
+    let body = browser.get("/order?merchant=default&invoice=INV-1").await.body;
+    assert!(body.contains("<button disabled>Show the customer</button>"), "{body}");
+    assert!(body.contains("This needs the role support."), "{body}");
+}
+
+#[tokio::test]
+async fn a_list_goes_on_by_its_address_and_is_a_file_too() {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
+    let body = browser.get("/orders?state=review&state=paid&since=7d").await.body;
+    let next = "/orders?since=7d&amp;state=review&amp;state=paid&amp;before=1";
+    assert!(body.contains(next), "{body}");
+    assert!(body.contains("Rp2.500.000"), "the sum of 50 orders: {body}");
+    let file = browser.get("/orders.csv?state=review").await;
+    assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(file.headers["content-disposition"], "attachment; filename=\"orders.csv\"");
+    assert!(file.body.starts_with("\"merchant\",\"invoice_number\","), "{}", file.body);
+}
+
+#[tokio::test]
+async fn the_style_sheet_and_the_script_are_named_by_what_is_in_them() {
+    let browser = Browser::with(FakeOperations::new(World::Empty), &[ConsoleRole::Viewer]);
+    let page = browser.get("/").await.body;
+    let stranger = browser.header("cookie", "");
+    for asset in [&*assets::STYLE, &*assets::SCRIPT, &*assets::ICON] {
+        assert!(page.contains(&asset.path), "{page}");
+        let answered = stranger.get(&asset.path).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert!(answered.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    }
+    assert_eq!(stranger.get("/assets/console-0000000000000000.css").await.status, StatusCode::UNAUTHORIZED);
+}
