@@ -54,6 +54,8 @@ systemd_bin() { type -P systemd-analyze; }
 npm_bin() { type -P npm; }
 # The libraries of the clients in Java, and of the classes that are generated.
 java_libraries_bin() { [[ -e /usr/share/java/amqp-client.jar && -e /usr/share/java/gson.jar && -e /usr/share/java/jackson-databind.jar ]]; }
+# A browser and what drives it, for the console's tests.
+chromium_bin() { [[ -n $(type -P chromedriver) && -n $(type -P chromium) ]] && dirname "$(type -P chromium)"; }
 pip_bin() { python3 -m pip --version 2> /dev/null; }
 
 package_of() {
@@ -72,6 +74,7 @@ package_of() {
     systemd) echo systemd ;;
     pip) echo python3-pip ;;
     npm) echo npm ;;
+    chromium) printf '%s\n' chromium chromium-driver ;;
     java_libraries) printf '%s\n' librabbitmq-client-java libgoogle-gson-java libjackson2-databind-java ;;
   esac
 }

@@ -15,6 +15,7 @@ mod check_status;
 mod claims;
 mod clients;
 mod cluster;
+mod console;
 mod crashes;
 mod database;
 mod dead_letters;

@@ -2,6 +2,7 @@
 //! the service itself, each the test's own.
 
 pub mod broker;
+pub mod browser;
 pub mod child;
 pub mod commands;
 pub mod contract;

@@ -1,0 +1,200 @@
+//! A real browser: Debian's chromium behind its chromedriver, spoken to in WebDriver's own JSON. It waits for elements,
+//! never for time; what it holds goes with it.
+
+use super::http;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+/// How the protocol names an element in its JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+const PATIENCE_MS: u64 = 20_000;
+const MISSING: &str = "no chromedriver with chromium: run ./deploy/local/test, or install Debian's packages chromium and \
+                       chromium-driver";
+
+pub struct Browser {
+    driver: Child,
+    session: String,
+    profile: PathBuf,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect(MISSING);
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        // It goes on writing: a closed pipe would end it.
+        std::thread::spawn(move || lines.for_each(drop));
+        let port = port.expect(MISSING);
+        let profile = std::env::temp_dir().join(format!("jenius-browser-{}", uuid::Uuid::new_v4().simple()));
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--hide-scrollbars".to_owned(),
+            "--force-prefers-reduced-motion".to_owned(),
+            "--window-size=1280,900".to_owned(),
+            format!("--user-data-dir={}", profile.display()),
+        ];
+        if nix::unistd::Uid::current().is_root() {
+            arguments.push("--no-sandbox".to_owned());
+        }
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"implicit": PATIENCE_MS},
+        }}});
+        let driver_url = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Self { driver, session: driver_url, profile };
+        let made = browser.send(reqwest::Method::POST, "", Some(wanted)).await;
+        browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+        let mut request = http().request(method, format!("{}{path}", self.session));
+        if let Some(body) = &body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.unwrap().bytes().await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let value = answer["value"].clone();
+        assert!(value["error"].is_null(), "{path} {body:?}: {} {}", value["error"], value["message"]);
+        value
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.send(reqwest::Method::POST, path, Some(body)).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.send(reqwest::Method::GET, path, None).await
+    }
+
+    /// A command of the browser's own protocol.
+    async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.post("/goog/cdp/execute", json!({"cmd": command, "params": params})).await
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.post("/url", json!({"url": url})).await;
+    }
+
+    pub async fn url(&self) -> String {
+        self.get("/url").await.as_str().unwrap().to_owned()
+    }
+
+    /// The element that a CSS selector or `=the text of a link or button` names, once it is there.
+    async fn element(&self, named: &str) -> String {
+        let by = match named.strip_prefix('=') {
+            Some(text) => {
+                let path =
+                    format!("//*[self::a or self::button][normalize-space()='{text}' and not(@disabled)]");
+                json!({"using": "xpath", "value": path})
+            }
+            None => json!({"using": "css selector", "value": named}),
+        };
+        self.post("/element", by).await[ELEMENT].as_str().unwrap().to_owned()
+    }
+
+    pub async fn click(&self, named: &str) {
+        let element = self.element(named).await;
+        self.post(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    pub async fn write(&self, named: &str, text: &str) {
+        let element = self.element(named).await;
+        self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
+    }
+
+    pub async fn text(&self, named: &str) -> String {
+        let element = self.element(named).await;
+        self.get(&format!("/element/{element}/text")).await.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the page's only h1 says this.
+    pub async fn is_at(&self, title: &str) {
+        let path = format!("//h1[contains(normalize-space(), \"{title}\")]");
+        self.post("/element", json!({"using": "xpath", "value": path})).await;
+    }
+
+    /// Presses keys, whatever has the focus.
+    pub async fn press(&self, keys: &str) {
+        let presses = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|what| json!({"type": what, "value": key.to_string()})));
+        let actions =
+            json!({"actions": [{"type": "key", "id": "keys", "actions": presses.collect::<Vec<_>>()}]});
+        self.post("/actions", actions).await;
+    }
+
+    pub async fn without_scripts(&self, is_off: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": is_off})).await;
+    }
+
+    pub async fn in_the_dark(&self, is_dark: bool) {
+        let value = if is_dark { "dark" } else { "light" };
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    pub async fn is_wide(&self, width: u32) {
+        let size = json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// How much wider the page is than what shows it.
+    pub async fn overhang(&self) -> i64 {
+        let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.post("/execute/sync", json!({"script": script, "args": []})).await.as_i64().unwrap()
+    }
+
+    /// The page as a picture, if JENIUS_TEST_PICTURES names a folder.
+    pub async fn picture(&self, name: &str) {
+        let Some(folder) = std::env::var_os("JENIUS_TEST_PICTURES").map(PathBuf::from) else { return };
+        let shot = self
+            .devtools("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))
+            .await;
+        std::fs::create_dir_all(&folder).unwrap();
+        let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    /// What the browser complained about: what a policy refused, scripts that failed. A page that is refused on purpose is
+    /// complained about too, with its status.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", json!({"type": "browser"})).await;
+        let texts = log.as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned());
+        texts.filter(|text| !text.contains("the server responded with a status of 4")).collect()
+    }
+
+    pub async fn end(mut self) {
+        self.send(reqwest::Method::DELETE, "", None).await;
+        self.is_over();
+    }
+
+    fn is_over(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+        let _ = std::fs::remove_dir_all(&self.profile);
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.is_over();
+    }
+}
