@@ -4,6 +4,7 @@
 //! the broker and the database as their users do, and judges the service by what came out. It must never run
 //! against a real DOKU, and never touch a table or a queue that it did not make.
 
+pub mod against;
 mod chart;
 mod check;
 mod commands;

@@ -36,6 +36,8 @@ struct Results {
     import_memory: Memory,
     alone_ms: Quantiles,
     beside_ms: Quantiles,
+    /// The payments' p99 beside the import, as a multiple of the one alone.
+    p99_ratio: f64,
 }
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
@@ -77,7 +79,8 @@ async fn settle(setup: &BenchSetup<'_>, rows: u64) -> anyhow::Result<Results> {
     #[expect(clippy::cast_precision_loss, reason = "no count comes to 2^52")]
     let rows_per_second = rows as f64 / import_seconds;
     let (alone_ms, beside_ms) = (alone.latencies.quantiles(), beside.latencies.quantiles());
-    Ok(Results { rows, import_seconds, rows_per_second, import_memory, alone_ms, beside_ms })
+    let p99_ratio = beside_ms.p99 / alone_ms.p99;
+    Ok(Results { rows, import_seconds, rows_per_second, import_memory, alone_ms, beside_ms, p99_ratio })
 }
 
 /// The import as an operator makes it: how long it took, and the most memory that it held.

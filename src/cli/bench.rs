@@ -3,7 +3,7 @@
 
 use super::{UsageError, print};
 use crate::{
-    bench::{Bench, Options, Scenario, Servers, Settings},
+    bench::{Bench, Options, Scenario, Servers, Settings, against},
     config::{Environment, PartialConfig, RequiredSections, Source},
 };
 use secrecy::ExposeSecret;
@@ -47,6 +47,9 @@ pub struct Args {
     /// Writes the figures as JSON, to a file or in place of the tables
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// Compares the ratios with those of an earlier report in JSON, and says what got slower
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
 }
 
 pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -54,6 +57,8 @@ pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) 
     let parts = PartialConfig::load(source, needs)?;
     let program = std::env::current_exe()?;
     let json = args.json.clone();
+    // Before anything is measured: minutes later it would be too late to say that there is no such file.
+    let then = args.against.as_deref().map(read_report).transpose()?;
     let bench = bench(args, &parts, program, config_file)?;
     let report = bench.run().await?;
     match json.as_deref() {
@@ -64,7 +69,21 @@ pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) 
         }
         None => print::line(&report.text())?,
     }
+    let is_for_programs = json.as_deref() == Some(Path::new("-"));
+    if let Some(then) = then.filter(|_| !is_for_programs) {
+        print::line(&against::compare(&report.sections, &then))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_report(path: &Path) -> anyhow::Result<serde_json::Value> {
+    let fault = |why: String| UsageError(format!("--against {}: {why}", path.display()));
+    let text = fs::read(path).map_err(|e| fault(e.to_string()))?;
+    let report: serde_json::Value = serde_json::from_slice(&text).map_err(|e| fault(e.to_string()))?;
+    if !report["sections"].is_array() {
+        return Err(fault("no report of `bench --json`: `sections` is missing".to_owned()).into());
+    }
+    Ok(report)
 }
 
 fn bench(
@@ -135,6 +154,7 @@ mod tests {
             svg: None,
             plain: None,
             json: None,
+            against: None,
         };
         bench(args, &parts, PathBuf::from("/nowhere/jenius-pay"), None)
     }
