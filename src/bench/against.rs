@@ -77,7 +77,10 @@ mod tests {
         ]});
         let told = compare(&now, &then);
         let verdict = |name: &str| told.lines().find(|line| line.contains(name)).unwrap().to_owned();
-        assert!(verdict("plain worker").contains("-20.0 %") && verdict("plain worker").contains("slower"), "{told}");
+        assert!(
+            verdict("plain worker").contains("-20.0 %") && verdict("plain worker").contains("slower"),
+            "{told}"
+        );
         assert!(verdict("busy one").contains("slower"), "{told}");
         assert!(verdict("confirms").contains("as before"), "{told}");
         assert!(!told.contains("two processes") && !told.contains("bound"), "only one report has it: {told}");

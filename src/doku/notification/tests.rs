@@ -95,17 +95,21 @@ fn a_notification_is_its_accounts_own_or_nobodys() {
 #[test]
 fn a_client_id_that_nobody_has_is_refused_no_sooner_than_one_that_somebody_has() {
     let body = vec![b' '; 4 * 1024 * 1024];
-    let quickest = |client_id: &str| {
+    let took = |client_id: &str| {
         let headers = headers(client_id, "HMACSHA256=AAAA");
-        let times = (0..5).map(|_| {
-            let begun = std::time::Instant::now();
-            assert!(verifier().verify(&headers, &body).is_err());
-            begun.elapsed()
-        });
-        times.min().unwrap()
+        let begun = std::time::Instant::now();
+        assert!(verifier().verify(&headers, &body).is_err());
+        begun.elapsed()
     };
-    let (known, unknown) = (quickest("MCH-1"), quickest("MCH-3"));
-    assert!(unknown * 2 > known, "{unknown:?}, and {known:?} where somebody has it");
+    // The quickest of each, by turns: other tests use the same processors.
+    let (mut known, mut unknown) = (took("MCH-1"), took("MCH-3"));
+    for _ in 0..50 {
+        if unknown * 2 > known {
+            return;
+        }
+        (known, unknown) = (known.min(took("MCH-1")), unknown.min(took("MCH-3")));
+    }
+    panic!("{unknown:?}, and {known:?} where somebody has it");
 }
 
 #[test]
