@@ -3,7 +3,7 @@
 use super::report::{Section, figure, table};
 use serde_json::Value;
 
-/// A change by more than this share is told: less is this machine's own unrest.
+/// A smaller change is this machine's own unrest.
 const NOTED: f64 = 0.03;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -62,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_got_slower_is_told_whichever_way_is_better() {
+    fn what_got_slower_is_named_whichever_way_is_better() {
         let section = |scenario, results: Value| Section::new(scenario, &results, String::new()).unwrap();
         let now = [
             section("drain", json!({"ratio": 2.0, "share_of_bound": null})),
@@ -75,15 +75,15 @@ mod tests {
             {"scenario": "relay", "results": {"share": 0.93}},
             {"scenario": "history", "results": {"two": 1.0}},
         ]});
-        let told = compare(&now, &then);
-        let verdict = |name: &str| told.lines().find(|line| line.contains(name)).unwrap().to_owned();
+        let text = compare(&now, &then);
+        let verdict = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
         assert!(
             verdict("plain worker").contains("-20.0 %") && verdict("plain worker").contains("slower"),
-            "{told}"
+            "{text}"
         );
-        assert!(verdict("busy one").contains("slower"), "{told}");
-        assert!(verdict("confirms").contains("as before"), "{told}");
-        assert!(!told.contains("two processes") && !told.contains("bound"), "only one report has it: {told}");
+        assert!(verdict("busy one").contains("slower"), "{text}");
+        assert!(verdict("confirms").contains("as before"), "{text}");
+        assert!(!text.contains("two processes") && !text.contains("bound"), "only one report has it: {text}");
         assert!(compare(&[], &then).contains("no ratio in common"));
     }
 }
