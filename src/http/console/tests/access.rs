@@ -35,6 +35,43 @@ async fn send(browser: &Browser, rule: &RouteRule) -> Answered {
     }
 }
 
+/// Every path, and the role that a person needs for it beside any other; `any`: one of them; `none`: nothing.
+const NEEDED: [(&str, Verb, &str); 22] = [
+    ("/", Verb::Get, "any"),
+    ("/orders", Verb::Get, "any"),
+    ("/orders.csv", Verb::Get, "any"),
+    ("/order", Verb::Get, "any"),
+    ("/order/customer", Verb::Post, "support"),
+    ("/order/ask", Verb::Post, "operator"),
+    ("/order/publish", Verb::Post, "operator"),
+    ("/review", Verb::Get, "any"),
+    ("/order/decide", Verb::Get, "any"),
+    ("/order/hold", Verb::Post, "decider"),
+    ("/order/decide/confirm", Verb::Post, "decider"),
+    ("/order/decide", Verb::Post, "decider"),
+    ("/sends", Verb::Get, "any"),
+    ("/sends/pause", Verb::Post, "operator"),
+    ("/sends/resume", Verb::Post, "operator"),
+    ("/settlement", Verb::Get, "any"),
+    ("/settlement/close", Verb::Post, "finance"),
+    ("/audit", Verb::Get, "any"),
+    ("/audit.csv", Verb::Get, "any"),
+    ("/enter", Verb::Get, "none"),
+    ("/enter", Verb::Post, "none"),
+    ("/leave", Verb::Post, "any"),
+];
+
+#[test]
+fn every_path_needs_the_role_that_was_agreed_on() {
+    let needed = |rule: &RouteRule| match rule.access {
+        Access::Anybody => "none",
+        Access::Needs(Permission::Look) => "any",
+        Access::Needs(permission) => ConsoleRole::needed_for(permission).name(),
+    };
+    let rules: Vec<_> = RULES.iter().map(|rule| (rule.path, rule.verb, needed(rule))).collect();
+    assert_eq!(rules, NEEDED);
+}
+
 #[tokio::test]
 async fn every_path_is_for_those_roles_alone_that_its_rule_names() {
     for rule in RULES {
