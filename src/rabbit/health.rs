@@ -47,7 +47,9 @@ impl LinkState {
 /// What a library says of a failed connection, without its own words around it.
 fn plain(cause: &str) -> String {
     const REFUSED: &str = "Connection refused";
-    if cause.contains(REFUSED) { "connection refused".to_owned() } else { cause.to_owned() }
+    // With several brokers the cause names each, and what is wrong with it.
+    let is_one = cause.starts_with("connecting: ");
+    if is_one && cause.contains(REFUSED) { "connection refused".to_owned() } else { cause.to_owned() }
 }
 
 /// Every link's state, shared by all of them.
@@ -179,6 +181,8 @@ mod tests {
         one.away("refused");
         two.away("refused");
         assert_eq!(board.health().detail, "host/vhost: refused, 2 of 2 links");
+        two.away("connecting to each: a: connecting: IO error: Connection refused; b: connecting: timed out");
+        assert!(board.health().detail.contains("a: connecting: IO error: Connection refused; b: connecting"));
         two.away("connecting: IO error: Connection refused (os error 111)");
         assert_eq!(
             board.health().detail,

@@ -3,7 +3,7 @@
 use super::{detail, log_in_as, readyz, sql};
 use crate::harness::{
     World,
-    child::{BINARY, Service, run},
+    child::{BINARY, Service, one_line, run},
     eventually, payment,
     proxy::{Mode, Proxy},
 };
@@ -72,7 +72,8 @@ async fn what_is_in_the_way_is_told_in_the_servers_own_words() {
         let detail = eventually(&format!("/readyz to say {words}"), told).await;
         assert!(!detail.contains("timed out"), "{detail}");
         let doctor = run(&world, &["doctor"], "").await;
-        assert!(String::from_utf8_lossy(&doctor.stdout).contains(words));
+        let said = one_line(&doctor.stdout);
+        assert!(said.contains(words), "{said}");
         let show = run(&world, &["orders", "list"], "").await;
         let said = String::from_utf8_lossy(&show.stderr).into_owned();
         assert!(said.contains(words), "{said}");

@@ -12,6 +12,11 @@ use std::{
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_jenius-pay");
 
+/// What was printed, without its line breaks: a person's terminal has 80 columns.
+pub fn one_line(printed: &[u8]) -> String {
+    String::from_utf8_lossy(printed).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// One command of the program, to its end.
 pub async fn run(world: &World, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(BINARY)
