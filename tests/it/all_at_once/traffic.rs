@@ -2,7 +2,6 @@
 //! confirmed it. It remembers what it has asked for: that is what the outcomes are held against.
 
 use crate::harness::commands::{Message, payment_data, refund_data};
-use chrono::{DateTime, Utc};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -53,8 +52,6 @@ pub struct Asked {
     pub commands: Vec<Message>,
     pub malformed: Vec<Vec<u8>>,
     pub repeated: usize,
-    /// When the broker first confirmed each command, by its id.
-    pub confirmed: BTreeMap<String, DateTime<Utc>>,
     payments: Vec<(String, Instant)>,
 }
 
@@ -87,15 +84,8 @@ impl Upstream {
     /// One thing at a time, so far apart on average, until it is over.
     pub async fn run(mut self, pace: impl Fn() -> Option<Duration>) -> Self {
         while let Some(every) = pace() {
-            let (id, routing_key, body) = self.next();
+            let (routing_key, body) = self.next();
             self.until_confirmed(routing_key, &body).await;
-            if let Some(id) = id {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the servers and this test are on one machine"
-                )]
-                self.asked.confirmed.entry(id).or_insert_with(Utc::now);
-            }
             sleep(every.mul_f64(self.dice.f64() * 2.0)).await;
         }
         self
@@ -116,8 +106,7 @@ impl Upstream {
         }
     }
 
-    /// Its id, if it has one, and what is published.
-    fn next(&mut self) -> (Option<String>, &'static str, Vec<u8>) {
+    fn next(&mut self) -> (&'static str, Vec<u8>) {
         let command = match self.dice.u8(..100) {
             0..60 => self.payment(),
             60..76 => self.refund(),
@@ -134,13 +123,13 @@ impl Upstream {
             96.. => {
                 let body = format!("no command {}", self.dice.u64(..)).into_bytes();
                 self.asked.malformed.push(body.clone());
-                return (None, "payment.request", body);
+                return ("payment.request", body);
             }
         };
         if self.asked.commands.iter().all(|known| known.id() != command.id()) {
             self.asked.commands.push(command.clone());
         }
-        (Some(command.id().to_owned()), command.routing_key, command.bytes())
+        (command.routing_key, command.bytes())
     }
 
     fn payment(&mut self) -> Message {

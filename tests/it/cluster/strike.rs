@@ -68,8 +68,8 @@ impl Strike {
         if self == Self::TailLost { History::LostItsEnd } else { History::Kept }
     }
 
-    /// Nothing waits longer than this, though nothing is mended yet.
-    pub fn wait_max(self) -> Option<Duration> {
+    /// Events flow again in this time, though nothing is mended yet.
+    pub fn silence_max(self) -> Option<Duration> {
         match self {
             Self::BrokerFrozen => Some(FROZEN * 3 / 4),
             Self::PrimaryReadOnly => Some(BOTH_FOUND / 2),

@@ -4,7 +4,7 @@ use super::{Run, strike::Strike};
 use std::{fmt::Write, time::Duration};
 
 const HEAD: &str = "\
-| strike | runs | commands | lost | doubled | stuck | claims forgotten | events twice | longest wait (s): median | worst | ready after the mend (s): worst | worked off after (s): worst |
+| strike | runs | commands | lost | doubled | stuck | claims forgotten | events twice | longest silence (s): median | worst | ready after the mend (s): worst | worked off after (s): worst |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
@@ -21,7 +21,7 @@ pub fn of(runs: &[Run]) -> String {
     seeds.dedup();
     writeln!(
         table,
-        "\nSeeds: {}. What waits is a command that the broker confirmed, for its row, or a committed event, for its publication.",
+        "\nSeeds: {}. A silence is the time between two events that the relay published.",
         seeds.join(", ")
     )
     .unwrap();
@@ -32,8 +32,8 @@ fn row(table: &mut String, name: &str, runs: &[&Run]) {
     let sum = |what: fn(&Run) -> usize| runs.iter().map(|run| what(run)).sum::<usize>();
     let worst =
         |what: fn(&Run) -> Duration| runs.iter().map(|run| what(run)).max().unwrap_or_default().as_secs_f64();
-    let mut waits: Vec<Duration> = runs.iter().map(|run| run.waited).collect();
-    waits.sort_unstable();
+    let mut silences: Vec<Duration> = runs.iter().map(|run| run.silence).collect();
+    silences.sort_unstable();
     writeln!(
         table,
         "| {name} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.1} |",
@@ -44,8 +44,8 @@ fn row(table: &mut String, name: &str, runs: &[&Run]) {
         runs.iter().map(|run| run.verdict.stuck).sum::<i64>(),
         sum(|run| run.forgotten),
         sum(|run| run.verdict.events_repeated),
-        waits[waits.len() / 2].as_secs_f64(),
-        worst(|run| run.waited),
+        silences[silences.len() / 2].as_secs_f64(),
+        worst(|run| run.silence),
         worst(|run| run.ready_after),
         worst(|run| run.verdict.drained_in),
     )
