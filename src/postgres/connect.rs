@@ -81,6 +81,7 @@ pub(super) async fn connect(
     let connecting = async {
         let mut connection = PgConnection::connect_with(options).await.map_err(|error| Unfit::of(&error))?;
         let judged = server.judge(&mut connection).await?;
+        server.refuse_shared(options, &mut connection).await?;
         Ok(Beside { connection, judged })
     };
     match timeout_at(until, connecting).await {

@@ -4,15 +4,25 @@
 
 use super::error::{ConnectFault, fault};
 use crate::flow::ports::StoreError;
-use sqlx::{Executor, Postgres, Row, postgres::PgRow};
+use sqlx::{
+    Connection, Executor, PgConnection, Postgres, Row,
+    postgres::{PgConnectOptions, PgRow},
+};
 use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::timeout,
+};
+
+/// A pooler without another session lets the second connection wait.
+const SECOND_MAX: Duration = Duration::from_secs(3);
 
 /// What a session says of itself. The timeline grows with each promotion of a standby. A database service may keep its
 /// timeline to itself: then whether it reads only must do.
@@ -57,6 +67,8 @@ pub(super) struct Server {
     known: Mutex<KnownServer>,
     generation: AtomicU64,
     changed: watch::Sender<()>,
+    /// Set when the first connection was found to have its session to itself.
+    unshared: OnceCell<()>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +124,21 @@ impl Server {
         };
         let who = row.and_then(|row| ServerIdentity::read(&row)).map_err(|error| Unfit::of(&error))?;
         self.admit(who)
+    }
+
+    /// Before a statement is prepared: in a session that is lent to others, its name may stand for another one, and
+    /// an answer be that of another question.
+    pub async fn refuse_shared(
+        &self,
+        options: &PgConnectOptions,
+        connection: &mut PgConnection,
+    ) -> Result<(), Unfit> {
+        let look = async || match is_pooled(options, connection).await {
+            Ok(true) => Err(Unfit::Failed(shared())),
+            Ok(false) => Ok(()),
+            Err(error) => Err(Unfit::of(&error)),
+        };
+        self.unshared.get_or_try_init(look).await.copied()
     }
 
     fn admit(self: &Arc<Self>, who: ServerIdentity) -> Result<Judged, Unfit> {
@@ -218,6 +245,35 @@ fn shared() -> StoreError {
          session's settings leak. Connect to PostgreSQL itself, or set pool_mode = session"
             .to_owned(),
     )
+}
+
+/// A pooler that gives a session away between statements gives the one that was used last to the next client: so
+/// another connection, within its transaction, has the session of the first, or the first has another one meanwhile.
+pub(super) async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
+    const ROUNDS: usize = 3;
+    const PROCESS: &str = "SELECT pg_backend_pid() AS process";
+    for _ in 0..ROUNDS {
+        let before: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut *first).await?.try_get("process")?;
+        let mut second = match PgConnection::connect_with(options).await {
+            Ok(second) => second,
+            // If there is room for one connection only, no other shares its session.
+            Err(error) if matches!(fault(&error), ConnectFault::Full(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        sqlx::raw_sql("BEGIN").execute(&mut second).await?;
+        let other: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut second).await?.try_get("process")?;
+        let after: Option<i32> =
+            match timeout(SECOND_MAX, sqlx::raw_sql(PROCESS).fetch_one(&mut *first)).await {
+                Ok(answer) => Some(answer?.try_get("process")?),
+                Err(_) => None,
+            };
+        sqlx::raw_sql("ROLLBACK").execute(&mut second).await?;
+        second.close().await?;
+        if other == before || after != Some(before) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

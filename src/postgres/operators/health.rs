@@ -2,9 +2,10 @@
 //! full pool hides nothing. It changes nothing.
 
 use crate::postgres::{
-    error::{ConnectFault, fault, store_error},
+    error::store_error,
     rights,
     schema::{self, Migrations},
+    server::is_pooled,
 };
 use crate::{
     config::Role,
@@ -13,7 +14,7 @@ use crate::{
 };
 use chrono::TimeDelta;
 use sqlx::{
-    Connection, FromRow, PgConnection, Row,
+    Connection, FromRow, PgConnection,
     postgres::{PgConnectOptions, PgSslMode},
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -21,8 +22,6 @@ use tokio::time::timeout;
 
 /// From the first packet to the last answer.
 const EXAMINE_MAX: Duration = Duration::from_secs(15);
-/// A pooler without another session lets the second connection wait.
-const SECOND_MAX: Duration = Duration::from_secs(3);
 
 /// The settings that are asked for.
 const SETTINGS: [&str; 15] = [
@@ -116,9 +115,11 @@ const FIGURES: &str = "
 pub async fn examine(options: &PgConnectOptions, clock: &impl Clock) -> Result<ServerFacts, StoreError> {
     let asked = async {
         let mut connection = PgConnection::connect_with(options).await?;
+        // First: a shared session mixes up what is prepared in it.
+        let pooled = is_pooled(options, &mut connection).await?;
         let mut facts = ask(&mut connection, clock).await?;
         facts.transport = transport(options, facts.transport);
-        facts.pooled = is_pooled(options, &mut connection).await?;
+        facts.pooled = pooled;
         connection.close().await?;
         Ok(facts)
     };
@@ -182,35 +183,6 @@ fn transport(options: &PgConnectOptions, found: Transport) -> Transport {
         (_, PgSslMode::VerifyCa) => Transport::AnyName,
         _ => Transport::Unchecked,
     }
-}
-
-/// A pooler that gives a session away between statements gives the one that was used last to the next client: so
-/// another connection, within its transaction, has the session of the first, or the first has another one meanwhile.
-async fn is_pooled(options: &PgConnectOptions, first: &mut PgConnection) -> sqlx::Result<bool> {
-    const ROUNDS: usize = 3;
-    const PROCESS: &str = "SELECT pg_backend_pid() AS process";
-    for _ in 0..ROUNDS {
-        let before: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut *first).await?.try_get("process")?;
-        let mut second = match PgConnection::connect_with(options).await {
-            Ok(second) => second,
-            // If there is room for one connection only, no other shares its session.
-            Err(error) if matches!(fault(&error), ConnectFault::Full(_)) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        sqlx::raw_sql("BEGIN").execute(&mut second).await?;
-        let other: i32 = sqlx::raw_sql(PROCESS).fetch_one(&mut second).await?.try_get("process")?;
-        let after: Option<i32> =
-            match timeout(SECOND_MAX, sqlx::raw_sql(PROCESS).fetch_one(&mut *first)).await {
-                Ok(answer) => Some(answer?.try_get("process")?),
-                Err(_) => None,
-            };
-        sqlx::raw_sql("ROLLBACK").execute(&mut second).await?;
-        second.close().await?;
-        if other == before || after != Some(before) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// The server's own clock: nothing is decided by it here. It was read some time between the two looks at ours.
