@@ -39,7 +39,7 @@ pub(super) struct Claims {
 
 /// A command on its way to its claim.
 struct ClaimRequest {
-    new: NewCommand,
+    new: Arc<NewCommand>,
     asked_at: Instant,
 }
 
@@ -51,13 +51,13 @@ impl Claims {
     /// Claims one command, or finds out why not. Asked again with the same token after an error, it
     /// answers as it would have.
     pub async fn claim(&self, new: NewCommand) -> Result<Claimed, StoreError> {
-        let command = new.command.clone();
-        let asked = ClaimRequest { new, asked_at: Instant::now() };
-        let claimed = match command.kind {
+        let new = Arc::new(new);
+        let asked = ClaimRequest { new: Arc::clone(&new), asked_at: Instant::now() };
+        let claimed = match new.command.kind {
             CommandKind::Payment => self.payments.add(asked).await?,
             CommandKind::Refund => claim_alone(&self.context, Arc::new(asked)).await?,
         };
-        self.context.answered(&command, &claimed);
+        self.context.answered(&new.command, &claimed);
         Ok(claimed)
     }
 }

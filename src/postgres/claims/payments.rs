@@ -86,7 +86,7 @@ pub(super) async fn claim(
         let order = &all[*place].new.order;
         (order.merchant.as_str(), order.invoice_number.as_str())
     });
-    let in_order: Vec<_> = places.iter().map(|place| &all[*place].new).collect();
+    let in_order: Vec<_> = places.iter().map(|place| &*all[*place].new).collect();
     let rows = insert(connection, &in_order, schedule).await?;
     let mut granted: Vec<Option<Granted>> = all.iter().map(|_| None).collect();
     for row in rows {
