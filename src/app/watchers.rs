@@ -14,7 +14,7 @@ use crate::{
         store_outage::StoreState,
     },
     metric::{self, Blocked, GaugeGroup},
-    postgres::{self, Gauges, OpenBreaks, PgPool, PostgresStore, ReportedStop, Reviews},
+    postgres::{self, CountingPace, Gauges, OpenBreaks, PgPool, PostgresStore, ReportedStop, Reviews},
     rabbit::Consume,
 };
 use std::{
@@ -41,8 +41,6 @@ const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// How often a process reports its stops again; a report that is three times as old has expired.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// With very many open orders the figures come less often. What is counted in slices pauses by itself meanwhile.
-const GAUGES_SHARE: u32 = 4;
 
 /// Looks at the database, and says what it sees. Runs for ever.
 pub async fn watch_database(pool: PgPool, environment: Environment, status: Arc<ProcessStatus>) {
@@ -189,7 +187,8 @@ pub async fn refresh_gauges(
             (true, true) | (false, false) => {}
         }
         status.uncounted(summary);
-        sleep(GAUGES_EVERY.max(started.elapsed() * GAUGES_SHARE)).await;
+        // With very many open orders the figures come less often.
+        sleep(GAUGES_EVERY.max(started.elapsed())).await;
     }
 }
 
@@ -197,7 +196,7 @@ async fn count_open(store: &PostgresStore, accounts: Option<&Vec<Account>>) -> R
     if let Some(accounts) = accounts {
         store.look_for_stranded(accounts).await?;
     }
-    store.gauges().await
+    store.gauges(CountingPace::Gentle).await
 }
 
 /// What was counted, or a fault more.

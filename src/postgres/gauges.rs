@@ -4,7 +4,7 @@
 use super::{
     PostgresStore,
     pool::PgPool,
-    slices::{SLICE, Slices},
+    slices::{CountingPace, SLICE, Slices},
     tx::answered,
 };
 use crate::{
@@ -70,9 +70,9 @@ struct CountRow {
 
 impl PostgresStore {
     /// Counts what is open, waiting, parked and stranded.
-    pub async fn gauges(&self) -> Result<Gauges, StoreError> {
+    pub async fn gauges(&self, pace: CountingPace) -> Result<Gauges, StoreError> {
         let pool = &self.context.pool;
-        let open = count_open(pool).await?;
+        let open = count_open(pool, pace).await?;
         let counts: CountRow = answered!(pool, |c| {
             sqlx::query_as(
             "SELECT (SELECT count(*) FROM outbox) AS outbox_events,
@@ -148,9 +148,9 @@ struct OpenCounts {
     stranded: i64,
 }
 
-async fn count_open(pool: &PgPool) -> Result<OpenCounts, StoreError> {
+async fn count_open(pool: &PgPool, pace: CountingPace) -> Result<OpenCounts, StoreError> {
     let mut counts = OpenCounts::default();
-    let mut slices = Slices::new();
+    let mut slices = Slices::new(pace);
     loop {
         let rows: Vec<OpenRow> =
             answered!(pool, |c| sqlx::query_as(OPEN).bind(slices.after).bind(SLICE).fetch_all(c))?;

@@ -66,6 +66,7 @@ pub use settlement::{
     BatchView, BreakFilter, BreakView, By, Closing, FileEnd, FileKey, FileState, FileView, GroupCounts,
     ImportingAccount, Judging, KeptFile, MerchantLock, OpenBreaks, RowGroup, SettlementStore,
 };
+pub use slices::CountingPace;
 pub use sqlx::postgres::PgConnectOptions;
 pub use stops::{ReportedStop, open_breakers};
 

@@ -4,7 +4,7 @@
 use super::{
     PostgresStore,
     pool::PgPool,
-    slices::{SLICE, Slices},
+    slices::{CountingPace, SLICE, Slices},
     tx::answered,
 };
 use crate::flow::ports::{Account, StoreError};
@@ -77,7 +77,7 @@ impl PostgresStore {
     /// Marks what is stranded now, and lets go what is not any more.
     pub async fn look_for_stranded(&self, accounts: &[Account]) -> Result<(), StoreError> {
         let pool = &self.context.pool;
-        let mut slices = Slices::new();
+        let mut slices = Slices::new(CountingPace::Gentle);
         loop {
             let (found, last): (i64, Option<i64>) = answered!(pool, |c| sqlx::query_as(SLICE_OF_DUE)
                 .bind(slices.after)

@@ -26,10 +26,11 @@ mod relay;
 mod replay;
 mod reviews;
 mod schema;
+mod slices;
 mod together;
 mod views;
 
-use super::{PostgresStore, connect::with_settings, migrate, pool, pool::PgPool};
+use super::{CountingPace, PostgresStore, connect::with_settings, migrate, pool, pool::PgPool};
 use crate::{
     domain::{
         command::{Command, CommandKind, Order, StoredRequest, TraceContext},

@@ -4,7 +4,7 @@ use super::{Counted, Desk};
 use crate::{
     domain::order::OrderState,
     flow::ports::{Figures, StoreError, Waiting},
-    postgres::Gauges,
+    postgres::{CountingPace, Gauges},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ const BALANCE_LASTS: Duration = Duration::from_secs(60);
 impl Desk {
     pub(super) async fn count(&self, counted: &mut Counted) -> Result<Figures, StoreError> {
         self.reach()?;
-        let gauges = self.store.gauges().await?;
+        let gauges = self.store.gauges(CountingPace::AtOnce).await?;
         let reviews = self.store.reviews().await?;
         let breaks = self.store.settlement().open_breaks().await?;
         if counted.balance.is_none_or(|(at, _)| at.elapsed() >= BALANCE_LASTS)

@@ -7,7 +7,7 @@ use super::check::{
 use crate::{
     domain::ids::MerchantName,
     flow::ports::StoreError,
-    postgres::{DueSends, NEVER_MATCHED_MAX, PostgresStore},
+    postgres::{CountingPace, DueSends, NEVER_MATCHED_MAX, PostgresStore},
 };
 
 /// Events leave in milliseconds.
@@ -31,7 +31,7 @@ pub struct WorkFacts {
 
 /// Counts, as the service does. The schema is there.
 pub async fn count(store: &PostgresStore) -> Result<WorkFacts, StoreError> {
-    let gauges = store.gauges().await?;
+    let gauges = store.gauges(CountingPace::AtOnce).await?;
     Ok(WorkFacts {
         balance: store.balance().await?,
         orphans: store.orphans().await?,

@@ -14,7 +14,7 @@ async fn a_connection_that_was_idle_is_tried_before_its_use() {
         connection.release();
         db.execute(&format!("SELECT pg_terminate_backend({process})")).await.unwrap();
         sleep(Duration::from_millis(1100)).await;
-        store.gauges().await.unwrap();
+        store.gauges(CountingPace::AtOnce).await.unwrap();
         one.close().await;
     })
     .await;

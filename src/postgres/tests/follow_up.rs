@@ -282,14 +282,14 @@ async fn a_request_goes_to_the_account_and_host_it_was_made_for_or_nowhere() {
         for other in others {
             let accounts = vec![other];
             db.store.look_for_stranded(&accounts).await.unwrap();
-            assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 1);
+            assert_eq!(db.store.gauges(CountingPace::AtOnce).await.unwrap().stranded_orders, 1);
             assert!(db.store.due(&filter()).await.unwrap().is_empty(), "not let go yet");
             let of = |account| DueOf { account, sends: 100, inquiries: 100 };
             let strangers = DueFilter { merchants: accounts.into_iter().map(of).collect(), lost: 100 };
             assert!(db.store.due(&strangers).await.unwrap().is_empty());
         }
         db.store.look_for_stranded(&[account()]).await.unwrap();
-        assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 0);
+        assert_eq!(db.store.gauges(CountingPace::AtOnce).await.unwrap().stranded_orders, 0);
         assert_eq!(only_due(&db).await.merchant, merchant());
     })
     .await;
@@ -336,7 +336,7 @@ async fn a_question_about_a_stranded_order_does_not_forget_how_long_its_budget_s
         let finding = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
         let failed = InquiryFinding { kind: finding, http_status: Some(500), retry_after: None };
         db.store.record(&asked, &Finding::Inquiry(failed), Duration::ZERO).await.unwrap();
-        assert_eq!(db.store.gauges().await.unwrap().stranded_orders, 1);
+        assert_eq!(db.store.gauges(CountingPace::AtOnce).await.unwrap().stranded_orders, 1);
         db.store.look_for_stranded(&[account()]).await.unwrap();
         assert_eq!(db.number(stood_still).await, 1400);
     })

@@ -91,7 +91,7 @@ async fn what_is_looked_at_every_few_seconds_reads_no_order_that_is_done() {
         let one = pool(db.options.clone(), 1);
         let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
         store.look_for_stranded(&[]).await.unwrap();
-        store.gauges().await.unwrap();
+        store.gauges(CountingPace::AtOnce).await.unwrap();
         store.reviews().await.unwrap();
         store.balance().await.unwrap();
         store.never_matched().await.unwrap();

@@ -123,7 +123,7 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
         .await
         .unwrap();
         db.jump(30).await;
-        let gauges = db.store.gauges().await.unwrap();
+        let gauges = db.store.gauges(CountingPace::AtOnce).await.unwrap();
         assert_eq!((gauges.outbox_events, gauges.parked_notifications, gauges.stranded_orders), (2, 1, 0));
         let about_30 = |seconds: f64| (30.0..90.0).contains(&seconds);
         // The paid order's events were written two minutes ahead, and a past that lies ahead is no age.
@@ -134,7 +134,7 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
         assert_eq!(open.in_doubt, InDoubt::default());
         let doubt = "UPDATE commands SET maybe_acted_at = claimed_at WHERE invoice_number = 'INV-2'";
         db.execute(doubt).await.unwrap();
-        let [open] = db.store.gauges().await.unwrap().open_orders.try_into().unwrap();
+        let [open] = db.store.gauges(CountingPace::AtOnce).await.unwrap().open_orders.try_into().unwrap();
         assert_eq!((open.count, open.in_doubt.count), (2, 1));
         assert!(about_30(open.in_doubt.oldest_seconds), "{open:?}");
         assert_eq!(db.store.balance().await.unwrap(), Some(0));
