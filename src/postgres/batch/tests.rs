@@ -156,3 +156,44 @@ async fn a_caller_that_is_gone_changes_nothing_for_the_others() {
     assert_eq!(added.pop().unwrap().await.unwrap().unwrap(), 30);
     assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, 3]]);
 }
+
+/// Remembers its flushes, and gathers for a while.
+#[derive(Default)]
+struct Gathering(Mutex<Vec<Vec<u64>>>);
+
+impl Group for Gathering {
+    type Item = u64;
+    type Key = u64;
+    type Reply = u64;
+
+    const GATHER: Duration = Duration::from_millis(500);
+
+    fn key(item: &u64) -> u64 {
+        *item
+    }
+
+    async fn together(self: Arc<Self>, items: Vec<Arc<u64>>) -> TxResult<Vec<Option<u64>>> {
+        let items: Vec<u64> = items.iter().map(|item| **item).collect();
+        self.0.lock().unwrap().push(items.clone());
+        Ok(items.into_iter().map(Some).collect())
+    }
+
+    async fn alone(self: Arc<Self>, item: Arc<u64>) -> Result<u64, StoreError> {
+        Ok(*item)
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_a_group_gathers_is_flushed_with_the_first() {
+    let batch = Batch::new(Gathering::default());
+    let first = tokio::spawn({
+        let batch = batch.clone();
+        async move { batch.add(1).await }
+    });
+    // Without gathering it would be flushed by now.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((batch.add(2).await.unwrap(), first.await.unwrap().unwrap()), (2, 1));
+    assert_eq!(*batch.group.0.lock().unwrap(), [[1, 2]]);
+}
