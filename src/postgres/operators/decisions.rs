@@ -11,6 +11,7 @@ use crate::postgres::{
 };
 use crate::{
     domain::{
+        action::{DONE_BY_CHARS_MAX, PLACE_CHARS_MAX, REASON_CHARS_MAX},
         change::Change,
         event::EventType,
         order::{ReviewCause, Verdict},
@@ -25,11 +26,6 @@ use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// As long as the table's columns take.
-const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 300;
-const PLACE_CHARS_MAX: usize = 100;
-
 /// Decides for an order, and keeps why.
 pub(in crate::postgres) async fn resolve(
     context: &Arc<StoreContext>,
@@ -37,7 +33,12 @@ pub(in crate::postgres) async fn resolve(
 ) -> Result<Resolved, StoreError> {
     let schedule = context.schedule.clone();
     let (resolved, effects) = context
-        .transaction(move |c| Box::pin(async move { resolve_one(c, &decision, &schedule, None).await }))
+        .transaction(move |c| {
+            Box::pin(async move {
+                let found = lock(c, &decision).await?;
+                resolve_one(c, found, &decision, &schedule, None).await
+            })
+        })
         .await?;
     context.committed(&effects);
     Ok(resolved)
@@ -49,7 +50,7 @@ impl PostgresStore {
         let schedule = self.context.schedule.clone();
         let sent = self.context.transaction(move |c| {
             Box::pin(async move {
-                let found = orders::lock_invoice(c, &decision.merchant, &decision.invoice_number).await?;
+                let found = lock(c, &decision).await?;
                 if is_decided_by(c, form.mark.action_id).await? {
                     return Ok((FormEnd::Repeated, CommitEffects::default()));
                 }
@@ -60,7 +61,8 @@ impl PostgresStore {
                 if found.as_ref().is_some_and(is_moved) {
                     return Ok((FormEnd::Moved, CommitEffects::default()));
                 }
-                let (resolved, effects) = resolve_one(c, &decision, &schedule, Some(&form.mark)).await?;
+                let (resolved, effects) =
+                    resolve_one(c, found, &decision, &schedule, Some(&form.mark)).await?;
                 Ok((FormEnd::Resolved(resolved), effects))
             })
         });
@@ -74,7 +76,7 @@ impl PostgresStore {
         let schedule = self.context.schedule.clone();
         let foreseen = self.context.transaction(move |c| {
             Box::pin(async move {
-                Ok(match judge(c, &decision, &schedule).await? {
+                Ok(match judge(lock(c, &decision).await?, &decision, &schedule) {
                     Ok(judged) => Resolved::Done(judged.events()),
                     Err(refused) => refused,
                 })
@@ -97,30 +99,34 @@ impl Judged {
     }
 }
 
-async fn judge(
-    connection: &mut PgConnection,
+async fn lock(connection: &mut PgConnection, decision: &Decision) -> TxResult<Option<LoadedOrder>> {
+    orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await
+}
+
+fn judge(
+    found: Option<LoadedOrder>,
     decision: &Decision,
     schedule: &AttemptSchedule,
-) -> TxResult<Result<Judged, Resolved>> {
-    let found = orders::lock_invoice(connection, &decision.merchant, &decision.invoice_number).await?;
-    let Some(order) = found else { return Ok(Err(Resolved::UnknownOrder)) };
+) -> Result<Judged, Resolved> {
+    let order = found.ok_or(Resolved::UnknownOrder)?;
     let state = order.record.state;
-    let Some(cause) = state.review_cause() else { return Ok(Err(Resolved::NotInReview(state))) };
+    let cause = state.review_cause().ok_or(Resolved::NotInReview(state))?;
     let allows_refund = decision.verdict == Verdict::Paid;
     if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
-        return Ok(Err(Resolved::RefundUnresolved));
+        return Err(Resolved::RefundUnresolved);
     }
     let change = order.record.clone().after_verdict(decision.verdict, schedule, order.now);
-    Ok(Ok(Judged { order, cause, change }))
+    Ok(Judged { order, cause, change })
 }
 
 async fn resolve_one(
     connection: &mut PgConnection,
+    found: Option<LoadedOrder>,
     decision: &Decision,
     schedule: &AttemptSchedule,
     mark: Option<&Mark>,
 ) -> TxResult<(Resolved, CommitEffects)> {
-    let judged = match judge(connection, decision, schedule).await? {
+    let judged = match judge(found, decision, schedule) {
         Ok(judged) => judged,
         Err(refused) => return Ok((refused, CommitEffects::default())),
     };
@@ -146,7 +152,7 @@ async fn keep(
     .bind(cause.name())
     .bind(decision.verdict.state().name())
     .bind(storable(&decision.reason, REASON_CHARS_MAX))
-    .bind(decision.decided_by.as_deref().map(|name| storable(name, NAME_CHARS_MAX)))
+    .bind(decision.decided_by.as_deref().map(|name| storable(name, DONE_BY_CHARS_MAX)))
     .bind(decision.checked_doku)
     .bind(mark.map(|mark| storable(&mark.from, PLACE_CHARS_MAX)))
     .bind(mark.map(|mark| mark.action_id))
