@@ -2,12 +2,12 @@
 //! before it. `USER` is not asked: anybody sets it.
 
 use super::UsageError;
-use crate::shown::is_unsafe;
+use crate::{
+    domain::action::{NAME_CHARS_MAX, REASON_CHARS_MAX},
+    shown::is_unsafe,
+};
 use nix::unistd::{Uid, User, gethostname};
 
-/// As long as is kept.
-const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 64;
 /// Users below are the system's own.
 const PERSON_UID_MIN: u32 = if cfg!(target_os = "macos") { 500 } else { 1000 };
 /// systemd makes up users of these for services; the last stands for no user.

@@ -1,5 +1,13 @@
 //! What operators do that is kept: each kind of action, and one of them with who and why.
 
+/// How much of each is kept, in characters. A person's name stands in it with what the operating system says.
+pub const REASON_CHARS_MAX: usize = 500;
+pub const DONE_BY_CHARS_MAX: usize = 300;
+/// The peer's address.
+pub const PLACE_CHARS_MAX: usize = 100;
+/// A name that a person gives.
+pub const NAME_CHARS_MAX: usize = 64;
+
 /// Every kind. A decision about an order in review is kept as such, not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ActionKind {

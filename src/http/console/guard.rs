@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     config::{ConsoleAuth, ProxyAuth},
-    domain::console::{Identified, Person},
+    domain::{
+        action::NAME_CHARS_MAX,
+        console::{Identified, Person},
+    },
     flow::ports::{KeyHash, Operations, StoreError},
     http::places::ConnectionPlace,
     shown::is_unsafe,
@@ -40,7 +43,6 @@ pub const SECRET_HEADER: &str = "x-jenius-console-secret";
 /// A browser that came by http has no other name for its cookie; by https the prefix binds it to the host.
 const COOKIE_BY_HTTP: &str = "jenius_console";
 const COOKIE_BY_HTTPS: &str = "__Host-jenius_console";
-const NAME_CHARS_MAX: usize = 64;
 
 const READ_ONLY: &str = "The console only shows: console.read_only is set.";
 const DATABASE_AWAY: &str = "The database is away: pages show what is known, and nothing can be changed.";

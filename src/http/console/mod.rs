@@ -26,7 +26,8 @@ use crate::{
     config::{ConsoleConfig, Environment},
     domain::{
         Time,
-        console::{Permission, Person},
+        action::REASON_CHARS_MAX,
+        console::{ConsoleRole, Permission, Person},
     },
     flow::ports::{Act, KeyHash, Mark, Operations},
     shown::Times,
@@ -101,12 +102,10 @@ impl Visit {
             return Some(why.to_owned());
         }
         let may = self.person.as_ref().is_some_and(|person| person.may(permission));
-        let role = crate::domain::console::ConsoleRole::needed_for(permission).name();
+        let role = ConsoleRole::needed_for(permission).name();
         (!may).then(|| format!("This needs the role {role}."))
     }
-}
 
-impl Visit {
     /// Who acts by this form, and why; every change has both.
     fn act(&self) -> Result<Act, refusal::PageRefusal> {
         let person = self.person.as_ref().ok_or(refusal::PageRefusal::NotKnown)?;
@@ -122,9 +121,6 @@ impl Visit {
         Ok(Act { by: person.audited(), reason: reason.to_owned(), mark })
     }
 }
-
-/// As long as is kept.
-const REASON_CHARS_MAX: usize = 500;
 
 type Shared<O> = Arc<Console<O>>;
 

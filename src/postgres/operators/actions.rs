@@ -3,7 +3,10 @@
 
 use crate::postgres::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
 use crate::{
-    domain::{Time, action::Action},
+    domain::{
+        Time,
+        action::{Action, DONE_BY_CHARS_MAX, PLACE_CHARS_MAX, REASON_CHARS_MAX},
+    },
     flow::{
         ports::{ActionFilter, Mark, StoreError},
         view::ActionView,
@@ -40,10 +43,7 @@ const LATEST: &str = "
 /// As long as the table's columns take.
 const SUBJECT_CHARS_MAX: usize = 255;
 const MERCHANT_CHARS_MAX: usize = 255;
-const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 300;
 const DETAIL_CHARS_MAX: usize = 1000;
-const PLACE_CHARS_MAX: usize = 100;
 
 #[derive(FromRow)]
 struct ActionRow {
@@ -155,7 +155,7 @@ fn insert_from(
     .bind(storable(&action.subject, SUBJECT_CHARS_MAX))
     .bind(bounded(action.merchant.as_deref(), MERCHANT_CHARS_MAX))
     .bind(bounded(action.reason.as_deref(), REASON_CHARS_MAX))
-    .bind(bounded(action.done_by.as_deref(), NAME_CHARS_MAX))
+    .bind(bounded(action.done_by.as_deref(), DONE_BY_CHARS_MAX))
     .bind(bounded(action.detail.as_deref(), DETAIL_CHARS_MAX))
     .bind(bounded(from, PLACE_CHARS_MAX))
     .bind(action_id)

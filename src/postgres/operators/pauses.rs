@@ -12,7 +12,7 @@ use crate::postgres::{
 use crate::{
     domain::{
         Time,
-        action::{Action, ActionKind},
+        action::{Action, ActionKind, DONE_BY_CHARS_MAX, REASON_CHARS_MAX},
         pause::{Paused, Scope},
     },
     flow::{
@@ -21,10 +21,6 @@ use crate::{
     },
 };
 use sqlx::PgConnection;
-
-/// As long as the table's columns take.
-const REASON_CHARS_MAX: usize = 500;
-const NAME_CHARS_MAX: usize = 300;
 
 /// What an operator wants to stop or to let go on, and why.
 #[derive(Debug, Clone)]
@@ -125,7 +121,7 @@ async fn insert(connection: &mut PgConnection, change: &PauseChange) -> TxResult
     )
     .bind(change.scope.name())
     .bind(change.reason.as_deref().map(|text| storable(text, REASON_CHARS_MAX)))
-    .bind(change.done_by.as_deref().map(|name| storable(name, NAME_CHARS_MAX)))
+    .bind(change.done_by.as_deref().map(|name| storable(name, DONE_BY_CHARS_MAX)))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
