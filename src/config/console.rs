@@ -115,16 +115,8 @@ pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
 }
 
 fn public_url(text: &str) -> Parsed<String> {
-    let fits = parse::parse_url(text).filter(|url: &Url| {
-        url.scheme() == "https"
-            && url.host_str().is_some()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    });
-    match fits {
+    let is_ours = |url: &Url| url.scheme() == "https" && parse::has_only_a_host(url);
+    match parse::parse_url(text).filter(is_ours) {
         Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
         None => Err(
             "not the address of the console; allowed: https://host or https://host:port, nothing after it"

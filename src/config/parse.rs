@@ -223,18 +223,20 @@ pub fn authorities(text: &str) -> Parsed<String> {
     }
 }
 
+/// Nothing but a scheme, a host and perhaps a port.
+pub fn has_only_a_host(url: &Url) -> bool {
+    url.host_str().is_some()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
 /// Without its trailing slash. A path of its own would not be the one that is signed.
 pub fn base_url(text: &str) -> Parsed<String> {
-    let fits = parse_url(text).is_some_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.host_str().is_some()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    });
-    if fits {
+    let fits = |url: &Url| matches!(url.scheme(), "http" | "https") && has_only_a_host(url);
+    if parse_url(text).is_some_and(|url| fits(&url)) {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
         Err("not a base URL; allowed: https://host:port (http outside production), nothing after it"
