@@ -165,9 +165,3 @@ CREATE TABLE settlement_shares (
     shares         text  NOT NULL,
     PRIMARY KEY (merchant, invoice_number)
 );
-
-ALTER TABLE operator_actions
-    DROP CONSTRAINT operator_actions_action_is_known,
-    ADD CONSTRAINT operator_actions_action_is_known CHECK (action IN (
-        'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
-        'prune', 'restored', 'import_order', 'import_settlement', 'close_break'));

@@ -10,9 +10,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Takes back a migration that needs a table of the service for itself.
-const UNDO: &str = "DROP TABLE settlement_files, settlement_pieces, settlement_rows, settlement_forms, settlement_accounts,
-                    settlement_breaks, settlement_break_history, settlement_looks, settlement_waiting, settlement_shares;
-                    DELETE FROM _sqlx_migrations WHERE version = 7";
+const UNDO: &str = "DROP TABLE console_logins, console_sessions, review_holds;
+                    ALTER TABLE operator_actions DROP COLUMN done_from, DROP COLUMN action_id;
+                    ALTER TABLE decisions DROP COLUMN done_from, DROP COLUMN action_id;
+                    DELETE FROM _sqlx_migrations WHERE version = 8";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_behind_a_long_reader_keeps_nobody_waiting() {
