@@ -34,7 +34,7 @@ pub async fn show<O: Operations>(
     let (merchant, invoice) = visit.query.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let news = html! {
         @if visit.query.get("done") == Some("decided") {
-            div.note role="status" { p { "Decided. What follows stands below." } }
+            (note("note", "Decided. What follows stands below."))
         }
     };
     with_news(&console, &visit, &merchant, &invoice, news).await
@@ -158,14 +158,7 @@ pub async fn ask_doku<O: Operations>(
         Asked::NotAnswered(why) => ("note bad", format!("DOKU: {}", text(&why))),
         Asked::Repeated => ("note warn", SENT_BEFORE.to_owned()),
     };
-    with_news(
-        &console,
-        &visit,
-        &merchant,
-        &invoice,
-        html! { div class=(class) role="status" { p { (outcome) } } },
-    )
-    .await
+    with_news(&console, &visit, &merchant, &invoice, note(class, &outcome)).await
 }
 
 /// Publishes the order's events again, and shows it.
@@ -181,17 +174,15 @@ pub async fn publish_again<O: Operations>(
         ),
         None => ("note warn", SENT_BEFORE.to_owned()),
     };
-    with_news(
-        &console,
-        &visit,
-        &merchant,
-        &invoice,
-        html! { div class=(class) role="status" { p { (outcome) } } },
-    )
-    .await
+    with_news(&console, &visit, &merchant, &invoice, note(class, &outcome)).await
 }
 
-const SENT_BEFORE: &str = "This form was sent before, and acted once. What came of it stands below.";
+fn note(class: &str, words: &str) -> Markup {
+    html! { div class=(class) role="status" { p { (words) } } }
+}
+
+/// It was kept before it was acted on: whether the act came to its end is not known here.
+const SENT_BEFORE: &str = "This form was sent before, and does not act twice. What came of it stands below; if nothing did, send the form there.";
 
 /// The order that a form is about, if there is one.
 async fn known<O: Operations>(
