@@ -130,6 +130,7 @@ async fn run(ground: &mut Ground, strikes: &[Strike], seed: u64) -> Run {
         History::LostItsEnd
     };
     let silence = silence(&fleet.world).await;
+    ground.settled(&fleet.world.broker.prefix).await;
     fleet.world.broker.reconnect().await;
     let (stuck, drained_in) = verdict::drain(&fleet.world).await;
     let mut verdict = verdict::judge(&fleet.world, &upstream.asked, history).await;

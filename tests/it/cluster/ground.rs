@@ -85,6 +85,21 @@ impl Ground {
         leaving
     }
 
+    /// Waits until no command and no report is ready or in the hands of a consumer: a node that woke up may hold some for
+    /// consumers that left long ago.
+    pub async fn settled(&self, prefix: &str) {
+        let nothing_left = || async {
+            let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "messages"]).await;
+            let is_left = |line: &str| {
+                let work = ["payments", "refunds", "notifications"].map(|queue| format!("{prefix}.{queue}"));
+                line.split_once('\t')
+                    .is_some_and(|(name, left)| work.iter().any(|w| w == name) && left != "0")
+            };
+            (!said.lines().any(is_left)).then_some(())
+        };
+        eventually("no command is left at the broker", nothing_left).await;
+    }
+
     /// How many of a prefix's queues each node leads.
     async fn leaders(&self, prefix: &str) -> [usize; 3] {
         let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "leader"]).await;
