@@ -195,9 +195,10 @@ class Run:
         took = {}
         for name in [line.removesuffix(": test") for line in names.splitlines() if line.endswith(": test")]:
             self.proxy.seen, started = set(), time.monotonic()
-            failed = self.tests(self.through, [name])
-            if failed:
-                sys.exit(f"error: {failed} fails as it is")
+            if self.tests(self.through, [name]):
+                # It may look at what another session of the server does, or at the time.
+                print(f"left out: {name} fails as it is", file=sys.stderr, flush=True)
+                continue
             took[name] = time.monotonic() - started
             for sql in self.proxy.seen:
                 self.senders.setdefault(sql, []).append(name)
