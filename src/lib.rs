@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod app;
-pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod doku;
@@ -14,7 +13,6 @@ pub mod metric;
 pub mod panics;
 pub mod postgres;
 pub mod rabbit;
-pub mod sandbox;
 pub mod sheet;
 pub mod shown;
 pub mod shutdown;

@@ -31,7 +31,7 @@ mod tables;
 
 pub use report::{BenchReport, Section};
 
-use crate::sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
+use doku_sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use machine::Machine;
 use setup::BenchSetup;
 use std::{path::PathBuf, process::Command, time::Duration};

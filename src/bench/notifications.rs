@@ -10,11 +10,11 @@ use super::{
     setup::{BenchSetup, with_setup},
     tables,
 };
-use crate::sandbox::{
+use anyhow::ensure;
+use doku_sandbox::{
     EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY,
     signature::{self, SecretKey, SignatureInput, Stamp},
 };
-use anyhow::ensure;
 use serde::Serialize;
 
 const APPLIED: Counter = ("jenius_notifications_received_total", "result=\"applied\"");

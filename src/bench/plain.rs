@@ -1,8 +1,8 @@
 //! The plain worker, beside which the service is measured: a process of its own, on a stage of its own.
 
 use super::{Settings, processes::Process, setup::BenchSetup};
-use crate::sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use anyhow::bail;
+use doku_sandbox::{EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use std::{
     io::BufReader,
     path::Path,

@@ -9,8 +9,8 @@ use super::{
     service::Service,
     tables::Filled,
 };
-use crate::sandbox::{Counts, EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use anyhow::{Context, anyhow, bail};
+use doku_sandbox::{Counts, EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use std::{
     process::Command,

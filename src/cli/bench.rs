@@ -2,10 +2,8 @@
 //! its own.
 
 use super::{UsageError, print};
-use crate::{
-    bench::{Bench, Options, Scenario, Servers, Settings, against},
-    config::{Environment, PartialConfig, RequiredSections, Source},
-};
+use crate::config::{Environment, PartialConfig, RequiredSections, Source};
+use jenius_bench::{Bench, Options, Scenario, Servers, Settings, against};
 use secrecy::ExposeSecret;
 use std::{
     fs,

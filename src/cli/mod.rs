@@ -3,6 +3,7 @@
 
 pub mod asyncapi;
 mod audit;
+#[cfg(feature = "tools")]
 mod bench;
 mod config;
 mod confirm;
@@ -21,6 +22,7 @@ mod print;
 mod prune;
 mod restored;
 mod run;
+#[cfg(feature = "tools")]
 pub mod sandbox;
 mod send;
 mod settlement;
@@ -98,10 +100,12 @@ enum CliCommand {
     /// Shows what operators did, who did it and why.
     Audit(audit::Args),
     /// Plays DOKU, to try and to test against.
+    #[cfg(feature = "tools")]
     Sandbox(sandbox::Args),
     /// Prints the contract: the AsyncAPI 3.0 document of every message.
     Asyncapi(asyncapi::Args),
     /// Measures the service, beside a plain worker and the servers of this machine.
+    #[cfg(feature = "tools")]
     Bench(bench::Args),
     /// Prints what is configured and where each value comes from; secrets are hidden.
     Config(config::Args),
@@ -123,7 +127,12 @@ fn version() -> &'static str {
 impl Cli {
     /// Whether its log is read, and not what it prints.
     pub fn is_service(&self) -> bool {
-        matches!(self.command, CliCommand::Run(_) | CliCommand::Sandbox(_))
+        match self.command {
+            CliCommand::Run(_) => true,
+            #[cfg(feature = "tools")]
+            CliCommand::Sandbox(_) => true,
+            _ => false,
+        }
     }
 
     /// Runs the command that was asked for.
@@ -150,11 +159,13 @@ impl Cli {
             CliCommand::Console(args) => console::run(args, &source).await,
             CliCommand::Events(args) => events::run(args, &source).await,
             CliCommand::Audit(args) => audit::run(args, &source).await,
+            #[cfg(feature = "tools")]
             CliCommand::Sandbox(args) => sandbox::run(args).await.map(|()| ExitCode::SUCCESS),
             CliCommand::Asyncapi(args) => asyncapi::run(&args),
             CliCommand::Config(args) => config::run(&args, &source),
             CliCommand::Completions(args) => shell::completions(&args),
             CliCommand::Man(args) => shell::man(&args),
+            #[cfg(feature = "tools")]
             CliCommand::Bench(args) => Box::pin(bench::run(args, &source, self.config)).await,
         }
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::sandbox::{
+use doku_sandbox::{
     EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, Merchant, NotifyForm, RETRY_SCALE_MAX, Sandbox, SandboxConfig,
     snap::SnapSignature,
 };

@@ -5,8 +5,8 @@
 //! has customers who pay later; notifies, and tries again; and misbehaves on demand (`GET /help`). Its ledger
 //! (`GET /ledger`) says what it really did.
 //!
-//! It must share no code with the rest of the crate: an oracle built from the parts it judges proves nothing. It
-//! must never be given real keys or customers: what it knows, it keeps in memory and shows to every client.
+//! It is a crate of its own and depends on nothing of the service: an oracle built from the parts it judges proves
+//! nothing. It must never be given real keys or customers: what it knows, it keeps in memory and shows to every client.
 
 mod answer;
 mod body;

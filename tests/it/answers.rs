@@ -2,7 +2,7 @@
 //! does, it charges once and it is believed only when it signs.
 
 use crate::harness::{World, commands, eventually, payment, world::a_while};
-use jenius_pay::sandbox::{Faults, Operation};
+use doku_sandbox::{Faults, Operation};
 use serde_json::json;
 
 /// What leaves DOKU's act in doubt, or says that it did not act: the same request is sent again, and its

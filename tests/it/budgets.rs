@@ -2,7 +2,7 @@
 //! is the one that judges, so these stories move it.
 
 use crate::harness::{World, broker::Event, commands, eventually, payment, world::a_while};
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Check Status by itself: whose answers are believed, and that it is enough where no notification comes.
 
 use crate::harness::{World, eventually_or, payment, world::a_while};
-use jenius_pay::sandbox::{CheckSignature, Faults};
+use doku_sandbox::{CheckSignature, Faults};
 use serde_json::json;
 use std::{collections::BTreeSet, time::Instant};
 

@@ -7,10 +7,8 @@ use crate::harness::{
     eventually, payment, refund,
     world::{OTHER_CLIENT_ID, a_while},
 };
-use jenius_pay::{
-    app::Role,
-    sandbox::{Faults, Operation, Sandbox, SandboxConfig},
-};
+use doku_sandbox::{Faults, Operation, Sandbox, SandboxConfig};
+use jenius_pay::app::Role;
 use sqlx::Executor;
 use std::time::Duration;
 

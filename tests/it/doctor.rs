@@ -9,7 +9,7 @@ use crate::harness::{
     vitals,
     world::assert_no_canary,
 };
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 

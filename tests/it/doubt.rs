@@ -2,7 +2,7 @@
 //! told as not done. Held against the sandbox's ledger.
 
 use crate::harness::{World, commands, eventually, payment};
-use jenius_pay::sandbox::{Faults, Ledger};
+use doku_sandbox::{Faults, Ledger};
 use std::collections::BTreeMap;
 
 /// A refused request, one that acts and is lost, one that is lost before it acts, an error of DOKU's own.

@@ -60,7 +60,7 @@ async fn events_outlast_a_broker_that_is_away_for_a_day_and_say_what_was_true_at
     let proxy = broker_behind_a_proxy(&mut world).await;
     world.start(&Role::UNNAMED).await;
     let invoice = world.invoice();
-    world.sandbox.set_faults(jenius_pay::sandbox::Faults { latency_ms: 400, ..Default::default() }).unwrap();
+    world.sandbox.set_faults(doku_sandbox::Faults { latency_ms: 400, ..Default::default() }).unwrap();
     world.publish(&payment(&invoice)).await;
     eventually("DOKU to be asked", async || {
         (world.database.count("SELECT count(*) FROM orders").await == 1).then_some(())

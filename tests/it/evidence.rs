@@ -2,7 +2,7 @@
 //! a command itself.
 
 use crate::harness::{World, commands, payment};
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 
 /// The answer to the payment is lost; an inquiry tells instead, with every word that DOKU has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use crate::harness::{
     eventually, eventually_or,
     world::{CLIENT_ID, OTHER_CLIENT_ID},
 };
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use std::time::{Duration, Instant};
 
 const OTHERS: &str =

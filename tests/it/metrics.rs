@@ -9,7 +9,8 @@ use crate::harness::{
     vitals::{self, metric},
     world::PATH,
 };
-use jenius_pay::{app::Role, sandbox::Merchant};
+use doku_sandbox::Merchant;
+use jenius_pay::app::Role;
 use std::time::Duration;
 
 impl World {

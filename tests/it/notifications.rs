@@ -7,7 +7,7 @@ use crate::harness::{
     reports::Report,
     world::{OTHER_CLIENT_ID, OTHER_SECRET_KEY, a_while},
 };
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use serde_json::{Value, json};
 
 const PARKED: &str = "SELECT count(*) FROM notifications WHERE order_key IS NULL";

@@ -1,10 +1,8 @@
 //! Operators ask DOKU about an order, and decide for those in review.
 
 use crate::harness::{World, child::run, commands, eventually, payment, reports::Report, world::CLIENT_ID};
-use jenius_pay::{
-    app::Role,
-    sandbox::{Faults, TransactionStatus},
-};
+use doku_sandbox::{Faults, TransactionStatus};
+use jenius_pay::app::Role;
 use serde_json::{Value, json};
 use std::{process::Output, time::Duration};
 

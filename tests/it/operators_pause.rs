@@ -8,7 +8,8 @@ use crate::harness::{
     reports::Report,
     world::a_while,
 };
-use jenius_pay::{app::Role, sandbox::Faults};
+use doku_sandbox::Faults;
+use jenius_pay::app::Role;
 use serde_json::Value;
 use std::time::Duration;
 

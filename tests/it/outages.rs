@@ -15,7 +15,8 @@ use crate::harness::{
     servers::Server,
     world::a_while,
 };
-use jenius_pay::{app::Role, sandbox::Faults};
+use doku_sandbox::Faults;
+use jenius_pay::app::Role;
 use outage::Outage;
 use scene::Scene;
 use serde_json::Value;

@@ -12,7 +12,7 @@ use crate::{
     },
     outages::scene::{self, Scene},
 };
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use std::time::{Duration, Instant};
 
 /// Beyond its own limits, on a machine that is busy with other tests.

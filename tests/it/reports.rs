@@ -6,7 +6,7 @@ use crate::harness::{
     payment, refund,
     reports::Report,
 };
-use jenius_pay::sandbox::{Faults, SandboxConfig, TransactionStatus};
+use doku_sandbox::{Faults, SandboxConfig, TransactionStatus};
 use serde_json::{Value, json};
 
 const CLIENT: &str = crate::harness::world::CLIENT_ID;

@@ -5,7 +5,7 @@ mod forms;
 
 use crate::harness::{World, child::run, commands, commands::payment_with, eventually, payment};
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use jenius_pay::sandbox::{SettlementRequest, TransactionStatus};
+use doku_sandbox::{SettlementRequest, TransactionStatus};
 use serde_json::Value;
 use std::path::PathBuf;
 

@@ -2,7 +2,8 @@
 //! their keys are given to other orders. What DOKU was asked meanwhile is still true.
 
 use crate::harness::{World, child::run, commands, eventually, payment, refund};
-use jenius_pay::{app::Role, sandbox::Faults};
+use doku_sandbox::Faults;
+use jenius_pay::app::Role;
 
 const PAYMENTS: i64 = 12;
 

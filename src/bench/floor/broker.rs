@@ -2,7 +2,7 @@
 //! As a worker would do it that has nothing else to do: what is there is published together, on a connection of
 //! its own, while the next deliveries come.
 
-use crate::bench::{
+use crate::{
     commands::payments_route,
     load::{Load, Route, all_confirmed},
     measure::{Pace, Reading},

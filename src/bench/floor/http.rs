@@ -1,18 +1,16 @@
 //! What HTTP and the signatures take: calls to DOKU's stand-in, signed, with their answers verified.
 
 use crate::{
-    bench::{
-        commands::Commands,
-        measure::{Pace, Reading},
-        progress::ProgressLine,
-        setup::BenchSetup,
-    },
-    sandbox::{
-        EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, PAYMENT_PATH,
-        signature::{self, SecretKey, SignatureInput, Stamp},
-    },
+    commands::Commands,
+    measure::{Pace, Reading},
+    progress::ProgressLine,
+    setup::BenchSetup,
 };
 use anyhow::{Context, ensure};
+use doku_sandbox::{
+    EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY, PAYMENT_PATH,
+    signature::{self, SecretKey, SignatureInput, Stamp},
+};
 use std::{
     sync::{
         Arc,

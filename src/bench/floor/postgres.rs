@@ -1,7 +1,7 @@
 //! What PostgreSQL takes in groups, durably: for each command an insert, an update, an event and an outbox row, in
 //! two commits a group.
 
-use crate::bench::{
+use crate::{
     measure::{Pace, Reading},
     progress::ProgressLine,
     setup::BenchSetup,

@@ -3,7 +3,7 @@
 
 use super::fleet::Fleet;
 use crate::harness::{proxy::Mode, servers::Server};
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use std::time::Duration;
 use tokio::time::sleep;
 

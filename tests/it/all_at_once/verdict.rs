@@ -3,7 +3,7 @@
 
 use super::traffic::Asked;
 use crate::harness::{World, commands::Message};
-use jenius_pay::sandbox::TransactionStatus;
+use doku_sandbox::TransactionStatus;
 use serde_json::Value;
 use sqlx::Row;
 use std::{

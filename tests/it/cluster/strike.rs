@@ -5,7 +5,7 @@ use crate::{
     all_at_once::{fleet::Fleet, verdict::History},
     harness::servers::Server,
 };
-use jenius_pay::sandbox::Faults;
+use doku_sandbox::Faults;
 use sqlx::{Connection, Executor, PgConnection};
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::sleep;

@@ -2,7 +2,7 @@
 
 use super::plays::{Case, End, Plays};
 use crate::harness::{World, broker::Event};
-use jenius_pay::sandbox::{Ledger, TransactionStatus};
+use doku_sandbox::{Ledger, TransactionStatus};
 use sqlx::Row;
 use std::collections::{BTreeMap, BTreeSet};
 

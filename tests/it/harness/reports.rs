@@ -4,7 +4,7 @@ use super::{
     World, eventually, eventually_or, http,
     world::{CLIENT_ID, PATH, SECRET_KEY},
 };
-use jenius_pay::sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
+use doku_sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use super::{
     reports::gateways_event,
     world::{CLIENT_ID, PATH, SECRET_KEY},
 };
-use jenius_pay::sandbox::{
+use doku_sandbox::{
     signature::SecretKey,
     snap::{self, PrivateKey},
 };

@@ -8,10 +8,10 @@ use super::{
     database::{self, Database},
     eventually, eventually_or, get,
 };
+use doku_sandbox::{Merchant, Sandbox, SandboxConfig};
 use jenius_pay::{
     app::{App, AppEnd, Role},
     config::{PartialConfig, RequiredSections, Source},
-    sandbox::{Merchant, Sandbox, SandboxConfig},
     shutdown::Shutdown,
 };
 use serde_json::Value;

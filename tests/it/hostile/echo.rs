@@ -8,7 +8,7 @@ use crate::harness::{
     eventually_or, payment, refund,
     world::{CLIENT_ID, SECRET_KEY},
 };
-use jenius_pay::sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
+use doku_sandbox::signature::{self, SecretKey, SignatureInput, Stamp};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

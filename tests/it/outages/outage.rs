@@ -6,7 +6,7 @@ use crate::harness::{
     proxy::Mode,
     world::CLIENT_ID,
 };
-use jenius_pay::sandbox::{Faults, TransactionStatus};
+use doku_sandbox::{Faults, TransactionStatus};
 use sqlx::{Connection, Executor, PgConnection};
 use std::time::Duration;
 

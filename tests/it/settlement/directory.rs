@@ -2,7 +2,7 @@
 
 use super::{Scratch, late, open_breaks, pay};
 use crate::harness::{World, eventually_or};
-use jenius_pay::sandbox::SettlementRequest;
+use doku_sandbox::SettlementRequest;
 use std::time::{Duration, Instant};
 
 /// A file waits a minute until it has not changed; twice as long for a slow machine.

@@ -2,7 +2,7 @@
 
 use super::{MERCHANT, Scratch, import, late, number_of, open_breaks, pay, said, settled, today, world};
 use crate::harness::{World, child::run, eventually};
-use jenius_pay::sandbox::SettlementRequest;
+use doku_sandbox::SettlementRequest;
 use serde_json::Value;
 use std::time::Duration;
 
