@@ -23,7 +23,19 @@ fn the_list_of_parts_names_what_is_linked_with_its_checksum_and_nothing_else() {
         .inspect(|part| assert_eq!(part["hashes"][0]["content"].as_str().unwrap().len(), 64, "{part}"))
         .map(|part| format!("{} v{}", part["name"].as_str().unwrap(), part["version"].as_str().unwrap()))
         .collect();
-    let edges = ["tree", "--locked", "--no-default-features", "--features", "otel", "--edges", "normal,build", "--prefix", "none", "--target", TARGET];
+    let edges = [
+        "tree",
+        "--locked",
+        "--no-default-features",
+        "--features",
+        "otel",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--target",
+        TARGET,
+    ];
     let tree = said_by(env!("CARGO"), &edges);
     let linked: BTreeSet<String> = tree
         .lines()
