@@ -14,11 +14,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 /// At most this many items share a flush: enough that a commit costs little for each, few enough that none
 /// waits long for the others.
 const FLUSH_MAX: usize = 256;
+/// More items make their commit hardly cheaper: a group that gathers waits for no more.
+const GATHERED: usize = 32;
 
 /// What is done together.
 pub(super) trait Group: Send + Sync + 'static {
@@ -26,7 +31,7 @@ pub(super) trait Group: Send + Sync + 'static {
     type Key: Eq + Hash + Send;
     type Reply: Send + 'static;
 
-    /// How long a flush waits for more items to come.
+    /// How long a flush waits for more items to come, where they are few.
     const GATHER: Duration = Duration::ZERO;
 
     /// Items of one key never share a flush.
@@ -50,11 +55,16 @@ pub(super) trait Group: Send + Sync + 'static {
 pub(super) struct Batch<G: Group> {
     group: Arc<G>,
     queue: Arc<Mutex<BatchQueue<G>>>,
+    gathered: Arc<Notify>,
 }
 
 impl<G: Group> Clone for Batch<G> {
     fn clone(&self) -> Self {
-        Self { group: Arc::clone(&self.group), queue: Arc::clone(&self.queue) }
+        Self {
+            group: Arc::clone(&self.group),
+            queue: Arc::clone(&self.queue),
+            gathered: Arc::clone(&self.gathered),
+        }
     }
 }
 
@@ -80,7 +90,7 @@ enum Together<A> {
 impl<G: Group> Batch<G> {
     pub fn new(group: G) -> Self {
         let queue = BatchQueue { waiting: VecDeque::new(), is_flushing: false };
-        Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)) }
+        Self { group: Arc::new(group), queue: Arc::new(Mutex::new(queue)), gathered: Arc::default() }
     }
 
     /// Does one item, together with those that wait at the same time.
@@ -99,6 +109,9 @@ impl<G: Group> Batch<G> {
     fn enqueue(&self, waiting: WaitingItem<G>) {
         let mut queue = self.lock();
         queue.waiting.push_back(waiting);
+        if queue.waiting.len() == GATHERED {
+            self.gathered.notify_one();
+        }
         if !std::mem::replace(&mut queue.is_flushing, true) {
             drop(queue);
             let this = self.clone();
@@ -121,7 +134,7 @@ impl<G: Group> Batch<G> {
     async fn flush_all(&self) {
         loop {
             if !G::GATHER.is_zero() {
-                sleep(G::GATHER).await;
+                let _ = timeout(G::GATHER, self.gathered.notified()).await;
             }
             let Some(flush) = self.next_flush() else { return };
             let this = Arc::clone(&self.group);

@@ -30,6 +30,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// A merchant at its rate limit sends one after the other, evenly: without a wait each claim would be a transaction by
+/// itself, and so would be its record. What was due does not notice a twentieth of a second.
+pub(super) const DUE_GATHER: Duration = Duration::from_millis(50);
+
 /// Claims due orders. Those that are claimed at the same time share a transaction: a merchant with thousands of due
 /// sends would otherwise hold every connection of the pool, each for the wait of its own commit.
 #[derive(Clone)]
@@ -75,9 +79,7 @@ impl Group for DueOrders {
     type Key = i64;
     type Reply = (DueClaim, CommitEffects);
 
-    /// A merchant at its rate limit sends one after the other, evenly: without a wait each would be a transaction by
-    /// itself, and so would be its record. A retry does not notice a fiftieth of a second.
-    const GATHER: Duration = Duration::from_millis(20);
+    const GATHER: Duration = DUE_GATHER;
 
     fn key(wanted: &Wanted) -> i64 {
         wanted.order_key

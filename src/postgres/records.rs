@@ -6,6 +6,7 @@ use super::{
     attempts::{self, NewAttempt},
     batch::{Batch, Group},
     claim_identity::ClaimIdentity,
+    due_claims::DUE_GATHER,
     error::{TxError, TxResult},
     orders::{self, CommitEffects, LoadedOrder, write_all},
 };
@@ -29,7 +30,8 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub(super) struct Records {
     context: Arc<StoreContext>,
-    attempts: Batch<AttemptGroup>,
+    fresh: Batch<FreshAttempts>,
+    due: Batch<DueAttempts>,
 }
 
 /// One attempt on its way into the store.
@@ -55,7 +57,11 @@ enum Recorded {
 
 impl Records {
     pub fn new(context: Arc<StoreContext>) -> Self {
-        Self { attempts: Batch::new(AttemptGroup(Arc::clone(&context))), context }
+        Self {
+            fresh: Batch::new(FreshAttempts(Arc::clone(&context))),
+            due: Batch::new(DueAttempts(Arc::clone(&context))),
+            context,
+        }
     }
 
     /// Records one attempt. Asked again after an error, it writes nothing twice.
@@ -68,7 +74,11 @@ impl Records {
             fresh: claim.fresh.clone(),
             chance: (self.context.jitter)(),
         };
-        match self.attempts.add(attempt).await? {
+        let recorded = match attempt.fresh {
+            Some(_) => self.fresh.add(attempt).await?,
+            None => self.due.add(attempt).await?,
+        };
+        match recorded {
             Recorded::Now(effects) => self.context.committed(&effects),
             Recorded::Before => {}
             Recorded::Nowhere => return Err(self.context.forgotten()),
@@ -77,10 +87,13 @@ impl Records {
     }
 }
 
-/// Attempts that are recorded together.
-struct AttemptGroup(Arc<StoreContext>);
+/// First attempts: somebody waits for them.
+struct FreshAttempts(Arc<StoreContext>);
 
-impl Group for AttemptGroup {
+/// Attempts of what was due.
+struct DueAttempts(Arc<StoreContext>);
+
+impl Group for FreshAttempts {
     type Item = Attempt;
     type Key = i64;
     type Reply = Recorded;
@@ -89,58 +102,64 @@ impl Group for AttemptGroup {
         attempt.identity.order_key
     }
 
-    /// Those of first claims are written as they were claimed, without a look, in one statement; should another
-    /// have changed one of their orders meanwhile, all are recorded as the rest are, under their locks.
+    /// They are written as they were claimed, without a look, in one statement; should another have changed one of
+    /// their orders meanwhile, all are recorded as those of due orders are, under their locks.
     async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<Recorded>>> {
-        let (fresh, mut rest): (Vec<_>, Vec<_>) = (0..all.len()).partition(|at| all[*at].fresh.is_some());
-        let mut answers: Vec<Option<Recorded>> = all.iter().map(|_| None).collect();
-        let of = |places: &[usize]| places.iter().map(|at| Arc::clone(&all[*at])).collect::<Vec<_>>();
-        match self.record_fresh(of(&fresh)).await {
-            Ok(effects) => fresh
-                .iter()
-                .zip(effects)
-                .for_each(|(at, effects)| answers[*at] = Some(Recorded::Now(effects))),
-            Err(TxError::Raced | TxError::Contended(_)) => rest.extend(fresh),
-            Err(TxError::Failed(error)) => return Err(error.into()),
+        let (context, these) = (Arc::clone(&self.0), all.clone());
+        let written = self
+            .0
+            .statement(move |c| Box::pin(async move { record_fresh(c, &these, &context.schedule).await }));
+        match written.await {
+            Err(TxError::Raced | TxError::Contended(_)) => record_due(&self.0, all).await,
+            written => Ok(committed(written?.into_iter().map(Some)).await),
         }
-        match self.record_rest(of(&rest)).await {
-            Ok(recorded) => {
-                rest.iter().zip(recorded).for_each(|(at, effects)| answers[*at] = effects.map(Recorded::Now));
-            }
-            // What is committed is answered and counted; the rest are recorded alone, and find out for themselves.
-            Err(_) if answers.iter().any(Option::is_some) => {}
-            Err(tx_error) => return Err(tx_error),
-        }
-        failpoint(Failpoint::RecordsCommitted).await;
-        Ok(answers)
     }
 
     async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Recorded, StoreError> {
-        let schedule = self.0.schedule.clone();
-        let done = self
-            .0
-            .transaction(move |c| Box::pin(async move { record_one(c, &attempt, &schedule).await }))
-            .await;
-        Ok(done?)
+        record_alone(&self.0, attempt).await
     }
 }
 
-impl AttemptGroup {
-    async fn record_fresh(&self, all: Vec<Arc<Attempt>>) -> TxResult<Vec<CommitEffects>> {
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
-        let schedule = self.0.schedule.clone();
-        self.0.statement(move |c| Box::pin(async move { record_fresh(c, &all, &schedule).await })).await
+impl Group for DueAttempts {
+    type Item = Attempt;
+    type Key = i64;
+    type Reply = Recorded;
+
+    const GATHER: Duration = DUE_GATHER;
+
+    fn key(attempt: &Attempt) -> i64 {
+        attempt.identity.order_key
     }
 
-    async fn record_rest(&self, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<CommitEffects>>> {
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
-        let schedule = self.0.schedule.clone();
-        self.0.transaction(move |c| Box::pin(async move { record_held(c, &all, &schedule).await })).await
+    async fn together(self: Arc<Self>, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<Recorded>>> {
+        record_due(&self.0, all).await
     }
+
+    async fn alone(self: Arc<Self>, attempt: Arc<Attempt>) -> Result<Recorded, StoreError> {
+        record_alone(&self.0, attempt).await
+    }
+}
+
+async fn record_due(context: &Arc<StoreContext>, all: Vec<Arc<Attempt>>) -> TxResult<Vec<Option<Recorded>>> {
+    let judge = Arc::clone(context);
+    let written = context
+        .transaction(move |c| Box::pin(async move { record_held(c, &all, &judge.schedule).await }))
+        .await?;
+    Ok(committed(written.into_iter()).await)
+}
+
+async fn record_alone(context: &Arc<StoreContext>, attempt: Arc<Attempt>) -> Result<Recorded, StoreError> {
+    let judge = Arc::clone(context);
+    let recorded = context
+        .transaction(move |c| Box::pin(async move { record_one(c, &attempt, &judge.schedule).await }))
+        .await;
+    Ok(recorded?)
+}
+
+async fn committed(written: impl Iterator<Item = Option<CommitEffects>>) -> Vec<Option<Recorded>> {
+    let recorded = written.map(|effects| effects.map(Recorded::Now)).collect();
+    failpoint(Failpoint::RecordsCommitted).await;
+    recorded
 }
 
 /// Records attempts on orders that are as their claims left them: all, or none.

@@ -1,6 +1,7 @@
 //! Items that come together are done together, and whatever one of them does, the others get their answers.
 
 use super::*;
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 /// Answers ten times the item, counts, and remembers its flushes.
@@ -157,16 +158,16 @@ async fn a_caller_that_is_gone_changes_nothing_for_the_others() {
     assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, 3]]);
 }
 
-/// Remembers its flushes, and gathers for a while.
+/// Remembers its flushes, and gathers that long.
 #[derive(Default)]
-struct Gathering(Mutex<Vec<Vec<u64>>>);
+struct Gathering<const MS: u64>(Mutex<Vec<Vec<u64>>>);
 
-impl Group for Gathering {
+impl<const MS: u64> Group for Gathering<MS> {
     type Item = u64;
     type Key = u64;
     type Reply = u64;
 
-    const GATHER: Duration = Duration::from_millis(500);
+    const GATHER: Duration = Duration::from_millis(MS);
 
     fn key(item: &u64) -> u64 {
         *item
@@ -185,7 +186,7 @@ impl Group for Gathering {
 
 #[tokio::test]
 async fn what_comes_while_a_group_gathers_is_flushed_with_the_first() {
-    let batch = Batch::new(Gathering::default());
+    let batch = Batch::new(Gathering::<500>::default());
     let first = tokio::spawn({
         let batch = batch.clone();
         async move { batch.add(1).await }
@@ -196,4 +197,14 @@ async fn what_comes_while_a_group_gathers_is_flushed_with_the_first() {
     }
     assert_eq!((batch.add(2).await.unwrap(), first.await.unwrap().unwrap()), (2, 1));
     assert_eq!(*batch.group.0.lock().unwrap(), [[1, 2]]);
+}
+
+#[tokio::test]
+async fn a_group_that_has_gathered_enough_waits_no_longer() {
+    let batch = Batch::new(Gathering::<600_000>::default());
+    let all: Vec<u64> = (0..32).collect();
+    assert_eq!(all.len(), GATHERED);
+    let added = join_all(all.iter().map(|item| batch.add(*item)));
+    timeout(Duration::from_secs(60), added).await.unwrap();
+    assert_eq!(*batch.group.0.lock().unwrap(), [all]);
 }
