@@ -230,7 +230,12 @@ class Run:
 
     def without_guard(self, sql, without):
         self.proxy.change = (sql, without)
-        return self.until_one_fails(self.through, self.senders[sql])
+        tests = self.senders[sql]
+        failed = self.until_one_fails(self.through, tests)
+        if failed in tests:
+            # It looks at what this statement does: the next guard may be its own too.
+            tests.sort(key=lambda test: test != failed)
+        return failed
 
 
 def product_statements(run, own):
@@ -245,6 +250,19 @@ def product_statements(run, own):
             count = sum(name.split(" #")[0] == what for name in named)
             named[f"{what} #{count + 1}" if count else what] = sql
     return named
+
+
+def table(judgements):
+    """A row for each statement, and what no test missed."""
+    statements = {}
+    for name, failed in judgements:
+        statement = "CHECKs" if name.startswith("CHECK ") else name.split(": `")[0]
+        statements.setdefault(statement, []).append(bool(failed))
+    rows = [f"| {statement} | {len(caught)} | {sum(caught)} |" for statement, caught in statements.items()]
+    survivors = [f"- {name}" for name, failed in judgements if not failed]
+    caught = len(judgements) - len(survivors)
+    head = [f"{len(judgements)} guards, {caught} caught.", "", "| statement | guards | caught |", "|---|---|---|"]
+    return "\n".join([*head, *rows, *(["", "These survive:", "", *survivors] if survivors else [])])
 
 
 def parsed():
@@ -272,19 +290,18 @@ def main():
     for table, check, definition in checks:
         name = f"CHECK {check} of {table}"
         every.append((name, lambda c=(table, check, definition): run.without_check(template, *c)))
-    survivors, count = [], 0
+    judgements = []
     for name, judged in every:
         if arguments.only not in name:
             continue
         if arguments.list:
             print(name)
             continue
-        count, failed = count + 1, judged()
+        failed = judged()
         print(f"{'caught  ' if failed else 'SURVIVES'}  {name}  {failed or ''}", file=sys.stderr, flush=True)
-        if not failed:
-            survivors.append(name)
+        judgements.append((name, failed))
     if not arguments.list:
-        print("\n".join([f"{count} guards, {count - len(survivors)} caught; these survive:", *survivors]))
+        print(table(judgements))
 
 
 main()
