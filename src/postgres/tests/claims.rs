@@ -58,7 +58,7 @@ async fn a_payment_without_a_permit_is_due_at_once() {
 async fn a_claim_whose_commit_was_not_answered_is_recognised_by_its_token() {
     on_a_database(|db| async move {
         // Connecting takes a while, which a lease would show.
-        db.claim(payment("0", "INV-0")).await;
+        let _ = db.claim(payment("0", "INV-0")).await;
         let new = payment("1", "INV-1");
         let first = db.claim(new.clone()).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
