@@ -10,6 +10,7 @@ use crate::{
     failpoint::{Failpoint, failpoint},
     metric,
 };
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
@@ -24,6 +25,39 @@ const BATCH_MAX: u32 = 500;
 const TAKE_OUT_MIN: usize = 64;
 /// The longest sleep: other processes commit without waking this one.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// The next look waits for a confirm while more are under way: many share a write to the broker's disk, and a few do
+/// not wait for each other.
+const UNDER_WAY_MAX: usize = 16;
+
+/// An event's sequence and its order.
+type EventKey = (i64, Option<i64>);
+
+/// Events that were handed to the broker and are not confirmed.
+#[derive(Default)]
+struct UnderWay {
+    sequences: HashSet<i64>,
+    orders: HashSet<i64>,
+}
+
+impl UnderWay {
+    /// Those of orders that have no event under way. They are under way from now on.
+    fn begin(&mut self, mut events: Vec<OutboxEvent>) -> Vec<OutboxEvent> {
+        events.retain(|event| event.order_key.is_none_or(|key| !self.orders.contains(&key)));
+        self.sequences.extend(events.iter().map(|event| event.sequence));
+        self.orders.extend(events.iter().filter_map(|event| event.order_key));
+        events
+    }
+
+    fn end(&mut self, group: &[EventKey]) {
+        for (sequence, order_key) in group {
+            self.sequences.remove(sequence);
+            if let Some(key) = order_key {
+                self.orders.remove(key);
+            }
+        }
+    }
+}
 
 /// Relays the outbox while it is the leader; waits to become the leader otherwise.
 pub struct Relay<S, P> {
@@ -61,29 +95,62 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
     }
 
     async fn relay(&self, mut outbox: S::Outbox) -> Result<(), StoreError> {
-        let mut confirmed = Vec::new();
-        loop {
-            // 1 Read the oldest that are not confirmed; this fails if leadership is lost.
-            let events = outbox.unpublished(BATCH_MAX, &confirmed).await?;
-            failpoint(Failpoint::BeforeRelay).await;
-            // 2 Publish in waves, and wait for the confirms; 3 meanwhile take out what was confirmed before.
-            let gone =
-                if confirmed.len() < TAKE_OUT_MIN { Vec::new() } else { std::mem::take(&mut confirmed) };
-            let (now, taken_out) = tokio::join!(self.publish_in_waves(events), take_out(&mut outbox, &gone));
-            taken_out?;
-            if !now.is_empty() {
-                confirmed.extend(now);
-                continue;
+        let mut publishing = FuturesUnordered::new();
+        let relayed = async {
+            let (mut under_way, mut confirmed) = (UnderWay::default(), Vec::new());
+            let (mut look, mut has_more, mut is_stopping, mut has_moved) = (true, false, false, false);
+            loop {
+                if look && under_way.sequences.len() < UNDER_WAY_MAX {
+                    (look, is_stopping, has_moved) = (false, self.stop.is_cancelled(), false);
+                    // 1 Read the oldest that the broker does not have; this fails if leadership is lost.
+                    let known: Vec<i64> = under_way.sequences.iter().chain(&confirmed).copied().collect();
+                    let events = outbox.unpublished(BATCH_MAX, &known).await?;
+                    failpoint(Failpoint::BeforeRelay).await;
+                    let read = events.len();
+                    let group = under_way.begin(events);
+                    has_more = read == BATCH_MAX as usize || group.len() < read;
+                    // 2 Publish, and look for more while the broker confirms: its disk takes most of the time.
+                    if !group.is_empty() {
+                        publishing.push(self.publish_group(group));
+                    }
+                }
+                // 3 Take out what was confirmed.
+                let is_idle = publishing.is_empty() && !look;
+                if is_idle || confirmed.len() >= TAKE_OUT_MIN {
+                    take_out(&mut outbox, &std::mem::take(&mut confirmed)).await?;
+                }
+                if is_idle && self.stop.is_cancelled() {
+                    if is_stopping && !has_moved {
+                        return Ok(());
+                    }
+                    look = true;
+                    continue;
+                }
+                tokio::select! {
+                    Some((group, taken)) = publishing.next(), if !publishing.is_empty() => {
+                        let is_whole = taken.len() == group.len();
+                        under_way.end(&group);
+                        if !taken.is_empty() {
+                            has_moved = true;
+                            look |= has_more || !is_whole || publishing.is_empty();
+                        }
+                        confirmed.extend(taken);
+                    }
+                    () = self.stop.cancelled(), if publishing.is_empty() => {}
+                    _ = timeout(SLEEP_MAX, self.outbox_changed.notified()), if !look => look = true,
+                }
             }
-            take_out(&mut outbox, &std::mem::take(&mut confirmed)).await?;
-            if self.stop.is_cancelled() {
-                return Ok(());
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                _ = timeout(SLEEP_MAX, self.outbox_changed.notified()) => {}
-            }
-        }
+        };
+        let relayed = relayed.await;
+        // What is on its way arrives before another relay begins.
+        while publishing.next().await.is_some() {}
+        relayed
+    }
+
+    /// A group with what of it was confirmed.
+    async fn publish_group(&self, events: Vec<OutboxEvent>) -> (Vec<EventKey>, Vec<i64>) {
+        let keys = events.iter().map(|event| (event.sequence, event.order_key)).collect();
+        (keys, self.publish_in_waves(events).await)
     }
 
     /// The first unpublished event of each order goes in one wave, the second in the next. An order with an
@@ -294,5 +361,45 @@ mod tests {
         stop.cancel();
         running.await.unwrap();
         assert_eq!(*broker.confirmed.lock().unwrap(), [2, 4, 1, 3, 5]);
+    }
+
+    /// Confirms the first event when it is let go, and the others at once.
+    struct SlowToConfirm(Broker, Notify);
+
+    impl EventPublisher for SlowToConfirm {
+        async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+            if events.iter().any(|event| event.sequence == 1) {
+                self.1.notified().await;
+            }
+            self.0.publish(events).await
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_waits_for_the_confirm_of_its_own_order_and_of_no_other() {
+        let table = Arc::new(Mutex::new(vec![event(1, Some(7))]));
+        let broker = Arc::new(SlowToConfirm(Broker::default(), Notify::new()));
+        let (stop, changed) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let relay = Relay {
+            leadership: Table(Arc::clone(&table)),
+            publisher: Arc::clone(&broker),
+            outbox_changed: Arc::clone(&changed),
+            stop: stop.clone(),
+            active: watch::Sender::new(false),
+        };
+        let running = tokio::spawn(relay.run());
+        tokio::task::yield_now().await;
+        table.lock().unwrap().extend([event(2, Some(8)), event(3, Some(7))]);
+        while broker.0.confirmed.lock().unwrap().is_empty() {
+            changed.notify_one();
+            tokio::task::yield_now().await;
+        }
+        broker.1.notify_one();
+        while !table.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        assert_eq!(*broker.0.confirmed.lock().unwrap(), [2, 1, 3]);
     }
 }
