@@ -87,7 +87,7 @@ impl Records {
     }
 }
 
-/// First attempts: somebody waits for them.
+/// First attempts: a customer waits for their end.
 struct FreshAttempts(Arc<StoreContext>);
 
 /// Attempts of what was due.

@@ -6,8 +6,11 @@ use crate::{
     harness::{eventually, proxy::Proxy, servers::Server},
 };
 use std::{net::SocketAddr, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use url::Url;
+
+/// Longer than the broker takes to notice that a client of a node that slept is gone.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 
 pub struct Ground {
     pub brokers: [Server; 3],
@@ -88,16 +91,44 @@ impl Ground {
     /// Waits until no command and no report is ready or in the hands of a consumer: a node that woke up may hold some for
     /// consumers that left long ago.
     pub async fn settled(&self, prefix: &str) {
-        let nothing_left = || async {
-            let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "messages"]).await;
+        let work = ["payments", "refunds", "notifications"].map(|queue| format!("{prefix}.{queue}"));
+        let end = Instant::now() + SETTLED_WITHIN;
+        loop {
+            let said = self.broker_says(&["list_queues", "name", "messages"]).await;
             let is_left = |line: &str| {
-                let work = ["payments", "refunds", "notifications"].map(|queue| format!("{prefix}.{queue}"));
                 line.split_once('\t')
                     .is_some_and(|(name, left)| work.iter().any(|w| w == name) && left != "0")
             };
-            (!said.lines().any(is_left)).then_some(())
-        };
-        eventually("no command is left at the broker", nothing_left).await;
+            if !said.lines().any(is_left) {
+                return;
+            }
+            if Instant::now() > end {
+                break;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+        let queues = [
+            "list_queues",
+            "name",
+            "leader",
+            "members",
+            "online",
+            "messages_ready",
+            "messages_unacknowledged",
+        ];
+        let channels =
+            ["list_channels", "pid", "connection", "number", "consumer_count", "messages_unacknowledged"];
+        panic!(
+            "commands are left at the broker\n{}\n{}\n{}\n{}",
+            self.broker_says(&queues).await,
+            self.broker_says(&["list_consumers"]).await,
+            self.broker_says(&channels).await,
+            self.broker_says(&["list_connections", "pid", "name", "node", "state"]).await,
+        );
+    }
+
+    async fn broker_says(&self, arguments: &[&str]) -> String {
+        self.brokers[0].ask_ctl(&[&["--quiet"], arguments].concat()).await
     }
 
     /// How many of a prefix's queues each node leads.

@@ -1,0 +1,194 @@
+//! Nothing is dropped, an order's events keep their order, and no order waits for another.
+
+use super::*;
+use std::{collections::VecDeque, sync::Mutex};
+use uuid::Uuid;
+
+fn event(sequence: i64, order_key: Option<i64>) -> OutboxEvent {
+    OutboxEvent {
+        sequence,
+        event_id: Uuid::nil(),
+        order_key,
+        routing_key: "order.paid".to_owned(),
+        event_type: "jenius.order.paid.v1".to_owned(),
+        correlation_id: None,
+        traceparent: None,
+        body: bytes::Bytes::new(),
+        age: Duration::ZERO,
+    }
+}
+
+/// A broker that refuses the sequences it is told to, once each, and remembers the order of confirms.
+#[derive(Default)]
+struct Broker {
+    refuse: Mutex<VecDeque<i64>>,
+    confirmed: Mutex<Vec<i64>>,
+}
+
+impl EventPublisher for Broker {
+    async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+        let mut refuse = self.refuse.lock().unwrap();
+        let mut confirmed = self.confirmed.lock().unwrap();
+        let mut judge = |sequence: i64| match refuse.iter().position(|s| *s == sequence) {
+            Some(at) => {
+                refuse.remove(at);
+                Published::Unconfirmed
+            }
+            None => {
+                confirmed.push(sequence);
+                Published::Confirmed
+            }
+        };
+        events.iter().map(|e| judge(e.sequence)).collect()
+    }
+}
+
+/// Leadership of a table in memory.
+struct Table(Arc<Mutex<Vec<OutboxEvent>>>);
+
+impl RelayLeadership for Table {
+    type Outbox = Self;
+    async fn acquire(&self) -> Result<Option<Self>, StoreError> {
+        Ok(Some(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl Outbox for Table {
+    async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+        let table = self.0.lock().unwrap();
+        Ok(table.iter().filter(|e| !but.contains(&e.sequence)).take(limit as usize).cloned().collect())
+    }
+    async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+        self.0.lock().unwrap().retain(|e| !sequences.contains(&e.sequence));
+        Ok(())
+    }
+}
+
+/// What is left of 600 events by a relay that may look only as long as looks bring something.
+async fn left_after_the_stop(refuse: impl Iterator<Item = i64>) -> usize {
+    let rows = (1..=i64::from(BATCH_MAX) + 100).map(|sequence| event(sequence, None)).collect();
+    let table = Arc::new(Mutex::new(rows));
+    let broker = Broker { refuse: Mutex::new(refuse.collect()), ..Broker::default() };
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let relay = Relay {
+        leadership: Table(Arc::clone(&table)),
+        publisher: Arc::new(broker),
+        outbox_changed: Arc::default(),
+        stop,
+        active: watch::Sender::new(false),
+    };
+    relay.relay(Table(Arc::clone(&table))).await.unwrap();
+    let table = table.lock().unwrap();
+    table.len()
+}
+
+#[tokio::test]
+async fn a_full_batch_is_followed_by_the_next_at_once_unless_the_broker_takes_nothing() {
+    assert_eq!(left_after_the_stop(std::iter::empty()).await, 0);
+    assert_eq!(left_after_the_stop(1..=i64::from(BATCH_MAX)).await, BATCH_MAX as usize + 100);
+}
+
+/// Events that come one after the other, each while the last one is published; and what was taken out at a time.
+struct Trickle(Table, Arc<Mutex<Vec<usize>>>);
+
+impl Outbox for Trickle {
+    async fn unpublished(&mut self, _: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+        self.0.unpublished(1, but).await
+    }
+    async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+        self.1.lock().unwrap().push(sequences.len());
+        self.0.mark_published(sequences).await
+    }
+}
+
+impl RelayLeadership for Trickle {
+    type Outbox = Self;
+    async fn acquire(&self) -> Result<Option<Self>, StoreError> {
+        Ok(Some(Self(Table(Arc::clone(&self.0.0)), Arc::clone(&self.1))))
+    }
+}
+
+#[tokio::test]
+async fn what_comes_one_by_one_is_taken_out_together_and_the_last_of_it_at_once() {
+    let rows = (1..=100).map(|sequence| event(sequence, None)).collect();
+    let taken_out = Arc::default();
+    let trickle = Trickle(Table(Arc::new(Mutex::new(rows))), Arc::clone(&taken_out));
+    let (left, publisher) = (Arc::clone(&trickle.0.0), Arc::new(Broker::default()));
+    let relay = Relay {
+        leadership: trickle,
+        publisher: Arc::clone(&publisher),
+        outbox_changed: Arc::default(),
+        stop: CancellationToken::new(),
+        active: watch::Sender::new(false),
+    };
+    relay.stop.cancel();
+    relay.relay(relay.leadership.acquire().await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(*publisher.confirmed.lock().unwrap(), (1..=100).collect::<Vec<_>>());
+    assert!(left.lock().unwrap().is_empty());
+    assert_eq!(*taken_out.lock().unwrap(), [TAKE_OUT_MIN, 100 - TAKE_OUT_MIN]);
+}
+
+#[tokio::test]
+async fn a_refused_event_holds_back_its_order_and_no_other() {
+    let rows = [event(1, Some(7)), event(2, Some(8)), event(3, Some(7)), event(4, None), event(5, Some(7))];
+    let table = Arc::new(Mutex::new(rows.to_vec()));
+    let broker = Arc::new(Broker { refuse: Mutex::new(VecDeque::from([1])), ..Broker::default() });
+    let stop = CancellationToken::new();
+    let changed = Arc::new(Notify::new());
+    let relay = Relay {
+        leadership: Table(Arc::clone(&table)),
+        publisher: Arc::clone(&broker),
+        outbox_changed: Arc::clone(&changed),
+        stop: stop.clone(),
+        active: watch::Sender::new(false),
+    };
+    let running = tokio::spawn(relay.run());
+    while !table.lock().unwrap().is_empty() {
+        changed.notify_one();
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(*broker.confirmed.lock().unwrap(), [2, 4, 1, 3, 5]);
+}
+
+/// Confirms the first event when it is let go, and the others at once.
+struct SlowToConfirm(Broker, Notify);
+
+impl EventPublisher for SlowToConfirm {
+    async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+        if events.iter().any(|event| event.sequence == 1) {
+            self.1.notified().await;
+        }
+        self.0.publish(events).await
+    }
+}
+
+#[tokio::test]
+async fn an_event_waits_for_the_confirm_of_its_own_order_and_of_no_other() {
+    let table = Arc::new(Mutex::new(vec![event(1, Some(7))]));
+    let broker = Arc::new(SlowToConfirm(Broker::default(), Notify::new()));
+    let (stop, changed) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let relay = Relay {
+        leadership: Table(Arc::clone(&table)),
+        publisher: Arc::clone(&broker),
+        outbox_changed: Arc::clone(&changed),
+        stop: stop.clone(),
+        active: watch::Sender::new(false),
+    };
+    let running = tokio::spawn(relay.run());
+    tokio::task::yield_now().await;
+    table.lock().unwrap().extend([event(2, Some(8)), event(3, Some(7))]);
+    while broker.0.confirmed.lock().unwrap().is_empty() {
+        changed.notify_one();
+        tokio::task::yield_now().await;
+    }
+    broker.1.notify_one();
+    while !table.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(*broker.0.confirmed.lock().unwrap(), [2, 1, 3]);
+}
