@@ -45,3 +45,18 @@ CREATE TABLE review_holds (
     ends_at   timestamptz NOT NULL,
     CONSTRAINT review_holds_name_is_bounded CHECK (char_length(held_by) BETWEEN 1 AND 300)
 );
+
+-- What each process reports once a minute: that it runs, and what became of money through it meanwhile. A report is deleted
+-- after two hours: there are 120 of a process.
+CREATE TABLE process_reports (
+    process    uuid        NOT NULL,
+    at         timestamptz NOT NULL,
+    started_at timestamptz NOT NULL,
+    host       text        NOT NULL,
+    version    text        NOT NULL,
+    revision   text        NOT NULL,
+    roles      text[]      NOT NULL,
+    happened   jsonb       NOT NULL,
+    PRIMARY KEY (at, process),
+    CONSTRAINT process_reports_host_is_bounded CHECK (char_length(host) BETWEEN 1 AND 255)
+);

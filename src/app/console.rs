@@ -1,9 +1,15 @@
 //! What stands behind the console's pages: the functions of the command line, on connections of their own.
 
+mod events;
 mod figures;
+mod letters;
+mod live;
+mod service;
+mod work;
 
 use super::{App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext};
 use crate::{
+    config::Config,
     domain::{
         Time,
         action::{Action, ActionKind},
@@ -15,9 +21,9 @@ use crate::{
     flow::{
         check_order::{check_order, words},
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Decision, FiguresView, FormEnd, Hold, KeyHash,
-            Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView, SentForm, ServiceView,
-            StoreError,
+            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Decision, DoctorView, FiguresView, FormEnd,
+            Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView, SentForm,
+            ServiceView, StoreError,
         },
         view::{ActionView, IncomingFile, OpenBreak, OrderView},
     },
@@ -30,11 +36,15 @@ use crate::{
 };
 use anyhow::Context;
 use figures::count;
+use letters::KeptLook;
+use live::LiveDesk;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
+use work::Works;
 
 /// Connections of all viewers together: no page waits long for one, and payments keep theirs.
 const CONNECTIONS: u32 = 4;
@@ -54,7 +64,7 @@ impl App {
             .with_context(|| format!("console.listen {listen}"))?;
         let address = bound.address();
         self.console = Some(address);
-        let desk = Desk::new(shared)?;
+        let desk = Desk::new(shared, self.shutdown.stop.clone())?;
         let setting = ConsoleSetting {
             config: Arc::clone(&shared.config.console),
             environment: shared.config.doku.environment,
@@ -85,6 +95,14 @@ struct Desk {
     merchants: Vec<MerchantName>,
     service: Mutex<Option<(Instant, ServiceView)>>,
     figures: Mutex<Counted>,
+    config: Arc<Config>,
+    look: Mutex<Option<KeptLook>>,
+    /// One look or one work has the letters at a time.
+    letter_lock: Arc<Mutex<()>>,
+    works: Works,
+    doctor: Arc<Mutex<Option<DoctorView>>>,
+    doctor_lock: Arc<Mutex<()>>,
+    live: LiveDesk,
 }
 
 /// What was counted last.
@@ -96,7 +114,7 @@ struct Counted {
 }
 
 impl Desk {
-    fn new(shared: &RoleContext) -> anyhow::Result<Self> {
+    fn new(shared: &RoleContext, stop: CancellationToken) -> anyhow::Result<Self> {
         let options = postgres::console_connect_options(&shared.config.database)?;
         let pool = postgres::pool(options, CONNECTIONS);
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
@@ -110,6 +128,13 @@ impl Desk {
             merchants: shared.config.merchants.keys().cloned().collect(),
             service: Mutex::default(),
             figures: Mutex::default(),
+            config: Arc::new(shared.config.clone()),
+            look: Mutex::default(),
+            letter_lock: Arc::default(),
+            works: Works::default(),
+            doctor: Arc::default(),
+            doctor_lock: Arc::default(),
+            live: LiveDesk::new(shared.broker.apart(), stop),
         })
     }
 

@@ -3,11 +3,14 @@
 
 mod commands;
 mod console;
+pub mod doctor;
 pub mod forecast;
 mod ingress;
+pub mod letters;
 mod notifications;
-mod parts;
+pub mod parts;
 mod process_status;
+pub mod replay;
 mod role_context;
 mod secrets;
 pub mod settlement;
@@ -204,6 +207,8 @@ impl App {
         });
         let (store, status) = (shared.store.clone(), Arc::clone(&shared.status));
         self.restart("tell", move || store.tell_other_relays(status.relay_active.subscribe()));
+        let (store, process) = (shared.store.clone(), watchers::this_process(&shared.status.roles));
+        self.restart("reports", move || watchers::report_process(store.clone(), process.clone()));
         let store = shared.store.clone();
         self.restart("listen", move || store.listen_for_others(relays));
         // Only a process that sends has something to tell, and the right to write it.

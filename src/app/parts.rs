@@ -1,7 +1,7 @@
 //! Which exchanges and queues of the broker each role uses. A role needs no permission for the others.
 
 use crate::{
-    config::{PartialConfig, Role},
+    config::{Amqp, PartialConfig, Role},
     rabbit::{Broker, Part, TopologyNames},
 };
 use anyhow::Context;
@@ -9,6 +9,18 @@ use std::collections::BTreeSet;
 
 pub fn broker(config: &PartialConfig) -> anyhow::Result<Broker> {
     let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
+    connect(amqp)
+}
+
+/// For what an operator asks for, apart from the links of the roles.
+///
+/// # Errors
+/// A URL that cannot be read.
+pub fn broker_of(amqp: &Amqp) -> anyhow::Result<Broker> {
+    Ok(connect(amqp)?.apart())
+}
+
+fn connect(amqp: &Amqp) -> anyhow::Result<Broker> {
     Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), TopologyNames::new(&amqp.prefix)?)?)
 }
 

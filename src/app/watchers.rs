@@ -2,7 +2,7 @@
 
 use super::process_status::ProcessStatus;
 use crate::{
-    config::Environment,
+    config::{Environment, Role},
     domain::{
         ids::MerchantName,
         order::{OrderState, ReviewCause},
@@ -14,11 +14,14 @@ use crate::{
         store_outage::StoreState,
     },
     metric::{self, Blocked, GaugeGroup},
-    postgres::{self, CountingPace, Gauges, OpenBreaks, PgPool, PostgresStore, ReportedStop, Reviews},
+    postgres::{
+        self, CountingPace, Gauges, OpenBreaks, PgPool, PostgresStore, ReportedStop, ReportingProcess,
+        Reviews,
+    },
     rabbit::Consume,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -41,6 +44,8 @@ const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// How often a process reports its stops again; a report that is three times as old has expired.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// A row of the last hour for each minute of a process.
+const REPORT_PROCESS_EVERY: Duration = Duration::from_secs(60);
 
 /// Looks at the database, and says what it sees. Runs for ever.
 pub async fn watch_database(pool: PgPool, environment: Environment, status: Arc<ProcessStatus>) {
@@ -120,6 +125,36 @@ pub async fn report_stops(store: PostgresStore, gate: Arc<Gate>) {
             (reported, reported_at) = (which, Instant::now());
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How this process is named to others.
+pub fn this_process(roles: &BTreeSet<Role>) -> ReportingProcess {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    ReportingProcess {
+        id: Uuid::new_v4(),
+        host: host.filter(|host| !host.is_empty()).unwrap_or_else(|| "unknown".to_owned()),
+        version: env!("CARGO_PKG_VERSION"),
+        revision: metric::REVISION,
+        roles: roles.iter().map(|role| role.name()).collect(),
+        uptime: Duration::ZERO,
+    }
+}
+
+/// Reports that this process runs, and what became of money through it since its last report. Runs for ever.
+pub async fn report_process(store: PostgresStore, process: ReportingProcess) {
+    let started = Instant::now();
+    loop {
+        let happened = metric::take_happened();
+        let process = ReportingProcess { uptime: started.elapsed(), ..process.clone() };
+        let wait = match store.report_process(&process, &happened).await {
+            Ok(()) => REPORT_PROCESS_EVERY,
+            Err(_) => {
+                metric::give_back_happened(happened);
+                REPORT_EVERY
+            }
+        };
+        sleep(wait).await;
     }
 }
 

@@ -2,9 +2,7 @@
 
 mod browse_session;
 mod drop;
-mod forecast;
 mod list;
-mod redact;
 mod replay;
 mod selection;
 mod show;

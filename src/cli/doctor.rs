@@ -1,46 +1,17 @@
-//! `doctor`: connects to everything, and says of each thing whether it is well and what to do if it is not. What
-//! is away fails its own checks, in bounded time, and the others are made all the same.
-//!
-//! Never: change anything but probes of its own, print a password or a key.
+//! `doctor`: every check, for a person or for a program.
 
-mod broker;
-mod check;
-mod doku;
-mod limits;
-mod managed;
 mod page;
-mod place;
-mod postgres;
-mod service;
-mod work;
 
-use super::{print, watch};
+use super::print;
 use crate::{
+    app::doctor::{Check, Status, examine},
     config::{Config, Source},
-    doku::{account::Accounts, client::Client, clock::SystemClock},
-    flow::ports::StoreError,
-    postgres::{PostgresStore, connect_options, examine, pool},
-    rabbit::BrokerError,
     shown::may_colour,
 };
-use check::{Check, Status};
-use futures_util::{StreamExt, stream};
-use place::ServerPlace;
 use std::{
-    future::Future,
     io::{self, IsTerminal},
     process::ExitCode,
-    sync::Arc,
-    time::Duration,
 };
-use tokio::time::timeout;
-
-/// For everything that is asked of one server; the parts have limits of their own, and there are many.
-const SERVER_MAX: Duration = Duration::from_secs(30);
-/// DOKU may be given longer for a payment; a person waits for this page.
-const DOKU_MAX: Duration = Duration::from_secs(15);
-/// Merchants that are asked about at a time.
-const MERCHANTS_AT_ONCE: usize = 8;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -62,7 +33,7 @@ struct DoctorReport<'a> {
 
 /// Exit code 1 if a check fails.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let checks = Box::pin(look(&Config::load(source)?, &args.processes)).await?;
+    let checks = Box::pin(examine(&Config::load(source)?, &args.processes)).await?;
     let text = if args.json {
         print::json(&DoctorReport { checks: &checks })?
     } else {
@@ -71,67 +42,4 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     print::line(&text)?;
     let failed = checks.iter().any(|check| check.status == Status::Fail);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Everything at once, in the order of the page.
-async fn look(config: &Config, processes: &[String]) -> anyhow::Result<Vec<Check>> {
-    let (postgres, broker, doku, service) = tokio::join!(
-        look_at_postgres(config),
-        look_at_broker(config),
-        look_at_doku(config),
-        service::checks(config, processes)
-    );
-    Ok([limits::limits(config), postgres?, broker?, doku, service].concat())
-}
-
-async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
-    let options = connect_options(&config.database)?;
-    let facts =
-        within(examine(&options, &SystemClock)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
-    let ours = postgres::Ours {
-        place: ServerPlace::of(&config.database.url),
-        environment: config.doku.environment,
-        max_connections: config.database.max_connections,
-    };
-    let mut checks = postgres::judge(&ours, &facts);
-    if let Ok(facts) = &facts
-        && facts.migrations.pending.is_empty()
-    {
-        let store = PostgresStore::new(pool(options, 1), config.schedule(), Arc::new(fastrand::f64));
-        let work = within(work::count(&store)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
-        checks.extend(work::judge(&facts.paused, &work));
-    }
-    Ok(checks)
-}
-
-async fn look_at_broker(config: &Config) -> anyhow::Result<Vec<Check>> {
-    let broker = watch::broker(&config.amqp)?;
-    let silent = |cause| Err(BrokerError::Failed { doing: "looking around", cause });
-    let (greetings, inspection, managed) =
-        tokio::join!(broker.greetings(), within(broker.inspect()), within(broker.managed()));
-    let ours = broker::Ours { place: broker.place(), is_remote: broker.is_remote(), names: broker.names() };
-    let mut checks = broker::judge(&ours, &greetings, &inspection.unwrap_or_else(silent));
-    if greetings.iter().any(|(_, greeting)| greeting.is_ok()) {
-        checks.extend(managed::judge(&managed.unwrap_or_else(Err)));
-    }
-    Ok(checks)
-}
-
-async fn look_at_doku(config: &Config) -> Vec<Check> {
-    let client = match Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock) {
-        Ok(client) => client,
-        Err(no_tls) => return doku::unreachable(&config.doku, &no_tls),
-    };
-    let ask = async |merchant| {
-        let asked = timeout(DOKU_MAX, client.probe(merchant)).await;
-        let silent = |_| Err(format!("no answer within {} s", DOKU_MAX.as_secs()));
-        (merchant.clone(), asked.unwrap_or_else(silent))
-    };
-    let answers = stream::iter(config.merchants.keys()).map(ask).buffered(MERCHANTS_AT_ONCE).collect().await;
-    doku::judge(&config.doku, &answers)
-}
-
-async fn within<T>(asked: impl Future<Output = T>) -> Result<T, String> {
-    let answer = timeout(SERVER_MAX, asked).await;
-    answer.map_err(|_| format!("no answer within {} s", SERVER_MAX.as_secs()))
 }

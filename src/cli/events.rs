@@ -1,10 +1,8 @@
 //! `events replay`: publishes events again, with the same ids, for a subscriber that lost its queue.
-//!
-//! Never: so many at once that what happens now waits behind what happened then. The next slice is put into
-//! the outbox when the last one is out of it.
 
 use super::{print, times, who};
 use crate::{
+    app::replay::EventReplay,
     config::{PartialConfig, RequiredSections, Source},
     domain::{
         Time,
@@ -12,20 +10,11 @@ use crate::{
         event::EventType,
         ids::{InvoiceNumber, MerchantName},
     },
-    postgres::{self, PgPool, PostgresStore, PutBack, Replayed},
+    postgres::{self, PgPool, PostgresStore, Replayed},
 };
 use anyhow::Context;
 use clap::Subcommand;
-use std::{process::ExitCode, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep};
-
-/// As many as the relay takes at once: no event waits for more than these.
-const SLICE_EVENTS: u32 = 500;
-/// Counting holds no process up.
-const COUNTED_EVENTS: u32 = 10_000;
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// An outbox from which nothing goes for so long will not empty by waiting.
-const STILL_MAX: Duration = Duration::from_secs(60);
+use std::{process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -91,8 +80,9 @@ impl Replay {
     async fn run(&self, pool: &PgPool, store: &PostgresStore) -> anyhow::Result<ExitCode> {
         let done_by = if self.dry_run { None } else { Some(self.who.operator()?) };
         let (of, subject) = self.which(store).await?;
+        let replay = EventReplay { of, event_type: self.event_type };
         // 1 Say how many before anything is done.
-        let count = self.count(store, of).await?;
+        let (count, _) = replay.count(store, i64::MAX).await?;
         let types = self.event_type.map(|t| format!(" of type {}", t.routing_key())).unwrap_or_default();
         let what = format!("{count} published events{types}");
         print::line(&format!("{what} of {subject}"))?;
@@ -106,7 +96,7 @@ impl Replay {
             Action { kind: ActionKind::ReplayEvents, subject, merchant, reason, done_by, detail: Some(what) };
         postgres::record_action(pool, &action).await?;
         // 3 Put them back, a slice at a time.
-        let done = self.put_back(store, of).await?;
+        let done = replay.put_back(store, |_| {}).await?;
         print::line(&format!("{done} events are in the outbox again: the relay publishes them"))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -131,48 +121,6 @@ impl Replay {
         let name = format!("{} to {}", times::rfc3339(since), times::rfc3339(until));
         Ok((Replayed::Time { since, until }, name))
     }
-
-    async fn count(&self, store: &PostgresStore, of: Replayed) -> anyhow::Result<i64> {
-        let (mut count, mut last) = (0, None);
-        while let Some(slice) = store.next_slice(of, last, COUNTED_EVENTS).await? {
-            count += store.count_published(slice, self.event_type).await?;
-            last = Some(slice);
-        }
-        Ok(count)
-    }
-
-    async fn put_back(&self, store: &PostgresStore, of: Replayed) -> anyhow::Result<i64> {
-        let (mut done, mut last, mut waiting) = (0, None, None);
-        while let Some(slice) = store.next_slice(of, last, SLICE_EVENTS).await? {
-            if let Some(before) = waiting.take() {
-                gone(store, before).await.with_context(|| {
-                    let since = times::rfc3339(slice.since());
-                    format!("{done} events are in the outbox again; go on with --since {since}")
-                })?;
-            }
-            let put = store.put_back(slice, self.event_type).await?;
-            done += put.count;
-            waiting = (put.count > 0).then_some(put);
-            last = Some(slice);
-        }
-        Ok(done)
-    }
-}
-
-/// Waits until what was put back is published.
-async fn gone(store: &PostgresStore, put: PutBack) -> anyhow::Result<()> {
-    let (mut left, mut moved) = (put.count, Instant::now());
-    while left > 0 {
-        if moved.elapsed() > STILL_MAX {
-            anyhow::bail!("nothing leaves the outbox: does a relay run, and is the broker there?");
-        }
-        sleep(LOOK_EVERY).await;
-        let now = store.left_of(put).await?;
-        if now < left {
-            (left, moved) = (now, Instant::now());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

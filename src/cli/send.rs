@@ -7,6 +7,7 @@ use super::{
     watch,
 };
 use crate::{
+    app::parts::broker_of,
     config::{Amqp, Source},
     domain::{
         command::CommandKind,
@@ -140,7 +141,7 @@ struct CommandEnvelope<'a> {
 
 /// Publishes a command to `<prefix>.commands` and waits for the publish confirm.
 async fn publish(amqp: &Amqp, kind: CommandKind, id: &str, body: Vec<u8>) -> anyhow::Result<()> {
-    let broker = watch::broker(amqp)?;
+    let broker = broker_of(amqp)?;
     let names = broker.names();
     let routing_key = kind.routing_key();
     let mut message =

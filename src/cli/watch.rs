@@ -2,8 +2,9 @@
 
 use super::{event_line, print, times::Times};
 use crate::{
+    app::parts::broker_of,
     config::{Amqp, Source},
-    rabbit::{Broker, TopologyNames, Watch},
+    rabbit::Watch,
 };
 use bytes::Bytes;
 use std::process::ExitCode;
@@ -52,7 +53,7 @@ fn show(body: &[u8], times: Times, json: bool) -> anyhow::Result<()> {
 /// The bodies of all events from now on; the channel ends where the connection does. Who gets it is
 /// subscribed already: an event published afterwards is in it.
 pub(super) async fn subscribe(amqp: &Amqp) -> anyhow::Result<mpsc::Receiver<Bytes>> {
-    let mut watch = Watch::start(&broker(amqp)?, &[]).await?;
+    let mut watch = Watch::start(&broker_of(amqp)?, &[]).await?;
     let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     tokio::spawn(async move {
         while let Ok(body) = watch.next().await {
@@ -63,8 +64,4 @@ pub(super) async fn subscribe(amqp: &Amqp) -> anyhow::Result<mpsc::Receiver<Byte
         watch.close().await;
     });
     Ok(events)
-}
-
-pub(super) fn broker(amqp: &Amqp) -> anyhow::Result<Broker> {
-    Ok(Broker::new(&amqp.urls, amqp.authorities.as_deref(), TopologyNames::new(&amqp.prefix)?)?)
 }

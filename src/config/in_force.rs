@@ -28,10 +28,14 @@ pub struct InForce {
 /// # Errors
 /// Every fault of every key, at once.
 pub fn in_force(source: &Source<'_>) -> Result<Vec<InForce>, ConfigFaults> {
-    PartialConfig::load(source, RequiredSections::NOTHING)?;
-    let mut faults = ConfigFaults::default();
-    let values = Values::gather(source, &mut faults);
-    Ok(keys().iter().flat_map(|key| rows(key, &values)).collect())
+    Ok(PartialConfig::load(source, RequiredSections::NOTHING)?.in_force.to_vec())
+}
+
+impl InForce {
+    /// Every key, in the order of the table.
+    pub(super) fn all(values: &Values) -> Vec<Self> {
+        keys().iter().flat_map(|key| rows(key, values)).collect()
+    }
 }
 
 /// A merchant's key has a row for each merchant.

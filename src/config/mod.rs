@@ -131,6 +131,8 @@ pub struct Config {
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,
+    /// Every key as it was read, for people.
+    pub in_force: Arc<[InForce]>,
 }
 
 #[derive(Debug, Clone)]

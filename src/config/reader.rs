@@ -1,7 +1,7 @@
 //! Reads one key after another, and keeps every fault instead of stopping at the first.
 
 use super::{
-    ConfigFault, ConfigFaults, ConfigSnapshot, Source,
+    ConfigFault, ConfigFaults, ConfigSnapshot, InForce, Source,
     keys::{ConfigKey, PREFIX, keys},
     parse::Parsed,
     values::Values,
@@ -64,6 +64,11 @@ impl<'s> Reader<'s> {
 
     pub fn snapshot(&self) -> ConfigSnapshot {
         ConfigSnapshot::new(self.values.texts())
+    }
+
+    /// Every key with its value, secrets hidden.
+    pub fn in_force(&self) -> Vec<InForce> {
+        InForce::all(&self.values)
     }
 
     /// Merchants of `merchants.<name>`.

@@ -3,7 +3,7 @@
 
 use super::{
     Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, ConsoleConfig, Database, Doku, Environment,
-    MerchantConfig, RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule, console,
+    InForce, MerchantConfig, RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule, console,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
@@ -41,6 +41,8 @@ pub struct PartialConfig {
     pub time_zone: Tz,
     /// What a later reading is compared with.
     pub snapshot: ConfigSnapshot,
+    /// Every key as it was read, for people.
+    pub in_force: Arc<[InForce]>,
 }
 
 /// The longest timeout of one HTTP exchange that can be configured.
@@ -86,6 +88,7 @@ impl PartialConfig {
             time_zone: self.time_zone,
             shutdown_drain: self.shutdown_drain,
             settlement: self.settlement,
+            in_force: self.in_force,
         })
     }
 
@@ -151,6 +154,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
         settlement: settlement?,
         time_zone: time_zone?,
         snapshot: r.snapshot(),
+        in_force: r.in_force().into(),
     })
 }
 

@@ -1,5 +1,9 @@
 //! What the console asks of the service. It is what the command line asks too: both reach the same functions.
 
+pub mod events;
+pub mod letters;
+pub mod service;
+
 use super::{
     ports::{Decision, Resolved, StoreError},
     view::{ActionView, IncomingFile, OpenBreak, OrderSummary, OrderView, PauseView, StopView},
@@ -10,6 +14,9 @@ use crate::domain::{
     ids::{InvoiceNumber, MerchantName},
     pause::Scope,
 };
+use events::EventOperations;
+use letters::LetterOperations;
+use service::ServiceOperations;
 use std::{collections::BTreeSet, future::Future, time::Duration};
 use uuid::Uuid;
 
@@ -202,7 +209,7 @@ pub struct ActionFilter {
 }
 
 /// What operators see and do.
-pub trait Operations: Send + Sync + 'static {
+pub trait Operations: LetterOperations + EventOperations + ServiceOperations + Send + Sync + 'static {
     /// Uses an address up; `None`: there is no such address, or its time has passed.
     fn enter(&self, entry: ConsoleEntry) -> impl Future<Output = Result<Option<Person>, StoreError>> + Send;
 

@@ -6,6 +6,14 @@ pub use super::{
         Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Figures, FiguresView, FormEnd, Hold, KeyHash, Mark,
         NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm, ServiceView,
         Waiting,
+        events::{
+            EventFilter, EventOperations, EventPage, EventRange, EventView, LiveEvents, LiveLine, LiveRefusal,
+        },
+        letters::{
+            LetterForecast, LetterOperations, LetterPage, LetterWork, LettersView, WorkEnd, WorkLine,
+            WorkStart, WorkView,
+        },
+        service::{AboutView, CheckView, DoctorView, LastHour, ProcessView, SchemaView, ServiceOperations},
     },
     received::{
         NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,

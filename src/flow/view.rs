@@ -2,6 +2,7 @@
 //! times; reading these decides nothing.
 
 pub mod csv;
+pub mod letters;
 mod timeline;
 
 pub use timeline::{StepKind, TimelineStep, steps};

@@ -1,10 +1,12 @@
 //! Every metric: one table, constants for the names, and a typed function for each record. No id, no URL
 //! and no customer ever becomes a label: labels come from bounded sets.
 
+mod happened;
 mod label;
 mod record;
 mod table;
 
+pub use happened::{Happened, event_happened, give_back_happened, take_happened};
 pub use label::*;
 pub use record::*;
 pub use table::{Metric, MetricKind, all, name};

@@ -23,6 +23,10 @@ pub(super) struct LoggedEvent {
     pub event: EventType,
     pub state: &'static str,
     pub evidence: &'static str,
+    /// The order's amount.
+    pub rupiah: u64,
+    /// DOKU's code, where it declined.
+    pub declined: Option<String>,
     /// Of a command that has its outcome by this event: since its claim.
     pub took: Option<Duration>,
     pub trace_id: Option<String>,
@@ -33,6 +37,7 @@ impl LoggedEvent {
     /// Counts and logs it.
     pub fn tell(&self) {
         metric::order_event(self.merchant.as_str(), self.event, self.at);
+        metric::event_happened(self.event, self.rupiah, self.declined.as_deref());
         self.log();
     }
 

@@ -24,6 +24,7 @@ mod orders;
 mod outbox;
 mod parked;
 mod pool;
+mod processes;
 mod prompts;
 mod rate;
 mod records;
@@ -50,6 +51,7 @@ pub use operators::actions::{actions, record_action, record_action_from, record_
 pub use operators::forecast;
 pub use operators::health::{ServerFacts, Transport, examine};
 pub use operators::import::{IMPORTED_MAX, ImportConflict, OrderImport, OrdersImported, PaidOrder};
+pub use operators::latest_events::latest_events;
 pub use operators::listing::list_orders;
 pub use operators::pauses::{PauseChange, WaitingSends, pauses};
 pub use operators::prune::{PruneRun, Pruned};
@@ -58,10 +60,11 @@ pub use operators::views::order_view;
 pub use operators::walk::walk_orders;
 pub use outbox::{ActiveOutbox, PostgresLeadership};
 pub use pool::{PgPool, Pooled, pool};
+pub use processes::{ReportingProcess, last_hour, processes};
 pub use reported::NEVER_MATCHED_MAX;
 pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
-pub use schema::{Migrations, bind_environment, is_migrated};
+pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{
     BatchView, BreakFilter, BreakView, By, Closing, FileEnd, FileKey, FileState, FileView, GroupCounts,
     ImportingAccount, Judging, KeptFile, MerchantLock, OpenBreaks, RowGroup, SettlementStore,

@@ -74,6 +74,14 @@ pub async fn is_migrated(pool: &PgPool) -> Result<bool, StoreError> {
     .fetch_one(c))
 }
 
+/// How many migrations this version brings, and how many of any version are applied.
+pub async fn applied_migrations(pool: &PgPool) -> Result<(usize, usize), StoreError> {
+    let applied: i64 =
+        answered!(pool, |c| sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations WHERE success")
+            .fetch_one(c))?;
+    Ok((MIGRATIONS.iter().count(), usize::try_from(applied).unwrap_or_default()))
+}
+
 /// Binds a new database to an environment; refuses a database that belongs to another.
 pub async fn bind_environment(pool: &PgPool, environment: Environment) -> Result<(), StoreError> {
     let wanted = match environment {

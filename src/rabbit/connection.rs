@@ -94,6 +94,13 @@ impl Broker {
         })
     }
 
+    /// The same broker for what an operator asks for: its links are no part of the process's health.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let board = Board::apart(&place(&self.nodes()));
+        Self { board, declared: Declared::default(), ..self.clone() }
+    }
+
     /// Every link that is opened from now on uses these URLs; those that are open stay.
     pub fn exchange_urls(&self, urls: &[SecretString]) -> Result<(), BadUrl> {
         *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = read_all(urls)?;

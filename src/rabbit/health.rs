@@ -57,12 +57,25 @@ fn plain(cause: &str) -> String {
 pub(super) struct Board {
     place: Arc<str>,
     links: Arc<Mutex<BTreeMap<String, LinkState>>>,
+    /// Whether the metrics of the process are about these links.
+    is_counted: bool,
 }
 
 impl Board {
     pub fn new(place: &str) -> Self {
         metric::connection_up(Broker, false);
-        Self { place: place.into(), links: Arc::default() }
+        Self { is_counted: true, ..Self::apart(place) }
+    }
+
+    /// For links that no role needs: metrics and `/readyz` know nothing of them.
+    pub fn apart(place: &str) -> Self {
+        Self { place: place.into(), links: Arc::default(), is_counted: false }
+    }
+
+    fn count(&self, all_up: bool) {
+        if self.is_counted {
+            metric::connection_up(Broker, all_up);
+        }
     }
 
     /// Puts a link on the board, away until it says otherwise; its entry goes with it.
@@ -120,7 +133,7 @@ impl LinkHealth {
     pub fn up(&self) {
         let is_new = self.set(LinkState::Up) != Some(LinkState::Up);
         let mut was_up = self.was_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_new && *was_up {
+        if is_new && *was_up && self.board.is_counted {
             metric::reconnected(Broker);
         }
         *was_up = true;
@@ -143,7 +156,7 @@ impl LinkHealth {
         let mut links = self.board.lock();
         let before = links.insert(self.name.clone(), state);
         let all_up = links.values().all(|s| *s == LinkState::Up);
-        metric::connection_up(Broker, all_up);
+        self.board.count(all_up);
         before
     }
 }
@@ -153,7 +166,7 @@ impl Drop for LinkHealth {
         let mut links = self.board.lock();
         links.remove(&self.name);
         let all_up = !links.is_empty() && links.values().all(|s| *s == LinkState::Up);
-        metric::connection_up(Broker, all_up);
+        self.board.count(all_up);
     }
 }
 

@@ -37,6 +37,8 @@ pub struct TopologyNames {
     pub notifications_queue: String,
     pub dead_queue: String,
     pub unrouted_queue: String,
+    /// What begins the names of the queues by which consoles see events pass.
+    pub console_queues: String,
 }
 
 impl TopologyNames {
@@ -57,6 +59,7 @@ impl TopologyNames {
             notifications_queue: name("notifications"),
             dead_queue: name("dead"),
             unrouted_queue: name("unrouted"),
+            console_queues: name("console."),
         })
     }
 

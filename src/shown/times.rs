@@ -1,6 +1,6 @@
 //! Times for people: in the zone that is configured, without fractions of a second; and how long ago something was.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
 type Time = DateTime<Utc>;
@@ -39,6 +39,18 @@ impl Times {
     /// `2026-11-26 22:03:34 WIB`.
     pub fn full(&self, at: Time) -> String {
         at.with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+
+    /// What a browser's field for date and time gives, which knows no zone: in the one that is configured.
+    pub fn typed(&self, text: &str) -> Option<Time> {
+        let formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
+        let naive = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
+        naive.and_local_timezone(self.zone).earliest().map(|at| at.to_utc())
+    }
+
+    /// The same, written.
+    pub fn for_field(&self, at: Time) -> String {
+        at.with_timezone(&self.zone).format("%Y-%m-%dT%H:%M:%S").to_string()
     }
 
     /// `3 min ago`, `in 3 min`.
@@ -93,6 +105,14 @@ mod tests {
         let time = at(0) + chrono::TimeDelta::milliseconds(999);
         assert_eq!(times.full(time), "2026-01-01 07:00:00 WIB");
         assert_eq!((times.short(time).as_str(), times.zone().as_str()), ("2026-01-01 07:00:00", "WIB"));
+    }
+
+    #[test]
+    fn what_a_field_gives_is_a_time_of_the_zone() {
+        let times = sample::times();
+        assert_eq!(times.typed("2026-01-01T07:00"), Some(at(0)));
+        assert_eq!(times.typed(&times.for_field(at(61))), Some(at(61)));
+        assert_eq!((times.typed("2026-13-01T07:00"), times.typed("")), (None, None));
     }
 
     #[test]

@@ -3,17 +3,16 @@
 use super::{
     browse_session::BrowseSession,
     list::ListedLetter,
-    selection::{Audit, Selection, reason},
-    show::belongs_to,
+    selection::{Selection, reason},
 };
 use crate::{
-    cli::{UsageError, confirm, print, watch, who},
+    app::{letters::Audit, parts::broker_of},
+    cli::{UsageError, confirm, print, who},
     config::{Amqp, Database, Source},
     domain::action::ActionKind,
     postgres,
-    rabbit::dead::{DeadLetter, FetchedLetter},
+    rabbit::dead::FetchedLetter,
 };
-use print::clean;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -43,9 +42,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     }
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     let pool = postgres::pool(postgres::connect_options(&Database::load(source)?)?, 1);
-    let audit = Audit { pool, kind: ActionKind::DropDeadLetter, reason: Some(args.reason.clone()), done_by };
+    let (kind, reason) = (ActionKind::DropDeadLetter, Some(args.reason.clone()));
+    let audit = Audit { pool, kind, reason, done_by, mark: None };
     audit.check().await?;
-    let broker = watch::broker(&Amqp::load(source)?)?;
+    let broker = broker_of(&Amqp::load(source)?)?;
     let mut sight = BrowseSession::start(&broker, &args.which.filter).await?;
     let done = drop_them(&args, &mut sight, &audit).await;
     sight.end(done).await
@@ -57,7 +57,7 @@ async fn drop_them(args: &Args, sight: &mut BrowseSession, audit: &Audit) -> any
     let list = print::json(&chosen.iter().map(|h| ListedLetter::of(&h.letter)).collect::<Vec<_>>())?;
     if !args.json {
         for held in &chosen {
-            print::line(&format!("{}  {}", held.letter.id, summary(&held.letter)))?;
+            print::line(&format!("{}  {}", held.letter.id, held.letter.summary()))?;
         }
         print::line(&format!("{count} would be dropped"))?;
     }
@@ -78,17 +78,9 @@ async fn drop_them(args: &Args, sight: &mut BrowseSession, audit: &Audit) -> any
 
 async fn drop_one(held: FetchedLetter, audit: &Audit, json: bool) -> anyhow::Result<()> {
     let id = held.letter.id.clone();
-    audit.record(&held, None, &summary(&held.letter)).await?;
-    held.remove().await?;
+    audit.drop_letter(held).await?;
     if !json {
         print::line(&format!("{id}  dropped"))?;
     }
     Ok(())
-}
-
-/// What is lost with it.
-fn summary(letter: &DeadLetter) -> String {
-    let what = letter.destination.map_or("unreadable", belongs_to);
-    let command = letter.command_id.as_deref().map(|id| format!(" {}", clean(id))).unwrap_or_default();
-    format!("{what}{command}, {} bytes, died of {}", letter.bytes, clean(letter.reason()))
 }

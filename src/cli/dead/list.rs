@@ -2,19 +2,20 @@
 
 use super::browse_session::{BrowseSession, Filter};
 use crate::{
+    app::{letters::words::replays, parts::broker_of},
     cli::{
         print,
         table::{ColumnFit, Room, TextTable, Wide},
         times::Times,
-        watch,
     },
     config::{Amqp, Source},
     domain::Time,
+    flow::view::letters::{LetterGroup, LetterView, groups},
     rabbit::dead::DeadLetter,
 };
 use print::clean;
 use serde::Serialize;
-use std::{cmp::Reverse, collections::BTreeMap, process::ExitCode};
+use std::process::ExitCode;
 
 /// Of a group, so many ids are named.
 const IDS_MAX: usize = 3;
@@ -63,7 +64,7 @@ impl<'a> ListedLetter<'a> {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let broker = watch::broker(&Amqp::load(source)?)?;
+    let broker = broker_of(&Amqp::load(source)?)?;
     let mut sight = BrowseSession::start(&broker, &args.filter).await?;
     let letters = letters(&mut sight).await;
     let letters = sight.end(letters).await?;
@@ -87,41 +88,32 @@ async fn letters(sight: &mut BrowseSession) -> anyhow::Result<Vec<DeadLetter>> {
     Ok(letters)
 }
 
-/// What letters died of alike.
-type Group<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<&'a str>);
-
 /// For people: what is there, the largest group first.
 fn grouped(letters: &[DeadLetter], times: Times) -> String {
     if letters.is_empty() {
         return "no dead letters".to_owned();
     }
-    let mut groups: BTreeMap<Group<'_>, Vec<&DeadLetter>> = BTreeMap::new();
-    for letter in letters {
-        let group =
-            (letter.reason(), letter.event_type.as_deref(), letter.source.as_deref(), letter.detail());
-        groups.entry(group).or_default().push(letter);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, letters)| Reverse(letters.len()));
+    let views: Vec<LetterView> = letters.iter().map(DeadLetter::view).collect();
+    let groups = groups(&views);
     let total = format!("{} dead letters in {} groups (--each: a row for each)", letters.len(), groups.len());
-    let groups = groups.into_iter().map(|(group, letters)| words(group, &letters, times));
+    let groups = groups.iter().map(|group| words(group, times));
     std::iter::once(total).chain(groups).collect::<Vec<_>>().join("\n\n")
 }
 
-fn words((reason, event_type, source, detail): Group<'_>, letters: &[&DeadLetter], times: Times) -> String {
-    let mut lines = vec![format!("{} {}", letters.len(), clean(reason))];
-    let facts = [("type", event_type), ("source", source), ("detail", detail)];
+fn words(group: &LetterGroup<'_>, times: Times) -> String {
+    let mut lines = vec![format!("{} {}", group.letters.len(), clean(group.reason))];
+    let facts = [("type", group.event_type), ("source", group.source), ("detail", group.detail)];
     lines.extend(facts.into_iter().filter_map(|(name, text)| Some(format!("  {name:<7} {}", clean(text?)))));
-    if let Some(oldest) = letters.iter().filter_map(|letter| letter.at()).min() {
+    if let Some(oldest) = group.oldest() {
         lines.push(format!("  oldest  {}, {}", times.full(oldest), times.away(oldest)));
     }
-    let again = letters.iter().filter(|letter| letter.replays > 0).count();
+    let again = group.replayed();
     if again > 0 {
         lines.push(format!("  replays {again} of them were replayed and died again"));
     }
-    let mut ids: Vec<String> = letters.iter().take(IDS_MAX).map(|letter| clean(&letter.id)).collect();
-    if letters.len() > IDS_MAX {
-        ids.push(format!("and {} more", letters.len() - IDS_MAX));
+    let mut ids: Vec<String> = group.letters.iter().take(IDS_MAX).map(|letter| clean(&letter.id)).collect();
+    if group.letters.len() > IDS_MAX {
+        ids.push(format!("and {} more", group.letters.len() - IDS_MAX));
     }
     lines.push(format!("  ids     {}", ids.join(", ")));
     lines.join("\n")
@@ -159,15 +151,6 @@ fn each(letters: &[DeadLetter], times: Times, room: Room) -> String {
         ]);
     }
     table.print(room)
-}
-
-/// That an operator had it worked on again, and it died again.
-pub(super) fn replays(letter: &DeadLetter) -> Option<String> {
-    match letter.replays {
-        0 => None,
-        1 => Some("replayed once, died again".to_owned()),
-        more => Some(format!("replayed {more} times, died again")),
-    }
 }
 
 #[cfg(test)]

@@ -1,28 +1,26 @@
-//! `dead replay`: says what would become of letters, and puts them back into work. Each is kept as an
-//! action, published and confirmed, and only then taken off: a crash in between makes a duplicate, which a
-//! command's identity makes harmless, and never a loss.
+//! `dead replay`: says what would become of letters, asks, and puts them back into work.
 
 use super::{
     browse_session::BrowseSession,
-    forecast::{is_hopeless, sentence, word},
-    list::replays,
-    selection::{Audit, Selection, reason},
+    selection::{Selection, reason},
 };
 use crate::{
-    app::forecast::{Forecaster, ReplayForecast},
-    cli::{UsageError, confirm, print, watch, who},
-    config::{Config, Source},
-    domain::{
-        action::ActionKind,
-        command::ClaimForecast,
-        ids::{CommandId, CommandSource},
-        signed::SignedBy,
+    app::{
+        forecast::Forecaster,
+        letters::{
+            Audit, PlannedReplay, ReplayEnd, plan,
+            words::{replays, sentence, word},
+        },
+        parts::broker_of,
     },
+    cli::{UsageError, confirm, print, who},
+    config::{Config, Source},
+    domain::action::ActionKind,
     postgres,
-    rabbit::{Broker, Part, PublishAnswer, Publisher, TopologyNames, dead::FetchedLetter},
+    rabbit::{Broker, Part, Publisher, TopologyNames},
 };
 use serde_json::json;
-use std::{collections::HashSet, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -52,37 +50,6 @@ pub struct Args {
     who: who::Who,
 }
 
-/// A letter, and what is to become of it.
-struct Planned {
-    held: FetchedLetter,
-    fate: ReplayForecast,
-    /// The command of another one before it: known by then.
-    is_twin: bool,
-    end: ReplayEnd,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReplayEnd {
-    Planned,
-    /// It would only die again.
-    Hopeless,
-    /// It did die again.
-    DiedAgain,
-    Replayed,
-    Failed,
-}
-
-impl ReplayEnd {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Hopeless | Self::DiedAgain => "left",
-            Self::Replayed => "replayed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     args.which.check()?;
     if args.json && !args.yes && !args.dry_run {
@@ -92,10 +59,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let config = Config::load(source)?;
     let pool = postgres::pool(postgres::connect_options(&config.database)?, 1);
     let (kind, reason) = (ActionKind::ReplayDeadLetter, args.reason.clone());
-    let audit = Audit { pool: pool.clone(), kind, reason, done_by };
+    let audit = Audit { pool: pool.clone(), kind, reason, done_by, mark: None };
     audit.check().await?;
     let fates = Forecaster::new(&config, pool)?;
-    let broker = watch::broker(&config.amqp)?;
+    let broker = broker_of(&config.amqp)?;
     let mut sight = BrowseSession::start(&broker, &args.which.filter).await?;
     let done = Box::pin(replay(&args, &mut sight, &fates, &audit, &broker)).await;
     sight.end(done).await
@@ -133,43 +100,12 @@ async fn replay(
     finish(args, &ends, all)
 }
 
-/// What would become of each. The same command twice is sent once.
-async fn plan(chosen: Vec<FetchedLetter>, fates: &Forecaster, again: bool) -> anyhow::Result<Vec<Planned>> {
-    let mut seen: HashSet<(CommandSource, CommandId)> = HashSet::new();
-    let mut plan = Vec::with_capacity(chosen.len());
-    for held in chosen {
-        let letter = &held.letter;
-        let fate = fates.of(letter.destination, letter.content_type.as_deref(), &held.body).await?;
-        let end = if is_hopeless(&fate) {
-            ReplayEnd::Hopeless
-        } else if letter.replays > 0 && !again {
-            ReplayEnd::DiedAgain
-        } else {
-            ReplayEnd::Planned
-        };
-        let is_twin = match &fate {
-            ReplayForecast::Command(command)
-                if command.prospect == ClaimForecast::Claimed && end == ReplayEnd::Planned =>
-            {
-                let identity = command.command.identity.clone();
-                !seen.insert((identity.source, identity.id))
-            }
-            ReplayForecast::Command(_)
-            | ReplayForecast::Notification { .. }
-            | ReplayForecast::DeadAgain { .. }
-            | ReplayForecast::Nowhere => false,
-        };
-        plan.push(Planned { held, fate, is_twin, end });
-    }
-    Ok(plan)
-}
-
-fn in_words(planned: &Planned) -> String {
+fn in_words(planned: &PlannedReplay) -> String {
     let twin = if planned.is_twin { "; by then it is known, from another one here" } else { "" };
     let left = match planned.end {
         ReplayEnd::Hopeless => "; left where it is",
         ReplayEnd::DiedAgain => "; left where it is, unless you say --again",
-        ReplayEnd::Planned | ReplayEnd::Replayed | ReplayEnd::Failed => "",
+        ReplayEnd::Planned | ReplayEnd::Replayed | ReplayEnd::Failed | ReplayEnd::Repeated => "",
     };
     let before = replays(&planned.held.letter).map(|text| format!(" ({text})")).unwrap_or_default();
     format!("{}  {}{twin}{before}{left}", planned.held.letter.id, sentence(&planned.fate))
@@ -178,7 +114,7 @@ fn in_words(planned: &Planned) -> String {
 /// One after another. Says of each how it ended, and whether all were replayed; an error says that the rest
 /// was not begun.
 async fn carry_out(
-    plan: Vec<Planned>,
+    plan: Vec<PlannedReplay>,
     args: &Args,
     audit: &Audit,
     publisher: &Publisher,
@@ -187,55 +123,28 @@ async fn carry_out(
     let mut pace = interval(Duration::from_secs(1) / args.per_second);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ends, mut all) = (Vec::new(), true);
-    for mut planned in plan {
-        let row = row(&planned);
-        if planned.end == ReplayEnd::Planned {
+    for planned in plan {
+        let (row, id, mut end) = (row(&planned), planned.held.letter.id.clone(), planned.end);
+        if end == ReplayEnd::Planned {
             pace.tick().await;
-            let merchant = match &planned.fate {
-                ReplayForecast::Command(command) => Some(command.command.merchant.clone()),
-                ReplayForecast::Notification {
-                    signed_by: SignedBy::Merchant(merchant) | SignedBy::Doku { named: merchant },
-                    ..
-                } => Some(merchant.as_str().to_owned()),
-                ReplayForecast::DeadAgain { .. } | ReplayForecast::Nowhere => None,
-            };
-            audit.record(&planned.held, merchant.as_deref(), &sentence(&planned.fate)).await?;
-            let id = planned.held.letter.id.clone();
-            planned.end = publish(planned.held, publisher, names).await?;
+            let answer;
+            (end, answer) = audit.replay(planned, publisher, names).await?;
+            if let Some(answer) = answer.filter(|_| end == ReplayEnd::Failed) {
+                print::complain(&format!(
+                    "{id} was not taken by the broker ({answer:?}); it stays where it is"
+                ));
+            }
             if !args.json {
-                print::line(&format!("{id}  {}", planned.end.name()))?;
+                print::line(&format!("{id}  {}", end.name()))?;
             }
         }
-        all &= planned.end == ReplayEnd::Replayed;
-        ends.push(with_end(row, planned.end));
+        all &= end == ReplayEnd::Replayed;
+        ends.push(with_end(row, end));
     }
     Ok((ends, all))
 }
 
-async fn publish(
-    held: FetchedLetter,
-    publisher: &Publisher,
-    names: &TopologyNames,
-) -> anyhow::Result<ReplayEnd> {
-    let id = held.letter.id.clone();
-    let Some(message) = held.again(names) else { return Ok(ReplayEnd::Failed) };
-    match publisher.publish_one(message?).await {
-        PublishAnswer::Confirmed => {
-            held.remove().await?;
-            Ok(ReplayEnd::Replayed)
-        }
-        answer @ (PublishAnswer::Returned | PublishAnswer::Refused) => {
-            print::complain(&format!("{id} was not taken by the broker ({answer:?}); it stays where it is"));
-            Ok(ReplayEnd::Failed)
-        }
-        PublishAnswer::Unknown => anyhow::bail!(
-            "the broker did not confirm {id}: it stays where it is, and may have been published too; a command \
-             that comes twice is done once"
-        ),
-    }
-}
-
-fn row(planned: &Planned) -> serde_json::Value {
+fn row(planned: &PlannedReplay) -> serde_json::Value {
     let letter = &planned.held.letter;
     let would = if planned.is_twin { "known" } else { word(&planned.fate) };
     json!({"id": letter.id, "queue": letter.queue.name(), "reason": letter.reason(), "replays": letter.replays,
@@ -247,7 +156,7 @@ fn with_end(mut row: serde_json::Value, end: ReplayEnd) -> serde_json::Value {
     row
 }
 
-fn rows(plan: &[Planned]) -> Vec<serde_json::Value> {
+fn rows(plan: &[PlannedReplay]) -> Vec<serde_json::Value> {
     plan.iter().map(|planned| with_end(row(planned), planned.end)).collect()
 }
 

@@ -1,19 +1,12 @@
-//! Which letters an operator means, and the means that every action on them shares: it asks first, and is
-//! kept with who and why before it is done.
+//! Which letters an operator means, and why.
 
 use super::browse_session::{BrowseSession, Filter, not_found};
 use crate::{
+    app::letters::{BODIES_BYTES_MAX, is_cause},
     cli::{UsageError, print, who},
-    domain::action::{Action, ActionKind},
-    flow::disposition::DeadReason,
-    postgres::{self, PgPool},
     rabbit::dead::FetchedLetter,
 };
-use anyhow::Context;
 use std::collections::BTreeSet;
-
-/// Bodies in memory at a time; what is over is left for the next run.
-const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Which letters.
 #[derive(Debug, clap::Args)]
@@ -65,53 +58,13 @@ impl Selection {
     }
 }
 
-/// What a letter died of, if the broker says it; `DeadReason` has ours.
-const BROKERS_CAUSES: [&str; 5] = ["delivery_limit", "rejected", "expired", "maxlen", "unrouted"];
-
 /// Reads a `--reason`. A cause's name would choose letters in the mind of the person who writes it.
 pub fn reason(text: &str) -> Result<String, String> {
     let reason = who::reason(text)?;
-    let causes = DeadReason::ALL.map(DeadReason::name);
-    if causes.iter().chain(&BROKERS_CAUSES).any(|cause| *cause == reason) {
+    if is_cause(&reason) {
         return Err(format!(
             "--cause {reason} chooses letters by what they died of; --reason says why you do it"
         ));
     }
     Ok(reason)
-}
-
-/// Where actions are kept, before any is begun: one that cannot be kept is not done.
-pub struct Audit {
-    pub pool: PgPool,
-    pub kind: ActionKind,
-    pub reason: Option<String>,
-    /// `None`: nothing is done, it only says what it would do.
-    pub done_by: Option<String>,
-}
-
-impl Audit {
-    pub async fn check(&self) -> anyhow::Result<()> {
-        const NEEDED: &str = "nothing was done: the database keeps what operators do";
-        let is_migrated = postgres::is_migrated(&self.pool).await.context(NEEDED)?;
-        anyhow::ensure!(is_migrated, "{NEEDED}, and this one is not migrated: `jenius-pay migrate`");
-        Ok(())
-    }
-
-    pub async fn record(
-        &self,
-        held: &FetchedLetter,
-        merchant: Option<&str>,
-        detail: &str,
-    ) -> anyhow::Result<()> {
-        let action = Action {
-            kind: self.kind,
-            subject: held.letter.id.clone(),
-            merchant: merchant.map(str::to_owned),
-            reason: self.reason.clone(),
-            done_by: self.done_by.clone(),
-            detail: Some(format!("{} in {}: {detail}", held.letter.reason(), held.letter.queue.name())),
-        };
-        let kept = postgres::record_action(&self.pool, &action).await;
-        kept.with_context(|| format!("stopped before {}: it could not be kept", held.letter.id))
-    }
 }

@@ -2,11 +2,17 @@
 
 use super::{
     browse_session::{BrowseSession, Filter, not_found},
-    list::{ListedLetter, replays},
-    redact::{self, Shown},
+    list::ListedLetter,
 };
 use crate::{
-    cli::{print, times::Times, watch},
+    app::{
+        letters::{
+            redact::{self, Shown},
+            words::replays,
+        },
+        parts::broker_of,
+    },
+    cli::{print, times::Times},
     config::{Amqp, Source},
     rabbit::dead::{DeadLetter, DeathRecord, Destination, FetchedLetter},
 };
@@ -29,7 +35,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let broker = watch::broker(&Amqp::load(source)?)?;
+    let broker = broker_of(&Amqp::load(source)?)?;
     let mut sight = BrowseSession::start(&broker, &args.filter).await?;
     let found = find(&mut sight, &args).await;
     let held = sight.end(found).await?;
@@ -57,7 +63,7 @@ fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
     let letter = &held.letter;
     let mut object = serde_json::to_value(ListedLetter::of(letter))?;
     object["replays"] = json!(letter.replays);
-    object["belongs_to"] = json!(letter.destination.map(belongs_to));
+    object["belongs_to"] = json!(letter.destination.map(Destination::name));
     object["headers"] = letter.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     object["deaths"] = letter
         .deaths
@@ -90,7 +96,7 @@ fn for_people(letter: &DeadLetter, body: &Shown, times: Times) -> String {
         ("message", &letter.message_id),
     ];
     facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, clean(text.as_ref()?)))));
-    let belongs = letter.destination.map_or("nowhere: it does not say what it is", belongs_to);
+    let belongs = letter.destination.map_or("nowhere: it does not say what it is", Destination::name);
     facts.push(("belongs", belongs.to_owned()));
     for (name, value) in &letter.headers {
         let value = value.as_deref().map_or("(not shown: it may say anything)".to_owned(), clean);
@@ -119,14 +125,6 @@ fn died(death: &DeathRecord, times: Times) -> String {
         text.push_str(&format!(": {}", clean(detail)));
     }
     text
-}
-
-/// What it is worked on as.
-pub(super) fn belongs_to(destination: Destination) -> &'static str {
-    match destination {
-        Destination::Command(kind) => kind.routing_key(),
-        Destination::Notification => "notifications",
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The checks for people: a count for each group that is well, then what is not well with what to do, the worst first.
 //! The end is what a person at a terminal sees.
 
-use super::check::{Check, Status};
-use crate::cli::print::clean;
+use crate::{
+    app::doctor::{Check, Status},
+    cli::print::clean,
+};
 
 const RED: &str = "\u{1b}[31m";
 const YELLOW: &str = "\u{1b}[33m";
@@ -91,7 +93,7 @@ fn coloured(text: &str, status: Status, terminal: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::{BROKER_LOGIN, DOKU_KEY, DRAIN, LEASE};
+    use crate::app::doctor::check::{BROKER_LOGIN, DOKU_KEY, DRAIN, LEASE};
 
     fn checks() -> Vec<Check> {
         vec![

@@ -1,4 +1,4 @@
-// Every page works without this. It puts the cursor into the search field on `/`, and keeps a form from being sent twice.
+// Every page works without this. On the live page it puts what happens on top; elsewhere it puts the cursor into the search field on `/`, and keeps a form from being sent twice.
 "use strict";
 document.addEventListener("keydown", (event) => {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
@@ -23,3 +23,66 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) window.location.reload();
 });
+
+const live = document.querySelector("#live");
+if (live) {
+  const ROWS_MAX = 200;
+  const state = document.querySelector("#live-state");
+  const pause = document.querySelector("#live-pause");
+  let source = null;
+  let paused = false;
+  const cell = (row, label, content, name) => {
+    const td = row.insertCell();
+    td.dataset.label = label;
+    if (name) td.className = name;
+    td.append(content ?? "");
+  };
+  const about = (event) => {
+    const place = document.createElement(event.type === "command.rejected" || event.type === "settlement.matched" ? "span" : "a");
+    place.className = "id";
+    place.textContent = event.invoice ?? "";
+    if (place.tagName === "A") place.href = "/order?" + new URLSearchParams({ merchant: event.merchant ?? "", invoice: event.invoice ?? "" });
+    return place;
+  };
+  const show = (event) => {
+    const row = document.createElement("tr");
+    if (event.more) {
+      const td = row.insertCell();
+      td.colSpan = 5;
+      td.textContent = event.more + " more passed and are not shown";
+    } else {
+      if (live.querySelector(`[data-event="${CSS.escape(event.id)}"]`)) return;
+      row.dataset.event = event.id;
+      cell(row, "Time", new Date(event.at).toLocaleTimeString(), "when");
+      const type = document.createElement("code");
+      type.textContent = event.type;
+      cell(row, "Type", type);
+      cell(row, "About", about(event));
+      cell(row, "Merchant", event.merchant);
+      cell(row, "Amount", event.amount ? "Rp" + Number(event.amount).toLocaleString("id-ID") : "", "money");
+    }
+    live.prepend(row);
+    while (live.rows.length > ROWS_MAX) live.deleteRow(-1);
+  };
+  const follow = () => {
+    const wanted = !paused && !document.hidden;
+    if (wanted && !source) {
+      source = new EventSource(live.dataset.stream);
+      source.onopen = () => (state.textContent = "Connected: what happens appears on top.");
+      source.onerror = () => (state.textContent = "Not connected. It tries again.");
+      source.onmessage = (message) => show(JSON.parse(message.data));
+    } else if (!wanted && source) {
+      source.close();
+      source = null;
+      state.textContent = paused ? "Paused." : "Resting.";
+    }
+  };
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Go on" : "Pause";
+    follow();
+  });
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}

@@ -19,8 +19,13 @@ const NAVIGATION: &[(&str, &str, &str)] = &[
     ("/orders", "Orders", "/order"),
     ("/review", "Review", "/review"),
     ("/sends", "Sends", "/sends"),
+    ("/dead", "Dead letters", "/dead"),
+    ("/events", "Events", "/events"),
+    ("/live", "Live", "/live"),
     ("/settlement", "Settlement", "/settlement"),
     ("/audit", "Audit", "/audit"),
+    ("/doctor", "Doctor", "/doctor"),
+    ("/about", "About", "/about"),
 ];
 
 /// A page for who was let in.

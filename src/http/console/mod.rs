@@ -38,7 +38,10 @@ use axum::{
     routing::{get, post},
 };
 use chrono_tz::Tz;
-use pages::{audit, decide, entry, order, orders, overview, review, sends, settlement};
+use pages::{
+    about, audit, dead, decide, doctor, entry, events, live, order, orders, overview, review, sends,
+    settlement, work,
+};
 use params::Params;
 use seen::SeenSessions;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -124,6 +127,28 @@ impl Visit {
 
 type Shared<O> = Arc<Console<O>>;
 
+/// Dead letters, events, and the service itself.
+fn service_pages<O: Operations>() -> Router<Shared<O>> {
+    Router::new()
+        .route("/dead", get(dead::list::<O>))
+        .route("/dead/look", post(dead::look::<O>))
+        .route("/dead/group", get(dead::group::<O>))
+        .route("/dead/letter", get(dead::letter::<O>))
+        .route("/dead/replay/confirm", post(dead::confirm_replay::<O>))
+        .route("/dead/replay", post(dead::replay::<O>))
+        .route("/dead/drop/confirm", post(dead::confirm_drop::<O>))
+        .route("/dead/drop", post(dead::drop::<O>))
+        .route("/events", get(events::list::<O>))
+        .route("/events/publish/confirm", post(events::confirm::<O>))
+        .route("/events/publish", post(events::publish::<O>))
+        .route("/work", get(work::show::<O>))
+        .route("/live", get(live::show::<O>))
+        .route("/live/stream", get(live::stream_events::<O>))
+        .route("/doctor", get(doctor::show::<O>))
+        .route("/doctor/look", post(doctor::look::<O>))
+        .route("/about", get(about::show::<O>))
+}
+
 /// Every page, behind the guard.
 pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
     let console: Shared<O> = Arc::new(Console { operations, setting, seen: SeenSessions::default() });
@@ -142,6 +167,7 @@ pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
         .route("/sends", get(sends::show::<O>))
         .route("/sends/pause", post(sends::pause::<O>))
         .route("/sends/resume", post(sends::resume::<O>))
+        .merge(service_pages())
         .route("/settlement", get(settlement::show::<O>))
         .route("/settlement/close", post(settlement::close::<O>))
         .route("/audit", get(audit::list::<O>))

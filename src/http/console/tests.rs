@@ -4,6 +4,8 @@
 mod access;
 mod changes;
 mod fake;
+mod fake_service;
+mod letters;
 mod rendered;
 
 use super::{guard::SECRET_HEADER, *};

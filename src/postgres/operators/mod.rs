@@ -8,6 +8,7 @@ pub mod forecast;
 pub(super) mod health;
 mod holds;
 pub(super) mod import;
+pub(super) mod latest_events;
 pub(super) mod listing;
 pub(super) mod pauses;
 pub(super) mod prune;

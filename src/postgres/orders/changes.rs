@@ -6,7 +6,7 @@ use crate::{
         Time,
         change::{Change, DueChange, RequestOf},
         command::{CommandKind, Outcome, TraceContext},
-        event::OrderEvent,
+        event::{EventType, OrderEvent},
         finding::{AttemptClass, AttemptKind},
         ids::MerchantName,
         order::OrderState,
@@ -120,12 +120,15 @@ impl LoadedOrder {
 
     fn logged(&self, change: &Change, event: &OrderEvent) -> LoggedEvent {
         let took = event.event_type.settles().map(|(kind, outcome)| self.settled(kind, outcome).since_claim);
+        let is_decline = matches!(event.event_type, EventType::PaymentDeclined | EventType::RefundDeclined);
         LoggedEvent {
             merchant: change.order.merchant.clone(),
             invoice_number: change.order.invoice_number.clone(),
             event: event.event_type,
             state: event.state.name(),
             evidence: event.evidence.name(),
+            rupiah: change.order.amount.get(),
+            declined: event.error.as_ref().filter(|_| is_decline).map(|error| error.code.clone()),
             took,
             trace_id: event_log::trace_id(self.trace(event)).map(str::to_owned),
             at: self.now,

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// At most this many events wait here for the watcher.
 const PREFETCH: u16 = 100;
+/// Events that wait for the viewers of one console.
+const CONSOLE_EVENTS_MAX: i32 = 1000;
 const NAME: &str = "watch";
 
 /// Events from when it was started on.
@@ -28,6 +31,25 @@ pub struct Watch {
 impl Watch {
     /// Starts to watch events with a routing key that matches one of `keys` (`#` is all of them, none too).
     pub async fn start(broker: &Broker, keys: &[&str]) -> Result<Self, BrokerError> {
+        Self::by_queue(broker, keys, "", FieldTable::default()).await
+    }
+
+    /// All events, for the viewers of a console: by a queue named after it, the only name that its user of the broker has to
+    /// be allowed. What is not taken in time is dropped, the oldest first: no event waits for a viewer.
+    pub async fn for_console(broker: &Broker) -> Result<Self, BrokerError> {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(CONSOLE_EVENTS_MAX));
+        arguments.insert("x-overflow".into(), AMQPValue::LongString("drop-head".into()));
+        let queue = format!("{}{}", broker.names().console_queues, Uuid::new_v4().simple());
+        Self::by_queue(broker, &[], &queue, arguments).await
+    }
+
+    async fn by_queue(
+        broker: &Broker,
+        keys: &[&str],
+        name: &str,
+        arguments: FieldTable,
+    ) -> Result<Self, BrokerError> {
         let health = Arc::new(broker.link_health(NAME));
         let (link, events) = broker.open(health, NAME).await?;
         let channel = link.channel().await?;
@@ -35,7 +57,7 @@ impl Watch {
         // Transient queues must be exclusive: RabbitMQ 4 refuses the others.
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let declared = channel.queue_declare(short(""), options, FieldTable::default());
+        let declared = channel.queue_declare(short(name), options, arguments);
         let queue = bounded("declaring a queue", declared).await?.name().to_string();
         for key in if keys.is_empty() { &["#"] } else { keys } {
             bind(&channel, &queue, &broker.names().events_exchange, key).await?;

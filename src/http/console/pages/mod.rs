@@ -1,11 +1,17 @@
 //! A file for each page.
 
+pub mod about;
 pub mod audit;
+pub mod dead;
 pub mod decide;
+pub mod doctor;
 pub mod entry;
+pub mod events;
+pub mod live;
 pub mod order;
 pub mod orders;
 pub mod overview;
 pub mod review;
 pub mod sends;
 pub mod settlement;
+pub mod work;

@@ -30,13 +30,13 @@ use std::time::Duration;
 const PAGE_ROWS: u32 = 50;
 const CSV_ROWS: u32 = 10_000;
 /// How long ago an order was claimed at most, as the form offers it.
-const WINDOWS: [(&str, &str, u64); 4] = [
+pub const WINDOWS: [(&str, &str, u64); 4] = [
     ("1h", "the last hour", 3_600),
     ("24h", "the last 24 hours", 86_400),
     ("7d", "the last 7 days", 7 * 86_400),
     ("31d", "the last 31 days", 31 * 86_400),
 ];
-const WINDOW: &str = "24h";
+pub const WINDOW: &str = "24h";
 
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
@@ -128,7 +128,8 @@ fn filter(query: &Params, rows: u32) -> Result<OrderFilter, PageRefusal> {
     })
 }
 
-fn window(query: &Params) -> Duration {
+/// How far back a list looks.
+pub fn window(query: &Params) -> Duration {
     let named = query.get("since").unwrap_or(WINDOW);
     let found = WINDOWS.iter().find(|(name, ..)| *name == named);
     Duration::from_secs(found.map_or(86_400, |(.., seconds)| *seconds))

@@ -120,10 +120,10 @@ fn tiles(figures: &Figures) -> Markup {
         ),
         Tile::waiting("Refunding", figures.refunding, "refunding", Some("/orders?state=refunding")),
         Tile::waiting("Sends due", figures.sends, "sends", Some("/sends")),
-        Tile::letters("Stranded", Some(figures.stranded)),
-        Tile::letters("Dead letters", figures.dead),
-        Tile::letters("Unrouted", figures.unrouted),
-        Tile::waiting("Events not published", figures.outbox, "outbox", None),
+        Tile::letters("Stranded", Some(figures.stranded), Some("/orders?state=submitting&state=refunding")),
+        Tile::letters("Dead letters", figures.dead, Some("/dead")),
+        Tile::letters("Unrouted", figures.unrouted, Some("/dead")),
+        Tile::waiting("Events not published", figures.outbox, "outbox", Some("/events")),
         Tile::for_a_person("Settlement breaks", figures.breaks, Some("/settlement")),
         Tile::balance(figures.balance),
     ];
@@ -150,10 +150,10 @@ impl Tile {
     }
 
     /// There should be none.
-    fn letters(name: &'static str, count: Option<u64>) -> Self {
+    fn letters(name: &'static str, count: Option<u64>, href: Option<&'static str>) -> Self {
         let look = if count.unwrap_or_default() == 0 { TileLook::Calm } else { TileLook::Person };
         let (count, more) = count.map_or(("?".to_owned(), "not known yet"), |count| (grouped(count), ""));
-        Self { name, count, more: more.to_owned(), href: None, look }
+        Self { name, count, more: more.to_owned(), href, look }
     }
 
     fn balance(balance: Option<i64>) -> Self {

@@ -5,6 +5,10 @@ use super::{fake::World, *};
 /// What a form of each action needs, to get as far as the action.
 const ACTION: &str = "0192d1c0-0000-7000-8000-000000000001";
 
+/// What the pages need to be asked for.
+const QUERY: &str =
+    "merchant=default&invoice=INV-1&id=0192d1c0-0000-7000-8000-000000000001&look=1767225600000&group=0";
+
 fn form(path: &str) -> String {
     match path {
         "/order/customer" => "merchant=default&invoice=INV-1&reason=ticket+7".to_owned(),
@@ -16,6 +20,12 @@ fn form(path: &str) -> String {
             format!("merchant=default&invoice=INV-1&reason=ticket+7&verdict=paid&revision=1&action={ACTION}")
         }
         "/settlement/close" => format!("number=7&reason=ticket+7&action={ACTION}"),
+        "/dead/replay/confirm" | "/dead/replay" | "/dead/drop/confirm" | "/dead/drop" => {
+            format!("id=letter-0001&reason=ticket+7&action={ACTION}")
+        }
+        "/events/publish/confirm" | "/events/publish" => {
+            format!("from=2026-01-01T00:00&until=2026-01-02T00:00&reason=ticket+7&action={ACTION}")
+        }
         "/sends/pause" | "/sends/resume" => format!("scope=*&reason=ticket+7&action={ACTION}"),
         _ => String::new(),
     }
@@ -30,13 +40,13 @@ fn asked(rule: &RouteRule) -> Method {
 
 async fn send(browser: &Browser, rule: &RouteRule) -> Answered {
     match rule.verb {
-        Verb::Get => browser.get(&format!("{}?merchant=default&invoice=INV-1", rule.path)).await,
+        Verb::Get => browser.get(&format!("{}?{QUERY}", rule.path)).await,
         Verb::Post => browser.post(rule.path, &form(rule.path)).await,
     }
 }
 
 /// Every path, and the role that a person needs for it beside any other; `any`: one of them; `none`: nothing.
-const NEEDED: [(&str, Verb, &str); 22] = [
+const NEEDED: [(&str, Verb, &str); 39] = [
     ("/", Verb::Get, "any"),
     ("/orders", Verb::Get, "any"),
     ("/orders.csv", Verb::Get, "any"),
@@ -52,6 +62,23 @@ const NEEDED: [(&str, Verb, &str); 22] = [
     ("/sends", Verb::Get, "any"),
     ("/sends/pause", Verb::Post, "operator"),
     ("/sends/resume", Verb::Post, "operator"),
+    ("/dead", Verb::Get, "any"),
+    ("/dead/look", Verb::Post, "operator"),
+    ("/dead/group", Verb::Get, "any"),
+    ("/dead/letter", Verb::Get, "any"),
+    ("/dead/replay/confirm", Verb::Post, "operator"),
+    ("/dead/replay", Verb::Post, "operator"),
+    ("/dead/drop/confirm", Verb::Post, "decider"),
+    ("/dead/drop", Verb::Post, "decider"),
+    ("/events", Verb::Get, "any"),
+    ("/events/publish/confirm", Verb::Post, "operator"),
+    ("/events/publish", Verb::Post, "operator"),
+    ("/work", Verb::Get, "any"),
+    ("/live", Verb::Get, "any"),
+    ("/live/stream", Verb::Get, "any"),
+    ("/doctor", Verb::Get, "any"),
+    ("/doctor/look", Verb::Post, "operator"),
+    ("/about", Verb::Get, "any"),
     ("/settlement", Verb::Get, "any"),
     ("/settlement/close", Verb::Post, "finance"),
     ("/audit", Verb::Get, "any"),

@@ -62,14 +62,14 @@ impl FakeOperations {
         *self.world.lock().unwrap()
     }
 
-    fn reached(&self) -> Result<World, StoreError> {
+    pub fn reached(&self) -> Result<World, StoreError> {
         match self.world() {
             World::Away => Err(StoreError::Away("connection refused".to_owned())),
             world => Ok(world),
         }
     }
 
-    fn does(&self, what: String) {
+    pub fn does(&self, what: String) {
         self.done.lock().unwrap().push(what);
     }
 }

@@ -17,6 +17,17 @@ fn pages() -> Vec<String> {
         "/settlement",
         "/orders",
         "/orders?state=review&since=7d&min=1",
+        "/dead",
+        "/dead/group?look=1767225600000&group=0",
+        "/dead/letter?id=letter-0001",
+        "/events",
+        "/events?type=order.paid&since=7d",
+        "/events?invoice=INV-1",
+        "/work?id=00000000-0000-0000-0000-000000000001",
+        "/work?id=00000000-0000-0000-0000-000000000002",
+        "/live",
+        "/doctor",
+        "/about",
         "/audit",
         "/audit?by=budi&since=7d",
         "/no-such-page",
@@ -62,6 +73,11 @@ async fn every_page_says_so_where_there_is_nothing() {
         ("/audit", "No action is kept here"),
         ("/review", "Nothing to decide"),
         ("/sends", "going"),
+        ("/dead", "No look is kept"),
+        ("/events", "No events here"),
+        ("/live", "What happens now?"),
+        ("/doctor", "Nothing was examined yet"),
+        ("/about", "No process has reported yet"),
         ("/settlement", "Everything fits"),
         ("/settlement", "No file came in yet"),
     ] {
@@ -76,7 +92,15 @@ async fn every_page_says_so_where_there_is_nothing() {
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_in_words() {
     let browser = Browser::with(FakeOperations::new(World::Hostile), &ConsoleRole::ALL);
-    for path in ["/orders?state=lost", "/orders?min=one", "/orders?merchant=SHOP", "/orders?before=x"] {
+    for path in [
+        "/events?type=lost",
+        "/events?before=x",
+        "/events?invoice=..",
+        "/orders?state=lost",
+        "/orders?min=one",
+        "/orders?merchant=SHOP",
+        "/orders?before=x",
+    ] {
         let answered = browser.get(path).await;
         assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{path}: {}", answered.body);
     }

@@ -7,12 +7,14 @@ use super::{
 };
 use crate::{
     domain::{Time, command::CommandKind},
+    flow::view::letters::LetterView,
     rabbit::{
         deliveries::count_in,
         message::{REPLAYS_HEADER, carried_properties},
         topology::TopologyNames,
         wire::peek::{Peeked, peek},
     },
+    shown::clean,
 };
 use lapin::{BasicProperties, message::Delivery, types::FieldTable};
 use sha2::{Digest, Sha256};
@@ -27,6 +29,16 @@ const COUNTS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 pub enum Destination {
     Command(CommandKind),
     Notification,
+}
+
+impl Destination {
+    /// What it is worked on as.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Command(kind) => kind.routing_key(),
+            Self::Notification => "notifications",
+        }
+    }
 }
 
 /// A message in a queue without a consumer.
@@ -85,6 +97,29 @@ impl DeadLetter {
 
     pub fn detail(&self) -> Option<&str> {
         self.deaths.first().and_then(|death| death.detail.as_deref())
+    }
+
+    /// What is lost with it, in a line.
+    pub fn summary(&self) -> String {
+        let what = self.destination.map_or("unreadable", Destination::name);
+        let command = self.command_id.as_deref().map(|id| format!(" {}", clean(id))).unwrap_or_default();
+        format!("{what}{command}, {} bytes, died of {}", self.bytes, clean(self.reason()))
+    }
+
+    /// As pages show it.
+    pub fn view(&self) -> LetterView {
+        LetterView {
+            id: self.id.clone(),
+            queue: self.queue.name(),
+            reason: self.reason().to_owned(),
+            detail: self.detail().map(str::to_owned),
+            at: self.at(),
+            event_type: self.event_type.clone(),
+            source: self.source.clone(),
+            command_id: self.command_id.clone(),
+            bytes: self.bytes,
+            replays: self.replays,
+        }
     }
 
     pub fn at(&self) -> Option<Time> {

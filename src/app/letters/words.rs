@@ -1,13 +1,15 @@
-//! What would become of a letter, in an operator's words.
+//! What would become of a letter, in words.
 
 use crate::{
     app::forecast::{CommandForecast, ReplayForecast},
-    cli::{print::clean, timeline},
     domain::{
         command::ClaimForecast,
+        money::grouped,
         signed::{Form, SignedBy},
         validate::Violation,
     },
+    rabbit::dead::DeadLetter,
+    shown::clean,
 };
 
 /// Violations that are shown of one command.
@@ -57,7 +59,7 @@ fn of_command(fate: &CommandForecast) -> String {
     let what = format!("{} {}", command.kind.name(), clean(command.identity.id.as_str()));
     match &fate.prospect {
         ClaimForecast::Claimed => {
-            let amount = fate.amount.map(|amount| timeline::rupiah(&amount.to_string())).unwrap_or_default();
+            let amount = fate.amount.map(|amount| grouped(&amount.to_string())).unwrap_or_default();
             let invoice = command.invoice_number.as_deref().map(clean).unwrap_or_default();
             let merchant = clean(&command.merchant);
             format!("{what} would be claimed and sent: {amount} for {invoice} of {merchant}")
@@ -79,6 +81,15 @@ fn because(violations: &[Violation]) -> String {
         shown.push(format!("{} more", violations.len() - VIOLATIONS_SHOWN));
     }
     shown.join(", ")
+}
+
+/// That it was worked on again and died again.
+pub fn replays(letter: &DeadLetter) -> Option<String> {
+    match letter.replays {
+        0 => None,
+        1 => Some("replayed once, died again".to_owned()),
+        more => Some(format!("replayed {more} times, died again")),
+    }
 }
 
 /// Whether working on it would bring anything but its next death.

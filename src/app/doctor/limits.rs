@@ -129,7 +129,7 @@ fn time(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::doctor::check::Status, config::Source};
+    use crate::{app::doctor::check::Status, config::Source};
 
     fn config(changes: &[(&str, &str)]) -> Config {
         let needed = [

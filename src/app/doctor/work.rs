@@ -173,7 +173,7 @@ fn breakers(merchants: &[String]) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::Status;
+    use crate::app::doctor::check::Status;
 
     fn well() -> WorkFacts {
         WorkFacts {

@@ -179,7 +179,7 @@ fn ingress(listen: SocketAddr, answers: &[(String, u16, ServiceAnswer)]) -> Chec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::Status;
+    use crate::app::doctor::check::Status;
 
     fn answered(status: u16, body: &str) -> ServiceAnswer {
         Ok(Answered { status, body: body.to_owned() })

@@ -1,7 +1,7 @@
 //! Each thing at the broker that is not well is named alone.
 
 use super::*;
-use crate::{cli::doctor::check::Status, rabbit::ExchangeSeen};
+use crate::{app::doctor::check::Status, rabbit::ExchangeSeen};
 
 fn greeting(version: &str) -> Greeting {
     Greeting { product: "RabbitMQ".to_owned(), version: version.to_owned(), tls: false }

@@ -1,7 +1,7 @@
 //! Each fact that is not well is named alone.
 
 use super::*;
-use crate::cli::doctor::check::Status;
+use crate::app::doctor::check::Status;
 
 fn well() -> ServerFacts {
     let settings = [

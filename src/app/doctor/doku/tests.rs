@@ -1,7 +1,7 @@
 //! Each answer of DOKU's that is not well is named alone.
 
 use super::*;
-use crate::cli::doctor::check::Status;
+use crate::app::doctor::check::Status;
 use chrono::TimeDelta;
 use std::time::Duration;
 

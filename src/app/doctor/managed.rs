@@ -72,7 +72,7 @@ fn policies(managed: &Managed) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::Status;
+    use crate::app::doctor::check::Status;
 
     fn managed(nodes: Option<usize>, members: usize, has_message_ttl: bool) -> Result<Managed, String> {
         let queue = ManagedQueue { name: "jenius.dead".to_owned(), members, has_message_ttl };

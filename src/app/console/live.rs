@@ -1,0 +1,153 @@
+//! Events as they pass, for all viewers of this process: one queue at the broker, which begins with the first viewer and goes
+//! with the last.
+
+use crate::{
+    flow::ports::{LiveEvents, LiveLine, LiveRefusal},
+    rabbit::{Broker, Watch},
+};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Mutex, Semaphore, broadcast},
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+const STREAMS_MAX: usize = 64;
+/// What a viewer has not read by then is counted, and not shown.
+const LINES_WAITING_MAX: usize = 200;
+/// A person reads no more.
+const LINES_EACH_SECOND: u32 = 50;
+const START_MAX: Duration = Duration::from_secs(8);
+/// How often it looks whether any viewer is left.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub struct LiveDesk {
+    broker: Broker,
+    stop: CancellationToken,
+    places: Arc<Semaphore>,
+    lines: Arc<Mutex<Option<broadcast::Sender<LiveLine>>>>,
+}
+
+impl LiveDesk {
+    pub fn new(broker: Broker, stop: CancellationToken) -> Self {
+        Self { broker, stop, places: Arc::new(Semaphore::new(STREAMS_MAX)), lines: Arc::default() }
+    }
+
+    pub async fn join(&self) -> Result<LiveEvents, LiveRefusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| LiveRefusal::Full)?;
+        let mut lines = self.lines.lock().await;
+        let receiver = match &*lines {
+            Some(sender) => sender.subscribe(),
+            None => {
+                let started = timeout(START_MAX, Watch::for_console(&self.broker)).await;
+                let watch = started
+                    .map_err(|_| LiveRefusal::Away("it did not answer in time".to_owned()))?
+                    .map_err(|error| LiveRefusal::Away(error.to_string()))?;
+                let (sender, receiver) = broadcast::channel(LINES_WAITING_MAX);
+                *lines = Some(sender.clone());
+                tokio::spawn(pass_on(watch, sender, Arc::clone(&self.lines), self.stop.clone()));
+                receiver
+            }
+        };
+        Ok(LiveEvents { lines: receiver, stop: self.stop.clone(), place })
+    }
+}
+
+/// Until no viewer is left, the broker ends it, or the process stops. Viewers see the end, and come again.
+async fn pass_on(
+    mut watch: Watch,
+    sender: broadcast::Sender<LiveLine>,
+    lines: Arc<Mutex<Option<broadcast::Sender<LiveLine>>>>,
+    stop: CancellationToken,
+) {
+    let mut pace = Pace::new(Instant::now());
+    while let Some(next) = stop.run_until_cancelled(timeout(LOOK_EVERY, watch.next())).await {
+        match next {
+            Ok(Ok(body)) => {
+                if let Some(line) = pace.takes(Instant::now()).then(|| line(&body)).flatten() {
+                    let _ = sender.send(line);
+                }
+            }
+            Ok(Err(_)) => break,
+            Err(_) => {}
+        }
+        if let Some(more) = pace.untold(Instant::now()) {
+            let _ = sender.send(json!({"more": more}).to_string().into());
+        }
+        let mut shared = lines.lock().await;
+        if sender.receiver_count() == 0 {
+            *shared = None;
+            break;
+        }
+    }
+    *lines.lock().await = None;
+    watch.close().await;
+}
+
+/// What a row of the page shows. `None`: others may publish to the exchange too.
+fn line(body: &[u8]) -> Option<LiveLine> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let kind = event["type"].as_str()?.strip_prefix("jenius.")?.strip_suffix(".v1")?;
+    let data = &event["data"];
+    let line = json!({
+        "id": event["id"], "type": kind, "at": event["time"], "invoice": event["subject"],
+        "merchant": data["merchant"], "amount": data["amount"], "state": data["state"],
+    });
+    Some(line.to_string().into())
+}
+
+/// So many lines a second; those above are counted.
+struct Pace {
+    second: Instant,
+    lines: u32,
+    more: u32,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { second: now, lines: 0, more: 0 }
+    }
+
+    fn takes(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.lines) = (now, 0);
+        }
+        let fits = self.lines < LINES_EACH_SECOND;
+        self.lines += u32::from(fits);
+        self.more += u32::from(!fits);
+        fits
+    }
+
+    /// How many were counted and not shown, once the second is over.
+    fn untold(&mut self, now: Instant) -> Option<u32> {
+        let is_over = now.duration_since(self.second) >= Duration::from_secs(1);
+        (is_over && self.more > 0).then(|| std::mem::take(&mut self.more))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifty_lines_a_second_pass_and_the_rest_is_counted() {
+        let at = Instant::now();
+        let mut pace = Pace::new(at);
+        assert_eq!((0..80).filter(|_| pace.takes(at)).count(), 50);
+        assert_eq!(pace.untold(at), None);
+        let later = at + Duration::from_secs(1);
+        assert_eq!((pace.untold(later), pace.untold(later)), (Some(30), None));
+        assert!(pace.takes(later));
+    }
+
+    #[test]
+    fn a_line_has_what_a_row_shows_and_nothing_of_the_customer() {
+        let body = json!({"id": "e-1", "type": "jenius.order.paid.v1", "subject": "INV-1", "time": "2026-01-01T00:00:00Z",
+            "data": {"merchant": "default", "amount": "50000", "state": "paid", "customer": "Ratna"}});
+        let line = line(body.to_string().as_bytes()).unwrap();
+        assert!(line.contains("\"invoice\":\"INV-1\"") && line.contains("\"type\":\"order.paid\""), "{line}");
+        assert!(!line.contains("Ratna"), "{line}");
+        assert!(super::line(b"{}").is_none() && super::line(b"no JSON").is_none());
+    }
+}

@@ -1,0 +1,115 @@
+//! Live: events as they pass. The page shows the latest events without a script; with it, what passes is put on top while
+//! the page is in view. It is the only page that holds a connection.
+
+use crate::{
+    flow::ports::{EventFilter, EventView, LiveEvents, LiveRefusal, Operations},
+    http::console::{
+        Answer, Shared, Visit,
+        layout::page,
+        words::{ago, order_link, text},
+    },
+    shown::Times,
+};
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use maud::{Markup, html};
+use std::{convert::Infallible, time::Duration};
+use tokio::{sync::broadcast::error::RecvError, time::timeout};
+
+const ROWS: u32 = 30;
+/// A connection on which nothing goes is taken for dead by what lies between.
+const QUIET_MAX: Duration = Duration::from_secs(15);
+/// The browser comes again after this time if a stream ends.
+const RETRY: &str = "retry: 5000\n\n";
+
+pub async fn show<O: Operations>(
+    State(console): State<Shared<O>>,
+    Extension(visit): Extension<Visit>,
+) -> Answer {
+    let filter = EventFilter { limit: ROWS, ..EventFilter::default() };
+    let latest = console.operations.events(&filter).await?.events;
+    let times = console.times();
+    let body = html! {
+        p.lede { "Events as they pass, at most 50 a second. The stream rests while the page is not in view." }
+        p.actions {
+            span #live-state role="status" { "Without a script this page shows the latest events: load it again for newer ones." }
+            button #live-pause type="button" hidden { "Pause" }
+            a href="/live" { "Load again" }
+        }
+        br;
+        (shown(&latest, times))
+    };
+    Ok(page(&console, &visit, StatusCode::OK, "What happens now?", body).await)
+}
+
+fn shown(events: &[EventView], times: Times) -> Markup {
+    html! {
+        div.table {
+            table.stacks {
+                thead {
+                    tr {
+                        th scope="col" { "Time" } th scope="col" { "Type" } th scope="col" { "About" } th scope="col" { "Merchant" }
+                        th.money scope="col" { "Amount" }
+                    }
+                }
+                tbody #live data-stream="/live/stream" {
+                    @for event in events {
+                        tr data-event=(event.event_id) {
+                            td.when data-label="Time" { (ago(event.at, times)) }
+                            td data-label="Type" { code { (text(&event.event_type)) } }
+                            td data-label="About" {
+                                @match (&event.merchant, &event.invoice_number) {
+                                    (Some(merchant), Some(invoice)) if event.version.is_some() => {
+                                        a.id href=(order_link(merchant, invoice)) { (text(invoice)) }
+                                    }
+                                    (_, invoice) => { span.id { (text(invoice.as_deref().unwrap_or_default())) } }
+                                }
+                            }
+                            td data-label="Merchant" { (text(event.merchant.as_deref().unwrap_or_default())) }
+                            td.money data-label="Amount" {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub async fn stream_events<O: Operations>(
+    State(console): State<Shared<O>>,
+    Extension(_visit): Extension<Visit>,
+) -> Answer {
+    Ok(match console.operations.live().await {
+        Ok(live) => events(live),
+        Err(LiveRefusal::Full) => (StatusCode::SERVICE_UNAVAILABLE, "every place is taken").into_response(),
+        Err(LiveRefusal::Away(why)) => (StatusCode::SERVICE_UNAVAILABLE, text(&why)).into_response(),
+    })
+}
+
+/// Server-sent events until the process stops, the browser goes, or the broker ends it.
+fn events(live: LiveEvents) -> Response {
+    let begin = Some((live, Some(Bytes::from_static(RETRY.as_bytes()))));
+    let lines = stream::unfold(begin, async |state| {
+        let (mut live, first) = state?;
+        if let Some(first) = first {
+            return Some((Ok::<_, Infallible>(first), Some((live, None))));
+        }
+        let next = live.stop.clone().run_until_cancelled_owned(timeout(QUIET_MAX, live.lines.recv())).await?;
+        let text = match next {
+            Err(_) => ": quiet\n\n".to_owned(),
+            Ok(Ok(line)) => format!("data: {line}\n\n"),
+            Ok(Err(RecvError::Lagged(more))) => format!("data: {{\"more\":{more}}}\n\n"),
+            Ok(Err(RecvError::Closed)) => return None,
+        };
+        Some((Ok(Bytes::from(text)), Some((live, None))))
+    });
+    let kind = HeaderValue::from_static("text/event-stream");
+    ([(CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
+}
