@@ -11,7 +11,7 @@ CREATE TABLE operator_actions (
     CONSTRAINT operator_actions_action_is_known CHECK (action IN (
         'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
         'prune', 'restored', 'import_settlement', 'close_break', 'import_order', 'console_login', 'console_enter',
-        'console_leave', 'show_customer')),
+        'console_leave', 'show_customer', 'propose_decision')),
     CONSTRAINT operator_actions_subject_is_bounded CHECK (char_length(subject) BETWEEN 1 AND 255),
     CONSTRAINT operator_actions_merchant_is_bounded CHECK (char_length(merchant) BETWEEN 1 AND 255),
     CONSTRAINT operator_actions_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),

@@ -17,12 +17,19 @@ CREATE TABLE console_logins (
 CREATE TABLE console_sessions (
     hash     sha256      PRIMARY KEY,
     name     text        NOT NULL,
-    roles    text[]      NOT NULL,
+    roles    text[]      NOT NULL,   -- of an address that `console login` printed; a provider's people have groups
+    identified text      NOT NULL DEFAULT 'local',
+    groups   text[],
+    groups_at timestamptz,           -- when the provider last gave them
     began_at timestamptz NOT NULL DEFAULT jenius_now(),
     ends_at  timestamptz NOT NULL,
     CONSTRAINT console_sessions_name_is_bounded CHECK (char_length(name) BETWEEN 1 AND 64),
+    CONSTRAINT console_sessions_roles_or_groups CHECK (
+        (identified = 'local') = (groups IS NULL) AND (identified = 'local') = (groups_at IS NULL)
+        AND (identified = 'local') = (cardinality(roles) > 0)),
+    CONSTRAINT console_sessions_identified_is_known CHECK (identified IN ('local', 'oidc')),
     CONSTRAINT console_sessions_roles_are_known CHECK (
-        cardinality(roles) > 0 AND roles <@ ARRAY['viewer', 'support', 'finance', 'operator', 'decider']),
+        roles <@ ARRAY['viewer', 'support', 'finance', 'operator', 'decider']),
     CONSTRAINT console_sessions_last_eight_hours_at_most CHECK (
         ends_at > began_at AND ends_at <= began_at + interval '8 hours')
 );
@@ -44,6 +51,21 @@ CREATE TABLE review_holds (
     held_by   text        NOT NULL,
     ends_at   timestamptz NOT NULL,
     CONSTRAINT review_holds_name_is_bounded CHECK (char_length(held_by) BETWEEN 1 AND 300)
+);
+
+-- A decision about much money that one person made, and no second one has agreed to yet: it holds for the order as it was then,
+-- and for a day.
+CREATE TABLE decision_proposals (
+    order_key    bigint      PRIMARY KEY,
+    revision     revision    NOT NULL,
+    state        order_state NOT NULL,
+    checked_doku boolean     NOT NULL,
+    reason       text        NOT NULL,
+    proposed_by  text        NOT NULL,
+    at           timestamptz NOT NULL,
+    ends_at      timestamptz NOT NULL,
+    CONSTRAINT decision_proposals_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),
+    CONSTRAINT decision_proposals_name_is_bounded CHECK (char_length(proposed_by) BETWEEN 1 AND 300)
 );
 
 -- What each process reports once a minute: that it runs, and what became of money through it meanwhile. A report is deleted

@@ -8,6 +8,7 @@ pub mod domain;
 pub mod failpoint;
 pub mod flow;
 pub mod http;
+pub mod identity;
 pub mod json_schema;
 pub mod metric;
 pub mod panics;

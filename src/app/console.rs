@@ -2,6 +2,7 @@
 
 mod events;
 mod figures;
+mod identity;
 mod letters;
 mod live;
 mod service;
@@ -9,7 +10,7 @@ mod work;
 
 use super::{App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext};
 use crate::{
-    config::Config,
+    config::{Config, ConsoleAuth, ConsoleConfig},
     domain::{
         Time,
         action::{Action, ActionKind},
@@ -21,16 +22,17 @@ use crate::{
     flow::{
         check_order::{check_order, words},
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Decision, DoctorView, FiguresView, FormEnd,
-            Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView, SentForm,
-            ServiceView, StoreError,
+            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Decision, DoctorView,
+            FiguresView, FormEnd, Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved,
+            SendsView, SentForm, ServiceView, SessionView, StoreError,
         },
-        view::{ActionView, IncomingFile, OpenBreak, OrderView},
+        view::{ActionView, IncomingFile, OpenBreak, OrderView, ProposalView},
     },
     http::{
         BoundServer,
         console::{self, ConsoleSetting},
     },
+    identity::IdentityProvider,
     postgres::{self, BreakFilter, BreakView, Closing, FileView, PauseChange, PgPool, PostgresStore},
     rabbit::Broker,
 };
@@ -103,6 +105,7 @@ struct Desk {
     doctor: Arc<Mutex<Option<DoctorView>>>,
     doctor_lock: Arc<Mutex<()>>,
     live: LiveDesk,
+    provider: Option<IdentityProvider>,
 }
 
 /// What was counted last.
@@ -135,6 +138,7 @@ impl Desk {
             doctor: Arc::default(),
             doctor_lock: Arc::default(),
             live: LiveDesk::new(shared.broker.apart(), stop),
+            provider: provider(&shared.config.console)?,
         })
     }
 
@@ -160,12 +164,21 @@ impl Desk {
     }
 }
 
+fn provider(config: &ConsoleConfig) -> anyhow::Result<Option<IdentityProvider>> {
+    match (&config.auth, &config.public_url) {
+        (ConsoleAuth::Oidc(auth), Some(public_url)) => {
+            Ok(Some(IdentityProvider::new(auth.clone(), public_url)?))
+        }
+        (ConsoleAuth::Oidc(_) | ConsoleAuth::Local | ConsoleAuth::Proxy(_), _) => Ok(None),
+    }
+}
+
 impl Operations for Desk {
     async fn enter(&self, entry: ConsoleEntry) -> Result<Option<Person>, StoreError> {
         self.store.enter(entry).await
     }
 
-    async fn session(&self, key: KeyHash) -> Result<Option<Person>, StoreError> {
+    async fn session(&self, key: KeyHash) -> Result<Option<SessionView>, StoreError> {
         self.reach()?;
         self.store.session(key).await
     }
@@ -226,20 +239,20 @@ impl Operations for Desk {
         &self,
         merchant: &MerchantName,
         invoice: &InvoiceNumber,
-        person: &Person,
-        reason: &str,
-        from: &str,
-    ) -> Result<Option<OrderCustomer>, StoreError> {
+        act: Act,
+    ) -> Result<CustomerLook, StoreError> {
         let action = Action {
             kind: ActionKind::ShowCustomer,
             subject: invoice.to_string(),
             merchant: Some(merchant.to_string()),
-            reason: Some(reason.to_owned()),
-            done_by: Some(person.audited()),
+            reason: Some(act.reason),
+            done_by: Some(act.by),
             detail: None,
         };
-        postgres::record_action_from(&self.pool, &action, from).await?;
-        self.store.customer(merchant, invoice).await
+        if !postgres::record_form(&self.pool, &action, &act.mark).await? {
+            return Ok(CustomerLook::Repeated);
+        }
+        Ok(CustomerLook::Shown(self.store.customer(merchant, invoice).await?))
     }
 
     async fn hold(&self, order_key: i64, by: &str) -> Result<(), StoreError> {
@@ -248,6 +261,10 @@ impl Operations for Desk {
 
     async fn holds(&self, order_keys: &[i64]) -> Result<Vec<Hold>, StoreError> {
         self.store.holds(order_keys).await
+    }
+
+    async fn proposal(&self, order_key: i64) -> Result<Option<ProposalView>, StoreError> {
+        postgres::open_proposal(&self.pool, order_key).await
     }
 
     async fn foresee(&self, decision: Decision) -> Result<Resolved, StoreError> {

@@ -111,6 +111,7 @@ mod tests {
             reason: Some("its queue was lost".to_owned()),
             done_by: Some("ratna".to_owned()),
             detail: Some("2 events".to_owned()),
+            done_from: None,
         };
         let short = ActionView { merchant: None, reason: None, done_by: None, ..said.clone() };
         let text = table(&[said, short], times::sample::times(), Room::Any);

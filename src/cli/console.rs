@@ -83,7 +83,9 @@ fn person(made_by: &str) -> Result<String, UsageError> {
 fn address(console: &ConsoleConfig, key: &BrowserKey) -> String {
     let host = match &console.auth {
         ConsoleAuth::Local => console.listen,
-        ConsoleAuth::Proxy(_) => SocketAddr::new([127, 0, 0, 1].into(), console.listen.port()),
+        ConsoleAuth::Proxy(_) | ConsoleAuth::Oidc(_) => {
+            SocketAddr::new([127, 0, 0, 1].into(), console.listen.port())
+        }
     };
     format!("http://{host}/enter?key={}", key.text())
 }

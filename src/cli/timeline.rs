@@ -162,6 +162,7 @@ mod tests {
             reason: Some("the shop asked".to_owned()),
             done_by: Some("ratna".to_owned()),
             detail: None,
+            done_from: None,
         }];
         let inquiry = AttemptView {
             kind: "inquiry".to_owned(),

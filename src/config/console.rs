@@ -1,10 +1,14 @@
 //! The console: where it listens, who may enter, and what each may do.
 
+mod oidc;
+
+pub use oidc::OidcAuth;
+
 use super::{
     parse::{self, Parsed},
     reader::Reader,
 };
-use crate::domain::console::ConsoleRole;
+use crate::domain::{console::ConsoleRole, money::Rupiah};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::{
@@ -31,6 +35,8 @@ pub struct ConsoleConfig {
     pub auth: ConsoleAuth,
     /// The groups that have each role.
     pub roles: BTreeMap<ConsoleRole, BTreeSet<String>>,
+    /// A decision about more than so many rupiah needs two people.
+    pub second_person_above: Option<u64>,
 }
 
 /// How the console knows who looks at it.
@@ -40,6 +46,8 @@ pub enum ConsoleAuth {
     Local,
     /// By a proxy that authenticates.
     Proxy(ProxyAuth),
+    /// By a provider.
+    Oidc(OidcAuth),
 }
 
 /// What is believed of a proxy: only with the secret, and only from its addresses.
@@ -65,15 +73,29 @@ impl ConsoleConfig {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AuthWay {
+    Local,
+    Proxy,
+    Oidc,
+}
+
 pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
     let listen = r.get("console.listen", parse::listen);
     let public_url = r.get("console.public_url", public_url);
     let read_only = r.get("console.read_only", parse::flag);
-    let is_proxy = r.get("console.auth", |text| match text.trim() {
-        "local" => Ok(false),
-        "proxy" => Ok(true),
-        _ => Err("no such way; allowed: local, proxy".to_owned()),
+    let way = r.get("console.auth", |text| match text.trim() {
+        "local" => Ok(AuthWay::Local),
+        "proxy" => Ok(AuthWay::Proxy),
+        "oidc" => Ok(AuthWay::Oidc),
+        _ => Err("no such way; allowed: local, proxy, oidc".to_owned()),
     });
+    let second_person_above = r.get("console.second_person_above", parse::whole(1..=Rupiah::MAX));
+    if second_person_above.is_some() && way == Some(AuthWay::Local) {
+        let needs =
+            "a name must be verified to be a second one who decides; allowed: console.auth = proxy or oidc";
+        r.fault("console.second_person_above", needs);
+    }
     let mut roles = BTreeMap::new();
     for role in ConsoleRole::ALL {
         let groups = r.list(&format!("console.roles.{}", role.name()), GROUPS_MAX, group);
@@ -83,35 +105,50 @@ pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
     let groups_header = r.get("console.proxy.groups_header", header);
     let secret = r.file("console.proxy.secret_file", secret);
     let from = r.list("console.proxy.from", NETWORKS_MAX, network);
-    let auth = if is_proxy? {
-        for (key, says) in [
-            ("console.proxy.user_header", user_header.is_some()),
-            ("console.proxy.groups_header", groups_header.is_some()),
-            ("console.proxy.secret_file", secret.is_some()),
-            ("console.proxy.from", from.as_ref().is_some_and(|from| !from.is_empty())),
-            ("console.public_url", public_url.is_some()),
-        ] {
-            if !says {
-                r.fault(key, "missing; console.auth = proxy needs it");
+    let oidc = oidc::read(r, way == Some(AuthWay::Oidc));
+    if way == Some(AuthWay::Oidc) && public_url.is_none() {
+        r.fault("console.public_url", "missing; console.auth = oidc needs it");
+    }
+    let auth = match way? {
+        AuthWay::Oidc => ConsoleAuth::Oidc(oidc?),
+        AuthWay::Proxy => {
+            for (key, says) in [
+                ("console.proxy.user_header", user_header.is_some()),
+                ("console.proxy.groups_header", groups_header.is_some()),
+                ("console.proxy.secret_file", secret.is_some()),
+                ("console.proxy.from", from.as_ref().is_some_and(|from| !from.is_empty())),
+                ("console.public_url", public_url.is_some()),
+            ] {
+                if !says {
+                    r.fault(key, "missing; console.auth = proxy needs it");
+                }
             }
+            ConsoleAuth::Proxy(ProxyAuth {
+                user_header: user_header?,
+                groups_header: groups_header?,
+                secret: SecretString::from(secret?),
+                from: from?,
+            })
         }
-        ConsoleAuth::Proxy(ProxyAuth {
-            user_header: user_header?,
-            groups_header: groups_header?,
-            secret: SecretString::from(secret?),
-            from: from?,
-        })
-    } else {
-        if listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
-            r.fault(
+        AuthWay::Local => {
+            if listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
+                r.fault(
                 "console.listen",
                 "not this machine alone, and console.auth = local verifies no name; allowed: 127.0.0.1 or [::1], or \
-                 console.auth = proxy",
+                 console.auth = proxy or oidc",
             );
+            }
+            ConsoleAuth::Local
         }
-        ConsoleAuth::Local
     };
-    Some(ConsoleConfig { listen: listen?, public_url, read_only: read_only?, auth, roles })
+    Some(ConsoleConfig {
+        listen: listen?,
+        public_url,
+        read_only: read_only?,
+        auth,
+        roles,
+        second_person_above,
+    })
 }
 
 fn public_url(text: &str) -> Parsed<String> {
@@ -223,7 +260,10 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_with_what_is_allowed() {
         for (key, bad, allowed) in [
-            ("AUTH", "none", "local, proxy"),
+            ("AUTH", "none", "local, proxy, oidc"),
+            ("SECOND_PERSON_ABOVE", "1000000", "proxy or oidc"),
+            ("SECOND_PERSON_ABOVE", "0", "allowed"),
+            ("OIDC__ISSUER", "http://login.shop.test", "https://host/path"),
             ("PUBLIC_URL", "http://pay.shop.test", "https://host"),
             ("PUBLIC_URL", "https://pay.shop.test/console", "https://host"),
             ("PROXY__USER_HEADER", "x user", "A-Z"),
@@ -234,6 +274,32 @@ mod tests {
         ] {
             let fault = load(&[(key, bad)]).unwrap_err();
             assert!(fault.contains(allowed), "{key} = {bad}: {fault}");
+        }
+    }
+
+    const BY_OIDC: [(&str, &str); 6] = [
+        ("AUTH", "oidc"),
+        ("LISTEN", "0.0.0.0:9470"),
+        ("PUBLIC_URL", "https://pay.shop.test"),
+        ("OIDC__ISSUER", "https://login.shop.test/realms/pay"),
+        ("OIDC__CLIENT_ID", "jenius-pay"),
+        ("OIDC__CLIENT_SECRET_FILE", "/run/secret"),
+    ];
+
+    #[test]
+    fn a_provider_needs_all_by_which_it_is_asked() {
+        let console = load(&[&BY_OIDC[..], &[("SECOND_PERSON_ABOVE", "1000000")]].concat()).unwrap();
+        let ConsoleAuth::Oidc(auth) = &console.auth else { panic!("no provider") };
+        assert_eq!((auth.name_claim.as_str(), auth.groups_claim.as_str()), ("preferred_username", "groups"));
+        assert_eq!(auth.scopes, ["openid", "profile", "email"]);
+        assert_eq!(console.second_person_above, Some(1_000_000));
+        assert!(!format!("{console:?}").contains(SECRET), "{console:?}");
+        for (missing, (name, _)) in BY_OIDC.iter().enumerate().skip(2) {
+            let less: Vec<_> =
+                BY_OIDC.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, s)| *s).collect();
+            let key = name.replace("__", ".").to_ascii_lowercase();
+            let fault = load(&less).unwrap_err();
+            assert!(fault.contains(&key), "{key}: {fault}");
         }
     }
 

@@ -19,7 +19,7 @@ mod snapshot;
 mod source;
 mod values;
 
-pub use console::{ConsoleAuth, ConsoleConfig, ProxyAuth};
+pub use console::{ConsoleAuth, ConsoleConfig, OidcAuth, ProxyAuth};
 pub use example::example;
 pub use fault::{ConfigFault, ConfigFaults};
 pub use in_force::{BY_DEFAULT, InForce, in_force};

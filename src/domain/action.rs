@@ -26,10 +26,11 @@ pub enum ActionKind {
     ConsoleEnter,
     ConsoleLeave,
     ShowCustomer,
+    ProposeDecision,
 }
 
 impl ActionKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Pause,
         Self::Resume,
         Self::ReplayEvents,
@@ -45,6 +46,7 @@ impl ActionKind {
         Self::ConsoleEnter,
         Self::ConsoleLeave,
         Self::ShowCustomer,
+        Self::ProposeDecision,
     ];
 
     /// As it is stored.
@@ -65,6 +67,7 @@ impl ActionKind {
             Self::ConsoleEnter => "console_enter",
             Self::ConsoleLeave => "console_leave",
             Self::ShowCustomer => "show_customer",
+            Self::ProposeDecision => "propose_decision",
         }
     }
 }

@@ -79,6 +79,14 @@ pub enum Identified {
     Local,
     /// By the proxy that authenticates.
     Proxy,
+    /// By the provider that the console asks.
+    Oidc,
+}
+
+/// The name alone of who is audited: `budi` of `local:budi (unverified)`, `oidc:budi` and `budi (root@pay-1)`.
+pub fn bare_name(audited: &str) -> &str {
+    let name = audited.split(" (").next().unwrap_or_default();
+    ["local:", "proxy:", "oidc:"].iter().find_map(|by| name.strip_prefix(by)).unwrap_or(name).trim()
 }
 
 /// A person who uses the console.
@@ -99,6 +107,15 @@ impl Person {
         match self.identified {
             Identified::Local => format!("local:{} (unverified)", self.name),
             Identified::Proxy => format!("proxy:{}", self.name),
+            Identified::Oidc => format!("oidc:{}", self.name),
+        }
+    }
+
+    /// Whether another than the person says who it is.
+    pub fn is_verified(&self) -> bool {
+        match self.identified {
+            Identified::Local => false,
+            Identified::Proxy | Identified::Oidc => true,
         }
     }
 
@@ -137,5 +154,8 @@ mod tests {
         assert_eq!(person.audited(), "local:budi (unverified)");
         person.identified = Identified::Proxy;
         assert_eq!(person.audited(), "proxy:budi");
+        for audited in ["budi", "proxy:budi", "oidc:budi", "local:budi (unverified)", "budi (root@pay-1)"] {
+            assert_eq!(bare_name(audited), "budi");
+        }
     }
 }

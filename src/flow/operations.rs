@@ -1,12 +1,13 @@
 //! What the console asks of the service. It is what the command line asks too: both reach the same functions.
 
 pub mod events;
+pub mod identity;
 pub mod letters;
 pub mod service;
 
 use super::{
     ports::{Decision, Resolved, StoreError},
-    view::{ActionView, IncomingFile, OpenBreak, OrderSummary, OrderView, PauseView, StopView},
+    view::{ActionView, IncomingFile, OpenBreak, OrderSummary, OrderView, PauseView, ProposalView, StopView},
 };
 use crate::domain::{
     Time,
@@ -15,6 +16,7 @@ use crate::domain::{
     pause::Scope,
 };
 use events::EventOperations;
+use identity::{IdentityOperations, SessionView};
 use letters::LetterOperations;
 use service::ServiceOperations;
 use std::{collections::BTreeSet, future::Future, time::Duration};
@@ -119,8 +121,27 @@ pub struct SendsView {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderPage {
     pub orders: Vec<OrderSummary>,
-    /// Where the search stopped because it had read enough: the last key, and when that order was created.
-    pub stopped: Option<(i64, Time)>,
+    /// Where the search stopped because it had read enough.
+    pub stopped: Option<StoppedAt>,
+}
+
+/// The last order that a page read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoppedAt {
+    pub key: i64,
+    /// When it was created.
+    pub at: Time,
+    /// How many were read.
+    pub read: i64,
+}
+
+/// What a person who asks for a customer is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerLook {
+    /// `None`: there is none any more.
+    Shown(Option<OrderCustomer>),
+    /// The form was sent before: its look is over.
+    Repeated,
 }
 
 /// Who pays. Only who may see it is shown it as it is.
@@ -166,6 +187,8 @@ pub struct Figures {
     /// Letters in the queues; `None`: the broker did not say.
     pub dead: Option<u64>,
     pub unrouted: Option<u64>,
+    /// Commands in their queues: no order knows of them yet.
+    pub queued: Option<u64>,
 }
 
 /// The figures that are known, and why there are no newer ones.
@@ -191,7 +214,13 @@ pub struct OrderFilter {
     /// Whole rupiah.
     pub min_amount: Option<i64>,
     pub max_amount: Option<i64>,
-    /// Only orders whose `key` is smaller: the next page.
+    /// From this time on, and before that one.
+    pub created_from: Option<Time>,
+    pub created_until: Option<Time>,
+    /// DOKU's code, by which it declined a payment or a refund.
+    pub declined: Option<String>,
+    pub oldest_first: bool,
+    /// Only orders behind this `key`, in the order of the list: the next page.
     pub before: Option<i64>,
     pub limit: u32,
 }
@@ -209,12 +238,14 @@ pub struct ActionFilter {
 }
 
 /// What operators see and do.
-pub trait Operations: LetterOperations + EventOperations + ServiceOperations + Send + Sync + 'static {
+pub trait Operations:
+    IdentityOperations + LetterOperations + EventOperations + ServiceOperations + Send + Sync + 'static
+{
     /// Uses an address up; `None`: there is no such address, or its time has passed.
     fn enter(&self, entry: ConsoleEntry) -> impl Future<Output = Result<Option<Person>, StoreError>> + Send;
 
     /// Who has this key; `None`: no person, or its time has passed.
-    fn session(&self, key: KeyHash) -> impl Future<Output = Result<Option<Person>, StoreError>> + Send;
+    fn session(&self, key: KeyHash) -> impl Future<Output = Result<Option<SessionView>, StoreError>> + Send;
 
     /// Ends a session.
     fn leave(
@@ -250,16 +281,20 @@ pub trait Operations: LetterOperations + EventOperations + ServiceOperations + S
         &self,
         merchant: &MerchantName,
         invoice: &InvoiceNumber,
-        person: &Person,
-        reason: &str,
-        from: &str,
-    ) -> impl Future<Output = Result<Option<OrderCustomer>, StoreError>> + Send;
+        act: Act,
+    ) -> impl Future<Output = Result<CustomerLook, StoreError>> + Send;
 
     /// A person takes an order in review on, for a while.
     fn hold(&self, order_key: i64, by: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Who is busy with these orders.
     fn holds(&self, order_keys: &[i64]) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
+
+    /// What one person proposes about an order, and a second must agree to.
+    fn proposal(
+        &self,
+        order_key: i64,
+    ) -> impl Future<Output = Result<Option<ProposalView>, StoreError>> + Send;
 
     /// What a decision would do now. Nothing is written.
     fn foresee(&self, decision: Decision) -> impl Future<Output = Result<Resolved, StoreError>> + Send;

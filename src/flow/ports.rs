@@ -3,12 +3,13 @@
 pub use super::{
     due::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat},
     operations::{
-        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Figures, FiguresView, FormEnd, Hold, KeyHash, Mark,
-        NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm, ServiceView,
-        Waiting,
+        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Figures, FiguresView, FormEnd, Hold,
+        KeyHash, Mark, NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm,
+        ServiceView, StoppedAt, Waiting,
         events::{
             EventFilter, EventOperations, EventPage, EventRange, EventView, LiveEvents, LiveLine, LiveRefusal,
         },
+        identity::{IdentityOperations, LoginFault, OidcLogin, OidcReturn, SessionView},
         letters::{
             LetterForecast, LetterOperations, LetterPage, LetterWork, LettersView, WorkEnd, WorkLine,
             WorkStart, WorkView,
@@ -249,6 +250,16 @@ pub struct Decision {
     pub decided_by: Option<String>,
     /// That person looked up at DOKU that an unresolved refund was not made.
     pub checked_doku: bool,
+    pub second: SecondPersonRule,
+}
+
+/// Whether a second person must agree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SecondPersonRule {
+    /// About more than so many rupiah; `None`: one person decides.
+    pub above: Option<u64>,
+    /// A proxy or a provider says who decides: only then a person is a second one.
+    pub is_verified: bool,
 }
 
 /// What became of a decision.
@@ -257,6 +268,8 @@ pub struct Decision {
 pub enum Resolved {
     /// The order moved, and these events say so.
     Done(Vec<EventType>),
+    /// Nothing moved: until this time a second person may decide the same.
+    Proposed(Time),
     UnknownOrder,
     NotInReview(OrderState),
     /// Its refund may have been made: as `paid` it would accept another one, so a person must have looked at DOKU.

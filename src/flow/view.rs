@@ -209,6 +209,17 @@ pub struct DecisionView {
     pub decided_by: Option<String>,
 }
 
+/// What one person proposes about an order in review, and a second must agree to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposalView {
+    /// What the order would become.
+    pub state: String,
+    pub checked_doku: bool,
+    pub reason: String,
+    pub proposed_by: String,
+    pub until: Time,
+}
+
 /// What an operator did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActionView {
@@ -220,6 +231,8 @@ pub struct ActionView {
     pub reason: Option<String>,
     pub done_by: Option<String>,
     pub detail: Option<String>,
+    /// The address of the browser, where the console did it.
+    pub done_from: Option<String>,
 }
 
 /// A merchant whose sends a breaker stops now.

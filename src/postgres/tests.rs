@@ -5,6 +5,7 @@ mod actions;
 mod claims;
 mod connections;
 mod console;
+mod console_lists;
 mod evidence;
 mod flood;
 mod follow_up;

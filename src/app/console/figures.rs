@@ -41,6 +41,9 @@ impl Desk {
             balance: counted.balance.map(|(_, balance)| balance),
             dead: ready(&names.dead_queue),
             unrouted: ready(&names.unrouted_queue),
+            queued: ready(&names.payments_queue)
+                .zip(ready(&names.refunds_queue))
+                .map(|(payments, refunds)| payments + refunds),
         })
     }
 }

@@ -83,6 +83,7 @@ impl Args {
             before: self.page,
             // One more says whether there are more.
             limit: self.limit.saturating_add(1),
+            ..OrderFilter::default()
         }
     }
 }

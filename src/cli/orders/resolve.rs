@@ -6,7 +6,7 @@ use crate::{
     cli::{
         UsageError, confirm, print,
         timeline::{self, rupiah},
-        times::Times,
+        times::{Times, rfc3339},
         who,
     },
     config::{PartialConfig, RequiredSections, Source},
@@ -16,7 +16,7 @@ use crate::{
         order::Verdict,
     },
     flow::{
-        ports::{Decision, OperatorStore, Resolved},
+        ports::{Decision, OperatorStore, Resolved, SecondPersonRule},
         view::OrderView,
     },
     postgres::{self, PgPool, PostgresStore},
@@ -88,7 +88,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&parts.need_database()?)?;
     let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
     report_stops(&pool, source, false).await?;
-    let (possible, mut undecided) = args.foretell(&store, &pool, all, Times::of(source)?).await?;
+    let second = SecondPersonRule { above: parts.console.second_person_above, is_verified: false };
+    let (possible, mut undecided) = args.foretell(&store, &pool, all, second, Times::of(source)?).await?;
     let count = possible.len();
     let question =
         if count == 1 { "decide so?".to_owned() } else { format!("decide so about {count} orders?") };
@@ -98,7 +99,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     }
     for decided in possible {
         let named = format!("{} of {}", decided.invoice, decided.merchant);
-        match outcome(&decided, store.resolve(args.decision(&decided, decided_by.as_deref())).await?) {
+        match outcome(&decided, store.resolve(args.decision(&decided, decided_by.as_deref(), second)).await?)
+        {
             Ok(events) => {
                 print::line(&format!(
                     "{named} is {} now: {}",
@@ -122,6 +124,10 @@ fn outcome(decided: &Decided, resolved: Resolved) -> anyhow::Result<Vec<&'static
     let Decided { merchant, invoice, .. } = decided;
     match resolved {
         Resolved::Done(events) => Ok(events.into_iter().map(EventType::routing_key).collect()),
+        Resolved::Proposed(until) => anyhow::bail!(
+            "{invoice} is not decided: your decision is kept as a proposal until {}, and another person must decide the same in the console",
+            rfc3339(until)
+        ),
         Resolved::UnknownOrder => anyhow::bail!("merchant {merchant} has no order {invoice}"),
         Resolved::NotInReview(state) => {
             anyhow::bail!("{invoice} is {}: only an order in review can be resolved", state.name())
@@ -171,7 +177,7 @@ impl Args {
         Ok(read(&text, &self.merchant)?)
     }
 
-    fn decision(&self, decided: &Decided, decided_by: Option<&str>) -> Decision {
+    fn decision(&self, decided: &Decided, decided_by: Option<&str>, second: SecondPersonRule) -> Decision {
         Decision {
             merchant: decided.merchant.clone(),
             invoice_number: decided.invoice.clone(),
@@ -179,6 +185,7 @@ impl Args {
             reason: self.reason.clone(),
             decided_by: decided_by.map(str::to_owned),
             checked_doku: self.i_checked_doku,
+            second,
         }
     }
 
@@ -188,12 +195,22 @@ impl Args {
         store: &PostgresStore,
         pool: &PgPool,
         all: Vec<Decided>,
+        second: SecondPersonRule,
         times: Times,
     ) -> anyhow::Result<(Vec<Decided>, usize)> {
         let is_one = self.from.is_none();
         let (mut possible, mut refused) = (Vec::new(), 0_usize);
         for decided in all {
-            match outcome(&decided, store.foresee(self.decision(&decided, None)).await?) {
+            let foreseen = store.foresee(self.decision(&decided, None, second)).await?;
+            if matches!(foreseen, Resolved::Proposed(_)) {
+                print::line(&format!(
+                    "{} of {}: console.second_person_above asks for a second person; your decision becomes a proposal\n",
+                    decided.invoice, decided.merchant
+                ))?;
+                possible.push(decided);
+                continue;
+            }
+            match outcome(&decided, foreseen) {
                 Ok(events) => {
                     let found =
                         postgres::order_view(pool, decided.merchant.as_str(), decided.invoice.as_str())

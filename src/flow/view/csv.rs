@@ -39,9 +39,10 @@ pub fn actions(actions: &[ActionView]) -> String {
             or_empty(&action.done_by),
             or_empty(&action.reason),
             or_empty(&action.detail),
+            or_empty(&action.done_from),
         ]
     };
-    let header = ["at", "action", "subject", "merchant", "done_by", "reason", "detail"];
+    let header = ["at", "action", "subject", "merchant", "done_by", "reason", "detail", "done_from"];
     lines(header, actions.iter().map(row))
 }
 

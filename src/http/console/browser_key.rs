@@ -7,7 +7,14 @@ use sha2::{Digest, Sha256};
 const BYTES: usize = 32;
 
 /// A key, as text for a cookie or an address.
+#[derive(Clone)]
 pub struct BrowserKey(String);
+
+impl std::fmt::Debug for BrowserKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BrowserKey(…)")
+    }
+}
 
 impl BrowserKey {
     /// # Errors
@@ -28,6 +35,15 @@ impl BrowserKey {
         &self.0
     }
 
+    /// Another secret that only who has this key can make.
+    pub fn derive(&self, purpose: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update(purpose.as_bytes());
+        hash.update([0]);
+        hash.update(self.0.as_bytes());
+        URL_SAFE_NO_PAD.encode(hash.finalize())
+    }
+
     pub fn hash(&self) -> KeyHash {
         Sha256::digest(self.0.as_bytes()).into()
     }
@@ -42,6 +58,8 @@ mod tests {
         let key = BrowserKey::draw().unwrap();
         assert_eq!(BrowserKey::parse(key.text()).unwrap().hash(), key.hash());
         assert_ne!(BrowserKey::draw().unwrap().hash(), key.hash());
+        assert_ne!(key.derive("state"), key.derive("nonce"));
+        assert_eq!(key.derive("state").len(), 43);
         for text in ["", "a", "%", &"A".repeat(42), &"A".repeat(44)] {
             assert!(BrowserKey::parse(text).is_none(), "{text}");
         }

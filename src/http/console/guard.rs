@@ -4,6 +4,7 @@
 use super::{
     Console, LIMITS, Peer, Shared, Visit,
     browser_key::BrowserKey,
+    pages::login::is_ours,
     params::Params,
     refusal::PageRefusal,
     rules::{Access, Verb, rule},
@@ -31,9 +32,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -43,6 +45,13 @@ pub const SECRET_HEADER: &str = "x-jenius-console-secret";
 /// A browser that came by http has no other name for its cookie; by https the prefix binds it to the host.
 const COOKIE_BY_HTTP: &str = "jenius_console";
 const COOKIE_BY_HTTPS: &str = "__Host-jenius_console";
+
+/// What a login at the provider is known by; longer than a person takes for it.
+const LOGIN_COOKIE: &str = "__Host-jenius_login";
+const LOGIN_SECONDS: u32 = 600;
+const PAGE_BYTES_MAX: usize = 2000;
+/// A provider's groups that are older are asked for again before anything is changed.
+const GROUPS_LAST: Duration = Duration::from_secs(900);
 
 const READ_ONLY: &str = "The console only shows: console.read_only is set.";
 const DATABASE_AWAY: &str = "The database is away: pages show what is known, and nothing can be changed.";
@@ -83,11 +92,12 @@ async fn admit<O: Operations>(console: &Console<O>, request: Request) -> Result<
     let query = Params::parse(request.uri().query().unwrap_or_default().as_bytes());
     let mut read_only = console.setting.config.read_only.then_some(READ_ONLY);
     let mut key = None;
+    let mut groups_age = None;
     let person = match rule.access {
         Access::Anybody => None,
         Access::Needs(permission) => {
-            let known = identify(console, &entrance, request.headers()).await?;
-            key = known.key;
+            let known = identify(console, &entrance, request.headers(), page_of(&request)).await?;
+            (key, groups_age) = (known.key, known.groups_age);
             if known.is_stale {
                 read_only = Some(DATABASE_AWAY);
             }
@@ -104,9 +114,23 @@ async fn admit<O: Operations>(console: &Console<O>, request: Request) -> Result<
         return Err(PageRefusal::ReadOnly(why));
     }
     let is_local = matches!(entrance, Entrance::Session { .. });
+    let login = login_of(request.headers());
     let (mut request, form) =
         if verb == Verb::Post { with_form(request).await? } else { (request, Params::default()) };
-    request.extensions_mut().insert(Visit { person, key, path, query, form, peer, is_local, read_only });
+    if !rule.while_read_only && groups_age.is_some_and(|age| age >= GROUPS_LAST) {
+        return Err(PageRefusal::GroupsOld { path, form });
+    }
+    request.extensions_mut().insert(Visit {
+        person,
+        key,
+        path,
+        query,
+        form,
+        peer,
+        is_local,
+        login,
+        read_only,
+    });
     Ok(request)
 }
 
@@ -116,6 +140,8 @@ enum Entrance<'c> {
     Session { host: String },
     /// The proxy, with what it says of the person.
     Proxy { auth: &'c ProxyAuth, public_url: &'c str },
+    /// A browser that logged in at the provider, with a session.
+    Provider { public_url: &'c str },
 }
 
 /// An unknown peer is refused before anything that it sent is read; then a Host that is not ours.
@@ -124,12 +150,13 @@ fn entrance<'c, O>(
     peer: IpAddr,
     headers: &HeaderMap,
 ) -> Result<Entrance<'c>, PageRefusal> {
-    let proxy = match &console.setting.config.auth {
-        ConsoleAuth::Local => None,
-        ConsoleAuth::Proxy(auth) => Some(auth),
+    let (proxy, has_provider) = match &console.setting.config.auth {
+        ConsoleAuth::Local => (None, false),
+        ConsoleAuth::Proxy(auth) => (Some(auth), false),
+        ConsoleAuth::Oidc(_) => (None, true),
     };
     let is_proxy = proxy.is_some_and(|auth| auth.is_from(peer));
-    if !is_proxy && !peer.is_loopback() {
+    if !is_proxy && !has_provider && !peer.is_loopback() {
         return Err(PageRefusal::UnknownPeer);
     }
     let host = one(headers, HOST.as_str()).ok_or(PageRefusal::AnotherHost)?;
@@ -141,6 +168,7 @@ fn entrance<'c, O>(
         public_url.strip_prefix("https://").is_some_and(|public| public.eq_ignore_ascii_case(host));
     match proxy.filter(|_| is_proxy && is_public) {
         Some(auth) => Ok(Entrance::Proxy { auth, public_url }),
+        None if has_provider && is_public => Ok(Entrance::Provider { public_url }),
         None => Err(PageRefusal::AnotherHost),
     }
 }
@@ -171,7 +199,7 @@ fn is_same_origin(entrance: &Entrance<'_>, headers: &HeaderMap) -> bool {
             is_same_site.unwrap_or(true)
                 && origin.is_some_and(|origin| origin.eq_ignore_ascii_case(&format!("http://{host}")))
         }
-        Entrance::Proxy { public_url, .. } => is_same_site
+        Entrance::Proxy { public_url, .. } | Entrance::Provider { public_url } => is_same_site
             .unwrap_or_else(|| origin.is_some_and(|origin| origin.eq_ignore_ascii_case(public_url))),
     }
 }
@@ -181,36 +209,56 @@ struct KnownVisitor {
     key: Option<KeyHash>,
     /// The database did not confirm it now.
     is_stale: bool,
+    /// How long ago the provider gave the person's groups.
+    groups_age: Option<Duration>,
 }
 
 async fn identify<O: Operations>(
     console: &Console<O>,
     entrance: &Entrance<'_>,
     headers: &HeaderMap,
+    page: String,
 ) -> Result<KnownVisitor, PageRefusal> {
-    match entrance {
+    let (name, unknown) = match entrance {
         Entrance::Proxy { auth, .. } => {
             let person = proxied(console, auth, headers)?;
-            Ok(KnownVisitor { person, key: None, is_stale: false })
+            return Ok(KnownVisitor { person, key: None, is_stale: false, groups_age: None });
         }
-        Entrance::Session { .. } => {
-            let key = cookie(headers, COOKIE_BY_HTTP).ok_or(PageRefusal::NotKnown)?.hash();
-            match console.operations.session(key).await {
-                Ok(Some(person)) => {
-                    console.seen.saw(key, &person, Instant::now());
-                    Ok(KnownVisitor { person, key: Some(key), is_stale: false })
-                }
-                Ok(None) => {
-                    console.seen.forget(key);
-                    Err(PageRefusal::NotKnown)
-                }
-                Err(error @ (StoreError::Away(_) | StoreError::Refused(_))) => {
-                    let person = console.seen.lately(key, Instant::now()).ok_or(PageRefusal::Store(error))?;
-                    Ok(KnownVisitor { person, key: Some(key), is_stale: true })
-                }
+        Entrance::Session { .. } => (COOKIE_BY_HTTP, PageRefusal::NotKnown),
+        Entrance::Provider { .. } => (COOKIE_BY_HTTPS, PageRefusal::LogIn(page)),
+    };
+    let Some(key) = cookie(headers, name) else { return Err(unknown) };
+    let key = key.hash();
+    match console.operations.session(key).await {
+        // An address of this machine lets no person in from elsewhere, and a provider's session stays at its own.
+        Ok(Some(session)) if session.groups.is_some() == matches!(entrance, Entrance::Provider { .. }) => {
+            let (mut person, mut groups_age) = (session.person, None);
+            if let Some((groups, age)) = session.groups {
+                person.roles = console.setting.config.roles_of(groups.iter().map(String::as_str));
+                groups_age = Some(age);
             }
+            if person.roles.is_empty() {
+                return Err(PageRefusal::NoRole(person));
+            }
+            console.seen.saw(key, &person, Instant::now());
+            Ok(KnownVisitor { person, key: Some(key), is_stale: false, groups_age })
+        }
+        Ok(_) => {
+            console.seen.forget(key);
+            Err(unknown)
+        }
+        Err(error @ (StoreError::Away(_) | StoreError::Refused(_))) => {
+            let person = console.seen.lately(key, Instant::now()).ok_or(PageRefusal::Store(error))?;
+            Ok(KnownVisitor { person, key: Some(key), is_stale: true, groups_age: None })
         }
     }
+}
+
+/// The page that a person wants, to come back to after the login.
+fn page_of(request: &Request) -> String {
+    let is_page = request.method() == Method::GET;
+    let page = request.uri().path_and_query().filter(|_| is_page).map(|page| page.as_str());
+    page.filter(|page| page.len() <= PAGE_BYTES_MAX && is_ours(page)).unwrap_or("/").to_owned()
 }
 
 /// Who the proxy says it is, once it has shown the secret.
@@ -236,9 +284,13 @@ fn proxied<O>(console: &Console<O>, auth: &ProxyAuth, headers: &HeaderMap) -> Re
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<BrowserKey> {
+    cookie_text(headers, name).and_then(BrowserKey::parse)
+}
+
+fn cookie_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(other, _)| *other == name).and_then(|(_, value)| BrowserKey::parse(value))
+    pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
 /// A cookie for this browser, or its end.
@@ -251,6 +303,23 @@ pub fn set_cookie(visit: &Visit, key: Option<&BrowserKey>) -> Option<HeaderValue
         format!("{COOKIE_BY_HTTPS}={text}; Path=/; HttpOnly; SameSite=Lax; Secure{end}")
     };
     HeaderValue::from_str(&cookie).ok()
+}
+
+/// What a login is known by, and the page that it leads to, until it is over.
+pub fn login_cookie(login: Option<(&BrowserKey, &str)>) -> Option<HeaderValue> {
+    let (text, end) = match login {
+        Some((key, to)) => (format!("{}.{}", key.text(), URL_SAFE_NO_PAD.encode(to)), LOGIN_SECONDS),
+        None => (String::new(), 0),
+    };
+    let cookie = format!("{LOGIN_COOKIE}={text}; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age={end}");
+    HeaderValue::from_str(&cookie).ok()
+}
+
+fn login_of(headers: &HeaderMap) -> Option<(BrowserKey, String)> {
+    let text = cookie_text(headers, LOGIN_COOKIE)?;
+    let (key, to) = text.split_once('.')?;
+    let to = String::from_utf8(URL_SAFE_NO_PAD.decode(to).ok()?).ok()?;
+    Some((BrowserKey::parse(key)?, to)).filter(|(_, to)| is_ours(to))
 }
 
 async fn with_form(request: Request) -> Result<(Request, Params), PageRefusal> {

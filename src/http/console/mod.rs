@@ -39,7 +39,7 @@ use axum::{
 };
 use chrono_tz::Tz;
 use pages::{
-    about, audit, dead, decide, doctor, entry, events, live, order, orders, overview, review, sends,
+    about, audit, dead, decide, doctor, entry, events, live, login, order, orders, overview, review, sends,
     settlement, work,
 };
 use params::Params;
@@ -94,6 +94,8 @@ struct Visit {
     peer: IpAddr,
     /// Whether the browser came by `http://` from this machine.
     is_local: bool,
+    /// A login that began in this browser, and the page that it leads to.
+    login: Option<(BrowserKey, String)>,
     /// Why nothing can be changed now.
     read_only: Option<&'static str>,
 }
@@ -174,6 +176,8 @@ pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
         .route("/audit.csv", get(audit::csv::<O>))
         .route("/enter", get(entry::ask::<O>).post(entry::enter::<O>))
         .route("/leave", post(entry::leave::<O>))
+        .route("/login", get(login::begin::<O>))
+        .route("/login/back", get(login::back::<O>))
         .route(&assets::STYLE.path, get(async || assets::STYLE.answer()))
         .route(&assets::SCRIPT.path, get(async || assets::SCRIPT.answer()))
         .route(&assets::ICON.path, get(async || assets::ICON.answer()))

@@ -31,6 +31,11 @@ impl Params {
         named.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// All of them, to be sent again.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The order that a link or form is about.
     pub fn order(&self) -> Option<(MerchantName, InvoiceNumber)> {
         let merchant = MerchantName::parse(self.get("merchant")?).ok()?;

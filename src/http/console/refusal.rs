@@ -1,9 +1,13 @@
 //! What is answered in place of a page, in plain words: what happened, and what to do.
 
-use super::{Answer, Shared, Visit, layout};
+use super::{
+    Answer, Shared, Visit, layout,
+    params::{Params, link},
+};
 use crate::{
     domain::console::{ConsoleRole, Permission, Person},
     flow::ports::{Operations, StoreError},
+    shown::clean,
 };
 use axum::{
     Extension,
@@ -32,6 +36,15 @@ pub enum PageRefusal {
     Unknown(&'static str),
     Store(StoreError),
     NoRandomness,
+    /// A provider says who people are; the page is the one that was asked for.
+    LogIn(String),
+    /// What the provider does not do.
+    Provider(String),
+    /// The provider must be asked again for the person's groups before a form changes anything.
+    GroupsOld {
+        path: String,
+        form: Params,
+    },
 }
 
 impl From<StoreError> for PageRefusal {
@@ -51,7 +64,8 @@ impl PageRefusal {
             | Self::ReadOnly(_) => StatusCode::FORBIDDEN,
             Self::AnotherHost => StatusCode::MISDIRECTED_REQUEST,
             Self::AnotherMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotKnown => StatusCode::UNAUTHORIZED,
+            Self::NotKnown | Self::LogIn(_) | Self::GroupsOld { .. } => StatusCode::UNAUTHORIZED,
+            Self::Provider(_) => StatusCode::BAD_GATEWAY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Senseless(_) => StatusCode::BAD_REQUEST,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
@@ -105,7 +119,28 @@ impl PageRefusal {
                 "The database refused",
                 html! { p { (why) } p { "This should not happen: " code { "jenius-pay doctor" } " says what to do." } },
             ),
+            Self::LogIn(to) => (
+                "Who are you?",
+                html! { p { a.button.main href=(link("/login", &[("to", to)])) { "Log in" } } },
+            ),
+            Self::Provider(why) => (
+                "You could not be logged in",
+                html! { p { (clean(why)) "." } p { a href="/login" { "Try again" } } },
+            ),
+            Self::GroupsOld { path, form } => ("Are you still in your groups?", old_groups(path, form)),
             Self::NoRandomness => ("No randomness", html! { p { "The operating system gave none." } }),
+        }
+    }
+}
+
+/// The form stays in the page: nothing that a person wrote is lost.
+fn old_groups(path: &str, form: &Params) -> Markup {
+    html! {
+        p { "Nothing was changed. Your groups were given more than 15 minutes ago, and are asked for again before a change." }
+        p { "1. " a href=(link("/login", &[("to", "/")])) target="_blank" rel="noopener" { "Log in again" } " (it opens beside this page)." }
+        form action=(path) method="post" {
+            @for (name, value) in form.pairs() { input type="hidden" name=(name) value=(value); }
+            p { "2. " button.main { "Send the form now" } }
         }
     }
 }
@@ -122,7 +157,7 @@ impl IntoResponse for PageRefusal {
     fn into_response(self) -> Response {
         let (title, text) = self.words();
         let mut answer = layout::bare(self.status(), title, text);
-        if matches!(self, Self::NotKnown) {
+        if self.status() == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("jenius-pay"));
         }
         answer

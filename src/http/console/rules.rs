@@ -75,6 +75,8 @@ pub const RULES: &[RouteRule] = &[
     action("/settlement/close", Permission::Settle),
     page("/audit"),
     page("/audit.csv"),
+    RouteRule { path: "/login", verb: Verb::Get, access: Access::Anybody, while_read_only: true },
+    RouteRule { path: "/login/back", verb: Verb::Get, access: Access::Anybody, while_read_only: true },
     RouteRule { path: "/enter", verb: Verb::Get, access: Access::Anybody, while_read_only: true },
     RouteRule { path: "/enter", verb: Verb::Post, access: Access::Anybody, while_read_only: true },
     RouteRule {

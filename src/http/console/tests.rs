@@ -6,6 +6,7 @@ mod changes;
 mod fake;
 mod fake_service;
 mod letters;
+mod login;
 mod rendered;
 
 use super::{guard::SECRET_HEADER, *};
@@ -35,6 +36,7 @@ fn setting(auth: ConsoleAuth) -> ConsoleSetting {
             read_only: false,
             auth,
             roles: ConsoleRole::ALL.map(named).into(),
+            second_person_above: None,
         }),
         environment: Environment::Sandbox,
         zone: chrono_tz::Asia::Jakarta,

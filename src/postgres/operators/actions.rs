@@ -17,25 +17,25 @@ use uuid::Uuid;
 
 /// Of what an order's timeline does not tell by itself.
 const OF_ORDER: &str = "
-    SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
+    SELECT at, action, subject, merchant, reason, done_by, detail, done_from FROM operator_actions
     WHERE subject = $1 AND merchant = $2 AND action NOT IN ('pause', 'resume', 'prune') ORDER BY key";
 
 /// Decisions are kept apart, with their orders. A name stands before what the operating system says, and behind who says
 /// that it is theirs.
 const LATEST: &str = "
     SELECT * FROM (
-        (SELECT at, action, subject, merchant, reason, done_by, detail FROM operator_actions
+        (SELECT at, action, subject, merchant, reason, done_by, detail, done_from FROM operator_actions
          WHERE ($2::text IS NULL OR subject = $2) AND ($3::text IS NULL OR merchant = $3)
            AND ($4::timestamptz IS NULL OR at >= $4)
-           AND ($5::text IS NULL OR split_part(done_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5))
+           AND ($5::text IS NULL OR split_part(done_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
          ORDER BY key DESC LIMIT $1)
         UNION ALL
         (SELECT d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
-                d.review_cause || ' -> ' || d.state
+                d.review_cause || ' -> ' || d.state, d.done_from
          FROM decisions d JOIN orders o USING (order_key)
          WHERE ($2::text IS NULL OR o.invoice_number = $2) AND ($3::text IS NULL OR o.merchant = $3)
            AND ($4::timestamptz IS NULL OR d.at >= $4)
-           AND ($5::text IS NULL OR split_part(d.decided_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5))
+           AND ($5::text IS NULL OR split_part(d.decided_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
          ORDER BY d.key DESC LIMIT $1)
     ) AS latest
     ORDER BY at DESC LIMIT $1";
@@ -54,12 +54,13 @@ struct ActionRow {
     reason: Option<String>,
     done_by: Option<String>,
     detail: Option<String>,
+    done_from: Option<String>,
 }
 
 impl ActionRow {
     fn view(self) -> ActionView {
-        let Self { at, action, subject, merchant, reason, done_by, detail } = self;
-        ActionView { at, action, subject, merchant, reason, done_by, detail }
+        let Self { at, action, subject, merchant, reason, done_by, detail, done_from } = self;
+        ActionView { at, action, subject, merchant, reason, done_by, detail, done_from }
     }
 }
 
@@ -89,12 +90,6 @@ pub(in crate::postgres) async fn actions_of_order(
 /// Keeps an action by itself.
 pub async fn record_action(pool: &PgPool, action: &Action) -> Result<(), StoreError> {
     answered!(pool, |c| insert(action).execute(c))?;
-    Ok(())
-}
-
-/// The same of what the console did: with the peer's address.
-pub async fn record_action_from(pool: &PgPool, action: &Action, from: &str) -> Result<(), StoreError> {
-    answered!(pool, |c| insert_from(action, Some(from), None).execute(c))?;
     Ok(())
 }
 

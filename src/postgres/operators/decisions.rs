@@ -1,6 +1,10 @@
 //! Decisions of operators about orders in review, kept with their reasons. A decision is evidence like any
 //! other: the domain says what it changes, under the order's row lock.
 
+use super::{
+    actions,
+    proposals::{self, Agreement},
+};
 use crate::postgres::{
     PostgresStore, StoreContext,
     error::TxResult,
@@ -51,7 +55,8 @@ impl PostgresStore {
         let sent = self.context.transaction(move |c| {
             Box::pin(async move {
                 let found = lock(c, &decision).await?;
-                if is_decided_by(c, form.mark.action_id).await? {
+                let id = form.mark.action_id;
+                if is_decided_by(c, id).await? || actions::is_done(c, id).await? {
                     return Ok((FormEnd::Repeated, CommitEffects::default()));
                 }
                 // An order that left review is refused as such.
@@ -76,9 +81,13 @@ impl PostgresStore {
         let schedule = self.context.schedule.clone();
         let foreseen = self.context.transaction(move |c| {
             Box::pin(async move {
-                Ok(match judge(lock(c, &decision).await?, &decision, &schedule) {
-                    Ok(judged) => Resolved::Done(judged.events()),
-                    Err(refused) => refused,
+                let judged = match judge(lock(c, &decision).await?, &decision, &schedule) {
+                    Ok(judged) => judged,
+                    Err(refused) => return Ok(refused),
+                };
+                Ok(match proposals::agreement(c, &judged.order, judged.cause, &decision).await? {
+                    Agreement::NotNeeded | Agreement::Agreed(_) => Resolved::Done(judged.events()),
+                    Agreement::Missing(_) => Resolved::Proposed(judged.order.now),
                 })
             })
         });
@@ -130,8 +139,17 @@ async fn resolve_one(
         Ok(judged) => judged,
         Err(refused) => return Ok((refused, CommitEffects::default())),
     };
+    let reason = match proposals::agreement(connection, &judged.order, judged.cause, decision).await? {
+        Agreement::NotNeeded => decision.reason.clone(),
+        Agreement::Agreed(open) => open.with(&decision.reason),
+        Agreement::Missing(open) => {
+            let until = proposals::propose(connection, &judged.order, open, decision, mark).await?;
+            return Ok((Resolved::Proposed(until), CommitEffects::default()));
+        }
+    };
     let effects = judged.order.write(connection, &judged.change).await?;
-    keep(connection, &judged.order, judged.cause, decision, mark).await?;
+    keep(connection, &judged.order, judged.cause, decision, &reason, mark).await?;
+    proposals::forget(connection, judged.order.order_key).await?;
     Ok((Resolved::Done(judged.events()), effects))
 }
 
@@ -140,6 +158,7 @@ async fn keep(
     order: &LoadedOrder,
     cause: ReviewCause,
     decision: &Decision,
+    reason: &str,
     mark: Option<&Mark>,
 ) -> TxResult<()> {
     sqlx::query(
@@ -151,7 +170,7 @@ async fn keep(
     .bind(order.now)
     .bind(cause.name())
     .bind(decision.verdict.state().name())
-    .bind(storable(&decision.reason, REASON_CHARS_MAX))
+    .bind(storable(reason, REASON_CHARS_MAX))
     .bind(decision.decided_by.as_deref().map(|name| storable(name, DONE_BY_CHARS_MAX)))
     .bind(decision.checked_doku)
     .bind(mark.map(|mark| storable(&mark.from, PLACE_CHARS_MAX)))

@@ -6,13 +6,37 @@ use crate::{
         action::{Action, ActionKind},
         console::{ConsoleRole, Identified, Person},
     },
-    flow::ports::{ConsoleEntry, KeyHash, NewLogin, StoreError},
+    flow::ports::{ConsoleEntry, KeyHash, NewLogin, SessionView, StoreError},
     postgres::{PostgresStore, error::unknown_value, requests::micros, tx::answered},
 };
-use std::collections::BTreeSet;
+use sqlx::FromRow;
+use std::{collections::BTreeSet, time::Duration};
 
 /// An address that is not used by then is worth nothing.
 const LOGIN_LASTS: &str = "5 minutes";
+
+/// As long as an address lets a person stay at most.
+const SESSION_LASTS: &str = "8 hours";
+
+#[derive(FromRow)]
+struct SessionRow {
+    name: String,
+    roles: Vec<String>,
+    groups: Option<Vec<String>>,
+    groups_age: Option<f64>,
+}
+
+impl SessionRow {
+    fn view(self) -> Result<SessionView, StoreError> {
+        let age = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let mut person = person(self.name, &self.roles)?;
+        let groups = self.groups.zip(self.groups_age.map(age));
+        if groups.is_some() {
+            person.identified = Identified::Oidc;
+        }
+        Ok(SessionView { person, groups })
+    }
+}
 
 impl PostgresStore {
     /// Keeps an address by which one person may enter once.
@@ -73,14 +97,49 @@ impl PostgresStore {
         Ok(entered.await?)
     }
 
+    /// Lets a person in for whom a provider answers.
+    pub async fn log_in(
+        &self,
+        name: String,
+        groups: Vec<String>,
+        session: KeyHash,
+        from: String,
+    ) -> Result<(), StoreError> {
+        let entered = self.context.transaction(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "WITH ended AS (DELETE FROM console_sessions WHERE ends_at <= jenius_now())
+                     INSERT INTO console_sessions (hash, name, roles, identified, groups, groups_at, began_at, ends_at)
+                     SELECT $1, $2, '{}', 'oidc', $3, now, now, now + $4::interval
+                     FROM (SELECT jenius_now() AS now) AS clock",
+                )
+                .bind(session.as_slice())
+                .bind(&name)
+                .bind(&groups)
+                .bind(SESSION_LASTS)
+                .execute(&mut *c)
+                .await?;
+                let person = Person { name, identified: Identified::Oidc, roles: BTreeSet::new() };
+                let mut action = passage(ActionKind::ConsoleEnter, &person);
+                action.detail = Some(groups.join(", "));
+                actions::write_from(c, &action, &from).await
+            })
+        });
+        Ok(entered.await?)
+    }
+
     /// Who has this key; `None`: no person, or its time has passed.
-    pub async fn session(&self, key: KeyHash) -> Result<Option<Person>, StoreError> {
-        let found: Option<(String, Vec<String>)> = answered!(self.context.pool, |c| sqlx::query_as(
-            "SELECT name, roles FROM console_sessions WHERE hash = $1 AND ends_at > jenius_now()"
+    pub async fn session(&self, key: KeyHash) -> Result<Option<SessionView>, StoreError> {
+        let found: Option<SessionRow> =
+            answered!(self.context.pool, |c| {
+                sqlx::query_as(
+            "SELECT name, roles, groups, extract(epoch FROM jenius_now() - groups_at)::float8 AS groups_age
+             FROM console_sessions WHERE hash = $1 AND ends_at > jenius_now()"
         )
         .bind(key.as_slice())
-        .fetch_optional(c))?;
-        found.map(|(name, roles)| person(name, &roles)).transpose()
+        .fetch_optional(c)
+            })?;
+        found.map(SessionRow::view).transpose()
     }
 
     /// Ends a session.

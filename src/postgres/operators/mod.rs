@@ -11,6 +11,7 @@ pub(super) mod import;
 pub(super) mod latest_events;
 pub(super) mod listing;
 pub(super) mod pauses;
+pub(super) mod proposals;
 pub(super) mod prune;
 pub(super) mod replay;
 pub(super) mod restored;

@@ -30,6 +30,7 @@ fn decide(verdict: Verdict) -> Decision {
         reason: "seen in the back office".to_owned(),
         decided_by: Some("ratna".to_owned()),
         checked_doku: false,
+        second: Default::default(),
     }
 }
 

@@ -101,7 +101,7 @@ fn shown(actions: &[ActionView], times: Times) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Time (" (times.zone()) ")" } th scope="col" { "What" } th scope="col" { "To what" }
-                        th scope="col" { "Who" } th scope="col" { "Why" } th scope="col" { "Detail" }
+                        th scope="col" { "Who" } th scope="col" { "Why" } th scope="col" { "Detail" } th scope="col" { "From where" }
                     }
                 }
                 tbody { @for action in actions { (row(action, times)) } }
@@ -127,6 +127,7 @@ fn row(action: &ActionView, times: Times) -> Markup {
             td data-label="Who" { (text(action.done_by.as_deref().unwrap_or_default())) }
             td data-label="Why" { (text(action.reason.as_deref().unwrap_or_default())) }
             td data-label="Detail" { (text(action.detail.as_deref().unwrap_or_default())) }
+            td data-label="From" { (text(action.done_from.as_deref().unwrap_or_default())) }
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
         order::{ReviewCause, Verdict},
     },
     flow::{
-        ports::{Act, Decision, FormEnd, Hold, Operations, Resolved, SentForm},
-        view::OrderView,
+        ports::{Act, Decision, FormEnd, Hold, Operations, Resolved, SecondPersonRule, SentForm},
+        view::{OrderView, ProposalView},
     },
     http::console::{
         Answer, Console, Shared, Visit,
@@ -44,7 +44,9 @@ pub async fn show<O: Operations>(
     let view = console.operations.order(&merchant, &invoice).await?.ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let Some(cause) = cause(&view) else { return Ok(no_longer(&console, &visit, &view).await) };
     let holds = console.operations.holds(&[view.order.key]).await?;
+    let proposal = console.operations.proposal(view.order.key).await?;
     let body = html! {
+        @if let Some(proposal) = &proposal { (proposed(proposal, console.times())) }
         (held(&visit, &view, holds.first(), console.times()))
         (question(&console, &visit, &view, cause))
     };
@@ -82,7 +84,7 @@ pub async fn decide<O: Operations>(
     let revision = visit.form.get("revision").and_then(|text| text.parse().ok());
     let revision = revision.ok_or(PageRefusal::Senseless("The form is not whole: open its page again."))?;
     let form = SentForm { revision, mark: wanted.act.mark.clone() };
-    match console.operations.decide(wanted.decision(), form).await? {
+    match console.operations.decide(wanted.decision(second_person(&console, &visit)), form).await? {
         FormEnd::Resolved(Resolved::Done(_)) | FormEnd::Repeated => {
             let to = order_link(wanted.merchant.as_str(), wanted.invoice.as_str()) + "&done=decided";
             Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response())
@@ -96,6 +98,10 @@ pub async fn decide<O: Operations>(
         FormEnd::Resolved(Resolved::NotInReview(_)) => {
             let view = wanted.order(&console).await?;
             Ok(no_longer(&console, &visit, &view).await)
+        }
+        FormEnd::Resolved(Resolved::Proposed(_)) => {
+            let to = order_link(wanted.merchant.as_str(), wanted.invoice.as_str()) + "&done=proposed";
+            Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response())
         }
         FormEnd::Resolved(Resolved::RefundUnresolved) => Err(LOOK_AT_DOKU),
     }
@@ -124,7 +130,7 @@ impl WantedDecision {
         Ok(Self { merchant, invoice, verdict, checked_doku, act: visit.act()? })
     }
 
-    fn decision(&self) -> Decision {
+    fn decision(&self, second: SecondPersonRule) -> Decision {
         Decision {
             merchant: self.merchant.clone(),
             invoice_number: self.invoice.clone(),
@@ -132,6 +138,7 @@ impl WantedDecision {
             reason: self.act.reason.clone(),
             decided_by: Some(self.act.by.clone()),
             checked_doku: self.checked_doku,
+            second,
         }
     }
 
@@ -148,14 +155,15 @@ impl WantedDecision {
     ) -> Answer {
         // Read first: what is written after it moves the revision, and the form is refused.
         let view = self.order(console).await?;
-        let events = match console.operations.foresee(self.decision()).await? {
-            Resolved::Done(events) => events,
+        let events = match console.operations.foresee(self.decision(second_person(console, visit))).await? {
+            Resolved::Done(events) => Some(events),
+            Resolved::Proposed(_) => None,
             Resolved::UnknownOrder => return Err(PageRefusal::Unknown(NO_ORDER)),
             Resolved::NotInReview(_) => return Ok(no_longer(console, visit, &view).await),
             Resolved::RefundUnresolved => return Err(LOOK_AT_DOKU),
         };
         let status = if news.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
-        let body = self.consequences(console, &view, &events, news);
+        let body = self.consequences(console, &view, events.as_deref(), news);
         Ok(page(console, visit, status, "Is this what happened?", body).await)
     }
 
@@ -163,7 +171,7 @@ impl WantedDecision {
         &self,
         console: &Console<O>,
         view: &OrderView,
-        events: &[EventType],
+        events: Option<&[EventType]>,
         news: Option<&str>,
     ) -> Markup {
         let times = console.times();
@@ -174,14 +182,22 @@ impl WantedDecision {
         );
         html! {
             @if let Some(news) = news { div.note.warn role="status" { p { (news) } } }
-            p.lede { "This cannot be undone. Read it once more." }
+            p.lede { @if events.is_some() { "This cannot be undone. Read it once more." } @else { "Two people decide about so much: this is kept as a proposal." } }
             div.sheet {
                 dl.facts {
                     dt { "Order" } dd { span.id { (text(self.invoice.as_str())) } " of " (self.merchant.as_str()) ", " strong { (rupiah(&view.order.amount)) } }
                     dt { "Now" } dd { (state_of(&view.order)) " since " (ago(view.order.state_since, times)) }
                     dt { "You say" } dd { strong { (title) } }
-                    dt { "It becomes" } dd { (state(self.verdict.state().name(), None)) }
-                    dt { "Events" } dd { @for event in events { code { (event.routing_key()) } " " } span.quiet { "to every subscriber" } }
+                    @match events {
+                        Some(events) => {
+                            dt { "It becomes" } dd { (state(self.verdict.state().name(), None)) }
+                            dt { "Events" } dd { @for event in events { code { (event.routing_key()) } " " } span.quiet { "to every subscriber" } }
+                        }
+                        None => {
+                            dt { "It becomes" } dd { "nothing yet: for 24 hours another decider, whom the proxy or the provider names, may decide the same. \
+                                Then it becomes " (state(self.verdict.state().name(), None)) }
+                        }
+                    }
                     @if self.verdict == Verdict::Paid { dt { "And then" } dd { "The order takes a refund." } }
                     dt { "Why" } dd { (text(&self.act.reason)) }
                     dt { "Kept as" } dd { (text(&self.act.by)) }
@@ -193,9 +209,28 @@ impl WantedDecision {
                     input type="hidden" name="verdict" value=(self.verdict.state().name());
                     input type="hidden" name="reason" value=(self.act.reason);
                     @if self.checked_doku { input type="hidden" name="checked_doku" value="yes"; }
-                    button.main.risky { "Confirm: it is " (self.verdict.state().name()) }
+                    button.main.risky { @if events.is_some() { "Confirm: it is " } @else { "Propose: it is " } (self.verdict.state().name()) }
                     a href=(back) { "Back" }
                 }
+            }
+        }
+    }
+}
+
+/// Above the configured amount a second person must decide the same.
+fn second_person<O>(console: &Console<O>, visit: &Visit) -> SecondPersonRule {
+    let is_verified = visit.person.as_ref().is_some_and(Person::is_verified);
+    SecondPersonRule { above: console.setting.config.second_person_above, is_verified }
+}
+
+fn proposed(proposal: &ProposalView, times: Times) -> Markup {
+    html! {
+        div.note.warn role="status" {
+            p {
+                strong { (text(&proposal.proposed_by)) " proposes " (state(&proposal.state, None)) } ": " (text(&proposal.reason)) ". "
+                "Another decider must decide the same, " (ago(proposal.until, times)) " at most"
+                @if proposal.checked_doku { ", and must have looked at DOKU too" }
+                "."
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod entry;
 pub mod events;
 pub mod live;
+pub mod login;
 pub mod order;
 pub mod orders;
 pub mod overview;

@@ -6,7 +6,7 @@ use crate::{
         ids::{InvoiceNumber, MerchantName},
     },
     flow::{
-        ports::{Asked, Operations, OrderCustomer},
+        ports::{Asked, CustomerLook, Operations, OrderCustomer},
         view::{OrderView, StepKind, steps},
     },
     http::console::{
@@ -35,6 +35,8 @@ pub async fn show<O: Operations>(
     let news = html! {
         @if visit.query.get("done") == Some("decided") {
             (note("note", "Decided. What follows stands below."))
+        } @else if visit.query.get("done") == Some("proposed") {
+            (note("note warn", "Kept as a proposal: another decider must decide the same within 24 hours."))
         }
     };
     with_news(&console, &visit, &merchant, &invoice, news).await
@@ -46,10 +48,14 @@ pub async fn show_customer<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> Answer {
     let (merchant, invoice) = visit.form.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
-    let reason = visit.form.get("reason").ok_or(PageRefusal::Senseless("Say why: the reason is kept."))?;
-    let person = visit.person.as_ref().ok_or(PageRefusal::NotKnown)?;
-    let from = visit.peer.to_string();
-    let customer = console.operations.show_customer(&merchant, &invoice, person, reason, &from).await?;
+    let customer = match console.operations.show_customer(&merchant, &invoice, visit.act()?).await? {
+        CustomerLook::Shown(customer) => customer,
+        CustomerLook::Repeated => {
+            let news =
+                note("note warn", "This form was sent before: its look is over. Say again why you look.");
+            return with_news(&console, &visit, &merchant, &invoice, news).await;
+        }
+    };
     let view = console.operations.order(&merchant, &invoice).await?.ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let body = body(&console, &visit, &view, customer.as_ref(), false);
     Ok(page(&console, &visit, StatusCode::OK, &title(&view), body).await)
@@ -266,6 +272,7 @@ fn customer_of(visit: &Visit, view: &OrderView, customer: Option<&OrderCustomer>
         @if is_masked {
             form.actions action="/order/customer" method="post" {
                 (order_fields(&order.merchant, &order.invoice_number))
+                (action_field())
                 input name="reason" maxlength="500" required placeholder="Why, or the ticket"
                     aria-label="Why the customer is shown" disabled[why_not.is_some()];
                 button disabled[why_not.is_some()] { "Show the customer" }

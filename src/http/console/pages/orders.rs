@@ -1,13 +1,13 @@
 //! Orders: one field finds by what a person has in hand, filters narrow, and the address is the saved view.
 
 use crate::{
-    domain::{ids::MerchantName, order::OrderState},
+    domain::{Time, ids::MerchantName, order::OrderState},
     flow::{
-        ports::{Operations, OrderFilter, OrderPage},
+        ports::{Operations, OrderFilter, OrderPage, StoppedAt},
         view::{OrderSummary, csv as table},
     },
     http::console::{
-        Answer, Shared, Visit,
+        Answer, Console, Shared, Visit,
         layout::page,
         params::{Params, link},
         refusal::PageRefusal,
@@ -24,6 +24,7 @@ use axum::{
     },
     response::IntoResponse,
 };
+use chrono::TimeDelta;
 use maud::{Markup, html};
 use std::time::Duration;
 
@@ -37,12 +38,13 @@ pub const WINDOWS: [(&str, &str, u64); 4] = [
     ("31d", "the last 31 days", 31 * 86_400),
 ];
 pub const WINDOW: &str = "24h";
+const RANGE_MAX: TimeDelta = TimeDelta::days(31);
 
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let filter = filter(&visit.query, PAGE_ROWS)?;
+    let filter = filter(&visit.query, PAGE_ROWS, console.times())?;
     let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
     let is_search = filter.search.is_some();
     if is_search && filter.before.is_none() && orders.len() == 1 {
@@ -53,15 +55,15 @@ pub async fn list<O: Operations>(
     orders.truncate(rows(PAGE_ROWS));
     let times = console.times();
     let body = html! {
-        p.lede { "The latest first. The address of this page is the view: keep it or send it." }
+        p.lede { @if filter.oldest_first { "The oldest first." } @else { "The latest first." } " The address of this page is the view: keep it or send it." }
         (filters(&visit.query, is_search))
-        @if orders.is_empty() { (nothing(is_search)) } @else { (shown(&orders, times)) }
+        @if orders.is_empty() { (nothing(is_search, queued(&console).await)) } @else { (shown(&orders, times)) }
         div.pager {
             @if let Some(last) = orders.last().filter(|_| is_cut) {
-                a.button href=(with(&visit.query, "/orders", Some(last.key))) rel="next" { "Older orders" }
+                a.button href=(with(&visit.query, "/orders", Some(last.key))) rel="next" { @if filter.oldest_first { "Newer orders" } @else { "Older orders" } }
             }
-            @if let Some((key, at)) = stopped {
-                span { "10,000 orders were read, back to " (moment(at, times)) "." }
+            @if let Some(StoppedAt { key, at, read }) = stopped {
+                span { (read) " orders were read, as far as " (moment(at, times)) "." }
                 a.button href=(with(&visit.query, "/orders", Some(key))) rel="next" { "Go on from there" }
             }
             @if !orders.is_empty() { a href=(with(&visit.query, "/orders.csv", filter.before)) { "These as CSV" } }
@@ -74,7 +76,8 @@ pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let mut orders = console.operations.orders(&filter(&visit.query, CSV_ROWS)?).await?.orders;
+    let mut orders =
+        console.operations.orders(&filter(&visit.query, CSV_ROWS, console.times())?).await?.orders;
     orders.truncate(rows(CSV_ROWS));
     Ok(csv_answer("orders.csv", table::orders(&orders)))
 }
@@ -93,7 +96,7 @@ fn rows(rows: u32) -> usize {
 }
 
 /// One row more than is shown says whether there are more.
-fn filter(query: &Params, rows: u32) -> Result<OrderFilter, PageRefusal> {
+fn filter(query: &Params, rows: u32, times: Times) -> Result<OrderFilter, PageRefusal> {
     let number = |name: &str| query.get(name).map(str::parse::<i64>).transpose();
     let numbers =
         (|| Ok::<_, std::num::ParseIntError>((number("min")?, number("max")?, number("before")?)))();
@@ -114,7 +117,11 @@ fn filter(query: &Params, rows: u32) -> Result<OrderFilter, PageRefusal> {
     };
     let is_open = !states.is_empty() && states.iter().all(is_open);
     // What waits is found however long it has waited.
-    let window = (text.is_none() && !(is_open && query.get("since").is_none())).then(|| window(query));
+    let created = created(query, times)?;
+    let is_windowed = text.is_none() && created.is_none() && !(is_open && query.get("since").is_none());
+    let window = is_windowed.then(|| window(query));
+    let is_search = text.is_some();
+    let declined = query.get("declined").filter(|_| !is_search);
     Ok(OrderFilter {
         states,
         search: text,
@@ -123,9 +130,35 @@ fn filter(query: &Params, rows: u32) -> Result<OrderFilter, PageRefusal> {
         younger_than: window,
         min_amount,
         max_amount,
+        created_from: created.map(|(from, _)| from),
+        created_until: created.map(|(_, until)| until),
+        declined: declined.map(|code| code.chars().take(64).collect()),
+        oldest_first: query.get("first") == Some("oldest") && !is_search,
         before,
         limit: rows.saturating_add(1),
     })
+}
+
+/// From when until when, where the form names one of them: a day by itself, at most a month.
+fn created(query: &Params, times: Times) -> Result<Option<(Time, Time)>, PageRefusal> {
+    let at = |name| match query.get(name) {
+        Some(text) => times.typed(text).map(Some).ok_or(PageRefusal::Senseless("That is no date and time.")),
+        None => Ok(None),
+    };
+    let (from, until) = match (at("from")?, at("until")?) {
+        (None, None) => return Ok(None),
+        (Some(from), None) => (from, times.now().min(from + RANGE_MAX)),
+        (None, Some(until)) => (until - TimeDelta::days(1), until),
+        (Some(from), Some(until)) => (from, until),
+    };
+    if from >= until || until - from > RANGE_MAX {
+        return Err(PageRefusal::Senseless("A range begins before its end, and has at most 31 days."));
+    }
+    Ok(Some((from, until)))
+}
+
+async fn queued<O: Operations>(console: &Console<O>) -> Option<u64> {
+    console.operations.figures().await.figures.and_then(|(_, figures)| figures.queued)
 }
 
 /// How far back a list looks.
@@ -139,7 +172,7 @@ pub fn window(query: &Params) -> Duration {
 fn with(query: &Params, path: &str, before: Option<i64>) -> String {
     let before = before.map(|key| key.to_string()).unwrap_or_default();
     let mut params: Vec<(&str, &str)> = Vec::new();
-    for name in ["text", "merchant", "min", "max", "since"] {
+    for name in ["text", "merchant", "min", "max", "since", "from", "until", "declined", "first"] {
         params.extend(query.get(name).map(|value| (name, value)));
     }
     params.extend(query.all("state").map(|state| ("state", state)));
@@ -171,6 +204,17 @@ fn filters(query: &Params, is_search: bool) -> Markup {
                     }
                 }
             }
+            @if !is_search {
+                label.field { "or created from" input type="datetime-local" name="from" value=[query.get("from")]; }
+                label.field { "until" input type="datetime-local" name="until" value=[query.get("until")]; }
+                label.field { "Decline code" input name="declined" maxlength="64" size="14" value=[query.get("declined")]; }
+                label.field { "Order"
+                    select name="first" {
+                        option value="" { "latest first" }
+                        option value="oldest" selected[query.get("first") == Some("oldest")] { "oldest first" }
+                    }
+                }
+            }
             label.field { "Merchant" input name="merchant" maxlength="32" size="12" value=[query.get("merchant")]; }
             label.field { "From rupiah" input name="min" inputmode="numeric" size="10" value=[query.get("min")]; }
             label.field { "To rupiah" input name="max" inputmode="numeric" size="10" value=[query.get("max")]; }
@@ -180,7 +224,7 @@ fn filters(query: &Params, is_search: bool) -> Markup {
     }
 }
 
-fn nothing(is_search: bool) -> Markup {
+fn nothing(is_search: bool, queued: Option<u64>) -> Markup {
     html! {
         div.empty {
             @if is_search {
@@ -188,7 +232,12 @@ fn nothing(is_search: bool) -> Markup {
                 p { "A search is the beginning of an invoice number, or a whole command id, Request-Id or event id." }
             } @else {
                 p { strong { "No orders here." } }
-                p { "Choose a longer time or other states. A command that still waits in the queue is no order yet." }
+                p { "Choose a longer time or other states. A command that still waits in its queue is no order yet." }
+            }
+            @match queued {
+                Some(0) => { p { "No command waits in its queue." } }
+                Some(waiting) => { p { strong { (waiting) " commands wait in their queues" } ": they are no orders yet." } }
+                None => { p { "How many commands wait in their queues is not known yet." } }
             }
         }
     }

@@ -4,9 +4,11 @@ use crate::{
     domain::Time,
     flow::ports::{Figures, FiguresView, Operations, Waiting},
     http::console::{
-        Answer, Shared, Visit,
+        Answer, Console, Shared, Visit,
         layout::{dependency, page},
-        words::{ago, rupiah_of, span},
+        pages::about::processes_of,
+        params::link,
+        words::{ago, rupiah_of, span, text},
     },
     shown::Times,
 };
@@ -35,10 +37,65 @@ pub async fn show<O: Operations>(
         p.lede { (headline(&view)) }
         @if let Some(fault) = &view.fault { (stale(view.figures.as_ref(), fault, times)) }
         @if let Some((_, figures)) = &view.figures { (tiles(figures)) }
+        h2 { "The last hour" }
+        (last_hour(&console).await)
+        h2 { "Processes" }
+        (processes(&console, times).await)
         h2 { "What the service needs" }
         (dependencies(&view))
     };
     Ok(page(&console, &visit, StatusCode::OK, "Is any money at risk?", body).await)
+}
+
+/// What became of money lately: each with the event that tells it.
+const HAPPENED: [(&str, &str); 5] = [
+    ("Accepted", "payment.accepted"),
+    ("Declined", "payment.declined"),
+    ("Paid", "order.paid"),
+    ("Refunded", "order.refunded"),
+    ("Refunds declined", "refund.declined"),
+];
+
+async fn last_hour<O: Operations>(console: &Console<O>) -> Markup {
+    let hour = match console.operations.last_hour().await {
+        Ok(hour) => hour,
+        Err(error) => {
+            return html! { div.note.bad role="status" { p { "Not known now: " (text(&error.to_string())) } } };
+        }
+    };
+    if hour.happened.is_empty() && hour.declines.is_empty() {
+        return html! { p.quiet { "No event was reported in the last hour. Each process reports once a minute." } };
+    }
+    html! {
+        ul.tiles {
+            @for (name, event) in HAPPENED {
+                @let (count, rupiah) = hour.happened.get(event).copied().unwrap_or_default();
+                li {
+                    a.tile.calm[count == 0] href=(link("/events", &[("type", event), ("since", "1h")])) {
+                        span.name { (name) }
+                        span.count { (grouped(count)) }
+                        span.more { @if count > 0 { (rupiah_of(rupiah)) } }
+                    }
+                }
+            }
+        }
+        @if !hour.declines.is_empty() {
+            p { "Most frequent decline codes: "
+                @for (code, count) in &hour.declines {
+                    a.id href=(link("/orders", &[("declined", code), ("since", "1h")])) { (text(code)) } " " (count) " "
+                }
+            }
+        }
+    }
+}
+
+async fn processes<O: Operations>(console: &Console<O>, times: Times) -> Markup {
+    match console.operations.processes().await {
+        Ok(processes) => processes_of(&processes, times),
+        Err(error) => {
+            html! { div.note.bad role="status" { p { "Not known now: " (text(&error.to_string())) } } }
+        }
+    }
 }
 
 fn headline(view: &FiguresView) -> String {

@@ -11,9 +11,8 @@ const QUERY: &str =
 
 fn form(path: &str) -> String {
     match path {
-        "/order/customer" => "merchant=default&invoice=INV-1&reason=ticket+7".to_owned(),
         "/order/hold" => "merchant=default&invoice=INV-1".to_owned(),
-        "/order/ask" | "/order/publish" => {
+        "/order/customer" | "/order/ask" | "/order/publish" => {
             format!("merchant=default&invoice=INV-1&reason=ticket+7&action={ACTION}")
         }
         "/order/decide" | "/order/decide/confirm" => {
@@ -46,7 +45,7 @@ async fn send(browser: &Browser, rule: &RouteRule) -> Answered {
 }
 
 /// Every path, and the role that a person needs for it beside any other; `any`: one of them; `none`: nothing.
-const NEEDED: [(&str, Verb, &str); 39] = [
+const NEEDED: [(&str, Verb, &str); 41] = [
     ("/", Verb::Get, "any"),
     ("/orders", Verb::Get, "any"),
     ("/orders.csv", Verb::Get, "any"),
@@ -83,6 +82,8 @@ const NEEDED: [(&str, Verb, &str); 39] = [
     ("/settlement/close", Verb::Post, "finance"),
     ("/audit", Verb::Get, "any"),
     ("/audit.csv", Verb::Get, "any"),
+    ("/login", Verb::Get, "none"),
+    ("/login/back", Verb::Get, "none"),
     ("/enter", Verb::Get, "none"),
     ("/enter", Verb::Post, "none"),
     ("/leave", Verb::Post, "any"),

@@ -9,21 +9,22 @@ use crate::{
     },
     flow::{
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, Decision, Figures, FiguresView, FormEnd, Hold,
-            KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView, SentForm,
-            ServiceView, StoreError, Waiting,
+            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Decision, Figures, FiguresView,
+            FormEnd, Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView,
+            SentForm, ServiceView, SessionView, StoreError, Waiting,
         },
         view::{
             ActionView, BlockedView, CommandView, DecisionView, DueView, IncomingFile, OpenBreak, OrderView,
-            PauseView, SettlementRowView, StopView, sample,
+            PauseView, ProposalView, SettlementRowView, StopView, sample,
         },
     },
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
+use uuid::Uuid;
 
 /// What runs a script where it is not escaped, and what ends a path or a query where it is not encoded.
 pub const HOSTILE: &str = "<img/src=x/onerror=alert(1)>";
@@ -42,8 +43,12 @@ pub enum World {
 pub struct FakeOperations {
     pub world: Arc<Mutex<World>>,
     pub sessions: Arc<Mutex<HashMap<KeyHash, Person>>>,
+    /// Of those whom a provider named.
+    pub groups: Arc<Mutex<HashMap<KeyHash, (Vec<String>, Duration)>>>,
     /// Looks and changes, as words.
     pub done: Arc<Mutex<Vec<String>>>,
+    /// The forms that acted.
+    pub acted: Arc<Mutex<HashSet<Uuid>>>,
     /// What becomes of the next forms, the last one first.
     pub forms: Arc<Mutex<Vec<FormEnd>>>,
 }
@@ -53,7 +58,9 @@ impl FakeOperations {
         Self {
             world: Arc::new(Mutex::new(world)),
             sessions: Arc::default(),
+            groups: Arc::default(),
             done: Arc::default(),
+            acted: Arc::default(),
             forms: Arc::default(),
         }
     }
@@ -130,6 +137,7 @@ fn actions() -> Vec<ActionView> {
         reason: Some(hostile()),
         done_by: Some(hostile()),
         detail: Some(hostile()),
+        done_from: Some(hostile()),
     }]
 }
 
@@ -144,9 +152,11 @@ impl Operations for FakeOperations {
         Ok(person)
     }
 
-    async fn session(&self, key: KeyHash) -> Result<Option<Person>, StoreError> {
+    async fn session(&self, key: KeyHash) -> Result<Option<SessionView>, StoreError> {
         self.reached()?;
-        Ok(self.sessions.lock().unwrap().get(&key).cloned())
+        let person = self.sessions.lock().unwrap().get(&key).cloned();
+        let groups = self.groups.lock().unwrap().get(&key).cloned();
+        Ok(person.map(|person| SessionView { person, groups }))
     }
 
     async fn leave(&self, key: KeyHash, person: &Person, _from: &str) -> Result<(), StoreError> {
@@ -194,7 +204,8 @@ impl Operations for FakeOperations {
         };
         match self.world() {
             World::Empty => {
-                FiguresView { figures: Some((sample::at(50), Figures::default())), ..Default::default() }
+                let figures = Figures { queued: Some(4), ..Figures::default() };
+                FiguresView { figures: Some((sample::at(50), figures)), ..Default::default() }
             }
             World::Hostile => {
                 FiguresView { figures: Some((sample::at(50), figures)), fault: None, dependencies }
@@ -239,13 +250,14 @@ impl Operations for FakeOperations {
         &self,
         merchant: &MerchantName,
         invoice: &InvoiceNumber,
-        person: &Person,
-        reason: &str,
-        from: &str,
-    ) -> Result<Option<OrderCustomer>, StoreError> {
+        act: Act,
+    ) -> Result<CustomerLook, StoreError> {
         self.reached()?;
-        self.does(format!("show_customer {invoice} by {} from {from}: {reason}", person.audited()));
-        self.customer(merchant, invoice).await
+        if !self.acted.lock().unwrap().insert(act.mark.action_id) {
+            return Ok(CustomerLook::Repeated);
+        }
+        self.does(format!("show_customer {invoice} by {} from {}: {}", act.by, act.mark.from, act.reason));
+        Ok(CustomerLook::Shown(self.customer(merchant, invoice).await?))
     }
 
     async fn hold(&self, order_key: i64, by: &str) -> Result<(), StoreError> {
@@ -258,6 +270,17 @@ impl Operations for FakeOperations {
         self.reached()?;
         let hold = |key: &i64| Hold { order_key: *key, by: hostile(), until: sample::at(90) };
         Ok(order_keys.iter().map(hold).collect())
+    }
+
+    async fn proposal(&self, _order_key: i64) -> Result<Option<ProposalView>, StoreError> {
+        let proposal = ProposalView {
+            state: "paid".to_owned(),
+            checked_doku: true,
+            reason: hostile(),
+            proposed_by: hostile(),
+            until: sample::at(90),
+        };
+        Ok(Some(proposal).filter(|_| self.world() == World::Hostile))
     }
 
     async fn foresee(&self, _decision: Decision) -> Result<Resolved, StoreError> {

@@ -1,12 +1,13 @@
 //! The other half of the operations that are set beforehand: dead letters, events, the service itself.
 
 use super::fake::{FakeOperations, HOSTILE, HOSTILE_PATH, World};
+use crate::domain::console::{Identified, Person};
 use crate::flow::{
     ports::{
         AboutView, Act, CheckView, DoctorView, EventFilter, EventOperations, EventPage, EventRange,
-        EventView, LastHour, LetterForecast, LetterOperations, LetterPage, LetterWork, LettersView,
-        LiveEvents, LiveRefusal, ProcessView, SchemaView, ServiceOperations, StoreError, WorkEnd, WorkLine,
-        WorkStart, WorkView,
+        EventView, IdentityOperations, LastHour, LetterForecast, LetterOperations, LetterPage, LetterWork,
+        LettersView, LiveEvents, LiveRefusal, LoginFault, OidcLogin, OidcReturn, ProcessView, SchemaView,
+        ServiceOperations, StoreError, WorkEnd, WorkLine, WorkStart, WorkView,
     },
     view::{letters::LetterView, sample},
 };
@@ -137,6 +138,26 @@ impl EventOperations for FakeOperations {
                 Ok(LiveEvents { lines, stop: Default::default(), place })
             }
         }
+    }
+}
+
+impl IdentityOperations for FakeOperations {
+    async fn login_address(&self, login: &OidcLogin) -> Result<String, LoginFault> {
+        self.does("login".to_owned());
+        Ok(format!("https://login.test/authorize?state={}&nonce={}", login.state, login.nonce))
+    }
+
+    async fn log_in(&self, back: OidcReturn) -> Result<(), LoginFault> {
+        if back.code == "bad" {
+            return Err(LoginFault::Provider(hostile()));
+        }
+        let person =
+            Person { name: "sari".to_owned(), identified: Identified::Oidc, roles: Default::default() };
+        self.sessions.lock().unwrap().insert(back.session, person);
+        let groups = (vec![back.code], std::time::Duration::ZERO);
+        self.groups.lock().unwrap().insert(back.session, groups);
+        self.does(format!("log in from {}", back.from));
+        Ok(())
     }
 }
 

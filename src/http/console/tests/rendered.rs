@@ -5,6 +5,8 @@ use super::{
     *,
 };
 
+const ACTION: &str = "0192d1c0-0000-7000-8000-000000000001";
+
 /// Every page that shows something.
 fn pages() -> Vec<String> {
     let order = words::order_link("default", &hostile_order().order.invoice_number);
@@ -68,7 +70,9 @@ async fn every_page_says_so_where_there_is_nothing() {
     let browser = Browser::with(FakeOperations::new(World::Empty), &ConsoleRole::ALL);
     for (path, words) in [
         ("/", "No order waits for a decision"),
+        ("/", "No event was reported in the last hour"),
         ("/orders", "No orders here"),
+        ("/orders", "4 commands wait in their queues"),
         ("/orders?text=INV-1", "No order has that"),
         ("/audit", "No action is kept here"),
         ("/review", "Nothing to decide"),
@@ -116,12 +120,21 @@ async fn a_customer_is_masked_until_somebody_says_why() {
         assert!(!masked.contains(personal), "{masked}");
     }
     assert!(masked.contains("R•••") && masked.contains("•••90") && masked.contains("r•••@shop.test"));
-    let silent = browser.post("/order/customer", "merchant=default&invoice=INV-1&reason=+").await;
+    let form = |reason: &str| format!("merchant=default&invoice=INV-1&reason={reason}&action={ACTION}");
+    let silent = browser.post("/order/customer", &form("+")).await;
     assert_eq!(silent.status, StatusCode::BAD_REQUEST);
     assert!(operations.done.lock().unwrap().is_empty());
-    let shown = browser.post("/order/customer", "merchant=default&invoice=INV-1&reason=ticket+7").await;
+    let shown = browser.post("/order/customer", &form("ticket+7")).await;
     assert!(shown.body.contains("6281234567890") && shown.body.contains("ratna@shop.test"), "{}", shown.body);
     let kept = ["show_customer INV-1 by local:budi (unverified) from 127.0.0.1: ticket 7"];
+    assert_eq!(*operations.done.lock().unwrap(), kept);
+    // The same form again is no second look without a row of its own.
+    let again = browser.post("/order/customer", &form("ticket+7")).await;
+    assert!(
+        again.body.contains("its look is over") && !again.body.contains("6281234567890"),
+        "{}",
+        again.body
+    );
     assert_eq!(*operations.done.lock().unwrap(), kept);
 }
 

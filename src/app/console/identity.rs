@@ -1,0 +1,23 @@
+//! Who a person is, where a provider says it.
+
+use super::Desk;
+use crate::flow::ports::{IdentityOperations, LoginFault, OidcLogin, OidcReturn};
+
+const NOT_CONFIGURED: &str = "no provider is configured";
+
+impl IdentityOperations for Desk {
+    async fn login_address(&self, login: &OidcLogin) -> Result<String, LoginFault> {
+        let provider = self.provider.as_ref().ok_or_else(not_configured)?;
+        provider.login_address(login).await.map_err(LoginFault::Provider)
+    }
+
+    async fn log_in(&self, back: OidcReturn) -> Result<(), LoginFault> {
+        let provider = self.provider.as_ref().ok_or_else(not_configured)?;
+        let found = provider.identify(&back.login, &back.code).await.map_err(LoginFault::Provider)?;
+        Ok(self.store.log_in(found.name, found.groups, back.session, back.from).await?)
+    }
+}
+
+fn not_configured() -> LoginFault {
+    LoginFault::Provider(NOT_CONFIGURED.to_owned())
+}

@@ -1,0 +1,197 @@
+//! The provider that says who a person is (OpenID Connect): the authorization code flow with PKCE. Nothing is believed but an
+//! ID token that the provider signed, for this client and this login.
+//!
+//! Never: a token in a log, or kept after it was read.
+
+mod verify;
+
+use crate::{config::OidcAuth, domain::action::NAME_CHARS_MAX, flow::ports::OidcLogin, shown::is_unsafe};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jsonwebtoken::jwk::JwkSet;
+use reqwest::{
+    Client,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    redirect::Policy,
+};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tokio::{sync::Mutex, time::Instant};
+use url::{Url, form_urlencoded};
+
+const ANSWER_MAX: Duration = Duration::from_secs(8);
+const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Its addresses and keys are asked for again after this time, and when a token names a key that is not among them.
+const KNOWN_FOR: Duration = Duration::from_secs(3600);
+const GROUPS_MAX: usize = 1000;
+
+/// Who a person is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifiedPerson {
+    pub name: String,
+    pub groups: Vec<String>,
+}
+
+/// What the provider publishes about itself.
+#[derive(Debug, Clone, Deserialize)]
+struct ProviderPage {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+}
+
+#[derive(Clone)]
+struct KnownProvider {
+    page: ProviderPage,
+    keys: JwkSet,
+    at: Instant,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    id_token: String,
+}
+
+pub struct IdentityProvider {
+    http: Client,
+    auth: OidcAuth,
+    /// Where the browser comes back to.
+    back: String,
+    known: Mutex<Option<KnownProvider>>,
+}
+
+impl IdentityProvider {
+    /// # Errors
+    /// No TLS.
+    pub fn new(auth: OidcAuth, public_url: &str) -> Result<Self, reqwest::Error> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        verify::install();
+        let http = Client::builder().timeout(ANSWER_MAX).redirect(Policy::none()).build()?;
+        Ok(Self { http, auth, back: format!("{public_url}/login/back"), known: Mutex::default() })
+    }
+
+    /// Where a browser logs in.
+    ///
+    /// # Errors
+    /// The provider is away, or is another one.
+    pub async fn login_address(&self, login: &OidcLogin) -> Result<String, String> {
+        let known = self.known(false).await?;
+        let mut address = Url::parse(&known.page.authorization_endpoint)
+            .map_err(|_| "the provider names no address to log in at".to_owned())?;
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(login.verifier.as_bytes()));
+        address.query_pairs_mut().extend_pairs([
+            ("response_type", "code"),
+            ("client_id", &self.auth.client_id),
+            ("redirect_uri", &self.back),
+            ("scope", &self.auth.scopes.join(" ")),
+            ("state", &login.state),
+            ("nonce", &login.nonce),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ]);
+        Ok(address.into())
+    }
+
+    /// Who came back with this code.
+    ///
+    /// # Errors
+    /// The provider is away, refuses the code, or its token is not for this login.
+    pub async fn identify(&self, login: &OidcLogin, code: &str) -> Result<IdentifiedPerson, String> {
+        let known = self.known(false).await?;
+        let token = self.token(&known.page.token_endpoint, login, code).await?;
+        let claims = match verify::claims(&token, &known.keys, &self.auth) {
+            Err(verify::TokenFault::UnknownKey) => {
+                let renewed = self.known(true).await?;
+                verify::claims(&token, &renewed.keys, &self.auth)
+            }
+            read => read,
+        };
+        let claims = claims.map_err(|fault| format!("the provider's token is not believed: {fault}"))?;
+        if claims["nonce"].as_str() != Some(login.nonce.as_str()) {
+            return Err("the provider's token is for another login".to_owned());
+        }
+        self.person(&claims)
+    }
+
+    async fn token(&self, endpoint: &str, login: &OidcLogin, code: &str) -> Result<String, String> {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([
+                ("grant_type", "authorization_code"),
+                ("code", code),
+                ("redirect_uri", &self.back),
+                ("code_verifier", &login.verifier),
+            ])
+            .finish();
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let secret = encoded(self.auth.client_secret.expose_secret());
+        let basic = STANDARD.encode(format!("{}:{secret}", encoded(&self.auth.client_id)));
+        let request = self
+            .http
+            .post(endpoint)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(AUTHORIZATION, format!("Basic {basic}"))
+            .body(form);
+        Ok(json::<TokenAnswer>(request, "the token").await?.id_token)
+    }
+
+    /// Name and groups, as the configured claims have them.
+    fn person(&self, claims: &Value) -> Result<IdentifiedPerson, String> {
+        let name = claim(claims, &self.auth.name_claim).and_then(Value::as_str).unwrap_or_default().trim();
+        if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(is_unsafe) {
+            return Err(format!("the provider's token has no usable claim {}", self.auth.name_claim));
+        }
+        let groups = match claim(claims, &self.auth.groups_claim) {
+            Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(group)) => vec![group.as_str()],
+            _ => Vec::new(),
+        };
+        let groups = groups.into_iter().take(GROUPS_MAX).map(str::to_owned).collect();
+        Ok(IdentifiedPerson { name: name.to_owned(), groups })
+    }
+
+    /// Its addresses and keys.
+    async fn known(&self, anew: bool) -> Result<KnownProvider, String> {
+        let mut known = self.known.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| !anew && known.at.elapsed() < KNOWN_FOR) {
+            return Ok(known.clone());
+        }
+        let base = self.auth.issuer.trim_end_matches('/');
+        let page = self.http.get(format!("{base}/.well-known/openid-configuration"));
+        let page: ProviderPage = json(page, "its configuration").await?;
+        if page.issuer != self.auth.issuer {
+            return Err(format!("the provider calls itself {}; console.oidc.issuer is another", page.issuer));
+        }
+        let keys: JwkSet = json(self.http.get(&page.jwks_uri), "its keys").await?;
+        let found = KnownProvider { page, keys, at: Instant::now() };
+        *known = Some(found.clone());
+        Ok(found)
+    }
+}
+
+/// A claim by its name, or by a path with points where there is no such name.
+fn claim<'c>(claims: &'c Value, name: &str) -> Option<&'c Value> {
+    claims.get(name).or_else(|| name.split('.').try_fold(claims, |value, part| value.get(part)))
+}
+
+async fn json<T: DeserializeOwned>(request: reqwest::RequestBuilder, what: &str) -> Result<T, String> {
+    let away = |error: reqwest::Error| format!("the provider does not give {what}: {}", error.without_url());
+    let mut answer = request.send().await.map_err(away)?;
+    let status = answer.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(away)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            return Err(format!("the provider does not give {what}: its answer is too long"));
+        }
+    }
+    if !status.is_success() {
+        return Err(format!("the provider does not give {what}: HTTP {}", status.as_u16()));
+    }
+    serde_json::from_slice(&body).map_err(|_| format!("the provider does not give {what} in JSON"))
+}
