@@ -3,6 +3,8 @@
 //!
 //! Never: a token in a log, or kept after it was read.
 
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use crate::{config::OidcAuth, domain::action::NAME_CHARS_MAX, flow::ports::OidcLogin, shown::is_unsafe};

@@ -7,7 +7,8 @@ readonly OUTCOME_SECONDS=120
 readonly SAMPLE_INVOICE=DOKU202212345828
 readonly SAMPLE_INGRESS=127.0.0.1:8080
 readonly CONFIGURATION='DOKU_BASE_URL DOKU_CLIENT_ID DOKU_SECRET_KEY
-  JENIUS_PAY__INGRESS__LISTEN JENIUS_PAY__ADMIN__LISTEN JENIUS_PAY__CHECK__FIRST_AFTER_MS'
+  JENIUS_PAY__INGRESS__LISTEN JENIUS_PAY__ADMIN__LISTEN JENIUS_PAY__CONSOLE__LISTEN
+  JENIUS_PAY__CHECK__FIRST_AFTER_MS'
 
 build() {
   local target
@@ -76,6 +77,21 @@ start_worker() {
   until_true "$WORKER" 'jenius-pay' answers_ok "$JENIUS_PAY__ADMIN__LISTEN" /readyz
 }
 
+# The operators' pages, in a process of their own; its pid is left in CONSOLE.
+start_console() {
+  local listen admin
+  { read -r listen && read -r admin; } < <("$SERVERS" ports 2)
+  export JENIUS_PAY__CONSOLE__LISTEN=127.0.0.1:$listen
+  job env "JENIUS_PAY__ADMIN__LISTEN=127.0.0.1:$admin" "$BIN" run --role console >> "$LOG" 2>&1
+  CONSOLE=$JOB
+  until_true "$CONSOLE" 'the console' accepts "$JENIUS_PAY__CONSOLE__LISTEN"
+}
+
+# The address by which a browser enters once, within five minutes; `console login` prints another one.
+console_address() {
+  "$BIN" console login --as you --role viewer --role support --role finance --role operator --role decider --for 8h 2>> "$LOG"
+}
+
 choose_invoice() { INVOICE=DEMO-$(date -u +%Y%m%dT%H%M%SZ)-$RANDOM; }
 
 # Fills a sample in with this run's invoice and ingress; an invoice number can be used only once.
@@ -115,7 +131,7 @@ show_environment() {
   # What the caller set may hold a password, and the caller has it already.
   [[ $WANTED != *postgres* ]] || printf "export DATABASE_URL='%s'\n" "$DATABASE_URL"
   [[ $WANTED != *rabbitmq* ]] || printf "export AMQP_URL='%s'\n" "$AMQP_URL"
-  for name in $CONFIGURATION; do printf "export %s='%s'\n" "$name" "${!name}"; done
+  for name in $CONFIGURATION; do [[ -z ${!name:-} ]] || printf "export %s='%s'\n" "$name" "${!name}"; done
   printf "export PATH='%s':\"\$PATH\"\n\njenius-pay orders list\n\n" "$(dirname "$BIN")"
 }
 

@@ -27,6 +27,7 @@ BEGIN
 END $$;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses, restored, settlement_breaks TO jenius_worker;
+GRANT SELECT, INSERT, DELETE ON process_reports TO jenius_worker;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_worker;
 GRANT SELECT, UPDATE ON notifications, balance TO jenius_worker;
 GRANT SELECT, INSERT, UPDATE ON commands, orders, rate_schedule, reported_requests TO jenius_worker;
@@ -35,6 +36,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops TO jenius_worker;
 GRANT USAGE ON SEQUENCE commands_key_seq, orders_order_key_seq TO jenius_worker;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses, settlement_shares TO jenius_follow_up;
+GRANT SELECT, INSERT, DELETE ON process_reports TO jenius_follow_up;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox, settlement_forms, settlement_break_history TO jenius_follow_up;
 GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_follow_up;
 GRANT SELECT, INSERT, UPDATE ON rate_schedule, reported_requests, settlement_accounts, settlement_breaks TO jenius_follow_up;
@@ -43,20 +45,22 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops, settlement_files, settl
 GRANT INSERT ON settlement_pieces TO jenius_follow_up;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses, settlement_breaks TO jenius_reconciler;
+GRANT SELECT, INSERT, DELETE ON process_reports TO jenius_reconciler;
 GRANT SELECT, INSERT ON installation, attempts, events, outbox TO jenius_reconciler;
 GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_reconciler;
 GRANT SELECT, INSERT, UPDATE ON reported_requests TO jenius_reconciler;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, notifications TO jenius_reconciler;
 
 GRANT SELECT ON _sqlx_migrations, commands, orders, due, notifications, events, pauses, reported_requests, settlement_breaks TO jenius_relay;
+GRANT SELECT, INSERT, DELETE ON process_reports TO jenius_relay;
 GRANT SELECT, DELETE ON outbox TO jenius_relay;
 GRANT SELECT, INSERT ON installation, publications TO jenius_relay;
 GRANT SELECT, UPDATE ON balance TO jenius_relay;
 
 GRANT SELECT ON _sqlx_migrations, publications, send_stops, reported_requests TO jenius_operator;
 GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions, settlement_forms, settlement_break_history, settlement_shares TO jenius_operator;
-GRANT SELECT, INSERT, DELETE ON attempts, pauses, settlement_pieces, console_logins, console_sessions TO jenius_operator;
+GRANT SELECT, INSERT, DELETE ON attempts, pauses, settlement_pieces, console_logins, console_sessions, process_reports TO jenius_operator;
 GRANT SELECT, INSERT, UPDATE ON commands, orders, restored, settlement_accounts, settlement_breaks TO jenius_operator;
 GRANT SELECT, UPDATE ON balance TO jenius_operator;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_operator;
-GRANT SELECT, INSERT, UPDATE, DELETE ON due, settlement_files, settlement_rows, settlement_looks, settlement_waiting, review_holds TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON due, settlement_files, settlement_rows, settlement_looks, settlement_waiting, review_holds, decision_proposals TO jenius_operator;

@@ -29,6 +29,7 @@ if (live) {
   const ROWS_MAX = 200;
   const state = document.querySelector("#live-state");
   const pause = document.querySelector("#live-pause");
+  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: live.dataset.zone, timeStyle: "medium" });
   let source = null;
   let paused = false;
   const cell = (row, label, content, name) => {
@@ -53,7 +54,7 @@ if (live) {
     } else {
       if (live.querySelector(`[data-event="${CSS.escape(event.id)}"]`)) return;
       row.dataset.event = event.id;
-      cell(row, "Time", new Date(event.at).toLocaleTimeString(), "when");
+      cell(row, "Time", clock.format(new Date(event.at)), "when");
       const type = document.createElement("code");
       type.textContent = event.type;
       cell(row, "Type", type);

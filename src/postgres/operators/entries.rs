@@ -130,15 +130,14 @@ impl PostgresStore {
 
     /// Who has this key; `None`: no person, or its time has passed.
     pub async fn session(&self, key: KeyHash) -> Result<Option<SessionView>, StoreError> {
-        let found: Option<SessionRow> =
-            answered!(self.context.pool, |c| {
-                sqlx::query_as(
+        let found: Option<SessionRow> = answered!(self.context.pool, |c| {
+            sqlx::query_as(
             "SELECT name, roles, groups, extract(epoch FROM jenius_now() - groups_at)::float8 AS groups_age
              FROM console_sessions WHERE hash = $1 AND ends_at > jenius_now()"
         )
         .bind(key.as_slice())
         .fetch_optional(c)
-            })?;
+        })?;
         found.map(SessionRow::view).transpose()
     }
 

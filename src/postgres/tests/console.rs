@@ -9,6 +9,7 @@ use crate::{
     },
     flow::ports::{
         ActionFilter, ConsoleEntry, Decision, FormEnd, Mark, NewLogin, OrderFilter, Resolved, SentForm,
+        SessionView,
     },
     postgres::{PauseChange, actions, order_view, record_form, walk_orders},
 };
@@ -45,7 +46,8 @@ async fn an_address_lets_one_person_in_once_for_a_time() {
         };
         assert_eq!(person, expected);
         assert_eq!(db.store.enter(entry(1, 3)).await.unwrap(), None, "it is used up");
-        assert_eq!(db.store.session([2; 32]).await.unwrap(), Some(person.clone()));
+        let session = SessionView { person: person.clone(), groups: None };
+        assert_eq!(db.store.session([2; 32]).await.unwrap(), Some(session));
         assert_eq!(db.store.session([1; 32]).await.unwrap(), None, "the address is no session");
         db.jump(3601).await;
         assert_eq!(db.store.session([2; 32]).await.unwrap(), None, "the time is over");

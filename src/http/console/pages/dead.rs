@@ -82,7 +82,7 @@ fn grouped(seen: &LettersView, times: Times) -> Markup {
     let groups = groups(&seen.letters);
     let stamp = seen.at.timestamp_millis().to_string();
     html! {
-        h2 { (seen.letters.len()) " letters in " (groups.len()) " groups" }
+        h2 { (letters(seen.letters.len())) ", by what they died of" }
         div.table {
             table.stacks {
                 thead {
@@ -126,7 +126,7 @@ pub async fn group<O: Operations>(
     let number = visit.query.get("group").and_then(|number| number.parse::<usize>().ok());
     let group = number.and_then(|number| groups.get(number)).ok_or(SEEN_AGAIN)?;
     let body = html! {
-        p.lede { (group.letters.len()) " letters died of " strong { (text(group.reason).replace('_', " ")) }
+        p.lede { (letters(group.letters.len())) " died of " strong { (text(group.reason).replace('_', " ")) }
             @if let Some(detail) = group.detail { ": " (text(detail)) } }
         (choices(&visit, group, console.times()))
     };
@@ -172,6 +172,10 @@ fn choices(visit: &Visit, group: &LetterGroup<'_>, times: Times) -> Markup {
             }
         }
     }
+}
+
+fn letters(count: usize) -> String {
+    if count == 1 { "1 letter".to_owned() } else { format!("{count} letters") }
 }
 
 fn before(letter: &LetterView) -> Markup {
@@ -271,7 +275,7 @@ async fn confirm<O: Operations>(console: &Console<O>, visit: &Visit, work: Lette
         p.lede {
             @match work {
                 LetterWork::Replay { .. } => { (going) " of " (foreseen.len()) " would be published again, ten a second." }
-                LetterWork::Drop => { (going) " letters are deleted for good. This cannot be undone." }
+                LetterWork::Drop => { (letters(going)) " will be deleted for good. This cannot be undone." }
             }
         }
         (table(&foreseen))

@@ -44,12 +44,12 @@ pub async fn show<O: Operations>(
             a href="/live" { "Load again" }
         }
         br;
-        (shown(&latest, times))
+        (shown(&latest, times, console.setting.zone.name()))
     };
     Ok(page(&console, &visit, StatusCode::OK, "What happens now?", body).await)
 }
 
-fn shown(events: &[EventView], times: Times) -> Markup {
+fn shown(events: &[EventView], times: Times, zone: &str) -> Markup {
     html! {
         div.table {
             table.stacks {
@@ -59,7 +59,7 @@ fn shown(events: &[EventView], times: Times) -> Markup {
                         th.money scope="col" { "Amount" }
                     }
                 }
-                tbody #live data-stream="/live/stream" {
+                tbody #live data-stream="/live/stream" data-zone=(zone) {
                     @for event in events {
                         tr data-event=(event.event_id) {
                             td.when data-label="Time" { (ago(event.at, times)) }

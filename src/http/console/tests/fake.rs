@@ -39,12 +39,15 @@ pub enum World {
     Away,
 }
 
+/// Groups, and how long ago they were given.
+type GivenGroups = (Vec<String>, Duration);
+
 #[derive(Clone)]
 pub struct FakeOperations {
     pub world: Arc<Mutex<World>>,
     pub sessions: Arc<Mutex<HashMap<KeyHash, Person>>>,
     /// Of those whom a provider named.
-    pub groups: Arc<Mutex<HashMap<KeyHash, (Vec<String>, Duration)>>>,
+    pub groups: Arc<Mutex<HashMap<KeyHash, GivenGroups>>>,
     /// Looks and changes, as words.
     pub done: Arc<Mutex<Vec<String>>>,
     /// The forms that acted.
