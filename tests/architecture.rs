@@ -66,6 +66,7 @@ const ANYTHING: &[&str] = &[
     "postgres",
     "rabbit",
     "http",
+    "identity",
     "json_schema",
     "sheet",
     "app",

@@ -10,7 +10,7 @@ mod work;
 
 use super::{App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext};
 use crate::{
-    config::{Config, ConsoleAuth, ConsoleConfig},
+    config::Config,
     domain::{
         Time,
         action::{Action, ActionKind},
@@ -138,7 +138,7 @@ impl Desk {
             doctor: Arc::default(),
             doctor_lock: Arc::default(),
             live: LiveDesk::new(shared.broker.apart(), stop),
-            provider: provider(&shared.config.console)?,
+            provider: identity::provider(&shared.config.console)?,
         })
     }
 
@@ -161,15 +161,6 @@ impl Desk {
         let pauses = postgres::pauses(&self.pool).await?;
         let breakers = postgres::open_breakers(&self.pool).await?;
         Ok(ServiceView { pauses, breakers, faults: Vec::new() })
-    }
-}
-
-fn provider(config: &ConsoleConfig) -> anyhow::Result<Option<IdentityProvider>> {
-    match (&config.auth, &config.public_url) {
-        (ConsoleAuth::Oidc(auth), Some(public_url)) => {
-            Ok(Some(IdentityProvider::new(auth.clone(), public_url)?))
-        }
-        (ConsoleAuth::Oidc(_) | ConsoleAuth::Local | ConsoleAuth::Proxy(_), _) => Ok(None),
     }
 }
 

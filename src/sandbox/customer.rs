@@ -1,11 +1,12 @@
 //! The customer: pays, lets it expire or changes his mind, each after `pay_after_ms`, and DOKU reports it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::book::{OrderIndex, Then};
 use super::clock;
-use super::fault_script::FaultScript;
+use super::fault_script::{FaultScript, Repeat};
 use super::faults::NotifyHabit;
 use super::ledger::TransactionStatus;
 use super::notify::{self, NotifyForm, OutgoingNotification};
@@ -21,7 +22,22 @@ pub(super) fn start(world: &Arc<World>, then: Then) {
     }
 }
 
+/// A person answers in the customer's place. Nothing happens if the payment does not wait any more.
+pub(super) fn answer(world: &Arc<World>, order: OrderIndex, status: TransactionStatus, wrong_amount: bool) {
+    if world.book().status(order) != TransactionStatus::Pending || !step(world, order, status) {
+        return;
+    }
+    let words = if wrong_amount { "notify_wrong_amount" } else { "" };
+    let plan = FaultScript::parse(words, Repeat::Once).unwrap_or_default();
+    for notification in notifications(world, order, status, &plan) {
+        report(world, notification, &plan);
+    }
+}
+
 async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<FaultScript>) {
+    if world.by_hand.load(Ordering::Relaxed) {
+        return;
+    }
     let reordered = plan.notifies(NotifyHabit::Reordered);
     let mut held = Vec::new();
     if reordered {

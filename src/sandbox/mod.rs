@@ -15,6 +15,7 @@ mod check;
 mod clock;
 mod config;
 mod customer;
+mod face;
 mod fast;
 mod fault_script;
 mod faults;
@@ -34,6 +35,7 @@ mod world;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -121,6 +123,7 @@ impl Sandbox {
             client,
             notify_permits: Semaphore::new(NOTIFY_CONCURRENCY_MAX),
             stopped: CancellationToken::new(),
+            by_hand: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             book: Mutex::default(),
             switch: RwLock::default(),

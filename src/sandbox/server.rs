@@ -10,6 +10,7 @@ use axum::routing::{any, get, post};
 use bytes::Bytes;
 
 use super::answer::{self, JSON};
+use super::face;
 use super::fast;
 use super::faults;
 use super::ledger::Operation;
@@ -46,7 +47,10 @@ fn all_routes() -> Router<Arc<World>> {
         .route(PAYMENT_PATH, post(payment))
         .route(REFUND_PATH, post(refund))
         .route(&format!("{CHECK_PATH}{{*id}}"), get(inquiry))
-        .route("/", get(help))
+        .route("/", get(face::home))
+        .route("/app", get(face::app).post(face::answer_payment))
+        .route("/app/hand", post(face::set_hand))
+        .route("/faults/form", post(face::set_faults))
         .route("/help", get(help))
         .route("/ledger", get(ledger))
         .route("/settlement", get(settlement))

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) snap_key: Option<PrivateKey>,
     pub(super) notify_permits: Semaphore,
     pub(super) stopped: CancellationToken,
+    /// A person answers payments in the browser; no customer does by itself.
+    pub(super) by_hand: AtomicBool,
     pub(super) tasks: TaskTracker,
     pub(super) book: Mutex<Book>,
     pub(super) switch: RwLock<Arc<Switch>>,

@@ -199,8 +199,8 @@ fn every_command_line_is_one_that_the_program_takes() {
             seen += 1;
         }
     }
-    // The roles, `migrate` and the operator's twice each, the sandbox, `prune`, and the three units.
-    assert_eq!(seen, 2 * (Role::UNNAMED.len() + 2) + 5);
+    // The roles, `migrate` and the operator's twice each, the console, the sandbox, `prune`, and the three units.
+    assert_eq!(seen, 2 * (Role::UNNAMED.len() + 2) + 6);
     let healthcheck = read("Dockerfile").contains(r#"CMD ["/usr/bin/jenius-pay", "health"]"#);
     assert!(healthcheck && Cli::try_parse_from(["jenius-pay", "health"]).is_ok());
 }

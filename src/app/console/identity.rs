@@ -1,9 +1,23 @@
 //! Who a person is, where a provider says it.
 
 use super::Desk;
-use crate::flow::ports::{IdentityOperations, LoginFault, OidcLogin, OidcReturn};
+use crate::{
+    config::{ConsoleAuth, ConsoleConfig},
+    flow::ports::{IdentityOperations, LoginFault, OidcLogin, OidcReturn},
+    identity::IdentityProvider,
+};
 
 const NOT_CONFIGURED: &str = "no provider is configured";
+
+/// `None`: other ways say who a person is.
+pub(super) fn provider(config: &ConsoleConfig) -> anyhow::Result<Option<IdentityProvider>> {
+    match (&config.auth, &config.public_url) {
+        (ConsoleAuth::Oidc(auth), Some(public_url)) => {
+            Ok(Some(IdentityProvider::new(auth.clone(), public_url)?))
+        }
+        (ConsoleAuth::Oidc(_) | ConsoleAuth::Local | ConsoleAuth::Proxy(_), _) => Ok(None),
+    }
+}
 
 impl IdentityOperations for Desk {
     async fn login_address(&self, login: &OidcLogin) -> Result<String, LoginFault> {

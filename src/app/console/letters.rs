@@ -1,6 +1,6 @@
 //! Dead letters for the console: the last look, and the work on the letters that it saw.
 
-use super::{Desk, now_here, work::Progress};
+use super::{Desk, now_here, work::WorkProgress};
 use crate::{
     app::{
         forecast::{Forecaster, ReplayForecast},
@@ -259,7 +259,7 @@ async fn carry_out(
     ids: Vec<String>,
     forecaster: &Forecaster,
     audit: &Audit,
-    progress: &Progress,
+    progress: &WorkProgress,
 ) -> anyhow::Result<()> {
     progress.expect(u64::try_from(ids.len()).unwrap_or(u64::MAX));
     let mut wanted: BTreeSet<String> = ids.into_iter().collect();
@@ -283,7 +283,7 @@ async fn carry_out(
     }
 }
 
-async fn drop_all(held: Vec<FetchedLetter>, audit: &Audit, progress: &Progress) -> anyhow::Result<()> {
+async fn drop_all(held: Vec<FetchedLetter>, audit: &Audit, progress: &WorkProgress) -> anyhow::Result<()> {
     for letter in held {
         let (id, summary) = (letter.letter.id.clone(), letter.letter.summary());
         let end = if audit.drop_letter(letter).await? { "dropped" } else { "repeated" };
@@ -299,7 +299,7 @@ async fn replay_all(
     audit: &Audit,
     publisher: &Publisher,
     broker: &Broker,
-    progress: &Progress,
+    progress: &WorkProgress,
 ) -> anyhow::Result<()> {
     let mut pace = interval(Duration::from_secs(1) / REPLAYS_EACH_SECOND);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -61,7 +61,7 @@ async fn pass_on(
     lines: Arc<Mutex<Option<broadcast::Sender<LiveLine>>>>,
     stop: CancellationToken,
 ) {
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = LivePace::new(Instant::now());
     while let Some(next) = stop.run_until_cancelled(timeout(LOOK_EVERY, watch.next())).await {
         match next {
             Ok(Ok(body)) => {
@@ -98,13 +98,13 @@ fn line(body: &[u8]) -> Option<LiveLine> {
 }
 
 /// So many lines a second; those above are counted.
-struct Pace {
+struct LivePace {
     second: Instant,
     lines: u32,
     more: u32,
 }
 
-impl Pace {
+impl LivePace {
     fn new(now: Instant) -> Self {
         Self { second: now, lines: 0, more: 0 }
     }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn fifty_lines_a_second_pass_and_the_rest_is_counted() {
         let at = Instant::now();
-        let mut pace = Pace::new(at);
+        let mut pace = LivePace::new(at);
         assert_eq!((0..80).filter(|_| pace.takes(at)).count(), 50);
         assert_eq!(pace.untold(at), None);
         let later = at + Duration::from_secs(1);

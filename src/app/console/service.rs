@@ -41,7 +41,7 @@ impl ServiceOperations for Desk {
         };
         AboutView {
             migrations: migrations
-                .map(|(brought, applied)| SchemaView { brought, applied })
+                .map(|(known, applied)| SchemaView { known, applied })
                 .map_err(|error| error.to_string()),
             processes: self.processes().await.map_err(|error| error.to_string()),
             config: self

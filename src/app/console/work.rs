@@ -18,14 +18,20 @@ pub struct Works(Arc<Mutex<VecDeque<(Uuid, WorkView)>>>);
 
 /// By which work says how far it came.
 #[derive(Clone)]
-pub struct Progress {
+pub struct WorkProgress {
     works: Works,
     id: Uuid,
 }
 
 impl Works {
     /// Begins it in a task of its own, once for an id; one work at a time.
-    pub fn begin<W>(&self, id: Uuid, title: String, by: String, work: impl FnOnce(Progress) -> W) -> WorkStart
+    pub fn begin<W>(
+        &self,
+        id: Uuid,
+        title: String,
+        by: String,
+        work: impl FnOnce(WorkProgress) -> W,
+    ) -> WorkStart
     where
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
@@ -45,7 +51,7 @@ impl Works {
                 works.pop_front();
             }
         }
-        let progress = Progress { works: self.clone(), id };
+        let progress = WorkProgress { works: self.clone(), id };
         let working = tokio::spawn(work(progress.clone()));
         tokio::spawn(async move {
             let end = match working.await {
@@ -67,7 +73,7 @@ impl Works {
     }
 }
 
-impl Progress {
+impl WorkProgress {
     pub fn expect(&self, total: u64) {
         self.update(|work| work.total = total);
     }

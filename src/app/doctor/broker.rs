@@ -2,7 +2,8 @@
 
 use super::check::{
     BROKER_CONSUMERS, BROKER_DEAD_LETTERS, BROKER_DEAD_ROUTE, BROKER_EXCHANGES, BROKER_LOGIN, BROKER_QUEUES,
-    BROKER_REACHABLE, BROKER_TRANSPORT, BROKER_UNROUTED, BROKER_UNROUTED_ROUTE, BROKER_VERSION, Check, Name,
+    BROKER_REACHABLE, BROKER_TRANSPORT, BROKER_UNROUTED, BROKER_UNROUTED_ROUTE, BROKER_VERSION, Check,
+    CheckName,
 };
 use crate::rabbit::{BrokerError, Greeting, Inspected, Inspection, ProbeResult, QueueSeen, TopologyNames};
 
@@ -105,7 +106,7 @@ fn inside(names: &TopologyNames, seen: &Inspection) -> Vec<Check> {
 }
 
 /// All of one kind in one line; each that is wrong is named.
-fn declared(name: Name, what: &str, all: &[(&str, &Inspected)]) -> Check {
+fn declared(name: CheckName, what: &str, all: &[(&str, &Inspected)]) -> Check {
     let mut wrong = Vec::new();
     let (mut missing, mut differs, mut unseen) = (false, false, 0);
     for (name, found) in all {
@@ -147,7 +148,7 @@ fn declared(name: Name, what: &str, all: &[(&str, &Inspected)]) -> Check {
 
 /// `None` if the queue's own check says all. Bindings cannot be seen: a role makes them when it
 /// starts.
-fn route(name: Name, queue: &str, route: &ProbeResult) -> Option<Check> {
+fn route(name: CheckName, queue: &str, route: &ProbeResult) -> Option<Check> {
     let check = match route {
         ProbeResult::NoQueue => return None,
         ProbeResult::Through => Check::ok(name, format!("{queue}: a probe came through")),

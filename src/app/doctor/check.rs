@@ -4,14 +4,14 @@ use serde::Serialize;
 
 /// A check's name. There are none but those of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name(&'static str);
+pub struct CheckName(&'static str);
 
 macro_rules! names {
     ($($name:ident = $text:literal,)*) => {
-        $(pub const $name: Name = Name($text);)*
+        $(pub const $name: CheckName = CheckName($text);)*
         /// In the order in which they are shown.
         #[cfg(test)]
-        pub const ALL: &[Name] = &[$($name),*];
+        pub const ALL: &[CheckName] = &[$($name),*];
     };
 }
 
@@ -104,15 +104,15 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn ok(name: Name, detail: impl Into<String>) -> Self {
+    pub fn ok(name: CheckName, detail: impl Into<String>) -> Self {
         Self { name: name.0.to_owned(), status: Status::Ok, detail: detail.into(), hint: None }
     }
 
-    pub fn warn(name: Name, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn warn(name: CheckName, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status: Status::Warn, hint: Some(hint.into()), ..Self::ok(name, detail) }
     }
 
-    pub fn fail(name: Name, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn fail(name: CheckName, detail: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status: Status::Fail, hint: Some(hint.into()), ..Self::ok(name, detail) }
     }
 

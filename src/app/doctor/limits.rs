@@ -1,7 +1,7 @@
 //! The configured limits, held against each other and against what DOKU says of itself.
 
 use super::check::{
-    Check, DESCRIPTORS, DRAIN, FIRST_INQUIRY, GIVE_UP, LEASE, NOT_FOUND_GRACE, Name, PAYMENT_BUDGET,
+    Check, CheckName, DESCRIPTORS, DRAIN, FIRST_INQUIRY, GIVE_UP, LEASE, NOT_FOUND_GRACE, PAYMENT_BUDGET,
     PREFETCH, RATE, RESENDS,
 };
 use crate::{config::Config, flow::attempt, startup};
@@ -64,7 +64,7 @@ fn lease(timeout: Duration) -> Check {
     Check::ok(LEASE, format!("a claim lasts {}, a request at most {}", time(lease), time(timeout)))
 }
 
-fn at_least(name: Name, what: (&str, Duration), least: (&str, Duration), hint: &str) -> Check {
+fn at_least(name: CheckName, what: (&str, Duration), least: (&str, Duration), hint: &str) -> Check {
     let is_enough = what.1 >= least.1;
     let compared = if is_enough { "at least" } else { "less than" };
     let detail = format!("{} is {}, {compared} {}: {}", what.0, time(what.1), least.0, time(least.1));

@@ -1,6 +1,6 @@
 //! Whether the service itself runs on this machine, and takes notifications at the address that DOKU has.
 
-use super::check::{Check, Name, SERVICE_INGRESS, SERVICE_KEYS, SERVICE_READY};
+use super::check::{Check, CheckName, SERVICE_INGRESS, SERVICE_KEYS, SERVICE_READY};
 use crate::{
     app::fingerprint,
     config::Config,
@@ -95,7 +95,7 @@ fn fingerprint_in(metrics: &str) -> Option<String> {
 }
 
 /// Port 0 is any: which one is not known.
-fn fixed(name: Name, listen: SocketAddr) -> Option<Check> {
+fn fixed(name: CheckName, listen: SocketAddr) -> Option<Check> {
     (listen.port() == 0).then(|| Check::ok(name, format!("{listen} is any free port: not asked")))
 }
 

@@ -35,7 +35,7 @@ pub struct OidcReturn {
 /// Why a person is not let in.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LoginFault {
-    /// The provider, or what it said, cannot be used; why.
+    /// The provider, or its answer, cannot be used; why.
     #[error("{0}")]
     Provider(String),
     #[error("{0}")]

@@ -35,7 +35,7 @@ pub struct AboutView {
 /// How many migrations this version brings, and how many of them the database has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SchemaView {
-    pub brought: usize,
+    pub known: usize,
     pub applied: usize,
 }
 

@@ -41,11 +41,11 @@ pub async fn show<O: Operations>(
 fn schema(about: &AboutView) -> Markup {
     html! {
         @match &about.migrations {
-            Ok(SchemaView { brought, applied }) if applied > brought => {
-                (applied) " migrations, of which this version knows " (brought) ": a newer version runs too"
+            Ok(SchemaView { known, applied }) if applied > known => {
+                (applied) " migrations, of which this version knows " (known) ": a newer version runs too"
             }
-            Ok(SchemaView { brought, applied }) if applied < brought => {
-                strong { (applied) " of " (brought) " migrations" } ": run " code { "jenius-pay migrate" }
+            Ok(SchemaView { known, applied }) if applied < known => {
+                strong { (applied) " of " (known) " migrations" } ": run " code { "jenius-pay migrate" }
             }
             Ok(SchemaView { applied, .. }) => { (applied) " migrations, all of this version" }
             Err(why) => { "not known: " (text(why)) }

@@ -177,7 +177,7 @@ impl ServiceOperations for FakeOperations {
     async fn about(&self) -> AboutView {
         let config = vec![(hostile(), Some(hostile()), Some(hostile())), ("none".to_owned(), None, None)];
         let processes = self.processes().await.map_err(|error| error.to_string());
-        AboutView { migrations: Ok(SchemaView { brought: 8, applied: 7 }), processes, config }
+        AboutView { migrations: Ok(SchemaView { known: 8, applied: 7 }), processes, config }
     }
 
     async fn last_hour(&self) -> Result<LastHour, StoreError> {
