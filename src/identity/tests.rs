@@ -39,7 +39,9 @@ impl Signer {
             .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"])
             .output()
             .unwrap();
-        Self::Rsa(RsaKeyPair::from_pkcs8(&made.stdout).unwrap())
+        // OpenSSL 3 writes PKCS#1 here, others PKCS#8.
+        let pair = RsaKeyPair::from_pkcs8(&made.stdout).or_else(|_| RsaKeyPair::from_der(&made.stdout));
+        Self::Rsa(pair.unwrap())
     }
 
     fn algorithm(&self) -> &'static str {
