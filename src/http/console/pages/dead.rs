@@ -290,11 +290,11 @@ fn table(foreseen: &[(LetterView, LetterForecast)]) -> Markup {
             table.stacks {
                 thead { tr { th scope="col" { "Letter" } th scope="col" { "Cause" } th scope="col" { "What will happen" } } }
                 tbody {
-                    @for (letter, told) in foreseen {
+                    @for (letter, its) in foreseen {
                         tr {
                             td data-label="Letter" { a.id href=(link("/dead/letter", &[("id", &letter.id)])) { (text(&letter.id)) } }
                             td data-label="Cause" { (text(&letter.reason).replace('_', " ")) }
-                            td data-label="What" { (forecast(told)) }
+                            td data-label="What" { (forecast(its)) }
                         }
                     }
                 }
