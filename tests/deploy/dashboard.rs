@@ -4,7 +4,13 @@ use crate::{queries, read};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const ROWS: [&str; 4] = ["Is money stuck?", "Is DOKU well?", "Are we keeping up?", "The service itself"];
+const ROWS: [&str; 5] = [
+    "Is money stuck?",
+    "Is DOKU well?",
+    "Are we keeping up?",
+    "Does DOKU pay out what we believe?",
+    "The service itself",
+];
 const COLUMNS: u64 = 24;
 /// Grafana shows any other as plain text after the figure.
 const UNITS: [&str; 5] = ["s", "short", "reqps", "percentunit", "currencyIDR"];
