@@ -11,6 +11,7 @@ mod managed;
 mod place;
 mod postgres;
 mod service;
+mod settlement;
 mod work;
 
 pub use check::{Check, Status};
@@ -47,7 +48,7 @@ pub async fn examine(config: &Config, processes: &[String]) -> anyhow::Result<Ve
         look_at_doku(config),
         service::checks(config, processes)
     );
-    Ok([limits::limits(config), postgres?, broker?, doku, service].concat())
+    Ok([limits::limits(config), postgres?, broker?, doku, service, settlement::checks(config)].concat())
 }
 
 async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {

@@ -71,6 +71,7 @@ names! {
     SERVICE_READY = "service.ready",
     SERVICE_INGRESS = "service.ingress",
     SERVICE_KEYS = "service.keys",
+    WATCH_DIR = "settlement.watch_dir",
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -139,6 +140,6 @@ mod tests {
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
         let mut groups: Vec<&str> = names.iter().map(|name| name.split('.').next().unwrap()).collect();
         groups.dedup();
-        assert_eq!(groups, ["limits", "postgres", "work", "broker", "doku", "service"]);
+        assert_eq!(groups, ["limits", "postgres", "work", "broker", "doku", "service", "settlement"]);
     }
 }
