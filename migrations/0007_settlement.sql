@@ -18,7 +18,7 @@ CREATE TABLE settlement_files (
     form          text,
     encoding      text,
     lines_read    bigint      NOT NULL DEFAULT 0,   -- whose rows are kept
-    lines_matched bigint      NOT NULL DEFAULT 0,   -- whose invoices are judged
+    judged_to     bigint      NOT NULL DEFAULT 0,   -- the key of the row up to which invoices are judged
     batch         text,                      -- the one that it states
     rows          bigint      NOT NULL DEFAULT 0,   -- of all channels, readable
     own_rows      bigint      NOT NULL DEFAULT 0,
@@ -42,7 +42,7 @@ CREATE TABLE settlement_files (
     CONSTRAINT settlement_files_encoding_is_known CHECK (encoding IN ('utf-8', 'utf-16le', 'utf-16be', 'windows-1252')),
     CONSTRAINT settlement_files_name_is_bounded CHECK (char_length(name) <= 255),
     CONSTRAINT settlement_files_counts_from_zero CHECK (
-        bytes >= 0 AND lines_read >= 0 AND lines_matched >= 0 AND rows >= 0 AND own_rows >= 0 AND unreadable >= 0
+        bytes >= 0 AND lines_read >= 0 AND judged_to >= 0 AND rows >= 0 AND own_rows >= 0 AND unreadable >= 0
         AND without_order >= 0)
 );
 
@@ -57,13 +57,17 @@ CREATE TABLE settlement_pieces (
 ALTER TABLE settlement_pieces ALTER COLUMN bytes SET STORAGE EXTERNAL;
 
 -- Rows of our channel. Equal rows of one batch are one row, whichever of its files has them; `number` tells equal ones of one
--- file apart. The id is that of the row's event.
+-- file apart. The id is that of the row's event: it is made of all values of the row, with merchant and batch.
+--
+-- A million rows come at once, while payments go on: each index more costs every row of them as much as the row itself. The
+-- keys follow the order of the files.
 CREATE TABLE settlement_rows (
+    key            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id             uuid        NOT NULL,
     number         integer     NOT NULL,
     merchant       text        NOT NULL,
     batch          text        NOT NULL,
-    invoice_number text        NOT NULL,
+    invoice_number text        NOT NULL COLLATE "C",
     kind           text        NOT NULL,
     type_word      text        NOT NULL DEFAULT '',
     sub_account    text        NOT NULL DEFAULT '',
@@ -75,14 +79,13 @@ CREATE TABLE settlement_rows (
     paid_out_on    date        NOT NULL,
     files          bigint[]    NOT NULL,
     seen_at        timestamptz NOT NULL DEFAULT jenius_now(),
-    PRIMARY KEY (id, number),
+    CONSTRAINT settlement_rows_are_known_by_their_values UNIQUE (invoice_number, id, number),
     CONSTRAINT settlement_rows_kind_is_known CHECK (kind IN ('purchase', 'refund', 'unknown')),
     CONSTRAINT settlement_rows_number_from_one CHECK (number >= 1)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
-CREATE INDEX settlement_rows_of_an_invoice ON settlement_rows (merchant, invoice_number);
--- For a batch that came in another form: what was in the one and is not in the other.
-CREATE INDEX settlement_rows_of_a_batch ON settlement_rows (merchant, batch);
+-- The rows of a batch stand together, as they came: a line for each few pages is enough to find them.
+CREATE INDEX settlement_rows_of_a_batch ON settlement_rows USING brin (batch) WITH (pages_per_range = 32, autosummarize = on);
 
 -- The files of each batch, in the order in which they came.
 CREATE TABLE settlement_forms (
@@ -109,7 +112,7 @@ CREATE TABLE settlement_breaks (
     merchant       text        NOT NULL,
     cause          text        NOT NULL,
     subject        text        NOT NULL,     -- the row, the order or the batch
-    invoice_number text,
+    invoice_number text        COLLATE "C",
     batch          text,
     at_stake       bigint      NOT NULL,
     found          text        NOT NULL,     -- both sides, without a customer's data
@@ -146,22 +149,22 @@ CREATE INDEX settlement_break_history_of_a_break ON settlement_break_history (br
 -- Invoices that are judged again though no file comes: what their orders become may close a break, or a day make one.
 CREATE TABLE settlement_looks (
     merchant       text        NOT NULL,
-    invoice_number text        NOT NULL,
+    invoice_number text        NOT NULL COLLATE "C",
     look_at        timestamptz NOT NULL,
     PRIMARY KEY (merchant, invoice_number)
 );
 CREATE INDEX settlement_looks_due ON settlement_looks (look_at);
 
--- Events of rows that fit, before they enter the outbox a few at a time. The id is the row's.
+-- Events of rows that fit, before they enter the outbox a few at a time.
 CREATE TABLE settlement_waiting (
-    row_id   uuid PRIMARY KEY,
+    row_key  bigint PRIMARY KEY,
     replaces uuid            -- the event that a changed batch made void
 );
 
 -- The shares of a split settlement, kept when `prune` empties the request that they stand in.
 CREATE TABLE settlement_shares (
     merchant       text  NOT NULL,
-    invoice_number text  NOT NULL,
+    invoice_number text  NOT NULL COLLATE "C",
     shares         text  NOT NULL,
     PRIMARY KEY (merchant, invoice_number)
 );

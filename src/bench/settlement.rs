@@ -23,6 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// As long as DOKU's are.
+const BATCH: &str = "B-BSN-0000-0000000000000-SBS-0000-20260106120000000-00000000000000000";
 /// Commands a second beside the import.
 const RATE: u32 = 1_000;
 /// How often memory is looked at.
@@ -134,7 +136,7 @@ impl Month {
         let month = Self(path);
         let mut out = BufWriter::new(File::create(&month.0)?);
         let (paid, out_on) = ((today - chrono::Days::new(31)).format("%d-%m-%Y"), today.format("%d-%m-%Y"));
-        writeln!(out, "Total Transactions_,{rows}\nBatch ID_,B-BENCH\n")?;
+        writeln!(out, "Total Transactions_,{rows}\nBatch ID_,{BATCH}\n")?;
         writeln!(
             out,
             "NO,MERCHANT NAME,PAYMENT CHANNEL NAME,TRANSACTION DATE,INVOICE NUMBER,CUSTOMER NAME,REPORT CODE,AMOUNT,\

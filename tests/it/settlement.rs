@@ -2,6 +2,7 @@
 
 mod directory;
 mod forms;
+mod killed;
 
 use crate::harness::{World, child::run, commands, commands::payment_with, eventually, payment};
 use chrono::{DateTime, Days, NaiveDate, Utc};

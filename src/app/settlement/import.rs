@@ -6,14 +6,24 @@ use crate::{
     config,
     domain::{ids::MerchantName, settlement::profile::Profile},
     flow::ports::StoreError,
-    postgres::{self, By, FileEnd, FileKey, FileState, GroupCounts, Judging, KeptFile, SettlementStore},
+    postgres::{
+        self, By, FileEnd, FileKey, FileState, GroupCounts, Judging, KeptFile, MerchantLock, SettledSlice,
+        SettlementStore,
+    },
     sheet::{Encoding, FileForm, Probe, Shape, SheetError},
 };
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::{Instant, sleep_until},
+};
 
 const PIECE_BYTES: usize = 1024 * 1024;
+/// Rows of one slice: they are judged in one transaction.
+const SLICE_KEYS: i64 = 1_000;
+/// What a group and a slice take at least: payments go on meanwhile, and find the processors free.
+const GROUP_LASTS: Duration = Duration::from_millis(20);
 /// One row in so many may be without an order before a person is asked.
 const WITHOUT_ORDER_SHARE: i64 = 10;
 
@@ -32,8 +42,38 @@ pub struct ImportRequest {
     pub name: String,
     pub merchant: MerchantName,
     pub profile: String,
-    /// Match though more than one in ten rows has no order.
-    pub anyway: bool,
+    pub consent: Consent,
+}
+
+/// Whether a file whose rows are kept is matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Unless more than one in ten rows has no order.
+    Usual,
+    /// A person says so, whatever its rows are.
+    Anyway,
+    /// Not before a person has seen what its rows come to.
+    AfterALook,
+}
+
+/// How an import begins.
+pub enum Begun {
+    /// Its bytes are kept; `finish` does the rest.
+    Kept(KeptImport),
+    Ended(ImportOutcome),
+}
+
+/// A file whose bytes are kept, and its merchant's lock.
+pub struct KeptImport {
+    lock: MerchantLock,
+    merchant: MerchantName,
+    kept: KeptFile,
+}
+
+impl KeptImport {
+    pub fn file(&self) -> FileKey {
+        self.kept.key
+    }
 }
 
 /// How an import ended.
@@ -45,7 +85,7 @@ pub enum ImportOutcome {
         rows: i64,
     },
     /// The same bytes were imported before.
-    Known,
+    Known(FileKey),
     /// Too many rows have no order: nothing is matched until a person says so.
     Held {
         rows: i64,
@@ -95,25 +135,82 @@ impl Import {
         bytes: impl AsyncRead + Unpin,
         place: &Place,
     ) -> Result<ImportOutcome, ImportError> {
+        match self.begin(request, bytes).await? {
+            Begun::Kept(begun) => self.finish(begun, request.consent, place).await,
+            Begun::Ended(outcome) => Ok(outcome),
+        }
+    }
+
+    /// Keeps the bytes as they come. A crash leaves pieces that the next import takes away.
+    ///
+    /// # Errors
+    /// The file is refused, or the database is away.
+    pub async fn begin(
+        &self,
+        request: &ImportRequest,
+        bytes: impl AsyncRead + Unpin,
+    ) -> Result<Begun, ImportError> {
         let Some(lock) = self.settlement.lock(&request.merchant).await? else {
-            return Ok(ImportOutcome::Busy);
+            return Ok(Begun::Ended(ImportOutcome::Busy));
         };
-        let outcome = self.under_lock(request, bytes, place).await;
+        let received = self.receive(request, bytes).await;
+        self.under_lock(lock, request.merchant.clone(), received)
+    }
+
+    /// Goes on with a file whose bytes are kept.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn resume(&self, merchant: MerchantName, file: FileKey) -> Result<Begun, ImportError> {
+        let Some(lock) = self.settlement.lock(&merchant).await? else {
+            return Ok(Begun::Ended(ImportOutcome::Busy));
+        };
+        let kept = self.settlement.file(file).await.map_err(ImportError::from);
+        self.under_lock(lock, merchant, kept)
+    }
+
+    fn under_lock(
+        &self,
+        lock: MerchantLock,
+        merchant: MerchantName,
+        kept: Result<KeptFile, ImportError>,
+    ) -> Result<Begun, ImportError> {
+        match kept {
+            Ok(kept) if kept.state != FileState::Done => Ok(Begun::Kept(KeptImport { lock, merchant, kept })),
+            Ok(known) => {
+                lock.end();
+                Ok(Begun::Ended(ImportOutcome::Known(known.key)))
+            }
+            Err(error) => {
+                lock.end();
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a file whose bytes are kept, and matches it.
+    ///
+    /// # Errors
+    /// The file is refused, or the database is away.
+    pub async fn finish(
+        &self,
+        begun: KeptImport,
+        consent: Consent,
+        place: &Place,
+    ) -> Result<ImportOutcome, ImportError> {
+        let KeptImport { lock, merchant, kept } = begun;
+        let outcome = self.read_and_match(&merchant, &kept, consent, place).await;
         lock.end();
         outcome
     }
 
-    async fn under_lock(
+    async fn read_and_match(
         &self,
-        request: &ImportRequest,
-        bytes: impl AsyncRead + Unpin,
+        merchant: &MerchantName,
+        kept: &KeptFile,
+        consent: Consent,
         place: &Place,
     ) -> Result<ImportOutcome, ImportError> {
-        // 1 Keep the bytes as they come. A crash leaves pieces that the next import takes away.
-        let kept = self.receive(request, bytes).await?;
-        if kept.state == FileState::Done {
-            return Ok(ImportOutcome::Known);
-        }
         // An import that goes on reads as it began.
         let profile = self.config.profile(Some(&kept.profile), None).ok_or_else(|| {
             let name = &kept.profile;
@@ -121,22 +218,21 @@ impl Import {
                 "it began with the profile {name}, which is not configured any more"
             ))
         })?;
-        let shape = shape_of(&kept)?;
-        // 2 Keep the rows, group by group; they count for nothing yet.
+        // 1 Keep the rows, group by group; they count for nothing yet.
         if matches!(kept.state, FileState::Reading | FileState::Held) {
-            let end = self.keep_rows(request, &kept, place, shape, profile).await?;
+            let end = self.keep_rows(merchant, kept, place, profile).await?;
             let now = self.settlement.file(kept.key).await?;
-            if !request.anyway && now.without_order * WITHOUT_ORDER_SHARE > now.own_rows {
+            if is_held(consent, &now) {
                 self.settlement.hold_file(kept.key).await?;
                 return Ok(ImportOutcome::Held { rows: now.own_rows, without_order: now.without_order });
             }
-            // 3 From here on all of them count.
-            self.settlement.begin_matching(&request.merchant, kept.key, end).await?;
+            // 2 From here on all of them count.
+            self.settlement.begin_matching(merchant, kept.key, end).await?;
         }
-        // 4 Judge their invoices, group by group, then what the file is silent about.
+        // 3 Judge their invoices, group by group, then what the file is silent about.
         let now = self.settlement.file(kept.key).await?;
-        let counts = self.judge(request, &now, place, shape, profile).await?;
-        // 5 The file is done.
+        let counts = self.judge(merchant, &now, profile).await?;
+        // 4 The file is done.
         self.settlement.end_file(kept.key).await?;
         Ok(ImportOutcome::Done { file: kept.key, counts, rows: now.own_rows })
     }
@@ -184,15 +280,18 @@ impl Import {
 
     async fn keep_rows(
         &self,
-        request: &ImportRequest,
+        merchant: &MerchantName,
         kept: &KeptFile,
         place: &Place,
-        shape: Shape,
         profile: &Profile,
     ) -> Result<FileEnd, ImportError> {
+        let shape = shape_of(kept)?;
         let (mut groups, reading) = lines::read(&self.settlement, kept.key, place, shape, profile);
         while let Some(group) = groups.recv().await {
-            self.settlement.keep_rows(&request.merchant, kept.key, group).await?;
+            let next = Instant::now() + GROUP_LASTS;
+            if self.settlement.keep_rows(merchant, kept.key, group).await? {
+                sleep_until(next).await;
+            }
         }
         let end = reading.await.map_err(|died| ImportError::BrokenOff(died.to_string()))?;
         match end.map_err(ImportError::from) {
@@ -210,32 +309,23 @@ impl Import {
 
     async fn judge(
         &self,
-        request: &ImportRequest,
+        merchant: &MerchantName,
         kept: &KeptFile,
-        place: &Place,
-        shape: Shape,
         profile: &Profile,
     ) -> Result<GroupCounts, ImportError> {
-        let merchant = &request.merchant;
         let judging = Judging { rules: self.config.rules(profile), zone: profile.zone, by: By::File };
         let mut counts = GroupCounts::default();
-        let (mut groups, reading) = lines::read(&self.settlement, kept.key, place, shape, profile);
-        while let Some(group) = groups.recv().await {
-            if i64::try_from(group.last_line).is_ok_and(|line| line <= kept.lines_matched) {
-                continue;
+        let (first, last) = self.settlement.keys_of_batches(merchant, kept.key).await?;
+        let mut after = kept.judged_to.max(first - 1);
+        while after < last {
+            let next = Instant::now() + GROUP_LASTS;
+            let slice = SettledSlice { file: kept.key, after, to: last.min(after + SLICE_KEYS) };
+            let invoices = self.settlement.invoices_between(merchant, &slice).await?;
+            if !invoices.is_empty() {
+                counts.add(self.settlement.judge_group(merchant, invoices, &judging, Some(slice)).await?);
+                sleep_until(next).await;
             }
-            let invoices: BTreeSet<String> = group.rows.into_iter().map(|row| row.invoice_number).collect();
-            let of_file = Some((kept.key, group.last_line));
-            let invoices = invoices.into_iter().collect();
-            counts.add(self.settlement.judge_group(merchant, invoices, &judging, of_file).await?);
-        }
-        reading.await.map_err(|died| ImportError::BrokenOff(died.to_string()))??;
-        let mut after = String::new();
-        loop {
-            let others = self.settlement.in_other_forms(merchant, kept.key, &after).await?;
-            let Some(last) = others.last().cloned() else { break };
-            counts.add(self.settlement.judge_group(merchant, others, &judging, None).await?);
-            after = last;
+            after = slice.to;
         }
         counts.add(self.settlement.search(merchant, &judging).await?);
         Ok(counts)
@@ -244,6 +334,14 @@ impl Import {
     /// By what a merchant's invoices are judged when no file is at hand.
     pub fn judging(&self, profile: &str) -> Option<postgres::Judging> {
         judging(&self.config, profile, By::Check)
+    }
+}
+
+fn is_held(consent: Consent, kept: &KeptFile) -> bool {
+    match consent {
+        Consent::Usual => kept.without_order * WITHOUT_ORDER_SHARE > kept.own_rows,
+        Consent::Anyway => false,
+        Consent::AfterALook => true,
     }
 }
 

@@ -5,7 +5,7 @@ pub mod lines;
 mod tend;
 mod watch;
 
-pub use import::{Import, ImportError, ImportOutcome, ImportRequest};
+pub use import::{Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, KeptImport};
 
 use super::{App, role_context::RoleContext};
 use crate::config;

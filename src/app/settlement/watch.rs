@@ -6,7 +6,7 @@
 
 use super::{
     Import,
-    import::{ImportError, ImportOutcome, ImportRequest},
+    import::{Consent, ImportError, ImportOutcome, ImportRequest},
     lines::Place,
 };
 use crate::domain::ids::MerchantName;
@@ -136,7 +136,7 @@ async fn bring_in(
             );
             put(path, &folder.join(DONE), None)
         }
-        Ok(ImportOutcome::Known) => put(path, &folder.join(DONE), None),
+        Ok(ImportOutcome::Known(_)) => put(path, &folder.join(DONE), None),
         Ok(ImportOutcome::Held { rows, without_order }) => {
             let why = format!(
                 "{without_order} of {rows} rows have no order: nothing is matched. If that is right, run \
@@ -164,7 +164,8 @@ async fn imported(
         let why = "there are several merchants: put it into a folder with the merchant's name";
         ImportError::Refused(why.to_owned())
     })?;
-    let request = ImportRequest { name: name.to_owned(), merchant, profile: profile.name, anyway: false };
+    let request =
+        ImportRequest { name: name.to_owned(), merchant, profile: profile.name, consent: Consent::Usual };
     let file =
         tokio::fs::File::open(path).await.map_err(|error| ImportError::BrokenOff(error.to_string()))?;
     import.run(&request, file, &Place::File(path.to_path_buf())).await

@@ -2,7 +2,7 @@
 
 use super::{store, usage};
 use crate::{
-    app::settlement::{Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
+    app::settlement::{Consent, Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
     cli::{print, who},
     config::{PartialConfig, RequiredSections, Source},
     domain::{
@@ -77,7 +77,8 @@ fn request(args: &Args, import: &Import) -> anyhow::Result<ImportRequest> {
     if !is_known {
         return Err(usage(format!("merchant {merchant} is not configured here")));
     }
-    Ok(ImportRequest { name: String::new(), merchant, profile: profile.name.clone(), anyway: args.anyway })
+    let consent = if args.anyway { Consent::Anyway } else { Consent::Usual };
+    Ok(ImportRequest { name: String::new(), merchant, profile: profile.name.clone(), consent })
 }
 
 async fn open(path: &PathBuf) -> anyhow::Result<(Box<dyn AsyncRead + Unpin + Send>, String)> {
@@ -107,7 +108,7 @@ fn summary(request: &ImportRequest, outcome: &Result<ImportOutcome, ImportError>
             ),
             ExitCode::SUCCESS,
         ),
-        Ok(ImportOutcome::Known) => (format!("{of}: imported before, nothing changed"), ExitCode::SUCCESS),
+        Ok(ImportOutcome::Known(_)) => (format!("{of}: imported before, nothing changed"), ExitCode::SUCCESS),
         Ok(ImportOutcome::Held { rows, without_order }) => (
             format!(
                 "{of}: {without_order} of {rows} rows have no order here, so nothing is matched\n\
@@ -130,7 +131,7 @@ async fn keep(pool: &PgPool, request: &ImportRequest, done_by: &str, detail: &st
         kind: ActionKind::ImportSettlement,
         subject: request.name.chars().take(200).collect(),
         merchant: Some(request.merchant.to_string()),
-        reason: request.anyway.then(|| "--anyway".to_owned()),
+        reason: (request.consent == Consent::Anyway).then(|| "--anyway".to_owned()),
         done_by: Some(done_by.to_owned()),
         detail: Some(detail.to_owned()),
     };

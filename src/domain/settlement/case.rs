@@ -20,6 +20,8 @@ pub struct OrderFacts {
     pub state_since: NaiveDate,
     /// Its command asked for a split settlement.
     pub has_shares: bool,
+    /// It was paid before this service ran, by whatever account: no row is expected.
+    pub is_imported: bool,
 }
 
 /// A row, with the files that have it.

@@ -304,8 +304,8 @@ impl<'a> Judge<'a> {
             | OrderState::Abandoned
             | OrderState::Review(_) => false,
         };
-        let is_expected =
-            self.case.account.first_transaction_on.is_some_and(|first| order.state_since >= first);
+        let is_expected = !order.is_imported
+            && self.case.account.first_transaction_on.is_some_and(|first| order.state_since >= first);
         let is_there = self.has(RowKind::Purchase) || self.has(RowKind::Unknown);
         if !is_owed || !is_expected || is_there {
             return;

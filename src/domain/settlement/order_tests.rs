@@ -104,6 +104,7 @@ fn order() -> impl Strategy<Value = OrderFacts> {
         state,
         state_since: tests::day(&format!("2026-01-{day:02}")),
         has_shares: false,
+        is_imported: false,
     };
     (state, 1_u32..20).prop_map(move |(state, day)| facts(state, day))
 }

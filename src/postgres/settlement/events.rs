@@ -20,7 +20,8 @@ const ENTER_MAX: i64 = 200;
 
 #[derive(FromRow)]
 struct WaitingRow {
-    row_id: Uuid,
+    row_key: i64,
+    id: Uuid,
     replaces: Option<Uuid>,
     merchant: String,
     batch: String,
@@ -46,9 +47,9 @@ impl SettlementStore {
 
 async fn enter(c: &mut PgConnection) -> TxResult<usize> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
-        "SELECT w.row_id, w.replaces, r.merchant, r.batch, r.invoice_number, r.kind, r.gross, r.fee,
+        "SELECT w.row_key, r.id, w.replaces, r.merchant, r.batch, r.invoice_number, r.kind, r.gross, r.fee,
                     r.discount, r.net, r.paid_out_on
-             FROM settlement_waiting w JOIN settlement_rows r ON r.id = w.row_id AND r.number = 1
+             FROM settlement_waiting w JOIN settlement_rows r ON r.key = w.row_key
              WHERE NOT EXISTS (SELECT FROM outbox WHERE order_key IS NOT NULL)
              LIMIT $1 FOR UPDATE OF w SKIP LOCKED",
     )
@@ -60,9 +61,10 @@ async fn enter(c: &mut PgConnection) -> TxResult<usize> {
     }
     let now: Time = sqlx::query_scalar("SELECT jenius_now()").fetch_one(&mut *c).await?;
     let bodies = rows.iter().map(|row| row.body(now)).collect::<Result<Vec<_>, _>>()?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.row_id).collect();
+    let keys: Vec<i64> = rows.iter().map(|row| row.row_key).collect();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     sqlx::query(
-        "WITH gone AS (DELETE FROM settlement_waiting WHERE row_id = ANY ($1)),
+        "WITH gone AS (DELETE FROM settlement_waiting WHERE row_key = ANY ($5)),
                   written AS (
                  INSERT INTO events (event_id, type, body, created_at)
                  SELECT event_id, $3, body, $4 FROM unnest($1::uuid[], $2::bytea[]) AS e (event_id, body)
@@ -73,6 +75,7 @@ async fn enter(c: &mut PgConnection) -> TxResult<usize> {
     .bind(&bodies)
     .bind(EventType::SettlementMatched.routing_key())
     .bind(now)
+    .bind(&keys)
     .execute(c)
     .await?;
     Ok(rows.len())
@@ -96,7 +99,7 @@ impl WaitingRow {
         };
         let event = CloudEvent {
             specversion: "1.0",
-            id: self.row_id.to_string(),
+            id: self.id.to_string(),
             source: &format!("/jenius-pay/{merchant}"),
             event_type: &EventType::SettlementMatched.name(),
             subject: Some(&self.invoice_number),

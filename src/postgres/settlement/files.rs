@@ -60,7 +60,8 @@ pub struct KeptFile {
     pub form: String,
     pub encoding: String,
     pub lines_read: i64,
-    pub lines_matched: i64,
+    /// The key of the row up to which invoices are judged.
+    pub judged_to: i64,
     pub own_rows: i64,
     pub without_order: i64,
     /// It was here before.
@@ -75,7 +76,7 @@ struct KeptRow {
     form: Option<String>,
     encoding: Option<String>,
     lines_read: i64,
-    lines_matched: i64,
+    judged_to: i64,
     own_rows: i64,
     without_order: i64,
 }
@@ -224,7 +225,7 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
 
 async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
-        "SELECT key, state, profile, form, encoding, lines_read, lines_matched, own_rows, without_order
+        "SELECT key, state, profile, form, encoding, lines_read, judged_to, own_rows, without_order
          FROM settlement_files WHERE key = $1",
     )
     .bind(file)
@@ -237,7 +238,7 @@ async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<K
         form: row.form.unwrap_or_default(),
         encoding: row.encoding.unwrap_or_default(),
         lines_read: row.lines_read,
-        lines_matched: row.lines_matched,
+        judged_to: row.judged_to,
         own_rows: row.own_rows,
         without_order: row.without_order,
         is_known,

@@ -1,17 +1,17 @@
 //! Judges a group of invoices in one transaction: all that is known of them is read, the domain says what does not fit, and
 //! that is written with the events of what fits.
 
-use super::{By, Judging, SettlementStore, account, ask, breaks, shares};
+use super::{FileKey, Judging, SettlementStore, account, ask, breaks, shares, writes::GroupWrites};
 use crate::{
     domain::{
         Time,
         ids::MerchantName,
         order::OrderState,
         settlement::{
-            breaks::{Cause, Change, StoredBreak, changes},
-            case::{AccountFacts, Case, Judgement, KnownRow, OrderFacts},
+            breaks::{StoredBreak, changes},
+            case::{AccountFacts, Case, KnownRow, OrderFacts},
             judge::judge,
-            row::{RowKind, SettlementRow},
+            row::{RowId, RowKind, SettlementRow},
         },
     },
     flow::ports::StoreError,
@@ -19,7 +19,7 @@ use crate::{
 };
 use chrono::NaiveDate;
 use sqlx::{FromRow, PgConnection};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// What a group of invoices came to.
@@ -42,23 +42,39 @@ impl GroupCounts {
     }
 }
 
+/// Rows of a file, by their keys, that are judged in one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettledSlice {
+    pub file: FileKey,
+    pub after: i64,
+    pub to: i64,
+}
+
+impl SettledSlice {
+    /// Whether the row is judged for the first time.
+    pub(super) fn is_new(&self, row: &StoredRow) -> bool {
+        let is_only_here = row.known.files.iter().all(|file| *file == self.file);
+        is_only_here && row.key > self.after && row.key <= self.to
+    }
+}
+
 impl SettlementStore {
-    /// Judges these invoices, which are no more than a group. `of_file`: how far the file's import is with them.
+    /// Judges these invoices, which are no more than a group. `slice`: the part of a file that they are.
     pub async fn judge_group(
         &self,
         merchant: &MerchantName,
         invoices: Vec<String>,
         judging: &Judging,
-        of_file: Option<(i64, u64)>,
+        slice: Option<SettledSlice>,
     ) -> Result<GroupCounts, StoreError> {
         let (of, judging) = (merchant.clone(), judging.clone());
         let group = self.context.transaction(move |c| {
             Box::pin(async move {
-                let judged = judge_all(c, &of, &invoices, &judging).await?;
-                if let Some((file, line)) = of_file {
-                    matched(c, file, line).await?;
+                if let Some(slice) = &slice {
+                    super::commit_later(c).await?;
+                    judged_to(c, slice).await?;
                 }
-                Ok(judged)
+                judge_all(c, &of, &invoices, &judging, slice.as_ref()).await
             })
         });
         let (mut counts, asks) = group.await?;
@@ -68,10 +84,10 @@ impl SettlementStore {
     }
 }
 
-async fn matched(c: &mut PgConnection, file: i64, line: u64) -> TxResult<()> {
-    sqlx::query("UPDATE settlement_files SET lines_matched = greatest(lines_matched, $2) WHERE key = $1")
-        .bind(file)
-        .bind(i64::try_from(line).unwrap_or(i64::MAX))
+async fn judged_to(c: &mut PgConnection, slice: &SettledSlice) -> TxResult<()> {
+    sqlx::query("UPDATE settlement_files SET judged_to = greatest(judged_to, $2) WHERE key = $1")
+        .bind(slice.file)
+        .bind(slice.to)
         .execute(c)
         .await?;
     Ok(())
@@ -79,6 +95,7 @@ async fn matched(c: &mut PgConnection, file: i64, line: u64) -> TxResult<()> {
 
 #[derive(FromRow)]
 struct KnownRowRow {
+    key: i64,
     id: Uuid,
     number: i32,
     batch: String,
@@ -106,11 +123,18 @@ struct OrderRow {
     state_since: Time,
 }
 
+/// A row, and by what it is known here and to others.
+pub(super) struct StoredRow {
+    pub key: i64,
+    pub id: RowId,
+    pub known: KnownRow,
+}
+
 /// All that is known of the invoices of a group.
 struct KnownInvoices {
     now: Time,
     account: AccountFacts,
-    rows: HashMap<String, Vec<(Uuid, KnownRow)>>,
+    rows: HashMap<String, Vec<StoredRow>>,
     orders: HashMap<String, (i64, OrderFacts)>,
     breaks: HashMap<String, Vec<StoredBreak>>,
 }
@@ -120,13 +144,14 @@ async fn judge_all(
     merchant: &MerchantName,
     invoices: &[String],
     judging: &Judging,
+    slice: Option<&SettledSlice>,
 ) -> TxResult<(GroupCounts, Vec<i64>)> {
     let known = read(c, merchant, invoices, judging).await?;
     let mut counts = GroupCounts::default();
     let mut writes = GroupWrites::default();
     for invoice in invoices.iter().collect::<BTreeSet<_>>() {
         let rows = known.rows.get(invoice).map(Vec::as_slice).unwrap_or_default();
-        let facts: Vec<KnownRow> = rows.iter().map(|(_, row)| row.clone()).collect();
+        let facts: Vec<KnownRow> = rows.iter().map(|row| row.known.clone()).collect();
         let order = known.orders.get(invoice);
         let case = Case {
             invoice_number: invoice,
@@ -141,15 +166,10 @@ async fn judge_all(
         let changed = changes(stored, &judgement.breaks);
         counts.invoices += 1;
         counts.fits += judgement.fits.len() as u64;
-        writes.take(invoice, rows, order.map(|(key, _)| *key), judgement, changed);
+        writes.take(invoice, rows, slice, order.map(|(key, _)| *key), judgement, changed);
     }
-    counts.opened =
-        writes.changes.iter().filter(|change| matches!(change, Change::Open(_) | Change::Reopen(_))).count()
-            as u64;
-    counts.closed = writes.changes.iter().filter(|change| matches!(change, Change::Close(_))).count() as u64;
-    breaks::write(c, merchant, &writes.changes, judging.by).await?;
-    writes.write_fits(c).await?;
-    let asks = writes.write_looks(c, merchant, judging.by).await?;
+    (counts.opened, counts.closed) = writes.changed();
+    let asks = writes.write(c, merchant, judging.by).await?;
     Ok((counts, asks))
 }
 
@@ -161,7 +181,7 @@ async fn read(
 ) -> TxResult<KnownInvoices> {
     let now: Time = sqlx::query_scalar("SELECT jenius_now()").fetch_one(&mut *c).await?;
     let rows = rows(c, merchant, invoices).await?;
-    let batches: BTreeSet<String> = rows.values().flatten().map(|(_, row)| row.row.batch.clone()).collect();
+    let batches: BTreeSet<String> = rows.values().flatten().map(|row| row.known.row.batch.clone()).collect();
     let account = account::facts(c, merchant, &batches.into_iter().collect::<Vec<_>>()).await?;
     let mut orders = orders(c, merchant, invoices, judging).await?;
     let odd: Vec<String> = orders
@@ -174,6 +194,13 @@ async fn read(
             facts.has_shares = true;
         }
     }
+    let without_row: Vec<String> =
+        orders.keys().filter(|invoice| !has_purchase(rows.get(*invoice))).cloned().collect();
+    for invoice in imported(c, merchant, &without_row).await? {
+        if let Some((_, facts)) = orders.get_mut(&invoice) {
+            facts.is_imported = true;
+        }
+    }
     let mut breaks: HashMap<String, Vec<StoredBreak>> = HashMap::new();
     for stored in breaks::of_invoices(c, merchant, invoices).await? {
         breaks.entry(stored.found.invoice_number.clone().unwrap_or_default()).or_default().push(stored);
@@ -181,11 +208,31 @@ async fn read(
     Ok(KnownInvoices { now, account, rows, orders, breaks })
 }
 
+fn has_purchase(rows: Option<&Vec<StoredRow>>) -> bool {
+    rows.is_some_and(|rows| rows.iter().any(|row| row.known.row.kind == RowKind::Purchase))
+}
+
+/// Those of the orders that were paid before this service ran.
+async fn imported(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    invoices: &[String],
+) -> TxResult<Vec<String>> {
+    if invoices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let imported = sqlx::query_scalar(
+        "SELECT o.invoice_number FROM orders o JOIN commands k ON k.key = o.payment
+         WHERE o.merchant = $1 AND o.invoice_number = ANY ($2) AND k.imported IS NOT NULL",
+    );
+    Ok(imported.bind(merchant.as_str()).bind(invoices).fetch_all(c).await?)
+}
+
 /// An order whose one row has its amount is whole, whatever it asked for.
-fn may_have_shares(rows: Option<&Vec<(Uuid, KnownRow)>>, order: &OrderFacts) -> bool {
+fn may_have_shares(rows: Option<&Vec<StoredRow>>, order: &OrderFacts) -> bool {
     rows.is_some_and(|rows| {
-        let is_odd = |row: &KnownRow| !row.row.sub_account.is_empty() || row.row.gross != order.amount;
-        rows.len() > 1 || rows.iter().any(|(_, row)| is_odd(row))
+        let is_odd = |row: &SettlementRow| !row.sub_account.is_empty() || row.gross != order.amount;
+        rows.len() > 1 || rows.iter().any(|row| is_odd(&row.known.row))
     })
 }
 
@@ -193,10 +240,10 @@ async fn rows(
     c: &mut PgConnection,
     merchant: &MerchantName,
     invoices: &[String],
-) -> TxResult<HashMap<String, Vec<(Uuid, KnownRow)>>> {
+) -> TxResult<HashMap<String, Vec<StoredRow>>> {
     let not_counting = account::not_counting(c, merchant).await?;
     let stored: Vec<KnownRowRow> = sqlx::query_as(
-        "SELECT id, number, batch, invoice_number, kind, type_word, sub_account, gross, fee, discount, net,
+        "SELECT key, id, number, batch, invoice_number, kind, type_word, sub_account, gross, fee, discount, net,
                 transaction_on, paid_out_on, files, seen_at
          FROM settlement_rows WHERE merchant = $1 AND invoice_number = ANY ($2)
          ORDER BY batch, id, number",
@@ -205,12 +252,13 @@ async fn rows(
     .bind(invoices)
     .fetch_all(c)
     .await?;
-    let mut rows: HashMap<String, Vec<(Uuid, KnownRow)>> = HashMap::new();
+    let mut rows: HashMap<String, Vec<StoredRow>> = HashMap::new();
     for row in stored {
         let files: BTreeSet<i64> =
             row.files.iter().copied().filter(|file| !not_counting.contains(file)).collect();
         if !files.is_empty() {
-            rows.entry(row.invoice_number.clone()).or_default().push((row.id, row.known(files)?));
+            let (key, id, invoice) = (row.key, row.id, row.invoice_number.clone());
+            rows.entry(invoice).or_default().push(StoredRow { key, id, known: row.known(files)? });
         }
     }
     Ok(rows)
@@ -254,113 +302,9 @@ async fn orders(
         let state = OrderState::from_names(&row.state, row.review_cause.as_deref())
             .ok_or_else(|| unknown_value("state"))?;
         let state_since = row.state_since.with_timezone(&judging.zone).date_naive();
-        let facts = OrderFacts { amount: row.amount, state, state_since, has_shares: false };
+        let facts =
+            OrderFacts { amount: row.amount, state, state_since, has_shares: false, is_imported: false };
         Ok((row.invoice_number, (row.order_key, facts)))
     };
     Ok(rows.into_iter().map(facts).collect::<Result<_, StoreError>>()?)
-}
-
-/// What was judged of all invoices of the group, to be written in a few statements.
-#[derive(Default)]
-struct GroupWrites {
-    changes: Vec<Change>,
-    fits: Vec<(Uuid, Option<Uuid>)>,
-    void: Vec<Uuid>,
-    looks: BTreeMap<String, Look>,
-    done: Vec<String>,
-}
-
-struct Look {
-    at: Time,
-    order_key: Option<i64>,
-    asks: bool,
-    /// Paid out for an order that was not paid, from now on.
-    is_alarm: bool,
-}
-
-impl GroupWrites {
-    fn take(
-        &mut self,
-        invoice: &str,
-        rows: &[(Uuid, KnownRow)],
-        order_key: Option<i64>,
-        judgement: Judgement,
-        changed: Vec<Change>,
-    ) {
-        let id = |at: usize| rows.get(at).map(|(id, _)| *id);
-        for fit in &judgement.fits {
-            let void: Vec<Uuid> = fit.replaces.iter().filter_map(|at| id(*at)).collect();
-            self.fits.extend(id(fit.at).map(|row| (row, void.first().copied())));
-            self.void.extend(void);
-        }
-        match judgement.look_again_at {
-            Some(at) => {
-                let opened = |change: &Change| matches!(change, Change::Open(new) | Change::Reopen(new) if new.cause == Cause::StatusMismatch);
-                let is_alarm = changed.iter().any(opened);
-                let look = Look { at, order_key, asks: judgement.asks, is_alarm };
-                self.looks.insert(invoice.to_owned(), look);
-            }
-            None => self.done.push(invoice.to_owned()),
-        }
-        self.changes.extend(changed);
-    }
-
-    /// An event goes out once. One that a changed batch made void does not go out any more where it still waits.
-    async fn write_fits(&self, c: &mut PgConnection) -> TxResult<()> {
-        if !self.void.is_empty() {
-            sqlx::query("DELETE FROM settlement_waiting WHERE row_id = ANY ($1)")
-                .bind(&self.void)
-                .execute(&mut *c)
-                .await?;
-        }
-        if self.fits.is_empty() {
-            return Ok(());
-        }
-        let (rows, void): (Vec<Uuid>, Vec<Option<Uuid>>) = self.fits.iter().copied().unzip();
-        sqlx::query(
-            "INSERT INTO settlement_waiting (row_id, replaces)
-             SELECT f.row_id, CASE WHEN v.event_id IS NOT NULL THEN f.void END
-             FROM unnest($1::uuid[], $2::uuid[]) AS f (row_id, void) LEFT JOIN events v ON v.event_id = f.void
-             WHERE NOT EXISTS (SELECT FROM events WHERE event_id = f.row_id)
-             ON CONFLICT (row_id) DO NOTHING",
-        )
-        .bind(rows)
-        .bind(void)
-        .execute(c)
-        .await?;
-        Ok(())
-    }
-
-    /// Says whom DOKU is asked about: what is looked at for the first time, and what became an alarm.
-    async fn write_looks(&self, c: &mut PgConnection, merchant: &MerchantName, by: By) -> TxResult<Vec<i64>> {
-        // Nothing of a file that comes for the first time is looked at yet: that costs no statement.
-        if !self.done.is_empty() && (by == By::Check || !self.changes.is_empty()) {
-            sqlx::query("DELETE FROM settlement_looks WHERE merchant = $1 AND invoice_number = ANY ($2)")
-                .bind(merchant.as_str())
-                .bind(&self.done)
-                .execute(&mut *c)
-                .await?;
-        }
-        if self.looks.is_empty() {
-            return Ok(Vec::new());
-        }
-        let new: Vec<(String, bool)> = sqlx::query_as(
-            "INSERT INTO settlement_looks (merchant, invoice_number, look_at)
-             SELECT $1, l.* FROM unnest($2::text[], $3::timestamptz[]) AS l
-             ON CONFLICT (merchant, invoice_number) DO UPDATE SET look_at = excluded.look_at
-             RETURNING invoice_number, xmax = 0",
-        )
-        .bind(merchant.as_str())
-        .bind(self.looks.keys().map(String::as_str).collect::<Vec<_>>())
-        .bind(self.looks.values().map(|look| look.at).collect::<Vec<_>>())
-        .fetch_all(c)
-        .await?;
-        let new: BTreeSet<&str> =
-            new.iter().filter(|(_, is_new)| *is_new).map(|(invoice, _)| invoice.as_str()).collect();
-        let asks = self
-            .looks
-            .iter()
-            .filter(|(invoice, look)| look.asks && (look.is_alarm || new.contains(invoice.as_str())));
-        Ok(asks.filter_map(|(_, look)| look.order_key).collect())
-    }
 }

@@ -11,26 +11,29 @@ mod events;
 mod files;
 mod gauges;
 mod group;
+mod keep;
 mod looks;
 mod rows;
 mod search;
 mod shares;
 mod views;
+mod writes;
 
 pub use account::ImportingAccount;
 pub use close::Closing;
 pub(super) use files::empty_old_files;
 pub use files::{FileKey, FileState, KeptFile, MerchantLock};
 pub use gauges::OpenBreaks;
-pub use group::GroupCounts;
+pub use group::{GroupCounts, SettledSlice};
 pub use rows::{FileEnd, RowGroup};
 pub(super) use shares::keep_shares;
 pub(super) use views::row_of_order;
 pub use views::{BatchView, BreakFilter, BreakView, FileView};
 
-use super::{PostgresStore, StoreContext};
+use super::{PostgresStore, StoreContext, error::TxResult};
 use crate::domain::settlement::case::Rules;
 use chrono::FixedOffset;
+use sqlx::PgConnection;
 use std::sync::Arc;
 
 /// Settlement's part of the store.
@@ -43,6 +46,14 @@ impl PostgresStore {
     pub fn settlement(&self) -> SettlementStore {
         SettlementStore { context: Arc::clone(&self.context) }
     }
+}
+
+/// The commit of this transaction does not wait for the disk, so that payments' commits find it free. A server that dies a
+/// moment later has lost the group whole, with the note that it was done: the import goes on with it. Never for what
+/// anybody outside was told of.
+async fn commit_later(c: &mut PgConnection) -> TxResult<()> {
+    sqlx::query("SET LOCAL synchronous_commit = off").execute(c).await?;
+    Ok(())
 }
 
 /// What invoices are judged by.

@@ -1,12 +1,12 @@
 //! Keeps the rows of a file, a group at a time, and what the file as a whole says.
 
-use super::{SettlementStore, breaks, files::FileKey};
+use super::{SettlementStore, breaks, files::FileKey, keep};
 use crate::{
     domain::{
         ids::MerchantName,
         settlement::{
             breaks::{Break, Cause},
-            row::{RowId, SettlementRow},
+            row::SettlementRow,
             table::UnreadableLine,
             totals::{Stated, Sums},
         },
@@ -15,8 +15,7 @@ use crate::{
     postgres::error::TxResult,
 };
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use uuid::Uuid;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lines of a file that are kept in one transaction.
 #[derive(Debug, Clone, Default)]
@@ -37,13 +36,13 @@ pub struct FileEnd {
 }
 
 impl SettlementStore {
-    /// Keeps a group of a file's rows.
+    /// Keeps a group of a file's rows. `false`: they were kept before.
     pub async fn keep_rows(
         &self,
         merchant: &MerchantName,
         file: FileKey,
         group: RowGroup,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let merchant = merchant.clone();
         let kept = self
             .context
@@ -128,8 +127,9 @@ async fn keep_rows(
     merchant: &MerchantName,
     file: FileKey,
     group: &RowGroup,
-) -> TxResult<()> {
+) -> TxResult<bool> {
     let last_line = i64::try_from(group.last_line).unwrap_or(i64::MAX);
+    super::commit_later(c).await?;
     // An import that goes on after it was broken off reads from the beginning: what is kept is kept.
     let is_next: Option<bool> = sqlx::query_scalar(
         "SELECT lines_read < $2 FROM settlement_files WHERE key = $1 AND state = 'reading' FOR UPDATE",
@@ -139,101 +139,25 @@ async fn keep_rows(
     .fetch_optional(&mut *c)
     .await?;
     if is_next != Some(true) {
-        return Ok(());
+        return Ok(false);
     }
-    keep(c, merchant, file, &group.rows).await?;
     let batches: BTreeSet<&str> = group.rows.iter().map(|row| row.batch.as_str()).collect();
-    sqlx::query(
-        "INSERT INTO settlement_forms (merchant, batch, file) SELECT $1, batch, $3 FROM unnest($2::text[]) AS b (batch)
-         ON CONFLICT DO NOTHING",
+    let came_before: bool = sqlx::query_scalar(
+        "WITH form AS (
+             INSERT INTO settlement_forms (merchant, batch, file) SELECT $1, batch, $3 FROM unnest($2::text[]) AS b (batch)
+             ON CONFLICT DO NOTHING)
+         SELECT EXISTS (SELECT FROM settlement_forms WHERE merchant = $1 AND batch = ANY ($2) AND file <> $3)",
     )
     .bind(merchant.as_str())
     .bind(batches.into_iter().collect::<Vec<_>>())
     .bind(file)
-    .execute(&mut *c)
+    .fetch_one(&mut *c)
     .await?;
+    keep::keep(c, merchant, file, &group.rows, came_before).await?;
     let broken: Vec<Break> = group.unreadable.iter().map(|bad| unreadable(file, bad)).collect();
     breaks::open_missing(c, merchant, &broken).await?;
-    add_sums(c, merchant, file, last_line, &group.rows).await
-}
-
-/// Keeps rows, each with its number among equal ones of this file. That an equal one stands in an earlier group is rare: it is
-/// seen by what the insertion left out, and those get the next numbers.
-async fn keep(
-    c: &mut PgConnection,
-    merchant: &MerchantName,
-    file: FileKey,
-    rows: &[SettlementRow],
-) -> TxResult<()> {
-    let mut counts: HashMap<Uuid, i32> = HashMap::new();
-    let mut numbered: Vec<Numbered<'_>> =
-        rows.iter().map(|row| next(&mut counts, row.id(merchant), row)).collect();
-    loop {
-        let kept = insert(c, merchant, file, &numbered).await?;
-        numbered.retain(|(id, number, _)| !kept.contains(&(*id, *number)));
-        if numbered.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<Uuid> = numbered.iter().map(|(id, _, _)| *id).collect();
-        let highest: Vec<(Uuid, i32)> = sqlx::query_as(
-            "SELECT id, max(number) FROM settlement_rows WHERE id = ANY ($1) AND files @> ARRAY[$2::bigint] GROUP BY id",
-        )
-        .bind(&ids)
-        .bind(file)
-        .fetch_all(&mut *c)
-        .await?;
-        let mut counts: HashMap<Uuid, i32> = highest.into_iter().collect();
-        numbered = numbered.into_iter().map(|(id, _, row)| next(&mut counts, id, row)).collect();
-    }
-}
-
-type Numbered<'r> = (RowId, i32, &'r SettlementRow);
-
-fn next<'r>(counts: &mut HashMap<Uuid, i32>, id: RowId, row: &'r SettlementRow) -> Numbered<'r> {
-    let count = counts.entry(id).or_default();
-    *count += 1;
-    (id, *count, row)
-}
-
-/// Says which were kept: not those that this file has already.
-async fn insert(
-    c: &mut PgConnection,
-    merchant: &MerchantName,
-    file: FileKey,
-    rows: &[Numbered<'_>],
-) -> TxResult<HashSet<(RowId, i32)>> {
-    if rows.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let text = |of: fn(&SettlementRow) -> &str| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
-    let amount = |of: fn(&SettlementRow) -> i64| rows.iter().map(|(_, _, row)| of(row)).collect::<Vec<_>>();
-    let kept: Vec<(RowId, i32)> = sqlx::query_as(
-        "INSERT INTO settlement_rows (merchant, files, id, number, batch, invoice_number, kind, type_word, sub_account,
-                                      gross, fee, discount, net, transaction_on, paid_out_on)
-         SELECT $1, ARRAY[$2::bigint], r.* FROM unnest($3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-             $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::date[], $15::date[]) AS r
-         ON CONFLICT (id, number) DO UPDATE SET files = settlement_rows.files || $2::bigint
-         WHERE NOT settlement_rows.files @> ARRAY[$2::bigint]
-         RETURNING id, number",
-    )
-    .bind(merchant.as_str())
-    .bind(file)
-    .bind(rows.iter().map(|(id, _, _)| *id).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, number, _)| *number).collect::<Vec<_>>())
-    .bind(text(|row| &row.batch))
-    .bind(text(|row| &row.invoice_number))
-    .bind(text(|row| row.kind.name()))
-    .bind(text(|row| &row.type_word))
-    .bind(text(|row| &row.sub_account))
-    .bind(amount(|row| row.gross))
-    .bind(amount(|row| row.fee))
-    .bind(amount(|row| row.discount))
-    .bind(amount(|row| row.net))
-    .bind(rows.iter().map(|(_, _, row)| row.transaction_on).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, _, row)| row.paid_out_on).collect::<Vec<_>>())
-    .fetch_all(c)
-    .await?;
-    Ok(kept.into_iter().collect())
+    add_sums(c, merchant, file, last_line, &group.rows).await?;
+    Ok(true)
 }
 
 async fn add_sums(

@@ -1,7 +1,7 @@
 //! The search forward: orders that a batch should have held, and did not. Slices of keys, so that no look at the table is
 //! long, and from where the last search ended.
 
-use super::{Judging, SettlementStore, group::GroupCounts};
+use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts};
 use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::answered};
 
 /// Keys that one statement looks at.
@@ -93,12 +93,16 @@ impl SettlementStore {
         to: i64,
     ) -> Result<Vec<String>, StoreError> {
         answered!(self.context.pool, |c| sqlx::query_scalar(
+            // By itself the server would read all rows for each slice, as soon as that seems cheaper than a look for each
+            // order: of a month that is a thousand times the same table.
             "SELECT o.invoice_number FROM orders o
+             LEFT JOIN LATERAL (
+                 SELECT true AS is_there FROM settlement_rows r
+                 WHERE r.merchant = $1 AND r.invoice_number = o.invoice_number
+                   AND (r.kind <> 'refund') = (o.state <> 'refunded')
+                 LIMIT 1) AS settled ON true
              WHERE o.order_key >= $2 AND o.order_key < $3 AND o.merchant = $1
-               AND o.state IN ('paid', 'refunding', 'refunded')
-               AND NOT EXISTS (SELECT FROM settlement_rows r
-                               WHERE r.merchant = $1 AND r.invoice_number = o.invoice_number
-                                 AND (r.kind <> 'refund') = (o.state <> 'refunded'))
+               AND o.state IN ('paid', 'refunding', 'refunded') AND settled.is_there IS NULL
              ORDER BY o.order_key"
         )
         .bind(merchant.as_str())
@@ -150,22 +154,43 @@ impl SettlementStore {
         .fetch_all(c))
     }
 
-    /// Invoices of a file's batches that other files of these batches have and it has not, in slices.
-    pub async fn in_other_forms(
+    /// Between which keys the rows stand of all batches that a file has, whichever file had them first.
+    pub async fn keys_of_batches(
         &self,
         merchant: &MerchantName,
-        file: i64,
-        after: &str,
+        file: FileKey,
+    ) -> Result<(i64, i64), StoreError> {
+        // The count keeps the server from walking through all keys to the first that is right.
+        let (first, last, _): (Option<i64>, Option<i64>, i64) =
+            answered!(self.context.pool, |c| sqlx::query_as(
+                "SELECT min(key), max(key), count(*) FROM settlement_rows
+             WHERE merchant = $1 AND batch = ANY (ARRAY(
+                 SELECT batch FROM settlement_forms WHERE merchant = $1 AND file = $2))"
+            )
+            .bind(merchant.as_str())
+            .bind(file)
+            .fetch_one(c))?;
+        Ok(first.zip(last).unwrap_or((1, 0)))
+    }
+
+    /// Invoices of such rows in a slice of the keys.
+    pub async fn invoices_between(
+        &self,
+        merchant: &MerchantName,
+        slice: &SettledSlice,
     ) -> Result<Vec<String>, StoreError> {
-        answered!(self.context.pool, |c| sqlx::query_scalar(
+        answered!(self.context.pool, |c| {
+            sqlx::query_scalar(
             "SELECT DISTINCT r.invoice_number FROM settlement_rows r
-             WHERE r.merchant = $1 AND r.invoice_number > $3 AND NOT r.files @> ARRAY[$2::bigint]
-               AND r.batch IN (SELECT batch FROM settlement_forms WHERE merchant = $1 AND file = $2)
-             ORDER BY r.invoice_number LIMIT 1000"
+             WHERE r.key > $3 AND r.key <= $4 AND r.merchant = $1
+               AND (r.files @> ARRAY[$2::bigint] OR EXISTS (
+                   SELECT FROM settlement_forms o WHERE o.merchant = $1 AND o.batch = r.batch AND o.file = $2))"
         )
         .bind(merchant.as_str())
-        .bind(file)
-        .bind(after)
-        .fetch_all(c))
+        .bind(slice.file)
+        .bind(slice.after)
+        .bind(slice.to)
+        .fetch_all(c)
+        })
     }
 }

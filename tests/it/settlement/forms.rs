@@ -79,6 +79,28 @@ async fn a_batch_that_is_sent_again_changed_is_one_break_and_its_event_names_the
     world.end().await;
 }
 
+/// It may be in files of another account, or in those from before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_was_paid_before_this_service_ran_is_not_missed() {
+    let world = world().await;
+    let scratch = Scratch::new();
+    pay(&world, 2).await;
+    let imported = world.invoice();
+    let orders = format!("invoice_number,amount,paid_at\n{imported},50000,{}\n", just_now());
+    let taken = run(&world, &["orders", "import", "-", "--reason", "go-live"], &orders).await;
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    let file = world.sandbox.settlement(&request("")).unwrap();
+    assert!(!file.csv.contains(&imported));
+    import(&world, &scratch.write("a.csv", &file.csv), &[], 0).await;
+    assert_eq!(open_breaks(&world).await, []);
+    world.end().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test plays finance, which has a clock of its own")]
+fn just_now() -> String {
+    chrono::Utc::now().to_rfc3339()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_none_is_refused_and_leaves_nothing() {
     let world = World::new().await;
@@ -137,8 +159,8 @@ async fn an_import_that_was_broken_off_goes_on() {
     import(&world, &path, &[], 0).await;
     let before = open_breaks(&world).await;
     for broken_off in [
-        "UPDATE settlement_files SET state = 'matching', done_at = NULL, lines_matched = 0",
-        "UPDATE settlement_files SET state = 'reading', done_at = NULL, lines_matched = 0",
+        "UPDATE settlement_files SET state = 'matching', done_at = NULL, judged_to = 0",
+        "UPDATE settlement_files SET state = 'reading', done_at = NULL, judged_to = 0",
     ] {
         sqlx::query(broken_off).execute(&world.database.pool).await.unwrap();
         import(&world, &path, &[], 0).await;

@@ -43,7 +43,13 @@ fn known(row: SettlementRow) -> KnownRow {
 }
 
 fn order(state: OrderState) -> OrderFacts {
-    OrderFacts { amount: 50_000, state, state_since: day("2026-01-05"), has_shares: false }
+    OrderFacts {
+        amount: 50_000,
+        state,
+        state_since: day("2026-01-05"),
+        has_shares: false,
+        is_imported: false,
+    }
 }
 
 pub(in super::super) fn rules() -> Rules {
@@ -199,6 +205,21 @@ fn an_order_is_missing_only_when_a_later_batch_came_without_it() {
         assert_eq!(scene.said(), expected, "{latest:?} {first:?} {unknown_channel}");
         let looks = scene.judge().look_again_at.is_some();
         assert_eq!(looks, !expected.is_empty());
+    }
+}
+
+#[test]
+fn an_order_from_before_this_service_is_never_missing_and_its_row_is_compared_all_the_same() {
+    let imported = OrderFacts { is_imported: true, ..order(OrderState::Paid) };
+    for (rows, expected) in [
+        (vec![], ""),
+        (vec![purchase("B")], "+"),
+        (vec![SettlementRow { gross: 49_999, net: 48_499, ..purchase("B") }], "amount_mismatch"),
+    ] {
+        let mut scene = Scene::new(OrderState::Paid, rows);
+        assert_ne!(scene.said(), "", "any other order");
+        scene.order = Some(imported);
+        assert_eq!(scene.said(), expected);
     }
 }
 
