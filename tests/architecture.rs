@@ -80,7 +80,7 @@ const CRATES: [&str; 2] = ["bench", "sandbox"];
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 
 /// A crate, and the only places that may use it.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     // The tools know the service from outside, and the service does not know them.
     ("doku_sandbox", &["bench", "cli/sandbox.rs", "cli/bench.rs"]),
     ("jenius_bench", &["cli/bench.rs"]),
@@ -101,6 +101,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("maud", &["http/console"]),
+    ("multer", &["http/console"]),
     ("calamine", &["sheet"]),
     ("zip", &["sheet"]),
     ("encoding_rs", &["sheet"]),

@@ -6,9 +6,12 @@ mod identity;
 mod letters;
 mod live;
 mod service;
+mod settlement;
 mod work;
 
-use super::{App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext};
+use super::{
+    App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext, settlement::Import,
+};
 use crate::{
     config::Config,
     domain::{
@@ -22,18 +25,21 @@ use crate::{
     flow::{
         check_order::{check_order, words},
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Decision, DoctorView,
-            FiguresView, FormEnd, Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved,
-            SendsView, SentForm, ServiceView, SessionView, StoreError,
+            Act, ActionFilter, Asked, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision, DoctorView,
+            FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter, OrderPage,
+            Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError,
         },
-        view::{ActionView, IncomingFile, OpenBreak, OrderView, ProposalView},
+        view::{
+            ActionView, OrderView, ProposalView,
+            settlement::{BatchView, BreakFilter, BreakView, FileView},
+        },
     },
     http::{
         BoundServer,
         console::{self, ConsoleSetting},
     },
     identity::IdentityProvider,
-    postgres::{self, BreakFilter, BreakView, Closing, FileView, PauseChange, PgPool, PostgresStore},
+    postgres::{self, Closing, PauseChange, PgPool, PostgresStore},
     rabbit::Broker,
 };
 use anyhow::Context;
@@ -42,6 +48,7 @@ use letters::KeptLook;
 use live::LiveDesk;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::AsyncRead,
     sync::Mutex,
     time::{Instant, timeout},
 };
@@ -72,6 +79,8 @@ impl App {
             environment: shared.config.doku.environment,
             zone: shared.config.time_zone,
             now: now_here,
+            merchants: shared.config.merchants.keys().cloned().collect(),
+            profiles: shared.config.settlement.profiles.keys().cloned().collect(),
         };
         let router = console::router(desk, setting);
         self.rest.essential("console", bound.serve(router, self.rest.stop().clone()));
@@ -95,6 +104,8 @@ struct Desk {
     /// How long DOKU is given for its answer.
     timeout: Duration,
     merchants: Vec<MerchantName>,
+    /// Brings settlement files in.
+    import: Arc<Import>,
     service: Mutex<Option<(Instant, ServiceView)>>,
     figures: Mutex<Counted>,
     config: Arc<Config>,
@@ -121,6 +132,8 @@ impl Desk {
         let options = postgres::console_connect_options(&shared.config.database)?;
         let pool = postgres::pool(options, CONNECTIONS);
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
+        let (import, importing) = settlement::importer(&shared.config)?;
+        shared.secrets.add_pool(&importing, postgres::connect_options);
         Ok(Self {
             store: PostgresStore::new(pool.clone(), shared.config.schedule(), Arc::new(fastrand::f64)),
             pool,
@@ -129,6 +142,7 @@ impl Desk {
             gateway: Arc::clone(&shared.gateway),
             timeout: shared.config.doku.timeout,
             merchants: shared.config.merchants.keys().cloned().collect(),
+            import,
             service: Mutex::default(),
             figures: Mutex::default(),
             config: Arc::new(shared.config.clone()),
@@ -351,39 +365,37 @@ impl Operations for Desk {
         Ok(())
     }
 
-    async fn open_breaks(&self, limit: u32) -> Result<Vec<OpenBreak>, StoreError> {
-        let filter = BreakFilter { open: true, limit, ..BreakFilter::default() };
-        let breaks = self.store.settlement().list_breaks(&filter).await?;
-        let view = |open: BreakView| OpenBreak {
-            number: open.number,
-            merchant: open.merchant,
-            cause: open.cause,
-            invoice_number: open.invoice_number,
-            batch: open.batch,
-            at_stake: open.at_stake,
-            found: open.found,
-            first_seen_at: open.first_seen_at,
-        };
-        Ok(breaks.into_iter().map(view).collect())
+    async fn breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {
+        self.store.settlement().list_breaks(filter).await
     }
 
-    async fn settlement_files(&self, limit: u32) -> Result<Vec<IncomingFile>, StoreError> {
-        let files = self.store.settlement().list_files(limit).await?;
-        let view = |file: FileView| IncomingFile {
-            merchant: file.merchant,
-            name: file.name,
-            state: file.state,
-            received_at: file.received_at,
-            batch: file.batch,
-            own_rows: file.own_rows,
-            own_net: file.own_net.to_string(),
-            open_breaks: file.open_breaks,
-        };
-        Ok(files.into_iter().map(view).collect())
+    async fn settlement_files(&self, limit: u32) -> Result<Vec<FileView>, StoreError> {
+        self.store.settlement().list_files(limit).await
+    }
+
+    async fn settlement_file(&self, number: i64) -> Result<Option<FileView>, StoreError> {
+        self.store.settlement().view_file(number).await
+    }
+
+    async fn batch(&self, name: &str) -> Result<Vec<BatchView>, StoreError> {
+        self.store.settlement().batches(name).await
+    }
+
+    async fn bring_in(
+        &self,
+        file: NewFile,
+        bytes: impl AsyncRead + Send + Unpin,
+        act: Act,
+    ) -> Result<BroughtIn, StoreError> {
+        self.keep_and_read(file, bytes, act).await
+    }
+
+    async fn match_file(&self, number: i64, act: Act) -> Result<BroughtIn, StoreError> {
+        self.match_kept(number, act).await
     }
 
     async fn close_break(&self, number: i64, act: Act) -> Result<BreakEnd, StoreError> {
-        Ok(match self.store.settlement().close(number, act.reason, act.by).await? {
+        Ok(match self.store.settlement().close(number, act.reason, act.by, Some(act.mark)).await? {
             Closing::Closed { .. } => BreakEnd::Closed,
             Closing::AlreadyClosed => BreakEnd::AlreadyClosed,
             Closing::Unknown => BreakEnd::Unknown,

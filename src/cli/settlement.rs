@@ -7,7 +7,8 @@ use super::{UsageError, print, times::Times, who};
 use crate::{
     config::{PartialConfig, RequiredSections, Source},
     domain::ids::MerchantName,
-    postgres::{self, BreakFilter, Closing, PostgresStore, SettlementStore},
+    flow::view::{csv, settlement::BreakFilter},
+    postgres::{self, Closing, PostgresStore, SettlementStore},
 };
 use clap::Subcommand;
 use std::{
@@ -112,13 +113,14 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
                 merchant: args.merchant,
                 open: args.open,
                 batch: args.batch,
+                cause: None,
                 limit: args.limit,
             };
             let breaks = settlement(source)?.list_breaks(&filter).await?;
             print::line(&if args.json {
                 print::json(&breaks)?
             } else if args.csv {
-                show::csv(&breaks)
+                csv::breaks(&breaks)
             } else {
                 show::breaks(&breaks, Times::of(source)?, is_terminal())
             })?;
@@ -151,7 +153,7 @@ async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<Exit
 async fn close(args: CloseArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = args.who.operator()?;
     let number = args.number;
-    match settlement(source)?.close(number, args.reason, done_by).await? {
+    match settlement(source)?.close(number, args.reason, done_by, None).await? {
         Closing::Closed { cause, .. } => {
             print::line(&format!("break {number} is closed: {cause}. It opens again if its values change."))?;
             Ok(ExitCode::SUCCESS)

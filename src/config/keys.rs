@@ -248,7 +248,12 @@ const KEYS: &[ConfigKey] = &[
     ),
     ConfigKey::new("console.roles.viewer", Texts, Some(""), "groups that may look"),
     ConfigKey::new("console.roles.support", Texts, Some(""), "and show the customer of an order"),
-    ConfigKey::new("console.roles.finance", Texts, Some(""), "and close settlement breaks"),
+    ConfigKey::new(
+        "console.roles.finance",
+        Texts,
+        Some(""),
+        "and bring settlement files in and close breaks",
+    ),
     ConfigKey::new(
         "console.roles.operator",
         Texts,

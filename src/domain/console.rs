@@ -10,7 +10,7 @@ pub enum ConsoleRole {
     Viewer,
     /// Shows the customer of one order at a time, which is kept.
     Support,
-    /// Closes settlement breaks.
+    /// Brings settlement files in, has them matched, and closes breaks.
     Finance,
     /// Asks DOKU, publishes events again, pauses and resumes.
     Operator,

@@ -7,7 +7,10 @@ pub mod service;
 
 use super::{
     ports::{Decision, Resolved, StoreError},
-    view::{ActionView, IncomingFile, OpenBreak, OrderSummary, OrderView, PauseView, ProposalView, StopView},
+    view::{
+        ActionView, OrderSummary, OrderView, PauseView, ProposalView, StopView,
+        settlement::{BatchView, BreakFilter, BreakView, FileView},
+    },
 };
 use crate::domain::{
     Time,
@@ -20,6 +23,7 @@ use identity::{IdentityOperations, SessionView};
 use letters::LetterOperations;
 use service::ServiceOperations;
 use std::{collections::BTreeSet, future::Future, time::Duration};
+use tokio::io::AsyncRead;
 use uuid::Uuid;
 
 /// The SHA-256 of a key that a browser holds.
@@ -237,6 +241,30 @@ pub struct ActionFilter {
     pub limit: u32,
 }
 
+/// A settlement file that a person brings in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    pub name: String,
+    pub merchant: MerchantName,
+    /// `None`: the merchant's usual one.
+    pub profile: Option<String>,
+}
+
+/// What came of bringing a file in, or of having it matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BroughtIn {
+    /// It is read, or matched, by now or soon: its number.
+    Begun(i64),
+    /// The same bytes were matched before.
+    Known(i64),
+    /// Another file of this merchant is being imported.
+    Busy,
+    /// The form was sent before.
+    Repeated,
+    Refused(String),
+    Unknown,
+}
+
 /// What operators see and do.
 pub trait Operations:
     IdentityOperations + LetterOperations + EventOperations + ServiceOperations + Send + Sync + 'static
@@ -334,13 +362,31 @@ pub trait Operations:
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// What does not fit DOKU's pay-outs, those with most at stake first.
-    fn open_breaks(&self, limit: u32) -> impl Future<Output = Result<Vec<OpenBreak>, StoreError>> + Send;
+    fn breaks(&self, filter: &BreakFilter)
+    -> impl Future<Output = Result<Vec<BreakView>, StoreError>> + Send;
 
     /// The latest settlement files.
-    fn settlement_files(
+    fn settlement_files(&self, limit: u32) -> impl Future<Output = Result<Vec<FileView>, StoreError>> + Send;
+
+    fn settlement_file(
         &self,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<IncomingFile>, StoreError>> + Send;
+        number: i64,
+    ) -> impl Future<Output = Result<Option<FileView>, StoreError>> + Send;
+
+    /// A pay-out, of each merchant who has one of this name.
+    fn batch(&self, name: &str) -> impl Future<Output = Result<Vec<BatchView>, StoreError>> + Send;
+
+    /// Keeps a settlement file as its bytes come, and reads it. Nothing of it counts before `match_file`.
+    fn bring_in(
+        &self,
+        file: NewFile,
+        bytes: impl AsyncRead + Send + Unpin,
+        act: Act,
+    ) -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
+
+    /// Has a file that came in matched, or an import go on that was broken off.
+    fn match_file(&self, number: i64, act: Act)
+    -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
 
     /// Closes a break until its values change.
     fn close_break(&self, number: i64, act: Act)

@@ -3,6 +3,7 @@
 
 pub mod csv;
 pub mod letters;
+pub mod settlement;
 mod timeline;
 
 pub use timeline::{StepKind, TimelineStep, steps};
@@ -166,36 +167,6 @@ pub struct SettlementRowView {
     pub fee: String,
     pub discount: String,
     pub net: String,
-}
-
-/// Something that does not fit DOKU's pay-outs, and is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenBreak {
-    /// By which it is closed.
-    pub number: i64,
-    pub merchant: String,
-    pub cause: String,
-    pub invoice_number: Option<String>,
-    pub batch: Option<String>,
-    /// Whole rupiah, in digits.
-    pub at_stake: String,
-    pub found: String,
-    pub first_seen_at: Time,
-}
-
-/// A settlement file that came in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IncomingFile {
-    pub merchant: String,
-    pub name: String,
-    pub state: String,
-    pub received_at: Time,
-    pub batch: Option<String>,
-    /// Of our channel.
-    pub own_rows: i64,
-    /// Whole rupiah, in digits.
-    pub own_net: String,
-    pub open_breaks: i64,
 }
 
 /// What an operator decided about an order in review.

@@ -18,6 +18,7 @@ pub const LIMITS: ServerLimits = ServerLimits {
     request: Duration::from_secs(10),
     answer: Duration::from_secs(5),
     idle: Duration::from_secs(90),
+    upload: None,
 };
 
 /// What `/readyz` answers, member by member as JSON: monitoring reads these names.

@@ -39,6 +39,7 @@ pub const LIMITS: ServerLimits = ServerLimits {
     answer: Duration::from_secs(10),
     // Longer than the 60 s of a load balancer: the side that sends requests must be the one that closes.
     idle: Duration::from_secs(75),
+    upload: None,
 };
 
 /// A chunk of a longer body has room for so much at least: a byte at a time makes few chunks.

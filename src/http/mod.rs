@@ -13,7 +13,7 @@ pub use ask::{Answered, ask, ask_all};
 use crate::{metric::PanicIn, panics::caught};
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -21,7 +21,6 @@ use axum::{
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::timeout::TimeoutLayer;
 
 /// What one server puts up with.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +37,8 @@ pub struct ServerLimits {
     pub answer: Duration,
     /// Between two requests of a connection.
     pub idle: Duration,
+    /// A path whose body is a file, and how long its handler may take.
+    pub upload: Option<(&'static str, Duration)>,
 }
 
 impl ServerLimits {
@@ -74,11 +75,19 @@ impl BoundServer {
 
     /// Serves until the token is cancelled, then finishes what is under way; the limits bound that too.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        // A handler may read the body itself.
-        let handled = self.limits.request + self.limits.answer;
-        let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, handled);
-        let router = router.layer(middleware::from_fn(answer_after_panic)).layer(timeout);
+        let in_time = middleware::from_fn_with_state(self.limits, answer_in_time);
+        let router = router.layer(middleware::from_fn(answer_after_panic)).layer(in_time);
         serve::serve(self.listener, self.limits, router, stop).await;
+    }
+}
+
+async fn answer_in_time(State(limits): State<ServerLimits>, request: Request, next: Next) -> Response {
+    let of_upload = limits.upload.filter(|(path, _)| *path == request.uri().path()).map(|(_, max)| max);
+    // A handler may read the body itself.
+    let max = of_upload.unwrap_or(limits.request + limits.answer);
+    match tokio::time::timeout(max, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 

@@ -67,9 +67,8 @@ pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{
-    BatchView, BreakFilter, BreakView, By, Closing, FileEnd, FileKey, FileState, FileView, GroupCounts,
-    ImportingAccount, Judging, KeptFile, MerchantLock, OpenBreaks, RowGroup, SettledSlice,
-    SettlementStore,
+    By, Closing, FileEnd, FileKey, FileState, GroupCounts, ImportingAccount, Judging, KeptFile, MerchantLock,
+    OpenBreaks, RowGroup, SettledSlice, SettlementStore,
 };
 pub use slices::CountingPace;
 pub use sqlx::postgres::PgConnectOptions;

@@ -17,8 +17,6 @@ use crate::domain::settlement::{profile::Profile, table::Cell};
 use std::io::Read;
 
 const MIB: u64 = 1024 * 1024;
-/// A month of some millions of payments has less.
-pub const FILE_BYTES_MAX: u64 = 512 * MIB;
 /// A spreadsheet is read whole.
 pub const XLSX_BYTES_MAX: u64 = 32 * MIB;
 /// What a spreadsheet holds unpacked: counted before anything reads it.

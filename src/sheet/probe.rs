@@ -1,6 +1,7 @@
 //! Looks at a file's bytes as they come in: what sort of file it is, and in which encoding its text is.
 
-use super::{FILE_BYTES_MAX, SheetError, XLSX_BYTES_MAX, refused};
+use super::{SheetError, XLSX_BYTES_MAX, refused};
+use crate::domain::settlement::FILE_BYTES_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileForm {

@@ -1,5 +1,6 @@
 //! DOKU's book and ours, compared, through the front door: what the sandbox plants in its file is found, no more and no less.
 
+mod console;
 mod directory;
 mod forms;
 mod killed;

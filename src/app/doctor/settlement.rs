@@ -1,6 +1,6 @@
 //! The directory that settlement files are put into: what follow-up does there is done once, with a file of doctor's own.
 
-use super::check::{Check, Name, WATCH_DIR};
+use super::check::{Check, WATCH_DIR};
 use crate::config::Config;
 use std::{
     fs,
@@ -24,9 +24,8 @@ pub fn checks(config: &Config) -> Vec<Check> {
 }
 
 fn fault(folder: &Path) -> Option<Check> {
-    let name: Name = WATCH_DIR;
     let fail = |detail: &str, hint: &str| {
-        Some(Check::fail(name, format!("{} {detail}", folder.display()), hint.to_owned()))
+        Some(Check::fail(WATCH_DIR, format!("{} {detail}", folder.display()), hint.to_owned()))
     };
     let error = tried(folder).err()?;
     match error.kind() {

@@ -1,14 +1,9 @@
 //! Settlement for people, in 80 columns: names of batches and invoices are long, so each has a line of its own and is never
-//! broken. For finance the breaks as CSV.
+//! broken.
 
 use crate::{
-    cli::{
-        csv,
-        print::clean,
-        timeline::rupiah,
-        times::{Times, rfc3339},
-    },
-    postgres::{BatchView, BreakView, FileView},
+    cli::{print::clean, timeline::rupiah, times::Times},
+    flow::view::settlement::{BatchView, BreakView, FileView},
 };
 
 const WIDTH: usize = 80;
@@ -132,39 +127,6 @@ fn strong(text: &str, terminal: bool) -> String {
     if crate::shown::may_colour(terminal) { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// For finance: a line each, amounts in digits.
-pub fn csv(breaks: &[BreakView]) -> String {
-    const HEADER: [&str; 11] = [
-        "break",
-        "merchant",
-        "cause",
-        "owner",
-        "invoice_number",
-        "batch",
-        "at_stake",
-        "found",
-        "first_seen_at",
-        "closed_at",
-        "closed_by",
-    ];
-    let row = |found: &BreakView| {
-        [
-            found.number.to_string(),
-            found.merchant.clone(),
-            found.cause.clone(),
-            found.owner.clone(),
-            found.invoice_number.clone().unwrap_or_default(),
-            found.batch.clone().unwrap_or_default(),
-            found.at_stake.clone(),
-            found.found.clone(),
-            rfc3339(found.first_seen_at),
-            found.closed_at.map(rfc3339).unwrap_or_default(),
-            found.closed_by.clone().unwrap_or_default(),
-        ]
-    };
-    csv::lines(HEADER, breaks.iter().map(row))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,13 +161,6 @@ mod tests {
         );
         assert!(!shown.contains('\u{1b}'));
         assert_eq!(breaks(&[], times(), false), "no breaks");
-    }
-
-    #[test]
-    fn finance_gets_a_line_each_and_no_formula() {
-        let text = csv(&[found()]);
-        assert_eq!(text.lines().count(), 2);
-        assert!(text.contains("\"'=cmd\",\"999999999999\""), "{text}");
     }
 
     #[test]

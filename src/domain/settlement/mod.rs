@@ -16,3 +16,6 @@ pub mod profile;
 pub mod row;
 pub mod table;
 pub mod totals;
+
+/// A month of some millions of payments has less.
+pub const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;

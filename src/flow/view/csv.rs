@@ -1,7 +1,7 @@
 //! Orders as CSV (RFC 4180), for a spreadsheet or a ledger: amounts as whole rupiah in digits, times by
 //! RFC 3339. Never: a text of others that a spreadsheet would take for a formula.
 
-use super::{ActionView, OrderSummary};
+use super::{ActionView, OrderSummary, settlement::BreakView};
 use crate::domain::Time;
 use chrono::SecondsFormat;
 
@@ -44,6 +44,39 @@ pub fn actions(actions: &[ActionView]) -> String {
     };
     let header = ["at", "action", "subject", "merchant", "done_by", "reason", "detail", "done_from"];
     lines(header, actions.iter().map(row))
+}
+
+/// For finance: a line for each break, amounts in digits.
+pub fn breaks(breaks: &[BreakView]) -> String {
+    const BREAK_HEADER: [&str; 11] = [
+        "break",
+        "merchant",
+        "cause",
+        "owner",
+        "invoice_number",
+        "batch",
+        "at_stake",
+        "found",
+        "first_seen_at",
+        "closed_at",
+        "closed_by",
+    ];
+    let row = |found: &BreakView| {
+        [
+            found.number.to_string(),
+            found.merchant.clone(),
+            found.cause.clone(),
+            found.owner.clone(),
+            found.invoice_number.clone().unwrap_or_default(),
+            found.batch.clone().unwrap_or_default(),
+            found.at_stake.clone(),
+            found.found.clone(),
+            rfc3339(found.first_seen_at),
+            found.closed_at.map(rfc3339).unwrap_or_default(),
+            found.closed_by.clone().unwrap_or_default(),
+        ]
+    };
+    lines(BREAK_HEADER, breaks.iter().map(row))
 }
 
 fn rfc3339(at: Time) -> String {

@@ -8,6 +8,7 @@ use super::{
     params::Params,
     refusal::PageRefusal,
     rules::{Access, Verb, rule},
+    upload::is_upload,
 };
 use crate::{
     config::{ConsoleAuth, ProxyAuth},
@@ -115,8 +116,9 @@ async fn admit<O: Operations>(console: &Console<O>, request: Request) -> Result<
     }
     let is_local = matches!(entrance, Entrance::Session { .. });
     let login = login_of(request.headers());
-    let (mut request, form) =
-        if verb == Verb::Post { with_form(request).await? } else { (request, Params::default()) };
+    // A form with a file is read by its page.
+    let is_form = verb == Verb::Post && !is_upload(request.headers());
+    let (mut request, form) = if is_form { with_form(request).await? } else { (request, Params::default()) };
     if !rule.while_read_only && groups_age.is_some_and(|age| age >= GROUPS_LAST) {
         return Err(PageRefusal::GroupsOld { path, form });
     }

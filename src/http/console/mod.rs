@@ -15,6 +15,7 @@ mod refusal;
 mod rules;
 mod runbook;
 mod seen;
+mod upload;
 mod words;
 
 pub use browser_key::BrowserKey;
@@ -28,6 +29,7 @@ use crate::{
         Time,
         action::REASON_CHARS_MAX,
         console::{ConsoleRole, Permission, Person},
+        ids::MerchantName,
     },
     flow::ports::{Act, KeyHash, Mark, Operations},
     shown::Times,
@@ -40,7 +42,7 @@ use axum::{
 use chrono_tz::Tz;
 use pages::{
     about, audit, dead, decide, doctor, entry, events, live, login, order, orders, overview, review, sends,
-    settlement, work,
+    settlement, settlement_batch, settlement_file, work,
 };
 use params::Params;
 use seen::SeenSessions;
@@ -55,7 +57,12 @@ pub const LIMITS: ServerLimits = ServerLimits {
     request: Duration::from_secs(10),
     answer: Duration::from_secs(20),
     idle: Duration::from_secs(75),
+    // As long as a file of the largest size takes by a slow line.
+    upload: Some((UPLOAD_PATH, Duration::from_secs(30 * 60))),
 };
+
+/// The one path that takes a file.
+const UPLOAD_PATH: &str = "/settlement/bring";
 
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +73,9 @@ pub struct ConsoleSetting {
     pub config: Arc<ConsoleConfig>,
     pub environment: Environment,
     pub zone: Tz,
+    /// Whose settlement files may come, and how they may be written.
+    pub merchants: Vec<MerchantName>,
+    pub profiles: Vec<String>,
     pub now: fn() -> Time,
 }
 
@@ -171,6 +181,11 @@ pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
         .route("/sends/resume", post(sends::resume::<O>))
         .merge(service_pages())
         .route("/settlement", get(settlement::show::<O>))
+        .route("/settlement.csv", get(settlement::csv::<O>))
+        .route("/settlement/batch", get(settlement_batch::show::<O>))
+        .route("/settlement/file", get(settlement_file::show::<O>))
+        .route(UPLOAD_PATH, post(settlement_file::bring_in::<O>))
+        .route("/settlement/match", post(settlement_file::match_file::<O>))
         .route("/settlement/close", post(settlement::close::<O>))
         .route("/audit", get(audit::list::<O>))
         .route("/audit.csv", get(audit::csv::<O>))

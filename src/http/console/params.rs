@@ -20,6 +20,13 @@ impl Params {
         Self(pairs.map(|(name, value)| (bounded(&name), bounded(&value))).collect())
     }
 
+    /// What a form with a file says beside it.
+    pub fn of(fields: Vec<(String, String)>) -> Self {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(fields);
+        Self::parse(query.finish().as_bytes())
+    }
+
     /// The first value, without the spaces around it; an empty one is none.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()

@@ -8,6 +8,7 @@ mod fake_service;
 mod letters;
 mod login;
 mod rendered;
+mod settlement;
 
 use super::{guard::SECRET_HEADER, *};
 use crate::{
@@ -41,6 +42,8 @@ fn setting(auth: ConsoleAuth) -> ConsoleSetting {
         environment: Environment::Sandbox,
         zone: chrono_tz::Asia::Jakarta,
         now: || crate::flow::view::sample::at(60),
+        merchants: vec![MerchantName::parse("default").unwrap()],
+        profiles: vec!["doku".to_owned()],
     }
 }
 

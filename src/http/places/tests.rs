@@ -13,6 +13,7 @@ fn places(connections: usize, unverified_bytes: usize) -> Arc<ConnectionPlaces> 
         request: 10 * SECOND,
         answer: 5 * SECOND,
         idle: 75 * SECOND,
+        upload: None,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::{
         ids::MerchantName,
         settlement::breaks::Cause,
     },
-    flow::ports::StoreError,
+    flow::ports::{Mark, StoreError},
     postgres::{error::TxResult, operators::actions, rows},
 };
 use sqlx::PgConnection;
@@ -22,15 +22,30 @@ pub enum Closing {
 
 impl SettlementStore {
     /// Closes a break until its values change.
-    pub async fn close(&self, key: i64, reason: String, done_by: String) -> Result<Closing, StoreError> {
-        let closing = self
-            .context
-            .transaction(move |c| Box::pin(async move { close(c, key, &reason, &done_by).await }));
+    ///
+    /// # Errors
+    /// The database is away, or refuses.
+    pub async fn close(
+        &self,
+        key: i64,
+        reason: String,
+        done_by: String,
+        mark: Option<Mark>,
+    ) -> Result<Closing, StoreError> {
+        let closing = self.context.transaction(move |c| {
+            Box::pin(async move { close(c, key, &reason, &done_by, mark.as_ref()).await })
+        });
         Ok(closing.await?)
     }
 }
 
-async fn close(c: &mut PgConnection, key: i64, reason: &str, done_by: &str) -> TxResult<Closing> {
+async fn close(
+    c: &mut PgConnection,
+    key: i64,
+    reason: &str,
+    done_by: &str,
+    mark: Option<&Mark>,
+) -> TxResult<Closing> {
     let found: Option<(String, String, String, Option<String>, bool)> = sqlx::query_as(
         "SELECT merchant, cause, subject, invoice_number, closed_at IS NOT NULL FROM settlement_breaks
          WHERE key = $1 FOR UPDATE",
@@ -70,6 +85,6 @@ async fn close(c: &mut PgConnection, key: i64, reason: &str, done_by: &str) -> T
         done_by: Some(done_by.to_owned()),
         detail: Some(format!("break {key}: {cause}")),
     };
-    actions::write(c, &action).await?;
+    actions::write_marked(c, &action, mark).await?;
     Ok(Closing::Closed { cause, subject })
 }

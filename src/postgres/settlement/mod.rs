@@ -28,7 +28,6 @@ pub use group::{GroupCounts, SettledSlice};
 pub use rows::{FileEnd, RowGroup};
 pub(super) use shares::keep_shares;
 pub(super) use views::row_of_order;
-pub use views::{BatchView, BreakFilter, BreakView, FileView};
 
 use super::{PostgresStore, StoreContext, error::TxResult};
 use crate::domain::settlement::case::Rules;
@@ -49,8 +48,8 @@ impl PostgresStore {
 }
 
 /// The commit of this transaction does not wait for the disk, so that payments' commits find it free. A server that dies a
-/// moment later has lost the group whole, with the note that it was done: the import goes on with it. Never for what
-/// anybody outside was told of.
+/// moment later has lost the group whole, with the note that it was done: the import goes on with it. Never for what the
+/// outside has seen.
 async fn commit_later(c: &mut PgConnection) -> TxResult<()> {
     sqlx::query("SET LOCAL synchronous_commit = off").execute(c).await?;
     Ok(())

@@ -1,101 +1,94 @@
 //! What people read about settlement: files, one batch with both sums, breaks with their history, an order's rows.
 
-use super::SettlementStore;
+use super::{FileKey, SettlementStore};
 use crate::{
     domain::{
         Time,
         ids::MerchantName,
         settlement::breaks::{Cause, Owner},
     },
-    flow::{ports::StoreError, view::SettlementRowView},
+    flow::{
+        ports::StoreError,
+        view::{
+            SettlementRowView,
+            settlement::{BatchView, BreakFilter, BreakView, FileView, HistoryEntry},
+        },
+    },
     postgres::{pool::PgPool, tx::answered},
 };
 use chrono::NaiveDate;
-use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, Row, postgres::PgRow};
+use std::collections::HashMap;
 
-/// A file that came in. Amounts are whole rupiah.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
-pub struct FileView {
-    pub merchant: String,
-    pub name: String,
-    /// Hexadecimal.
-    pub sha256: Option<String>,
-    pub state: String,
-    pub received_at: Time,
-    pub done_at: Option<Time>,
-    pub batch: Option<String>,
-    pub rows: i64,
-    pub own_rows: i64,
-    pub own_net: i64,
-    pub unreadable: i64,
-    pub open_breaks: i64,
+impl FromRow<'_, PgRow> for FileView {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            number: row.try_get("key")?,
+            merchant: row.try_get("merchant")?,
+            name: row.try_get("name")?,
+            profile: row.try_get("profile")?,
+            sha256: row.try_get("sha256")?,
+            state: row.try_get("state")?,
+            received_at: row.try_get("received_at")?,
+            done_at: row.try_get("done_at")?,
+            batch: row.try_get("batch")?,
+            rows: row.try_get("rows")?,
+            own_rows: row.try_get("own_rows")?,
+            own_gross: row.try_get("own_gross")?,
+            own_fee: row.try_get("own_fee")?,
+            own_discount: row.try_get("own_discount")?,
+            own_net: row.try_get("own_net")?,
+            without_order: row.try_get("without_order")?,
+            unreadable: row.try_get("unreadable")?,
+            net: row.try_get("net")?,
+            stated_net: row.try_get("stated_net")?,
+            totals_fault: row.try_get("totals_fault")?,
+            open_breaks: row.try_get("open_breaks")?,
+        })
+    }
 }
 
-/// One batch: what DOKU says of our channel, and what our orders say of the same invoices.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
-pub struct BatchView {
-    pub merchant: String,
-    pub batch: String,
-    pub paid_out_on: Option<NaiveDate>,
-    pub purchases: i64,
-    pub gross: i64,
-    pub fee: i64,
-    pub discount: i64,
-    pub net: i64,
-    pub refunds: i64,
-    pub refunded: i64,
-    /// Of the same purchases, those that are paid here, and their orders' amounts.
-    pub own_purchases: i64,
-    pub own_gross: i64,
-    pub own_refunds: i64,
-    pub own_refunded: i64,
-    /// What the whole file states that is paid out, with all channels.
-    pub stated_net: Option<i64>,
-    pub forms: i64,
-    pub open_breaks: i64,
+impl FromRow<'_, PgRow> for BatchView {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            merchant: row.try_get("merchant")?,
+            batch: row.try_get("batch")?,
+            paid_out_on: row.try_get("paid_out_on")?,
+            purchases: row.try_get("purchases")?,
+            gross: row.try_get("gross")?,
+            fee: row.try_get("fee")?,
+            discount: row.try_get("discount")?,
+            net: row.try_get("net")?,
+            refunds: row.try_get("refunds")?,
+            refunded: row.try_get("refunded")?,
+            own_purchases: row.try_get("own_purchases")?,
+            own_gross: row.try_get("own_gross")?,
+            own_refunds: row.try_get("own_refunds")?,
+            own_refunded: row.try_get("own_refunded")?,
+            stated_net: row.try_get("stated_net")?,
+            forms: row.try_get("forms")?,
+            open_breaks: row.try_get("open_breaks")?,
+        })
+    }
 }
 
-/// Which breaks.
-#[derive(Debug, Clone, Default)]
-pub struct BreakFilter {
-    pub merchant: Option<MerchantName>,
-    pub open: bool,
-    pub batch: Option<String>,
-    pub limit: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BreakView {
-    /// By which it is closed.
-    pub number: i64,
-    pub merchant: String,
-    pub cause: String,
-    /// `operator` or `finance`.
-    pub owner: String,
-    pub invoice_number: Option<String>,
-    pub batch: Option<String>,
-    /// Whole rupiah, in digits.
-    pub at_stake: String,
-    pub found: String,
-    pub first_seen_at: Time,
-    pub closed_at: Option<Time>,
-    /// `file`, `check` or `person`.
-    pub closed_by: Option<String>,
-    pub history: Vec<HistoryEntry>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
-pub struct HistoryEntry {
-    #[serde(skip)]
+#[derive(FromRow)]
+struct HistoryRow {
     #[sqlx(rename = "break")]
     break_key: i64,
-    pub at: Time,
-    pub what: String,
-    pub at_stake: i64,
-    pub found: String,
-    pub done_by: Option<String>,
-    pub reason: Option<String>,
+    at: Time,
+    what: String,
+    at_stake: i64,
+    found: String,
+    done_by: Option<String>,
+    reason: Option<String>,
+}
+
+impl HistoryRow {
+    fn view(self) -> HistoryEntry {
+        let Self { at, what, at_stake, found, done_by, reason, .. } = self;
+        HistoryEntry { at, what, at_stake, found, done_by, reason }
+    }
 }
 
 #[derive(FromRow)]
@@ -118,14 +111,24 @@ const HISTORY_MAX: i64 = 20;
 impl SettlementStore {
     /// The files, the latest first.
     pub async fn list_files(&self, limit: u32) -> Result<Vec<FileView>, StoreError> {
+        self.files(None, limit).await
+    }
+
+    /// One file.
+    pub async fn view_file(&self, file: FileKey) -> Result<Option<FileView>, StoreError> {
+        Ok(self.files(Some(file), 1).await?.pop())
+    }
+
+    async fn files(&self, only: Option<FileKey>, limit: u32) -> Result<Vec<FileView>, StoreError> {
         answered!(self.context.pool, |c| {
             sqlx::query_as(
-            "SELECT merchant, name, encode(sha256, 'hex') AS sha256, state, received_at, done_at, batch, rows, own_rows,
-                    own_net, unreadable,
+            "SELECT key, merchant, name, profile, encode(sha256, 'hex') AS sha256, state, received_at, done_at, batch, rows, own_rows,
+                    own_gross, own_fee, own_discount, own_net, without_order, unreadable, net, stated_net, totals_fault,
                     (SELECT count(*) FROM settlement_breaks b
                      WHERE b.merchant = f.merchant AND b.batch = f.batch AND b.closed_at IS NULL) AS open_breaks
-             FROM settlement_files f ORDER BY key DESC LIMIT $1"
+             FROM settlement_files f WHERE ($1::bigint IS NULL OR key = $1) ORDER BY key DESC LIMIT $2"
         )
+        .bind(only)
         .bind(i64::from(limit))
         .fetch_all(c)
         })
@@ -135,36 +138,37 @@ impl SettlementStore {
     pub async fn batches(&self, batch: &str) -> Result<Vec<BatchView>, StoreError> {
         answered!(self.context.pool, |c| {
             sqlx::query_as(
-            "WITH ours AS (
-                 SELECT r.*, o.amount, o.state FROM settlement_rows r
-                 LEFT JOIN orders o ON o.merchant = r.merchant AND o.invoice_number = r.invoice_number
-                 WHERE r.batch = $1
-                   AND EXISTS (SELECT FROM settlement_files f
-                               WHERE f.key = ANY (r.files) AND f.state IN ('matching', 'done')))
+            "WITH counted AS (
+                 SELECT merchant, batch, invoice_number, kind, max(paid_out_on) AS paid_out_on, count(*) AS rows,
+                        sum(gross) AS gross, sum(fee) AS fee, sum(discount) AS discount, sum(net) AS net
+                 FROM settlement_rows
+                 WHERE batch = $1 AND NOT files <@ ARRAY(
+                     SELECT key FROM settlement_files WHERE state NOT IN ('matching', 'done'))
+                 GROUP BY merchant, batch, invoice_number, kind),
+                  compared AS (
+                 SELECT c.*, o.amount,
+                        kind = 'purchase' AND o.state IN ('paid', 'refunding', 'refunded') AS is_paid,
+                        kind = 'refund' AND o.state = 'refunded' AS is_refunded
+                 FROM counted c LEFT JOIN orders o ON o.merchant = c.merchant AND o.invoice_number = c.invoice_number)
              SELECT merchant, batch, max(paid_out_on) AS paid_out_on,
-                    count(*) FILTER (WHERE kind = 'purchase') AS purchases,
+                    coalesce(sum(rows) FILTER (WHERE kind = 'purchase'), 0)::bigint AS purchases,
                     coalesce(sum(gross) FILTER (WHERE kind = 'purchase'), 0)::bigint AS gross,
                     sum(fee)::bigint AS fee, sum(discount)::bigint AS discount, sum(net)::bigint AS net,
-                    count(*) FILTER (WHERE kind = 'refund') AS refunds,
+                    coalesce(sum(rows) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunds,
                     coalesce(sum(gross) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded,
-                    count(DISTINCT invoice_number) FILTER (
-                        WHERE kind = 'purchase' AND state IN ('paid', 'refunding', 'refunded')) AS own_purchases,
-                    (SELECT coalesce(sum(amount), 0) FROM (
-                        SELECT DISTINCT invoice_number, amount FROM ours i
-                        WHERE i.merchant = ours.merchant AND kind = 'purchase'
-                          AND state IN ('paid', 'refunding', 'refunded')) AS once)::bigint AS own_gross,
-                    count(DISTINCT invoice_number) FILTER (WHERE kind = 'refund' AND state = 'refunded') AS own_refunds,
-                    (SELECT coalesce(sum(amount), 0) FROM (
-                        SELECT DISTINCT invoice_number, amount FROM ours i
-                        WHERE i.merchant = ours.merchant AND kind = 'refund' AND state = 'refunded') AS once)::bigint
-                        AS own_refunded,
+                    count(*) FILTER (WHERE is_paid) AS own_purchases,
+                    coalesce(sum(amount) FILTER (WHERE is_paid), 0)::bigint AS own_gross,
+                    count(*) FILTER (WHERE is_refunded) AS own_refunds,
+                    coalesce(sum(amount) FILTER (WHERE is_refunded), 0)::bigint AS own_refunded,
                     (SELECT f.stated_net FROM settlement_files f
-                     WHERE f.merchant = ours.merchant AND f.batch = ours.batch ORDER BY key DESC LIMIT 1) AS stated_net,
+                     WHERE f.merchant = compared.merchant AND f.batch = compared.batch ORDER BY key DESC LIMIT 1)
+                        AS stated_net,
                     (SELECT count(*) FROM settlement_forms f
-                     WHERE f.merchant = ours.merchant AND f.batch = ours.batch) AS forms,
+                     WHERE f.merchant = compared.merchant AND f.batch = compared.batch) AS forms,
                     (SELECT count(*) FROM settlement_breaks b
-                     WHERE b.merchant = ours.merchant AND b.batch = ours.batch AND b.closed_at IS NULL) AS open_breaks
-             FROM ours GROUP BY merchant, batch ORDER BY merchant"
+                     WHERE b.merchant = compared.merchant AND b.batch = compared.batch AND b.closed_at IS NULL)
+                        AS open_breaks
+             FROM compared GROUP BY merchant, batch ORDER BY merchant"
         )
         .bind(batch)
         .fetch_all(c)
@@ -178,17 +182,18 @@ impl SettlementStore {
             "SELECT key, merchant, cause, invoice_number, batch, at_stake, found, first_seen_at, closed_at, closed_by
              FROM settlement_breaks
              WHERE ($1::text IS NULL OR merchant = $1) AND (closed_at IS NULL OR NOT $2)
-               AND ($3::text IS NULL OR batch = $3)
-             ORDER BY closed_at IS NOT NULL, at_stake DESC, key LIMIT $4"
+               AND ($3::text IS NULL OR batch = $3) AND ($4::text IS NULL OR cause = $4)
+             ORDER BY closed_at IS NOT NULL, at_stake DESC, key LIMIT $5"
         )
         .bind(filter.merchant.as_ref().map(MerchantName::as_str))
         .bind(filter.open)
         .bind(&filter.batch)
+        .bind(&filter.cause)
         .bind(i64::from(filter.limit))
         .fetch_all(c)
         })?;
         let keys: Vec<i64> = rows.iter().map(|row| row.key).collect();
-        let mut history: Vec<HistoryEntry> = answered!(self.context.pool, |c| sqlx::query_as(
+        let history: Vec<HistoryRow> = answered!(self.context.pool, |c| sqlx::query_as(
             "SELECT h.* FROM unnest($1::bigint[]) AS b (key)
              CROSS JOIN LATERAL (
                  SELECT break, at, what, at_stake, found, done_by, reason, key FROM settlement_break_history
@@ -198,13 +203,15 @@ impl SettlementStore {
         .bind(&keys)
         .bind(HISTORY_MAX)
         .fetch_all(c))?;
-        let mut views = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (own, others) = history.into_iter().partition(|entry| entry.break_key == row.key);
-            history = others;
-            views.push(row.view(own));
+        let mut of_break: HashMap<i64, Vec<HistoryEntry>> = HashMap::new();
+        for entry in history {
+            of_break.entry(entry.break_key).or_default().push(entry.view());
         }
-        Ok(views)
+        let view = |row: BreakRow| {
+            let history = of_break.remove(&row.key).unwrap_or_default();
+            row.view(history)
+        };
+        Ok(rows.into_iter().map(view).collect())
     }
 }
 

@@ -15,4 +15,6 @@ pub mod overview;
 pub mod review;
 pub mod sends;
 pub mod settlement;
+pub mod settlement_batch;
+pub mod settlement_file;
 pub mod work;

@@ -1,15 +1,21 @@
 //! Settlement: what does not fit DOKU's pay-outs, those with most at stake first, and the files that came in. A person who has
 //! cleared a break up closes it.
 
+use super::settlement_file;
 use crate::{
-    domain::console::Permission,
+    domain::{console::Permission, settlement::breaks::Cause},
     flow::{
         ports::{BreakEnd, Operations},
-        view::{IncomingFile, OpenBreak},
+        view::{
+            csv as table,
+            settlement::{BreakFilter, BreakView, FileView},
+        },
     },
     http::console::{
         Answer, Shared, Visit,
         layout::page,
+        pages::orders::csv_answer,
+        params::{Params, link},
         refusal::PageRefusal,
         runbook,
         words::{action_field, ago, order_link, rupiah, text},
@@ -21,27 +27,39 @@ use maud::{Markup, html};
 use std::collections::BTreeSet;
 
 /// What a person works off at a time; the rest follows when they are closed.
-const BREAKS_MAX: u32 = 30;
+pub const BREAKS_MAX: u32 = 30;
 const FILES_MAX: u32 = 20;
+const CSV_ROWS: u32 = 10_000;
 
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let breaks = console.operations.open_breaks(BREAKS_MAX).await?;
+    let filter = filter(&visit.query, BREAKS_MAX)?;
+    let breaks = console.operations.breaks(&filter).await?;
     let files = console.operations.settlement_files(FILES_MAX).await?;
     let times = console.times();
     let body = html! {
         p.lede { "DOKU's pay-outs beside our orders. Nothing here moves an order: what is odd is asked about, and shown." }
         h2 { "What does not fit" }
-        @if breaks.is_empty() { div.empty { p { strong { "Everything fits." } } p { "No break is open." } } }
-        @else { (shown(&visit, &breaks, times)) (causes(&breaks)) }
+        (causes(&filter))
+        @if breaks.is_empty() { div.empty { p { strong { "Everything fits." } } p { "No break of this sort is open." } } }
+        @else { (shown(&visit, &breaks, times)) (means(&breaks)) }
+        div.pager { a href=(with(&filter, "/settlement.csv")) { "These as CSV" } }
         h2 { "Files" }
-        @if files.is_empty() {
-            div.empty { p { strong { "No file came in yet." } } p { "Bring one in: " code { "jenius-pay settlement import FILE" } } }
-        } @else { (files_of(&files, times)) }
+        (settlement_file::form(&console, &visit))
+        @if files.is_empty() { div.empty { p { strong { "No file came in yet." } } } } @else { (files_of(&files, times)) }
     };
     Ok(page(&console, &visit, StatusCode::OK, "Does DOKU pay out what we believe?", body).await)
+}
+
+/// For finance: what the page shows, and more of it than one page.
+pub async fn csv<O: Operations>(
+    State(console): State<Shared<O>>,
+    Extension(visit): Extension<Visit>,
+) -> Answer {
+    let breaks = console.operations.breaks(&filter(&visit.query, CSV_ROWS)?).await?;
+    Ok(csv_answer("breaks.csv", table::breaks(&breaks)))
 }
 
 /// Closes a break until its values change.
@@ -59,7 +77,41 @@ pub async fn close<O: Operations>(
     }
 }
 
-fn shown(visit: &Visit, breaks: &[OpenBreak], times: Times) -> Markup {
+/// Open breaks, of one cause or of one batch where the address names it.
+fn filter(query: &Params, limit: u32) -> Result<BreakFilter, PageRefusal> {
+    let cause = query.get("cause").map(|name| Cause::from_name(name).ok_or(NO_CAUSE)).transpose()?;
+    let cause = cause.map(|cause| cause.name().to_owned());
+    let batch = query.get("batch").map(str::to_owned);
+    Ok(BreakFilter { open: true, cause, batch, limit, ..BreakFilter::default() })
+}
+
+const NO_CAUSE: PageRefusal = PageRefusal::Senseless("There is no such cause.");
+
+fn with(filter: &BreakFilter, path: &str) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    link(path, &[("cause", &text(&filter.cause)), ("batch", &text(&filter.batch))])
+}
+
+fn causes(filter: &BreakFilter) -> Markup {
+    html! {
+        form.filter action="/settlement" method="get" {
+            label.field { "Cause"
+                select name="cause" {
+                    option value="" { "any" }
+                    @for cause in Cause::ALL.map(Cause::name) {
+                        option value=(cause) selected[filter.cause.as_deref() == Some(cause)] { (cause.replace('_', " ")) }
+                    }
+                }
+            }
+            @if let Some(batch) = &filter.batch { input type="hidden" name="batch" value=(batch); }
+            button { "Show" }
+            @if filter.cause.is_some() || filter.batch.is_some() { a href="/settlement" { "Clear" } }
+        }
+    }
+}
+
+/// Breaks, each with what closes it.
+pub fn shown(visit: &Visit, breaks: &[BreakView], times: Times) -> Markup {
     html! {
         div.table {
             table.stacks {
@@ -75,16 +127,19 @@ fn shown(visit: &Visit, breaks: &[OpenBreak], times: Times) -> Markup {
     }
 }
 
-fn row(visit: &Visit, open: &OpenBreak, times: Times) -> Markup {
+fn row(visit: &Visit, open: &BreakView, times: Times) -> Markup {
     let why_not = visit.refusal(Permission::Settle);
     html! {
         tr {
-            td data-label="Cause" { span.state.warn { i aria-hidden="true" { "▲" } (text(&open.cause).replace('_', " ")) } }
+            td data-label="Cause" {
+                span.state.warn { i aria-hidden="true" { "▲" } (text(&open.cause).replace('_', " ")) }
+                " " span.quiet.small { "for " (text(&open.owner)) }
+            }
             td data-label="Invoice" {
                 @if let Some(invoice) = &open.invoice_number {
                     a.id href=(order_link(&open.merchant, invoice)) { (text(invoice)) }
                 }
-                @if let Some(batch) = &open.batch { " " span.quiet { "batch " (text(batch)) } }
+                @if let Some(batch) = &open.batch { " " a.quiet href=(batch_link(batch)) { "batch " (text(batch)) } }
             }
             td.money data-label="At stake" { (rupiah(&open.at_stake)) }
             td data-label="Found" { (text(&open.found)) }
@@ -106,8 +161,12 @@ fn row(visit: &Visit, open: &OpenBreak, times: Times) -> Markup {
     }
 }
 
+pub fn batch_link(batch: &str) -> String {
+    link("/settlement/batch", &[("name", batch)])
+}
+
 /// What the runbook says of the causes that are open.
-fn causes(breaks: &[OpenBreak]) -> Markup {
+pub fn means(breaks: &[BreakView]) -> Markup {
     let causes: BTreeSet<&str> = breaks.iter().map(|open| open.cause.as_str()).collect();
     html! {
         @for cause in causes {
@@ -119,7 +178,7 @@ fn causes(breaks: &[OpenBreak]) -> Markup {
     }
 }
 
-fn files_of(files: &[IncomingFile], times: Times) -> Markup {
+fn files_of(files: &[FileView], times: Times) -> Markup {
     html! {
         div.table {
             table.stacks {
@@ -133,13 +192,15 @@ fn files_of(files: &[IncomingFile], times: Times) -> Markup {
                 tbody {
                     @for file in files {
                         tr {
-                            td data-label="File" { (text(&file.name)) }
+                            td data-label="File" { a href=(settlement_file::file_link(file.number)) { (named(&file.name)) } }
                             td data-label="Merchant" { (text(&file.merchant)) }
-                            td data-label="Batch" { span.id { (text(file.batch.as_deref().unwrap_or_default())) } }
+                            td data-label="Batch" {
+                                @if let Some(batch) = &file.batch { a.id href=(batch_link(batch)) { (text(batch)) } }
+                            }
                             td.when data-label="Came" { (ago(file.received_at, times)) }
-                            td data-label="State" { (text(&file.state)) }
+                            td data-label="State" { (settlement_file::state_words(&file.state)) }
                             td.money data-label="Our rows" { (file.own_rows) }
-                            td.money data-label="Our net" { (rupiah(&file.own_net)) }
+                            td.money data-label="Our net" { (signed(file.own_net)) }
                             td.money data-label="Breaks" { (file.open_breaks) }
                         }
                     }
@@ -147,4 +208,15 @@ fn files_of(files: &[IncomingFile], times: Times) -> Markup {
             }
         }
     }
+}
+
+/// A file's name; one without has a word, so that its link can be pressed.
+pub fn named(name: &str) -> String {
+    if name.is_empty() { "a file without a name".to_owned() } else { text(name) }
+}
+
+/// Rupiah that may be owed by us.
+pub fn signed(amount: i64) -> String {
+    let sign = if amount < 0 { "−" } else { "" };
+    format!("{sign}{}", rupiah(&amount.unsigned_abs().to_string()))
 }

@@ -25,6 +25,7 @@ fn form(path: &str) -> String {
         "/events/publish/confirm" | "/events/publish" => {
             format!("from=2026-01-01T00:00&until=2026-01-02T00:00&reason=ticket+7&action={ACTION}")
         }
+        "/settlement/match" => format!("number=3&reason=ticket+7&action={ACTION}"),
         "/sends/pause" | "/sends/resume" => format!("scope=*&reason=ticket+7&action={ACTION}"),
         _ => String::new(),
     }
@@ -45,7 +46,7 @@ async fn send(browser: &Browser, rule: &RouteRule) -> Answered {
 }
 
 /// Every path, and the role that a person needs for it beside any other; `any`: one of them; `none`: nothing.
-const NEEDED: [(&str, Verb, &str); 41] = [
+const NEEDED: [(&str, Verb, &str); 46] = [
     ("/", Verb::Get, "any"),
     ("/orders", Verb::Get, "any"),
     ("/orders.csv", Verb::Get, "any"),
@@ -79,6 +80,11 @@ const NEEDED: [(&str, Verb, &str); 41] = [
     ("/doctor/look", Verb::Post, "operator"),
     ("/about", Verb::Get, "any"),
     ("/settlement", Verb::Get, "any"),
+    ("/settlement.csv", Verb::Get, "any"),
+    ("/settlement/batch", Verb::Get, "any"),
+    ("/settlement/file", Verb::Get, "any"),
+    ("/settlement/bring", Verb::Post, "finance"),
+    ("/settlement/match", Verb::Post, "finance"),
     ("/settlement/close", Verb::Post, "finance"),
     ("/audit", Verb::Get, "any"),
     ("/audit.csv", Verb::Get, "any"),

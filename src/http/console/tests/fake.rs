@@ -1,5 +1,6 @@
 //! Operations that are set beforehand, with hostile texts wherever others write.
 
+use super::settlement;
 use crate::{
     domain::{
         console::Person,
@@ -9,13 +10,14 @@ use crate::{
     },
     flow::{
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Decision, Figures, FiguresView,
-            FormEnd, Hold, KeyHash, Operations, OrderCustomer, OrderFilter, OrderPage, Resolved, SendsView,
-            SentForm, ServiceView, SessionView, StoreError, Waiting,
+            Act, ActionFilter, Asked, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision, Figures,
+            FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter, OrderPage,
+            Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError, Waiting,
         },
         view::{
-            ActionView, BlockedView, CommandView, DecisionView, DueView, IncomingFile, OpenBreak, OrderView,
-            PauseView, ProposalView, SettlementRowView, StopView, sample,
+            ActionView, BlockedView, CommandView, DecisionView, DueView, OrderView, PauseView, ProposalView,
+            SettlementRowView, StopView, sample,
+            settlement::{BatchView, BreakFilter, BreakView, FileView},
         },
     },
 };
@@ -24,6 +26,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::io::{AsyncRead, AsyncReadExt};
 use uuid::Uuid;
 
 /// What runs a script where it is not escaped, and what ends a path or a query where it is not encoded.
@@ -343,32 +346,45 @@ impl Operations for FakeOperations {
         Ok(())
     }
 
-    async fn open_breaks(&self, _limit: u32) -> Result<Vec<OpenBreak>, StoreError> {
-        let open = OpenBreak {
-            number: 7,
-            merchant: "default".to_owned(),
-            cause: "missing_here".to_owned(),
-            invoice_number: Some(HOSTILE_PATH.to_owned()),
-            batch: Some(hostile()),
-            at_stake: "50000".to_owned(),
-            found: hostile(),
-            first_seen_at: sample::at(0),
-        };
-        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![open] })
+    async fn breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {
+        let is_other = filter.cause.as_deref().is_some_and(|cause| cause != "missing_here");
+        Ok(if is_other || self.reached()? == World::Empty {
+            Vec::new()
+        } else {
+            vec![settlement::open_break()]
+        })
     }
 
-    async fn settlement_files(&self, _limit: u32) -> Result<Vec<IncomingFile>, StoreError> {
-        let file = IncomingFile {
-            merchant: "default".to_owned(),
-            name: hostile(),
-            state: "done".to_owned(),
-            received_at: sample::at(0),
-            batch: Some(hostile()),
-            own_rows: 2,
-            own_net: "48500".to_owned(),
-            open_breaks: 1,
-        };
-        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![file] })
+    async fn settlement_files(&self, _limit: u32) -> Result<Vec<FileView>, StoreError> {
+        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![settlement::file("done")] })
+    }
+
+    async fn settlement_file(&self, number: i64) -> Result<Option<FileView>, StoreError> {
+        let state = settlement::STATES.get(usize::try_from(number).unwrap_or_default());
+        Ok(state.filter(|_| self.world() == World::Hostile).map(|state| settlement::file(state)))
+    }
+
+    async fn batch(&self, _name: &str) -> Result<Vec<BatchView>, StoreError> {
+        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![settlement::batch()] })
+    }
+
+    async fn bring_in(
+        &self,
+        file: NewFile,
+        mut bytes: impl AsyncRead + Send + Unpin,
+        act: Act,
+    ) -> Result<BroughtIn, StoreError> {
+        let mut text = String::new();
+        let read = bytes.read_to_string(&mut text).await;
+        let came = read.map_or_else(|_| "broken off".to_owned(), |count| format!("{count} bytes"));
+        let NewFile { name, merchant, profile } = file;
+        self.does(format!("bring {name} of {merchant} as {profile:?} by {}: {}: {came}", act.by, act.reason));
+        Ok(if text.starts_with("%PDF") { BroughtIn::Refused(hostile()) } else { BroughtIn::Begun(3) })
+    }
+
+    async fn match_file(&self, number: i64, act: Act) -> Result<BroughtIn, StoreError> {
+        self.does(format!("match {number} by {}: {}", act.by, act.reason));
+        Ok(if number == 3 { BroughtIn::Begun(3) } else { BroughtIn::Busy })
     }
 
     async fn close_break(&self, number: i64, act: Act) -> Result<BreakEnd, StoreError> {

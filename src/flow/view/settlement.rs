@@ -1,0 +1,101 @@
+//! Settlement as people and programs are shown it: files, batches with both sums, and what does not fit.
+
+use crate::domain::{Time, ids::MerchantName};
+use chrono::NaiveDate;
+use serde::Serialize;
+
+/// A file that came in. Amounts are whole rupiah.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileView {
+    pub number: i64,
+    pub merchant: String,
+    pub name: String,
+    pub profile: String,
+    /// Hexadecimal.
+    pub sha256: Option<String>,
+    pub state: String,
+    pub received_at: Time,
+    pub done_at: Option<Time>,
+    pub batch: Option<String>,
+    pub rows: i64,
+    /// Of our channel, as far as they are kept.
+    pub own_rows: i64,
+    pub own_gross: i64,
+    pub own_fee: i64,
+    pub own_discount: i64,
+    pub own_net: i64,
+    /// Of our rows, those without an order here.
+    pub without_order: i64,
+    pub unreadable: i64,
+    /// Of all channels, and what the file states.
+    pub net: i64,
+    pub stated_net: Option<i64>,
+    /// How the file contradicts itself.
+    pub totals_fault: Option<String>,
+    pub open_breaks: i64,
+}
+
+/// One batch: what DOKU says of our channel, and what our orders say of the same invoices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchView {
+    pub merchant: String,
+    pub batch: String,
+    pub paid_out_on: Option<NaiveDate>,
+    pub purchases: i64,
+    pub gross: i64,
+    pub fee: i64,
+    pub discount: i64,
+    pub net: i64,
+    pub refunds: i64,
+    pub refunded: i64,
+    /// Of the same purchases, those that are paid here, and their orders' amounts.
+    pub own_purchases: i64,
+    pub own_gross: i64,
+    pub own_refunds: i64,
+    pub own_refunded: i64,
+    /// What the whole file states that is paid out, with all channels.
+    pub stated_net: Option<i64>,
+    pub forms: i64,
+    pub open_breaks: i64,
+}
+
+/// Which breaks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BreakFilter {
+    pub merchant: Option<MerchantName>,
+    pub open: bool,
+    pub cause: Option<String>,
+    pub batch: Option<String>,
+    pub limit: u32,
+}
+
+/// Something that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BreakView {
+    /// By which it is closed.
+    pub number: i64,
+    pub merchant: String,
+    pub cause: String,
+    /// `operator` or `finance`.
+    pub owner: String,
+    pub invoice_number: Option<String>,
+    pub batch: Option<String>,
+    /// Whole rupiah, in digits.
+    pub at_stake: String,
+    pub found: String,
+    pub first_seen_at: Time,
+    pub closed_at: Option<Time>,
+    /// `file`, `check` or `person`.
+    pub closed_by: Option<String>,
+    pub history: Vec<HistoryEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HistoryEntry {
+    pub at: Time,
+    pub what: String,
+    pub at_stake: i64,
+    pub found: String,
+    pub done_by: Option<String>,
+    pub reason: Option<String>,
+}
