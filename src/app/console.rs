@@ -43,7 +43,7 @@ use crate::{
     rabbit::Broker,
 };
 use anyhow::Context;
-use figures::count;
+use figures::{Counted, count};
 use letters::KeptLook;
 use live::LiveDesk;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -117,14 +117,6 @@ struct Desk {
     doctor_lock: Arc<Mutex<()>>,
     live: LiveDesk,
     provider: Option<IdentityProvider>,
-}
-
-/// What was counted last.
-#[derive(Default)]
-struct Counted {
-    tried: Option<Instant>,
-    view: FiguresView,
-    balance: Option<(Instant, i64)>,
 }
 
 impl Desk {

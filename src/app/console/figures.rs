@@ -1,9 +1,9 @@
 //! What waits, counted for the overview.
 
-use super::{Counted, Desk};
+use super::Desk;
 use crate::{
     domain::order::OrderState,
-    flow::ports::{Figures, StoreError, Waiting},
+    flow::ports::{Figures, FiguresView, StoreError, Waiting},
     postgres::{CountingPace, Gauges},
 };
 use std::time::Duration;
@@ -11,6 +11,14 @@ use tokio::time::Instant;
 
 /// It reads every command since the first that is not settled.
 const BALANCE_LASTS: Duration = Duration::from_secs(60);
+
+/// What was counted last.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub tried: Option<Instant>,
+    pub view: FiguresView,
+    pub balance: Option<(Instant, i64)>,
+}
 
 impl Desk {
     pub(super) async fn count(&self, counted: &mut Counted) -> Result<Figures, StoreError> {
