@@ -1,6 +1,7 @@
 //! The sandbox through its front door: real HTTP, real connections, a client that signs and verifies.
 
 mod client;
+mod face;
 mod fast;
 mod faults;
 mod notifications;

@@ -225,7 +225,7 @@ async fn inquiries_about_an_invoice_that_nobody_knows_are_struck_each_by_itself(
 #[tokio::test]
 async fn help_lists_every_word() {
     let (_sandbox, client) = sandbox(|_| {}).await;
-    let help = client.control("/", None).await.text();
+    let help = client.control("/help", None).await.text();
     for name in FAULT_WORDS.iter().map(|word| word.name).chain(HABIT_WORDS.iter().map(|word| word.name)) {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(name)), "{name}");
     }

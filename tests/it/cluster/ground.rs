@@ -123,7 +123,7 @@ impl Ground {
             self.broker_says(&queues).await,
             self.broker_says(&["list_consumers"]).await,
             self.broker_says(&channels).await,
-            self.broker_says(&["list_connections", "pid", "name", "node", "state"]).await,
+            self.broker_says(&["list_connections", "pid", "name", "state"]).await,
         );
     }
 

@@ -6,8 +6,7 @@ use super::{fake::World, *};
 const ACTION: &str = "0192d1c0-0000-7000-8000-000000000001";
 
 /// What the pages need to be asked for.
-const QUERY: &str =
-    "merchant=default&invoice=INV-1&id=0192d1c0-0000-7000-8000-000000000001&look=1767225600000&group=0";
+const QUERY: &str = "merchant=default&invoice=INV-1&id=0192d1c0-0000-7000-8000-000000000001&look=1767225600000&group=0&name=B-1&number=2";
 
 fn form(path: &str) -> String {
     match path {
