@@ -29,7 +29,7 @@ const ESSENTIAL: [&str; 15] = [
     "relay",
     "topology",
 ];
-const RESTARTABLE: [&str; 7] = ["depth", "gauges", "listen", "metrics", "parked", "stops", "tell"];
+const RESTARTABLE: [&str; 8] = ["depth", "gauges", "listen", "metrics", "parked", "reports", "stops", "tell"];
 const WAYS: [&str; 2] = ["end", "panic"];
 const DRAIN: Duration = Duration::from_secs(10);
 const LANES: usize = 4;

@@ -10,7 +10,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Takes back a migration that needs a table of the service for itself.
-const UNDO: &str = "DROP TABLE console_logins, console_sessions, review_holds, decision_proposals, process_reports;
+const UNDO: &str =
+    "DROP TABLE console_logins, console_sessions, review_holds, decision_proposals, process_reports;
                     ALTER TABLE operator_actions DROP COLUMN done_from, DROP COLUMN action_id;
                     ALTER TABLE decisions DROP COLUMN done_from, DROP COLUMN action_id;
                     DELETE FROM _sqlx_migrations WHERE version = 8";
