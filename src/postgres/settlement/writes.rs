@@ -172,7 +172,8 @@ async fn write_new(c: &mut PgConnection, fits: &[&FittingRow]) -> TxResult<()> {
     if fits.is_empty() {
         return Ok(());
     }
-    sqlx::query("INSERT INTO settlement_waiting (row_key) SELECT unnest($1::bigint[])")
+    // A row that is judged again may wait already.
+    sqlx::query("INSERT INTO settlement_waiting (row_key) SELECT unnest($1::bigint[]) ON CONFLICT (row_key) DO NOTHING")
         .bind(fits.iter().map(|fit| fit.key).collect::<Vec<_>>())
         .execute(c)
         .await?;
