@@ -100,13 +100,12 @@ impl GroupWrites {
                 .execute(&mut *c)
                 .await?;
         }
-        let (known, new): (Vec<&FittingRow>, Vec<_>) = self.fits.iter().partition(|fit| fit.may_be_known);
-        write_new(c, &new).await?;
         let out = self.out(c).await?;
-        let fits: Vec<&FittingRow> = known.into_iter().filter(|fit| !out.contains(&fit.id)).collect();
+        let fits: Vec<&FittingRow> = self.fits.iter().filter(|fit| !out.contains(&fit.id)).collect();
         if fits.is_empty() {
             return Ok(());
         }
+        // A row that is judged again may wait already.
         let void = |fit: &&FittingRow| fit.void.filter(|void| out.contains(void));
         sqlx::query(
             "INSERT INTO settlement_waiting (row_key, replaces) SELECT * FROM unnest($1::bigint[], $2::uuid[])
@@ -165,17 +164,4 @@ impl GroupWrites {
             .filter(|(invoice, look)| look.asks && (look.is_alarm || new.contains(invoice.as_str())));
         Ok(asks.filter_map(|(_, look)| look.order_key).collect())
     }
-}
-
-/// The same of rows that were never judged: nothing of theirs is there, and none has replaced another.
-async fn write_new(c: &mut PgConnection, fits: &[&FittingRow]) -> TxResult<()> {
-    if fits.is_empty() {
-        return Ok(());
-    }
-    // A row that is judged again may wait already.
-    sqlx::query("INSERT INTO settlement_waiting (row_key) SELECT unnest($1::bigint[]) ON CONFLICT (row_key) DO NOTHING")
-        .bind(fits.iter().map(|fit| fit.key).collect::<Vec<_>>())
-        .execute(c)
-        .await?;
-    Ok(())
 }
