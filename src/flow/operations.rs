@@ -261,6 +261,8 @@ pub enum BroughtIn {
     Busy,
     /// The form was sent before.
     Repeated,
+    /// The file did not come to its end: nothing of it counts.
+    NotWhole,
     Refused(String),
     Unknown,
 }

@@ -99,10 +99,13 @@ impl Desk {
     async fn ended(&self, error: ImportError, action: &Action) -> Result<BroughtIn, StoreError> {
         match error {
             ImportError::Store(error) => Err(error),
-            refused @ (ImportError::Refused(_) | ImportError::BrokenOff(_)) => {
-                let why = refused.to_string();
-                record(&self.pool, action, &why).await;
+            ImportError::Refused(why) => {
+                record(&self.pool, action, &format!("refused: {why}")).await;
                 Ok(BroughtIn::Refused(why))
+            }
+            ImportError::BrokenOff(why) => {
+                record(&self.pool, action, &format!("did not come whole: {why}")).await;
+                Ok(BroughtIn::NotWhole)
             }
         }
     }

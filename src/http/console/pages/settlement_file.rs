@@ -35,6 +35,8 @@ const NO_FILE: PageRefusal = PageRefusal::Unknown(
 );
 const BUSY: PageRefusal =
     PageRefusal::Senseless("Another file of this merchant is being imported: send yours when that is done.");
+const NOT_WHOLE: PageRefusal =
+    PageRefusal::Senseless("The file did not come whole, and nothing of it counts: send it again.");
 
 pub fn file_link(number: i64) -> String {
     link("/settlement/file", &[("number", &number.to_string())])
@@ -115,6 +117,7 @@ async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: Brou
         BroughtIn::Begun(number) | BroughtIn::Known(number) => file_link(number),
         BroughtIn::Repeated => "/settlement".to_owned(),
         BroughtIn::Busy => return Err(BUSY),
+        BroughtIn::NotWhole => return Err(NOT_WHOLE),
         BroughtIn::Unknown => return Err(NO_FILE),
         BroughtIn::Refused(why) => {
             let body = html! {
