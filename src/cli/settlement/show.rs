@@ -130,7 +130,10 @@ fn strong(text: &str, terminal: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::times::sample::times, flow::view::sample};
+    use crate::{
+        cli::times::sample::times,
+        flow::view::{sample, settlement},
+    };
 
     fn found() -> BreakView {
         BreakView {
@@ -165,25 +168,7 @@ mod tests {
 
     #[test]
     fn a_batch_has_both_sums_side_by_side() {
-        let batch = BatchView {
-            merchant: "default".to_owned(),
-            batch: "B".repeat(66),
-            paid_out_on: Some("2026-01-08".parse().unwrap()),
-            purchases: 2,
-            gross: 100_000,
-            fee: 3_000,
-            discount: 0,
-            net: 47_000,
-            refunds: 1,
-            refunded: 50_000,
-            own_purchases: 1,
-            own_gross: 50_000,
-            own_refunds: 1,
-            own_refunded: 50_000,
-            stated_net: None,
-            forms: 1,
-            open_breaks: 1,
-        };
+        let batch = BatchView { batch: "B".repeat(66), stated_net: None, ..settlement::sample::batch() };
         let shown = batches(&[batch], &[], times(), false);
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
         assert!(shown.contains("gross                      Rp100.000                Rp50.000"), "{shown}");

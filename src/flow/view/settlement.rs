@@ -99,3 +99,31 @@ pub struct HistoryEntry {
     pub done_by: Option<String>,
     pub reason: Option<String>,
 }
+
+#[cfg(test)]
+pub mod sample {
+    use super::BatchView;
+
+    /// Two purchases and a refund, of which one purchase is ours.
+    pub fn batch() -> BatchView {
+        BatchView {
+            merchant: "default".to_owned(),
+            batch: "B-1".to_owned(),
+            paid_out_on: Some("2026-01-08".parse().unwrap()),
+            purchases: 2,
+            gross: 100_000,
+            fee: 3_000,
+            discount: 0,
+            net: 47_000,
+            refunds: 1,
+            refunded: 50_000,
+            own_purchases: 1,
+            own_gross: 50_000,
+            own_refunds: 1,
+            own_refunded: 50_000,
+            stated_net: Some(47_000),
+            forms: 1,
+            open_breaks: 1,
+        }
+    }
+}

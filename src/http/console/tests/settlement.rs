@@ -6,7 +6,7 @@ use super::{
 };
 use crate::flow::view::{
     sample,
-    settlement::{BatchView, BreakView, FileView},
+    settlement::{self, BatchView, BreakView, FileView},
 };
 
 /// How far a file is, by its number.
@@ -39,25 +39,7 @@ pub fn file(state: &str) -> FileView {
 }
 
 pub fn batch() -> BatchView {
-    BatchView {
-        merchant: "default".to_owned(),
-        batch: HOSTILE.to_owned(),
-        paid_out_on: Some("2026-01-08".parse().unwrap()),
-        purchases: 2,
-        gross: 100_000,
-        fee: 3_000,
-        discount: 0,
-        net: 47_000,
-        refunds: 1,
-        refunded: 50_000,
-        own_purchases: 1,
-        own_gross: 50_000,
-        own_refunds: 1,
-        own_refunded: 50_000,
-        stated_net: Some(47_000),
-        forms: 1,
-        open_breaks: 1,
-    }
+    BatchView { batch: HOSTILE.to_owned(), ..settlement::sample::batch() }
 }
 
 pub fn open_break() -> BreakView {
