@@ -64,20 +64,23 @@ impl Outbox for Table {
     }
 }
 
+fn relay<L, P>(leadership: L, publisher: Arc<P>) -> Relay<L, P> {
+    Relay {
+        leadership,
+        publisher,
+        outbox_changed: Arc::default(),
+        stop: CancellationToken::new(),
+        active: watch::Sender::new(false),
+    }
+}
+
 /// What is left of 600 events by a relay that may look only as long as looks bring something.
 async fn left_after_the_stop(refuse: impl Iterator<Item = i64>) -> usize {
     let rows = (1..=i64::from(BATCH_MAX) + 100).map(|sequence| event(sequence, None)).collect();
     let table = Arc::new(Mutex::new(rows));
     let broker = Broker { refuse: Mutex::new(refuse.collect()), ..Broker::default() };
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let relay = Relay {
-        leadership: Table(Arc::clone(&table)),
-        publisher: Arc::new(broker),
-        outbox_changed: Arc::default(),
-        stop,
-        active: watch::Sender::new(false),
-    };
+    let relay = relay(Table(Arc::clone(&table)), Arc::new(broker));
+    relay.stop.cancel();
     relay.relay(Table(Arc::clone(&table))).await.unwrap();
     let table = table.lock().unwrap();
     table.len()
@@ -115,13 +118,7 @@ async fn what_comes_one_by_one_is_taken_out_together_and_the_last_of_it_at_once(
     let taken_out = Arc::default();
     let trickle = Trickle(Table(Arc::new(Mutex::new(rows))), Arc::clone(&taken_out));
     let (left, publisher) = (Arc::clone(&trickle.0.0), Arc::new(Broker::default()));
-    let relay = Relay {
-        leadership: trickle,
-        publisher: Arc::clone(&publisher),
-        outbox_changed: Arc::default(),
-        stop: CancellationToken::new(),
-        active: watch::Sender::new(false),
-    };
+    let relay = relay(trickle, Arc::clone(&publisher));
     relay.stop.cancel();
     relay.relay(relay.leadership.acquire().await.unwrap().unwrap()).await.unwrap();
     assert_eq!(*publisher.confirmed.lock().unwrap(), (1..=100).collect::<Vec<_>>());
@@ -134,15 +131,8 @@ async fn a_refused_event_holds_back_its_order_and_no_other() {
     let rows = [event(1, Some(7)), event(2, Some(8)), event(3, Some(7)), event(4, None), event(5, Some(7))];
     let table = Arc::new(Mutex::new(rows.to_vec()));
     let broker = Arc::new(Broker { refuse: Mutex::new(VecDeque::from([1])), ..Broker::default() });
-    let stop = CancellationToken::new();
-    let changed = Arc::new(Notify::new());
-    let relay = Relay {
-        leadership: Table(Arc::clone(&table)),
-        publisher: Arc::clone(&broker),
-        outbox_changed: Arc::clone(&changed),
-        stop: stop.clone(),
-        active: watch::Sender::new(false),
-    };
+    let relay = relay(Table(Arc::clone(&table)), Arc::clone(&broker));
+    let (stop, changed) = (relay.stop.clone(), Arc::clone(&relay.outbox_changed));
     let running = tokio::spawn(relay.run());
     while !table.lock().unwrap().is_empty() {
         changed.notify_one();
@@ -169,14 +159,8 @@ impl EventPublisher for SlowToConfirm {
 async fn an_event_waits_for_the_confirm_of_its_own_order_and_of_no_other() {
     let table = Arc::new(Mutex::new(vec![event(1, Some(7))]));
     let broker = Arc::new(SlowToConfirm(Broker::default(), Notify::new()));
-    let (stop, changed) = (CancellationToken::new(), Arc::new(Notify::new()));
-    let relay = Relay {
-        leadership: Table(Arc::clone(&table)),
-        publisher: Arc::clone(&broker),
-        outbox_changed: Arc::clone(&changed),
-        stop: stop.clone(),
-        active: watch::Sender::new(false),
-    };
+    let relay = relay(Table(Arc::clone(&table)), Arc::clone(&broker));
+    let (stop, changed) = (relay.stop.clone(), Arc::clone(&relay.outbox_changed));
     let running = tokio::spawn(relay.run());
     tokio::task::yield_now().await;
     table.lock().unwrap().extend([event(2, Some(8)), event(3, Some(7))]);
