@@ -4,6 +4,7 @@ pub mod events;
 pub mod identity;
 pub mod letters;
 pub mod service;
+pub mod settlement;
 
 use super::{
     ports::{Decision, Resolved, StoreError},
@@ -22,6 +23,7 @@ use events::EventOperations;
 use identity::{IdentityOperations, SessionView};
 use letters::LetterOperations;
 use service::ServiceOperations;
+use settlement::{BroughtIn, NewFile};
 use std::{collections::BTreeSet, future::Future, time::Duration};
 use tokio::io::AsyncRead;
 use uuid::Uuid;
@@ -239,32 +241,6 @@ pub struct ActionFilter {
     /// The person's name.
     pub by: Option<String>,
     pub limit: u32,
-}
-
-/// A settlement file that a person brings in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
-    pub name: String,
-    pub merchant: MerchantName,
-    /// `None`: the merchant's usual one.
-    pub profile: Option<String>,
-}
-
-/// What came of bringing a file in, or of having it matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BroughtIn {
-    /// It is read, or matched, by now or soon: its number.
-    Begun(i64),
-    /// The same bytes were matched before.
-    Known(i64),
-    /// Another file of this merchant is being imported.
-    Busy,
-    /// The form was sent before.
-    Repeated,
-    /// The file did not come to its end: nothing of it counts.
-    NotWhole,
-    Refused(String),
-    Unknown,
 }
 
 /// What operators see and do.

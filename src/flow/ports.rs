@@ -3,9 +3,9 @@
 pub use super::{
     due::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat},
     operations::{
-        Act, ActionFilter, Asked, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Figures, FiguresView,
-        FormEnd, Hold, KeyHash, Mark, NewFile, NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage,
-        SendsView, SentForm, ServiceView, StoppedAt, Waiting,
+        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Figures, FiguresView, FormEnd, Hold,
+        KeyHash, Mark, NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm,
+        ServiceView, StoppedAt, Waiting,
         events::{
             EventFilter, EventOperations, EventPage, EventRange, EventView, LiveEvents, LiveLine, LiveRefusal,
         },
@@ -15,6 +15,7 @@ pub use super::{
             WorkStart, WorkView,
         },
         service::{AboutView, CheckView, DoctorView, LastHour, ProcessView, SchemaView, ServiceOperations},
+        settlement::{BroughtIn, NewFile},
     },
     received::{
         NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,

@@ -1,0 +1,29 @@
+//! Settlement files that a person brings in by the console.
+
+use crate::domain::ids::MerchantName;
+
+/// A settlement file that a person brings in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    pub name: String,
+    pub merchant: MerchantName,
+    /// `None`: the merchant's usual one.
+    pub profile: Option<String>,
+}
+
+/// What came of bringing a file in, or of having it matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BroughtIn {
+    /// It is read, or matched, by now or soon: its number.
+    Begun(i64),
+    /// The same bytes were matched before.
+    Known(i64),
+    /// Another file of this merchant is being imported.
+    Busy,
+    /// The form was sent before.
+    Repeated,
+    /// The file did not come to its end: nothing of it counts.
+    NotWhole,
+    Refused(String),
+    Unknown,
+}
