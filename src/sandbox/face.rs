@@ -1,6 +1,7 @@
 //! The sandbox for a person who tries the product in a browser: the customer's app, in which payments wait for an answer, and
 //! the ledger with the misbehaviour as forms. It plays for one person on one machine.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,6 +41,19 @@ fn text(others: &str) -> String {
         }
     }
     safe
+}
+
+/// As Indonesians write it: Rp50.000.
+fn rupiah(amount: &impl Display) -> String {
+    let digits = amount.to_string();
+    let mut written = "Rp".to_owned();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            written.push('.');
+        }
+        written.push(digit);
+    }
+    written
 }
 
 fn page(title: &str, body: &str) -> Response<Body> {
@@ -87,8 +101,8 @@ pub(super) async fn app(State(world): SharedWorld) -> Response<Body> {
     }
     for charge in waiting.into_iter().take(ROWS) {
         body.push_str(&format!(
-            "<form action=\"/app\" method=\"post\"><p><strong>Rp{}</strong> for {}<br>{}{}",
-            charge.amount,
+            "<form action=\"/app\" method=\"post\"><p><strong>{}</strong> for {}<br>{}{}",
+            rupiah(&charge.amount),
             text(&charge.invoice_number),
             hidden("client_id", &charge.client_id),
             hidden("invoice", &charge.invoice_number)
@@ -119,7 +133,8 @@ fn charges(ledger: &Ledger, wanted: impl Fn(&Charge) -> bool) -> String {
         .take(ROWS)
         .map(|charge| {
             let (invoice, status) = (text(&charge.invoice_number), charge.status.as_str());
-            format!("<tr><td>{invoice}</td><td>Rp{}</td><td>{status}</td></tr>", charge.amount)
+            let amount = rupiah(&charge.amount);
+            format!("<tr><td>{invoice}</td><td>{amount}</td><td>{status}</td></tr>")
         })
         .collect();
     format!("<table><tr><th>Invoice</th><th>Amount</th><th>Status</th></tr>{}</table>", rows.join(""))
@@ -155,7 +170,7 @@ pub(super) async fn home(State(world): SharedWorld) -> Response<Body> {
     let ledger = world.book().snapshot();
     let faults = world.switch().faults.clone();
     let mut body = format!(
-        "<p>{} charges, {} refunds, {} requests, {} notifications: <a href=\"/ledger\">all of it</a>, \
+        "<p>Charges: {}, refunds: {}, requests: {}, notifications: {}. <a href=\"/ledger\">All of it</a>, \
          <a href=\"/settlement\">a settlement file</a>.</p>{}<h2>Misbehave</h2><form action=\"/faults/form\" method=\"post\">",
         ledger.charges.len(),
         ledger.refunds.len(),
@@ -174,7 +189,7 @@ pub(super) async fn home(State(world): SharedWorld) -> Response<Body> {
     let never = if faults.notify_never { " checked" } else { "" };
     body.push_str(&format!(
         "<label><input type=\"checkbox\" name=\"notify_never\" value=\"yes\"{never}> No notification leaves</label>\
-         <button>From now on</button></form><p><a href=\"/help\">The fault words</a></p>"
+         <button>From now on</button></form>"
     ));
     page("DOKU's side", &body)
 }

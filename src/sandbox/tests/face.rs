@@ -18,6 +18,7 @@ async fn a_person_answers_in_the_customers_place_and_hostile_names_are_text() {
     for page in ["/app", "/"] {
         let shown = client.control(page, None).await.text();
         assert!(shown.contains("&lt;img/src=x") && !shown.contains("<img"), "{page}: {shown}");
+        assert!(shown.contains("Rp50.000"), "{page}: {shown}");
     }
     let answer = |choice: &str, invoice: &str| {
         let form = [("client_id", CLIENT_ID), ("invoice", invoice), ("choice", choice)];
