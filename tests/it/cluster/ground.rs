@@ -3,7 +3,7 @@
 
 use crate::{
     all_at_once::fleet::Fleet,
-    harness::{eventually, proxy::Proxy, servers::Server},
+    harness::{broker::LISTENING, eventually, proxy::Proxy, servers::Server},
 };
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -70,7 +70,8 @@ impl Ground {
     /// with a queue that is on one node alone, and while that node is frozen the broker confirms no event to anybody.
     pub async fn without_leaders(&self, prefix: &str) -> usize {
         let said = self.brokers[0].ask_ctl(&["--quiet", "list_queues", "name", "pid"]).await;
-        let foreign: Vec<&str> = said.lines().filter(|line| line.starts_with("amq.gen")).collect();
+        let listening = format!("{LISTENING}{prefix}.");
+        let foreign: Vec<&str> = said.lines().filter(|line| line.starts_with(&listening)).collect();
         let leaders = self.leaders(prefix).await;
         let is_ours = |node: &usize| !foreign.iter().any(|line| line.contains(&self.brokers[*node].node));
         let leaving = (0..3).filter(is_ours).min_by_key(|node| leaders[*node]).unwrap();
@@ -83,6 +84,10 @@ impl Ground {
         self.brokers[leaving].ask_ctl(&["eval", &transfer]).await;
         let left = || async { (self.leaders(prefix).await[leaving] == 0).then_some(()) };
         eventually("another node leads each queue", left).await;
+        // A transfer stops the members of the node, for an upgrade. A consumer there gets nothing from a queue without one.
+        let revive = "rabbit_maintenance:revive().";
+        self.brokers[leaving].ask_ctl(&["eval", revive]).await;
+        eventually("every queue has all its members again", || self.whole(prefix)).await;
         // All nodes write down together who leads now: the one that freezes must not hold that up.
         sleep(Duration::from_secs(3)).await;
         leaving
@@ -129,6 +134,18 @@ impl Ground {
 
     async fn broker_says(&self, arguments: &[&str]) -> String {
         self.brokers[0].ask_ctl(&[&["--quiet"], arguments].concat()).await
+    }
+
+    /// Once no member of a prefix's queues is away.
+    async fn whole(&self, prefix: &str) -> Option<()> {
+        let said = self.broker_says(&["list_queues", "name", "members", "online"]).await;
+        let is_whole = |line: &str| {
+            let mut columns = line.split('\t').skip(1);
+            let (members, online) = (columns.next()?, columns.next()?);
+            Some(members.matches('@').count() == online.matches('@').count())
+        };
+        let mut ours = said.lines().filter(|line| line.starts_with(prefix));
+        ours.all(|line| is_whole(line) == Some(true)).then_some(())
     }
 
     /// How many of a prefix's queues each node leads.

@@ -9,10 +9,13 @@ use lapin::{
         ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
     },
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
+
+/// What the names of a world's own queues begin with, before its prefix.
+pub const LISTENING: &str = "test.";
 
 /// Upstream and downstream of one prefix.
 pub struct Broker {
@@ -108,8 +111,9 @@ impl Broker {
             .await
             .unwrap();
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
-        let name = queue.name().clone();
+        let name = format!("{LISTENING}{}.{}", self.prefix, uuid::Uuid::new_v4().simple());
+        let name: ShortString = name.into();
+        channel.queue_declare(name.clone(), options, FieldTable::default()).await.unwrap();
         channel
             .queue_bind(
                 name.clone(),
@@ -127,7 +131,7 @@ impl Broker {
         tokio::spawn(async move {
             let _open = channel;
             while let Some(Ok(delivery)) = consumer.next().await {
-                let text = |t: &Option<lapin::types::ShortString>| t.as_ref().map(ToString::to_string);
+                let text = |t: &Option<ShortString>| t.as_ref().map(ToString::to_string);
                 let properties = &delivery.properties;
                 let event = Event {
                     routing_key: delivery.routing_key.to_string(),
