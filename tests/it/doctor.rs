@@ -220,8 +220,10 @@ async fn its_probes_reach_no_queue_of_somebody_else() {
 
 /// The plugin is started on the test's own broker, at the port where it is looked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_that_ends_messages_early_is_seen_where_the_management_plugin_runs() {
+async fn a_policy_that_ends_messages_early_and_members_that_are_stopped_are_seen_where_the_management_plugin_runs()
+ {
     let server = Server::start("rabbitmq").await;
+    let other = Server::join(&server).await;
     let world = World::with().on_broker(&server.url).build().await;
     let doctor = Doctor::visits(&world).await;
     assert!(doctor.detail("broker.members").starts_with("not seen"), "{}", doctor.detail("broker.members"));
@@ -237,13 +239,27 @@ async fn a_policy_that_ends_messages_early_is_seen_where_the_management_plugin_r
     );
     server.ctl(&["eval", &start]).await;
     let doctor = Doctor::visits(&world).await;
-    assert_eq!(doctor.checks["broker.members"].1, "each queue has 1, the cluster 1 nodes");
+    assert_eq!(doctor.checks["broker.members"].1, "each queue has 2, the cluster 2 nodes");
     assert_eq!(doctor.checks["broker.policies"].0, "ok", "{:?}", doctor.checks["broker.policies"]);
     server.ctl(&["set_policy", "short", ".*", "{\"message-ttl\": 60000}"]).await;
     eventually("doctor to warn", async || {
         (Doctor::visits(&world).await.checks["broker.policies"].0 == "warn").then_some(())
     })
     .await;
+    // As `rabbitmq-upgrade drain` leaves them.
+    let members = |what: &str| {
+        format!(
+            "[ra:{what}(quorum_queues, {{element(1, amqqueue:get_pid(Queue)), node()}}) || Queue <- rabbit_amqqueue:list(), \
+             amqqueue:get_type(Queue) =:= rabbit_quorum_queue]."
+        )
+    };
+    other.ctl(&["eval", &members("stop_server")]).await;
+    let stopped = format!("{}.payments on {}", world.broker.prefix, other.node);
+    eventually("doctor to name the members that are stopped", async || {
+        Doctor::visits(&world).await.detail("broker.members").contains(&stopped).then_some(())
+    })
+    .await;
+    other.ctl(&["eval", &members("restart_server")]).await;
     world.end().await;
 }
 

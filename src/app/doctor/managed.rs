@@ -8,7 +8,7 @@ const MEMBERS: usize = 3;
 
 pub fn judge(managed: &Result<Managed, String>) -> Vec<Check> {
     match managed {
-        Ok(managed) => vec![members(managed), policies(managed)],
+        Ok(managed) => vec![stopped(managed).unwrap_or_else(|| members(managed)), policies(managed)],
         Err(why) => vec![
             Check::ok(
                 BROKER_MEMBERS,
@@ -22,6 +22,20 @@ pub fn judge(managed: &Result<Managed, String>) -> Vec<Check> {
             ),
         ],
     }
+}
+
+fn stopped(managed: &Managed) -> Option<Check> {
+    let queues = managed.queues.iter().filter(|queue| !queue.stopped.is_empty());
+    let stopped: Vec<String> =
+        queues.map(|queue| format!("{} on {}", queue.name, queue.stopped.join(", "))).collect();
+    (!stopped.is_empty()).then(|| {
+        Check::warn(
+            BROKER_MEMBERS,
+            format!("members are stopped: {}", stopped.join("; ")),
+            "a link to such a node gets nothing of what the broker hands it, and one node less may be lost: \
+             rabbitmq-upgrade revive on that node, or restart it",
+        )
+    })
 }
 
 fn members(managed: &Managed) -> Check {
@@ -75,18 +89,25 @@ mod tests {
     use crate::app::doctor::check::Status;
 
     fn managed(nodes: Option<usize>, members: usize, has_message_ttl: bool) -> Result<Managed, String> {
-        let queue = ManagedQueue { name: "jenius.dead".to_owned(), members, has_message_ttl };
-        Ok(Managed { nodes, queues: vec![queue] })
+        let (name, stopped) = ("jenius.dead".to_owned(), Vec::new());
+        Ok(Managed { nodes, queues: vec![ManagedQueue { name, members, stopped, has_message_ttl }] })
+    }
+
+    fn stopped_on(node: &str) -> Result<Managed, String> {
+        let mut managed = managed(Some(3), 3, false)?;
+        managed.queues[0].stopped.push(node.to_owned());
+        Ok(managed)
     }
 
     #[test]
-    fn too_few_members_and_a_short_life_are_warned_of_and_what_is_not_seen_is_not() {
+    fn too_few_or_stopped_members_and_a_short_life_are_warned_of_and_what_is_not_seen_is_not() {
         use Status::{Ok as Well, Warn};
         for (managed, expected) in [
             (managed(Some(1), 1, false), [Well, Well]),
             (managed(Some(3), 1, false), [Warn, Well]),
             (managed(Some(3), 2, false), [Warn, Well]),
             (managed(Some(5), 3, false), [Well, Well]),
+            (stopped_on("rabbit@b"), [Warn, Well]),
             (managed(None, 1, false), [Well, Well]),
             (managed(Some(1), 1, true), [Well, Warn]),
             (Err("refused".to_owned()), [Well, Well]),

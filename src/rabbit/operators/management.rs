@@ -21,6 +21,8 @@ const MESSAGE_TTL: &str = "message-ttl";
 pub struct ManagedQueue {
     pub name: String,
     pub members: usize,
+    /// Nodes where a member is stopped.
+    pub stopped: Vec<String>,
     /// A policy ends its messages after a while.
     pub has_message_ttl: bool,
 }
@@ -36,6 +38,7 @@ pub struct Managed {
 struct Page {
     #[serde(default)]
     members: Vec<String>,
+    online: Option<Vec<String>>,
     #[serde(default)]
     effective_policy_definition: serde_json::Value,
 }
@@ -65,8 +68,10 @@ impl Broker {
             let path = ["queues", &node.vhost, queue.name];
             if let Some(page) = get::<Page>(client, node, &path).await? {
                 let has_message_ttl = page.effective_policy_definition.get(MESSAGE_TTL).is_some();
-                let members = page.members.len();
-                queues.push(ManagedQueue { name: queue.name.to_owned(), members, has_message_ttl });
+                let (name, members) = (queue.name.to_owned(), page.members.len());
+                let mut stopped = page.members;
+                stopped.retain(|node| page.online.as_ref().is_some_and(|online| !online.contains(node)));
+                queues.push(ManagedQueue { name, members, stopped, has_message_ttl });
             }
         }
         let nodes = get::<Vec<serde_json::Value>>(client, node, &["nodes"]).await;
