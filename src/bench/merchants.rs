@@ -17,9 +17,8 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// Each merchant's limit. The busy one is at it, the other one at half of it.
+/// Each merchant's limit where none is configured. The busy one is at it, the other one at half of it.
 const REQUESTS_PER_SECOND: u32 = 200;
-const PER_SECOND: u32 = 100;
 /// How many commands of the busy merchant wait while the other one is measured.
 const WAITING: u64 = 10_000;
 /// Until all of the busy merchant's commands wait, at most.
@@ -46,7 +45,8 @@ struct Results {
 
 pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
     let results = with_setup(bench, async |setup| measure(setup).await).await?;
-    let head = ["100 payments a second", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "the other's waiting"];
+    let paced = format!("{} payments a second", results.per_second);
+    let head = [paced.as_str(), "p50 ms", "p99 ms", "p99.9 ms", "max ms", "the other's waiting"];
     let row = |what: &str, of: &Quantiles, waiting: String| {
         let mut row = vec![what.to_owned()];
         row.extend([of.p50, of.p99, of.p999, of.max].map(|ms| format!("{ms:.1}")));
@@ -66,7 +66,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
 async fn measure(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     setup.doku_answers_after(setup.bench.options.answer_after).await?;
     let variables = [
-        ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", REQUESTS_PER_SECOND.to_string()),
+        ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", limit(setup).to_string()),
         ("JENIUS_PAY__MERCHANTS__BUSY__CLIENT_ID", BUSY_CLIENT_ID.to_owned()),
         ("JENIUS_PAY__MERCHANTS__BUSY__SECRET_KEY", BUSY_SECRET_KEY.to_owned()),
     ];
@@ -82,8 +82,8 @@ async fn measure(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     let waiting_at_the_end = service.count(DUE).await?;
     ensure!(waiting_at_the_end > 0, "the busy merchant's commands were done meanwhile");
     Ok(Results {
-        requests_per_second: REQUESTS_PER_SECOND,
-        per_second: PER_SECOND,
+        requests_per_second: limit(setup),
+        per_second: pace(setup),
         waiting,
         waiting_at_the_end,
         alone,
@@ -92,20 +92,30 @@ async fn measure(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     })
 }
 
+fn limit(setup: &BenchSetup<'_>) -> u32 {
+    let configured = setup.bench.settings.requests_per_second;
+    if configured == 0 { REQUESTS_PER_SECOND } else { configured }
+}
+
+/// Payments a second of the merchant that is measured.
+fn pace(setup: &BenchSetup<'_>) -> u32 {
+    (limit(setup) / 2).max(1)
+}
+
 fn count(setup: &BenchSetup<'_>) -> u64 {
-    u64::from(PER_SECOND) * (setup.bench.options.span + WARM_UP).as_secs()
+    u64::from(pace(setup)) * (setup.bench.options.span + WARM_UP).as_secs()
 }
 
 async fn paced(setup: &BenchSetup<'_>, events: &mut Subscription, first: u64) -> anyhow::Result<Quantiles> {
     let numbers = first..first + count(setup);
-    let paced = at_rate(setup, events, PER_SECOND, numbers, Commands::payment).await?;
+    let paced = at_rate(setup, events, pace(setup), numbers, Commands::payment).await?;
     Ok(paced.latencies.quantiles())
 }
 
 /// Publishes what is to wait, and what goes meanwhile; waits until it is claimed, and says how many wait then.
 async fn make_busy(setup: &BenchSetup<'_>, service: &mut Service) -> anyhow::Result<u64> {
     let meanwhile = (setup.bench.options.span + WARM_UP + CLAIMED_IN).as_secs();
-    let all = WAITING + u64::from(REQUESTS_PER_SECOND) * meanwhile;
+    let all = WAITING + u64::from(limit(setup)) * meanwhile;
     let commands = Commands::new(&format!("{}busy", setup.prefix()));
     let exchange = setup.name("commands");
     let progress = ProgressLine::of("the busy merchant's commands", all);
