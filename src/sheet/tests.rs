@@ -68,6 +68,20 @@ fn separators_line_ends_and_encodings_are_found() {
 }
 
 #[test]
+fn letters_of_another_encoding_are_read_as_they_were_written() {
+    let written = |invoice: &[u8]| {
+        let (before, after) = ROW.split_once("INV-1").unwrap();
+        [HEADER.as_bytes(), b"\n", before.as_bytes(), invoice, after.as_bytes(), b"\n"].concat()
+    };
+    let expected = Ok(vec!["Café-1 50000".to_owned()]);
+    assert_eq!(rows_of(&written("Café-1".as_bytes())), expected);
+    assert_eq!(rows_of(&written(b"Caf\xe9-1")), expected);
+    // The last byte alone is no UTF-8.
+    let cut = [written(b"Caf\xe9-1"), b"\n\nEND \xe9".to_vec()].concat();
+    assert_eq!(rows_of(&cut), expected);
+}
+
+#[test]
 fn a_character_that_two_pieces_share_is_no_other_encoding() {
     let mut probe = Probe::default();
     for piece in ["é".as_bytes()[..1].to_vec(), "é".as_bytes()[1..].to_vec()] {
