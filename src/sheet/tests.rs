@@ -30,7 +30,11 @@ fn rows_from(mut source: impl Read + std::io::Seek) -> Result<Vec<String>, Strin
     let mut found = Vec::new();
     let mut take = |line: u64, cells: &[Cell], gap: bool| {
         match table.take(line, cells, gap).map_err(|e| refused(e.to_string()))? {
-            TableLine::Ours(row) => found.push(format!("{} {}", row.invoice_number, row.gross)),
+            TableLine::Ours(row) => {
+                let account = Some(&row.sub_account).filter(|name| !name.is_empty());
+                let account = account.map(|name| format!(" of {name}")).unwrap_or_default();
+                found.push(format!("{} {}{account}", row.invoice_number, row.gross));
+            }
             TableLine::UnreadableLine(bad) => {
                 found.push(format!("line {}: {}", bad.line, bad.why.split(':').next().unwrap()))
             }
@@ -69,16 +73,13 @@ fn separators_line_ends_and_encodings_are_found() {
 
 #[test]
 fn letters_of_another_encoding_are_read_as_they_were_written() {
-    let written = |invoice: &[u8]| {
-        let (before, after) = ROW.split_once("INV-1").unwrap();
-        [HEADER.as_bytes(), b"\n", before.as_bytes(), invoice, after.as_bytes(), b"\n"].concat()
-    };
-    let expected = Ok(vec!["Café-1 50000".to_owned()]);
-    assert_eq!(rows_of(&written("Café-1".as_bytes())), expected);
-    assert_eq!(rows_of(&written(b"Caf\xe9-1")), expected);
+    let written =
+        |account: &[u8]| [format!("{HEADER},SUB ACCOUNT\n{ROW},").as_bytes(), account, b"\n"].concat();
+    let expected = Ok(vec!["INV-1 50000 of Café".to_owned()]);
+    assert_eq!(rows_of(&written("Café".as_bytes())), expected);
+    assert_eq!(rows_of(&written(b"Caf\xe9")), expected);
     // The last byte alone is no UTF-8.
-    let cut = [written(b"Caf\xe9-1"), b"\n\nEND \xe9".to_vec()].concat();
-    assert_eq!(rows_of(&cut), expected);
+    assert_eq!(rows_of(&[written(b"Caf\xe9"), b"\nEND \xe9".to_vec()].concat()), expected);
 }
 
 #[test]
