@@ -15,10 +15,11 @@ const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// A folder (or file) of `src`, and what of this crate it may import besides itself.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     // The windows that a crash may strike are named where they are: between the steps of the stories.
-    ("flow", &["domain", "metric", "shutdown", "failpoint", "telemetry", "panics"]),
+    ("flow", &["domain", "metric", "shutdown", "failpoint", "telemetry", "panics", "chance"]),
+    ("chance", &[]),
     ("failpoint", &[]),
     ("metric", &["domain"]),
     ("panics", &["metric"]),
@@ -50,8 +51,10 @@ const EDGE: &[&str] = &[
     "json_schema",
     "telemetry",
     "panics",
+    "chance",
 ];
 const ANYTHING: &[&str] = &[
+    "chance",
     "domain",
     "flow",
     "metric",
@@ -80,7 +83,8 @@ const CRATES: [&str; 2] = ["bench", "sandbox"];
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 
 /// A crate, and the only places that may use it.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
+    ("fastrand", &["chance.rs", "sandbox"]),
     // The tools know the service from outside, and the service does not know them.
     ("doku_sandbox", &["bench", "cli/sandbox.rs", "cli/bench.rs"]),
     ("jenius_bench", &["cli/bench.rs"]),

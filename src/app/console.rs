@@ -127,7 +127,7 @@ impl Desk {
         let (import, importing) = settlement::importer(&shared.config)?;
         shared.secrets.add_pool(&importing, postgres::connect_options);
         Ok(Self {
-            store: PostgresStore::new(pool.clone(), shared.config.schedule(), Arc::new(fastrand::f64)),
+            store: PostgresStore::new(pool.clone(), shared.config.schedule()),
             pool,
             broker: shared.broker.clone(),
             status: Arc::clone(&shared.status),

@@ -27,7 +27,7 @@ use crate::{
 };
 use futures_util::{StreamExt, stream};
 use place::ServerPlace;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 
 /// For everything that is asked of one server; the parts have limits of their own, and there are many.
@@ -65,7 +65,7 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
     if let Ok(facts) = &facts
         && facts.migrations.pending.is_empty()
     {
-        let store = PostgresStore::new(pool(options, 1), config.schedule(), Arc::new(fastrand::f64));
+        let store = PostgresStore::new(pool(options, 1), config.schedule());
         let work = within(work::count(&store)).await.unwrap_or_else(|silent| Err(StoreError::Away(silent)));
         checks.extend(work::judge(&facts.paused, &work));
     }

@@ -42,7 +42,7 @@ impl RoleContext {
         let pool =
             postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
         secrets.add_pool(&pool, postgres::connect_options);
-        let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
+        let store = PostgresStore::new(pool.clone(), config.schedule());
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = GateLimits {
             concurrency: config.doku.concurrency,

@@ -6,7 +6,7 @@
 //!   restarts within ten minutes stop the process too.
 
 use crate::{
-    domain::retry::RetryPolicy, failpoint, http::admin::ComponentStatus, metric, metric::PanicIn,
+    chance, domain::retry::RetryPolicy, failpoint, http::admin::ComponentStatus, metric, metric::PanicIn,
     panics::caught, shutdown::Shutdown,
 };
 use std::{
@@ -122,7 +122,7 @@ impl Supervisor {
         forget_old(all, now);
         all.push_back(Restart { at: now, end });
         let times = u32::try_from(all.len()).unwrap_or(u32::MAX);
-        (all.len() < RESTARTS_MAX).then(|| RESTART.wait(times, fastrand::f64(), None))
+        (all.len() < RESTARTS_MAX).then(|| RESTART.wait(times, chance::draw(), None))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     postgres::{self, PostgresStore},
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 /// No session lasts longer.
 const SESSION_MAX: Duration = Duration::from_secs(8 * 3600);
@@ -60,7 +60,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let name = person(&made_by)?;
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool, parts.schedule());
     let key = BrowserKey::draw()?;
     let roles = args.roles.into_iter().collect();
     store.make_login(NewLogin { hash: key.hash(), name, roles, session: args.session, made_by }).await?;

@@ -14,7 +14,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::Subcommand;
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -72,7 +72,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let CliCommand::Replay(wanted) = args.command;
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule());
     wanted.run(&pool, &store).await
 }
 

@@ -8,7 +8,7 @@ use crate::{
     flow::view::PauseView,
     postgres::{self, PauseChange, PgPool, PostgresStore, WaitingSends},
 };
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -76,7 +76,7 @@ pub async fn banner(pool: &PgPool, times: Times) -> anyhow::Result<Option<String
 
 fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    Ok((pool.clone(), PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64))))
+    Ok((pool.clone(), PostgresStore::new(pool, parts.schedule())))
 }
 
 /// A name with a slip of the pen would look like a pause, and pause no merchant. Where no account is configured

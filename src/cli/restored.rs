@@ -6,7 +6,7 @@ use crate::{
     domain::action::{Action, ActionKind},
     postgres::{self, PostgresStore},
 };
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,7 +21,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = Some(args.who.operator()?);
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool, parts.schedule());
     let action = Action {
         kind: ActionKind::Restored,
         subject: "the database".to_owned(),

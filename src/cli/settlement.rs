@@ -14,7 +14,6 @@ use clap::Subcommand;
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
-    sync::Arc,
 };
 
 /// Compares DOKU's settlement files with our orders.
@@ -174,7 +173,7 @@ fn settlement(source: &Source<'_>) -> anyhow::Result<SettlementStore> {
 
 fn store(parts: &PartialConfig) -> anyhow::Result<PostgresStore> {
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, CONNECTIONS);
-    Ok(PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64)))
+    Ok(PostgresStore::new(pool, parts.schedule()))
 }
 
 fn is_terminal() -> bool {

@@ -2,6 +2,7 @@
 //! store meanwhile, and which deliveries stall. All handlers of deliveries share it.
 
 use super::{disposition::Disposition, ports::StoreError};
+use crate::chance;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -127,7 +128,7 @@ impl StoreRetry {
         if self.since.elapsed() >= HOLD_MAX {
             return false;
         }
-        let jittered = self.wait.mul_f64(0.5 + fastrand::f64());
+        let jittered = self.wait.mul_f64(0.5 + chance::draw());
         self.wait = (self.wait * 2).min(WAIT_MAX);
         tokio::select! {
             () = stopping.cancelled() => false,

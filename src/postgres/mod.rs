@@ -75,6 +75,7 @@ pub use sqlx::postgres::PgConnectOptions;
 pub use stops::{ReportedStop, open_breakers};
 
 use crate::{
+    chance,
     domain::{
         command::{Command, Outcome, Rejection},
         finding::AttemptClass,
@@ -178,7 +179,11 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    pub fn new(pool: PgPool, schedule: AttemptSchedule, jitter: Jitter) -> Self {
+    pub fn new(pool: PgPool, schedule: AttemptSchedule) -> Self {
+        Self::with_jitter(pool, schedule, Arc::new(chance::draw))
+    }
+
+    pub fn with_jitter(pool: PgPool, schedule: AttemptSchedule, jitter: Jitter) -> Self {
         let context = Arc::new(StoreContext {
             pool,
             schedule,

@@ -9,7 +9,7 @@ use super::{
     connect::connect,
     server::{Judged, Server, Unfit},
 };
-use crate::flow::ports::StoreError;
+use crate::{chance, flow::ports::StoreError};
 use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -131,7 +131,7 @@ impl PgPool {
             let counted = OpenCount::new(&self.0);
             match self.connect(&[], until).await {
                 Ok(Beside { connection, judged }) => {
-                    let dies_at = Instant::now() + LIFE_MAX.mul_f64(0.8 + 0.4 * fastrand::f64());
+                    let dies_at = Instant::now() + LIFE_MAX.mul_f64(0.8 + 0.4 * chance::draw());
                     let live = Live { connection, judged, dies_at, counted };
                     return Ok(Pooled { live, _place: place });
                 }

@@ -106,7 +106,7 @@ impl Db {
         connection.close().await.unwrap();
         let options = with_settings(server.clone().database(&name));
         let pool = pool(options.clone(), 20);
-        let store = PostgresStore::new(pool.clone(), schedule(), Arc::new(|| 0.5));
+        let store = PostgresStore::with_jitter(pool.clone(), schedule(), Arc::new(|| 0.5));
         let sql = PgPoolOptions::new().max_connections(20).connect_lazy_with(options.clone());
         Self { name, server, options, pool, sql, store }
     }

@@ -17,6 +17,7 @@ use super::{
     topology::{Part, TopologyNames},
     url::{BadUrl, host, place, read_all},
 };
+use crate::chance;
 use futures_util::{StreamExt, stream::BoxStream};
 use lapin::{
     ConnectionProperties, Event,
@@ -343,7 +344,7 @@ pub(super) async fn keep_connected<S: LinkSession>(
             broker.declared.lost();
         }
         let is_by_message = matches!(fault, BrokerError::Unreadable { .. });
-        let wait = tries.after(LinkEnd { worked_for, is_by_message }, fastrand::f64());
+        let wait = tries.after(LinkEnd { worked_for, is_by_message }, chance::draw());
         tracing::warn!(link = name, fault = %fault, wait_ms = wait.as_millis(), "the link to the broker broke; it is made again");
         tokio::select! {
             () = stop.cancelled() => return,

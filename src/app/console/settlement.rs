@@ -25,7 +25,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// An import on connections of its own: no page waits for it, and no page's statement limit ends it.
 pub(super) fn importer(config: &Config) -> Result<(Arc<Import>, PgPool), StoreError> {
     let pool = postgres::pool(postgres::connect_options(&config.database)?, CONNECTIONS);
-    let store = PostgresStore::new(pool.clone(), config.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), config.schedule());
     let import = Import {
         settlement: store.settlement(),
         config: config.settlement.clone(),

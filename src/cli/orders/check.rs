@@ -12,7 +12,7 @@ use crate::{
     flow::check_order::{check_order, words},
     postgres::{self, PostgresStore},
 };
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,7 +32,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&parts.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
     report_stops(&pool, source, false).await?;
-    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule());
     let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
     let OrderArg { merchant, invoice } = &args.order;
     let asked = Action {

@@ -21,7 +21,6 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 /// Faults that are shown; a file of another form has one on each line.
@@ -67,7 +66,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     };
     let (lines, orders) = reader.read(&text(&args.file)?)?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
     let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool, parts.schedule());
     let import = OrderImport {
         orders,
         accounts,

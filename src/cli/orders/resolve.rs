@@ -23,7 +23,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::ValueEnum;
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -86,7 +86,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
     let all = args.decided()?;
     let pool = reader(&parts.need_database()?)?;
-    let store = PostgresStore::new(pool.clone(), parts.schedule(), Arc::new(fastrand::f64));
+    let store = PostgresStore::new(pool.clone(), parts.schedule());
     report_stops(&pool, source, false).await?;
     let second = SecondPersonRule { above: parts.console.second_person_above, is_verified: false };
     let (possible, mut undecided) = args.foretell(&store, &pool, all, second, Times::of(source)?).await?;

@@ -249,6 +249,6 @@ async fn an_expired_command_is_told_only_that_unless_its_merchant_is_unknown() {
 #[tokio::test]
 async fn a_store_that_is_away_says_so() {
     let nowhere = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1).username("x");
-    let store = PostgresStore::new(pool(nowhere, 1), schedule(), Arc::new(|| 0.5));
+    let store = PostgresStore::with_jitter(pool(nowhere, 1), schedule(), Arc::new(|| 0.5));
     assert!(matches!(store.claim(payment("1", "INV-1")).await, Err(StoreError::Away(_))));
 }

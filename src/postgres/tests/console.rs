@@ -267,7 +267,7 @@ async fn no_page_reads_a_table_as_a_whole() {
         db.execute("VACUUM (ANALYZE)").await.unwrap();
         in_review(&db, "INV-1").await;
         let one = pool(db.options.clone(), 1);
-        let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
+        let store = PostgresStore::with_jitter(one.clone(), schedule(), Arc::new(|| 0.5));
         let (all, few) = (OrderFilter { limit: 50, ..OrderFilter::default() }, vec!["review".to_owned()]);
         walk_orders(&one, &OrderFilter { states: few, ..all.clone() }).await.unwrap();
         walk_orders(&one, &OrderFilter { search: Some("INV-1".to_owned()), ..all.clone() }).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
 /// A store on the same database that does not wait for the disk, with a plan of its own.
 pub(super) fn hasty(db: &Db, schedule: AttemptSchedule) -> PostgresStore {
     let options = db.options.clone().options([("synchronous_commit", "off")]);
-    PostgresStore::new(pool(options, 8), schedule, Arc::new(|| 0.5))
+    PostgresStore::with_jitter(pool(options, 8), schedule, Arc::new(|| 0.5))
 }
 
 pub(super) fn report(word: &str, amount: u64) -> Report {

@@ -35,7 +35,7 @@ async fn a_flood_of_parked_rows_is_kept_up_with() {
         slow.close().await;
         // On one connection, which knows every statement that it was asked.
         let one = pool(db.options.clone(), 1);
-        let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
+        let store = PostgresStore::with_jitter(one.clone(), schedule(), Arc::new(|| 0.5));
         let parked = "SELECT count(*) FROM notifications WHERE order_key IS NULL";
         for round in 0..=rows / 2 / DROPPED_A_ROUND {
             let began = Instant::now();

@@ -68,7 +68,7 @@ async fn what_a_pause_makes_wait_is_counted() {
 async fn a_pause_wakes_other_processes_at_once() {
     on_a_database(|db| async move {
         let schedule = db.store.context.schedule.clone();
-        let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), schedule, Arc::new(|| 0.5));
+        let elsewhere = PostgresStore::with_jitter(pool(db.options.clone(), 2), schedule, Arc::new(|| 0.5));
         let listening = tokio::spawn(elsewhere.listen_for_others(false));
         let changed = elsewhere.pauses_changed();
         let (mut woken, end) = (false, Instant::now() + Duration::from_secs(20));

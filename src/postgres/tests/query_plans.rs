@@ -74,7 +74,7 @@ async fn what_was_counted_while_nothing_was_open_makes_nobody_read_all_that_is_o
     on_a_database(|db| async move {
         db.execute("VACUUM (ANALYZE)").await.unwrap();
         let one = pool(db.options.clone(), 1);
-        let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
+        let store = PostgresStore::with_jitter(one.clone(), schedule(), Arc::new(|| 0.5));
         work(&store, &db).await;
         let whole = whole_scans(&mut one.acquire().await.unwrap()).await;
         assert!(whole.is_empty(), "{whole:#?}");
@@ -89,7 +89,7 @@ async fn what_is_looked_at_every_few_seconds_reads_no_order_that_is_done() {
     on_a_database(|db| async move {
         db.execute("VACUUM (ANALYZE)").await.unwrap();
         let one = pool(db.options.clone(), 1);
-        let store = PostgresStore::new(one.clone(), schedule(), Arc::new(|| 0.5));
+        let store = PostgresStore::with_jitter(one.clone(), schedule(), Arc::new(|| 0.5));
         store.look_for_stranded(&[]).await.unwrap();
         store.gauges(CountingPace::AtOnce).await.unwrap();
         store.reviews().await.unwrap();

@@ -76,7 +76,7 @@ async fn a_commit_wakes_the_relay_and_follow_up_where_something_is_due_soon() {
 async fn a_commit_wakes_a_relay_in_another_process() {
     on_a_database(|db| async move {
         let schedule = db.store.context.schedule.clone();
-        let elsewhere = PostgresStore::new(pool(db.options.clone(), 2), schedule, Arc::new(|| 0.5));
+        let elsewhere = PostgresStore::with_jitter(pool(db.options.clone(), 2), schedule, Arc::new(|| 0.5));
         let (_here, relay_is_here) = tokio::sync::watch::channel(false);
         let listening = tokio::spawn(elsewhere.listen_for_others(true));
         let telling = tokio::spawn(db.store.tell_other_relays(relay_is_here));
