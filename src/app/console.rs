@@ -122,9 +122,9 @@ struct Desk {
 impl Desk {
     fn new(shared: &RoleContext, stop: CancellationToken) -> anyhow::Result<Self> {
         let options = postgres::console_connect_options(&shared.config.database)?;
-        let pool = postgres::pool(options, CONNECTIONS);
+        let pool = shared.pool.apart(options, CONNECTIONS);
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
-        let (import, importing) = settlement::importer(&shared.config)?;
+        let (import, importing) = settlement::importer(shared)?;
         shared.secrets.add_pool(&importing, postgres::connect_options);
         Ok(Self {
             store: PostgresStore::new(pool.clone(), shared.config.schedule()),

@@ -45,12 +45,16 @@ const ROOM_AGAIN: Duration = Duration::from_secs(5);
 
 /// The pool; it connects with its first use.
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
+    on_server(options, max_connections, Arc::default())
+}
+
+fn on_server(options: PgConnectOptions, max_connections: u32, server: Arc<Server>) -> PgPool {
     let max = usize::try_from(max_connections).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
     PgPool(Arc::new(PoolShared {
         state: Mutex::new(PoolState { options, idle: Vec::new(), missing: 0, refused_at: None }),
         places: Arc::new(Semaphore::new(max)),
         open: AtomicUsize::new(0),
-        server: Arc::default(),
+        server,
     }))
 }
 
@@ -117,6 +121,12 @@ pub(super) struct Beside {
 }
 
 impl PgPool {
+    /// A pool with places of its own, to the same server: when one of the two finds another primary, both leave the old one.
+    #[must_use]
+    pub fn apart(&self, options: PgConnectOptions, max_connections: u32) -> Self {
+        on_server(options, max_connections, Arc::clone(&self.0.server))
+    }
+
     /// A free connection, or a new one, within bounded time.
     ///
     /// # Errors

@@ -75,6 +75,8 @@ pub(super) fn ended<T>(
     answer: Result<sqlx::Result<T>, tokio::time::error::Elapsed>,
 ) -> Result<T, StoreError> {
     match answer {
+        // Another primary was found meanwhile: what an old one took or answered may be true no more.
+        Ok(Ok(_)) if !connection.is_current() => Err(primary_changed()),
         Ok(Ok(answer)) => {
             connection.release();
             Ok(answer)
@@ -94,6 +96,10 @@ pub(super) fn ended<T>(
     }
 }
 
+fn primary_changed() -> StoreError {
+    StoreError::Away("the primary changed meanwhile".to_owned())
+}
+
 async fn on_a_connection<T, F>(pool: &PgPool, work: F) -> TxResult<T>
 where
     F: for<'c> FnOnce(&'c mut PgConnection) -> TxWork<'c, T>,
@@ -101,9 +107,7 @@ where
     let mut connection = pool.acquire().await?;
     match timeout(TX_MAX, work(&mut connection)).await {
         // Another primary was found meanwhile: what an old one has committed may be lost.
-        Ok(Ok(_)) if !connection.is_current() => {
-            Err(TxError::Failed(StoreError::Away("the primary changed during a transaction".to_owned())))
-        }
+        Ok(Ok(_)) if !connection.is_current() => Err(primary_changed().into()),
         Ok(done) => {
             match &done {
                 Err(TxError::Failed(StoreError::Away(_))) => connection.lost(),

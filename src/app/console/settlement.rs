@@ -3,10 +3,12 @@
 
 use super::Desk;
 use crate::{
-    app::settlement::{
-        Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, KeptImport, lines::Place,
+    app::{
+        role_context::RoleContext,
+        settlement::{
+            Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, KeptImport, lines::Place,
+        },
     },
-    config::Config,
     domain::{
         action::{Action, ActionKind},
         ids::MerchantName,
@@ -23,8 +25,9 @@ const CONNECTIONS: u32 = 3;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// An import on connections of its own: no page waits for it, and no page's statement limit ends it.
-pub(super) fn importer(config: &Config) -> Result<(Arc<Import>, PgPool), StoreError> {
-    let pool = postgres::pool(postgres::connect_options(&config.database)?, CONNECTIONS);
+pub(super) fn importer(shared: &RoleContext) -> Result<(Arc<Import>, PgPool), StoreError> {
+    let config = &shared.config;
+    let pool = shared.pool.apart(postgres::connect_options(&config.database)?, CONNECTIONS);
     let store = PostgresStore::new(pool.clone(), config.schedule());
     let import = Import {
         settlement: store.settlement(),
