@@ -23,7 +23,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use url::{Url, form_urlencoded};
 
 const ANSWER_MAX: Duration = Duration::from_secs(8);
@@ -31,6 +34,10 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024;
 /// Its addresses and keys are asked for again after this time, and when a token names a key that is not among them.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 const GROUPS_MAX: usize = 1000;
+/// Anybody may begin a login: while the provider is slow, no more of them hold a place that people who are in need.
+const LOGINS_MAX: usize = 8;
+/// A provider that did not answer is asked again after this time.
+const AWAY_FOR: Duration = Duration::from_secs(5);
 
 /// Who a person is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +72,15 @@ pub struct IdentityProvider {
     auth: OidcAuth,
     /// Where the browser comes back to.
     back: String,
-    known: Mutex<Option<KnownProvider>>,
+    known: Mutex<Known>,
+    logins: Semaphore,
+}
+
+/// What was heard from the provider last.
+#[derive(Default)]
+struct Known {
+    provider: Option<KnownProvider>,
+    fault: Option<(Instant, String)>,
 }
 
 impl IdentityProvider {
@@ -75,7 +90,8 @@ impl IdentityProvider {
         let _ = rustls::crypto::ring::default_provider().install_default();
         verify::install();
         let http = Client::builder().timeout(ANSWER_MAX).redirect(Policy::none()).build()?;
-        Ok(Self { http, auth, back: format!("{public_url}/login/back"), known: Mutex::default() })
+        let back = format!("{public_url}/login/back");
+        Ok(Self { http, auth, back, known: Mutex::default(), logins: Semaphore::new(LOGINS_MAX) })
     }
 
     /// Where a browser logs in.
@@ -83,6 +99,7 @@ impl IdentityProvider {
     /// # Errors
     /// The provider is away, or is another one.
     pub async fn login_address(&self, login: &OidcLogin) -> Result<String, String> {
+        let _place = self.place()?;
         let known = self.known(false).await?;
         let mut address = Url::parse(&known.page.authorization_endpoint)
             .map_err(|_| "the provider names no address to log in at".to_owned())?;
@@ -105,6 +122,7 @@ impl IdentityProvider {
     /// # Errors
     /// The provider is away, refuses the code, or its token is not for this login.
     pub async fn identify(&self, login: &OidcLogin, code: &str) -> Result<IdentifiedPerson, String> {
+        let _place = self.place()?;
         let known = self.known(false).await?;
         let token = self.token(&known.page.token_endpoint, login, code).await?;
         let claims = match verify::claims(&token, &known.keys, &self.auth) {
@@ -160,9 +178,23 @@ impl IdentityProvider {
     /// Its addresses and keys.
     async fn known(&self, anew: bool) -> Result<KnownProvider, String> {
         let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| !anew && known.at.elapsed() < KNOWN_FOR) {
+        if let Some(known) = known.provider.as_ref().filter(|known| !anew && known.at.elapsed() < KNOWN_FOR) {
             return Ok(known.clone());
         }
+        if let Some((_, why)) = known.fault.as_ref().filter(|(at, _)| at.elapsed() < AWAY_FOR) {
+            return Err(why.clone());
+        }
+        let asked = self.ask().await;
+        known.fault = asked.as_ref().err().map(|why| (Instant::now(), why.clone()));
+        known.provider = asked.as_ref().ok().cloned().or(known.provider.take());
+        asked
+    }
+
+    fn place(&self) -> Result<SemaphorePermit<'_>, String> {
+        self.logins.try_acquire().map_err(|_| "too many log in at once: try again in a moment".to_owned())
+    }
+
+    async fn ask(&self) -> Result<KnownProvider, String> {
         let base = self.auth.issuer.trim_end_matches('/');
         let page = self.http.get(format!("{base}/.well-known/openid-configuration"));
         let page: ProviderPage = json(page, "its configuration").await?;
@@ -170,9 +202,7 @@ impl IdentityProvider {
             return Err(format!("the provider calls itself {}; console.oidc.issuer is another", page.issuer));
         }
         let keys: JwkSet = json(self.http.get(&page.jwks_uri), "its keys").await?;
-        let found = KnownProvider { page, keys, at: Instant::now() };
-        *known = Some(found.clone());
-        Ok(found)
+        Ok(KnownProvider { page, keys, at: Instant::now() })
     }
 }
 

@@ -273,3 +273,29 @@ async fn a_key_that_is_new_is_asked_for_and_a_provider_of_another_name_is_none()
     desk.lock().unwrap().issuer = "https://evil.test".to_owned();
     assert!(other.login_address(&login()).await.unwrap_err().contains("calls itself https://evil.test"));
 }
+
+#[tokio::test]
+async fn a_provider_that_is_silent_holds_few_who_log_in_and_is_left_alone_for_a_while() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let desk = SharedDesk::default();
+    desk.lock().unwrap().issuer = format!("http://{}", silent.local_addr().unwrap());
+    let client = Arc::new(client(&desk));
+    let waiting: Vec<_> = (0..LOGINS_MAX)
+        .map(|_| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move { client.login_address(&login()).await })
+        })
+        .collect();
+    while client.logins.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = client.login_address(&login()).await.unwrap_err();
+    assert!(refused.starts_with("too many log in at once"), "{refused}");
+    // Its connection ends: one asked, and all that waited for it hear the same.
+    drop(silent);
+    for login in waiting {
+        let why = login.await.unwrap().unwrap_err();
+        assert!(why.starts_with("the provider does not give its configuration"), "{why}");
+    }
+    assert_eq!(client.logins.available_permits(), LOGINS_MAX);
+}
