@@ -61,7 +61,7 @@ impl EventOperations for Desk {
         })
     }
 
-    async fn live(&self) -> Result<LiveEvents, LiveRefusal> {
-        self.live.join().await
+    async fn live(&self, viewer: &str) -> Result<LiveEvents, LiveRefusal> {
+        self.live.join(viewer).await
     }
 }

@@ -6,14 +6,16 @@ use crate::{
     rabbit::{Broker, Watch},
 };
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::{Mutex, Semaphore, broadcast},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 const STREAMS_MAX: usize = 64;
+/// Of one person: nobody takes the places of all others.
+const STREAMS_EACH: usize = 4;
 /// What a viewer has not read by then is counted, and not shown.
 const LINES_WAITING_MAX: usize = 200;
 /// A person reads no more.
@@ -26,16 +28,30 @@ pub struct LiveDesk {
     broker: Broker,
     stop: CancellationToken,
     places: Arc<Semaphore>,
+    /// By the viewer's name.
+    own_places: Mutex<HashMap<String, Arc<Semaphore>>>,
     lines: Arc<Mutex<Option<broadcast::Sender<LiveLine>>>>,
 }
 
 impl LiveDesk {
     pub fn new(broker: Broker, stop: CancellationToken) -> Self {
-        Self { broker, stop, places: Arc::new(Semaphore::new(STREAMS_MAX)), lines: Arc::default() }
+        let places = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { broker, stop, places, own_places: Mutex::default(), lines: Arc::default() }
     }
 
-    pub async fn join(&self) -> Result<LiveEvents, LiveRefusal> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| LiveRefusal::Full)?;
+    /// A place for a viewer, unless every one is taken, or this viewer has enough.
+    async fn places(&self, viewer: &str) -> Result<[OwnedSemaphorePermit; 2], LiveRefusal> {
+        let mut own = self.own_places.lock().await;
+        own.retain(|_, places| places.available_permits() < STREAMS_EACH);
+        let of_viewer =
+            own.entry(viewer.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(STREAMS_EACH)));
+        let taken = [of_viewer, &self.places].map(|places| Arc::clone(places).try_acquire_owned());
+        let [Ok(one), Ok(other)] = taken else { return Err(LiveRefusal::Full) };
+        Ok([one, other])
+    }
+
+    pub async fn join(&self, viewer: &str) -> Result<LiveEvents, LiveRefusal> {
+        let places = self.places(viewer).await?;
         let mut lines = self.lines.lock().await;
         let receiver = match &*lines {
             Some(sender) => sender.subscribe(),
@@ -50,7 +66,7 @@ impl LiveDesk {
                 receiver
             }
         };
-        Ok(LiveEvents { lines: receiver, stop: self.stop.clone(), place })
+        Ok(LiveEvents { lines: receiver, stop: self.stop.clone(), places })
     }
 }
 
@@ -78,9 +94,12 @@ async fn pass_on(
         let mut shared = lines.lock().await;
         if sender.receiver_count() == 0 {
             *shared = None;
-            break;
+            drop(shared);
+            watch.close().await;
+            return;
         }
     }
+    // Nobody begins another while this one is known.
     *lines.lock().await = None;
     watch.close().await;
 }
@@ -129,6 +148,7 @@ impl LivePace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rabbit::TopologyNames;
 
     #[test]
     fn fifty_lines_a_second_pass_and_the_rest_is_counted() {
@@ -139,6 +159,24 @@ mod tests {
         let later = at + Duration::from_secs(1);
         assert_eq!((pace.untold(later), pace.untold(later)), (Some(30), None));
         assert!(pace.takes(later));
+    }
+
+    #[tokio::test]
+    async fn one_viewer_leaves_places_for_the_others() {
+        let url = "amqp://127.0.0.1:1/%2f".to_owned().into();
+        let broker = Broker::new(&[url], None, TopologyNames::new("p").unwrap()).unwrap();
+        let desk = LiveDesk::new(broker, CancellationToken::new());
+        let mut of_sari = Vec::new();
+        for _ in 0..STREAMS_EACH {
+            of_sari.push(desk.places("sari").await.ok().unwrap());
+        }
+        assert!(desk.places("sari").await.is_err());
+        assert!(desk.places("budi").await.is_ok());
+        of_sari.pop();
+        assert!(desk.places("sari").await.is_ok());
+        drop(of_sari);
+        let _of_budi = desk.places("budi").await.ok().unwrap();
+        assert_eq!(desk.own_places.lock().await.len(), 1);
     }
 
     #[test]

@@ -74,13 +74,14 @@ pub trait EventOperations {
     /// Begins to publish them again, a slice at a time.
     fn publish_range(&self, range: EventRange, act: Act) -> impl Future<Output = WorkStart> + Send;
 
-    /// Events from now on.
-    fn live(&self) -> impl Future<Output = Result<LiveEvents, LiveRefusal>> + Send;
+    /// Events from now on, for a person.
+    fn live(&self, viewer: &str) -> impl Future<Output = Result<LiveEvents, LiveRefusal>> + Send;
 }
 
 /// A place among those who look at events as they pass. It ends with the process, or when it is dropped.
 pub struct LiveEvents {
     pub lines: broadcast::Receiver<LiveLine>,
     pub stop: tokio_util::sync::CancellationToken,
-    pub place: tokio::sync::OwnedSemaphorePermit,
+    /// Among all who look, and among the windows of one person.
+    pub places: [tokio::sync::OwnedSemaphorePermit; 2],
 }

@@ -84,9 +84,10 @@ fn shown(events: &[EventView], times: Times, zone: &str) -> Markup {
 
 pub async fn stream_events<O: Operations>(
     State(console): State<Shared<O>>,
-    Extension(_visit): Extension<Visit>,
+    Extension(visit): Extension<Visit>,
 ) -> Answer {
-    Ok(match console.operations.live().await {
+    let viewer = visit.person.as_ref().map_or("", |person| person.name.as_str());
+    Ok(match console.operations.live(viewer).await {
         Ok(live) => events(live),
         Err(LiveRefusal::Full) => (StatusCode::SERVICE_UNAVAILABLE, "every place is taken").into_response(),
         Err(LiveRefusal::Away(why)) => (StatusCode::SERVICE_UNAVAILABLE, text(&why)).into_response(),

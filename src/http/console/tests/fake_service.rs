@@ -125,17 +125,17 @@ impl EventOperations for FakeOperations {
         WorkStart::Begun
     }
 
-    async fn live(&self) -> Result<LiveEvents, LiveRefusal> {
+    async fn live(&self, _viewer: &str) -> Result<LiveEvents, LiveRefusal> {
         match self.world() {
             World::Empty => Err(LiveRefusal::Full),
             World::Away => Err(LiveRefusal::Away(hostile())),
             World::Hostile => {
                 let (sender, lines) = tokio::sync::broadcast::channel(4);
                 let _ = sender.send(format!("{{\"invoice\":\"{HOSTILE}\"}}").into());
-                let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
-                let place = places.try_acquire_owned().unwrap();
+                let places = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
+                let places = [(); 2].map(|()| places.clone().try_acquire_owned().unwrap());
                 // The sender is gone: the stream ends after its line.
-                Ok(LiveEvents { lines, stop: Default::default(), place })
+                Ok(LiveEvents { lines, stop: Default::default(), places })
             }
         }
     }
