@@ -338,7 +338,9 @@ pub struct OutboxEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     Confirmed,
-    /// Refused, or not known: it is published again, with the same id.
+    /// A queue that it was routed to did not take it: full, or without a leader. It is published again, with the same id.
+    Refused,
+    /// Not known: it is published again, with the same id.
     Unconfirmed,
 }
 

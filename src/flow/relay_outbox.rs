@@ -4,6 +4,8 @@
 //!
 //! Never: a row is dropped; an order's second event is first published before its first is confirmed.
 
+mod refused;
+
 use super::ports::{EventPublisher, Outbox, OutboxEvent, Published, RelayLeadership, StoreError};
 use crate::{
     domain::event::EventType,
@@ -11,10 +13,11 @@ use crate::{
     metric,
 };
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use refused::RefusedEvents;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +44,10 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    /// Those of orders that have no event under way. They are under way from now on.
-    fn begin(&mut self, mut events: Vec<OutboxEvent>) -> Vec<OutboxEvent> {
-        events.retain(|event| event.order_key.is_none_or(|key| !self.orders.contains(&key)));
+    /// Those of orders that have no event under way, and none that is held back. They are under way from now on.
+    fn begin(&mut self, mut events: Vec<OutboxEvent>, held_back: &HashSet<i64>) -> Vec<OutboxEvent> {
+        let waits = |key: i64| self.orders.contains(&key) || held_back.contains(&key);
+        events.retain(|event| event.order_key.is_none_or(|key| !waits(key)));
         self.sequences.extend(events.iter().map(|event| event.sequence));
         self.orders.extend(events.iter().filter_map(|event| event.order_key));
         events
@@ -57,6 +61,14 @@ impl UnderWay {
             }
         }
     }
+}
+
+/// What the broker answered to a group.
+struct Answered {
+    group: Vec<EventKey>,
+    taken: Vec<i64>,
+    /// Refused, and not only unanswered.
+    not_taken: Vec<EventKey>,
 }
 
 /// Relays the outbox while it is the leader; waits to become the leader otherwise.
@@ -98,16 +110,18 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         let mut publishing = FuturesUnordered::new();
         let relayed = async {
             let (mut under_way, mut confirmed) = (UnderWay::default(), Vec::new());
+            let mut refused = RefusedEvents::default();
             let (mut look, mut has_more, mut is_stopping, mut has_moved) = (true, false, false, false);
             loop {
                 if look && under_way.sequences.len() < UNDER_WAY_MAX {
                     (look, is_stopping, has_moved) = (false, self.stop.is_cancelled(), false);
                     // 1 Read the oldest that the broker does not have; this fails if leadership is lost.
-                    let known: Vec<i64> = under_way.sequences.iter().chain(&confirmed).copied().collect();
+                    let (mut known, held_back) = refused.waiting(Instant::now());
+                    known.extend(under_way.sequences.iter().chain(&confirmed));
                     let events = outbox.unpublished(BATCH_MAX, &known).await?;
                     failpoint(Failpoint::BeforeRelay).await;
                     let read = events.len();
-                    let group = under_way.begin(events);
+                    let group = under_way.begin(events, &held_back);
                     has_more = read == BATCH_MAX as usize || group.len() < read;
                     // 2 Publish, and look for more while the broker confirms: its disk takes most of the time.
                     if !group.is_empty() {
@@ -127,10 +141,14 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                     continue;
                 }
                 tokio::select! {
-                    Some((group, taken)) = publishing.next(), if !publishing.is_empty() => {
+                    Some(answered) = publishing.next(), if !publishing.is_empty() => {
+                        let Answered { group, taken, not_taken } = answered;
                         let is_whole = taken.len() == group.len();
                         under_way.end(&group);
-                        if !taken.is_empty() {
+                        refused.confirmed(&taken);
+                        let now = Instant::now();
+                        let set_aside = not_taken.into_iter().filter(|key| refused.refused(*key, now)).count();
+                        if !taken.is_empty() || set_aside > 0 {
                             has_moved = true;
                             look |= has_more || !is_whole || publishing.is_empty();
                         }
@@ -147,16 +165,17 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         relayed
     }
 
-    /// A group with what of it was confirmed.
-    async fn publish_group(&self, events: Vec<OutboxEvent>) -> (Vec<EventKey>, Vec<i64>) {
-        let keys = events.iter().map(|event| (event.sequence, event.order_key)).collect();
-        (keys, self.publish_in_waves(events).await)
+    async fn publish_group(&self, events: Vec<OutboxEvent>) -> Answered {
+        let group = events.iter().map(|event| (event.sequence, event.order_key)).collect();
+        let (taken, not_taken) = self.publish_in_waves(events).await;
+        Answered { group, taken, not_taken }
     }
 
     /// The first unpublished event of each order goes in one wave, the second in the next. An order with an
     /// unconfirmed event waits; the others do not.
-    async fn publish_in_waves(&self, events: Vec<OutboxEvent>) -> Vec<i64> {
+    async fn publish_in_waves(&self, events: Vec<OutboxEvent>) -> (Vec<i64>, Vec<EventKey>) {
         let mut confirmed = Vec::with_capacity(events.len());
+        let mut refused = Vec::new();
         let mut held_back: HashSet<i64> = HashSet::new();
         let mut rest = events;
         while !rest.is_empty() {
@@ -178,11 +197,15 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                         confirmed.push(event.sequence);
                         note_published(event);
                     }
+                    Published::Refused => {
+                        refused.push((event.sequence, event.order_key));
+                        held_back.extend(event.order_key);
+                    }
                     Published::Unconfirmed => held_back.extend(event.order_key),
                 }
             }
         }
-        confirmed
+        (confirmed, refused)
     }
 }
 

@@ -134,7 +134,7 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
         failpoint(Failpoint::AfterPublish).await;
         match published {
             Published::Confirmed => Ok(report_of),
-            Published::Unconfirmed => Err(NotTaken::BrokerAway),
+            Published::Refused | Published::Unconfirmed => Err(NotTaken::BrokerAway),
         }
     }
 

@@ -133,12 +133,11 @@ impl EventPublisher for Publisher {
         for (place, answer) in places.into_iter().zip(self.publish_all(messages).await) {
             results[place] = match answer {
                 PublishAnswer::Confirmed => Published::Confirmed,
-                PublishAnswer::Returned | PublishAnswer::Refused | PublishAnswer::Unknown => {
-                    Published::Unconfirmed
-                }
+                PublishAnswer::Refused => Published::Refused,
+                PublishAnswer::Returned | PublishAnswer::Unknown => Published::Unconfirmed,
             };
         }
-        for (span, _) in spans.iter().zip(&results).filter(|(_, is)| **is == Published::Unconfirmed) {
+        for (span, _) in spans.iter().zip(&results).filter(|(_, is)| **is != Published::Confirmed) {
             span.failed(UNCONFIRMED);
         }
         results

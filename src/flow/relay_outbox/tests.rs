@@ -92,6 +92,56 @@ async fn a_full_batch_is_followed_by_the_next_at_once_unless_the_broker_takes_no
     assert_eq!(left_after_the_stop(1..=i64::from(BATCH_MAX)).await, BATCH_MAX as usize + 100);
 }
 
+/// A broker with a full queue that some events are routed to.
+struct PartlyFull(Broker, Mutex<std::ops::RangeInclusive<i64>>);
+
+impl EventPublisher for PartlyFull {
+    async fn publish(&self, events: &[OutboxEvent]) -> Vec<Published> {
+        let full = self.1.lock().unwrap().clone();
+        let (refused, taken): (Vec<_>, Vec<_>) =
+            events.iter().cloned().partition(|event| full.contains(&event.sequence));
+        assert!(self.0.publish(&taken).await.iter().all(|answer| *answer == Published::Confirmed));
+        let is_refused = |event: &OutboxEvent| refused.iter().any(|other| other.sequence == event.sequence);
+        let answer = |event| if is_refused(event) { Published::Refused } else { Published::Confirmed };
+        events.iter().map(answer).collect()
+    }
+}
+
+/// However many events one full queue refuses: those that go elsewhere pass them, and the next events of their orders do not.
+#[tokio::test]
+async fn what_a_full_queue_refuses_holds_back_its_own_orders_alone() {
+    let refused = i64::from(BATCH_MAX) * 2;
+    let rows = (1..=refused).map(|sequence| event(sequence, Some(sequence)));
+    let rows =
+        rows.chain([event(refused + 1, Some(1)), event(refused + 2, None), event(refused + 3, Some(-1))]);
+    let table = Arc::new(Mutex::new(rows.collect::<Vec<_>>()));
+    let broker = Arc::new(PartlyFull(Broker::default(), Mutex::new(1..=refused)));
+    let relay = relay(Table(Arc::clone(&table)), Arc::clone(&broker));
+    let (stop, changed) = (relay.stop.clone(), Arc::clone(&relay.outbox_changed));
+    let running = tokio::spawn(relay.run());
+    let wake = async || {
+        changed.notify_one();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    while broker.0.confirmed.lock().unwrap().len() < 2 {
+        wake().await;
+    }
+    // It goes on trying what is refused.
+    for _ in 0..200 {
+        wake().await;
+    }
+    assert_eq!(*broker.0.confirmed.lock().unwrap(), [refused + 2, refused + 3]);
+    *broker.1.lock().unwrap() = 0..=0;
+    while !table.lock().unwrap().is_empty() {
+        wake().await;
+    }
+    let confirmed = broker.0.confirmed.lock().unwrap().clone();
+    let place = |sequence| confirmed.iter().position(|at| *at == sequence).unwrap();
+    assert!(place(1) < place(refused + 1));
+    stop.cancel();
+    running.await.unwrap();
+}
+
 /// Events that come one after the other, each while the last one is published; and what was taken out at a time.
 struct Trickle(Table, Arc<Mutex<Vec<usize>>>);
 

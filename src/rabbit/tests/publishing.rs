@@ -105,7 +105,7 @@ async fn a_nacked_event_is_not_published_and_its_neighbours_are() {
         full_queue(rig, &rig.names.events_exchange, "order.failed").await;
         let events = [event(1, "order.paid"), event(2, "order.failed"), event(3, "order.paid")];
         let published = publisher(&rig.broker).publish(&events).await;
-        assert_eq!(published, [Published::Confirmed, Published::Unconfirmed, Published::Confirmed]);
+        assert_eq!(published, [Published::Confirmed, Published::Refused, Published::Confirmed]);
     })
     .await;
 }
