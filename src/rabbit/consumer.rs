@@ -8,7 +8,7 @@
 use super::{
     acks::{self, Acks},
     connection::{Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
-    deliveries::DeliveryTasks,
+    deliveries::{ALONE_MAX, DeliveryTasks},
     publisher::Publisher,
     topology::short,
 };
@@ -149,8 +149,8 @@ impl<H: Handler> ConsumerSession<H> {
                     link.up();
                     self.paused(&broken).await?;
                 }
-                // Whatever made us slow must not happen beside others.
-                Some(1) if !self.deliveries.is_empty() => self.drained(&broken).await?,
+                // Whatever made us slow must not happen beside others, and happens soon if at all.
+                Some(1) if !self.drained(&broken).await? => {}
                 Some(prefetch) => self.take(link, channel, prefetch, acks, &broken).await?,
             }
         }
@@ -183,11 +183,14 @@ impl<H: Handler> ConsumerSession<H> {
         }
     }
 
-    async fn drained(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
+    /// Waits until nothing is in hand, or what is there was waited for long enough; false: another pace is wanted.
+    async fn drained(&mut self, broken: &CancellationToken) -> Result<bool, BrokerError> {
         let deliveries = self.deliveries.clone();
         tokio::select! {
-            () = deliveries.all_done() => Ok(()),
-            paused = self.paused(broken) => paused,
+            biased;
+            () = deliveries.all_done() => Ok(true),
+            paused = self.paused(broken) => paused.map(|()| false),
+            () = sleep(ALONE_MAX) => Ok(true),
         }
     }
 

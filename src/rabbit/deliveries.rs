@@ -22,12 +22,18 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::RwLock, time::sleep};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{RwLock, RwLockWriteGuard},
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A delivery that came this often before may be what kills the process: it is worked on alone.
 const SUSPECT_FROM: u64 = 2;
+/// What kills the process does so at once: one that is worked on alone for this long is no danger to others, and only waits
+/// for something.
+pub(super) const ALONE_MAX: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 5 });
 /// The pause before a delivery is requeued because its dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,7 +52,7 @@ pub(super) struct DeliveryTasks<H> {
     leave_now: CancellationToken,
     tasks: TaskTracker,
     /// Held for reading by deliveries that are worked on beside others, for writing by one that is
-    /// worked on alone.
+    /// worked on alone, until `ALONE_MAX` is over.
     exclusive: Arc<RwLock<()>>,
 }
 
@@ -117,7 +123,7 @@ impl<H: Handler> DeliveryTasks<H> {
         on: &OnChannel,
         count: u64,
     ) -> Result<(), BrokerError> {
-        let (_alone, _beside) = if count >= SUSPECT_FROM {
+        let (alone, _beside) = if count >= SUSPECT_FROM {
             (Some(self.exclusive.write().await), None)
         } else {
             (None, Some(self.exclusive.read().await))
@@ -135,7 +141,7 @@ impl<H: Handler> DeliveryTasks<H> {
             traceparent: traceparent(&raw.properties),
             delivery_count: count,
         };
-        match self.handler.handle(delivery).await {
+        match self.handled(delivery, alone).await {
             Disposition::Ack => {
                 failpoint(Failpoint::BeforeAck).await;
                 let acked = self.end(on, DeliveryEnd::Ack, Finished::Acked).await;
@@ -147,6 +153,17 @@ impl<H: Handler> DeliveryTasks<H> {
                 self.dead_letter(on, &raw.properties, body, reason, &detail).await
             }
         }
+    }
+
+    async fn handled(&self, delivery: Delivery, alone: Option<RwLockWriteGuard<'_, ()>>) -> Disposition {
+        let mut handled = pin!(self.handler.handle(delivery));
+        if alone.is_some()
+            && let Ok(end) = timeout(ALONE_MAX, &mut handled).await
+        {
+            return end;
+        }
+        drop(alone);
+        handled.await
     }
 
     async fn requeue_after_panic(&self, on: &OnChannel, count: u64) -> Result<(), BrokerError> {

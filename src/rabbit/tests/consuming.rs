@@ -186,6 +186,36 @@ async fn what_came_back_twice_is_worked_on_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_twice_and_only_waits_holds_nobody_back() {
+    with_rig(async |rig| {
+        rig.put_numbers(&rig.names.payments_queue, 0..20).await;
+        let (waiting, done) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, counter) = (waiting.clone(), done.clone());
+        let consumer = rig.consumer(move |delivery| {
+            let (gate, done) = (gate.clone(), counter.clone());
+            async move {
+                if delivery.body.as_ref() == b"7" {
+                    if delivery.delivery_count < 2 {
+                        return Disposition::Requeue;
+                    }
+                    gate.acquire().await.unwrap().forget();
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        until("all others are done", async || done.load(Ordering::SeqCst) == 19).await;
+        rig.put_numbers(&rig.names.payments_queue, 20..40).await;
+        until("those that come later too", async || done.load(Ordering::SeqCst) == 39).await;
+        waiting.add_permits(1);
+        until("it itself", async || done.load(Ordering::SeqCst) == 40).await;
+        consumer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_pace_is_followed() {
     with_rig(async |rig| {
         let queue = &rig.names.payments_queue;
