@@ -58,7 +58,9 @@ pub async fn watch_database(pool: PgPool, environment: Environment, status: Arc<
         }
         let fault = match timeout(LOOK_MAX, look(&pool, environment, &status, is_time)).await {
             Ok(Ok(())) => None,
-            Ok(Err(StoreError::Away(detail) | StoreError::Refused(detail))) => Some(detail),
+            Ok(Err(
+                StoreError::Away(detail) | StoreError::Contended(detail) | StoreError::Refused(detail),
+            )) => Some(detail),
             Err(_) => Some(format!("no answer within {} s", LOOK_MAX.as_secs())),
         };
         let is_up = fault.is_none();
@@ -101,7 +103,7 @@ pub async fn watch_pauses(store: PostgresStore, gate: Arc<Gate>) {
     loop {
         match store.paused().await {
             Ok(paused) => gate.set_paused(paused),
-            Err(StoreError::Away(detail)) => {
+            Err(StoreError::Away(detail) | StoreError::Contended(detail)) => {
                 tracing::debug!(detail, "the pauses cannot be read now; the last ones stay in force")
             }
             Err(StoreError::Refused(detail)) => {
@@ -246,7 +248,7 @@ fn counted<T>(
             metric::figures_counted(figures, super::now_here());
             Some(answer)
         }
-        Err(StoreError::Away(why) | StoreError::Refused(why)) => {
+        Err(StoreError::Away(why) | StoreError::Contended(why) | StoreError::Refused(why)) => {
             faults.insert(figures.name(), why);
             None
         }

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// again with the same key finds out.
     #[error("the database is away: {0}")]
     Away(String),
+    /// Another transaction is in the way of this one change. Nothing was written; later it may pass.
+    #[error("another transaction is in the way: {0}")]
+    Contended(String),
     /// It answered, and the answer is that this cannot be: a bug of ours.
     #[error("the database refused: {0}")]
     Refused(String),

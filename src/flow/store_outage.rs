@@ -49,17 +49,16 @@ pub struct StoreOutage {
 impl StoreOutage {
     /// Waits before the store is asked again; after too long the broker keeps the delivery instead. What the store
     /// refuses for good (a missing right, a text that it cannot hold) waits too: a person mends it, and no delivery is
-    /// dead-lettered for a fault of ours. Only a store that is away keeps others from being taken.
+    /// dead-lettered for a fault of ours. Only a store that is away keeps others from being taken: an order that another
+    /// transaction holds is waited for by its own delivery alone.
     pub async fn on(&self, retry: &mut StoreRetry, error: &StoreError) -> Option<Disposition> {
-        let (detail, is_away) = match error {
-            StoreError::Away(detail) => (detail, true),
-            StoreError::Refused(detail) => (detail, false),
-        };
+        let (StoreError::Away(detail) | StoreError::Contended(detail) | StoreError::Refused(detail)) = error;
+        let is_away = matches!(error, StoreError::Away(_));
         if is_away {
             self.store_state.send_replace(StoreState::Away);
         }
         let is_news = retry.stall(&self.stalled, detail, is_away);
-        if is_news && !is_away {
+        if is_news && matches!(error, StoreError::Refused(_)) {
             tracing::error!(
                 detail,
                 "the database refused the change of a delivery; the delivery is held and the change is tried again"

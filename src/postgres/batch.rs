@@ -184,9 +184,11 @@ async fn flush_one<G: Group>(group: Arc<G>, flush: Vec<WaitingItem<G>>) {
             return;
         }
         // One of them is in the way of all: each by itself.
-        Err(TxError::Raced | TxError::Contended(_) | TxError::Failed(StoreError::Refused(_))) => {
-            Vec::new().into_iter()
-        }
+        Err(
+            TxError::Raced
+            | TxError::Contended(_)
+            | TxError::Failed(StoreError::Contended(_) | StoreError::Refused(_)),
+        ) => Vec::new().into_iter(),
     };
     for waiting in flush {
         let _ = waiting.answer.send(answers.next().flatten().map_or(Together::Alone, Together::Done));

@@ -37,14 +37,14 @@ impl From<Error> for TxError {
 
 impl From<StoreError> for TxError {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error)
+        if matches!(error, StoreError::Contended(_)) { Self::Contended(error) } else { Self::Failed(error) }
     }
 }
 
 impl From<TxError> for StoreError {
     fn from(tx_error: TxError) -> Self {
         match tx_error {
-            TxError::Raced => Self::Away("others kept committing first".to_owned()),
+            TxError::Raced => Self::Contended("others kept committing first".to_owned()),
             TxError::Contended(error) | TxError::Failed(error) => error,
         }
     }
@@ -135,7 +135,13 @@ fn database_error(refusal: &dyn DatabaseError) -> StoreError {
     let constraint = refusal.constraint().map(|name| format!(" ({name})")).unwrap_or_default();
     let hint = hint_of(&code, refusal.message());
     let text = format!("{code}: {}{constraint}{hint}", refusal.message());
-    if is_away(&code) { StoreError::Away(text) } else { StoreError::Refused(text) }
+    if is_in_the_way(&code) {
+        StoreError::Contended(text)
+    } else if is_away(&code) {
+        StoreError::Away(text)
+    } else {
+        StoreError::Refused(text)
+    }
 }
 
 /// What a person can do about it, where PostgreSQL does not say it.
@@ -155,27 +161,29 @@ fn hint_of(code: &str, message: &str) -> &'static str {
     }
 }
 
-/// What one row can do to all that share its transaction: a deadlock, a lock that is not given, a statement
-/// that waited for too long.
+/// What one row can do to all that share its transaction: others are in its way, or its statement takes too long.
 fn is_contention(code: &str) -> bool {
-    code.starts_with("40") || ["55P03", "57014"].contains(&code)
+    is_in_the_way(code) || code == "57014"
+}
+
+/// A deadlock, a serialization failure, a lock that is not given: the server is well, and takes what touches other rows.
+fn is_in_the_way(code: &str) -> bool {
+    code.starts_with("40") || code == "55P03"
 }
 
 /// SQLSTATEs that say "not now": classes and single codes of PostgreSQL's appendix A.
 fn is_away(code: &str) -> bool {
-    const CLASSES: [&str; 5] = [
+    const CLASSES: [&str; 4] = [
         "08", // connection
-        "40", // serialization failure, deadlock
         "53", // out of memory, disk, connections
         "57", // cancelled by a timeout, shutdown, starting up
         "58", // I/O errors of the server
     ];
-    const CODES: [&str; 5] = [
+    const CODES: [&str; 4] = [
         "25006", // read only: a standby
         "25P03", // idle in transaction for too long
         "42P01", // no such table: not migrated yet
         "42883", // no such function: not migrated yet
-        "55P03", // lock not available in time
     ];
     CLASSES.iter().any(|class| code.starts_with(class)) || CODES.contains(&code)
 }
@@ -186,8 +194,11 @@ mod tests {
 
     #[test]
     fn only_what_passes_by_itself_is_away() {
-        for away in ["08006", "40P01", "40001", "53300", "57P01", "57014", "55P03", "25006", "42P01"] {
-            assert!(is_away(away), "{away}");
+        for away in ["08006", "53300", "57P01", "57014", "25006", "42P01"] {
+            assert!(is_away(away) && !is_in_the_way(away), "{away}");
+        }
+        for in_the_way in ["40P01", "40001", "55P03"] {
+            assert!(is_in_the_way(in_the_way) && !is_away(in_the_way), "{in_the_way}");
         }
         for refused in
             ["23505", "23514", "22P02", "42601", "42703", "22021", "28P01", "28000", "3D000", "42501", ""]

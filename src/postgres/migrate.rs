@@ -147,6 +147,7 @@ fn migration_error(error: MigrateError) -> StoreError {
         MigrateError::Execute(inner) => store_error(&inner),
         MigrateError::ExecuteMigration(inner, version) => match store_error(&inner) {
             StoreError::Away(why) => StoreError::Away(format!("migration {version}: {why}")),
+            StoreError::Contended(why) => StoreError::Contended(format!("migration {version}: {why}")),
             StoreError::Refused(why) => StoreError::Refused(format!("migration {version}: {why}")),
         },
         MigrateError::VersionMissing(version) => StoreError::Refused(format!(

@@ -4,11 +4,12 @@
 use crate::harness::{
     World,
     child::run,
-    commands::{Message, payment, payment_with},
+    commands::{Message, payment, payment_with, refund},
     eventually, eventually_or,
     world::{CLIENT_ID, OTHER_CLIENT_ID},
 };
 use doku_sandbox::Faults;
+use sqlx::{Connection, Executor, PgConnection};
 use std::time::{Duration, Instant};
 
 const OTHERS: &str =
@@ -256,5 +257,37 @@ async fn what_refuses_every_order_stops_its_merchant() {
     eventually_or(|| "the merchant's breaker to be open".to_owned(), open).await;
     world.sandbox.set_faults(Faults::default()).unwrap();
     all_accepted(&world, &invoices).await;
+    world.end().await;
+}
+
+/// A person's open transaction, or a frozen process, holds one order. Its refund waits for it, and nothing else does: other
+/// refunds go on, and the process stays ready.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_a_transaction_holds_keeps_no_others_command_waiting() {
+    let world = World::new().await;
+    let (held, free) = (world.invoice(), [(); 3].map(|()| world.invoice()));
+    for invoice in free.iter().chain([&held]) {
+        world.publish(&payment(invoice)).await;
+        world.event(invoice, "order.paid").await;
+    }
+    let mut other = PgConnection::connect(world.database.url.as_str()).await.unwrap();
+    let lock = format!("BEGIN; SELECT FROM orders WHERE invoice_number = '{held}' FOR UPDATE");
+    other.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    world.publish(&refund(&held)).await;
+    eventually("the refund to wait", async || (world.database.count(waits).await > 0).then_some(())).await;
+    let end = async || (world.database.count(waits).await == 0).then_some(());
+    eventually("its wait to be given up", end).await;
+    for invoice in &free {
+        let begun = Instant::now();
+        world.publish(&refund(invoice)).await;
+        world.event(invoice, "order.refunded").await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "refunded after {took:?}");
+        assert_eq!(world.admin("/readyz").await.0, 200);
+    }
+    assert!(!world.told(&held).contains(&"refund.accepted".to_owned()));
+    other.execute("ROLLBACK").await.unwrap();
+    world.event(&held, "order.refunded").await;
     world.end().await;
 }

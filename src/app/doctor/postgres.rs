@@ -57,6 +57,7 @@ pub fn judge(ours: &Ours, found: &Result<ServerFacts, StoreError>) -> Vec<Check>
         Err(error) => {
             let (why, hint) = match error {
                 StoreError::Away(why) => (why, "start PostgreSQL, or correct database.url"),
+                StoreError::Contended(why) => (why, "end the transaction that holds the lock"),
                 StoreError::Refused(why) => (why, "PostgreSQL answers and refuses: correct what it names"),
             };
             let hint = format!("{hint}; until then nothing is taken from the broker");

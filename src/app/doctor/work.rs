@@ -56,7 +56,7 @@ pub fn judge(paused: &[String], work: &Result<WorkFacts, StoreError>) -> Vec<Che
             breakers(&work.breakers),
             requests(&work.never_matched),
         ],
-        Err(StoreError::Away(why) | StoreError::Refused(why)) => {
+        Err(StoreError::Away(why) | StoreError::Contended(why) | StoreError::Refused(why)) => {
             vec![Check::fail(WORK_READABLE, why, "mend the checks of postgres first, then run it again")]
         }
     }

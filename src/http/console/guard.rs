@@ -249,7 +249,7 @@ async fn identify<O: Operations>(
             console.seen.forget(key);
             Err(unknown)
         }
-        Err(error @ (StoreError::Away(_) | StoreError::Refused(_))) => {
+        Err(error @ (StoreError::Away(_) | StoreError::Contended(_) | StoreError::Refused(_))) => {
             let person = console.seen.lately(key, Instant::now()).ok_or(PageRefusal::Store(error))?;
             Ok(KnownVisitor { person, key: Some(key), is_stale: true, groups_age: None })
         }

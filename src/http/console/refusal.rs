@@ -69,7 +69,7 @@ impl PageRefusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Senseless(_) => StatusCode::BAD_REQUEST,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
-            Self::Store(StoreError::Away(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Away(_) | StoreError::Contended(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::Refused(_)) | Self::NoRandomness => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -114,6 +114,10 @@ impl PageRefusal {
                 "The database is away",
                 html! { p { "The page cannot be shown now: " (why) "." } p { "Nothing was lost by that. Load the page \
                 again in a moment." } },
+            ),
+            Self::Store(StoreError::Contended(why)) => (
+                "Another change is in the way",
+                html! { p { "Nothing was changed: " (why) "." } p { "Load the page again in a moment." } },
             ),
             Self::Store(StoreError::Refused(why)) => (
                 "The database refused",
