@@ -27,7 +27,9 @@ pub fn read(
     text.by_ref().take(HEAD_BYTES_MAX).read_to_end(&mut head).map_err(SheetError::Source)?;
     let separator = profile.separator.unwrap_or_else(|| separator_of(&head, profile));
     let since_line = Rc::new(Shared::new(0));
-    let bounded = Bounded { source: io::Cursor::new(head).chain(text), since_line: Rc::clone(&since_line) };
+    // The last line ends too: its place is known by what comes after it.
+    let source = io::Cursor::new(head).chain(text).chain(b"\n".as_slice());
+    let bounded = Bounded { source, since_line: Rc::clone(&since_line) };
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
