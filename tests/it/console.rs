@@ -4,7 +4,7 @@ mod service;
 
 use crate::harness::{
     World,
-    browser::Browser,
+    browser::{self, Browser},
     child::run,
     commands::{Message, payment_with},
     eventually, http,
@@ -15,7 +15,10 @@ use serde_json::json;
 use std::time::Duration;
 
 const HOSTILE: &str = "<img/src=x/onerror=alert(1)>";
-const SIZES: [u32; 2] = [1280, 390];
+/// A desk by day and a phone by night.
+const VIEWS: [(u32, bool); 2] = [(1280, false), (390, true)];
+/// Pictures are made of the other two views too.
+const OTHER_VIEWS: [(u32, bool); 2] = [(1280, true), (390, false)];
 
 /// A service with a console, and its address.
 async fn with_a_console() -> (World, String) {
@@ -64,14 +67,28 @@ fn order_url(console: &str, page: &str, invoice: &str) -> String {
     url.unwrap().to_string()
 }
 
-/// Each page at both sizes, with nothing that hangs over its edge, and as a picture where pictures are wanted.
+/// Each page on a desk and on a phone, light and dark: nothing hangs over its edge, axe finds nothing, and pictures are made where pictures
+/// are wanted.
 async fn pictured(browser: &Browser, name: &str) {
-    for width in SIZES {
-        browser.is_wide(width).await;
+    for (width, is_dark) in VIEWS {
+        shown(browser, width, is_dark).await;
         assert!(browser.overhang().await <= 0, "{name} is wider than {width}");
-        browser.picture(&format!("{name}-{width}")).await;
+        assert_eq!(browser.faults().await, [""; 0], "{name} at {width}");
     }
-    browser.is_wide(1280).await;
+    if browser::wants_pictures() {
+        for (width, is_dark) in VIEWS.into_iter().chain(OTHER_VIEWS) {
+            shown(browser, width, is_dark).await;
+            let scheme = if is_dark { "dark" } else { "light" };
+            browser.picture(&format!("{name}-{width}-{scheme}")).await;
+        }
+    }
+    shown(browser, 1280, false).await;
+    browser.show_in_readme(name).await;
+}
+
+async fn shown(browser: &Browser, width: u32, is_dark: bool) {
+    browser.is_wide(width).await;
+    browser.in_the_dark(is_dark).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,8 +160,7 @@ async fn a_person_decides_a_wrong_amount_in_the_browser_and_who_is_slower_is_tol
 async fn sends_are_paused_and_go_on_without_a_script_and_by_the_keyboard_alone() {
     let (world, console) = with_a_console().await;
     let browser = Browser::start().await;
-    browser.without_scripts(true).await;
-    browser.in_the_dark(true).await;
+    browser.run_scripts(false).await;
     enter(&world, &browser, "budi", &["operator"]).await;
     browser.open(&format!("{console}/sends")).await;
     browser.is_at("Do sends go?").await;
@@ -166,7 +182,7 @@ async fn sends_are_paused_and_go_on_without_a_script_and_by_the_keyboard_alone()
     browser.open(&format!("{console}/sends")).await;
     browser.write("section:first-of-type input[name=reason]", "it is done\u{e007}").await;
     world.event(&invoice, "payment.accepted").await;
-    browser.without_scripts(false).await;
+    browser.run_scripts(true).await;
     browser.open(&console).await;
     // With the script, `/` goes to the search.
     browser.press("/").await;

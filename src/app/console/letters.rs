@@ -143,7 +143,8 @@ impl LetterOperations for Desk {
             LetterWork::Replay { .. } => (ActionKind::ReplayDeadLetter, "replay"),
             LetterWork::Drop => (ActionKind::DropDeadLetter, "drop"),
         };
-        let title = format!("{verb} {} dead letters", ids.len());
+        let title =
+            format!("{verb} {} dead {}", ids.len(), if ids.len() == 1 { "letter" } else { "letters" });
         let (id, by) = (act.mark.action_id, act.by.clone());
         let audit = Audit {
             pool: self.pool.clone(),

@@ -1,4 +1,4 @@
-// Every page works without this. On the live page it puts what happens on top; elsewhere it puts the cursor into the search field on `/`, and keeps a form from being sent twice.
+// Every page works without this. On the live page it puts what happens on top; elsewhere it puts the cursor into the search field on `/`, shows which page of the navigation this is, and keeps a form from being sent twice.
 "use strict";
 document.addEventListener("keydown", (event) => {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
@@ -20,6 +20,8 @@ document.addEventListener("submit", (event) => {
   // After the browser has read which button was pressed.
   setTimeout(() => form.querySelectorAll("button").forEach((button) => (button.disabled = true)));
 });
+// On a phone the navigation is wider than the screen.
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) window.location.reload();
 });
@@ -29,7 +31,8 @@ if (live) {
   const ROWS_MAX = 200;
   const state = document.querySelector("#live-state");
   const pause = document.querySelector("#live-pause");
-  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: live.dataset.zone, timeStyle: "medium" });
+  // As the server writes it: 2026-11-27 16:48:56.
+  const clock = new Intl.DateTimeFormat("sv-SE", { timeZone: live.dataset.zone, dateStyle: "short", timeStyle: "medium" });
   let source = null;
   let paused = false;
   const cell = (row, label, content, name) => {

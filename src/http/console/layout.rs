@@ -163,7 +163,7 @@ fn foot(times: Times) -> Markup {
         footer.foot {
             span { "As of " (times.full(times.now())) }
             span { "jenius-pay " (env!("CARGO_PKG_VERSION")) ", revision " (REVISION) }
-            span { "Press / to search" }
+            span.keys { "Press / to search" }
         }
     }
 }

@@ -125,7 +125,10 @@ impl PageRefusal {
             ),
             Self::LogIn(to) => (
                 "Who are you?",
-                html! { p { a.button.main href=(link("/login", &[("to", to)])) { "Log in" } } },
+                html! {
+                    p { "The provider of your organisation says who you are. It leads you back to this page." }
+                    p { a.button.main href=(link("/login", &[("to", to)])) { "Log in" } }
+                },
             ),
             Self::Provider(why) => (
                 "You could not be logged in",

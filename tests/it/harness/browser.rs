@@ -2,18 +2,23 @@
 //! never for time; what it holds goes with it.
 
 use super::http;
+use crate::clients::node_tools;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// How the protocol names an element in its JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const PATIENCE_MS: u64 = 20_000;
+const README_HEIGHT: u32 = 960;
+/// All who clone the repository carry them.
+const README_BYTES_MAX: usize = 150_000;
 const MISSING: &str = "no chromedriver with chromium: run ./deploy/local/test, or install Debian's packages chromium and \
                        chromium-driver";
 
@@ -21,10 +26,18 @@ pub struct Browser {
     driver: Child,
     session: String,
     profile: PathBuf,
+    /// What examines a page, as a text for the page to run.
+    examiner: String,
+    runs_scripts: AtomicBool,
 }
 
 impl Browser {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments of chromium's.
+    pub async fn start_with(more: &[String]) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             // The browser is in it too: it outlives a driver that is killed.
@@ -51,17 +64,20 @@ impl Browser {
             "--window-size=1280,900".to_owned(),
             format!("--user-data-dir={}", profile.display()),
         ];
+        arguments.extend_from_slice(more);
         if nix::unistd::Uid::current().is_root() {
             arguments.push("--no-sandbox".to_owned());
         }
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
             "timeouts": {"implicit": PATIENCE_MS},
         }}});
         let driver_url = format!("http://127.0.0.1:{port}/session");
-        let mut browser = Self { driver, session: driver_url, profile };
+        let (examiner, runs_scripts) = (examiner().await, AtomicBool::new(true));
+        let mut browser = Self { driver, session: driver_url, profile, examiner, runs_scripts };
         let made = browser.send(reqwest::Method::POST, "", Some(wanted)).await;
         browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
         browser
@@ -144,8 +160,10 @@ impl Browser {
         self.post("/actions", actions).await;
     }
 
-    pub async fn without_scripts(&self, is_off: bool) {
-        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": is_off})).await;
+    /// Whether the pages' own script runs.
+    pub async fn run_scripts(&self, runs: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": !runs})).await;
+        self.runs_scripts.store(runs, Relaxed);
     }
 
     pub async fn in_the_dark(&self, is_dark: bool) {
@@ -165,15 +183,39 @@ impl Browser {
         self.post("/execute/sync", json!({"script": script, "args": []})).await.as_i64().unwrap()
     }
 
-    /// The page as a picture, if JENIUS_TEST_PICTURES names a folder.
+    /// What axe finds against the page as it is shown now, a line each. It is no part of the page: it runs where the page's own script
+    /// does not.
+    pub async fn faults(&self) -> Vec<String> {
+        let runs = self.runs_scripts.load(Relaxed);
+        self.run_scripts(true).await;
+        let found = self.post("/execute/async", json!({"script": self.examiner, "args": []})).await;
+        self.run_scripts(runs).await;
+        found.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The whole page as a picture, if pictures are wanted.
     pub async fn picture(&self, name: &str) {
-        let Some(folder) = std::env::var_os("JENIUS_TEST_PICTURES").map(PathBuf::from) else { return };
-        let shot = self
-            .devtools("Page.captureScreenshot", json!({"format": "png", "captureBeyondViewport": true}))
-            .await;
+        let Some(folder) = pictures() else { return };
+        let bytes = self.shot(json!({"format": "png", "captureBeyondViewport": true})).await;
         std::fs::create_dir_all(&folder).unwrap();
-        let bytes = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    /// Renews README's picture of this name, if there is one and JENIUS_WRITE_PICTURES is set.
+    pub async fn show_in_readme(&self, name: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("deploy/pictures/{name}.png"));
+        if std::env::var_os("JENIUS_WRITE_PICTURES").is_none() || !path.exists() {
+            return;
+        }
+        let clip = json!({"x": 0, "y": 0, "width": 1280, "height": README_HEIGHT, "scale": 1});
+        let bytes = self.shot(json!({"format": "png", "captureBeyondViewport": true, "clip": clip})).await;
+        assert!(bytes.len() <= README_BYTES_MAX, "{name} has {} bytes", bytes.len());
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    async fn shot(&self, params: Value) -> Vec<u8> {
+        let shot = self.devtools("Page.captureScreenshot", params).await;
+        STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
     /// What the browser complained about: what a policy refused, scripts that failed. A page that is refused on purpose is
@@ -195,6 +237,22 @@ impl Browser {
         let _ = self.driver.wait();
         let _ = std::fs::remove_dir_all(&self.profile);
     }
+}
+
+/// The folder that JENIUS_TEST_PICTURES names.
+fn pictures() -> Option<PathBuf> {
+    std::env::var_os("JENIUS_TEST_PICTURES").map(PathBuf::from)
+}
+
+pub fn wants_pictures() -> bool {
+    pictures().is_some()
+}
+
+/// axe-core, and what asks it.
+async fn examiner() -> String {
+    let folder = node_tools("tests/axe").await;
+    let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap();
+    format!("{}\n{}", read("node_modules/axe-core/axe.min.js"), read("examine.js"))
 }
 
 impl Drop for Browser {

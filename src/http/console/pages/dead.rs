@@ -101,7 +101,7 @@ fn grouped(seen: &LettersView, times: Times) -> Markup {
                                 @if group.replayed() > 0 { " " span.quiet.small { (group.replayed()) " died again" } }
                             }
                             td data-label="Type" { (text(group.event_type.unwrap_or("unknown"))) }
-                            td data-label="Source" { span.id { (text(group.source.unwrap_or_default())) } }
+                            td.source data-label="Source" { span.id { (text(group.source.unwrap_or_default())) } }
                             td data-label="Detail" { (text(group.detail.unwrap_or_default())) }
                             td.when data-label="Oldest" { @if let Some(oldest) = group.oldest() { (ago(oldest, times)) } }
                         }
@@ -151,7 +151,7 @@ fn choices(visit: &Visit, group: &LetterGroup<'_>, times: Times) -> Markup {
                                 td data-label="Chosen" {
                                     input type="checkbox" name="id" value=(letter.id) checked aria-label={ "Choose " (text(&letter.id)) };
                                 }
-                                td data-label="Letter" { a.id href=(link("/dead/letter", &[("id", &letter.id)])) { (text(&letter.id)) } }
+                                td.short data-label="Letter" { a.id href=(link("/dead/letter", &[("id", &letter.id)])) { (text(&letter.id)) } }
                                 td.when data-label="Died" { @if let Some(at) = letter.at { (ago(at, times)) } }
                                 td data-label="Command" { span.id { (text(letter.command_id.as_deref().unwrap_or_default())) } }
                                 td data-label="Queue" { (letter.queue) }
@@ -292,7 +292,7 @@ fn table(foreseen: &[(LetterView, LetterForecast)]) -> Markup {
                 tbody {
                     @for (letter, its) in foreseen {
                         tr {
-                            td data-label="Letter" { a.id href=(link("/dead/letter", &[("id", &letter.id)])) { (text(&letter.id)) } }
+                            td.short data-label="Letter" { a.id href=(link("/dead/letter", &[("id", &letter.id)])) { (text(&letter.id)) } }
                             td data-label="Cause" { (text(&letter.reason).replace('_', " ")) }
                             td data-label="What" { (forecast(its)) }
                         }

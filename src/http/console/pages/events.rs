@@ -215,12 +215,14 @@ pub async fn confirm<O: Operations>(
     let range = range(&visit, times)?;
     let (count, is_cut) = console.operations.count_events(range).await?;
     let body = html! {
-        p.lede { (count) @if is_cut { " or more" } " published events, from " (times.full(range.since)) " until " (times.full(range.until)) "." }
+        p.lede { (count) @if is_cut { " or more" } @if count == 1 { " published event, from " } @else { " published events, from " } (times.full(range.since)) " until " (times.full(range.until)) "." }
         @if count == 0 { div.empty { p { "Nothing to publish." } p { a href="/events" { "Back" } } } }
         @else {
             form.sheet.stack action="/events/publish" method="post" {
-                p { "Every subscriber of " code { (range.event_type.map_or("any type", EventType::routing_key)) } " gets them once more. New events do not wait: \
-                     they go between the slices." }
+                p {
+                    "Every subscriber " @if let Some(only) = range.event_type { "of " code { (only.routing_key()) } " " }
+                    "gets them once more. New events do not wait: they go between the slices."
+                }
                 (action_field())
                 @for name in ["from", "until", "type"] { @if let Some(value) = visit.form.get(name) { input type="hidden" name=(name) value=(value); } }
                 label.field { "Why, or the ticket" input name="reason" maxlength="500" required; }

@@ -6,7 +6,7 @@ use crate::{
     http::console::{
         Answer, Shared, Visit,
         layout::page,
-        words::{ago, order_link, text},
+        words::{moment, order_link, text},
     },
     shown::Times,
 };
@@ -55,14 +55,14 @@ fn shown(events: &[EventView], times: Times, zone: &str) -> Markup {
             table.stacks {
                 thead {
                     tr {
-                        th scope="col" { "Time" } th scope="col" { "Type" } th scope="col" { "About" } th scope="col" { "Merchant" }
+                        th scope="col" { "Time (" (times.zone()) ")" } th scope="col" { "Type" } th scope="col" { "About" } th scope="col" { "Merchant" }
                         th.money scope="col" { "Amount" }
                     }
                 }
                 tbody #live data-stream="/live/stream" data-zone=(zone) {
                     @for event in events {
                         tr data-event=(event.event_id) {
-                            td.when data-label="Time" { (ago(event.at, times)) }
+                            td.when data-label="Time" { (moment(event.at, times)) }
                             td data-label="Type" { code { (text(&event.event_type)) } }
                             td data-label="About" {
                                 @match (&event.merchant, &event.invoice_number) {

@@ -89,7 +89,8 @@ fn body<O: Operations>(
             }
         }
         h2 { "The way it took" }
-        div.table { (diagram(&way(view))) }
+        // It is wider than a phone: the keyboard moves it too.
+        div.table role="region" tabindex="0" aria-label="The way it took" { (diagram(&way(view))) }
         h2 { "What happened" }
         (timeline(view, times))
     }

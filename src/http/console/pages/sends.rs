@@ -76,7 +76,11 @@ fn scope_of(visit: &Visit, sends: &SendsView, service: &ServiceView, times: Time
             @if by_all.is_some() { p.quiet { "The pause of all merchants holds here too." } }
             @if let Some(stop) = breaker { p { "The breaker is open since " (ago(stop.since, times)) ": " (text(&stop.detail)) "." } }
             p {
-                (sends.waiting) " claimed commands wait for a send"
+                @match sends.waiting {
+                    0 => { "No claimed command waits for a send" }
+                    1 => { "1 claimed command waits for a send" }
+                    more => { (more) " claimed commands wait for a send" }
+                }
                 @if let Some(end) = sends.first_end { ", the first of them until " (moment(end, times)) " " (times.zone()) }
                 "."
             }

@@ -67,9 +67,11 @@ fn sums(batch: &BatchView) -> Markup {
                 "Of " strong { (text(&batch.merchant)) }
                 @if let Some(day) = batch.paid_out_on { ", paid out " (day) }
                 ", in " (batch.forms) @if batch.forms == 1 { " file" } @else { " files" }
-                "; " (batch.open_breaks) " open breaks."
+                "; "
+                @match batch.open_breaks { 0 => { "no open break." } 1 => { "1 open break." } more => { (more) " open breaks." } }
             }
-            div.table {
+            // Large sums make it wider than a phone.
+            div.table role="region" tabindex="0" aria-label="Sums" {
                 table {
                     thead {
                         tr {
@@ -80,7 +82,7 @@ fn sums(batch: &BatchView) -> Markup {
                         @for (what, theirs, ours, same) in rows {
                             tr {
                                 th scope="row" { (what) } td.money { (theirs) } td.money { (ours) }
-                                td { @if same { "● same" } @else { strong { "▲ differs" } } }
+                                td.short { @if same { "● same" } @else { strong { "▲ differs" } } }
                             }
                         }
                         @for (what, theirs) in deducted {

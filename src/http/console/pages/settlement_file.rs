@@ -137,9 +137,9 @@ pub async fn show<O: Operations>(
     let number = visit.query.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
     let file = console.operations.settlement_file(number).await?.ok_or(NO_FILE)?;
     let body = html! {
-        (facts(&file, console.times()))
+        div.sheet { (facts(&file, console.times())) }
         (next(&visit, &file))
-        p { a href="/settlement" { "All of settlement" } }
+        p.actions { a href="/settlement" { "All of settlement" } }
     };
     let title = format!("What is in {}?", named(&file.name));
     Ok(page(&console, &visit, StatusCode::OK, &title, body).await)
@@ -185,18 +185,20 @@ fn next(visit: &Visit, file: &FileView) -> Markup {
     };
     let why_not = visit.refusal(Permission::Settle);
     html! {
-        @if file.without_order * 10 > file.own_rows {
-            div.note.warn role="status" {
-                p { "More than one in ten of its rows has no order here. Is it the right merchant and environment?" }
+        form.sheet action="/settlement/match" method="post" {
+            @if file.without_order * 10 > file.own_rows {
+                div.note.warn role="status" {
+                    p { "More than one in ten of its rows has no order here. Is it the right merchant and environment?" }
+                }
             }
-        }
-        p { (words) }
-        form.actions action="/settlement/match" method="post" {
+            p { (words) }
             input type="hidden" name="number" value=(file.number);
             (action_field())
-            label.field { "Why" input name="reason" maxlength="500" required; }
-            button.main disabled[why_not.is_some()] { (button) }
-            @if let Some(why) = &why_not { span.quiet.small { (why) } }
+            div.actions {
+                input name="reason" maxlength="500" required placeholder="Why, or the ticket" aria-label="Why" disabled[why_not.is_some()];
+                button.main disabled[why_not.is_some()] { (button) }
+                @if let Some(why) = &why_not { span.quiet.small { (why) } }
+            }
         }
     }
 }

@@ -89,7 +89,7 @@ fn body(work: &WorkView) -> Markup {
                     tbody {
                         @for line in work.lines.iter().skip(hidden) {
                             tr {
-                                td data-label="Which" { span.id { (text(&line.subject)) } }
+                                td.short data-label="Which" { span.id { (text(&line.subject)) } }
                                 td data-label="End" { (ended(line.end)) }
                                 td data-label="What" { (text(&line.detail)) }
                             }
