@@ -7,8 +7,17 @@ use std::{collections::BTreeMap, process::Command};
 pub type Alert = BTreeMap<String, String>;
 
 /// What stands in a rule, each on a line of its own; promtool sees to it that the whole is YAML.
-const KEYS: [&str; 8] =
-    ["expr", "for", "labels", "annotations", "summary", "description", "runbook_url", "dashboard_url"];
+const KEYS: [&str; 9] = [
+    "expr",
+    "for",
+    "labels",
+    "annotations",
+    "summary",
+    "description",
+    "runbook_url",
+    "console_url",
+    "dashboard_url",
+];
 
 pub fn all() -> Vec<Alert> {
     let text = read("prometheus/rules.yaml");

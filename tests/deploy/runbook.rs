@@ -4,12 +4,22 @@
 use crate::{alerts, read};
 use clap::Parser;
 use jenius_pay::{
-    cli, config, domain::order::ReviewCause, flow::disposition::DeadReason, metric, postgres::GROUPS,
+    cli, config,
+    domain::{order::ReviewCause, settlement::breaks::Cause},
+    flow::disposition::DeadReason,
+    http::console::{RULES, Verb},
+    metric,
+    postgres::GROUPS,
 };
 use std::collections::BTreeSet;
 
 /// What an entry says, in this order, a paragraph each.
 const PARTS: [&str; 3] = ["**It means**", "**Look at**", "**Do**"];
+/// And what it says of the console, but for exit codes.
+const PAGE: &str = "**In the console** ";
+/// What it says if no page shows it.
+const NO_PAGE: &str = "no page shows it.";
+const CONSOLE: &str = "https://console.example.com";
 
 /// The entries of a section, each with its text.
 fn entries(section: &str) -> Vec<(String, String)> {
@@ -49,19 +59,55 @@ fn everything_that_comes_to_a_person_has_its_entry_and_nothing_else_has() {
     let reasons = DeadReason::ALL.map(DeadReason::name).into_iter().chain(["delivery_limit", "unrouted"]);
     assert_eq!(titles("Dead letters"), reasons.collect::<Vec<_>>());
     assert_eq!(titles("Orders in review"), ReviewCause::ALL.map(ReviewCause::name));
+    assert_eq!(titles("Settlement"), Cause::ALL.map(Cause::name));
     assert_eq!(titles("Exit codes"), cli::EXIT_CODES.map(|code| code.to_string()));
 }
 
 #[test]
 fn every_entry_says_what_it_means_what_to_look_at_and_what_to_do() {
-    for section in ["Alerts", "Dead letters", "Orders in review", "Exit codes"] {
+    for section in ["Alerts", "Dead letters", "Orders in review", "Settlement", "Exit codes"] {
+        let also = (section != "Exit codes").then_some(PAGE);
+        let parts: Vec<&str> = PARTS.into_iter().chain(also).collect();
         for (title, text) in entries(section) {
             let paragraphs: Vec<&str> = text.trim().split("\n\n").collect();
-            assert_eq!(paragraphs.len(), PARTS.len(), "{title}");
-            for (paragraph, part) in paragraphs.iter().zip(PARTS) {
+            assert_eq!(paragraphs.len(), parts.len(), "{title}");
+            for (paragraph, part) in paragraphs.iter().zip(&parts) {
                 assert!(paragraph.starts_with(part), "{title}: {part}");
             }
         }
+    }
+}
+
+/// The pages of the console that an entry names, the first of them first.
+fn pages(text: &str) -> Vec<String> {
+    let (_, said) = text.trim().split_once(PAGE).unwrap();
+    said.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_entry_names_the_page_that_its_alert_or_its_cause_leads_to() {
+    let sections = ["Alerts", "Dead letters", "Orders in review", "Settlement"];
+    for (title, text) in sections.into_iter().flat_map(entries) {
+        for page in pages(&text) {
+            let path = page.split('?').next().unwrap();
+            let is_there = RULES.iter().any(|rule| rule.verb == Verb::Get && rule.path == path);
+            assert!(is_there, "{title}: the console has no page {page}");
+        }
+    }
+    let alerts = alerts::all();
+    for ((title, text), alert) in entries("Alerts").into_iter().zip(alerts) {
+        match alert.get("console_url") {
+            Some(url) => assert_eq!(*url, format!("{CONSOLE}{}", pages(&text)[0]), "{title}"),
+            None => assert!(text.trim().ends_with(&format!("{PAGE}{NO_PAGE}")), "{title}"),
+        }
+    }
+    for (section, page) in [("Dead letters", "/dead"), ("Orders in review", "/review")] {
+        for (title, text) in entries(section) {
+            assert_eq!(pages(&text), [page], "{title}");
+        }
+    }
+    for (title, text) in entries("Settlement") {
+        assert_eq!(pages(&text), [format!("/settlement?cause={title}")]);
     }
 }
 

@@ -4,15 +4,26 @@ use maud::{Markup, html};
 
 const RUNBOOK: &str = include_str!("../../../deploy/RUNBOOK.md");
 
-/// The paragraphs below a heading; empty if there is no such heading.
-pub fn entry(heading: &str) -> Vec<String> {
-    let heading = format!("### {heading}");
+/// Its sections whose entries pages show.
+pub const REVIEW: &str = "## Orders in review";
+pub const SETTLEMENT: &str = "## Settlement";
+/// Where a person finds the page who does not see it yet.
+const PLACE: &str = "**In the console**";
+
+/// The paragraphs of a cause; empty if the section has no such heading.
+pub fn entry(section: &str, cause: &str) -> Vec<String> {
+    let heading = format!("### {cause}");
+    let of_section = RUNBOOK
+        .lines()
+        .skip_while(|line| *line != section)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "));
     let lines =
-        RUNBOOK.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('#'));
+        of_section.skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('#'));
     let text = lines.collect::<Vec<_>>().join("\n");
     text.split("\n\n")
         .map(|paragraph| paragraph.replace('\n', " ").trim().to_owned())
-        .filter(|p| !p.is_empty())
+        .filter(|p| !p.is_empty() && !p.starts_with(PLACE))
         .collect()
 }
 
@@ -35,15 +46,20 @@ pub fn paragraph(text: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::order::ReviewCause;
+    use crate::domain::{order::ReviewCause, settlement::breaks::Cause};
 
     #[test]
-    fn every_cause_has_its_entry() {
-        for cause in ReviewCause::ALL {
-            let entry = entry(cause.name());
-            assert!(entry.first().is_some_and(|first| first.starts_with("**It means**")), "{entry:?}");
+    fn every_cause_has_its_entry_of_its_own_section() {
+        let of_reviews = ReviewCause::ALL.map(|cause| (REVIEW, cause.name()));
+        let of_breaks = Cause::ALL.map(|cause| (SETTLEMENT, cause.name()));
+        for (section, cause) in of_reviews.into_iter().chain(of_breaks) {
+            let entry = entry(section, cause);
+            assert_eq!(entry.len(), 3, "{section}, {cause}: {entry:?}");
+            assert!(entry[0].starts_with("**It means**"), "{entry:?}");
         }
-        assert!(entry("no such heading").is_empty());
+        // Both sections have such a cause.
+        assert_ne!(entry(REVIEW, "amount_mismatch"), entry(SETTLEMENT, "amount_mismatch"));
+        assert!(entry(REVIEW, "no such heading").is_empty());
     }
 
     #[test]

@@ -284,7 +284,7 @@ fn question<O: Operations>(
         div.columns {
             section.sheet aria-label="What the runbook says" {
                 h2 { (cause.name().replace('_', " ")) }
-                @for text in runbook::entry(cause.name()) { (runbook::paragraph(&text)) }
+                @for text in runbook::entry(runbook::REVIEW, cause.name()) { (runbook::paragraph(&text)) }
             }
             section.sheet aria-label="Your decision" {
                 h2 { "First ask DOKU" }

@@ -172,7 +172,7 @@ pub fn means(breaks: &[BreakView]) -> Markup {
         @for cause in causes {
             details {
                 summary { "What to do about " (cause.replace('_', " ")) }
-                @for text in runbook::entry(cause) { (runbook::paragraph(&text)) }
+                @for text in runbook::entry(runbook::SETTLEMENT, cause) { (runbook::paragraph(&text)) }
             }
         }
     }
