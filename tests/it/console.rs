@@ -1,5 +1,7 @@
 //! The console in a browser: a person enters, looks, decides a wrong amount, stops sends and lets them go on.
 
+mod login;
+mod provider;
 mod service;
 
 use crate::harness::{
