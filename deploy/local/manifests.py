@@ -157,7 +157,7 @@ def kubernetes(deploy, schemas):
     schemas = Schemas(schemas)
     for folder in sorted(path for path in (deploy / "kubernetes").iterdir() if path.is_dir()):
         check_folder(folder, schemas)
-    paths = [path for folder in ("base", "prune", "operator") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
+    paths = [path for folder in ("base", "prune", "operator", "console") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
     check_together([document for path in paths for document in documents(path)])
     for kustomize in (["kubectl", "kustomize"], ["kustomize", "build"]):
         if shutil.which(kustomize[0]):
@@ -272,26 +272,35 @@ def output(*command):
 
 
 def chart(deploy, schemas):
-    """With its defaults it makes what kustomize makes; an example of a cluster's own is valid."""
+    """With its defaults it makes what kustomize makes, and with the console too; an example of a cluster's own is valid."""
     helm, kubectl = (str(Path(os.environ["TOOLS"]) / name / name) for name in ("helm", "kubectl"))
     folder = deploy / "helm/jenius-pay"
     output(helm, "lint", "--strict", str(folder))
-    ours = by_name(output(helm, "template", "jenius-pay", str(folder)))
+    compare(by_name(output(helm, "template", "jenius-pay", str(folder))),
+            rendered(kubectl, deploy, ["prune", "operator"]))
+    compare(by_name(output(helm, "template", "jenius-pay", str(folder), "--set", "console.enabled=true")),
+            rendered(kubectl, deploy, ["prune", "operator", "console"]))
+    judges = Schemas(schemas)
+    values = str(folder / "values.example.yaml")
+    for document in documents_of(output(helm, "template", "jenius-pay", str(folder), "--values", values)):
+        judges.judge(f"chart, by its example: {document['metadata']['name']}", document)
+
+
+def rendered(kubectl, deploy, components):
     with tempfile.TemporaryDirectory() as scratch:
         away = lambda name: os.path.relpath(deploy / "kubernetes" / name, os.path.realpath(scratch))
         kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-                         "resources": [away("base")], "components": [away("prune"), away("operator")]}
+                         "resources": [away("base")], "components": [away(name) for name in components]}
         (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        theirs = by_name(output(kubectl, "kustomize", scratch))
+        return by_name(output(kubectl, "kustomize", scratch))
+
+
+def compare(ours, theirs):
     for name in ours.keys() ^ theirs.keys():
         fault("chart", f"{name} is in one of the chart and kubernetes/ only")
     for name in ours.keys() & theirs.keys():
         if ours[name] != theirs[name]:
             fault("chart", f"{name} is not as in kubernetes/:\n{ours[name]}\n{theirs[name]}")
-    judges = Schemas(schemas)
-    values = str(folder / "values.example.yaml")
-    for document in documents_of(output(helm, "template", "jenius-pay", str(folder), "--values", values)):
-        judges.judge(f"chart, by its example: {document['metadata']['name']}", document)
 
 
 def documents_of(text):

@@ -27,10 +27,12 @@ fn texts() -> Vec<(String, String)> {
         "kubernetes/pod-monitor",
         "kubernetes/prune",
         "kubernetes/operator",
+        "kubernetes/console",
         "kubernetes/example",
         "systemd",
         "systemd/jenius-pay@relay.service.d",
         "systemd/jenius-pay@ingress.service.d",
+        "systemd/jenius-pay@console.service.d",
     ] {
         let entries = fs::read_dir(file(folder)).unwrap().map(|entry| entry.unwrap().path());
         paths.extend(entries.filter(|path| path.is_file()));
@@ -94,9 +96,15 @@ fn every_variable_is_a_key_and_only_secrets_come_from_files() {
     assert!(seen > 30, "only {seen}");
 }
 
+/// The roles that run in all of them, and the one that is added.
+fn roles() -> impl Iterator<Item = Role> {
+    Role::UNNAMED.into_iter().chain([Role::Console])
+}
+
 /// `- name: X` and `value: Y` of a pod; `KEY=VALUE` of kustomize's literals.
 fn environment(role: Role) -> BTreeMap<String, String> {
-    let pod = read(&format!("kubernetes/base/{}.yaml", role.name()));
+    let folder = if role == Role::Console { "console" } else { "base" };
+    let pod = read(&format!("kubernetes/{folder}/{}.yaml", role.name()));
     let lines: Vec<&str> = pod.lines().map(str::trim).collect();
     let named = lines.windows(2).filter_map(|pair| {
         Some((pair[0].strip_prefix("- name: ")?.to_owned(), pair[1].strip_prefix("value: ")?.to_owned()))
@@ -112,11 +120,12 @@ fn environment(role: Role) -> BTreeMap<String, String> {
 
 #[test]
 fn every_role_starts_with_what_its_pod_gives_it() {
-    for role in Role::UNNAMED {
+    for role in roles() {
         let secret = |path: &Path| match path.file_name().unwrap().to_str().unwrap() {
             "database-url" => Ok("postgres://u:p@postgres/d\n".to_owned()),
             "amqp-url" => Ok("amqps://u:p@rabbitmq/%2f\n".to_owned()),
             "doku-secret-key" => Ok("SK-1\n".to_owned()),
+            "console-client-secret" => Ok("secret\n".to_owned()),
             "doku-previous-secret-keys" => Ok(String::new()),
             other => panic!("{}: nothing makes the secret {other}", role.name()),
         };
@@ -157,16 +166,18 @@ fn every_role_has_its_deployment_its_service_and_its_scrape() {
 #[test]
 fn ports_are_those_that_the_program_listens_on_by_default() {
     let (admin, ingress) = (port_of("admin.listen"), port_of("ingress.listen"));
+    let console = port_of("console.listen");
     let dockerfile = read("Dockerfile");
     assert!(dockerfile.contains(&format!("EXPOSE {ingress} {admin}\n")));
     for (name, text) in texts() {
-        for (key, port) in [("ADMIN", admin), ("INGRESS", ingress)] {
+        for (key, port) in [("ADMIN", admin), ("INGRESS", ingress), ("CONSOLE", console)] {
             for set in numbers_after(&text, &format!("{PREFIX}{key}__LISTEN=0.0.0.0:")) {
                 assert_eq!(set.to_string(), port, "{name}: {key}");
             }
         }
         let offered = numbers_after(&text, "containerPort:");
-        assert!(offered.iter().all(|port| [admin, ingress].contains(&port.to_string().as_str())), "{name}");
+        let known = |port: &u64| [admin, ingress, console].contains(&port.to_string().as_str());
+        assert!(offered.iter().all(known), "{name}");
     }
     assert!(read("kubernetes/base/ingress.yaml").contains(&format!("containerPort: {ingress}\n")));
     let path = default_of("doku.notification_path");
@@ -199,8 +210,8 @@ fn every_command_line_is_one_that_the_program_takes() {
             seen += 1;
         }
     }
-    // The roles, `migrate` and the operator's twice each, the console, the sandbox, `prune`, and the three units.
-    assert_eq!(seen, 2 * (Role::UNNAMED.len() + 2) + 6);
+    // The roles, the console, `migrate` and the operator's twice each, the sandbox, `prune`, and the three units.
+    assert_eq!(seen, 2 * (Role::UNNAMED.len() + 3) + 5);
     let healthcheck = read("Dockerfile").contains(r#"CMD ["/usr/bin/jenius-pay", "health"]"#);
     assert!(healthcheck && Cli::try_parse_from(["jenius-pay", "health"]).is_ok());
 }
@@ -226,7 +237,11 @@ fn everybody_waits_longer_than_the_drain() {
             assert!(numbers_after(&text, "stop_grace_period:")[0] >= drain + 5, "{name}");
         }
     }
-    assert_eq!(seen, Role::UNNAMED.len() + 2, "a Deployment for each role, and the units that run");
+    assert_eq!(
+        seen,
+        Role::UNNAMED.len() + 3,
+        "a Deployment for each role, the console's too, and the units that run"
+    );
 }
 
 #[test]

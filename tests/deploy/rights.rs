@@ -159,6 +159,16 @@ fn kubernetes_and_systemd_give_each_role_secrets_of_its_own() {
         let empties = ["LoadCredential=\n", "Environment=\n"].map(|line| less.contains(line));
         assert!(less == unit || empties == [true, true], "{name}: {less}");
     }
+    // The console has the operators' users, and a secret that no other has.
+    let console = read("kubernetes/console/console.yaml");
+    assert!(
+        console.contains("secretName: jenius-pay-console\n") && console.contains("console-client-secret\n")
+    );
+    let more = read("systemd/jenius-pay@console.service.d/secret.conf");
+    assert!(
+        more.contains("\nLoadCredential=console_client_secret:/etc/jenius-pay/%i/console_client_secret\n")
+    );
+    assert!(!more.contains("=\n"), "it adds to what the unit loads: {more}");
     let owners = [read("kubernetes/base/migrate.yaml"), read("systemd/jenius-pay-migrate.service")];
     assert!(owners[0].contains("secretName: jenius-pay-owner\n") && owners[0].contains("[migrate, --grant]"));
     assert!(
