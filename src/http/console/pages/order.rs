@@ -88,11 +88,11 @@ fn body<O: Operations>(
                 (customer_of(visit, view, customer, is_masked))
             }
         }
+        h2 { "What happened" }
+        (timeline(view, times))
         h2 { "The way it took" }
         // It is wider than a phone: the keyboard moves it too.
         div.table role="region" tabindex="0" aria-label="The way it took" { (diagram(&way(view))) }
-        h2 { "What happened" }
-        (timeline(view, times))
     }
 }
 
