@@ -7,6 +7,7 @@ mod letters;
 mod live;
 mod service;
 mod settlement;
+mod sums;
 mod work;
 
 use super::{
@@ -25,13 +26,13 @@ use crate::{
     flow::{
         check_order::{check_order, words},
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision, DoctorView,
-            FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter, OrderPage,
-            Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError,
+            Act, ActionFilter, Asked, BatchSums, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision,
+            DoctorView, FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter,
+            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError,
         },
         view::{
             ActionView, OrderView, ProposalView,
-            settlement::{BatchView, BreakFilter, BreakView, FileView},
+            settlement::{BreakFilter, BreakView, FileView},
         },
     },
     http::{
@@ -47,6 +48,7 @@ use figures::{Counted, count};
 use letters::KeptLook;
 use live::LiveDesk;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use sums::PayOutSums;
 use tokio::{
     io::AsyncRead,
     sync::Mutex,
@@ -117,6 +119,7 @@ struct Desk {
     doctor_lock: Arc<Mutex<()>>,
     live: LiveDesk,
     provider: Option<IdentityProvider>,
+    sums: PayOutSums,
 }
 
 impl Desk {
@@ -145,28 +148,8 @@ impl Desk {
             doctor_lock: Arc::default(),
             live: LiveDesk::new(shared.broker.apart(), stop),
             provider: identity::provider(&shared.config.console)?,
+            sums: PayOutSums::new(shared)?,
         })
-    }
-
-    /// A database that is known to be away is not waited for by every page.
-    fn reach(&self) -> Result<(), StoreError> {
-        let dependencies = self.status.dependencies(&self.broker);
-        match dependencies.into_iter().find(|(name, ok, _)| *name == "postgres" && !ok) {
-            Some((.., why)) => Err(StoreError::Away(why)),
-            None => Ok(()),
-        }
-    }
-
-    fn faults(&self) -> Vec<(&'static str, String)> {
-        let dependencies = self.status.dependencies(&self.broker);
-        dependencies.into_iter().filter(|(_, ok, _)| !ok).map(|(name, _, why)| (name, why)).collect()
-    }
-
-    async fn stops(&self) -> Result<ServiceView, StoreError> {
-        self.reach()?;
-        let pauses = postgres::pauses(&self.pool).await?;
-        let breakers = postgres::open_breakers(&self.pool).await?;
-        Ok(ServiceView { pauses, breakers, faults: Vec::new() })
     }
 }
 
@@ -369,8 +352,8 @@ impl Operations for Desk {
         self.store.settlement().view_file(number).await
     }
 
-    async fn batch(&self, name: &str) -> Result<Vec<BatchView>, StoreError> {
-        self.store.settlement().batches(name).await
+    async fn batch(&self, name: &str) -> Result<BatchSums, StoreError> {
+        self.sums.of(name).await
     }
 
     async fn bring_in(

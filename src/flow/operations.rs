@@ -10,7 +10,7 @@ use super::{
     ports::{Decision, Resolved, StoreError},
     view::{
         ActionView, OrderSummary, OrderView, PauseView, ProposalView, StopView,
-        settlement::{BatchView, BreakFilter, BreakView, FileView},
+        settlement::{BreakFilter, BreakView, FileView},
     },
 };
 use crate::domain::{
@@ -23,7 +23,7 @@ use events::EventOperations;
 use identity::{IdentityOperations, SessionView};
 use letters::LetterOperations;
 use service::ServiceOperations;
-use settlement::{BroughtIn, NewFile};
+use settlement::{BatchSums, BroughtIn, NewFile};
 use std::{collections::BTreeSet, future::Future, time::Duration};
 use tokio::io::AsyncRead;
 use uuid::Uuid;
@@ -351,8 +351,8 @@ pub trait Operations:
         number: i64,
     ) -> impl Future<Output = Result<Option<FileView>, StoreError>> + Send;
 
-    /// A pay-out, of each merchant who has one of this name.
-    fn batch(&self, name: &str) -> impl Future<Output = Result<Vec<BatchView>, StoreError>> + Send;
+    /// A pay-out, as far as it is counted.
+    fn batch(&self, name: &str) -> impl Future<Output = Result<BatchSums, StoreError>> + Send;
 
     /// Keeps a settlement file as its bytes come, and reads it. Nothing of it counts before `match_file`.
     fn bring_in(

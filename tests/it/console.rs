@@ -1,5 +1,6 @@
 //! The console in a browser: a person enters, looks, decides a wrong amount, stops sends and lets them go on.
 
+mod large;
 mod login;
 mod provider;
 mod service;
@@ -24,9 +25,13 @@ const OTHER_VIEWS: [(u32, bool); 2] = [(1280, true), (390, false)];
 
 /// A service with a console, and its address.
 async fn with_a_console() -> (World, String) {
+    with_roles(&Role::ALL).await
+}
+
+async fn with_roles(roles: &[Role]) -> (World, String) {
     let mut world =
         World::with().notified().set("CONSOLE__LISTEN", "127.0.0.1:0").without_service().build().await;
-    world.start(&Role::ALL).await;
+    world.start(roles).await;
     let address = world.app().console_address().unwrap().to_string();
     world.settings.insert("JENIUS_PAY__CONSOLE__LISTEN".to_owned(), address.clone());
     (world, format!("http://{address}"))

@@ -4,7 +4,8 @@ use super::{Desk, now_here};
 use crate::{
     app::doctor::{Check, examine},
     flow::ports::{
-        AboutView, CheckView, DoctorView, LastHour, ProcessView, SchemaView, ServiceOperations, StoreError,
+        AboutView, CheckView, DoctorView, LastHour, ProcessView, SchemaView, ServiceOperations, ServiceView,
+        StoreError,
     },
     postgres,
 };
@@ -13,6 +14,29 @@ use tokio::time::timeout;
 
 /// A person waits no longer; the look goes on, and its page shows it.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+
+impl Desk {
+    /// A database that is known to be away is not waited for by every page.
+    pub(super) fn reach(&self) -> Result<(), StoreError> {
+        let dependencies = self.status.dependencies(&self.broker);
+        match dependencies.into_iter().find(|(name, ok, _)| *name == "postgres" && !ok) {
+            Some((.., why)) => Err(StoreError::Away(why)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn faults(&self) -> Vec<(&'static str, String)> {
+        let dependencies = self.status.dependencies(&self.broker);
+        dependencies.into_iter().filter(|(_, ok, _)| !ok).map(|(name, _, why)| (name, why)).collect()
+    }
+
+    pub(super) async fn stops(&self) -> Result<ServiceView, StoreError> {
+        self.reach()?;
+        let pauses = postgres::pauses(&self.pool).await?;
+        let breakers = postgres::open_breakers(&self.pool).await?;
+        Ok(ServiceView { pauses, breakers, faults: Vec::new() })
+    }
+}
 
 impl ServiceOperations for Desk {
     async fn examine(&self, by: &str) -> bool {

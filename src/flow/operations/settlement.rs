@@ -1,6 +1,9 @@
 //! Settlement files that a person brings in by the console.
 
-use crate::domain::ids::MerchantName;
+use crate::{
+    domain::{Time, ids::MerchantName},
+    flow::view::settlement::BatchView,
+};
 
 /// A settlement file that a person brings in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,4 +29,13 @@ pub enum BroughtIn {
     NotWhole,
     Refused(String),
     Unknown,
+}
+
+/// What a pay-out comes to.
+#[derive(Debug, Clone)]
+pub enum BatchSums {
+    /// As of then, of each merchant who has one of this name.
+    Counted(Time, Vec<BatchView>),
+    /// It is so large that it takes a while.
+    Counting,
 }

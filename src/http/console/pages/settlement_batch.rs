@@ -3,10 +3,17 @@
 use super::settlement::{BREAKS_MAX, means, shown, signed};
 use crate::{
     flow::{
-        ports::Operations,
+        ports::{BatchSums, Operations},
         view::settlement::{BatchView, BreakFilter},
     },
-    http::console::{Answer, Shared, Visit, layout::page, params::link, refusal::PageRefusal, words::text},
+    http::console::{
+        Answer, Shared, Visit,
+        layout::page,
+        pages::work::LOAD_AGAIN,
+        params::link,
+        refusal::PageRefusal,
+        words::{ago, text},
+    },
 };
 use axum::{Extension, extract::State, http::StatusCode};
 use maud::{Markup, html};
@@ -19,8 +26,8 @@ pub async fn show<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> Answer {
     let name = visit.query.get("name").ok_or(NO_BATCH)?;
-    let batches = console.operations.batch(name).await?;
-    if batches.is_empty() {
+    let sums = console.operations.batch(name).await?;
+    if matches!(&sums, BatchSums::Counted(_, batches) if batches.is_empty()) {
         return Err(NO_BATCH);
     }
     let filter =
@@ -28,17 +35,29 @@ pub async fn show<O: Operations>(
     let breaks = console.operations.breaks(&filter).await?;
     let body = html! {
         p.lede { "The sums of our channel, as DOKU's file states them and as our orders have them." }
-        @for batch in &batches { (sums(batch)) }
+        @match &sums {
+            BatchSums::Counted(at, batches) => {
+                @for batch in batches { (sums_of(batch)) }
+                p.quiet.small { "Counted " (ago(*at, console.times())) "." }
+            }
+            BatchSums::Counting => {
+                div.note role="status" { p { strong { "Its sums are being counted." } " It has many rows. This page loads itself again." } }
+            }
+        }
         h2 { "What does not fit in it" }
         @if breaks.is_empty() { div.empty { p { strong { "Everything in it fits." } } } }
         @else { (shown(&visit, &breaks, console.times())) (means(&breaks)) }
         div.pager { a href=(link("/settlement.csv", &[("batch", name)])) { "These as CSV" } a href="/settlement" { "All of settlement" } }
     };
     let title = format!("Does the pay-out {} fit?", text(name));
-    Ok(page(&console, &visit, StatusCode::OK, &title, body).await)
+    let mut answer = page(&console, &visit, StatusCode::OK, &title, body).await;
+    if matches!(sums, BatchSums::Counting) {
+        answer.headers_mut().extend([LOAD_AGAIN]);
+    }
+    Ok(answer)
 }
 
-fn sums(batch: &BatchView) -> Markup {
+fn sums_of(batch: &BatchView) -> Markup {
     let rows = [
         (
             "Purchases",
@@ -67,8 +86,7 @@ fn sums(batch: &BatchView) -> Markup {
                 "Of " strong { (text(&batch.merchant)) }
                 @if let Some(day) = batch.paid_out_on { ", paid out " (day) }
                 ", in " (batch.forms) @if batch.forms == 1 { " file" } @else { " files" }
-                "; "
-                @match batch.open_breaks { 0 => { "no open break." } 1 => { "1 open break." } more => { (more) " open breaks." } }
+                "."
             }
             // Large sums make it wider than a phone.
             div.table role="region" tabindex="0" aria-label="Sums" {

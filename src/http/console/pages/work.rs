@@ -16,7 +16,8 @@ use axum::{
 use maud::{Markup, html};
 use uuid::Uuid;
 
-const LOAD_AGAIN: (HeaderName, HeaderValue) =
+/// A page that is not done asks the browser for this.
+pub const LOAD_AGAIN: (HeaderName, HeaderValue) =
     (HeaderName::from_static("refresh"), HeaderValue::from_static("2"));
 /// A page has room for no more.
 const LINES_SHOWN: usize = 150;

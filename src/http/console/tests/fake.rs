@@ -10,14 +10,14 @@ use crate::{
     },
     flow::{
         ports::{
-            Act, ActionFilter, Asked, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision, Figures,
-            FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter, OrderPage,
-            Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError, Waiting,
+            Act, ActionFilter, Asked, BatchSums, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision,
+            Figures, FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter,
+            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError, Waiting,
         },
         view::{
             ActionView, BlockedView, CommandView, DecisionView, DueView, OrderView, PauseView, ProposalView,
             SettlementRowView, StopView, sample,
-            settlement::{BatchView, BreakFilter, BreakView, FileView},
+            settlement::{BreakFilter, BreakView, FileView},
         },
     },
 };
@@ -364,8 +364,8 @@ impl Operations for FakeOperations {
         Ok(state.filter(|_| self.world() == World::Hostile).map(|state| settlement::file(state)))
     }
 
-    async fn batch(&self, _name: &str) -> Result<Vec<BatchView>, StoreError> {
-        Ok(if self.reached()? == World::Empty { Vec::new() } else { vec![settlement::batch()] })
+    async fn batch(&self, name: &str) -> Result<BatchSums, StoreError> {
+        self.reached().map(|world| settlement::sums(world, name))
     }
 
     async fn bring_in(

@@ -4,9 +4,12 @@ use super::{
     fake::{HOSTILE, World},
     *,
 };
-use crate::flow::view::{
-    sample,
-    settlement::{self, BatchView, BreakView, FileView},
+use crate::flow::{
+    ports::BatchSums,
+    view::{
+        sample,
+        settlement::{self, BatchView, BreakView, FileView},
+    },
 };
 
 /// How far a file is, by its number.
@@ -38,8 +41,14 @@ pub fn file(state: &str) -> FileView {
     }
 }
 
-pub fn batch() -> BatchView {
-    BatchView { batch: HOSTILE.to_owned(), ..settlement::sample::batch() }
+/// `huge` is still being counted.
+pub fn sums(world: World, name: &str) -> BatchSums {
+    let batch = BatchView { batch: HOSTILE.to_owned(), ..settlement::sample::batch() };
+    match name {
+        "huge" => BatchSums::Counting,
+        _ if world == World::Empty => BatchSums::Counted(sample::at(0), Vec::new()),
+        _ => BatchSums::Counted(sample::at(0), vec![batch]),
+    }
 }
 
 pub fn open_break() -> BreakView {
@@ -179,6 +188,15 @@ async fn a_batch_has_both_sums_and_says_where_they_differ() {
     {
         assert_eq!(empty.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_long_to_count_shows_its_breaks_and_asks_to_be_loaded_again() {
+    let (_, browser) = finance();
+    let page = browser.get("/settlement/batch?name=huge").await;
+    assert_eq!((page.status, page.headers["refresh"].as_bytes()), (StatusCode::OK, &b"2"[..]));
+    assert!(page.body.contains("being counted") && page.body.contains("missing here"), "{}", page.body);
+    assert!(browser.get("/settlement/batch?name=B-1").await.headers.get("refresh").is_none());
 }
 
 #[tokio::test]
