@@ -94,6 +94,22 @@ console_address() {
 
 choose_invoice() { INVOICE=DEMO-$(date -u +%Y%m%dT%H%M%SZ)-$RANDOM; }
 
+# The customer's page waits for a person's answer from now on, and these payments wait for one.
+let_a_person_answer() {
+  local form=by_hand=yes kind
+  {
+    printf 'POST /app/hand HTTP/1.0\r\nHost: localhost\r\nContent-Length: %s\r\n\r\n%s' "${#form}" "$form" >&3
+    IFS= read -r -t 5 -u 3 _
+  } 3<> "/dev/tcp/${DOKU_BASE_URL#http://}" || fail_with_log 'the sandbox does not answer'
+  WAITING=''
+  for kind in "$@"; do
+    INVOICE=$kind-$(date -u +%Y%m%dT%H%M%SZ)-$RANDOM
+    sample payment
+    run_logged "$BIN" send payment "$SCRATCH/payment.json" --id "$INVOICE" || fail_with_log 'a payment could not be sent'
+    WAITING+="$INVOICE "
+  done
+}
+
 # Fills a sample in with this run's invoice and ingress; an invoice number can be used only once.
 sample() {
   sed -e "s|$SAMPLE_INVOICE|$INVOICE|" -e "s|$SAMPLE_INGRESS|$JENIUS_PAY__INGRESS__LISTEN|" "$HERE/$1.json" \

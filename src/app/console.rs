@@ -111,7 +111,7 @@ struct Desk {
     service: Mutex<Option<(Instant, ServiceView)>>,
     figures: Mutex<Counted>,
     config: Arc<Config>,
-    look: Mutex<Option<KeptLook>>,
+    look: Arc<Mutex<Option<KeptLook>>>,
     /// One look or one work has the letters at a time.
     letter_lock: Arc<Mutex<()>>,
     works: Works,
@@ -141,7 +141,7 @@ impl Desk {
             service: Mutex::default(),
             figures: Mutex::default(),
             config: Arc::new(shared.config.clone()),
-            look: Mutex::default(),
+            look: Arc::default(),
             letter_lock: Arc::default(),
             works: Works::default(),
             doctor: Arc::default(),

@@ -20,9 +20,19 @@ use super::world::World;
 const HTML: &str = "text/html; charset=utf-8";
 /// The latest of each list.
 const ROWS: usize = 50;
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:860px;padding:16px;color-scheme:light dark}\
-    table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:6px 8px;border-bottom:1px solid #8884}\
-    button,input{font:inherit;padding:6px 10px}form{display:inline}nav a{margin-right:16px}label{display:block;margin:8px 0}";
+const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--quiet:#56626e;--accent:#0b6a75;--on:#fff}\
+    @media(prefers-color-scheme:dark){:root{--quiet:#9aa6b2;--accent:#6cc5cf;--on:#08292d}}\
+    body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:760px;padding:16px}h1{font-size:24px}h2{font-size:17px;margin-top:32px}\
+    a{color:var(--accent)}nav{display:flex;gap:8px 20px;flex-wrap:wrap;border-bottom:1px solid var(--line);padding-bottom:12px}\
+    .quiet{color:var(--quiet)}.pay,.card{border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0 0 12px}\
+    .pay p{margin:0 0 10px;overflow-wrap:anywhere}.pay strong{display:block;font-size:26px}\
+    button,input{font:inherit;color:inherit;background:none;border:1px solid var(--line);border-radius:8px;padding:8px 14px;margin:0 4px 6px 0}\
+    button{cursor:pointer}button.main{background:var(--accent);border-color:var(--accent);color:var(--on);font-weight:600}\
+    input[type=checkbox]{width:18px;height:18px;vertical-align:middle}input:not([type]){display:block;width:100%;box-sizing:border-box}\
+    label{display:block;margin:0 0 12px}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:8px;border-bottom:1px solid var(--line)}\
+    td{overflow-wrap:anywhere}.money{text-align:right;white-space:nowrap}";
+/// The customer's page looks again while nothing waits.
+const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("3");
 
 type SharedWorld = State<Arc<World>>;
 
@@ -58,8 +68,8 @@ fn rupiah(amount: &impl Display) -> String {
 
 fn page(title: &str, body: &str) -> Response<Body> {
     let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{title}</title><style>{STYLE}</style></head><body><nav><a href=\"/app\">The customer's app</a>\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><style>{STYLE}</style></head><body><nav aria-label=\"Pages\"><a href=\"/app\">The customer's app</a>\
          <a href=\"/\">DOKU's side</a><a href=\"/help\">Fault words</a></nav><main><h1>{title}</h1>{body}</main></body></html>"
     );
     answer::unsigned(200, HTML, html)
@@ -90,31 +100,38 @@ pub(super) async fn app(State(world): SharedWorld) -> Response<Body> {
         ("Customers answer by themselves after a moment.", "Let me answer")
     };
     let mut body = format!(
-        "<p>{who}</p><form action=\"/app/hand\" method=\"post\">{}<button>{other}</button></form>",
-        hidden("by_hand", if by_hand { "" } else { "yes" })
+        "<form action=\"/app/hand\" method=\"post\"><p>{who}</p>{}<button{}>{other}</button></form>",
+        hidden("by_hand", if by_hand { "" } else { "yes" }),
+        if by_hand { "" } else { " class=\"main\"" }
     );
     let waiting: Vec<&Charge> =
         ledger.charges.iter().rev().filter(|charge| charge.status == TransactionStatus::Pending).collect();
     body.push_str("<h2>Payments that wait</h2>");
-    if waiting.is_empty() {
-        body.push_str("<p>None. Load this page again once a payment is sent.</p>");
+    let looks_again = waiting.is_empty();
+    if looks_again {
+        body.push_str("<p class=\"quiet\">None. This page looks again by itself.</p>");
     }
     for charge in waiting.into_iter().take(ROWS) {
         body.push_str(&format!(
-            "<form action=\"/app\" method=\"post\"><p><strong>{}</strong> for {}<br>{}{}",
+            "<form class=\"pay\" action=\"/app\" method=\"post\"><p><strong>{}</strong> for {}</p>{}{}",
             rupiah(&charge.amount),
             text(&charge.invoice_number),
             hidden("client_id", &charge.client_id),
             hidden("invoice", &charge.invoice_number)
         ));
-        for (choice, word) in CHOICES {
-            body.push_str(&format!("<button name=\"choice\" value=\"{choice}\">{word}</button> "));
+        for (at, (choice, word)) in CHOICES.into_iter().enumerate() {
+            let class = if at == 0 { " class=\"main\"" } else { "" };
+            body.push_str(&format!("<button{class} name=\"choice\" value=\"{choice}\">{word}</button>"));
         }
-        body.push_str("</p></form>");
+        body.push_str("</form>");
     }
     body.push_str("<h2>Answered</h2>");
     body.push_str(&charges(&ledger, |charge| charge.status != TransactionStatus::Pending));
-    page("Payment requests", &body)
+    let mut answer = page("Payment requests", &body);
+    if looks_again {
+        answer.headers_mut().insert(header::REFRESH, LOOK_AGAIN);
+    }
+    answer
 }
 
 const CHOICES: [(&str, &str); 4] = [
@@ -134,10 +151,14 @@ fn charges(ledger: &Ledger, wanted: impl Fn(&Charge) -> bool) -> String {
         .map(|charge| {
             let (invoice, status) = (text(&charge.invoice_number), charge.status.as_str());
             let amount = rupiah(&charge.amount);
-            format!("<tr><td>{invoice}</td><td>{amount}</td><td>{status}</td></tr>")
+            format!("<tr><td>{invoice}</td><td class=\"money\">{amount}</td><td>{status}</td></tr>")
         })
         .collect();
-    format!("<table><tr><th>Invoice</th><th>Amount</th><th>Status</th></tr>{}</table>", rows.join(""))
+    if rows.is_empty() {
+        return "<p class=\"quiet\">None yet.</p>".to_owned();
+    }
+    let head = "<tr><th scope=\"col\">Invoice</th><th scope=\"col\" class=\"money\">Amount</th><th scope=\"col\">Status</th></tr>";
+    format!("<table><thead>{head}</thead><tbody>{}</tbody></table>", rows.join(""))
 }
 
 /// The customer's answer.
@@ -171,7 +192,7 @@ pub(super) async fn home(State(world): SharedWorld) -> Response<Body> {
     let faults = world.switch().faults.clone();
     let mut body = format!(
         "<p>Charges: {}, refunds: {}, requests: {}, notifications: {}. <a href=\"/ledger\">All of it</a>, \
-         <a href=\"/settlement\">a settlement file</a>.</p>{}<h2>Misbehave</h2><form action=\"/faults/form\" method=\"post\">",
+         <a href=\"/settlement\">a settlement file</a>.</p>{}<h2>Misbehave</h2><form class=\"card\" action=\"/faults/form\" method=\"post\">",
         ledger.charges.len(),
         ledger.refunds.len(),
         ledger.requests.len(),
@@ -189,7 +210,7 @@ pub(super) async fn home(State(world): SharedWorld) -> Response<Body> {
     let never = if faults.notify_never { " checked" } else { "" };
     body.push_str(&format!(
         "<label><input type=\"checkbox\" name=\"notify_never\" value=\"yes\"{never}> No notification leaves</label>\
-         <button>From now on</button></form>"
+         <button class=\"main\">From now on</button></form>"
     ));
     page("DOKU's side", &body)
 }

@@ -25,8 +25,11 @@ use crate::{
     shown::rfc3339,
 };
 use bytes::Bytes;
-use std::{collections::BTreeSet, time::Duration};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -157,13 +160,14 @@ impl LetterOperations for Desk {
             Ok(forecaster) => forecaster,
             Err(error) => return WorkStart::Refused(format!("{error:#}")),
         };
-        let (broker, lock) = (self.broker.apart(), self.letter_lock.clone());
+        let (broker, lock, look) = (self.broker.apart(), self.letter_lock.clone(), Arc::clone(&self.look));
         self.works.begin(id, title, by, move |progress| async move {
             let _alone = lock.lock_owned().await;
             let mut browser = DeadLetterBrowser::start(&broker).await?;
             let done = Box::pin(carry_out(&mut browser, &broker, work, ids, &forecaster, &audit, &progress));
             let done = done.await;
             let ended = browser.end().await;
+            forget(&look, &progress.subjects(|end| GONE.contains(&end))).await;
             done?;
             Ok(ended?)
         })
@@ -171,6 +175,16 @@ impl LetterOperations for Desk {
 
     async fn work(&self, action_id: Uuid) -> Option<WorkView> {
         self.works.of(action_id)
+    }
+}
+
+/// How a letter ends that is in its queue no more.
+const GONE: [&str; 3] = ["replayed", "dropped", "gone"];
+
+/// The page shows what lies there: not what left since the look.
+async fn forget(look: &Mutex<Option<KeptLook>>, ids: &BTreeSet<String>) {
+    if let Some(look) = look.lock().await.as_mut() {
+        look.letters.retain(|kept| !ids.contains(&kept.letter.id));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::flow::ports::{WorkEnd, WorkLine, WorkStart, WorkView};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -88,6 +88,12 @@ impl WorkProgress {
             work.done += 1;
             work.lines.push(WorkLine { subject, end, detail });
         });
+    }
+
+    /// Those with such an end.
+    pub fn subjects(&self, is_such: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let lines = self.works.of(self.id).map(|work| work.lines).unwrap_or_default();
+        lines.into_iter().filter(|line| is_such(line.end)).map(|line| line.subject).collect()
     }
 
     fn update(&self, change: impl FnOnce(&mut WorkView)) {

@@ -13,8 +13,8 @@ use crate::{
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A beginning that more orders share is too short to search by: the latest of them are listed.
-const FOUND_MAX: i64 = 100_000;
+/// A beginning that more orders share is too short to search by: the last ones by their numbers are looked at.
+const FOUND_MAX: i64 = 10_000;
 
 /// Two statements: in one that may be given keys or not, the server would not look them up.
 macro_rules! wanted {
@@ -75,7 +75,8 @@ async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
              UNION
              SELECT merchant, invoice_number FROM commands WHERE kind = 'refund' AND request_id = $1)
          SELECT order_key FROM (
-             SELECT order_key FROM orders WHERE invoice_number >= $1 AND invoice_number < ($1 || chr(127))
+             (SELECT order_key FROM orders WHERE invoice_number >= $1 AND invoice_number < ($1 || chr(127))
+              ORDER BY invoice_number DESC LIMIT $3)
              UNION
              SELECT o.order_key FROM named JOIN orders o USING (merchant, invoice_number)
              UNION

@@ -61,11 +61,15 @@ fn filled(statement: &str, orders: i64, range: (i64, i64)) -> String {
             "(lpad(to_hex((extract(epoch FROM {{at}}) * 1000)::bigint), 12, '0') || '7{version}00' || '8000' || lpad(to_hex(k), 12, '0'))::uuid"
         )
     };
-    let body = "convert_to('{\"data\":{\"merchant\":\"default\",\"invoice_number\":\"' || {invoice} || '\",\"amount\":\"50000\"}}', 'UTF8')";
+    let body = "convert_to('{\"specversion\":\"1.0\",\"id\":\"' || {event1} || '\",\"source\":\"/jenius-pay/default\",\
+                \"type\":\"jenius.order.paid.v1\",\"subject\":\"' || {invoice} || '\",\"sequence\":\"1\",\
+                \"time\":\"2026-01-02T03:04:05.678901Z\",\"data\":{\"merchant\":\"default\",\"invoice_number\":\"' || {invoice} || \
+                '\",\"amount\":\"50000\",\"currency\":\"IDR\",\"state\":\"paid\",\"evidence\":\"response\",\"doku_status\":\"SUCCESS\",\
+                \"request_id\":\"' || {invoice} || '\",\"error\":null,\"late\":false}}', 'UTF8')";
     statement
+        .replace("{body}", body)
         .replace("{event1}", &id(1))
         .replace("{event2}", &id(2))
-        .replace("{body}", body)
         .replace("{invoice}", "('OLD-' || lpad(k::text, 9, '0'))")
         .replace(
             "{at}",

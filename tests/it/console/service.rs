@@ -61,6 +61,10 @@ async fn letters_are_replayed_in_the_browser_to_one_charge_each_and_the_pages_of
     pictured(&browser, "dead-done").await;
     world.event(&lost, "payment.accepted").await;
     assert_eq!(world.sandbox.ledger().sends_of(&lost).count(), 1);
+    // What left its queue is shown no more, without another look.
+    browser.open(&format!("{console}/dead")).await;
+    let left = browser.text("table").await;
+    assert!(left.contains("malformed") && !left.contains("unrouted"), "{left}");
     // The letter that cannot be read is dropped.
     look(&browser, &console, "malformed").await;
     browser.click("=▲malformed").await;
@@ -74,6 +78,7 @@ async fn letters_are_replayed_in_the_browser_to_one_charge_each_and_the_pages_of
         "SELECT count(*) FROM operator_actions WHERE action LIKE '%dead_letter' AND done_from = '127.0.0.1'";
     assert_eq!(world.database.count(audited).await, 2);
     what_passes_is_on_top(&world, &browser, &console, &live).await;
+    the_customer_is_played(&world, &browser).await;
     the_service_says_what_it_is(&browser, &console).await;
     assert_eq!(browser.complaints().await, [""; 0]);
     browser.end().await;
@@ -94,6 +99,20 @@ async fn what_passes_is_on_top(world: &World, browser: &Browser, console: &str, 
     pictured(browser, "live").await;
     browser.click("#live tr:first-child a").await;
     browser.is_at(&format!("What happened to {invoice}?")).await;
+}
+
+/// Two payments wait for an answer.
+async fn the_customer_is_played(world: &World, browser: &Browser) {
+    let sandbox = world.sandbox.base_url();
+    browser.open(&format!("{sandbox}/app")).await;
+    browser.is_at("Payment requests").await;
+    pictured(browser, "customer").await;
+    browser.click("=Decline").await;
+    browser.is_at("Payment requests").await;
+    assert!(browser.text("table").await.contains("FAILED"));
+    browser.open(&format!("{sandbox}/")).await;
+    browser.is_at("DOKU's side").await;
+    pictured(browser, "sandbox").await;
 }
 
 async fn the_service_says_what_it_is(browser: &Browser, console: &str) {

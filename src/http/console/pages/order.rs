@@ -4,6 +4,7 @@ use crate::{
     domain::{
         console::Permission,
         ids::{InvoiceNumber, MerchantName},
+        order::OrderState,
     },
     flow::{
         ports::{Asked, CustomerLook, Operations, OrderCustomer},
@@ -112,7 +113,8 @@ fn next(view: &OrderView, times: Times) -> Markup {
     html! {
         @match &order.due {
             Some(due) if due.kind == "send" => { p { "The request to DOKU is due " (ago(due.at, times)) "." } }
-            Some(due) => { p { "A question to DOKU is due " (ago(due.at, times)) "." } }
+            Some(due) if is_open(&order.state) => { p { "A question to DOKU is due " (ago(due.at, times)) "." } }
+            Some(due) => { p { "It has ended. DOKU is asked once more " (ago(due.at, times)) ", in case it says otherwise." } }
             None if order.state == "review" => {
                 p { "Nothing by itself: a person must decide"
                     @if let Some(cause) = &order.review_cause { ", because of " (text(cause).replace('_', " ")) }
@@ -128,6 +130,10 @@ fn next(view: &OrderView, times: Times) -> Markup {
             p { "Refund " strong { (text(&refund.state)) } ": " (text(&refund.reason)) }
         }
     }
+}
+
+fn is_open(state: &str) -> bool {
+    OrderState::ALL.iter().any(|known| known.name() == state && known.is_open())
 }
 
 /// What a person can do about the order.

@@ -103,7 +103,8 @@ fn headline(view: &FiguresView) -> String {
     let mut risks = Vec::new();
     if figures.review.count > 0 {
         let all = figures.review.rupiah.map(rupiah_of).unwrap_or_default();
-        risks.push(format!("{} of {all} wait for a decision", orders(figures.review.count)));
+        let waits = if figures.review.count == 1 { "waits" } else { "wait" };
+        risks.push(format!("{} of {all} {waits} for a decision", orders(figures.review.count)));
     }
     if figures.in_doubt.count > 0 {
         risks.push(format!("of {} it is not known what DOKU did", orders(figures.in_doubt.count)));

@@ -86,7 +86,7 @@ fn body(work: &WorkView) -> Markup {
             @if hidden > 0 { p.quiet { "The first " (hidden) " are not shown: the audit has them." } }
             div.table {
                 table.stacks {
-                    thead { tr { th scope="col" { "Which" } th scope="col" { "End" } th scope="col" { "What" } } }
+                    thead { tr { th scope="col" { "Which" } th scope="col" { "End" } th scope="col" { "As it was foreseen" } } }
                     tbody {
                         @for line in work.lines.iter().skip(hidden) {
                             tr {
