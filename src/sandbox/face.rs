@@ -20,9 +20,9 @@ use super::world::World;
 const HTML: &str = "text/html; charset=utf-8";
 /// The latest of each list.
 const ROWS: usize = 50;
-const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--quiet:#56626e;--accent:#0b6a75;--on:#fff}\
-    @media(prefers-color-scheme:dark){:root{--quiet:#9aa6b2;--accent:#6cc5cf;--on:#08292d}}\
-    body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:760px;padding:16px}h1{font-size:24px}h2{font-size:17px;margin-top:32px}\
+const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--ground:#fff;--ink:#1a2026;--quiet:#56626e;--accent:#0b6a75;--on:#fff}\
+    @media(prefers-color-scheme:dark){:root{--ground:#12161a;--ink:#e6eaee;--quiet:#9aa6b2;--accent:#6cc5cf;--on:#08292d}}\
+    body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:760px;padding:16px;background:var(--ground);color:var(--ink)}h1{font-size:24px}h2{font-size:17px;margin-top:32px}\
     a{color:var(--accent)}nav{display:flex;gap:8px 20px;flex-wrap:wrap;border-bottom:1px solid var(--line);padding-bottom:12px}\
     .quiet{color:var(--quiet)}.pay,.card{border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:0 0 12px}\
     .pay p{margin:0 0 10px;overflow-wrap:anywhere}.pay strong{display:block;font-size:26px}\

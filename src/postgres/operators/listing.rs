@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// A beginning that more orders share is too short to search by: the last ones by their numbers are looked at.
-const FOUND_MAX: i64 = 10_000;
+const FOUND_MAX: i64 = 5_000;
 
 /// Two statements: in one that may be given keys or not, the server would not look them up.
 macro_rules! wanted {
