@@ -30,7 +30,7 @@ const STYLE: &str = ":root{color-scheme:light dark;--line:#8885;--ground:#fff;--
     button{cursor:pointer}button.main{background:var(--accent);border-color:var(--accent);color:var(--on);font-weight:600}\
     input[type=checkbox]{width:18px;height:18px;vertical-align:middle}input:not([type]){display:block;width:100%;box-sizing:border-box}\
     label{display:block;margin:0 0 12px}table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:8px;border-bottom:1px solid var(--line)}\
-    td{overflow-wrap:anywhere}.money{text-align:right;white-space:nowrap}";
+    td:first-child{overflow-wrap:anywhere}.money{text-align:right;white-space:nowrap}";
 /// The customer's page looks again while nothing waits.
 const LOOK_AGAIN: HeaderValue = HeaderValue::from_static("3");
 
