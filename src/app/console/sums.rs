@@ -41,7 +41,7 @@ struct Counting {
 
 impl PayOutSums {
     pub(super) fn new(shared: &RoleContext) -> Result<Self, StoreError> {
-        let pool = postgres::pool(postgres::counting_connect_options(&shared.config.database)?, 1);
+        let pool = shared.pool.apart(postgres::counting_connect_options(&shared.config.database)?, 1);
         shared.secrets.add_pool(&pool, postgres::counting_connect_options);
         let store = PostgresStore::new(pool, shared.config.schedule());
         Ok(Self { store, state: Mutex::default() })
