@@ -127,6 +127,10 @@ impl<'p> Table<'p> {
         }
         let Read { row, channel, word } = match read {
             Ok(read) => read,
+            Err(_) if self.profile.channel(&cells.channel_word()) == ChannelOf::Other => {
+                self.sums.unread_others += 1;
+                return Ok(TableLine::Nothing);
+            }
             Err(fault) => {
                 let batch = cells.batch(&self.stated, None);
                 let invoice = cells.invoice().ok();
@@ -213,6 +217,10 @@ impl Cells<'_> {
         self.cells.get(*at).filter(|cell| !cell.is_empty())
     }
 
+    fn channel_word(&self) -> String {
+        self.get(Column::Channel).map(Cell::text).unwrap_or_default()
+    }
+
     fn has(&self, wanted: Column) -> bool {
         self.columns.iter().any(|(column, _)| *column == wanted)
     }
@@ -225,7 +233,7 @@ impl Cells<'_> {
 
     fn row(&self, profile: &Profile, stated: &Stated) -> Result<Read, String> {
         let invoice_number = self.invoice()?;
-        let word = self.get(Column::Channel).map(Cell::text).unwrap_or_default();
+        let word = self.channel_word();
         let type_cell =
             self.has(Column::Type).then(|| self.get(Column::Type).map(Cell::text).unwrap_or_default());
         let kind = profile.kind(type_cell.as_deref());

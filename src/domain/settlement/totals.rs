@@ -15,6 +15,14 @@ pub struct Sums {
     pub net: i64,
     /// Rows that could not be read: the sums are without them.
     pub unreadable: i64,
+    /// Rows of other channels that could not be read: no break of ours, and the sums are without them too.
+    pub unread_others: i64,
+}
+
+impl Sums {
+    fn are_whole(&self) -> bool {
+        self.unreadable == 0 && self.unread_others == 0
+    }
 }
 
 impl Sums {
@@ -48,7 +56,7 @@ pub struct Stated {
 type Label = (&'static str, fn(&Sums) -> i64, bool);
 
 const LABELS: [Label; 8] = [
-    ("TOTAL TRANSACTIONS", |sums| sums.rows + sums.unreadable, true),
+    ("TOTAL TRANSACTIONS", |sums| sums.rows + sums.unreadable + sums.unread_others, true),
     ("TOTAL PURCHASE", |sums| sums.purchases, false),
     ("TOTAL AMOUNT PURCHASE", |sums| sums.purchase_amount, false),
     ("TOTAL REFUND", |sums| sums.refunds, false),
@@ -81,13 +89,13 @@ impl Stated {
         self.sums[NET]
     }
 
-    /// What does not add up: `TOTAL FEE 7995, rows 7990; …`. With a row that cannot be read only the count is compared: the
-    /// row is a break by itself, and without its amounts every sum would be another.
+    /// What does not add up: `TOTAL FEE 7995, rows 7990; …`. With a row that cannot be read only the count is compared:
+    /// without its amounts every sum would be another.
     pub fn mismatch(&self, sums: &Sums) -> Option<String> {
         let faults: Vec<String> = LABELS
             .iter()
             .zip(self.sums)
-            .filter(|((_, _, is_count), _)| *is_count || sums.unreadable == 0)
+            .filter(|((_, _, is_count), _)| *is_count || sums.are_whole())
             .filter_map(|((name, of_rows, _), stated)| {
                 let (stated, found) = (stated?, of_rows(sums));
                 (stated.abs() != found.abs())

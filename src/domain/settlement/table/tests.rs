@@ -98,6 +98,26 @@ fn rows_of_other_channels_are_left_alone_and_unknown_ones_are_said() {
     assert_eq!(unknown, TableLine::UnknownChannel { word: "Moon Money".to_owned(), batch, gross: 1 });
 }
 
+/// A card's fee may have decimals, and its invoice a space: what is not ours is no fault of the file.
+#[test]
+fn a_row_of_another_channel_that_cannot_be_read_is_left_alone_and_counted() {
+    let doku = Profile::doku();
+    let good = "A,Jenius,02-01-2026,50000,1500,48500,06-01-2026,Purchase";
+    let above = "Total Transactions_,2\nTotal Settlement Amount_,1\n";
+    for other in [
+        "ORDER 77,Credit Card Visa,05-01-2026,1,0,1,06-01-2026,Purchase",
+        ",QRIS,05-01-2026,1,0,1,06-01-2026,Purchase",
+        "B,Credit Card Visa,05-01-2026,1,4995.5,1,06-01-2026,Purchase",
+    ] {
+        let (table, lines) = take(&doku, &format!("{above}\n{HEADER}\n{good}\n{other}\n"));
+        assert_eq!(lines.unwrap().pop(), Some(TableLine::Nothing), "{other}");
+        assert_eq!((table.sums.rows, table.sums.unreadable, table.sums.unread_others), (1, 0, 1));
+        assert_eq!(table.stated.mismatch(&table.sums), None, "the count is right, and no sum is known");
+    }
+    let (table, _) = take(&doku, &format!("Total Transactions_,1\n\n{HEADER}\n{good}\nB C,QRIS,x\n"));
+    assert_eq!(table.stated.mismatch(&table.sums).as_deref(), Some("total transactions 1, rows 2"));
+}
+
 #[test]
 fn whatever_its_signs_a_refund_deducts() {
     for row in [
