@@ -27,6 +27,7 @@ mod relay;
 mod replay;
 mod reviews;
 mod schema;
+mod settlement;
 mod slices;
 mod together;
 mod views;

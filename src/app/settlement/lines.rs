@@ -75,7 +75,7 @@ fn groups(
         match table.take(line, cells, gap).map_err(|error| refused(error.to_string()))? {
             TableLine::Nothing | TableLine::Header => {}
             TableLine::Ours(row) => group.rows.push(row),
-            TableLine::UnreadableLine(bad) => group.unreadable.push(bad),
+            TableLine::UnreadableLine(bad) => end.unreadable.push(bad),
             TableLine::UnknownChannel { word, batch, gross } => {
                 *end.unknown_channels.entry((batch, word)).or_default() += gross;
                 if end.unknown_channels.len() > UNKNOWN_CHANNELS_MAX {
@@ -91,8 +91,7 @@ fn groups(
             )));
         }
         group.last_line = line;
-        let is_full =
-            group.rows.len() + group.unreadable.len() >= GROUP_ROWS || line >= began_at + GROUP_LINES;
+        let is_full = group.rows.len() >= GROUP_ROWS || line >= began_at + GROUP_LINES;
         if is_full {
             began_at = line;
             each(std::mem::take(&mut group))?;

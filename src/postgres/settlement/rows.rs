@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub struct RowGroup {
     pub rows: Vec<SettlementRow>,
-    pub unreadable: Vec<UnreadableLine>,
     /// Up to this line all is in it.
     pub last_line: u64,
 }
@@ -33,7 +32,12 @@ pub struct FileEnd {
     pub sums: Sums,
     /// Names of channels that are in no list, with batch and amount.
     pub unknown_channels: BTreeMap<(String, String), i64>,
+    /// Rows that could not be read.
+    pub unreadable: Vec<UnreadableLine>,
 }
+
+/// Breaks that are written in one transaction.
+const BREAKS_MAX: usize = 500;
 
 impl SettlementStore {
     /// Keeps a group of a file's rows. `false`: they were kept before.
@@ -98,6 +102,15 @@ impl SettlementStore {
         file: FileKey,
         end: FileEnd,
     ) -> Result<(), StoreError> {
+        // Before the file counts: an import that is broken off in between writes them again, and they are the same.
+        for lines in end.unreadable.chunks(BREAKS_MAX) {
+            let broken: Vec<Break> = lines.iter().map(|bad| unreadable(file, bad)).collect();
+            let of = merchant.clone();
+            let written = self.context.transaction(move |c| {
+                Box::pin(async move { breaks::open_missing(c, &of, &broken).await })
+            });
+            written.await?;
+        }
         let merchant = merchant.clone();
         let begun = self
             .context
@@ -154,8 +167,6 @@ async fn keep_rows(
     .fetch_one(&mut *c)
     .await?;
     keep::keep(c, merchant, file, &group.rows, came_before).await?;
-    let broken: Vec<Break> = group.unreadable.iter().map(|bad| unreadable(file, bad)).collect();
-    breaks::open_missing(c, merchant, &broken).await?;
     add_sums(c, merchant, file, last_line, &group.rows).await?;
     Ok(true)
 }

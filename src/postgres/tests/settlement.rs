@@ -1,0 +1,122 @@
+//! Settlement's tables: what counts and from when on, what is searched, and what an import that is broken off leaves.
+
+use super::*;
+use crate::{
+    domain::settlement::{
+        amount::Marks,
+        calendar::Calendar,
+        case::Rules,
+        profile::jakarta,
+        row::{RowKind, SettlementRow},
+        table::UnreadableLine,
+    },
+    postgres::{By, FileEnd, FileKey, Judging, RowGroup, SettledSlice, SettlementStore},
+};
+use chrono::{Days, NaiveDate};
+
+impl Db {
+    fn settlement(&self) -> SettlementStore {
+        self.store.settlement()
+    }
+
+    /// The database's day.
+    async fn today(&self) -> NaiveDate {
+        sqlx::query_scalar("SELECT jenius_now()::date").fetch_one(&self.sql).await.unwrap()
+    }
+
+    /// A paid order, as if it had been claimed and paid so many days ago.
+    async fn paid_before(&self, invoice: &str, days: u32) {
+        self.paid_order(invoice).await;
+        self.execute(&format!(
+            "UPDATE events SET created_at = created_at - interval '{days} days'
+             WHERE order_key = (SELECT order_key FROM orders WHERE invoice_number = '{invoice}');
+             UPDATE orders SET created_at = created_at - interval '{days} days',
+                               state_since = state_since - interval '{days} days'
+             WHERE invoice_number = '{invoice}'"
+        ))
+        .await
+        .unwrap();
+    }
+
+    /// Causes and invoices of the open breaks.
+    async fn open(&self) -> String {
+        self.text(
+            "SELECT coalesce(string_agg(cause || coalesce(' ' || invoice_number, ''), ', ' ORDER BY cause, invoice_number), '')
+             FROM settlement_breaks WHERE closed_at IS NULL",
+        )
+        .await
+    }
+}
+
+fn judging() -> Judging {
+    let calendar = Calendar { due_days: 3, ..Calendar::default() };
+    Judging { rules: Rules { calendar, fees: vec![], split: false }, zone: jakarta(), by: By::File }
+}
+
+/// A row that was paid on a day, and paid out three days later.
+fn purchase(invoice: &str, batch: &str, paid_on: NaiveDate) -> SettlementRow {
+    SettlementRow {
+        batch: batch.to_owned(),
+        invoice_number: invoice.to_owned(),
+        kind: RowKind::Purchase,
+        type_word: String::new(),
+        sub_account: String::new(),
+        gross: 50_000,
+        fee: 1_500,
+        discount: 0,
+        net: 48_500,
+        transaction_on: paid_on,
+        paid_out_on: paid_on + Days::new(3),
+    }
+}
+
+/// Keeps the rows of a file, of which none counts yet.
+async fn keep(db: &Db, sha256: u8, rows: &[SettlementRow]) -> FileKey {
+    let settlement = db.settlement();
+    let file = settlement.begin_file(&merchant(), "a.csv", "doku").await.unwrap();
+    settlement.keep_piece(file, 0, b"x").await.unwrap();
+    settlement.received(file, [sha256; 32], 1, "csv", "utf-8").await.unwrap();
+    let group = RowGroup { rows: rows.to_vec(), last_line: 10 };
+    assert!(settlement.keep_rows(&merchant(), file, group).await.unwrap());
+    file
+}
+
+/// All of what an import does after its rows are kept.
+async fn count(db: &Db, file: FileKey, end: FileEnd) {
+    let settlement = db.settlement();
+    settlement.end_rows(file, end.clone()).await.unwrap();
+    settlement.begin_matching(&merchant(), file, end).await.unwrap();
+    let (first, to) = settlement.keys_of_batches(&merchant(), file).await.unwrap();
+    let slice = SettledSlice { file, after: first - 1, to };
+    let invoices = settlement.invoices_between(&merchant(), &slice).await.unwrap();
+    settlement.judge_group(&merchant(), invoices, &judging(), Some(slice)).await.unwrap();
+    settlement.search(&merchant(), &judging()).await.unwrap();
+    settlement.end_file(file).await.unwrap();
+}
+
+async fn import(db: &Db, sha256: u8, rows: &[SettlementRow]) -> FileKey {
+    let file = keep(db, sha256, rows).await;
+    count(db, file, FileEnd::default()).await;
+    file
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_a_break_once_its_file_counts_and_not_before() {
+    on_a_database(|db| async move {
+        let file = keep(&db, 1, &[]).await;
+        let line = UnreadableLine {
+            line: 12,
+            batch: None,
+            invoice_number: None,
+            why: "amount: is empty".to_owned(),
+            gross: 7,
+        };
+        let end = FileEnd { unreadable: vec![line; 2], ..FileEnd::default() };
+        db.settlement().end_rows(file, end.clone()).await.unwrap();
+        db.settlement().hold_file(file).await.unwrap();
+        assert_eq!(db.open().await, "", "it is held");
+        count(&db, file, end).await;
+        assert_eq!(db.open().await, "unreadable_row", "once, however often it is written");
+    })
+    .await;
+}
