@@ -240,7 +240,8 @@ async fn begin_matching(
          ON CONFLICT (merchant) DO UPDATE
          SET profile = excluded.profile,
              -- Earlier payments are expected now: the search begins anew.
-             search_from = CASE WHEN excluded.first_transaction_on < settlement_accounts.first_transaction_on THEN 0
+             search_from = CASE WHEN settlement_accounts.first_transaction_on IS NULL
+                                  OR excluded.first_transaction_on < settlement_accounts.first_transaction_on THEN 0
                                 ELSE settlement_accounts.search_from END,
              first_transaction_on = least(settlement_accounts.first_transaction_on, excluded.first_transaction_on),
              latest_paid_out_on = greatest(settlement_accounts.latest_paid_out_on, excluded.latest_paid_out_on)",

@@ -6,8 +6,8 @@ use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::an
 
 /// Keys that one statement looks at.
 const KEYS: i64 = 5_000;
-/// An order that is older is searched once more and then left: a payment that comes later than this after its claim is seen
-/// by its row, and not missed without it.
+/// An order that was claimed so many days, and twice the due days, before the latest pay-out is searched once more and then
+/// left: a payment that comes later than this after its claim is seen by its row, and not missed without it.
 const SEARCHED_DAYS: i32 = 60;
 /// Invoices that one transaction judges.
 pub(super) const GROUP: usize = 1_000;
@@ -24,7 +24,7 @@ impl SettlementStore {
         for invoices in self.open_ones(merchant).await?.chunks(GROUP) {
             counts.add(self.judge_group(merchant, invoices.to_vec(), judging, None).await?);
         }
-        let (mut next, end, keep) = self.bounds(merchant).await?;
+        let (mut next, end, keep) = self.bounds(merchant, judging).await?;
         while next <= end {
             let invoices = self.without_row(merchant, next, next + KEYS).await?;
             for invoices in invoices.chunks(GROUP) {
@@ -51,24 +51,40 @@ impl SettlementStore {
         Ok(())
     }
 
-    /// Where the search begins and ends, and from which order on it begins again.
-    async fn bounds(&self, merchant: &MerchantName) -> Result<(i64, i64, i64), StoreError> {
-        let (from, last): (i64, i64) = answered!(self.context.pool, |c| sqlx::query_as(
-            "SELECT coalesce((SELECT search_from FROM settlement_accounts WHERE merchant = $1), 0),
-                    (SELECT coalesce(max(order_key), 0) FROM orders)"
-        )
-        .bind(merchant.as_str())
-        .fetch_one(c))?;
+    /// Where the search begins and ends, and from which order on it begins again. What no file can be late with yet is searched
+    /// again with the next one, and so is everything while an unknown channel may hide it.
+    async fn bounds(
+        &self,
+        merchant: &MerchantName,
+        judging: &Judging,
+    ) -> Result<(i64, i64, i64), StoreError> {
+        let (from, last, has_unknown_channel): (i64, i64, bool) =
+            answered!(self.context.pool, |c| sqlx::query_as(
+                "SELECT coalesce((SELECT search_from FROM settlement_accounts WHERE merchant = $1), 0),
+                    (SELECT coalesce(max(order_key), 0) FROM orders),
+                    EXISTS (SELECT FROM settlement_breaks
+                            WHERE merchant = $1 AND cause = 'unknown_channel' AND closed_at IS NULL)"
+            )
+            .bind(merchant.as_str())
+            .fetch_one(c))?;
+        if has_unknown_channel {
+            return Ok((from, last, from));
+        }
+        let due_days = i32::try_from(judging.rules.calendar.due_days).unwrap_or(i32::MAX);
+        let days = due_days.saturating_mul(2).saturating_add(SEARCHED_DAYS);
         // Keys follow the time of claims: the first that is young is found by halving.
         let (mut low, mut high) = (from, last + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             let is_old: Option<bool> = answered!(self.context.pool, |c| sqlx::query_scalar(
-                "SELECT created_at < (SELECT jenius_now()) - make_interval(days => $2)
+                "SELECT created_at < least((SELECT jenius_now()), coalesce(
+                            (SELECT latest_paid_out_on::timestamptz FROM settlement_accounts WHERE merchant = $3), '-infinity'))
+                            - make_interval(days => $2)
                  FROM orders WHERE order_key >= $1 ORDER BY order_key LIMIT 1"
             )
             .bind(middle)
-            .bind(SEARCHED_DAYS)
+            .bind(days)
+            .bind(merchant.as_str())
             .fetch_optional(c))?;
             if is_old == Some(true) { low = middle + 1 } else { high = middle }
         }
@@ -100,6 +116,8 @@ impl SettlementStore {
                  SELECT true AS is_there FROM settlement_rows r
                  WHERE r.merchant = $1 AND r.invoice_number = o.invoice_number
                    AND (r.kind <> 'refund') = (o.state <> 'refunded')
+                   AND NOT r.files <@ ARRAY(SELECT key FROM settlement_files
+                                            WHERE merchant = $1 AND state NOT IN ('matching', 'done'))
                  LIMIT 1) AS settled ON true
              WHERE o.order_key >= $2 AND o.order_key < $3 AND o.merchant = $1
                AND o.state IN ('paid', 'refunding', 'refunded') AND settled.is_there IS NULL
@@ -125,7 +143,9 @@ impl SettlementStore {
                  SELECT FROM orders o WHERE o.merchant = $1 AND o.invoice_number = r.invoice_number AND o.state = 'refunded')
                  AND NOT EXISTS (
                  SELECT FROM settlement_rows s WHERE s.merchant = $1 AND s.invoice_number = r.invoice_number
-                                                 AND s.kind = 'refund')
+                    AND s.kind = 'refund'
+                    AND NOT s.files <@ ARRAY(SELECT key FROM settlement_files
+                                             WHERE merchant = $1 AND state NOT IN ('matching', 'done')))
              FROM (SELECT DISTINCT invoice_number FROM commands
                    WHERE kind = 'refund' AND merchant = $1 AND invoice_number > $2 ORDER BY invoice_number LIMIT 1000) AS r
              ORDER BY r.invoice_number"

@@ -120,3 +120,83 @@ async fn a_row_that_cannot_be_read_is_a_break_once_its_file_counts_and_not_befor
     })
     .await;
 }
+
+/// In June come the files of January and February, whichever first: an order that the later one lacks is missing.
+#[tokio::test]
+async fn an_order_is_missed_in_old_files_in_whatever_order_they_come() {
+    for february_first in [false, true] {
+        on_a_database(|db| async move {
+            let paid = [("JANUARY", 150), ("FEBRUARY", 120), ("MISSING", 120), ("LATEST", 105)];
+            for (invoice, days) in paid {
+                db.paid_before(invoice, days).await;
+            }
+            let today = db.today().await;
+            let row = |(invoice, days): (&str, u32), batch| {
+                purchase(invoice, batch, today - Days::new(u64::from(days)))
+            };
+            let january = [row(paid[0], "B-1")];
+            let february = [row(paid[1], "B-2"), row(paid[3], "B-2")];
+            let [first, second] = if february_first { [&february[..], &january] } else { [&january[..], &february] };
+            import(&db, 1, first).await;
+            import(&db, 2, second).await;
+            assert_eq!(db.open().await, "missing_at_doku MISSING", "February first: {february_first}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_unknown_channel_hid_is_searched_however_long_it_did() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("FIRST", 200), ("MISSING", 190), ("LATEST", 60)] {
+            db.paid_before(invoice, days).await;
+        }
+        let today = db.today().await;
+        let row = |invoice, batch, days| purchase(invoice, batch, today - Days::new(days));
+        let file = keep(&db, 1, &[row("FIRST", "B-1", 200)]).await;
+        let unknown = [(("B-1".to_owned(), "Moon".to_owned()), 1)].into();
+        count(&db, file, FileEnd { unknown_channels: unknown, ..FileEnd::default() }).await;
+        import(&db, 2, &[row("LATEST", "B-2", 60)]).await;
+        assert_eq!(db.open().await, "unknown_channel");
+        let close = "UPDATE settlement_breaks SET closed_at = jenius_now(), closed_by = 'person'";
+        db.execute(close).await.unwrap();
+        db.settlement().search(&merchant(), &judging()).await.unwrap();
+        assert_eq!(db.open().await, "missing_at_doku MISSING");
+    })
+    .await;
+}
+
+/// A first file without a row of ours says nothing about when ours begin.
+#[tokio::test]
+async fn a_first_file_without_our_rows_leaves_the_search_at_the_beginning() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("MISSING", 190), ("LATEST", 100)] {
+            db.paid_before(invoice, days).await;
+        }
+        import(&db, 1, &[]).await;
+        let today = db.today().await;
+        let rows = [("FIRST", 200), ("LATEST", 100)].map(|(invoice, days)| purchase(invoice, "B-2", today - Days::new(days)));
+        db.paid_before("FIRST", 200).await;
+        import(&db, 2, &rows).await;
+        assert_eq!(db.open().await, "missing_at_doku MISSING");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_of_a_file_that_does_not_count_hides_no_missing_order() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("FIRST", 40), ("MISSING", 39), ("LATEST", 10)] {
+            db.paid_before(invoice, days).await;
+        }
+        let today = db.today().await;
+        let row = |invoice, batch, days| purchase(invoice, batch, today - Days::new(days));
+        let held = keep(&db, 1, &[row("MISSING", "B-1", 39)]).await;
+        db.settlement().hold_file(held).await.unwrap();
+        import(&db, 2, &[row("FIRST", "B-2", 40), row("LATEST", "B-2", 10)]).await;
+        assert_eq!(db.open().await, "missing_at_doku MISSING", "it is held");
+        count(&db, held, FileEnd::default()).await;
+        assert_eq!(db.open().await, "", "and closes when it counts");
+    })
+    .await;
+}
