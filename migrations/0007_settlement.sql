@@ -102,8 +102,7 @@ CREATE TABLE settlement_accounts (
     first_transaction_on date,
     latest_paid_out_on   date,
     search_from          bigint      NOT NULL DEFAULT 0,
-    searched_at          timestamptz,
-    search_due           boolean     NOT NULL DEFAULT false
+    search_asked_at      timestamptz          -- a person closed what hid missing orders
 );
 
 -- What does not fit, one row each however often it is found.

@@ -31,7 +31,7 @@ impl SettlementStore {
     /// Every merchant of whom a file counts.
     pub async fn accounts(&self) -> Result<Vec<ImportingAccount>, StoreError> {
         let rows: Vec<(String, String, bool)> = answered!(self.context.pool, |c| sqlx::query_as(
-            "SELECT merchant, profile, search_due FROM settlement_accounts ORDER BY merchant"
+            "SELECT merchant, profile, search_asked_at IS NOT NULL FROM settlement_accounts ORDER BY merchant"
         )
         .fetch_all(c))?;
         let read = |(merchant, profile, search_due): (String, String, bool)| {

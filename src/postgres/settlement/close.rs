@@ -71,7 +71,7 @@ async fn close(
     .await?;
     // What could be missing behind it is searched again.
     if cause == Cause::UnknownChannel.name() {
-        sqlx::query("UPDATE settlement_accounts SET search_due = true WHERE merchant = $1")
+        sqlx::query("UPDATE settlement_accounts SET search_asked_at = jenius_now() WHERE merchant = $1")
             .bind(&merchant)
             .execute(&mut *c)
             .await?;

@@ -2,7 +2,11 @@
 //! long, and from where the last search ended.
 
 use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts};
-use crate::{domain::ids::MerchantName, flow::ports::StoreError, postgres::tx::answered};
+use crate::{
+    domain::{Time, ids::MerchantName},
+    flow::ports::StoreError,
+    postgres::tx::answered,
+};
 
 /// Keys that one statement looks at.
 const KEYS: i64 = 5_000;
@@ -20,7 +24,7 @@ impl SettlementStore {
         judging: &Judging,
     ) -> Result<GroupCounts, StoreError> {
         let mut counts = GroupCounts::default();
-        self.search_due(merchant, false).await?;
+        let asked_at = self.search_asked(merchant).await?;
         for invoices in self.open_ones(merchant).await?.chunks(GROUP) {
             counts.add(self.judge_group(merchant, invoices.to_vec(), judging, None).await?);
         }
@@ -37,16 +41,26 @@ impl SettlementStore {
         while let Some(last) = self.refunds(merchant, &after, judging, &mut counts).await? {
             after = last;
         }
+        self.search_done(merchant, asked_at).await?;
         Ok(counts)
     }
 
-    /// Has the search made at the next occasion.
-    pub async fn search_due(&self, merchant: &MerchantName, is_due: bool) -> Result<(), StoreError> {
-        answered!(self.context.pool, |c| sqlx::query(
-            "UPDATE settlement_accounts SET search_due = $2, searched_at = jenius_now() WHERE merchant = $1"
+    async fn search_asked(&self, merchant: &MerchantName) -> Result<Option<Time>, StoreError> {
+        let asked_at: Option<Option<Time>> = answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT search_asked_at FROM settlement_accounts WHERE merchant = $1"
         )
         .bind(merchant.as_str())
-        .bind(is_due)
+        .fetch_optional(c))?;
+        Ok(asked_at.flatten())
+    }
+
+    /// A search that was asked for meanwhile is still to be made.
+    async fn search_done(&self, merchant: &MerchantName, asked_at: Option<Time>) -> Result<(), StoreError> {
+        answered!(self.context.pool, |c| sqlx::query(
+            "UPDATE settlement_accounts SET search_asked_at = NULL WHERE merchant = $1 AND search_asked_at = $2"
+        )
+        .bind(merchant.as_str())
+        .bind(asked_at)
         .execute(c))?;
         Ok(())
     }

@@ -200,3 +200,21 @@ async fn a_row_of_a_file_that_does_not_count_hides_no_missing_order() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_search_that_was_broken_off_is_still_due() {
+    on_a_database(|db| async move {
+        db.paid_before("FIRST", 40).await;
+        let day = db.today().await - Days::new(40);
+        import(&db, 1, &[purchase("FIRST", "B-1", day)]).await;
+        let is_due = async || db.settlement().accounts().await.unwrap()[0].search_due;
+        db.execute("UPDATE settlement_accounts SET search_asked_at = jenius_now()").await.unwrap();
+        db.execute("ALTER TABLE commands RENAME COLUMN kind TO other").await.unwrap();
+        db.settlement().search(&merchant(), &judging()).await.unwrap_err();
+        assert!(is_due().await);
+        db.execute("ALTER TABLE commands RENAME COLUMN other TO kind").await.unwrap();
+        db.settlement().search(&merchant(), &judging()).await.unwrap();
+        assert!(!is_due().await);
+    })
+    .await;
+}
