@@ -299,7 +299,7 @@ impl Operations for Desk {
         act: Act,
     ) -> Result<Option<u64>, StoreError> {
         let Some(of) = self.store.order_to_replay(merchant, invoice).await? else { return Ok(Some(0)) };
-        let Some(slice) = self.store.next_slice(of, None, EVENTS_OF_ONE_ORDER).await? else {
+        let Some(slice) = self.store.next_slice(of, None, None, EVENTS_OF_ONE_ORDER).await? else {
             return Ok(Some(0));
         };
         let published = self.store.count_published(slice, None).await?;

@@ -32,7 +32,7 @@ impl EventReplay {
     /// The database is away.
     pub async fn count(&self, store: &PostgresStore, most: i64) -> anyhow::Result<(i64, bool)> {
         let (mut count, mut last) = (0, None);
-        while let Some(slice) = store.next_slice(self.of, last, COUNTED_EVENTS).await? {
+        while let Some(slice) = store.next_slice(self.of, self.event_type, last, COUNTED_EVENTS).await? {
             if count >= most {
                 return Ok((count, true));
             }
@@ -52,7 +52,7 @@ impl EventReplay {
         mut progress: impl FnMut(i64) + Send,
     ) -> anyhow::Result<i64> {
         let (mut done, mut last, mut waiting) = (0, None, None);
-        while let Some(slice) = store.next_slice(self.of, last, SLICE_EVENTS).await? {
+        while let Some(slice) = store.next_slice(self.of, self.event_type, last, SLICE_EVENTS).await? {
             if let Some(before) = waiting.take() {
                 gone(store, before).await.with_context(|| {
                     let since = rfc3339(slice.since());

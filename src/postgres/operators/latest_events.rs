@@ -1,6 +1,7 @@
 //! The console's list of events, the latest first. Ids are UUIDv7, which lie in the order of time: it walks back by id, reads
-//! so many rows at most, and says how far it came.
+//! so many rows at most, and says how far it came. Ids of settled rows lie in no order, and these have a list of their own.
 
+use super::{replay::first_id, settled_events::settled_events};
 use crate::{
     domain::{Time, event::EventType, ids::MerchantName},
     flow::ports::{EventFilter, EventPage, EventView, StoreError},
@@ -11,7 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Rows that one page reads.
-const READ_MAX: i64 = 10_000;
+pub(super) const READ_MAX: i64 = 10_000;
 
 /// The rows that are walked, then those of them that are wanted, then what is shown of these. A rejection has no order: its
 /// body says what it is about.
@@ -42,7 +43,7 @@ macro_rules! latest {
 
 pub(in crate::postgres) const ALL: &str = latest!(
     "SELECT event_id, order_key, version, type, created_at FROM events
-     WHERE event_id < $1 ORDER BY event_id DESC LIMIT $2"
+     WHERE event_id < $1 AND type <> 'settlement.matched' ORDER BY event_id DESC LIMIT $2"
 );
 pub(in crate::postgres) const OF_ORDER: &str = latest!(
     "SELECT event_id, order_key, version, type, created_at FROM events
@@ -81,7 +82,13 @@ impl EventRow {
 
 /// The latest events that are wanted, newest first.
 pub async fn latest_events(pool: &PgPool, filter: &EventFilter) -> Result<EventPage, StoreError> {
-    let before = filter.before.unwrap_or(Uuid::max());
+    if filter.event_type == Some(EventType::SettlementMatched) {
+        return settled_events(pool, filter).await;
+    }
+    let before = match filter.before {
+        Some(before) => before,
+        None => soon(pool).await?,
+    };
     let query = sqlx::query_as(if filter.order.is_some() { OF_ORDER } else { ALL })
         .bind(before)
         .bind(READ_MAX)
@@ -100,12 +107,19 @@ pub async fn latest_events(pool: &PgPool, filter: &EventFilter) -> Result<EventP
     Ok(EventPage { events, stopped })
 }
 
+/// No event that has its time in its id has a later one: above it lie settled rows' alone.
+async fn soon(pool: &PgPool) -> Result<Uuid, StoreError> {
+    let tomorrow = answered!(pool, |c| sqlx::query_scalar("SELECT jenius_now() + interval '1 day'").fetch_one(c))?;
+    Ok(first_id(tomorrow))
+}
+
 /// The last row that a page reads, if there are so many, and if it is not past the time that is asked for.
 async fn stop(pool: &PgPool, before: Uuid, filter: &EventFilter) -> Result<Option<(Uuid, Time)>, StoreError> {
     let last: Option<(Uuid, Time)> = answered!(pool, |c| {
         sqlx::query_as(
         "SELECT event_id, created_at FROM (
-             SELECT event_id, created_at FROM events WHERE event_id < $1 ORDER BY event_id DESC OFFSET $2 LIMIT 1
+             SELECT event_id, created_at FROM events WHERE event_id < $1 AND type <> 'settlement.matched'
+             ORDER BY event_id DESC OFFSET $2 LIMIT 1
          ) AS last
          WHERE $3::float8 IS NULL OR created_at > (SELECT jenius_now()) - make_interval(secs => $3)",
     )

@@ -15,5 +15,6 @@ pub(super) mod proposals;
 pub(super) mod prune;
 pub(super) mod replay;
 pub(super) mod restored;
+mod settled_events;
 pub(super) mod views;
 pub(super) mod walk;

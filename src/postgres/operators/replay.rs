@@ -3,7 +3,8 @@
 //! in the outbox already, and has its turn.
 //!
 //! A long time is walked in slices of event ids, which are UUIDv7 and so lie in the order of time. A slice
-//! ends between two milliseconds: within one, ids are in no order.
+//! ends between two milliseconds: within one, ids are in no order. Ids of settled rows lie in no order at all: after the
+//! others these are walked by the keys of their rows.
 
 use crate::postgres::{
     PostgresStore,
@@ -42,9 +43,16 @@ pub enum Replayed {
 #[derive(Debug, Clone, Copy)]
 pub struct Slice {
     of: Replayed,
-    from: Uuid,
-    /// Not in it.
-    to: Uuid,
+    part: Part,
+}
+
+/// From its first on, and before its last.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    All,
+    Ids(Uuid, Uuid),
+    /// Keys of settled rows.
+    Rows(i64, i64),
 }
 
 /// What became of a slice: the rows of the outbox.
@@ -81,12 +89,46 @@ macro_rules! put_back {
     };
 }
 
-const COUNT_OF_ORDER: &str = count!("e.order_key = $2");
-const COUNT_OF_TIME: &str =
-    count!("e.event_id >= $2 AND e.event_id < $3 AND e.created_at >= $4 AND e.created_at < $5");
-const PUT_BACK_ORDER: &str = put_back!("e.order_key = $2");
-const PUT_BACK_TIME: &str =
-    put_back!("e.event_id >= $2 AND e.event_id < $3 AND e.created_at >= $4 AND e.created_at < $5");
+macro_rules! of_order {
+    ($statement:ident) => {
+        $statement!(
+            "e.event_id IN (
+                 SELECT event_id FROM events WHERE order_key = $2
+                 UNION ALL
+                 SELECT r.id FROM orders o
+                 JOIN settlement_rows r ON r.merchant = o.merchant AND r.invoice_number = o.invoice_number
+                 WHERE o.order_key = $2)"
+        )
+    };
+}
+
+macro_rules! of_ids {
+    ($statement:ident) => {
+        $statement!(
+            "e.event_id >= $2 AND e.event_id < $3 AND e.created_at >= $4 AND e.created_at < $5
+             AND e.type <> 'settlement.matched'"
+        )
+    };
+}
+
+macro_rules! of_rows {
+    ($statement:ident) => {
+        $statement!(
+            "e.event_id IN (SELECT id FROM settlement_rows WHERE key >= $2 AND key < $3)
+             AND e.created_at >= $4 AND e.created_at < $5"
+        )
+    };
+}
+
+const COUNT_OF_ORDER: &str = of_order!(count);
+const COUNT_OF_IDS: &str = of_ids!(count);
+const COUNT_OF_ROWS: &str = of_rows!(count);
+const PUT_BACK_ORDER: &str = of_order!(put_back);
+const PUT_BACK_IDS: &str = of_ids!(put_back);
+const PUT_BACK_ROWS: &str = of_rows!(put_back);
+
+/// Rows that one slice walks, however few of them have an event that is wanted.
+const ROWS_MAX: i64 = 20_000;
 
 impl PostgresStore {
     /// `None` if there is no such order.
@@ -109,26 +151,54 @@ impl PostgresStore {
         answered!(&self.context.pool, |c| sqlx::query_scalar("SELECT jenius_now()").fetch_one(c))
     }
 
-    /// The slice after one, of about this many events of any type; `None` after the last.
+    /// The slice after one, of about this many events; `None` after the last.
     pub async fn next_slice(
         &self,
         of: Replayed,
+        event_type: Option<EventType>,
         after: Option<Slice>,
         events: u32,
     ) -> Result<Option<Slice>, StoreError> {
-        let (start, end) = match of {
-            Replayed::Order { .. } => (Uuid::nil(), Uuid::max()),
-            Replayed::Time { since, until } => (first_id(since), next_millisecond(first_id(until))),
+        let Replayed::Time { since, until } = of else {
+            return Ok(after.is_none().then_some(Slice { of, part: Part::All }));
         };
-        let from = after.map_or(start, |slice| slice.to);
-        if from >= end {
+        let end = next_millisecond(first_id(until));
+        let are_settled = event_type == Some(EventType::SettlementMatched);
+        let from = match after.map(|slice| slice.part) {
+            Some(Part::Rows(_, to)) => return self.next_rows(of, to, events).await,
+            Some(Part::Ids(_, to)) => to,
+            Some(Part::All) | None if are_settled => end,
+            Some(Part::All) | None => first_id(since),
+        };
+        if from < end {
+            let to = self.cut(from, end, events).await?;
+            return Ok(Some(Slice { of, part: Part::Ids(from, to) }));
+        }
+        if event_type.is_some() && !are_settled {
             return Ok(None);
         }
-        let to = match of {
-            Replayed::Order { .. } => end,
-            Replayed::Time { .. } => self.cut(from, end, events).await?,
-        };
-        Ok(Some(Slice { of, from, to }))
+        self.next_rows(of, 0, events).await
+    }
+
+    async fn next_rows(&self, of: Replayed, from: i64, events: u32) -> Result<Option<Slice>, StoreError> {
+        let Replayed::Time { since, until } = of else { return Ok(None) };
+        let (first, too_many): (Option<i64>, Option<i64>) = answered!(&self.context.pool, |c| sqlx::query_as(
+            "WITH first AS MATERIALIZED (SELECT min(key) AS key FROM settlement_rows WHERE key >= $1)
+             SELECT (SELECT key FROM first), (
+                 SELECT r.key FROM settlement_rows r
+                 JOIN LATERAL (SELECT created_at FROM events WHERE event_id = r.id OFFSET 0) AS e ON true
+                 WHERE r.key >= (SELECT key FROM first) AND r.key < (SELECT key FROM first) + $2
+                   AND e.created_at >= $3 AND e.created_at < $4
+                 ORDER BY r.key OFFSET $5 LIMIT 1)",
+        )
+        .bind(from)
+        .bind(ROWS_MAX)
+        .bind(since)
+        .bind(until)
+        .bind(i64::from(events))
+        .fetch_one(c))?;
+        let part = first.map(|first| Part::Rows(first, too_many.unwrap_or(first.saturating_add(ROWS_MAX))));
+        Ok(part.map(|part| Slice { of, part }))
     }
 
     /// Before the millisecond of the first event that is too many, unless that is the first one too.
@@ -153,9 +223,10 @@ impl PostgresStore {
         slice: Slice,
         event_type: Option<EventType>,
     ) -> Result<i64, StoreError> {
-        let sql = match slice.of {
-            Replayed::Order { .. } => COUNT_OF_ORDER,
-            Replayed::Time { .. } => COUNT_OF_TIME,
+        let sql = match slice.part {
+            Part::All => COUNT_OF_ORDER,
+            Part::Ids(..) => COUNT_OF_IDS,
+            Part::Rows(..) => COUNT_OF_ROWS,
         };
         let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         row.try_get("count").map_err(|e| store_error(&e))
@@ -163,9 +234,10 @@ impl PostgresStore {
 
     /// Puts a slice into the outbox again, in the order of its commits.
     pub async fn put_back(&self, slice: Slice, event_type: Option<EventType>) -> Result<PutBack, StoreError> {
-        let sql = match slice.of {
-            Replayed::Order { .. } => PUT_BACK_ORDER,
-            Replayed::Time { .. } => PUT_BACK_TIME,
+        let sql = match slice.part {
+            Part::All => PUT_BACK_ORDER,
+            Part::Ids(..) => PUT_BACK_IDS,
+            Part::Rows(..) => PUT_BACK_ROWS,
         };
         let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         let number = |column: &str| row.try_get::<i64, _>(column).map_err(|e| store_error(&e));
@@ -189,21 +261,32 @@ impl PostgresStore {
 impl Slice {
     /// Where it begins: a replay that ended before it goes on from here.
     pub fn since(&self) -> Time {
-        let milliseconds = i64::try_from(self.from.as_u128() >> RANDOM_BITS).unwrap_or_default();
-        Time::from_timestamp_millis(milliseconds).unwrap_or_default()
+        match (self.part, self.of) {
+            (Part::Ids(from, _), _) => {
+                let milliseconds = i64::try_from(from.as_u128() >> RANDOM_BITS).unwrap_or_default();
+                Time::from_timestamp_millis(milliseconds).unwrap_or_default()
+            }
+            (Part::Rows(..), Replayed::Time { since, .. }) => since,
+            (Part::All | Part::Rows(..), _) => Time::default(),
+        }
     }
 
     fn bind(self, sql: &'static str, event_type: Option<EventType>) -> Query<'static, Postgres, PgArguments> {
         let query = sqlx::query(sql).bind(event_type.map(EventType::routing_key));
+        let query = match self.part {
+            Part::All => query,
+            Part::Ids(from, to) => query.bind(from).bind(to),
+            Part::Rows(from, to) => query.bind(from).bind(to),
+        };
         match self.of {
             Replayed::Order { order_key } => query.bind(order_key),
-            Replayed::Time { since, until } => query.bind(self.from).bind(self.to).bind(since).bind(until),
+            Replayed::Time { since, until } => query.bind(since).bind(until),
         }
     }
 }
 
 /// No event of this time has a smaller id.
-fn first_id(at: Time) -> Uuid {
+pub(super) fn first_id(at: Time) -> Uuid {
     let milliseconds = u128::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(milliseconds << RANDOM_BITS)
 }

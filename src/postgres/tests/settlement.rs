@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     domain::settlement::{
-        amount::Marks,
         calendar::Calendar,
         case::Rules,
         profile::jakarta,

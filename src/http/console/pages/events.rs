@@ -124,7 +124,7 @@ fn filters(query: &Params) -> Markup {
     let since = query.get("since").unwrap_or(WINDOW);
     html! {
         form.filter action="/events" method="get" {
-            label.field { "Type" (types(query.get("type"), "all types")) }
+            label.field { "Type" (types(query.get("type"), "all but settlement.matched")) }
             label.field { "Invoice" input name="invoice" maxlength="64" value=[query.get("invoice")]; }
             label.field { "Merchant" input name="merchant" maxlength="32" size="12" value=[query.get("merchant")]; }
             label.field { "Committed in"
