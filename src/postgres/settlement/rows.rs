@@ -265,28 +265,27 @@ async fn begin_matching(
     totals(c, merchant, file).await
 }
 
-/// A batch adds up where one of its forms does.
+/// A batch adds up where one of its forms does; a file that names none stands for itself.
 async fn totals(c: &mut PgConnection, merchant: &MerchantName, file: FileKey) -> TxResult<()> {
-    let batches: Vec<(String, bool, Option<String>, i64)> = sqlx::query_as(
-        "SELECT f.batch, bool_and(o.totals_fault IS NOT NULL), min(o.totals_fault),
+    let stated: Option<(String, Option<String>, bool, Option<String>, i64)> = sqlx::query_as(
+        "SELECT coalesce(f.batch, 'file ' || f.key), f.batch, bool_and(o.totals_fault IS NOT NULL), min(o.totals_fault),
                 coalesce(max(abs(abs(coalesce(o.stated_net, o.net)) - abs(o.net))), 0)
-         FROM settlement_files f JOIN settlement_files o ON o.merchant = f.merchant AND o.batch = f.batch
+         FROM settlement_files f
+         JOIN settlement_files o ON o.merchant = f.merchant AND (o.key = f.key OR o.batch = f.batch)
          WHERE f.key = $1 AND o.state IN ('matching', 'done')
-         GROUP BY f.batch",
+         GROUP BY f.key",
     )
     .bind(file)
-    .fetch_all(&mut *c)
+    .fetch_optional(&mut *c)
     .await?;
-    for (batch, is_wrong, fault, at_stake) in batches {
-        let found = is_wrong.then(|| Break {
-            cause: Cause::TotalsMismatch,
-            subject: batch.clone(),
-            invoice_number: None,
-            batch: Some(batch.clone()),
-            at_stake,
-            values: fault.unwrap_or_default(),
-        });
-        breaks::settle_subject(c, merchant, Cause::TotalsMismatch, &batch, found, super::By::File).await?;
-    }
-    Ok(())
+    let Some((subject, batch, is_wrong, fault, at_stake)) = stated else { return Ok(()) };
+    let found = is_wrong.then(|| Break {
+        cause: Cause::TotalsMismatch,
+        subject: subject.clone(),
+        invoice_number: None,
+        batch,
+        at_stake,
+        values: fault.unwrap_or_default(),
+    });
+    breaks::settle_subject(c, merchant, Cause::TotalsMismatch, &subject, found, super::By::File).await
 }

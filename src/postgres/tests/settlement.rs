@@ -5,7 +5,7 @@ use crate::{
     domain::settlement::{
         calendar::Calendar,
         case::Rules,
-        profile::jakarta,
+        profile::{Profile, jakarta},
         row::{RowKind, SettlementRow},
         table::UnreadableLine,
     },
@@ -214,6 +214,28 @@ async fn a_search_that_was_broken_off_is_still_due() {
         db.execute("ALTER TABLE commands RENAME COLUMN other TO kind").await.unwrap();
         db.settlement().search(&merchant(), &judging()).await.unwrap();
         assert!(!is_due().await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_contradicts_itself_is_a_break_with_and_without_a_batch() {
+    on_a_database(|db| async move {
+        let marks = Profile::doku().marks;
+        for (sha256, batch) in [(1, None), (2, Some("B-1"))] {
+            let file = keep(&db, sha256, &[]).await;
+            let mut end = FileEnd::default();
+            end.stated.read("Total Transactions_", "2", marks);
+            end.stated.read("Batch ID_", batch.unwrap_or_default(), marks);
+            count(&db, file, end).await;
+        }
+        assert_eq!(db.open().await, "totals_mismatch, totals_mismatch");
+        // Another form of the batch adds up.
+        let file = keep(&db, 3, &[]).await;
+        let mut end = FileEnd::default();
+        end.stated.read("Batch ID_", "B-1", marks);
+        count(&db, file, end).await;
+        assert_eq!(db.open().await, "totals_mismatch");
     })
     .await;
 }
