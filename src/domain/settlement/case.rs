@@ -18,6 +18,8 @@ pub struct OrderFacts {
     pub state: OrderState,
     /// The day on which it became that state, in the profile's zone.
     pub state_since: NaiveDate,
+    /// The day on which it was first paid, in the same zone. Only known of an order without a payment's row.
+    pub paid_on: NaiveDate,
     /// Its command asked for a split settlement.
     pub has_shares: bool,
     /// It was paid before this service ran, by whatever account: no row is expected.

@@ -304,21 +304,25 @@ impl<'a> Judge<'a> {
             | OrderState::Abandoned
             | OrderState::Review(_) => false,
         };
-        let is_expected = !order.is_imported
-            && self.case.account.first_transaction_on.is_some_and(|first| order.state_since >= first);
+        let is_expected = !order.is_imported && self.is_since_first_file(order.paid_on);
         let is_there = self.has(RowKind::Purchase) || self.has(RowKind::Unknown);
         if !is_owed || !is_expected || is_there {
             return;
         }
         // A later batch may still bring it.
         self.waits |= !self.case.rows.is_empty();
-        if self.is_late(order.state_since) {
+        if self.is_late(order.paid_on) {
             self.of_invoice(
                 Cause::MissingAtDoku,
                 order.amount,
                 format!("ours {} {}, DOKU none", order.state.name(), order.amount),
             );
         }
+    }
+
+    /// Earlier than the first transaction of all files nothing is expected in them.
+    fn is_since_first_file(&self, day: NaiveDate) -> bool {
+        self.case.account.first_transaction_on.is_some_and(|first| day >= first)
     }
 
     /// Whether a batch that was paid out after the due day has come, and every row of it is understood.

@@ -103,6 +103,7 @@ fn order() -> impl Strategy<Value = OrderFacts> {
         amount: 50_000,
         state,
         state_since: tests::day(&format!("2026-01-{day:02}")),
+        paid_on: tests::day(&format!("2026-01-{day:02}")),
         has_shares: false,
         is_imported: false,
     };

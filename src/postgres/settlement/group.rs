@@ -196,9 +196,10 @@ async fn read(
     }
     let without_row: Vec<String> =
         orders.keys().filter(|invoice| !has_purchase(rows.get(*invoice))).cloned().collect();
-    for invoice in imported(c, merchant, &without_row).await? {
+    for (invoice, is_imported, paid_at) in payments(c, merchant, &without_row).await? {
         if let Some((_, facts)) = orders.get_mut(&invoice) {
-            facts.is_imported = true;
+            facts.is_imported = is_imported;
+            facts.paid_on = paid_at.map_or(facts.paid_on, |at| at.with_timezone(&judging.zone).date_naive());
         }
     }
     let mut breaks: HashMap<String, Vec<StoredBreak>> = HashMap::new();
@@ -212,20 +213,22 @@ fn has_purchase(rows: Option<&Vec<StoredRow>>) -> bool {
     rows.is_some_and(|rows| rows.iter().any(|row| row.known.row.kind == RowKind::Purchase))
 }
 
-/// Those of the orders that were paid before this service ran.
-async fn imported(
+/// Whether an order was paid before this service ran, and since when it is paid, whatever it became after that.
+async fn payments(
     c: &mut PgConnection,
     merchant: &MerchantName,
     invoices: &[String],
-) -> TxResult<Vec<String>> {
+) -> TxResult<Vec<(String, bool, Option<Time>)>> {
     if invoices.is_empty() {
         return Ok(Vec::new());
     }
-    let imported = sqlx::query_scalar(
-        "SELECT o.invoice_number FROM orders o JOIN commands k ON k.key = o.payment
-         WHERE o.merchant = $1 AND o.invoice_number = ANY ($2) AND k.imported IS NOT NULL",
+    let payments = sqlx::query_as(
+        "SELECT o.invoice_number, k.imported IS NOT NULL, (
+             SELECT min(e.created_at) FROM events e WHERE e.order_key = o.order_key AND e.type = 'order.paid')
+         FROM orders o JOIN commands k ON k.key = o.payment
+         WHERE o.merchant = $1 AND o.invoice_number = ANY ($2)",
     );
-    Ok(imported.bind(merchant.as_str()).bind(invoices).fetch_all(c).await?)
+    Ok(payments.bind(merchant.as_str()).bind(invoices).fetch_all(c).await?)
 }
 
 /// An order whose one row has its amount is whole, whatever it asked for.
@@ -302,8 +305,14 @@ async fn orders(
         let state = OrderState::from_names(&row.state, row.review_cause.as_deref())
             .ok_or_else(|| unknown_value("state"))?;
         let state_since = row.state_since.with_timezone(&judging.zone).date_naive();
-        let facts =
-            OrderFacts { amount: row.amount, state, state_since, has_shares: false, is_imported: false };
+        let facts = OrderFacts {
+            amount: row.amount,
+            state,
+            state_since,
+            paid_on: state_since,
+            has_shares: false,
+            is_imported: false,
+        };
         Ok((row.invoice_number, (row.order_key, facts)))
     };
     Ok(rows.into_iter().map(facts).collect::<Result<_, StoreError>>()?)

@@ -239,3 +239,19 @@ async fn a_file_that_contradicts_itself_is_a_break_with_and_without_a_batch() {
     })
     .await;
 }
+
+/// A refund was declined a while after, so that the order is paid again since then.
+#[tokio::test]
+async fn an_order_that_was_paid_before_the_first_file_is_not_missed_though_its_state_is_younger() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("EARLIER", 45), ("FIRST", 40), ("MISSING", 39), ("LATEST", 10)] {
+            db.paid_before(invoice, days).await;
+        }
+        db.execute("UPDATE orders SET state_since = jenius_now() - interval '30 days'").await.unwrap();
+        let today = db.today().await;
+        let row = |invoice, days| purchase(invoice, "B-1", today - Days::new(days));
+        import(&db, 1, &[row("FIRST", 40), row("LATEST", 10)]).await;
+        assert_eq!(db.open().await, "missing_at_doku MISSING");
+    })
+    .await;
+}

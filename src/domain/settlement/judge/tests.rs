@@ -47,6 +47,7 @@ fn order(state: OrderState) -> OrderFacts {
         amount: 50_000,
         state,
         state_since: day("2026-01-05"),
+        paid_on: day("2026-01-05"),
         has_shares: false,
         is_imported: false,
     }
@@ -296,4 +297,25 @@ fn a_batch_in_two_forms_is_one_break_whichever_came_first_and_the_latest_form_fi
     let mut withdrawn = Scene::new(OrderState::Paid, vec![purchase("B")]);
     withdrawn.account.forms = [("B".to_owned(), [1, 2].into())].into();
     assert_eq!((withdrawn.said().as_str(), withdrawn.at_stake()), ("batch_changed", 48_500));
+}
+
+/// The first file begins on 1 January; the order was paid before, and has another state since.
+#[test]
+fn what_is_expected_and_late_is_reckoned_from_the_payment_and_not_from_what_came_after() {
+    for state in [OrderState::Paid, OrderState::Refunding] {
+        for (paid_on, since, expected) in [
+            ("2025-12-28", "2026-01-10", ""),
+            ("2026-01-05", "2026-01-10", "missing_at_doku"),
+            ("2026-01-07", "2026-01-07", ""),
+        ] {
+            let mut scene = Scene::new(state, vec![]);
+            let (paid_on, state_since) = (day(paid_on), day(since));
+            scene.order = Some(OrderFacts { paid_on, state_since, ..order(state) });
+            assert_eq!(scene.said(), expected, "{state:?} {paid_on} {since}");
+        }
+    }
+    let mut refunded = Scene::new(OrderState::Refunded, vec![refund("C")]);
+    let facts = OrderFacts { paid_on: day("2025-12-28"), ..order(OrderState::Refunded) };
+    refunded.order = Some(facts);
+    assert_eq!(refunded.said(), "+");
 }
