@@ -286,7 +286,9 @@ impl Import {
         profile: &Profile,
     ) -> Result<FileEnd, ImportError> {
         let shape = shape_of(kept)?;
-        let (mut groups, reading) = lines::read(&self.settlement, kept.key, place, shape, profile);
+        let received_on = kept.received_at.with_timezone(&profile.zone).date_naive();
+        let (mut groups, reading) =
+            lines::read(&self.settlement, kept.key, place, shape, profile, received_on);
         while let Some(group) = groups.recv().await {
             let next = Instant::now() + GROUP_LASTS;
             if self.settlement.keep_rows(merchant, kept.key, group).await? {

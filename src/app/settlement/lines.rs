@@ -8,6 +8,7 @@ use crate::{
     postgres::{FileEnd, FileKey, RowGroup, SettlementStore},
     sheet::{self, Shape, SheetError},
 };
+use chrono::NaiveDate;
 use std::{
     fs::File,
     io::{self, Cursor, Read},
@@ -45,15 +46,17 @@ pub fn read(
     place: &Place,
     shape: Shape,
     profile: &Profile,
+    received_on: NaiveDate,
 ) -> (Receiver<RowGroup>, JoinHandle<Result<FileEnd, SheetError>>) {
     let (sender, receiver) = channel(AHEAD);
     let profile = profile.clone();
     let (settlement, place, runtime) = (settlement.clone(), place.clone(), Handle::current());
     let task = tokio::task::spawn_blocking(move || {
+        let table = (&profile, received_on);
         let each = &mut |group| sender.blocking_send(group).map_err(|_| SheetError::Stopped);
         match place {
-            Place::Database => groups(Pieces::new(settlement, file, runtime), shape, &profile, each),
-            Place::File(path) => groups(File::open(path).map_err(SheetError::Source)?, shape, &profile, each),
+            Place::Database => groups(Pieces::new(settlement, file, runtime), shape, table, each),
+            Place::File(path) => groups(File::open(path).map_err(SheetError::Source)?, shape, table, each),
         }
     });
     (receiver, task)
@@ -63,11 +66,11 @@ pub fn read(
 fn groups(
     source: impl Read,
     shape: Shape,
-    profile: &Profile,
+    (profile, received_on): (&Profile, NaiveDate),
     each: &mut dyn FnMut(RowGroup) -> Result<(), SheetError>,
 ) -> Result<FileEnd, SheetError> {
     let refused = |error: String| SheetError::Refused(error);
-    let mut table = Table::new(profile);
+    let mut table = Table::new(profile, received_on);
     let mut end = FileEnd::default();
     let mut group = RowGroup::default();
     let mut began_at = 0;

@@ -41,8 +41,10 @@ impl Book {
             *number += 1;
             self.rows.entry((row.clone(), *number)).or_default().insert(self.next);
             let account = &mut self.account;
-            account.first_transaction_on =
-                account.first_transaction_on.into_iter().chain([row.transaction_on]).min();
+            if row.kind == RowKind::Purchase {
+                account.first_transaction_on =
+                    account.first_transaction_on.into_iter().chain([row.transaction_on]).min();
+            }
             account.latest_paid_out_on = account.latest_paid_out_on.max(Some(row.paid_out_on));
         }
         self.account.forms.entry(file.batch.clone()).or_default().insert(self.next);

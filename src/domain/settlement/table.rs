@@ -8,13 +8,15 @@ use super::{
     row::{RowKind, SettlementRow},
     totals::{Stated, Sums, is_batch},
 };
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 
 /// Lines above the table: a header that comes later is none.
 pub const PREAMBLE_LINES_MAX: usize = 100;
 /// Digits that a spreadsheet keeps of a number.
 const SPREADSHEET_DIGITS_MAX: usize = 15;
 const SUB_ACCOUNT_CHARS_MAX: usize = 100;
+/// A pay-out so many days after its file came is a slip of the pen, by which every payment until then would be late.
+const AHEAD_DAYS_MAX: u64 = 60;
 /// A word of the file that is kept for a person.
 const WORD_CHARS_MAX: usize = 64;
 
@@ -94,14 +96,18 @@ pub struct Table<'p> {
     columns: Option<Vec<(Column, usize)>>,
     lines_above: usize,
     is_foot: bool,
+    /// A pay-out after that is none.
+    last_day: NaiveDate,
     pub stated: Stated,
     pub sums: Sums,
 }
 
 impl<'p> Table<'p> {
-    pub fn new(profile: &'p Profile) -> Self {
+    /// `received_on`: the day on which the file came.
+    pub fn new(profile: &'p Profile, received_on: NaiveDate) -> Self {
+        let last_day = received_on.checked_add_days(Days::new(AHEAD_DAYS_MAX)).unwrap_or(NaiveDate::MAX);
         let (stated, sums) = (Stated::default(), Sums::default());
-        Self { profile, columns: None, lines_above: 0, is_foot: false, stated, sums }
+        Self { profile, columns: None, lines_above: 0, is_foot: false, last_day, stated, sums }
     }
 
     /// Takes the next line. `after_gap`: an empty line stands before it.
@@ -116,7 +122,7 @@ impl<'p> Table<'p> {
             return Ok(TableLine::Nothing);
         }
         self.is_foot = self.is_foot || after_gap || cells.is_total();
-        let read = cells.row(self.profile, &self.stated);
+        let read = cells.row(self.profile, &self.stated, self.last_day);
         if self.is_foot {
             // Sums and remarks stand there. A row that is hidden there is reported.
             let Ok(Read { row, channel: ChannelOf::Ours | ChannelOf::Unknown, .. }) = read else {
@@ -231,7 +237,7 @@ impl Cells<'_> {
             && self.cells.iter().any(|cell| cell.text().to_uppercase().contains("TOTAL"))
     }
 
-    fn row(&self, profile: &Profile, stated: &Stated) -> Result<Read, String> {
+    fn row(&self, profile: &Profile, stated: &Stated, last_day: NaiveDate) -> Result<Read, String> {
         let invoice_number = self.invoice()?;
         let word = self.channel_word();
         let type_cell =
@@ -239,6 +245,9 @@ impl Cells<'_> {
         let kind = profile.kind(type_cell.as_deref());
         let transaction_on = self.day(profile, Column::Transaction)?;
         let paid_out_on = self.day(profile, Column::PaidOut)?;
+        if paid_out_on > last_day {
+            return Err(format!("paid_out: lies in the future: allowed are days until {last_day}"));
+        }
         let gross =
             self.amount(profile, Column::Amount)?.ok_or("amount: is empty: allowed are whole rupiah")?;
         let fee = self.amount(profile, Column::Fee)?.unwrap_or_default();

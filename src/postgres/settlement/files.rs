@@ -2,7 +2,7 @@
 
 use super::SettlementStore;
 use crate::{
-    domain::ids::MerchantName,
+    domain::{Time, ids::MerchantName},
     flow::ports::StoreError,
     postgres::{
         error::{TxResult, store_error, unknown_value},
@@ -56,6 +56,7 @@ pub struct KeptFile {
     pub state: FileState,
     /// The profile that its import began with.
     pub profile: String,
+    pub received_at: Time,
     /// `csv` or `xlsx`, and the encoding of its text.
     pub form: String,
     pub encoding: String,
@@ -73,6 +74,7 @@ struct KeptRow {
     key: i64,
     state: String,
     profile: String,
+    received_at: Time,
     form: Option<String>,
     encoding: Option<String>,
     lines_read: i64,
@@ -225,7 +227,7 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
 
 async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
-        "SELECT key, state, profile, form, encoding, lines_read, judged_to, own_rows, without_order
+        "SELECT key, state, profile, received_at, form, encoding, lines_read, judged_to, own_rows, without_order
          FROM settlement_files WHERE key = $1",
     )
     .bind(file)
@@ -235,6 +237,7 @@ async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<K
         key: row.key,
         state: FileState::read(&row.state)?,
         profile: row.profile,
+        received_at: row.received_at,
         form: row.form.unwrap_or_default(),
         encoding: row.encoding.unwrap_or_default(),
         lines_read: row.lines_read,

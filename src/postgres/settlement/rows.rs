@@ -6,7 +6,7 @@ use crate::{
         ids::MerchantName,
         settlement::{
             breaks::{Break, Cause},
-            row::SettlementRow,
+            row::{RowKind, SettlementRow},
             table::UnreadableLine,
             totals::{Stated, Sums},
         },
@@ -196,7 +196,7 @@ async fn add_sums(
     .bind(sum(|row| row.fee))
     .bind(sum(|row| row.discount))
     .bind(sum(|row| row.net))
-    .bind(rows.iter().map(|row| row.transaction_on).min())
+    .bind(rows.iter().filter(|row| row.kind == RowKind::Purchase).map(|row| row.transaction_on).min())
     .bind(rows.iter().map(|row| row.paid_out_on).max())
     .bind(merchant.as_str())
     .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())

@@ -255,3 +255,19 @@ async fn an_order_that_was_paid_before_the_first_file_is_not_missed_though_its_s
     })
     .await;
 }
+
+/// A refund's row may bear the day of a payment long before the first file.
+#[tokio::test]
+async fn only_payments_say_when_the_first_file_begins() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("EARLIER", 80), ("FIRST", 40), ("LATEST", 10)] {
+            db.paid_before(invoice, days).await;
+        }
+        let today = db.today().await;
+        let row = |invoice, days| purchase(invoice, "B-1", today - Days::new(days));
+        let refund = SettlementRow { kind: RowKind::Refund, fee: 0, net: -50_000, ..row("OLD", 90) };
+        import(&db, 1, &[row("FIRST", 40), row("LATEST", 10), refund]).await;
+        assert_eq!(db.open().await, "missing_here OLD");
+    })
+    .await;
+}

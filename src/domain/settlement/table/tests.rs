@@ -5,6 +5,10 @@ use super::*;
 /// The form that DOKU sends, with invented values.
 const INVENTED: &str = include_str!("../../../../tests/vectors/settlement.csv");
 
+fn came_on() -> NaiveDate {
+    "2026-01-07".parse().unwrap()
+}
+
 /// Cells of a line without quotes.
 fn cells(line: &str) -> Vec<Cell> {
     line.split(',').map(|text| Cell::Text(text.to_owned())).collect()
@@ -12,7 +16,7 @@ fn cells(line: &str) -> Vec<Cell> {
 
 /// Takes a text line by line, as the reader of files does.
 fn take<'p>(profile: &'p Profile, text: &str) -> (Table<'p>, Result<Vec<TableLine>, TableError>) {
-    let mut table = Table::new(profile);
+    let mut table = Table::new(profile, came_on());
     let mut gap = false;
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -70,6 +74,8 @@ fn a_row_that_cannot_be_read_says_which_column_and_why() {
         ("A,Jenius,02-01-2026,1,0,,06-01-2026,Purchase", "net"),
         ("A,Jenius,02-01-2026,1,0,1,,Purchase", "paid_out"),
         ("A,Jenius,02-01-2026", "paid_out"),
+        ("A,Jenius,02-01-2026,1,0,1,06-01-2062,Purchase", "paid_out: lies in the future"),
+        ("A,Jenius,02-01-2026,1,0,1,09-03-2026,Purchase", "paid_out: lies in the future"),
     ] {
         let TableLine::UnreadableLine(found) = one(row) else { panic!("{row}: {:?}", one(row)) };
         assert!(found.why.starts_with(column), "{row}: {}", found.why);
@@ -78,10 +84,16 @@ fn a_row_that_cannot_be_read_says_which_column_and_why() {
 }
 
 #[test]
+fn a_pay_out_may_lie_a_while_after_its_file() {
+    let row = one("A,Jenius,02-01-2026,1,0,1,08-03-2026,Purchase");
+    assert!(matches!(row, TableLine::Ours(_)), "{row:?}");
+}
+
+#[test]
 fn a_spreadsheets_number_is_an_invoice_only_where_no_digit_can_be_lost() {
     let doku = Profile::doku();
     for (number, is_read) in [("202601000123456", true), ("2026010001234567", false), ("1.5", false)] {
-        let mut table = Table::new(&doku);
+        let mut table = Table::new(&doku, came_on());
         table.take(1, &cells(HEADER), false).unwrap();
         let mut row = cells("x,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase");
         row[0] = Cell::Number(number.to_owned());
