@@ -14,6 +14,7 @@ CREATE TABLE settlement_files (
     received_at   timestamptz NOT NULL DEFAULT jenius_now(),
     done_at       timestamptz,
     emptied_at    timestamptz,               -- `prune` took its bytes away
+    pieces        integer     NOT NULL DEFAULT 0,   -- counted with each: a standby that took over may lack the last
     bytes         bigint      NOT NULL DEFAULT 0,
     form          text,
     encoding      text,
@@ -42,7 +43,7 @@ CREATE TABLE settlement_files (
     CONSTRAINT settlement_files_encoding_is_known CHECK (encoding IN ('utf-8', 'utf-16le', 'utf-16be', 'windows-1252')),
     CONSTRAINT settlement_files_name_is_bounded CHECK (char_length(name) <= 255),
     CONSTRAINT settlement_files_counts_from_zero CHECK (
-        bytes >= 0 AND lines_read >= 0 AND judged_to >= 0 AND rows >= 0 AND own_rows >= 0 AND unreadable >= 0
+        pieces >= 0 AND bytes >= 0 AND lines_read >= 0 AND judged_to >= 0 AND rows >= 0 AND own_rows >= 0 AND unreadable >= 0
         AND without_order >= 0)
 );
 

@@ -67,8 +67,8 @@ pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{
-    By, Closing, FileEnd, FileKey, FileState, GroupCounts, ImportingAccount, Judging, KeptFile, MerchantLock,
-    OpenBreaks, RowGroup, SettledSlice, SettlementStore,
+    By, Closing, FileEnd, FileKey, FileState, GroupCounts, GroupKept, ImportingAccount, Judging, KeptFile,
+    MerchantLock, OpenBreaks, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
 };
 pub use slices::CountingPace;
 pub use sqlx::postgres::PgConnectOptions;

@@ -26,7 +26,7 @@ fn rows_from(mut source: impl Read + std::io::Seek) -> Result<Vec<String>, Strin
     }
     let shape = probe.shape().map_err(|e| e.to_string())?;
     source.rewind().unwrap();
-    let mut table = Table::new(&profile);
+    let mut table = Table::new(&profile, "2026-01-07".parse().unwrap());
     let mut found = Vec::new();
     let mut take = |line: u64, cells: &[Cell], gap: bool| {
         match table.take(line, cells, gap).map_err(|e| refused(e.to_string()))? {

@@ -7,8 +7,8 @@ use crate::{
     domain::{ids::MerchantName, settlement::profile::Profile},
     flow::ports::StoreError,
     postgres::{
-        self, By, FileEnd, FileKey, FileState, GroupCounts, Judging, KeptFile, MerchantLock, SettledSlice,
-        SettlementStore,
+        self, By, FileEnd, FileKey, FileState, GroupCounts, GroupKept, Judging, KeptFile, MerchantLock,
+        ReceivedBytes, SettledSlice, SettlementStore,
     },
     sheet::{Encoding, FileForm, Probe, Shape, SheetError},
 };
@@ -24,6 +24,9 @@ const PIECE_BYTES: usize = 1024 * 1024;
 const SLICE_KEYS: i64 = 1_000;
 /// What a group and a slice take at least: payments go on meanwhile, and find the processors free.
 const GROUP_LASTS: Duration = Duration::from_millis(20);
+const PIECES_GONE: &str = "another database server took over meanwhile, and lacks a part of the file";
+const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
+const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
 /// One row in so many may be without an order before a person is asked.
 const WITHOUT_ORDER_SHARE: i64 = 10;
 
@@ -198,14 +201,15 @@ impl Import {
         consent: Consent,
         place: &Place,
     ) -> Result<ImportOutcome, ImportError> {
-        let KeptImport { lock, merchant, kept } = begun;
-        let outcome = self.read_and_match(&merchant, &kept, consent, place).await;
+        let KeptImport { mut lock, merchant, kept } = begun;
+        let outcome = self.read_and_match(&mut lock, &merchant, &kept, consent, place).await;
         lock.end();
         outcome
     }
 
     async fn read_and_match(
         &self,
+        lock: &mut MerchantLock,
         merchant: &MerchantName,
         kept: &KeptFile,
         consent: Consent,
@@ -220,7 +224,7 @@ impl Import {
         })?;
         // 1 Keep the rows, group by group; they count for nothing yet.
         if matches!(kept.state, FileState::Reading | FileState::Held) {
-            let end = self.keep_rows(merchant, kept, place, profile).await?;
+            let end = self.keep_rows(lock, merchant, kept, place, profile).await?;
             let now = self.settlement.file(kept.key).await?;
             if is_held(consent, &now) {
                 self.settlement.hold_file(kept.key).await?;
@@ -231,7 +235,7 @@ impl Import {
         }
         // 3 Judge their invoices, group by group, then what the file is silent about.
         let now = self.settlement.file(kept.key).await?;
-        let counts = self.judge(merchant, &now, profile).await?;
+        let counts = self.judge(lock, merchant, &now, profile).await?;
         // 4 The file is done.
         self.settlement.end_file(kept.key).await?;
         Ok(ImportOutcome::Done { file: kept.key, counts, rows: now.own_rows })
@@ -267,19 +271,26 @@ impl Import {
             }
             probe.take(&piece)?;
             hash.update(&piece);
-            self.settlement.keep_piece(file, number, &piece).await?;
+            if !self.settlement.keep_piece(file, number, &piece).await? {
+                return Err(ImportError::BrokenOff(PIECES_GONE.to_owned()));
+            }
             number += 1;
         }
         let Shape { form, encoding } = probe.shape()?;
-        let bytes = i64::try_from(probe.bytes()).unwrap_or(i64::MAX);
-        Ok(self
-            .settlement
-            .received(file, hash.finalize().into(), bytes, form.name(), encoding.name())
-            .await?)
+        let received = ReceivedBytes {
+            sha256: hash.finalize().into(),
+            pieces: number,
+            count: i64::try_from(probe.bytes()).unwrap_or(i64::MAX),
+            form: form.name(),
+            encoding: encoding.name(),
+        };
+        let kept = self.settlement.received(file, received).await?;
+        kept.ok_or_else(|| ImportError::BrokenOff(PIECES_GONE.to_owned()))
     }
 
     async fn keep_rows(
         &self,
+        lock: &mut MerchantLock,
         merchant: &MerchantName,
         kept: &KeptFile,
         place: &Place,
@@ -291,8 +302,17 @@ impl Import {
             lines::read(&self.settlement, kept.key, place, shape, profile, received_on);
         while let Some(group) = groups.recv().await {
             let next = Instant::now() + GROUP_LASTS;
-            if self.settlement.keep_rows(merchant, kept.key, group).await? {
-                sleep_until(next).await;
+            must_hold(lock).await?;
+            match self.settlement.keep_rows(merchant, kept.key, group).await? {
+                GroupKept::Now => sleep_until(next).await,
+                GroupKept::Before => {}
+                GroupKept::AfterAHole | GroupKept::NotReading => {
+                    return Err(ImportError::BrokenOff(ROWS_GONE.to_owned()));
+                }
+                GroupKept::ReadOtherwise => {
+                    self.settlement.refuse_file(kept.key).await?;
+                    return Err(ImportError::BrokenOff(READ_OTHERWISE.to_owned()));
+                }
             }
         }
         let end = reading.await.map_err(|died| ImportError::BrokenOff(died.to_string()))?;
@@ -311,6 +331,7 @@ impl Import {
 
     async fn judge(
         &self,
+        lock: &mut MerchantLock,
         merchant: &MerchantName,
         kept: &KeptFile,
         profile: &Profile,
@@ -318,13 +339,16 @@ impl Import {
         let judging = Judging { rules: self.config.rules(profile), zone: profile.zone, by: By::File };
         let mut counts = GroupCounts::default();
         let (first, last) = self.settlement.keys_of_batches(merchant, kept.key).await?;
-        let mut after = kept.judged_to.max(first - 1);
+        let (mut after, mut judged_to) = (kept.judged_to.max(first - 1), kept.judged_to);
         while after < last {
             let next = Instant::now() + GROUP_LASTS;
-            let slice = SettledSlice { file: kept.key, after, to: last.min(after + SLICE_KEYS) };
+            let to = last.min(after + SLICE_KEYS);
+            let slice = SettledSlice { file: kept.key, after, to, judged_to };
             let invoices = self.settlement.invoices_between(merchant, &slice).await?;
             if !invoices.is_empty() {
+                must_hold(lock).await?;
                 counts.add(self.settlement.judge_group(merchant, invoices, &judging, Some(slice)).await?);
+                judged_to = to;
                 sleep_until(next).await;
             }
             after = slice.to;
@@ -337,6 +361,14 @@ impl Import {
     pub fn judging(&self, profile: &str) -> Option<postgres::Judging> {
         judging(&self.config, profile, By::Check)
     }
+}
+
+/// Another import may begin when the session that has the lock is gone.
+async fn must_hold(lock: &mut MerchantLock) -> Result<(), ImportError> {
+    if lock.is_held().await {
+        return Ok(());
+    }
+    Err(ImportError::BrokenOff("its connection to the database was lost".to_owned()))
 }
 
 fn is_held(consent: Consent, kept: &KeptFile) -> bool {

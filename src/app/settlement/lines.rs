@@ -73,7 +73,6 @@ fn groups(
     let mut table = Table::new(profile, received_on);
     let mut end = FileEnd::default();
     let mut group = RowGroup::default();
-    let mut began_at = 0;
     sheet::read(source, shape, profile, &mut |line, cells, gap| {
         match table.take(line, cells, gap).map_err(|error| refused(error.to_string()))? {
             TableLine::Nothing | TableLine::Header => {}
@@ -94,15 +93,15 @@ fn groups(
             )));
         }
         group.last_line = line;
-        let is_full = group.rows.len() >= GROUP_ROWS || line >= began_at + GROUP_LINES;
+        let is_full = group.rows.len() >= GROUP_ROWS || line >= group.after_line + GROUP_LINES;
         if is_full {
-            began_at = line;
-            each(std::mem::take(&mut group))?;
+            let next = RowGroup { after_line: line, last_line: line, rows: Vec::new() };
+            each(std::mem::replace(&mut group, next))?;
         }
         Ok(())
     })?;
     table.end().map_err(|error| refused(error.to_string()))?;
-    if group.last_line > 0 {
+    if group.last_line > group.after_line {
         each(group)?;
     }
     (end.stated, end.sums) = (table.stated, table.sums);

@@ -8,10 +8,11 @@ use crate::{
         error::{TxResult, store_error, unknown_value},
         pool::{Beside, PgPool},
         rows::storable,
-        tx::answered,
+        tx::{STATEMENT_MAX, answered},
     },
 };
-use sqlx::{FromRow, PgConnection};
+use sqlx::{Connection, FromRow, PgConnection};
+use tokio::time::timeout;
 
 pub type FileKey = i64;
 
@@ -69,6 +70,16 @@ pub struct KeptFile {
     pub is_known: bool,
 }
 
+/// What came in, as its reader counted it.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceivedBytes {
+    pub sha256: [u8; 32],
+    pub pieces: i32,
+    pub count: i64,
+    pub form: &'static str,
+    pub encoding: &'static str,
+}
+
 #[derive(FromRow)]
 struct KeptRow {
     key: i64,
@@ -91,6 +102,12 @@ pub struct MerchantLock {
 }
 
 impl MerchantLock {
+    /// Whether it is still held: the session lives, and no other primary was found since it began.
+    pub async fn is_held(&mut self) -> bool {
+        let asked = timeout(STATEMENT_MAX, self.session.connection.ping()).await;
+        matches!(asked, Ok(Ok(()))) && self.session.judged.is_current()
+    }
+
     pub fn end(self) {
         self.session.end();
     }
@@ -137,16 +154,19 @@ impl SettlementStore {
         Ok(key.await?)
     }
 
-    /// Keeps the next piece of a file's bytes, at most 1 MiB.
-    pub async fn keep_piece(&self, file: FileKey, number: i32, bytes: &[u8]) -> Result<(), StoreError> {
-        answered!(self.context.pool, |c| sqlx::query(
-            "INSERT INTO settlement_pieces (file, number, bytes) VALUES ($1, $2, $3)"
+    /// Keeps the next piece of a file's bytes, at most 1 MiB. `false`: one before it is gone, since a standby without it took
+    /// over.
+    pub async fn keep_piece(&self, file: FileKey, number: i32, bytes: &[u8]) -> Result<bool, StoreError> {
+        let counted = answered!(self.context.pool, |c| sqlx::query(
+            "WITH kept AS (INSERT INTO settlement_pieces (file, number, bytes) VALUES ($1, $2, $3))
+             UPDATE settlement_files SET pieces = pieces + 1, bytes = bytes + octet_length($3)
+             WHERE key = $1 AND state = 'receiving' AND pieces = $2"
         )
         .bind(file)
         .bind(number)
         .bind(bytes)
         .execute(c))?;
-        Ok(())
+        Ok(counted.rows_affected() == 1)
     }
 
     /// A piece of a file's bytes; `None` after the last.
@@ -159,33 +179,32 @@ impl SettlementStore {
         .fetch_optional(c))
     }
 
-    /// All bytes are kept. Where the same came before, that file is the one, and the new one goes.
+    /// All bytes are kept. Where the same came before, that file is the one, and the new one goes. `None`: not all of them are
+    /// there, since a standby without them took over.
     pub async fn received(
         &self,
         file: FileKey,
-        sha256: [u8; 32],
-        bytes: i64,
-        form: &'static str,
-        encoding: &'static str,
-    ) -> Result<KeptFile, StoreError> {
+        bytes: ReceivedBytes,
+    ) -> Result<Option<KeptFile>, StoreError> {
         let kept = self.context.transaction(move |c| {
             Box::pin(async move {
-                if let Some(known) = same_bytes(c, file, &sha256).await? {
+                if let Some(known) = same_bytes(c, file, &bytes.sha256).await? {
                     sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(&mut *c).await?;
-                    return kept(c, known, true).await;
+                    return Ok(Some(kept(c, known, true).await?));
                 }
-                sqlx::query(
-                    "UPDATE settlement_files SET sha256 = $2, bytes = $3, form = $4, encoding = $5, state = 'reading'
-                     WHERE key = $1",
+                let whole = sqlx::query(
+                    "UPDATE settlement_files SET sha256 = $2, form = $5, encoding = $6, state = 'reading'
+                     WHERE key = $1 AND state = 'receiving' AND pieces = $3 AND bytes = $4",
                 )
                 .bind(file)
-                .bind(sha256.as_slice())
-                .bind(bytes)
-                .bind(form)
-                .bind(encoding)
+                .bind(bytes.sha256.as_slice())
+                .bind(bytes.pieces)
+                .bind(bytes.count)
+                .bind(bytes.form)
+                .bind(bytes.encoding)
                 .execute(&mut *c)
                 .await?;
-                kept(c, file, false).await
+                if whole.rows_affected() == 0 { Ok(None) } else { Ok(Some(kept(c, file, false).await?)) }
             })
         });
         Ok(kept.await?)

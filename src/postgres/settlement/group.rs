@@ -48,6 +48,8 @@ pub struct SettledSlice {
     pub file: FileKey,
     pub after: i64,
     pub to: i64,
+    /// Up to which key the file says that its invoices are judged.
+    pub judged_to: i64,
 }
 
 impl SettledSlice {
@@ -85,11 +87,15 @@ impl SettlementStore {
 }
 
 async fn judged_to(c: &mut PgConnection, slice: &SettledSlice) -> TxResult<()> {
-    sqlx::query("UPDATE settlement_files SET judged_to = greatest(judged_to, $2) WHERE key = $1")
+    let judged = sqlx::query("UPDATE settlement_files SET judged_to = $2 WHERE key = $1 AND judged_to = $3")
         .bind(slice.file)
         .bind(slice.to)
+        .bind(slice.judged_to)
         .execute(c)
         .await?;
+    if judged.rows_affected() == 0 {
+        return Err(StoreError::Away("a server took over that lacks the invoices judged last".to_owned()).into());
+    }
     Ok(())
 }
 

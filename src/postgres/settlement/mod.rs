@@ -22,10 +22,10 @@ mod writes;
 pub use account::ImportingAccount;
 pub use close::Closing;
 pub(super) use files::empty_old_files;
-pub use files::{FileKey, FileState, KeptFile, MerchantLock};
+pub use files::{FileKey, FileState, KeptFile, MerchantLock, ReceivedBytes};
 pub use gauges::OpenBreaks;
 pub use group::{GroupCounts, SettledSlice};
-pub use rows::{FileEnd, RowGroup};
+pub use rows::{FileEnd, GroupKept, RowGroup};
 pub(super) use shares::keep_shares;
 pub(super) use views::row_of_order;
 

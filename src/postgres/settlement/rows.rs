@@ -21,8 +21,23 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, Default)]
 pub struct RowGroup {
     pub rows: Vec<SettlementRow>,
+    /// The last line of the group before it; 0: it is the first.
+    pub after_line: u64,
     /// Up to this line all is in it.
     pub last_line: u64,
+}
+
+/// What became of a group of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupKept {
+    Now,
+    Before,
+    /// The group before it is gone, since a server that died had not written it yet.
+    AfterAHole,
+    /// What is kept ends within it: the file was read in another way then.
+    ReadOtherwise,
+    /// The file is not being read any more.
+    NotReading,
 }
 
 /// What is known once the last row is kept.
@@ -40,13 +55,13 @@ pub struct FileEnd {
 const BREAKS_MAX: usize = 500;
 
 impl SettlementStore {
-    /// Keeps a group of a file's rows. `false`: they were kept before.
+    /// Keeps a group of a file's rows.
     pub async fn keep_rows(
         &self,
         merchant: &MerchantName,
         file: FileKey,
         group: RowGroup,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<GroupKept, StoreError> {
         let merchant = merchant.clone();
         let kept = self
             .context
@@ -140,19 +155,23 @@ async fn keep_rows(
     merchant: &MerchantName,
     file: FileKey,
     group: &RowGroup,
-) -> TxResult<bool> {
-    let last_line = i64::try_from(group.last_line).unwrap_or(i64::MAX);
+) -> TxResult<GroupKept> {
+    let [after_line, last_line] =
+        [group.after_line, group.last_line].map(|line| i64::try_from(line).unwrap_or(i64::MAX));
     super::commit_later(c).await?;
-    // An import that goes on after it was broken off reads from the beginning: what is kept is kept.
-    let is_next: Option<bool> = sqlx::query_scalar(
-        "SELECT lines_read < $2 FROM settlement_files WHERE key = $1 AND state = 'reading' FOR UPDATE",
+    let lines_read: Option<(i64, bool)> = sqlx::query_as(
+        "SELECT lines_read, state = 'reading' FROM settlement_files WHERE key = $1 FOR UPDATE",
     )
     .bind(file)
-    .bind(last_line)
     .fetch_optional(&mut *c)
     .await?;
-    if is_next != Some(true) {
-        return Ok(false);
+    // An import that goes on after it was broken off reads from the beginning: what is kept is kept.
+    match lines_read {
+        Some((read, _)) if read >= last_line => return Ok(GroupKept::Before),
+        Some((read, true)) if read == after_line => {}
+        Some((read, true)) if read < after_line => return Ok(GroupKept::AfterAHole),
+        Some((_, true)) => return Ok(GroupKept::ReadOtherwise),
+        Some((_, false)) | None => return Ok(GroupKept::NotReading),
     }
     let batches: BTreeSet<&str> = group.rows.iter().map(|row| row.batch.as_str()).collect();
     let came_before: bool = sqlx::query_scalar(
@@ -168,7 +187,7 @@ async fn keep_rows(
     .await?;
     keep::keep(c, merchant, file, &group.rows, came_before).await?;
     add_sums(c, merchant, file, last_line, &group.rows).await?;
-    Ok(true)
+    Ok(GroupKept::Now)
 }
 
 async fn add_sums(

@@ -9,7 +9,9 @@ use crate::{
         row::{RowKind, SettlementRow},
         table::UnreadableLine,
     },
-    postgres::{By, FileEnd, FileKey, Judging, RowGroup, SettledSlice, SettlementStore},
+    postgres::{
+        By, FileEnd, FileKey, GroupKept, Judging, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
+    },
 };
 use chrono::{Days, NaiveDate};
 
@@ -69,14 +71,18 @@ fn purchase(invoice: &str, batch: &str, paid_on: NaiveDate) -> SettlementRow {
     }
 }
 
+fn received(sha256: u8, pieces: i32, count: i64) -> ReceivedBytes {
+    ReceivedBytes { sha256: [sha256; 32], pieces, count, form: "csv", encoding: "utf-8" }
+}
+
 /// Keeps the rows of a file, of which none counts yet.
 async fn keep(db: &Db, sha256: u8, rows: &[SettlementRow]) -> FileKey {
     let settlement = db.settlement();
     let file = settlement.begin_file(&merchant(), "a.csv", "doku").await.unwrap();
-    settlement.keep_piece(file, 0, b"x").await.unwrap();
-    settlement.received(file, [sha256; 32], 1, "csv", "utf-8").await.unwrap();
-    let group = RowGroup { rows: rows.to_vec(), last_line: 10 };
-    assert!(settlement.keep_rows(&merchant(), file, group).await.unwrap());
+    assert!(settlement.keep_piece(file, 0, b"x").await.unwrap());
+    settlement.received(file, received(sha256, 1, 1)).await.unwrap().unwrap();
+    let group = RowGroup { rows: rows.to_vec(), after_line: 0, last_line: 10 };
+    assert_eq!(settlement.keep_rows(&merchant(), file, group).await.unwrap(), GroupKept::Now);
     file
 }
 
@@ -86,7 +92,7 @@ async fn count(db: &Db, file: FileKey, end: FileEnd) {
     settlement.end_rows(file, end.clone()).await.unwrap();
     settlement.begin_matching(&merchant(), file, end).await.unwrap();
     let (first, to) = settlement.keys_of_batches(&merchant(), file).await.unwrap();
-    let slice = SettledSlice { file, after: first - 1, to };
+    let slice = SettledSlice { file, after: first - 1, to, judged_to: 0 };
     let invoices = settlement.invoices_between(&merchant(), &slice).await.unwrap();
     settlement.judge_group(&merchant(), invoices, &judging(), Some(slice)).await.unwrap();
     settlement.search(&merchant(), &judging()).await.unwrap();
@@ -268,6 +274,70 @@ async fn only_payments_say_when_the_first_file_begins() {
         let refund = SettlementRow { kind: RowKind::Refund, fee: 0, net: -50_000, ..row("OLD", 90) };
         import(&db, 1, &[row("FIRST", 40), row("LATEST", 10), refund]).await;
         assert_eq!(db.open().await, "missing_here OLD");
+    })
+    .await;
+}
+
+/// A standby that takes over may lack the last commits. What it lacks is never the end of the file.
+#[tokio::test]
+async fn a_file_with_a_hole_is_broken_off_at_its_next_piece_group_or_slice() {
+    on_a_database(|db| async move {
+        let settlement = db.settlement();
+        let file = settlement.begin_file(&merchant(), "a.csv", "doku").await.unwrap();
+        for number in 0..2 {
+            assert!(settlement.keep_piece(file, number, b"abc").await.unwrap());
+        }
+        let lost = "DELETE FROM settlement_pieces WHERE number = 1;
+                    UPDATE settlement_files SET pieces = 1, bytes = 3";
+        db.execute(lost).await.unwrap();
+        assert!(settlement.received(file, received(1, 2, 6)).await.unwrap().is_none(), "the last piece is gone");
+        assert!(!settlement.keep_piece(file, 2, b"abc").await.unwrap(), "one before it is gone");
+
+        let file = settlement.begin_file(&merchant(), "a.csv", "doku").await.unwrap();
+        settlement.keep_piece(file, 0, b"abc").await.unwrap();
+        settlement.received(file, received(1, 1, 3)).await.unwrap().unwrap();
+        let day = db.today().await;
+        for (after_line, last_line, expected) in [
+            (0, 10, GroupKept::Now),
+            (0, 10, GroupKept::Before),
+            (20, 30, GroupKept::AfterAHole),
+            (5, 15, GroupKept::ReadOtherwise),
+            (10, 20, GroupKept::Now),
+        ] {
+            let rows = vec![purchase(&format!("INV-{last_line}"), "B-1", day)];
+            let group = RowGroup { rows, after_line, last_line };
+            let kept = settlement.keep_rows(&merchant(), file, group).await.unwrap();
+            assert_eq!(kept, expected, "{after_line} to {last_line}");
+        }
+        assert_eq!(db.number("SELECT count(*) FROM settlement_rows").await, 2);
+
+        settlement.begin_matching(&merchant(), file, FileEnd::default()).await.unwrap();
+        let slice = |after, judged_to| SettledSlice { file, after, to: after + 1, judged_to };
+        let judge = async |slice| settlement.judge_group(&merchant(), vec![], &judging(), Some(slice)).await;
+        judge(slice(0, 0)).await.unwrap();
+        db.execute("UPDATE settlement_files SET judged_to = 0").await.unwrap();
+        judge(slice(1, 1)).await.unwrap_err();
+        assert_eq!(db.number("SELECT judged_to FROM settlement_files").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_import_of_a_merchant_runs_at_a_time_and_knows_when_its_session_is_gone() {
+    on_a_database(|db| async move {
+        let settlement = db.settlement();
+        let mut lock = settlement.lock(&merchant()).await.unwrap().unwrap();
+        assert!(settlement.lock(&merchant()).await.unwrap().is_none());
+        let other = crate::domain::ids::MerchantName::parse("other").unwrap();
+        settlement.lock(&other).await.unwrap().expect("another merchant's").end();
+        assert!(lock.is_held().await);
+        let holder = "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+                      WHERE locktype = 'advisory' AND objsubid = 1 AND database = (
+                          SELECT oid FROM pg_database WHERE datname = current_database())
+                      AND objid = (hashtextextended('settlement default', 0) & 4294967295)::oid";
+        db.execute(holder).await.unwrap();
+        assert!(!lock.is_held().await);
+        settlement.lock(&merchant()).await.unwrap().expect("it is free again").end();
     })
     .await;
 }
