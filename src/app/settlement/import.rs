@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -24,6 +24,8 @@ const PIECE_BYTES: usize = 1024 * 1024;
 const SLICE_KEYS: i64 = 1_000;
 /// What a group and a slice take at least: payments go on meanwhile, and find the processors free.
 const GROUP_LASTS: Duration = Duration::from_millis(20);
+const LOCK_TRIES: u32 = 10;
+const LOCK_AGAIN: Duration = Duration::from_millis(300);
 const PIECES_GONE: &str = "another database server took over meanwhile, and lacks a part of the file";
 const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
 const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
@@ -153,7 +155,7 @@ impl Import {
         request: &ImportRequest,
         bytes: impl AsyncRead + Unpin,
     ) -> Result<Begun, ImportError> {
-        let Some(lock) = self.settlement.lock(&request.merchant).await? else {
+        let Some(lock) = self.lock(&request.merchant).await? else {
             return Ok(Begun::Ended(ImportOutcome::Busy));
         };
         let received = self.receive(request, bytes).await;
@@ -165,11 +167,22 @@ impl Import {
     /// # Errors
     /// The database is away.
     pub async fn resume(&self, merchant: MerchantName, file: FileKey) -> Result<Begun, ImportError> {
-        let Some(lock) = self.settlement.lock(&merchant).await? else {
+        let Some(lock) = self.lock(&merchant).await? else {
             return Ok(Begun::Ended(ImportOutcome::Busy));
         };
         let kept = self.settlement.file(file).await.map_err(ImportError::from);
         self.under_lock(lock, merchant, kept)
+    }
+
+    /// Follow-up has the lock for a moment when it judges something again: that is waited for.
+    async fn lock(&self, merchant: &MerchantName) -> Result<Option<MerchantLock>, StoreError> {
+        for _ in 1..LOCK_TRIES {
+            if let Some(lock) = self.settlement.lock(merchant).await? {
+                return Ok(Some(lock));
+            }
+            sleep(LOCK_AGAIN).await;
+        }
+        self.settlement.lock(merchant).await
     }
 
     fn under_lock(

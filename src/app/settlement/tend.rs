@@ -2,9 +2,12 @@
 //! again, and a batch that does not come is reported.
 
 use super::Import;
-use crate::{flow::ports::StoreError, postgres::ImportingAccount};
+use crate::{
+    flow::ports::StoreError,
+    postgres::{ImportingAccount, Judging},
+};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// How often events may leave; they leave only while no order's event waits.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -14,16 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Invoices of a merchant that are judged at one look.
 const LOOKS_MAX: u32 = 200;
 
-/// Runs for ever.
+/// Runs for ever. Events do not wait for a search, which may be long.
 pub async fn tend(import: &Import) {
-    let mut looked: Option<Instant> = None;
+    tokio::join!(publish(import), look_again(import));
+}
+
+async fn publish(import: &Import) {
     loop {
-        if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            looked = Some(Instant::now());
-            if let Err(error) = look(import).await {
-                tracing::debug!(%error, "settlement cannot be looked at now");
-            }
-        }
         match import.settlement.publish_matched().await {
             Ok(0) => sleep(IDLE).await,
             Ok(_) => sleep(PUBLISH_EVERY).await,
@@ -35,21 +35,80 @@ pub async fn tend(import: &Import) {
     }
 }
 
-async fn look(import: &Import) -> Result<(), StoreError> {
-    for ImportingAccount { merchant, profile, search_due } in import.settlement.accounts().await? {
-        // The profile may be another's who imports elsewhere.
-        let Some(judging) = import.judging(&profile) else { continue };
-        let due = import.settlement.due_looks(&merchant, LOOKS_MAX).await?;
-        if !due.is_empty() {
-            import.settlement.judge_group(&merchant, due, &judging, None).await?;
+async fn look_again(import: &Import) {
+    loop {
+        match import.settlement.accounts().await {
+            Ok(accounts) => {
+                for account in accounts {
+                    // One merchant's trouble is not another's.
+                    if let Err(error) = look(import, &account).await {
+                        let merchant = account.merchant.as_str();
+                        tracing::warn!(merchant, %error, "a merchant's settlement cannot be looked at now");
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "settlement cannot be looked at now"),
         }
-        if search_due {
-            import.settlement.search(&merchant, &judging).await?;
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn look(import: &Import, account: &ImportingAccount) -> Result<(), StoreError> {
+    let ImportingAccount { merchant, profile, search_due } = account;
+    // The profile may be another's who imports elsewhere.
+    let Some(judging) = import.judging(profile) else { return Ok(()) };
+    let due = import.settlement.due_looks(merchant, LOOKS_MAX).await?;
+    if !due.is_empty() || *search_due {
+        // An import that runs judges with the same profile, and the next look comes soon.
+        let Some(lock) = import.settlement.lock(merchant).await? else { return Ok(()) };
+        let judged = judge_again(import, account, due, &judging).await;
+        lock.end();
+        judged?;
+    }
+    let rhythm =
+        import.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
+    let calendar = judging.rules.calendar.clone();
+    import.settlement.judge_rhythm(merchant, rhythm, calendar, judging.zone).await
+}
+
+async fn judge_again(
+    import: &Import,
+    account: &ImportingAccount,
+    due: Vec<String>,
+    judging: &Judging,
+) -> Result<(), StoreError> {
+    let merchant = &account.merchant;
+    if !due.is_empty()
+        && let Err(error) = import.settlement.judge_group(merchant, due.clone(), judging, None).await
+    {
+        if matches!(error, StoreError::Away(_)) {
+            return Err(error);
         }
-        let rhythm =
-            import.config.profile(Some(&profile), None).map(|profile| profile.rhythm).unwrap_or_default();
-        let calendar = judging.rules.calendar.clone();
-        import.settlement.judge_rhythm(&merchant, rhythm, calendar, judging.zone).await?;
+        judge_each(import, account, due, judging).await?;
+    }
+    if account.search_due {
+        import.settlement.search(merchant, judging).await?;
+    }
+    Ok(())
+}
+
+/// One of them cannot be judged, and must not hold the others up.
+async fn judge_each(
+    import: &Import,
+    account: &ImportingAccount,
+    due: Vec<String>,
+    judging: &Judging,
+) -> Result<(), StoreError> {
+    for invoice in due {
+        match import.settlement.judge_group(&account.merchant, vec![invoice.clone()], judging, None).await {
+            Ok(_) => {}
+            Err(error @ StoreError::Away(_)) => return Err(error),
+            Err(error) => {
+                let merchant = account.merchant.as_str();
+                tracing::warn!(merchant, invoice, %error, "a settled invoice cannot be judged");
+                import.settlement.put_off(&account.merchant, &invoice).await?;
+            }
+        }
     }
     Ok(())
 }

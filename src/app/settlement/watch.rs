@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::ids::MerchantName;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, Metadata},
     io,
     path::{Path, PathBuf},
@@ -20,6 +20,8 @@ use std::{
 use tokio::time::sleep;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two tries of an import that is broken off again and again.
+const AGAIN_MAX: Duration = Duration::from_secs(600);
 /// By our own observation: a copy may keep the time of its original.
 const UNCHANGED_FOR: Duration = Duration::from_secs(60);
 /// Files that are looked at at a time.
@@ -30,63 +32,118 @@ const REFUSED: &str = "refused";
 
 /// Imports what is put there. Runs for ever.
 pub async fn watch(import: &Import, directory: &Path) {
-    let mut known = HashMap::new();
-    let mut reported = None;
+    let mut known = Known::default();
+    let mut reported = Faults::new();
     loop {
-        let fault =
-            look(import, directory, &mut known, UNCHANGED_FOR).await.err().map(|error| error.to_string());
-        if fault != reported {
-            match &fault {
-                Some(error) => {
-                    tracing::warn!(error, directory = %directory.display(), "settlement.watch_dir cannot be used")
-                }
-                None => {
-                    tracing::info!(directory = %directory.display(), "settlement.watch_dir is watched again")
-                }
-            }
-            reported = fault;
+        let faults = look(import, directory, &mut known, UNCHANGED_FOR).await;
+        for (folder, error) in faults.iter().filter(|(folder, error)| reported.get(*folder) != Some(*error)) {
+            tracing::warn!(error, directory = %folder.display(), "settlement.watch_dir cannot be used");
         }
+        for folder in reported.keys().filter(|folder| !faults.contains_key(*folder)) {
+            tracing::info!(directory = %folder.display(), "settlement.watch_dir is watched again");
+        }
+        reported = faults;
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// What a file was, and since when it is that.
-type Known = HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>;
+/// Folders that cannot be used, each with the reason.
+type Faults = BTreeMap<PathBuf, String>;
 
-/// One look: claims what is whole, and imports what is claimed, by whomever: an import that a crash broke off goes on.
+/// What is known from the looks before.
+#[derive(Default)]
+pub(super) struct Known {
+    /// What a file was, and since when it is that.
+    seen: HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>,
+    /// Imports that were broken off: how often, and when the next may begin.
+    broken_off: HashMap<PathBuf, (u32, Instant)>,
+}
+
+impl Known {
+    fn may_try(&self, path: &Path) -> bool {
+        self.broken_off.get(path).is_none_or(|(_, next)| *next <= Instant::now())
+    }
+
+    /// What fails every time, as a database that is away, is not tried with every look.
+    fn failed(&mut self, path: &Path) {
+        let (times, next) = self.broken_off.entry(path.to_path_buf()).or_insert((0, Instant::now()));
+        *times = times.saturating_add(1);
+        *next = Instant::now() + AGAIN_MAX.min(LOOK_EVERY.saturating_mul(1 << (*times).min(10)));
+    }
+}
+
+/// One look: claims what is whole, and imports what is claimed, by whomever: an import that a crash broke off goes on. A
+/// folder that cannot be used holds no other up.
 pub(super) async fn look(
     import: &Import,
     directory: &Path,
     known: &mut Known,
     patience: Duration,
-) -> io::Result<()> {
+) -> Faults {
     let mut folders = vec![(directory.to_path_buf(), None)];
     let of_merchants =
         import.merchants.iter().map(|name| (directory.join(name.as_str()), Some(name.clone())));
     folders.extend(
         of_merchants.filter(|(folder, _)| folder.symlink_metadata().is_ok_and(|found| found.is_dir())),
     );
-    let mut status = Known::new();
+    let before = std::mem::take(&mut known.seen);
+    let mut faults = Faults::new();
     for (folder, merchant) in folders {
-        for name in [TAKEN, DONE, REFUSED] {
-            fs::create_dir_all(folder.join(name))?;
-        }
-        for (path, found) in regular_files(&folder)? {
-            let now = (found.len(), found.modified().ok());
-            let since = known.get(&path).filter(|(length, modified, _)| (*length, *modified) == now);
-            let since = since.map_or_else(Instant::now, |(_, _, since)| *since);
-            if since.elapsed() >= patience {
-                claim(&folder, &path)?;
-            } else {
-                status.insert(path, (now.0, now.1, since));
-            }
-        }
-        for (path, _) in regular_files(&folder.join(TAKEN))? {
-            bring_in(import, &folder, &path, merchant.clone()).await?;
+        let claimed = claim_whole(&folder, &before, known, patience);
+        let brought = bring_all_in(import, &folder, merchant, known).await;
+        if let Err(error) = claimed.and(brought) {
+            faults.insert(folder, error.to_string());
         }
     }
-    *known = status;
-    Ok(())
+    faults
+}
+
+/// Claims what has not changed for long enough. A file that cannot be claimed holds no other up.
+fn claim_whole(
+    folder: &Path,
+    before: &HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>,
+    known: &mut Known,
+    patience: Duration,
+) -> io::Result<()> {
+    for name in [TAKEN, DONE, REFUSED] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    let mut claimed = Ok(());
+    for (path, found) in regular_files(folder)? {
+        let now = (found.len(), found.modified().ok());
+        let since = before.get(&path).filter(|(length, modified, _)| (*length, *modified) == now);
+        let since = since.map_or_else(Instant::now, |(_, _, since)| *since);
+        if since.elapsed() >= patience {
+            claimed = claimed.and(claim(folder, &path));
+        }
+        // One that is claimed is not seen again, and one that could not be needs no new minute.
+        known.seen.insert(path, (now.0, now.1, since));
+    }
+    claimed
+}
+
+async fn bring_all_in(
+    import: &Import,
+    folder: &Path,
+    merchant: Option<MerchantName>,
+    known: &mut Known,
+) -> io::Result<()> {
+    let mut brought = Ok(());
+    for (path, _) in regular_files(&folder.join(TAKEN))? {
+        if known.may_try(&path) {
+            match bring_in(import, folder, &path, merchant.clone()).await {
+                Ok(true) => {
+                    known.broken_off.remove(&path);
+                }
+                Ok(false) => known.failed(&path),
+                Err(error) => {
+                    known.failed(&path);
+                    brought = brought.and(Err(error));
+                }
+            }
+        }
+    }
+    brought
 }
 
 /// Files of a folder, hidden ones and links left out, in the order of their names.
@@ -117,15 +174,17 @@ fn claim(folder: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+/// `false`: it was broken off, and stays where it is.
 async fn bring_in(
     import: &Import,
     folder: &Path,
     path: &Path,
     merchant: Option<MerchantName>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match imported(import, path, &name, merchant).await {
-        Ok(ImportOutcome::Busy) => Ok(()),
+    let put = match imported(import, path, &name, merchant).await {
+        // Another import of the merchant runs: that is soon over.
+        Ok(ImportOutcome::Busy) => return Ok(true),
         Ok(ImportOutcome::Done { counts, rows, .. }) => {
             tracing::info!(
                 file = name,
@@ -147,9 +206,10 @@ async fn bring_in(
         Err(ImportError::Refused(why)) => refuse(path, folder, &name, &why),
         Err(error @ (ImportError::BrokenOff(_) | ImportError::Store(_))) => {
             tracing::warn!(file = name, %error, "a settlement file stays in taken/, and is tried again");
-            Ok(())
+            return Ok(false);
         }
-    }
+    };
+    put.map(|()| true)
 }
 
 async fn imported(
@@ -236,5 +296,36 @@ mod tests {
             );
         }
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// A folder belongs to whoever puts files into it: what is wrong with one is its own.
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_used_holds_no_other_up() {
+        let directory = std::env::temp_dir().join(format!("jenius-settlement-{}", uuid::Uuid::new_v4()));
+        let merchants = ["bad", "good"].map(|name| MerchantName::parse(name).unwrap());
+        for name in ["bad", "good"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+            fs::write(directory.join(name).join("a.csv"), "x").unwrap();
+        }
+        // A file in the place of its folder.
+        fs::write(directory.join("bad").join(TAKEN), "x").unwrap();
+        let mut known = Known::default();
+        let faults = look(&away(&merchants), &directory, &mut known, Duration::ZERO).await;
+        assert_eq!(faults.keys().collect::<Vec<_>>(), [&directory.join("bad")]);
+        let taken = directory.join("good").join(TAKEN).join("a.csv");
+        assert!(taken.exists(), "it is claimed, and stays until the database is there");
+        assert!(!known.may_try(&taken), "not with every look");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// Nothing listens there.
+    fn away(merchants: &[MerchantName]) -> Import {
+        let nowhere = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
+        let source = crate::config::Source::from_process(None);
+        let nothing = crate::config::RequiredSections::NOTHING;
+        let parts = crate::config::PartialConfig::load(&source, nothing).unwrap();
+        let pool = crate::postgres::pool(nowhere, 1);
+        let store = crate::postgres::PostgresStore::new(pool, parts.schedule(), std::sync::Arc::new(fastrand::f64));
+        Import { settlement: store.settlement(), config: parts.settlement, merchants: merchants.to_vec() }
     }
 }

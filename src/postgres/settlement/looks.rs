@@ -14,4 +14,16 @@ impl SettlementStore {
         .bind(i64::from(limit))
         .fetch_all(c))
     }
+
+    /// One that could not be judged is looked at again in an hour.
+    pub async fn put_off(&self, merchant: &MerchantName, invoice: &str) -> Result<(), StoreError> {
+        answered!(self.context.pool, |c| sqlx::query(
+            "UPDATE settlement_looks SET look_at = jenius_now() + interval '1 hour'
+             WHERE merchant = $1 AND invoice_number = $2"
+        )
+        .bind(merchant.as_str())
+        .bind(invoice)
+        .execute(c))?;
+        Ok(())
+    }
 }
