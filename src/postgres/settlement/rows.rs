@@ -268,6 +268,17 @@ async fn begin_matching(
     .bind(file)
     .execute(&mut *c)
     .await?;
+    // Of a batch that came before all rows are compared, also where none of ours is left in this form of it.
+    sqlx::query(
+        "INSERT INTO settlement_forms (merchant, batch, file)
+         SELECT merchant, batch, key FROM settlement_files f
+         WHERE key = $1 AND EXISTS (
+             SELECT FROM settlement_forms o WHERE o.merchant = f.merchant AND o.batch = f.batch)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(file)
+    .execute(&mut *c)
+    .await?;
     let unknown: Vec<Break> = end
         .unknown_channels
         .iter()

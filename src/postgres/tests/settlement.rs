@@ -341,3 +341,18 @@ async fn one_import_of_a_merchant_runs_at_a_time_and_knows_when_its_session_is_g
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
+    on_a_database(|db| async move {
+        db.paid_before("INV-1", 10).await;
+        import(&db, 1, &[purchase("INV-1", "B-1", db.today().await - Days::new(10))]).await;
+        assert_eq!(db.open().await, "");
+        let file = keep(&db, 2, &[]).await;
+        let mut end = FileEnd::default();
+        end.stated.read("Batch ID_", "B-1", Profile::doku().marks);
+        count(&db, file, end).await;
+        assert_eq!(db.open().await, "batch_changed INV-1");
+    })
+    .await;
+}
