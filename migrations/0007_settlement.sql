@@ -151,6 +151,7 @@ CREATE TABLE settlement_looks (
     merchant       text        NOT NULL,
     invoice_number text        NOT NULL COLLATE "C",
     look_at        timestamptz NOT NULL,
+    ask            boolean     NOT NULL DEFAULT false,   -- DOKU is still to be asked
     PRIMARY KEY (merchant, invoice_number)
 );
 CREATE INDEX settlement_looks_due ON settlement_looks (look_at);

@@ -1,7 +1,8 @@
 //! Has DOKU asked about orders that a row puts in doubt: an inquiry that is due now. Nothing else of an order is written.
 
+use super::writes::Asked;
 use crate::{
-    domain::schedule::InquiryRank,
+    domain::{ids::MerchantName, schedule::InquiryRank},
     flow::ports::StoreError,
     postgres::{StoreContext, error::TxResult},
 };
@@ -11,14 +12,33 @@ use std::sync::Arc;
 /// Orders of one transaction: it holds their locks.
 const ORDERS_MAX: usize = 100;
 
-/// Makes an inquiry of each order due now, and says of how many.
-pub(super) async fn ask(context: &Arc<StoreContext>, mut order_keys: Vec<i64>) -> Result<u64, StoreError> {
+/// Makes an inquiry of each order due now, and says of how many. Its look notes then that it was asked for.
+pub(super) async fn ask(
+    context: &Arc<StoreContext>,
+    merchant: &MerchantName,
+    mut asks: Vec<Asked>,
+) -> Result<u64, StoreError> {
     // In one order everywhere, so that two who lock do not wait for each other.
-    order_keys.sort_unstable();
+    asks.sort_unstable();
     let mut asked = 0;
-    for keys in order_keys.chunks(ORDERS_MAX) {
-        let keys = keys.to_vec();
-        asked += context.transaction(move |c| Box::pin(async move { make_due(c, &keys).await })).await?;
+    for chunk in asks.chunks(ORDERS_MAX) {
+        let (keys, invoices): (Vec<i64>, Vec<String>) = chunk.iter().cloned().unzip();
+        let merchant = merchant.clone();
+        asked += context
+            .transaction(move |c| {
+                Box::pin(async move {
+                    let made = make_due(c, &keys).await?;
+                    sqlx::query(
+                        "UPDATE settlement_looks SET ask = false WHERE merchant = $1 AND invoice_number = ANY ($2)",
+                    )
+                    .bind(merchant.as_str())
+                    .bind(&invoices)
+                    .execute(c)
+                    .await?;
+                    Ok(made)
+                })
+            })
+            .await?;
     }
     if asked > 0 {
         context.due_changed.notify_one();

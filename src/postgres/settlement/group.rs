@@ -1,7 +1,10 @@
 //! Judges a group of invoices in one transaction: all that is known of them is read, the domain says what does not fit, and
 //! that is written with the events of what fits.
 
-use super::{FileKey, Judging, SettlementStore, account, ask, breaks, shares, writes::GroupWrites};
+use super::{
+    FileKey, Judging, SettlementStore, account, ask, breaks, shares,
+    writes::{Asked, GroupWrites},
+};
 use crate::{
     domain::{
         Time,
@@ -80,8 +83,8 @@ impl SettlementStore {
             })
         });
         let (mut counts, asks) = group.await?;
-        // An inquiry that is not asked for now is asked for at the next look.
-        counts.asked = ask::ask(&self.context, asks).await?;
+        // What is not asked for now is asked for at the next look.
+        counts.asked = ask::ask(&self.context, merchant, asks).await?;
         Ok(counts)
     }
 }
@@ -151,7 +154,7 @@ async fn judge_all(
     invoices: &[String],
     judging: &Judging,
     slice: Option<&SettledSlice>,
-) -> TxResult<(GroupCounts, Vec<i64>)> {
+) -> TxResult<(GroupCounts, Vec<Asked>)> {
     let known = read(c, merchant, invoices, judging).await?;
     let mut counts = GroupCounts::default();
     let mut writes = GroupWrites::default();

@@ -14,7 +14,7 @@ use crate::{
     postgres::error::TxResult,
 };
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 #[derive(Default)]
 pub(super) struct GroupWrites {
@@ -39,9 +39,12 @@ struct Look {
     at: Time,
     order_key: Option<i64>,
     asks: bool,
-    /// Paid out for an order that was not paid, from now on.
+    /// Paid out for an order that was not paid, or deducted for one that was not refunded, from now on.
     is_alarm: bool,
 }
+
+/// An order that DOKU is to be asked about, by its key and its invoice.
+pub(super) type Asked = (i64, String);
 
 impl GroupWrites {
     pub fn take(
@@ -66,7 +69,8 @@ impl GroupWrites {
         }
         match judgement.look_again_at {
             Some(at) => {
-                let opened = |change: &Change| matches!(change, Change::Open(new) | Change::Reopen(new) if new.cause == Cause::StatusMismatch);
+                let is_alarm = |cause| matches!(cause, Cause::StatusMismatch | Cause::RefundUnexpected);
+                let opened = |change: &Change| matches!(change, Change::Open(new) | Change::Reopen(new) if is_alarm(new.cause));
                 let is_alarm = changed.iter().any(opened);
                 let look = Look { at, order_key, asks: judgement.asks, is_alarm };
                 self.looks.insert(invoice.to_owned(), look);
@@ -86,7 +90,7 @@ impl GroupWrites {
     }
 
     /// Writes all, and says about which orders DOKU is asked.
-    pub async fn write(self, c: &mut PgConnection, merchant: &MerchantName, by: By) -> TxResult<Vec<i64>> {
+    pub async fn write(self, c: &mut PgConnection, merchant: &MerchantName, by: By) -> TxResult<Vec<Asked>> {
         breaks::write(c, merchant, &self.changes, by).await?;
         self.write_fits(c).await?;
         self.write_looks(c, merchant, by).await
@@ -132,8 +136,14 @@ impl GroupWrites {
         Ok(out.into_iter().collect())
     }
 
-    /// Says whom DOKU is asked about: what is looked at for the first time, and what became an alarm.
-    async fn write_looks(&self, c: &mut PgConnection, merchant: &MerchantName, by: By) -> TxResult<Vec<i64>> {
+    /// Says whom DOKU is asked about: what is looked at for the first time, what became an alarm, and what was not asked about
+    /// though it was to be.
+    async fn write_looks(
+        &self,
+        c: &mut PgConnection,
+        merchant: &MerchantName,
+        by: By,
+    ) -> TxResult<Vec<Asked>> {
         // Nothing of a file that comes for the first time is looked at yet: that costs no statement.
         if !self.done.is_empty() && (by == By::Check || !self.changes.is_empty()) {
             sqlx::query("DELETE FROM settlement_looks WHERE merchant = $1 AND invoice_number = ANY ($2)")
@@ -145,23 +155,25 @@ impl GroupWrites {
         if self.looks.is_empty() {
             return Ok(Vec::new());
         }
-        let new: Vec<(String, bool)> = sqlx::query_as(
-            "INSERT INTO settlement_looks (merchant, invoice_number, look_at)
-             SELECT $1, l.* FROM unnest($2::text[], $3::timestamptz[]) AS l
-             ON CONFLICT (merchant, invoice_number) DO UPDATE SET look_at = excluded.look_at
-             RETURNING invoice_number, xmax = 0",
+        let looks = || self.looks.values();
+        let asks: Vec<String> = sqlx::query_scalar(
+            "WITH written AS (
+                 INSERT INTO settlement_looks (merchant, invoice_number, look_at, ask)
+                 SELECT $1, l.* FROM unnest($2::text[], $3::timestamptz[], $4::boolean[]) AS l
+                 ON CONFLICT (merchant, invoice_number) DO UPDATE
+                 SET look_at = excluded.look_at,
+                     ask = excluded.ask AND (settlement_looks.ask OR excluded.invoice_number = ANY ($5))
+                 RETURNING invoice_number, ask)
+             SELECT invoice_number FROM written WHERE ask",
         )
         .bind(merchant.as_str())
         .bind(self.looks.keys().map(String::as_str).collect::<Vec<_>>())
-        .bind(self.looks.values().map(|look| look.at).collect::<Vec<_>>())
+        .bind(looks().map(|look| look.at).collect::<Vec<_>>())
+        .bind(looks().map(|look| look.asks && look.order_key.is_some()).collect::<Vec<_>>())
+        .bind(self.looks.iter().filter(|(_, look)| look.is_alarm).map(|(invoice, _)| invoice.as_str()).collect::<Vec<_>>())
         .fetch_all(c)
         .await?;
-        let new: BTreeSet<&str> =
-            new.iter().filter(|(_, is_new)| *is_new).map(|(invoice, _)| invoice.as_str()).collect();
-        let asks = self
-            .looks
-            .iter()
-            .filter(|(invoice, look)| look.asks && (look.is_alarm || new.contains(invoice.as_str())));
-        Ok(asks.filter_map(|(_, look)| look.order_key).collect())
+        let key = |invoice: String| Some((self.looks.get(&invoice)?.order_key?, invoice));
+        Ok(asks.into_iter().filter_map(key).collect())
     }
 }

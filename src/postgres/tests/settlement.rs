@@ -356,3 +356,51 @@ async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
     })
     .await;
 }
+
+fn refund_of(invoice: &str, batch: &str, day: NaiveDate) -> SettlementRow {
+    SettlementRow { kind: RowKind::Refund, fee: 0, net: -50_000, ..purchase(invoice, batch, day) }
+}
+
+/// It is looked at already, for another reason.
+#[tokio::test]
+async fn doku_is_asked_about_a_deduction_also_of_an_order_that_is_missed_already() {
+    on_a_database(|db| async move {
+        for (invoice, days) in [("FIRST", 40), ("INV-1", 39), ("LATEST", 10)] {
+            db.paid_before(invoice, days).await;
+        }
+        let today = db.today().await;
+        let row = |invoice, days| purchase(invoice, "B-1", today - Days::new(days));
+        import(&db, 1, &[row("FIRST", 40), row("LATEST", 10)]).await;
+        assert_eq!(db.open().await, "missing_at_doku INV-1");
+        db.settlement().judge_group(&merchant(), vec!["INV-1".to_owned()], &judging(), None).await.unwrap();
+        let asked = "SELECT count(*) FROM due JOIN orders USING (order_key)
+                     WHERE invoice_number = 'INV-1' AND inquire_at <= jenius_now()";
+        assert_eq!(db.number(asked).await, 0);
+        import(&db, 2, &[refund_of("INV-1", "B-2", today - Days::new(9))]).await;
+        assert_eq!(db.open().await, "missing_at_doku INV-1, refund_unexpected INV-1");
+        assert_eq!(db.number(asked).await, 1);
+    })
+    .await;
+}
+
+/// The process dies between the judgement's commit and the inquiry.
+#[tokio::test]
+async fn an_inquiry_that_was_not_asked_for_is_asked_for_at_the_next_look() {
+    on_a_database(|db| async move {
+        db.paid_before("INV-1", 10).await;
+        let row = refund_of("INV-1", "B-1", db.today().await - Days::new(10));
+        let file = keep(&db, 1, &[row]).await;
+        let settlement = db.settlement();
+        settlement.begin_matching(&merchant(), file, FileEnd::default()).await.unwrap();
+        db.execute("ALTER TABLE due RENAME COLUMN prompted_at TO other").await.unwrap();
+        let judge = async || {
+            settlement.judge_group(&merchant(), vec!["INV-1".to_owned()], &judging(), None).await
+        };
+        judge().await.unwrap_err();
+        assert_eq!(db.open().await, "refund_unexpected INV-1", "it is judged");
+        db.execute("ALTER TABLE due RENAME COLUMN other TO prompted_at").await.unwrap();
+        assert_eq!(judge().await.unwrap().asked, 1);
+        assert_eq!(judge().await.unwrap().asked, 0, "once");
+    })
+    .await;
+}
