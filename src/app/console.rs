@@ -40,7 +40,7 @@ use crate::{
         console::{self, ConsoleSetting},
     },
     identity::IdentityProvider,
-    postgres::{self, Closing, PauseChange, PgPool, PostgresStore},
+    postgres::{self, PauseChange, PgPool, PostgresStore},
     rabbit::Broker,
 };
 use anyhow::Context;
@@ -365,16 +365,12 @@ impl Operations for Desk {
         self.keep_and_read(file, bytes, act).await
     }
 
-    async fn match_file(&self, number: i64, act: Act) -> Result<BroughtIn, StoreError> {
-        self.match_kept(number, act).await
+    async fn match_file(&self, number: i64, sha256: &str, act: Act) -> Result<BroughtIn, StoreError> {
+        self.match_kept(number, sha256, act).await
     }
 
-    async fn close_break(&self, number: i64, act: Act) -> Result<BreakEnd, StoreError> {
-        Ok(match self.store.settlement().close(number, act.reason, act.by, Some(act.mark)).await? {
-            Closing::Closed { .. } => BreakEnd::Closed,
-            Closing::AlreadyClosed => BreakEnd::AlreadyClosed,
-            Closing::Unknown => BreakEnd::Unknown,
-        })
+    async fn close_break(&self, number: i64, name: &str, act: Act) -> Result<BreakEnd, StoreError> {
+        self.close_named(number, name, act).await
     }
 
     async fn actions(&self, filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {

@@ -152,16 +152,17 @@ async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<Exit
 async fn close(args: CloseArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = args.who.operator()?;
     let number = args.number;
-    match settlement(source)?.close(number, args.reason, done_by, None).await? {
-        Closing::Closed { cause, .. } => {
-            print::line(&format!("break {number} is closed: {cause}. It opens again if its values change."))?;
+    match settlement(source)?.close(number, None, args.reason, done_by, None).await? {
+        Closing::Closed { cause, subject } => {
+            let what = print::clean(&format!("{cause} of {subject}"));
+            print::line(&format!("break {number} is closed: {what}. It opens again if its values change."))?;
             Ok(ExitCode::SUCCESS)
         }
         Closing::AlreadyClosed => {
             print::line(&format!("break {number} is closed already"))?;
             Ok(ExitCode::SUCCESS)
         }
-        Closing::Unknown => {
+        Closing::Another | Closing::Unknown => {
             anyhow::bail!("there is no break {number}: `jenius-pay settlement breaks` shows their numbers")
         }
     }

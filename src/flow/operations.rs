@@ -111,6 +111,8 @@ pub enum Asked {
 pub enum BreakEnd {
     Closed,
     AlreadyClosed,
+    /// The number is another break's than the one that was looked at.
+    Another,
     Unknown,
 }
 
@@ -363,12 +365,22 @@ pub trait Operations:
     ) -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
 
     /// Has a file that came in matched, or an import go on that was broken off.
-    fn match_file(&self, number: i64, act: Act)
-    -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
+    /// `sha256`: as the person saw it.
+    fn match_file(
+        &self,
+        number: i64,
+        sha256: &str,
+        act: Act,
+    ) -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
 
     /// Closes a break until its values change.
-    fn close_break(&self, number: i64, act: Act)
-    -> impl Future<Output = Result<BreakEnd, StoreError>> + Send;
+    /// `name`: as `BreakView::name` gave it.
+    fn close_break(
+        &self,
+        number: i64,
+        name: &str,
+        act: Act,
+    ) -> impl Future<Output = Result<BreakEnd, StoreError>> + Send;
 
     /// What operators did, the latest first.
     fn actions(

@@ -13,8 +13,8 @@ use crate::{
         action::{Action, ActionKind},
         ids::MerchantName,
     },
-    flow::ports::{Act, BroughtIn, NewFile, StoreError},
-    postgres::{self, PgPool, PostgresStore},
+    flow::ports::{Act, BreakEnd, BroughtIn, NewFile, StoreError},
+    postgres::{self, Closing, PgPool, PostgresStore},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{io::AsyncRead, time::timeout};
@@ -62,10 +62,33 @@ impl Desk {
         self.go_on(begun, Consent::AfterALook, action).await
     }
 
-    pub(super) async fn match_kept(&self, number: i64, act: Act) -> Result<BroughtIn, StoreError> {
+    pub(super) async fn close_named(
+        &self,
+        number: i64,
+        name: &str,
+        act: Act,
+    ) -> Result<BreakEnd, StoreError> {
+        let (settlement, name) = (self.store.settlement(), Some(name.to_owned()));
+        Ok(match settlement.close(number, name, act.reason, act.by, Some(act.mark)).await? {
+            Closing::Closed { .. } => BreakEnd::Closed,
+            Closing::AlreadyClosed => BreakEnd::AlreadyClosed,
+            Closing::Another => BreakEnd::Another,
+            Closing::Unknown => BreakEnd::Unknown,
+        })
+    }
+
+    pub(super) async fn match_kept(
+        &self,
+        number: i64,
+        sha256: &str,
+        act: Act,
+    ) -> Result<BroughtIn, StoreError> {
         let Some(file) = self.store.settlement().view_file(number).await? else {
             return Ok(BroughtIn::Unknown);
         };
+        if file.sha256.as_deref().unwrap_or_default() != sha256 {
+            return Ok(BroughtIn::Another);
+        }
         let Ok(merchant) = MerchantName::parse(&*file.merchant) else { return Ok(BroughtIn::Unknown) };
         let action = action(&file.name, &merchant, &act, "to be matched");
         if !postgres::record_form(&self.pool, &action, &act.mark).await? {

@@ -141,6 +141,7 @@ mod tests {
             merchant: "default".to_owned(),
             cause: "amount_mismatch".to_owned(),
             owner: "finance".to_owned(),
+            subject: "I".repeat(64),
             invoice_number: Some("I".repeat(64)),
             batch: Some("=cmd".to_owned()),
             at_stake: "999999999999".to_owned(),

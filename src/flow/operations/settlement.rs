@@ -27,6 +27,8 @@ pub enum BroughtIn {
     Repeated,
     /// The file did not come to its end: nothing of it counts.
     NotWhole,
+    /// The number is another file's than the one that was looked at.
+    Another,
     Refused(String),
     Unknown,
 }

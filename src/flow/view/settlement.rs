@@ -78,6 +78,8 @@ pub struct BreakView {
     pub cause: String,
     /// `operator` or `finance`.
     pub owner: String,
+    /// The row, the order or the batch: by cause and subject a break is the same one, also in a database that went back.
+    pub subject: String,
     pub invoice_number: Option<String>,
     pub batch: Option<String>,
     /// Whole rupiah, in digits.
@@ -88,6 +90,13 @@ pub struct BreakView {
     /// `file`, `check` or `person`.
     pub closed_by: Option<String>,
     pub history: Vec<HistoryEntry>,
+}
+
+impl BreakView {
+    /// Its name, beside a number that another break may have in a database that went back.
+    pub fn name(&self) -> String {
+        format!("{}|{}", self.cause, self.subject)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

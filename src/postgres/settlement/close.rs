@@ -17,23 +17,26 @@ use sqlx::PgConnection;
 pub enum Closing {
     Closed { cause: String, subject: String },
     AlreadyClosed,
+    /// The number is another break's than the one that was looked at.
+    Another,
     Unknown,
 }
 
 impl SettlementStore {
-    /// Closes a break until its values change.
+    /// Closes a break until its values change. `name`: as `BreakView::name` gave it, where it was looked at.
     ///
     /// # Errors
     /// The database is away, or refuses.
     pub async fn close(
         &self,
         key: i64,
+        name: Option<String>,
         reason: String,
         done_by: String,
         mark: Option<Mark>,
     ) -> Result<Closing, StoreError> {
         let closing = self.context.transaction(move |c| {
-            Box::pin(async move { close(c, key, &reason, &done_by, mark.as_ref()).await })
+            Box::pin(async move { close(c, key, name.as_deref(), &reason, &done_by, mark.as_ref()).await })
         });
         Ok(closing.await?)
     }
@@ -42,6 +45,7 @@ impl SettlementStore {
 async fn close(
     c: &mut PgConnection,
     key: i64,
+    name: Option<&str>,
     reason: &str,
     done_by: &str,
     mark: Option<&Mark>,
@@ -54,6 +58,9 @@ async fn close(
     .fetch_optional(&mut *c)
     .await?;
     let Some((merchant, cause, subject, invoice, is_closed)) = found else { return Ok(Closing::Unknown) };
+    if name.is_some_and(|name| name != format!("{cause}|{subject}")) {
+        return Ok(Closing::Another);
+    }
     if is_closed {
         return Ok(Closing::AlreadyClosed);
     }

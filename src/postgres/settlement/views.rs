@@ -96,6 +96,7 @@ struct BreakRow {
     key: i64,
     merchant: String,
     cause: String,
+    subject: String,
     invoice_number: Option<String>,
     batch: Option<String>,
     at_stake: i64,
@@ -179,7 +180,7 @@ impl SettlementStore {
     pub async fn list_breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {
         let rows: Vec<BreakRow> = answered!(self.context.pool, |c| {
             sqlx::query_as(
-            "SELECT key, merchant, cause, invoice_number, batch, at_stake, found, first_seen_at, closed_at, closed_by
+            "SELECT key, merchant, cause, subject, invoice_number, batch, at_stake, found, first_seen_at, closed_at, closed_by
              FROM settlement_breaks
              WHERE ($1::text IS NULL OR merchant = $1) AND (closed_at IS NULL OR NOT $2)
                AND ($3::text IS NULL OR batch = $3) AND ($4::text IS NULL OR cause = $4)
@@ -222,6 +223,7 @@ impl BreakRow {
             owner: Cause::from_name(&self.cause).map_or(Owner::Finance, Cause::owner).name().to_owned(),
             merchant: self.merchant,
             cause: self.cause,
+            subject: self.subject,
             invoice_number: self.invoice_number,
             batch: self.batch,
             at_stake: self.at_stake.to_string(),

@@ -9,8 +9,9 @@ use crate::{
         row::{RowKind, SettlementRow},
         table::UnreadableLine,
     },
+    flow::view::settlement::BreakFilter,
     postgres::{
-        By, FileEnd, FileKey, GroupKept, Judging, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
+        By, Closing, FileEnd, FileKey, GroupKept, Judging, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
     },
 };
 use chrono::{Days, NaiveDate};
@@ -401,6 +402,25 @@ async fn an_inquiry_that_was_not_asked_for_is_asked_for_at_the_next_look() {
         db.execute("ALTER TABLE due RENAME COLUMN other TO prompted_at").await.unwrap();
         assert_eq!(judge().await.unwrap().asked, 1);
         assert_eq!(judge().await.unwrap().asked, 0, "once");
+    })
+    .await;
+}
+
+/// A database that went back gives its numbers out again.
+#[tokio::test]
+async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_at() {
+    on_a_database(|db| async move {
+        import(&db, 1, &[purchase("NOBODYS", "B-1", db.today().await)]).await;
+        let settlement = db.settlement();
+        let open = &settlement.list_breaks(&BreakFilter { limit: 2, ..BreakFilter::default() }).await.unwrap()[0];
+        let close = async |name: &str| {
+            let (name, reason) = (Some(name.to_owned()), "r".to_owned());
+            settlement.close(open.number, name, reason, "sari".to_owned(), None).await.unwrap()
+        };
+        assert_eq!(close("missing_here|OTHER").await, Closing::Another);
+        assert_eq!(db.open().await, "missing_here NOBODYS");
+        assert!(matches!(close(&open.name()).await, Closing::Closed { .. }));
+        assert_eq!(db.open().await, "");
     })
     .await;
 }

@@ -69,10 +69,12 @@ pub async fn close<O: Operations>(
 ) -> Answer {
     let number = visit.form.get("number").and_then(|number| number.parse().ok());
     let number = number.ok_or(PageRefusal::Senseless("Which break?"))?;
-    match console.operations.close_break(number, visit.act()?).await? {
+    let name = visit.form.get("of").unwrap_or_default();
+    match console.operations.close_break(number, name, visit.act()?).await? {
         BreakEnd::Closed | BreakEnd::AlreadyClosed => {
             Ok((StatusCode::SEE_OTHER, [("location", "/settlement")]).into_response())
         }
+        BreakEnd::Another => Err(OLD_PAGE),
         BreakEnd::Unknown => Err(PageRefusal::Unknown("There is no such break.")),
     }
 }
@@ -85,6 +87,8 @@ fn filter(query: &Params, limit: u32) -> Result<BreakFilter, PageRefusal> {
     Ok(BreakFilter { open: true, cause, batch, limit, ..BreakFilter::default() })
 }
 
+const OLD_PAGE: PageRefusal =
+    PageRefusal::Senseless("That page is old: its number is another break's now. Load it again, and look.");
 const NO_CAUSE: PageRefusal = PageRefusal::Senseless("There is no such cause.");
 
 fn with(filter: &BreakFilter, path: &str) -> String {
@@ -150,6 +154,7 @@ fn row(visit: &Visit, open: &BreakView, times: Times) -> Markup {
                     None => {
                         form.actions.tight action="/settlement/close" method="post" {
                             input type="hidden" name="number" value=(open.number);
+                            input type="hidden" name="of" value=(open.name());
                             (action_field())
                             input name="reason" maxlength="500" required placeholder="How" aria-label="How it was cleared up";
                             button { "Close" }

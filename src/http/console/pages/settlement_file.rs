@@ -38,6 +38,9 @@ const BUSY: PageRefusal =
 const NOT_WHOLE: PageRefusal =
     PageRefusal::Senseless("The file did not come whole, and nothing of it counts: send it again.");
 
+const OLD_PAGE: PageRefusal =
+    PageRefusal::Senseless("That page is old: its number is another file's now. Look at the list of files.");
+
 pub fn file_link(number: i64) -> String {
     link("/settlement/file", &[("number", &number.to_string())])
 }
@@ -108,7 +111,10 @@ pub async fn match_file<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> Answer {
     let number = visit.form.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
-    let outcome = console.operations.match_file(number, visit.act()?).await?;
+    let outcome = console
+        .operations
+        .match_file(number, visit.form.get("sha256").unwrap_or_default(), visit.act()?)
+        .await?;
     answer(&console, &visit, outcome).await
 }
 
@@ -119,6 +125,7 @@ async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: Brou
         BroughtIn::Busy => return Err(BUSY),
         BroughtIn::NotWhole => return Err(NOT_WHOLE),
         BroughtIn::Unknown => return Err(NO_FILE),
+        BroughtIn::Another => return Err(OLD_PAGE),
         BroughtIn::Refused(why) => {
             let body = html! {
                 div.note.bad role="status" { p { (text(&why)) } p { "Nothing of the file was kept." } }
@@ -193,6 +200,7 @@ fn next(visit: &Visit, file: &FileView) -> Markup {
             }
             p { (words) }
             input type="hidden" name="number" value=(file.number);
+            input type="hidden" name="sha256" value=(file.sha256.as_deref().unwrap_or_default());
             (action_field())
             div.actions {
                 input name="reason" maxlength="500" required placeholder="Why, or the ticket" aria-label="Why" disabled[why_not.is_some()];

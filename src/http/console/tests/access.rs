@@ -17,14 +17,16 @@ fn form(path: &str) -> String {
         "/order/decide" | "/order/decide/confirm" => {
             format!("merchant=default&invoice=INV-1&reason=ticket+7&verdict=paid&revision=1&action={ACTION}")
         }
-        "/settlement/close" => format!("number=7&reason=ticket+7&action={ACTION}"),
+        "/settlement/close" => format!("number=7&of=missing_here%7CINV-1&reason=ticket+7&action={ACTION}"),
         "/dead/replay/confirm" | "/dead/replay" | "/dead/drop/confirm" | "/dead/drop" => {
             format!("id=letter-0001&reason=ticket+7&action={ACTION}")
         }
         "/events/publish/confirm" | "/events/publish" => {
             format!("from=2026-01-01T00:00&until=2026-01-02T00:00&reason=ticket+7&action={ACTION}")
         }
-        "/settlement/match" => format!("number=3&reason=ticket+7&action={ACTION}"),
+        "/settlement/match" => {
+            format!("number=3&sha256={}&reason=ticket+7&action={ACTION}", "ab".repeat(32))
+        },
         "/sends/pause" | "/sends/resume" => format!("scope=*&reason=ticket+7&action={ACTION}"),
         _ => String::new(),
     }

@@ -348,11 +348,8 @@ impl Operations for FakeOperations {
 
     async fn breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {
         let is_other = filter.cause.as_deref().is_some_and(|cause| cause != "missing_here");
-        Ok(if is_other || self.reached()? == World::Empty {
-            Vec::new()
-        } else {
-            vec![settlement::open_break()]
-        })
+        let is_none = is_other || self.reached()? == World::Empty;
+        Ok(if is_none { Vec::new() } else { vec![settlement::open_break()] })
     }
 
     async fn settlement_files(&self, _limit: u32) -> Result<Vec<FileView>, StoreError> {
@@ -382,15 +379,17 @@ impl Operations for FakeOperations {
         Ok(if text.starts_with("%PDF") { BroughtIn::Refused(hostile()) } else { BroughtIn::Begun(3) })
     }
 
-    async fn match_file(&self, number: i64, act: Act) -> Result<BroughtIn, StoreError> {
+    async fn match_file(&self, number: i64, sha256: &str, act: Act) -> Result<BroughtIn, StoreError> {
         self.does(format!("match {number} by {}: {}", act.by, act.reason));
-        Ok(if number == 3 { BroughtIn::Begun(3) } else { BroughtIn::Busy })
+        let begun = if number == 3 { BroughtIn::Begun(3) } else { BroughtIn::Busy };
+        Ok(if sha256 == "ab".repeat(32) { begun } else { BroughtIn::Another })
     }
 
-    async fn close_break(&self, number: i64, act: Act) -> Result<BreakEnd, StoreError> {
+    async fn close_break(&self, number: i64, name: &str, act: Act) -> Result<BreakEnd, StoreError> {
         self.reached()?;
         self.does(format!("close {number} by {}: {}", act.by, act.reason));
-        Ok(if number == 7 { BreakEnd::Closed } else { BreakEnd::Unknown })
+        let end = if number == 7 { BreakEnd::Closed } else { BreakEnd::Unknown };
+        Ok(if name == settlement::open_break().name() { end } else { BreakEnd::Another })
     }
 
     async fn actions(&self, _filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {

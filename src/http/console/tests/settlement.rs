@@ -57,6 +57,7 @@ pub fn open_break() -> BreakView {
         merchant: "default".to_owned(),
         cause: "missing_here".to_owned(),
         owner: "operator".to_owned(),
+        subject: "INV-1".to_owned(),
         invoice_number: Some(super::fake::HOSTILE_PATH.to_owned()),
         batch: Some(HOSTILE.to_owned()),
         at_stake: "50000".to_owned(),
@@ -102,7 +103,9 @@ async fn a_file_is_sent_with_a_reason_and_looked_at_before_it_counts() {
         assert!(page.contains(words), "{words}: {page}");
     }
     let browser = browser.header("content-type", "");
-    let form = format!("number=3&reason=the+sums+are+right&action={ACTION}");
+    let sha256 = "ab".repeat(32);
+    assert!(page.contains(&format!("name=\"sha256\" value=\"{sha256}\"")), "{page}");
+    let form = format!("number=3&sha256={sha256}&reason=the+sums+are+right&action={ACTION}");
     let answered = browser.post("/settlement/match", &form).await;
     assert_eq!(answered.headers["location"], "/settlement/file?number=3");
     let kept = [
@@ -112,6 +115,9 @@ async fn a_file_is_sent_with_a_reason_and_looked_at_before_it_counts() {
     assert_eq!(*operations.done.lock().unwrap(), kept);
     let busy = browser.post("/settlement/match", &form.replace("number=3", "number=4")).await;
     assert!(busy.status == StatusCode::BAD_REQUEST && busy.body.contains("Another file"), "{}", busy.body);
+    // The database went back, and the number is another file's now.
+    let old = browser.post("/settlement/match", &form.replace("sha256=ab", "sha256=cd")).await;
+    assert!(old.status == StatusCode::BAD_REQUEST && old.body.contains("page is old"), "{}", old.body);
 }
 
 #[tokio::test]
@@ -197,6 +203,17 @@ async fn a_batch_that_takes_long_to_count_shows_its_breaks_and_asks_to_be_loaded
     assert_eq!((page.status, page.headers["refresh"].as_bytes()), (StatusCode::OK, &b"2"[..]));
     assert!(page.body.contains("being counted") && page.body.contains("missing here"), "{}", page.body);
     assert!(browser.get("/settlement/batch?name=B-1").await.headers.get("refresh").is_none());
+}
+
+#[tokio::test]
+async fn a_break_is_closed_as_the_one_that_was_looked_at() {
+    let (_, browser) = finance();
+    let page = browser.get("/settlement").await.body;
+    assert!(page.contains("name=\"of\" value=\"missing_here|INV-1\""), "{page}");
+    let browser = browser.header("content-type", "");
+    let form = format!("number=7&of=missing_here%7CINV-2&reason=x&action={ACTION}");
+    let old = browser.post("/settlement/close", &form).await;
+    assert!(old.status == StatusCode::BAD_REQUEST && old.body.contains("page is old"), "{}", old.body);
 }
 
 #[tokio::test]
