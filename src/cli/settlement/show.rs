@@ -39,7 +39,7 @@ fn file_block(file: &FileView, times: Times, terminal: bool) -> String {
 pub fn batches(batches: &[BatchView], open: &[BreakView], times: Times, terminal: bool) -> String {
     let mut blocks: Vec<String> = batches.iter().map(|batch| batch_block(batch, terminal)).collect();
     blocks.push(if open.is_empty() {
-        "no open breaks name it".to_owned()
+        "no open break is in it".to_owned()
     } else {
         breaks(open, times, terminal)
     });

@@ -126,7 +126,11 @@ impl SettlementStore {
             "SELECT key, merchant, name, profile, encode(sha256, 'hex') AS sha256, state, received_at, done_at, batch, rows, own_rows,
                     own_gross, own_fee, own_discount, own_net, without_order, unreadable, net, stated_net, totals_fault,
                     (SELECT count(*) FROM settlement_breaks b
-                     WHERE b.merchant = f.merchant AND b.batch = f.batch AND b.closed_at IS NULL) AS open_breaks
+                     WHERE b.merchant = f.merchant AND b.closed_at IS NULL
+                       AND (b.batch = f.batch OR b.batch IS NULL AND EXISTS (
+                           SELECT FROM settlement_rows r
+                           WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant
+                             AND r.batch = f.batch))) AS open_breaks
              FROM settlement_files f WHERE ($1::bigint IS NULL OR key = $1) ORDER BY key DESC LIMIT $2"
         )
         .bind(only)
@@ -139,13 +143,16 @@ impl SettlementStore {
     pub async fn batches(&self, batch: &str) -> Result<Vec<BatchView>, StoreError> {
         answered!(self.context.pool, |c| {
             sqlx::query_as(
-            "WITH counted AS (
-                 SELECT merchant, batch, invoice_number, kind, max(paid_out_on) AS paid_out_on, count(*) AS rows,
+            // Of a batch in several forms the last that counts.
+            "WITH form AS MATERIALIZED (
+                 SELECT o.merchant, max(o.file) AS file FROM settlement_forms o JOIN settlement_files f ON f.key = o.file
+                 WHERE o.batch = $1 AND f.state IN ('matching', 'done') GROUP BY o.merchant),
+                  counted AS (
+                 SELECT r.merchant, r.batch, invoice_number, kind, max(paid_out_on) AS paid_out_on, count(*) AS rows,
                         sum(gross) AS gross, sum(fee) AS fee, sum(discount) AS discount, sum(net) AS net
-                 FROM settlement_rows
-                 WHERE batch = $1 AND NOT files <@ ARRAY(
-                     SELECT key FROM settlement_files WHERE state NOT IN ('matching', 'done'))
-                 GROUP BY merchant, batch, invoice_number, kind),
+                 FROM settlement_rows r JOIN form f ON f.merchant = r.merchant AND r.files @> ARRAY[f.file]
+                 WHERE r.batch = $1
+                 GROUP BY r.merchant, r.batch, invoice_number, kind),
                   compared AS (
                  SELECT c.*, o.amount,
                         kind = 'purchase' AND o.state IN ('paid', 'refunding', 'refunded') AS is_paid,
@@ -167,7 +174,10 @@ impl SettlementStore {
                     (SELECT count(*) FROM settlement_forms f
                      WHERE f.merchant = compared.merchant AND f.batch = compared.batch) AS forms,
                     (SELECT count(*) FROM settlement_breaks b
-                     WHERE b.merchant = compared.merchant AND b.batch = compared.batch AND b.closed_at IS NULL)
+                     WHERE b.merchant = compared.merchant AND b.closed_at IS NULL
+                       AND (b.batch = $1 OR b.batch IS NULL AND EXISTS (
+                           SELECT FROM settlement_rows r
+                           WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant AND r.batch = $1)))
                         AS open_breaks
              FROM compared GROUP BY merchant, batch ORDER BY merchant"
         )
@@ -181,9 +191,12 @@ impl SettlementStore {
         let rows: Vec<BreakRow> = answered!(self.context.pool, |c| {
             sqlx::query_as(
             "SELECT key, merchant, cause, subject, invoice_number, batch, at_stake, found, first_seen_at, closed_at, closed_by
-             FROM settlement_breaks
+             FROM settlement_breaks b
              WHERE ($1::text IS NULL OR merchant = $1) AND (closed_at IS NULL OR NOT $2)
-               AND ($3::text IS NULL OR batch = $3) AND ($4::text IS NULL OR cause = $4)
+               AND ($3::text IS NULL OR batch = $3 OR batch IS NULL AND EXISTS (
+                   SELECT FROM settlement_rows r
+                   WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant AND r.batch = $3))
+               AND ($4::text IS NULL OR cause = $4)
              ORDER BY closed_at IS NOT NULL, at_stake DESC, key LIMIT $5"
         )
         .bind(filter.merchant.as_ref().map(MerchantName::as_str))
@@ -251,15 +264,18 @@ struct OrderRow {
 /// Rows of one order that are shown.
 const ROWS_MAX: i64 = 100;
 
-/// The rows of an order, in the order of their pay-out.
+/// The rows of an order that count, in the order of their pay-out: those in the last form of their batch.
 pub async fn row_of_order(
     pool: &PgPool,
     merchant: &str,
     invoice: &str,
 ) -> Result<Vec<SettlementRowView>, StoreError> {
     let rows: Vec<OrderRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT seen_at, batch, paid_out_on, kind, gross, fee, discount, net FROM settlement_rows
-         WHERE merchant = $1 AND invoice_number = $2 ORDER BY paid_out_on, id, number LIMIT $3"
+        "SELECT seen_at, batch, paid_out_on, kind, gross, fee, discount, net FROM settlement_rows r
+         WHERE merchant = $1 AND invoice_number = $2 AND files @> ARRAY[(
+             SELECT max(o.file) FROM settlement_forms o JOIN settlement_files f ON f.key = o.file
+             WHERE o.merchant = $1 AND o.batch = r.batch AND f.state IN ('matching', 'done'))]
+         ORDER BY paid_out_on, id, number LIMIT $3"
     )
     .bind(merchant)
     .bind(invoice)

@@ -12,6 +12,7 @@ use crate::{
     flow::view::settlement::BreakFilter,
     postgres::{
         By, Closing, FileEnd, FileKey, GroupKept, Judging, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
+        settlement::row_of_order,
     },
 };
 use chrono::{Days, NaiveDate};
@@ -421,6 +422,38 @@ async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_a
         assert_eq!(db.open().await, "missing_here NOBODYS");
         assert!(matches!(close(&open.name()).await, Closing::Closed { .. }));
         assert_eq!(db.open().await, "");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_shows_the_breaks_of_its_invoices_and_the_sums_of_its_last_form() {
+    on_a_database(|db| async move {
+        db.paid_before("INV-1", 10).await;
+        db.paid_before("INV-2", 10).await;
+        db.execute("UPDATE orders SET state = 'failed' WHERE invoice_number = 'INV-2'").await.unwrap();
+        let day = db.today().await - Days::new(10);
+        let rows = ["INV-1", "INV-2"].map(|invoice| purchase(invoice, "B-1", day));
+        import(&db, 1, &rows).await;
+        let settlement = db.settlement();
+        let of_batch = BreakFilter { batch: Some("B-1".to_owned()), open: true, limit: 9, ..BreakFilter::default() };
+        let found = async || {
+            let breaks = settlement.list_breaks(&of_batch).await.unwrap();
+            breaks.into_iter().map(|found| found.cause).collect::<Vec<_>>()
+        };
+        assert_eq!(found().await, ["status_mismatch"], "it names the invoice and no batch");
+        let batch = async || settlement.batches("B-1").await.unwrap().remove(0);
+        let first = batch().await;
+        assert_eq!((first.purchases, first.net, first.open_breaks), (2, 97_000, 1));
+
+        // The second form has another fee; a third is held.
+        let dearer = SettlementRow { fee: 2_000, net: 48_000, ..rows[0].clone() };
+        import(&db, 2, &[dearer.clone(), rows[1].clone()]).await;
+        keep(&db, 3, &[SettlementRow { fee: 9_000, net: 41_000, ..rows[0].clone() }]).await;
+        let second = batch().await;
+        assert_eq!((second.purchases, second.fee, second.net), (2, 3_500, 96_500));
+        let shown = row_of_order(&db.pool, "default", "INV-1").await.unwrap();
+        assert_eq!(shown.iter().map(|row| row.net.as_str()).collect::<Vec<_>>(), ["48000"]);
     })
     .await;
 }

@@ -255,7 +255,7 @@ fn facts(view: &OrderView) -> Markup {
                 dt { "Its Request-Id" } dd { span.id { (text(&refund.request_id)) } }
             }
             @for row in &view.settlement {
-                dt { "Settled" }
+                dt { @if row.kind == "refund" { "Refund deducted" } @else { "Settled" } }
                 dd { (rupiah(&row.net)) " net on " (text(&row.paid_out_on)) ", fee " (rupiah(&row.fee)) ", batch "
                     span.id { (text(&row.batch)) } }
             }
