@@ -2,6 +2,7 @@
 
 mod import;
 pub mod lines;
+mod steps;
 mod tend;
 mod watch;
 
