@@ -21,6 +21,7 @@ use tokio::{
 const PIECE_BYTES: usize = 1024 * 1024;
 const LOCK_TRIES: u32 = 10;
 const LOCK_AGAIN: Duration = Duration::from_millis(300);
+const EMPTIED: &str = "`prune` took its bytes away: bring the file in again";
 const PIECES_GONE: &str = "another database server took over meanwhile, and lacks a part of the file";
 /// One row in so many may be without an order before a person is asked.
 const WITHOUT_ORDER_SHARE: i64 = 10;
@@ -117,10 +118,18 @@ impl From<SheetError> for ImportError {
 }
 
 impl Import {
+    /// By which profile a file is read: the one that is named, else the merchant's own. `None`: there is no such profile.
+    pub fn profile_of(&self, name: Option<&str>, merchant: Option<&MerchantName>) -> Option<&Profile> {
+        self.config.profile(name, merchant.or_else(|| self.only_merchant()))
+    }
+
     /// Whose file it is: the one that is named, else the profile's, else the only one.
     pub fn merchant_of(&self, named: Option<MerchantName>, profile: &Profile) -> Option<MerchantName> {
-        let only = || if let [only] = self.merchants.as_slice() { Some(only.clone()) } else { None };
-        named.or_else(|| profile.merchant.clone()).or_else(only)
+        named.or_else(|| profile.merchant.clone()).or_else(|| self.only_merchant().cloned())
+    }
+
+    fn only_merchant(&self) -> Option<&MerchantName> {
+        if let [only] = self.merchants.as_slice() { Some(only) } else { None }
     }
 
     /// Brings a file in.
@@ -163,7 +172,9 @@ impl Import {
         let Some(lock) = self.lock(&merchant).await? else {
             return Ok(Begun::Ended(ImportOutcome::Busy));
         };
-        let kept = self.settlement.file(file).await.map_err(ImportError::from);
+        let kept = self.settlement.file(file).await.map_err(ImportError::from).and_then(|kept| {
+            if kept.is_emptied && is_unread(&kept) { Err(ImportError::Refused(EMPTIED.to_owned())) } else { Ok(kept) }
+        });
         self.under_lock(lock, merchant, kept)
     }
 
@@ -253,7 +264,7 @@ impl Import {
         mut bytes: impl AsyncRead + Unpin,
     ) -> Result<KeptFile, ImportError> {
         let file = self.settlement.begin_file(&request.merchant, &request.name, &request.profile).await?;
-        let received = self.keep_bytes(file, &mut bytes).await;
+        let received = self.keep_bytes(request, file, &mut bytes).await;
         if matches!(received, Err(ImportError::Refused(_))) {
             self.settlement.refuse_file(file).await?;
         }
@@ -262,6 +273,7 @@ impl Import {
 
     async fn keep_bytes(
         &self,
+        request: &ImportRequest,
         file: FileKey,
         bytes: &mut (impl AsyncRead + Unpin),
     ) -> Result<KeptFile, ImportError> {
@@ -290,6 +302,11 @@ impl Import {
             form: form.name(),
             encoding: encoding.name(),
         };
+        if let Some(known) = self.settlement.same_file(file, received.sha256).await?
+            && begins_anew(&known, request)
+        {
+            self.settlement.refuse_file(known.key).await?;
+        }
         let kept = self.settlement.received(file, received).await?;
         kept.ok_or_else(|| ImportError::BrokenOff(PIECES_GONE.to_owned()))
     }
@@ -298,6 +315,18 @@ impl Import {
     pub fn judging(&self, profile: &str) -> Option<postgres::Judging> {
         judging(&self.config, profile, By::Check)
     }
+}
+
+/// Its rows are still to be read: none of them counts.
+fn is_unread(kept: &KeptFile) -> bool {
+    matches!(kept.state, FileState::Reading | FileState::Held)
+}
+
+/// Whether a file that came before, and of which nothing counts, is read again from its beginning: by the profile that is
+/// right, by one that was mended, or from the bytes that `prune` took away. A person who says `--anyway` has seen its rows.
+fn begins_anew(known: &KeptFile, request: &ImportRequest) -> bool {
+    let was_seen = known.state == FileState::Held && request.consent != Consent::Anyway;
+    is_unread(known) && (known.profile != request.profile || known.is_emptied || was_seen)
 }
 
 fn is_held(consent: Consent, kept: &KeptFile) -> bool {

@@ -218,7 +218,7 @@ async fn imported(
     name: &str,
     merchant: Option<MerchantName>,
 ) -> Result<ImportOutcome, ImportError> {
-    let profile = import.config.profile(None, merchant.as_ref()).cloned();
+    let profile = import.profile_of(None, merchant.as_ref()).cloned();
     let profile = profile.ok_or_else(|| ImportError::Refused("no profile reads it".to_owned()))?;
     let merchant = import.merchant_of(merchant, &profile).ok_or_else(|| {
         let why = "there are several merchants: put it into a folder with the merchant's name";
@@ -256,6 +256,7 @@ fn put(path: &Path, folder: &Path, reason: Option<&str>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::settlement::profile::Profile;
 
     fn folder() -> PathBuf {
         let folder = std::env::temp_dir().join(format!("jenius-settlement-{}", uuid::Uuid::new_v4()));
@@ -296,6 +297,19 @@ mod tests {
             );
         }
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_only_merchants_own_profile_is_used_though_no_merchant_is_named() {
+        let only = MerchantName::parse("toko").unwrap();
+        let mut import = away(std::slice::from_ref(&only));
+        let own = Profile { name: "own".to_owned(), merchant: Some(only.clone()), ..Profile::doku() };
+        import.config.profiles.insert("own".to_owned(), own);
+        let profile = import.profile_of(None, None).unwrap();
+        assert_eq!((profile.name.as_str(), import.merchant_of(None, profile)), ("own", Some(only)));
+        assert_eq!(import.profile_of(Some("doku"), None).unwrap().name, "doku");
+        import.merchants.push(MerchantName::parse("other").unwrap());
+        assert_eq!(import.profile_of(None, None).unwrap().name, "doku", "whose file it is is not known");
     }
 
     /// A folder belongs to whoever puts files into it: what is wrong with one is its own.

@@ -60,8 +60,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 fn request(args: &Args, import: &Import) -> anyhow::Result<ImportRequest> {
     let profiles = import.config.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
     let profile = import
-        .config
-        .profile(args.profile.as_deref(), args.merchant.as_ref())
+        .profile_of(args.profile.as_deref(), args.merchant.as_ref())
         .ok_or_else(|| usage(format!("there is no such profile: allowed are {profiles}")))?;
     if let Some((named, own)) = args.merchant.as_ref().zip(profile.merchant.as_ref())
         && named != own
@@ -108,7 +107,11 @@ fn summary(request: &ImportRequest, outcome: &Result<ImportOutcome, ImportError>
             ),
             ExitCode::SUCCESS,
         ),
-        Ok(ImportOutcome::Known(_)) => (format!("{of}: imported before, nothing changed"), ExitCode::SUCCESS),
+        // Perhaps by another profile than the one that is named now.
+        Ok(ImportOutcome::Known(_)) => (
+            format!("{} for {}: imported before, nothing changed", request.name, request.merchant),
+            ExitCode::SUCCESS,
+        ),
         Ok(ImportOutcome::Held { rows, without_order }) => (
             format!(
                 "{of}: {without_order} of {rows} rows have no order here, so nothing is matched\n\

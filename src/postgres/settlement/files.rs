@@ -66,8 +66,8 @@ pub struct KeptFile {
     pub judged_to: i64,
     pub own_rows: i64,
     pub without_order: i64,
-    /// It was here before.
-    pub is_known: bool,
+    /// `prune` took its bytes away.
+    pub is_emptied: bool,
 }
 
 /// What came in, as its reader counted it.
@@ -92,6 +92,7 @@ struct KeptRow {
     judged_to: i64,
     own_rows: i64,
     without_order: i64,
+    is_emptied: bool,
 }
 
 const NAME_CHARS_MAX: usize = 255;
@@ -179,6 +180,19 @@ impl SettlementStore {
         .fetch_optional(c))
     }
 
+    /// The file with the same bytes that came before.
+    pub async fn same_file(&self, file: FileKey, sha256: [u8; 32]) -> Result<Option<KeptFile>, StoreError> {
+        let same = self.context.transaction(move |c| {
+            Box::pin(async move {
+                match same_bytes(c, file, &sha256).await? {
+                    Some(known) => Ok(Some(kept(c, known).await?)),
+                    None => Ok(None),
+                }
+            })
+        });
+        Ok(same.await?)
+    }
+
     /// All bytes are kept. Where the same came before, that file is the one, and the new one goes. `None`: not all of them are
     /// there, since a standby without them took over.
     pub async fn received(
@@ -190,7 +204,7 @@ impl SettlementStore {
             Box::pin(async move {
                 if let Some(known) = same_bytes(c, file, &bytes.sha256).await? {
                     sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(&mut *c).await?;
-                    return Ok(Some(kept(c, known, true).await?));
+                    return Ok(Some(kept(c, known).await?));
                 }
                 let whole = sqlx::query(
                     "UPDATE settlement_files SET sha256 = $2, form = $5, encoding = $6, state = 'reading'
@@ -204,7 +218,7 @@ impl SettlementStore {
                 .bind(bytes.encoding)
                 .execute(&mut *c)
                 .await?;
-                if whole.rows_affected() == 0 { Ok(None) } else { Ok(Some(kept(c, file, false).await?)) }
+                if whole.rows_affected() == 0 { Ok(None) } else { Ok(Some(kept(c, file).await?)) }
             })
         });
         Ok(kept.await?)
@@ -231,7 +245,7 @@ impl SettlementStore {
 
     /// Where a file is now.
     pub async fn file(&self, file: FileKey) -> Result<KeptFile, StoreError> {
-        let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file, true).await }));
+        let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file).await }));
         Ok(kept.await?)
     }
 }
@@ -244,9 +258,10 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
     Ok(same.bind(file).bind(sha256.as_slice()).fetch_optional(c).await?)
 }
 
-async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<KeptFile> {
+async fn kept(c: &mut PgConnection, file: FileKey) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
-        "SELECT key, state, profile, received_at, form, encoding, lines_read, judged_to, own_rows, without_order
+        "SELECT key, state, profile, received_at, form, encoding, lines_read, judged_to, own_rows, without_order,
+                emptied_at IS NOT NULL AS is_emptied
          FROM settlement_files WHERE key = $1",
     )
     .bind(file)
@@ -263,7 +278,7 @@ async fn kept(c: &mut PgConnection, file: FileKey, is_known: bool) -> TxResult<K
         judged_to: row.judged_to,
         own_rows: row.own_rows,
         without_order: row.without_order,
-        is_known,
+        is_emptied: row.is_emptied,
     })
 }
 
