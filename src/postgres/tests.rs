@@ -11,6 +11,7 @@ mod flood;
 mod follow_up;
 mod forecast;
 mod forgotten;
+mod imports;
 mod interleaved;
 mod model;
 mod notifications;

@@ -7,7 +7,7 @@ use crate::{
     postgres::{
         error::{TxResult, store_error, unknown_value},
         pool::{Beside, PgPool},
-        rows::storable,
+        rows::{self, storable},
         tx::{STATEMENT_MAX, answered},
     },
 };
@@ -96,6 +96,8 @@ struct KeptRow {
 }
 
 const NAME_CHARS_MAX: usize = 255;
+/// Rows that one transaction takes away.
+const REFUSED_KEYS: i64 = 5_000;
 
 /// One import a merchant at a time: while this is held, in whatever process.
 pub struct MerchantLock {
@@ -138,21 +140,21 @@ impl SettlementStore {
         name: &str,
         profile: &str,
     ) -> Result<FileKey, StoreError> {
-        let (merchant, name, profile) =
-            (merchant.to_string(), storable(name, NAME_CHARS_MAX), profile.to_owned());
-        let key = self.context.transaction(move |c| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM settlement_files WHERE merchant = $1 AND state = 'receiving'")
-                    .bind(&merchant)
-                    .execute(&mut *c)
-                    .await?;
-                let begun = sqlx::query_scalar(
-                    "INSERT INTO settlement_files (merchant, name, profile) VALUES ($1, $2, $3) RETURNING key",
-                );
-                Ok(begun.bind(merchant).bind(name).bind(profile).fetch_one(c).await?)
-            })
-        });
-        Ok(key.await?)
+        let left: Vec<FileKey> = answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT key FROM settlement_files WHERE merchant = $1 AND state = 'receiving'"
+        )
+        .bind(merchant.as_str())
+        .fetch_all(c))?;
+        for file in left {
+            self.refuse_file(file).await?;
+        }
+        answered!(self.context.pool, |c| sqlx::query_scalar(
+            "INSERT INTO settlement_files (merchant, name, profile) VALUES ($1, $2, $3) RETURNING key"
+        )
+        .bind(merchant.as_str())
+        .bind(storable(name, NAME_CHARS_MAX))
+        .bind(profile)
+        .fetch_one(c))
     }
 
     /// Keeps the next piece of a file's bytes, at most 1 MiB. `false`: one before it is gone, since a standby without it took
@@ -224,23 +226,30 @@ impl SettlementStore {
         Ok(kept.await?)
     }
 
-    /// A file that is none is taken away, with what was kept of its rows.
+    /// A file of which nothing counts is taken away, with what was kept of its rows: some thousand of them at a time.
     pub async fn refuse_file(&self, file: FileKey) -> Result<(), StoreError> {
-        let gone = self.context.transaction(move |c| {
-            Box::pin(async move {
-                sqlx::query(
-                    "DELETE FROM settlement_rows r USING settlement_files f
-                     WHERE f.key = $1 AND r.merchant = f.merchant AND r.files = ARRAY[$1::bigint]
-                       AND r.batch IN (SELECT batch FROM settlement_forms WHERE file = $1)",
-                )
-                .bind(file)
-                .execute(&mut *c)
-                .await?;
-                sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(c).await?;
-                Ok(())
-            })
-        });
-        Ok(gone.await?)
+        // From here on it is as one whose bytes did not come in: the next import of its merchant ends what is begun here.
+        let merchant: Option<String> = answered!(self.context.pool, |c| sqlx::query_scalar(
+            "UPDATE settlement_files SET state = 'receiving', sha256 = NULL
+             WHERE key = $1 AND state IN ('receiving', 'reading', 'held') RETURNING merchant"
+        )
+        .bind(file)
+        .fetch_optional(c))?;
+        let Some(merchant) = merchant else { return Ok(()) };
+        let (first, last) = self.keys_of_batches(&rows::merchant(&merchant)?, file).await?;
+        let mut after = first - 1;
+        while after < last {
+            let to = last.min(after + REFUSED_KEYS);
+            let gone = self.context.transaction(move |c| {
+                Box::pin(async move { refuse_rows(c, file, after, to).await })
+            });
+            gone.await?;
+            after = to;
+        }
+        answered!(self.context.pool, |c| sqlx::query("DELETE FROM settlement_files WHERE key = $1")
+            .bind(file)
+            .execute(c))?;
+        Ok(())
     }
 
     /// Where a file is now.
@@ -248,6 +257,26 @@ impl SettlementStore {
         let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file).await }));
         Ok(kept.await?)
     }
+}
+
+/// A row that another file has too stays that file's.
+async fn refuse_rows(c: &mut PgConnection, file: FileKey, after: i64, to: i64) -> TxResult<()> {
+    sqlx::query("DELETE FROM settlement_rows WHERE key > $2 AND key <= $3 AND files = ARRAY[$1::bigint]")
+        .bind(file)
+        .bind(after)
+        .bind(to)
+        .execute(&mut *c)
+        .await?;
+    sqlx::query(
+        "UPDATE settlement_rows SET files = array_remove(files, $1)
+         WHERE key > $2 AND key <= $3 AND files @> ARRAY[$1::bigint]",
+    )
+    .bind(file)
+    .bind(after)
+    .bind(to)
+    .execute(c)
+    .await?;
+    Ok(())
 }
 
 async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> TxResult<Option<FileKey>> {

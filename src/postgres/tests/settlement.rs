@@ -457,3 +457,26 @@ async fn a_batch_shows_the_breaks_of_its_invoices_and_the_sums_of_its_last_form(
     })
     .await;
 }
+
+/// It is taken away some thousand rows at a time, and what another file has of them stays that file's.
+#[tokio::test]
+async fn a_refused_file_goes_with_its_rows_and_no_other() {
+    on_a_database(|db| async move {
+        let day = db.today().await;
+        let rows: Vec<SettlementRow> =
+            (0..6_000).map(|n| purchase(&format!("INV-{n}"), "B-1", day)).collect();
+        let settlement = db.settlement();
+        let other = keep(&db, 1, &rows[..2]).await;
+        let file = keep(&db, 2, &rows).await;
+        // A process dies in the middle of it: the merchant's next import ends it.
+        db.execute("UPDATE settlement_files SET state = 'receiving', sha256 = NULL WHERE sha256 = '\\x0202020202020202020202020202020202020202020202020202020202020202'").await.unwrap();
+        let next = settlement.begin_file(&merchant(), "b.csv", "doku").await.unwrap();
+        assert!(next > file);
+        let kept = format!("SELECT count(*) FROM settlement_rows WHERE files = ARRAY[{other}::bigint]");
+        assert_eq!((db.number(&kept).await, db.number("SELECT count(*) FROM settlement_rows").await), (2, 2));
+        settlement.begin_matching(&merchant(), other, FileEnd::default()).await.unwrap();
+        settlement.refuse_file(other).await.unwrap();
+        assert_eq!(db.number(&kept).await, 2, "one that counts is never refused");
+    })
+    .await;
+}

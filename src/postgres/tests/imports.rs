@@ -1,0 +1,94 @@
+//! Imports of whole files: what is refused, held, and begun anew.
+
+use super::*;
+use crate::{
+    app::settlement::{Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
+    config::{PartialConfig, RequiredSections, Source},
+    domain::settlement::profile::{Column, Profile},
+};
+
+/// With a profile `own` by which the order's number stands in a column of the merchant's own.
+fn import(db: &Db, own: &str) -> Import {
+    let mut config =
+        PartialConfig::load(&Source::from_process(None), RequiredSections::NOTHING).unwrap().settlement;
+    let columns = vec![(Column::Invoice, own.to_owned())];
+    config.profiles.insert("own".to_owned(), Profile { name: "own".to_owned(), columns, ..Profile::doku() });
+    Import { settlement: db.store.settlement(), config, merchants: vec![merchant()] }
+}
+
+fn request(profile: &str, consent: Consent) -> ImportRequest {
+    let profile = profile.to_owned();
+    ImportRequest { name: "a.csv".to_owned(), merchant: merchant(), profile, consent }
+}
+
+/// Of a paid order, which DOKU numbers in its own way.
+async fn file(db: &Db) -> String {
+    db.paid_order("INV-1").await;
+    let day = db.text("SELECT to_char(jenius_now(), 'DD-MM-YYYY')").await;
+    format!(
+        "INVOICE NUMBER,NO ORDER,PAYMENT CHANNEL,TRANSACTION DATE,AMOUNT,FEE,PAY TO MERCHANT,PAY OUT DATE,TYPE\n\
+         D-1,INV-1,Jenius,{day},50000,1500,48500,{day},Purchase\n"
+    )
+}
+
+async fn run(import: &Import, profile: &str, consent: Consent, file: &str) -> Result<ImportOutcome, ImportError> {
+    import.run(&request(profile, consent), file.as_bytes(), &Place::Database).await
+}
+
+fn is_held(outcome: &Result<ImportOutcome, ImportError>) -> bool {
+    matches!(outcome, Ok(ImportOutcome::Held { rows: 1, without_order: 1 }))
+}
+
+fn is_done(outcome: &Result<ImportOutcome, ImportError>) -> bool {
+    matches!(outcome, Ok(ImportOutcome::Done { rows: 1, counts, .. }) if counts.fits == 1)
+}
+
+#[tokio::test]
+async fn a_held_file_is_read_anew_by_the_right_profile_or_by_a_mended_one() {
+    for (first, second) in [(("doku", "NO ORDER"), "NO ORDER"), (("own", "INVOICE NUMBER"), "NO ORDER")] {
+        on_a_database(|db| async move {
+            let file = file(&db).await;
+            let (profile, column) = first;
+            let held = run(&import(&db, column), profile, Consent::Usual, &file).await;
+            assert!(is_held(&held), "{held:?}");
+            let again = run(&import(&db, column), profile, Consent::Usual, &file).await;
+            assert!(is_held(&again), "nothing is mended yet: {again:?}");
+            let done = run(&import(&db, second), "own", Consent::Usual, &file).await;
+            assert!(is_done(&done), "{done:?}");
+            assert_eq!(db.number("SELECT count(*) FROM settlement_rows").await, 1, "nothing of the wrong reading");
+            assert_eq!(db.number("SELECT count(*) FROM settlement_files").await, 1);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_held_file_that_was_emptied_is_read_from_the_bytes_that_come_again() {
+    on_a_database(|db| async move {
+        let (file, import) = (file(&db).await, import(&db, "NO ORDER"));
+        assert!(is_held(&run(&import, "doku", Consent::Usual, &file).await));
+        super::super::settlement::empty_old_files(&db.pool, 0, false).await.unwrap();
+        let number = db.number("SELECT key FROM settlement_files").await;
+        let resumed = import.resume(merchant(), number).await;
+        let Err(ImportError::Refused(why)) = resumed else { panic!("it has no bytes") };
+        assert!(why.contains("bring the file in again"), "{why}");
+        let done = run(&import, "doku", Consent::Anyway, &file).await;
+        assert!(matches!(done, Ok(ImportOutcome::Done { rows: 1, .. })), "{done:?}");
+    })
+    .await;
+}
+
+/// A person who says so has seen the rows that are kept.
+#[tokio::test]
+async fn a_held_file_goes_on_where_it_is_when_a_person_says_anyway() {
+    on_a_database(|db| async move {
+        let (file, import) = (file(&db).await, import(&db, "NO ORDER"));
+        assert!(is_held(&run(&import, "doku", Consent::Usual, &file).await));
+        let key = db.number("SELECT key FROM settlement_files").await;
+        let begun = import.begin(&request("doku", Consent::Anyway), file.as_bytes()).await.unwrap();
+        let Begun::Kept(kept) = begun else { panic!("it goes on") };
+        assert_eq!(kept.file(), key);
+        import.finish(kept, Consent::Anyway, &Place::Database).await.unwrap();
+    })
+    .await;
+}
