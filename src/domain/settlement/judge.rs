@@ -3,10 +3,12 @@
 //!
 //! Never: a guess at which invoice a row may have meant; a verdict that moves an order.
 
+mod fits;
+
 use super::{
     super::order::OrderState,
     breaks::{Break, Cause},
-    case::{Case, Fit, Judgement, KnownRow, OrderFacts},
+    case::{Case, Judgement, KnownRow, OrderFacts},
     fees,
     row::{RowKind, SettlementRow},
 };
@@ -163,20 +165,21 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Each row has the order's amount; the rows of a split settlement's accounts have it together.
     fn amounts(&mut self, order: &OrderFacts) {
-        for row in self.certain(RowKind::Refund) {
-            self.compare(row, row.row.gross, order.amount);
-        }
-        let purchases = self.certain(RowKind::Purchase);
-        if !order.has_shares {
-            for row in purchases {
-                self.compare(row, row.row.gross, order.amount);
-            }
-        } else if self.case.rules.split && !purchases.is_empty() {
-            let sum: i64 = purchases.iter().map(|row| row.row.gross).sum();
-            if sum != order.amount {
-                let values = format!("DOKU {sum} in {} rows, ours {}", purchases.len(), order.amount);
-                self.of_invoice(Cause::AmountMismatch, sum - order.amount, values);
+        for kind in [RowKind::Purchase, RowKind::Refund] {
+            let rows = self.certain(kind);
+            if !order.has_shares {
+                for row in rows {
+                    self.compare(row, row.row.gross, order.amount);
+                }
+            } else if self.case.rules.split && !rows.is_empty() {
+                let sum: i64 = rows.iter().map(|row| row.row.gross).sum();
+                if sum != order.amount {
+                    let subject = format!("{} {}", self.case.invoice_number, kind.name());
+                    let values = format!("DOKU {sum} in {} rows, ours {}", rows.len(), order.amount);
+                    self.push(Cause::AmountMismatch, subject, None, sum - order.amount, values);
+                }
             }
         }
     }
@@ -266,10 +269,7 @@ impl<'a> Judge<'a> {
         let refund = self.rows(RowKind::Refund).map(|(_, row)| row).min_by_key(|row| row.seen_at);
         match (order.state, refund) {
             (OrderState::Refunded, None) => {
-                let is_late = self.has(RowKind::Purchase)
-                    && !self.has(RowKind::Unknown)
-                    && self.is_late(order.state_since);
-                if is_late {
+                if self.is_refund_owed(order) && self.is_late(order.state_since) {
                     self.of_invoice(
                         Cause::RefundMissing,
                         order.amount,
@@ -289,6 +289,14 @@ impl<'a> Judge<'a> {
                 self.of_invoice(Cause::RefundUnexpected, row.row.gross, values);
             }
         }
+    }
+
+    /// What was paid out is deducted: by a row that is here, or in files before the first one.
+    fn is_refund_owed(&self, order: &OrderFacts) -> bool {
+        let was_paid_before = order.is_imported || !self.is_since_first_file(order.paid_on);
+        let was_paid_out =
+            self.has(RowKind::Purchase) || (was_paid_before && self.is_since_first_file(order.state_since));
+        was_paid_out && !self.has(RowKind::Unknown)
     }
 
     /// A refund that was made before the pay-out may leave no row at all: then nothing is owed. A refund's row without the
@@ -330,42 +338,6 @@ impl<'a> Judge<'a> {
         let due = self.case.rules.calendar.due_on(since);
         let account = self.case.account;
         !account.has_unknown_channel && account.latest_paid_out_on.is_some_and(|latest| latest > due)
-    }
-
-    /// Rows fit where nothing else is wrong with the invoice. Of a batch in several forms the latest counts.
-    fn fits(&mut self, order: &OrderFacts) {
-        let is_clean = self.judgement.breaks.iter().all(|found| found.cause == Cause::BatchChanged);
-        let is_settled = |kind| {
-            kind == RowKind::Purchase || (kind == RowKind::Refund && order.state == OrderState::Refunded)
-        };
-        if !is_clean {
-            return;
-        }
-        for (at, row) in self.case.rows.iter().enumerate() {
-            if row.number > 1
-                || !is_settled(row.row.kind)
-                || !self.is_latest(row)
-                || !self.is_exact(row, order)
-            {
-                continue;
-            }
-            let of_group = self.case.rows.iter().enumerate().filter(|(_, other)| group(other) == group(row));
-            let replaces = of_group.filter(|(_, other)| !self.is_latest(other)).map(|(at, _)| at).collect();
-            self.judgement.fits.push(Fit { at, replaces });
-        }
-    }
-
-    /// Whether the last file of its batch has this row.
-    fn is_latest(&self, row: &KnownRow) -> bool {
-        let last = self.case.account.forms.get(&row.row.batch).and_then(|files| files.last());
-        last.is_none_or(|last| row.files.contains(last))
-    }
-
-    /// What is judged of rows that are certain; a changed one was left out there.
-    fn is_exact(&self, row: &KnownRow, order: &OrderFacts) -> bool {
-        let SettlementRow { gross, fee, discount, net, kind, .. } = row.row;
-        let adds_up = kind == RowKind::Refund || net == gross - fee - discount;
-        adds_up && (order.has_shares || gross == order.amount)
     }
 
     fn done(mut self) -> Judgement {

@@ -4,7 +4,7 @@ use super::{
     super::{
         super::{Time, order::ReviewCause},
         calendar::Calendar,
-        case::{AccountFacts, Rules},
+        case::{AccountFacts, Fit, Rules},
         fees::FeeRule,
     },
     *,
@@ -270,6 +270,52 @@ fn shares_are_counted_until_a_profile_sums_them_up() {
         scene.order = Some(OrderFacts { has_shares: true, ..order(OrderState::Paid) });
         scene.rules.split = split;
         assert_eq!(scene.said(), expected, "{rows:?} {split}");
+    }
+}
+
+#[test]
+fn a_refund_of_shares_is_summed_up_as_its_payment_is() {
+    let share = |row: SettlementRow, account: &str, gross: i64| {
+        let net = if row.kind == RowKind::Refund { -gross } else { gross };
+        SettlementRow { sub_account: account.to_owned(), gross, fee: 0, net, ..row }
+    };
+    for (second, split, expected) in [
+        (30_000, false, "+ + + +"),
+        (30_000, true, "+ + + +"),
+        (29_000, false, "+ + + +"),
+        (29_000, true, "amount_mismatch"),
+    ] {
+        let rows = vec![
+            share(purchase("B"), "a", 20_000),
+            share(purchase("B"), "b", 30_000),
+            share(refund("C"), "a", 20_000),
+            share(refund("C"), "b", second),
+        ];
+        let mut scene = Scene::new(OrderState::Refunded, rows);
+        scene.order = Some(OrderFacts { has_shares: true, ..order(OrderState::Refunded) });
+        scene.rules.split = split;
+        assert_eq!(scene.said(), expected, "{second} {split}");
+    }
+}
+
+/// Its payment's row is in no file here, and its refund's must be.
+#[test]
+fn a_refund_of_an_earlier_or_imported_order_is_missed_too() {
+    let earlier = OrderFacts { paid_on: day("2025-12-28"), ..order(OrderState::Refunded) };
+    let imported = OrderFacts { is_imported: true, ..order(OrderState::Refunded) };
+    for (facts, expected) in [
+        (earlier, "refund_missing"),
+        (imported, "refund_missing"),
+        // It was refunded before the pay-out, or before the first file.
+        (order(OrderState::Refunded), ""),
+        (OrderFacts { state_since: day("2025-12-30"), ..earlier }, ""),
+        (OrderFacts { state_since: day("2025-12-30"), ..imported }, ""),
+        // It is not late yet.
+        (OrderFacts { state_since: day("2026-01-07"), ..earlier }, ""),
+    ] {
+        let mut scene = Scene::new(OrderState::Refunded, vec![]);
+        scene.order = Some(facts);
+        assert_eq!(scene.said(), expected, "{facts:?}");
     }
 }
 
