@@ -68,9 +68,9 @@ struct BreaksArgs {
     /// Only those of one batch.
     #[arg(long, value_name = "BATCH")]
     batch: Option<String>,
-    /// Show at most this many, those with most at stake first.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    limit: u32,
+    /// Show at most this many, those with most at stake first: 1,000, or 1,000,000 with --csv or --json.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=BREAKS_MAX.into()))]
+    limit: Option<u32>,
     /// Print CSV, for finance. A text that a spreadsheet would take for a formula has an apostrophe before it.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -91,6 +91,9 @@ struct CloseArgs {
     who: who::Who,
 }
 
+/// Breaks that a person reads in a terminal, unless another limit is named.
+const BREAKS_SHOWN: u32 = 1_000;
+const BREAKS_MAX: u32 = 1_000_000;
 /// Connections of one command: what is kept and what is read go side by side.
 const CONNECTIONS: u32 = 3;
 
@@ -107,26 +110,36 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         SettlementCommand::Show(args) => show_batch(&args, source).await,
-        SettlementCommand::Breaks(args) => {
-            let filter = BreakFilter {
-                merchant: args.merchant,
-                open: args.open,
-                batch: args.batch,
-                cause: None,
-                limit: args.limit,
-            };
-            let breaks = settlement(source)?.list_breaks(&filter).await?;
-            print::line(&if args.json {
-                print::json(&breaks)?
-            } else if args.csv {
-                csv::breaks(&breaks)
-            } else {
-                show::breaks(&breaks, Times::of(source)?, is_terminal())
-            })?;
-            Ok(ExitCode::SUCCESS)
-        }
+        SettlementCommand::Breaks(args) => list_breaks(args, source).await,
         SettlementCommand::Close(args) => close(args, source).await,
     }
+}
+
+async fn list_breaks(args: BreaksArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+    let is_for_people = !args.json && !args.csv;
+    let limit = args.limit.unwrap_or(if is_for_people { BREAKS_SHOWN } else { BREAKS_MAX });
+    // One more tells whether there are more.
+    let filter = BreakFilter {
+        merchant: args.merchant,
+        open: args.open,
+        batch: args.batch,
+        cause: None,
+        limit: limit.saturating_add(1),
+    };
+    let mut breaks = settlement(source)?.list_breaks(&filter).await?;
+    let shown = usize::try_from(limit).unwrap_or(usize::MAX);
+    if breaks.len() > shown {
+        breaks.truncate(shown);
+        print::complain(&format!("these are the first {limit}: there are more, and --limit shows them"));
+    }
+    print::line(&if args.json {
+        print::json(&breaks)?
+    } else if args.csv {
+        csv::breaks(&breaks)
+    } else {
+        show::breaks(&breaks, Times::of(source)?, is_terminal())
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<ExitCode> {

@@ -165,6 +165,8 @@ async fn what_is_planted_in_a_file_is_found_no_more_and_no_less() {
     assert!(list.contains("settlement.csv of default") && !list.contains("Astari"), "{list}");
     let csv = said(&world, &["settlement", "breaks", "--csv"], 0).await;
     assert_eq!(csv.lines().count(), planted.len() + 1);
+    let cut = said(&world, &["settlement", "breaks", "--csv", "--limit", "1"], 0).await;
+    assert!(cut.lines().count() == 3 && cut.contains("the first 1: there are more"), "{cut}");
     let metric = async || {
         world
             .admin("/metrics")

@@ -95,10 +95,8 @@ fn break_block(found: &BreakView, times: Times, terminal: bool) -> String {
     );
     lines.push(format!("{INDENT}{belongs_to}; for {}", clean(&found.owner)));
     lines.extend(wrapped(&clean(&found.found)));
-    let closing = found.history.iter().rev().find(|entry| entry.reason.is_some());
-    if let Some(entry) = closing.filter(|_| found.closed_by.as_deref() == Some("person")) {
-        let by = clean(entry.done_by.as_deref().unwrap_or_default());
-        lines.extend(wrapped(&format!("{by}: {}", clean(entry.reason.as_deref().unwrap_or_default()))));
+    if let Some((by, reason)) = found.closed_by_person() {
+        lines.extend(wrapped(&format!("{}: {}", clean(by), clean(reason))));
     }
     lines.join("\n")
 }

@@ -48,7 +48,7 @@ pub fn actions(actions: &[ActionView]) -> String {
 
 /// For finance: a line for each break, amounts in digits.
 pub fn breaks(breaks: &[BreakView]) -> String {
-    const BREAK_HEADER: [&str; 11] = [
+    const BREAK_HEADER: [&str; 13] = [
         "break",
         "merchant",
         "cause",
@@ -60,8 +60,11 @@ pub fn breaks(breaks: &[BreakView]) -> String {
         "first_seen_at",
         "closed_at",
         "closed_by",
+        "closed_by_person",
+        "reason",
     ];
     let row = |found: &BreakView| {
+        let (person, reason) = found.closed_by_person().unwrap_or_default();
         [
             found.number.to_string(),
             found.merchant.clone(),
@@ -74,6 +77,8 @@ pub fn breaks(breaks: &[BreakView]) -> String {
             rfc3339(found.first_seen_at),
             found.closed_at.map(rfc3339).unwrap_or_default(),
             found.closed_by.clone().unwrap_or_default(),
+            person.to_owned(),
+            reason.to_owned(),
         ]
     };
     lines(BREAK_HEADER, breaks.iter().map(row))
@@ -153,6 +158,38 @@ mod tests {
         let expected = expected.map(quoted).join("\r\n") + "\r";
         assert_eq!(orders(&[sample::order().order, second]), expected);
         assert_eq!(orders(&[]).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_break_has_who_closed_it_and_why() {
+        let entry = |reason: Option<&str>| crate::flow::view::settlement::HistoryEntry {
+            at: sample::at(0),
+            what: "closed".to_owned(),
+            at_stake: 1,
+            found: "f".to_owned(),
+            done_by: reason.map(|_| "sari".to_owned()),
+            reason: reason.map(str::to_owned),
+        };
+        let found = |closed_by: &str| BreakView {
+            number: 7,
+            merchant: "default".to_owned(),
+            cause: "fee_mismatch".to_owned(),
+            owner: "finance".to_owned(),
+            subject: "INV-1".to_owned(),
+            invoice_number: Some("INV-1".to_owned()),
+            batch: None,
+            at_stake: "2".to_owned(),
+            found: "f".to_owned(),
+            first_seen_at: sample::at(0),
+            closed_at: Some(sample::at(1)),
+            closed_by: Some(closed_by.to_owned()),
+            history: vec![entry(None), entry(Some("a new tariff"))],
+        };
+        let text = breaks(&[found("person"), found("file")]);
+        let ends: Vec<&str> = text.lines().map(|line| line.trim_end().rsplit(',').nth(2).unwrap()).collect();
+        assert_eq!(ends, ["\"closed_by\"", "\"person\"", "\"file\""]);
+        assert!(text.lines().nth(1).unwrap().trim_end().ends_with("\"person\",\"sari\",\"a new tariff\""), "{text}");
+        assert!(text.lines().nth(2).unwrap().trim_end().ends_with("\"file\",\"\",\"\""), "{text}");
     }
 
     #[test]

@@ -97,6 +97,13 @@ impl BreakView {
     pub fn name(&self) -> String {
         format!("{}|{}", self.cause, self.subject)
     }
+
+    /// Who closed it and why, where a person did.
+    pub fn closed_by_person(&self) -> Option<(&str, &str)> {
+        let entry = self.history.iter().rev().find(|entry| entry.reason.is_some());
+        let entry = entry.filter(|_| self.closed_by.as_deref() == Some("person"))?;
+        Some((entry.done_by.as_deref().unwrap_or_default(), entry.reason.as_deref().unwrap_or_default()))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

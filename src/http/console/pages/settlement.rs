@@ -58,8 +58,12 @@ pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let breaks = console.operations.breaks(&filter(&visit.query, CSV_ROWS)?).await?;
-    Ok(csv_answer("breaks.csv", table::breaks(&breaks)))
+    let mut breaks = console.operations.breaks(&filter(&visit.query, CSV_ROWS + 1)?).await?;
+    let rows = usize::try_from(CSV_ROWS).unwrap_or(usize::MAX);
+    // A file that is cut says so by its name.
+    let name = if breaks.len() > rows { "breaks-first-10000.csv" } else { "breaks.csv" };
+    breaks.truncate(rows);
+    Ok(csv_answer(name, table::breaks(&breaks)))
 }
 
 /// Closes a break until its values change.
