@@ -78,8 +78,8 @@ fn groups(
             TableLine::Nothing | TableLine::Header => {}
             TableLine::Ours(row) => group.rows.push(row),
             TableLine::UnreadableLine(bad) => end.unreadable.push(bad),
-            TableLine::UnknownChannel { word, batch, gross } => {
-                *end.unknown_channels.entry((batch, word)).or_default() += gross;
+            TableLine::UnknownChannel { word, gross } => {
+                *end.unknown_channels.entry(word).or_default() += gross;
                 if end.unknown_channels.len() > UNKNOWN_CHANNELS_MAX {
                     return Err(refused(format!(
                         "more than {UNKNOWN_CHANNELS_MAX} unknown channels: is the profile right?"

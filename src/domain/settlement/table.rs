@@ -55,7 +55,6 @@ pub enum TableLine {
     Ours(SettlementRow),
     UnknownChannel {
         word: String,
-        batch: String,
         gross: i64,
     },
     UnreadableLine(UnreadableLine),
@@ -138,7 +137,9 @@ impl<'p> Table<'p> {
                 return Ok(TableLine::Nothing);
             }
             Err(fault) => {
-                let batch = cells.batch(&self.stated, None);
+                // By its day it is the same row in another form of the same file.
+                let day = cells.day(self.profile, Column::PaidOut).ok().filter(|day| *day <= self.last_day);
+                let batch = cells.batch(&self.stated, day);
                 let invoice = cells.invoice().ok();
                 let gross = cells.amount(self.profile, Column::Amount).ok().flatten().unwrap_or_default();
                 return Ok(self.unreadable(line, batch, invoice, fault, gross));
@@ -148,7 +149,7 @@ impl<'p> Table<'p> {
         Ok(match channel {
             ChannelOf::Ours => TableLine::Ours(row),
             ChannelOf::Other => TableLine::Nothing,
-            ChannelOf::Unknown => TableLine::UnknownChannel { word, batch: row.batch, gross: row.gross },
+            ChannelOf::Unknown => TableLine::UnknownChannel { word, gross: row.gross },
         })
     }
 
@@ -231,9 +232,10 @@ impl Cells<'_> {
         self.columns.iter().any(|(column, _)| *column == wanted)
     }
 
-    /// A line of sums: no invoice, and a word for it.
+    /// A line of sums: no invoice, no days, and a word for it. A customer's name may have that word as well.
     fn is_total(&self) -> bool {
-        self.get(Column::Invoice).is_none()
+        let nothing_in = [Column::Invoice, Column::Transaction, Column::PaidOut];
+        nothing_in.into_iter().all(|column| self.get(column).is_none())
             && self.cells.iter().any(|cell| cell.text().to_uppercase().contains("TOTAL"))
     }
 
@@ -276,7 +278,10 @@ impl Cells<'_> {
             gross,
             fee,
             discount,
-            net: net.unwrap_or(gross - fee - discount),
+            net: net.unwrap_or(match kind {
+                RowKind::Purchase | RowKind::Unknown => gross - fee - discount,
+                RowKind::Refund => gross.abs() + fee.abs() - discount.abs(),
+            }),
             transaction_on,
             paid_out_on,
         };

@@ -45,8 +45,8 @@ pub enum GroupKept {
 pub struct FileEnd {
     pub stated: Stated,
     pub sums: Sums,
-    /// Names of channels that are in no list, with batch and amount.
-    pub unknown_channels: BTreeMap<(String, String), i64>,
+    /// Names of channels that are in no list, each with its amount.
+    pub unknown_channels: BTreeMap<String, i64>,
     /// Rows that could not be read.
     pub unreadable: Vec<UnreadableLine>,
 }
@@ -282,11 +282,11 @@ async fn begin_matching(
     let unknown: Vec<Break> = end
         .unknown_channels
         .iter()
-        .map(|((batch, word), gross)| Break {
+        .map(|(word, gross)| Break {
             cause: Cause::UnknownChannel,
-            subject: format!("{batch} {word}"),
+            subject: word.clone(),
             invoice_number: None,
-            batch: Some(batch.clone()),
+            batch: end.stated.batch.clone(),
             at_stake: gross.abs(),
             values: format!("channel {word:?}"),
         })

