@@ -173,7 +173,11 @@ impl Import {
             return Ok(Begun::Ended(ImportOutcome::Busy));
         };
         let kept = self.settlement.file(file).await.map_err(ImportError::from).and_then(|kept| {
-            if kept.is_emptied && is_unread(&kept) { Err(ImportError::Refused(EMPTIED.to_owned())) } else { Ok(kept) }
+            if kept.is_emptied && is_unread(&kept) {
+                Err(ImportError::Refused(EMPTIED.to_owned()))
+            } else {
+                Ok(kept)
+            }
         });
         self.under_lock(lock, merchant, kept)
     }

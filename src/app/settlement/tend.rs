@@ -65,8 +65,7 @@ async fn look(import: &Import, account: &ImportingAccount) -> Result<(), StoreEr
         lock.end();
         judged?;
     }
-    let rhythm =
-        import.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
+    let rhythm = import.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
     let calendar = judging.rules.calendar.clone();
     import.settlement.judge_rhythm(merchant, rhythm, calendar, judging.zone).await
 }

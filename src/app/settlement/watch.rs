@@ -74,12 +74,7 @@ impl Known {
 
 /// One look: claims what is whole, and imports what is claimed, by whomever: an import that a crash broke off goes on. A
 /// folder that cannot be used holds no other up.
-pub(super) async fn look(
-    import: &Import,
-    directory: &Path,
-    known: &mut Known,
-    patience: Duration,
-) -> Faults {
+pub(super) async fn look(import: &Import, directory: &Path, known: &mut Known, patience: Duration) -> Faults {
     let mut folders = vec![(directory.to_path_buf(), None)];
     let of_merchants =
         import.merchants.iter().map(|name| (directory.join(name.as_str()), Some(name.clone())));
@@ -339,7 +334,8 @@ mod tests {
         let nothing = crate::config::RequiredSections::NOTHING;
         let parts = crate::config::PartialConfig::load(&source, nothing).unwrap();
         let pool = crate::postgres::pool(nowhere, 1);
-        let store = crate::postgres::PostgresStore::new(pool, parts.schedule(), std::sync::Arc::new(fastrand::f64));
+        let store =
+            crate::postgres::PostgresStore::new(pool, parts.schedule(), std::sync::Arc::new(fastrand::f64));
         Import { settlement: store.settlement(), config: parts.settlement, merchants: merchants.to_vec() }
     }
 }

@@ -188,7 +188,10 @@ mod tests {
         let text = breaks(&[found("person"), found("file")]);
         let ends: Vec<&str> = text.lines().map(|line| line.trim_end().rsplit(',').nth(2).unwrap()).collect();
         assert_eq!(ends, ["\"closed_by\"", "\"person\"", "\"file\""]);
-        assert!(text.lines().nth(1).unwrap().trim_end().ends_with("\"person\",\"sari\",\"a new tariff\""), "{text}");
+        assert!(
+            text.lines().nth(1).unwrap().trim_end().ends_with("\"person\",\"sari\",\"a new tariff\""),
+            "{text}"
+        );
         assert!(text.lines().nth(2).unwrap().trim_end().ends_with("\"file\",\"\",\"\""), "{text}");
     }
 

@@ -109,7 +109,8 @@ pub async fn latest_events(pool: &PgPool, filter: &EventFilter) -> Result<EventP
 
 /// No event that has its time in its id has a later one: above it lie settled rows' alone.
 async fn soon(pool: &PgPool) -> Result<Uuid, StoreError> {
-    let tomorrow = answered!(pool, |c| sqlx::query_scalar("SELECT jenius_now() + interval '1 day'").fetch_one(c))?;
+    let tomorrow =
+        answered!(pool, |c| sqlx::query_scalar("SELECT jenius_now() + interval '1 day'").fetch_one(c))?;
     Ok(first_id(tomorrow))
 }
 
@@ -117,16 +118,16 @@ async fn soon(pool: &PgPool) -> Result<Uuid, StoreError> {
 async fn stop(pool: &PgPool, before: Uuid, filter: &EventFilter) -> Result<Option<(Uuid, Time)>, StoreError> {
     let last: Option<(Uuid, Time)> = answered!(pool, |c| {
         sqlx::query_as(
-        "SELECT event_id, created_at FROM (
+            "SELECT event_id, created_at FROM (
              SELECT event_id, created_at FROM events WHERE event_id < $1 AND type <> 'settlement.matched'
              ORDER BY event_id DESC OFFSET $2 LIMIT 1
          ) AS last
          WHERE $3::float8 IS NULL OR created_at > (SELECT jenius_now()) - make_interval(secs => $3)",
-    )
-    .bind(before)
-    .bind(READ_MAX - 1)
-    .bind(filter.younger_than.map(|age| age.as_secs_f64()))
-    .fetch_optional(c)
+        )
+        .bind(before)
+        .bind(READ_MAX - 1)
+        .bind(filter.younger_than.map(|age| age.as_secs_f64()))
+        .fetch_optional(c)
     })?;
     Ok(last)
 }

@@ -182,21 +182,22 @@ impl PostgresStore {
 
     async fn next_rows(&self, of: Replayed, from: i64, events: u32) -> Result<Option<Slice>, StoreError> {
         let Replayed::Time { since, until } = of else { return Ok(None) };
-        let (first, too_many): (Option<i64>, Option<i64>) = answered!(&self.context.pool, |c| sqlx::query_as(
-            "WITH first AS MATERIALIZED (SELECT min(key) AS key FROM settlement_rows WHERE key >= $1)
+        let (first, too_many): (Option<i64>, Option<i64>) =
+            answered!(&self.context.pool, |c| sqlx::query_as(
+                "WITH first AS MATERIALIZED (SELECT min(key) AS key FROM settlement_rows WHERE key >= $1)
              SELECT (SELECT key FROM first), (
                  SELECT r.key FROM settlement_rows r
                  JOIN LATERAL (SELECT created_at FROM events WHERE event_id = r.id OFFSET 0) AS e ON true
                  WHERE r.key >= (SELECT key FROM first) AND r.key < (SELECT key FROM first) + $2
                    AND e.created_at >= $3 AND e.created_at < $4
                  ORDER BY r.key OFFSET $5 LIMIT 1)",
-        )
-        .bind(from)
-        .bind(ROWS_MAX)
-        .bind(since)
-        .bind(until)
-        .bind(i64::from(events))
-        .fetch_one(c))?;
+            )
+            .bind(from)
+            .bind(ROWS_MAX)
+            .bind(since)
+            .bind(until)
+            .bind(i64::from(events))
+            .fetch_one(c))?;
         let part = first.map(|first| Part::Rows(first, too_many.unwrap_or(first.saturating_add(ROWS_MAX))));
         Ok(part.map(|part| Slice { of, part }))
     }

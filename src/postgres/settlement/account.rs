@@ -30,10 +30,12 @@ pub struct ImportingAccount {
 impl SettlementStore {
     /// Every merchant of whom a file counts.
     pub async fn accounts(&self) -> Result<Vec<ImportingAccount>, StoreError> {
-        let rows: Vec<(String, String, bool)> = answered!(self.context.pool, |c| sqlx::query_as(
+        let rows: Vec<(String, String, bool)> = answered!(self.context.pool, |c| {
+            sqlx::query_as(
             "SELECT merchant, profile, search_asked_at IS NOT NULL FROM settlement_accounts ORDER BY merchant"
         )
-        .fetch_all(c))?;
+        .fetch_all(c)
+        })?;
         let read = |(merchant, profile, search_due): (String, String, bool)| {
             Ok(ImportingAccount {
                 merchant: crate::postgres::rows::merchant(&merchant)?,

@@ -15,7 +15,10 @@ use sqlx::PgConnection;
 /// What came of asking to close one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closing {
-    Closed { cause: String, subject: String },
+    Closed {
+        cause: String,
+        subject: String,
+    },
     AlreadyClosed,
     /// The number is another break's than the one that was looked at.
     Another,

@@ -205,7 +205,10 @@ impl SettlementStore {
         let kept = self.context.transaction(move |c| {
             Box::pin(async move {
                 if let Some(known) = same_bytes(c, file, &bytes.sha256).await? {
-                    sqlx::query("DELETE FROM settlement_files WHERE key = $1").bind(file).execute(&mut *c).await?;
+                    sqlx::query("DELETE FROM settlement_files WHERE key = $1")
+                        .bind(file)
+                        .execute(&mut *c)
+                        .await?;
                     return Ok(Some(kept(c, known).await?));
                 }
                 let whole = sqlx::query(
@@ -240,9 +243,9 @@ impl SettlementStore {
         let mut after = first - 1;
         while after < last {
             let to = last.min(after + REFUSED_KEYS);
-            let gone = self.context.transaction(move |c| {
-                Box::pin(async move { refuse_rows(c, file, after, to).await })
-            });
+            let gone = self
+                .context
+                .transaction(move |c| Box::pin(async move { refuse_rows(c, file, after, to).await }));
             gone.await?;
             after = to;
         }

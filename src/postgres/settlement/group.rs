@@ -97,7 +97,9 @@ async fn judged_to(c: &mut PgConnection, slice: &SettledSlice) -> TxResult<()> {
         .execute(c)
         .await?;
     if judged.rows_affected() == 0 {
-        return Err(StoreError::Away("a server took over that lacks the invoices judged last".to_owned()).into());
+        return Err(
+            StoreError::Away("a server took over that lacks the invoices judged last".to_owned()).into()
+        );
     }
     Ok(())
 }

@@ -121,9 +121,9 @@ impl SettlementStore {
         for lines in end.unreadable.chunks(BREAKS_MAX) {
             let broken: Vec<Break> = lines.iter().map(|bad| unreadable(file, bad)).collect();
             let of = merchant.clone();
-            let written = self.context.transaction(move |c| {
-                Box::pin(async move { breaks::open_missing(c, &of, &broken).await })
-            });
+            let written = self
+                .context
+                .transaction(move |c| Box::pin(async move { breaks::open_missing(c, &of, &broken).await }));
             written.await?;
         }
         let merchant = merchant.clone();

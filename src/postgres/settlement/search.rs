@@ -56,12 +56,14 @@ impl SettlementStore {
 
     /// A search that was asked for meanwhile is still to be made.
     async fn search_done(&self, merchant: &MerchantName, asked_at: Option<Time>) -> Result<(), StoreError> {
-        answered!(self.context.pool, |c| sqlx::query(
+        answered!(self.context.pool, |c| {
+            sqlx::query(
             "UPDATE settlement_accounts SET search_asked_at = NULL WHERE merchant = $1 AND search_asked_at = $2"
         )
         .bind(merchant.as_str())
         .bind(asked_at)
-        .execute(c))?;
+        .execute(c)
+        })?;
         Ok(())
     }
 
@@ -90,7 +92,8 @@ impl SettlementStore {
         let (mut low, mut high) = (from, last + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let is_old: Option<bool> = answered!(self.context.pool, |c| sqlx::query_scalar(
+            let is_old: Option<bool> = answered!(self.context.pool, |c| {
+                sqlx::query_scalar(
                 "SELECT created_at < least((SELECT jenius_now()), coalesce(
                             (SELECT latest_paid_out_on::timestamptz FROM settlement_accounts WHERE merchant = $3), '-infinity'))
                             - make_interval(days => $2)
@@ -99,7 +102,8 @@ impl SettlementStore {
             .bind(middle)
             .bind(days)
             .bind(merchant.as_str())
-            .fetch_optional(c))?;
+            .fetch_optional(c)
+            })?;
             if is_old == Some(true) { low = middle + 1 } else { high = middle }
         }
         Ok((from, last, low))

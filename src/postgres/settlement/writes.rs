@@ -170,7 +170,13 @@ impl GroupWrites {
         .bind(self.looks.keys().map(String::as_str).collect::<Vec<_>>())
         .bind(looks().map(|look| look.at).collect::<Vec<_>>())
         .bind(looks().map(|look| look.asks && look.order_key.is_some()).collect::<Vec<_>>())
-        .bind(self.looks.iter().filter(|(_, look)| look.is_alarm).map(|(invoice, _)| invoice.as_str()).collect::<Vec<_>>())
+        .bind(
+            self.looks
+                .iter()
+                .filter(|(_, look)| look.is_alarm)
+                .map(|(invoice, _)| invoice.as_str())
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(c)
         .await?;
         let key = |invoice: String| Some((self.looks.get(&invoice)?.order_key?, invoice));

@@ -31,7 +31,12 @@ async fn file(db: &Db) -> String {
     )
 }
 
-async fn run(import: &Import, profile: &str, consent: Consent, file: &str) -> Result<ImportOutcome, ImportError> {
+async fn run(
+    import: &Import,
+    profile: &str,
+    consent: Consent,
+    file: &str,
+) -> Result<ImportOutcome, ImportError> {
     import.run(&request(profile, consent), file.as_bytes(), &Place::Database).await
 }
 
@@ -55,7 +60,11 @@ async fn a_held_file_is_read_anew_by_the_right_profile_or_by_a_mended_one() {
             assert!(is_held(&again), "nothing is mended yet: {again:?}");
             let done = run(&import(&db, second), "own", Consent::Usual, &file).await;
             assert!(is_done(&done), "{done:?}");
-            assert_eq!(db.number("SELECT count(*) FROM settlement_rows").await, 1, "nothing of the wrong reading");
+            assert_eq!(
+                db.number("SELECT count(*) FROM settlement_rows").await,
+                1,
+                "nothing of the wrong reading"
+            );
             assert_eq!(db.number("SELECT count(*) FROM settlement_files").await, 1);
         })
         .await;

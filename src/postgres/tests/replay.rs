@@ -155,9 +155,13 @@ async fn events_of_settled_rows_are_published_again_by_time_and_with_their_order
         settle(&db).await;
         publish_all(&db).await;
         let settled = Some(EventType::SettlementMatched);
-        for (of_type, events, expected) in
-            [(None, 500, 6), (None, 1, 6), (settled, 500, 4), (settled, 1, 4), (Some(EventType::OrderPaid), 500, 1)]
-        {
+        for (of_type, events, expected) in [
+            (None, 500, 6),
+            (None, 1, 6),
+            (settled, 500, 4),
+            (settled, 1, 4),
+            (Some(EventType::OrderPaid), 500, 1),
+        ] {
             assert_eq!(put_back(&db, ever(), of_type, events).await, expected, "{of_type:?} {events}");
         }
         let now = db.store.now().await.unwrap();

@@ -89,7 +89,11 @@ async fn finance_sends_a_file_and_nothing_of_it_counts_before_a_second_press() {
 
     let number = page.rsplit_once('=').unwrap().1;
     let (_, sha256) = text.split_once("name=\"sha256\" value=\"").unwrap();
-    let form = format!("number={number}&sha256={}&reason=the+sums+are+right&action={}", &sha256[..64], Uuid::new_v4());
+    let form = format!(
+        "number={number}&sha256={}&reason=the+sums+are+right&action={}",
+        &sha256[..64],
+        Uuid::new_v4()
+    );
     let kind = "application/x-www-form-urlencoded";
     for _ in 0..2 {
         // The same form twice acts once.

@@ -159,7 +159,9 @@ fn a_refund_without_a_net_deducts_its_fee() {
 /// Without a batch's name it would be a break for each file that has it.
 #[test]
 fn a_row_that_cannot_be_read_is_known_by_its_pay_out_where_the_file_names_no_batch() {
-    let TableLine::UnreadableLine(found) = one("A B,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase") else { panic!() };
+    let TableLine::UnreadableLine(found) = one("A B,Jenius,02-01-2026,1,0,1,06-01-2026,Purchase") else {
+        panic!()
+    };
     assert_eq!(found.batch.as_deref(), Some("PAYOUT-2026-01-06"));
 }
 

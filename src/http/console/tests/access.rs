@@ -26,7 +26,7 @@ fn form(path: &str) -> String {
         }
         "/settlement/match" => {
             format!("number=3&sha256={}&reason=ticket+7&action={ACTION}", "ab".repeat(32))
-        },
+        }
         "/sends/pause" | "/sends/resume" => format!("scope=*&reason=ticket+7&action={ACTION}"),
         _ => String::new(),
     }
