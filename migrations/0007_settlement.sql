@@ -88,11 +88,19 @@ CREATE TABLE settlement_rows (
 -- The rows of a batch stand together, as they came: a line for each few pages is enough to find them.
 CREATE INDEX settlement_rows_of_a_batch ON settlement_rows USING brin (batch) WITH (pages_per_range = 32, autosummarize = on);
 
--- The files of each batch, in the order in which they came.
+-- The files of each batch, in the order in which they came, each with what our rows of the batch in it come to.
 CREATE TABLE settlement_forms (
-    merchant text   NOT NULL,
-    batch    text   NOT NULL,
-    file     bigint NOT NULL REFERENCES settlement_files ON DELETE CASCADE,
+    merchant    text   NOT NULL,
+    batch       text   NOT NULL,
+    file        bigint NOT NULL REFERENCES settlement_files ON DELETE CASCADE,
+    purchases   bigint NOT NULL DEFAULT 0,
+    gross       bigint NOT NULL DEFAULT 0,
+    fee         bigint NOT NULL DEFAULT 0,
+    discount    bigint NOT NULL DEFAULT 0,
+    net         bigint NOT NULL DEFAULT 0,
+    refunds     bigint NOT NULL DEFAULT 0,
+    refunded    bigint NOT NULL DEFAULT 0,
+    paid_out_on date,
     PRIMARY KEY (merchant, batch, file)
 );
 

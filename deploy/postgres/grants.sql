@@ -37,9 +37,9 @@ GRANT USAGE ON SEQUENCE commands_key_seq, orders_order_key_seq TO jenius_worker;
 
 GRANT SELECT ON _sqlx_migrations, publications, pauses, settlement_shares TO jenius_follow_up;
 GRANT SELECT, INSERT, DELETE ON process_reports TO jenius_follow_up;
-GRANT SELECT, INSERT ON installation, attempts, events, outbox, settlement_forms, settlement_break_history TO jenius_follow_up;
+GRANT SELECT, INSERT ON installation, attempts, events, outbox, settlement_break_history TO jenius_follow_up;
 GRANT SELECT, UPDATE ON commands, orders, balance TO jenius_follow_up;
-GRANT SELECT, INSERT, UPDATE ON rate_schedule, reported_requests, settlement_accounts, settlement_breaks TO jenius_follow_up;
+GRANT SELECT, INSERT, UPDATE ON rate_schedule, reported_requests, settlement_forms, settlement_accounts, settlement_breaks TO jenius_follow_up;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_follow_up;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, send_stops, settlement_files, settlement_rows, settlement_looks, settlement_waiting TO jenius_follow_up;
 GRANT INSERT ON settlement_pieces TO jenius_follow_up;
@@ -58,9 +58,9 @@ GRANT SELECT, INSERT ON installation, publications TO jenius_relay;
 GRANT SELECT, UPDATE ON balance TO jenius_relay;
 
 GRANT SELECT ON _sqlx_migrations, publications, send_stops, reported_requests TO jenius_operator;
-GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions, settlement_forms, settlement_break_history, settlement_shares TO jenius_operator;
+GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions, settlement_break_history, settlement_shares TO jenius_operator;
 GRANT SELECT, INSERT, DELETE ON attempts, pauses, settlement_pieces, console_logins, console_sessions, process_reports TO jenius_operator;
-GRANT SELECT, INSERT, UPDATE ON commands, orders, restored, settlement_accounts, settlement_breaks TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE ON commands, orders, restored, settlement_forms, settlement_accounts, settlement_breaks TO jenius_operator;
 GRANT SELECT, UPDATE ON balance TO jenius_operator;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, settlement_files, settlement_rows, settlement_looks, settlement_waiting, review_holds, decision_proposals TO jenius_operator;

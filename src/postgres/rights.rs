@@ -47,7 +47,7 @@ pub const RIGHTS: [TableRights; 35] = [
     ("settlement_files", ["", "SIUD", "", "", "SIUD"]),
     ("settlement_pieces", ["", "I", "", "", "SID"]),
     ("settlement_rows", ["", "SIUD", "", "", "SIUD"]),
-    ("settlement_forms", ["", "SI", "", "", "SI"]),
+    ("settlement_forms", ["", "SIU", "", "", "SIU"]),
     ("settlement_accounts", ["", "SIU", "", "", "SIU"]),
     ("settlement_breaks", ["S", "SIU", "S", "S", "SIU"]),
     ("settlement_break_history", ["", "SI", "", "", "SI"]),

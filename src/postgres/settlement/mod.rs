@@ -5,6 +5,7 @@
 
 mod account;
 mod ask;
+mod batches;
 mod breaks;
 mod close;
 mod events;

@@ -14,8 +14,9 @@ use crate::{
     flow::ports::StoreError,
     postgres::error::TxResult,
 };
+use chrono::NaiveDate;
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Lines of a file that are kept in one transaction.
 #[derive(Debug, Clone, Default)]
@@ -173,21 +174,85 @@ async fn keep_rows(
         Some((_, true)) => return Ok(GroupKept::ReadOtherwise),
         Some((_, false)) | None => return Ok(GroupKept::NotReading),
     }
-    let batches: BTreeSet<&str> = group.rows.iter().map(|row| row.batch.as_str()).collect();
-    let came_before: bool = sqlx::query_scalar(
-        "WITH form AS (
-             INSERT INTO settlement_forms (merchant, batch, file) SELECT $1, batch, $3 FROM unnest($2::text[]) AS b (batch)
-             ON CONFLICT DO NOTHING)
-         SELECT EXISTS (SELECT FROM settlement_forms WHERE merchant = $1 AND batch = ANY ($2) AND file <> $3)",
-    )
-    .bind(merchant.as_str())
-    .bind(batches.into_iter().collect::<Vec<_>>())
-    .bind(file)
-    .fetch_one(&mut *c)
-    .await?;
+    let came_before = add_forms(c, merchant, file, &group.rows).await?;
     keep::keep(c, merchant, file, &group.rows, came_before).await?;
     add_sums(c, merchant, file, last_line, &group.rows).await?;
     Ok(GroupKept::Now)
+}
+
+/// Adds to the sums of each batch in this file, and says whether one of them came in another file before.
+async fn add_forms(
+    c: &mut PgConnection,
+    merchant: &MerchantName,
+    file: FileKey,
+    rows: &[SettlementRow],
+) -> TxResult<bool> {
+    let mut sums: BTreeMap<&str, FormSums> = BTreeMap::new();
+    for row in rows {
+        sums.entry(&row.batch).or_default().add(row);
+    }
+    let sum = |of: fn(&FormSums) -> i64| sums.values().map(of).collect::<Vec<_>>();
+    Ok(sqlx::query_scalar(
+        "WITH form AS (
+             INSERT INTO settlement_forms AS o (merchant, batch, file, purchases, gross, fee, discount, net, refunds,
+                                                refunded, paid_out_on)
+             SELECT $1, s.batch, $3, s.purchases, s.gross, s.fee, s.discount, s.net, s.refunds, s.refunded, s.paid_out_on
+             FROM unnest($2::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+                         $10::bigint[], $11::date[])
+                 AS s (batch, purchases, gross, fee, discount, net, refunds, refunded, paid_out_on)
+             ON CONFLICT (merchant, batch, file) DO UPDATE
+             SET purchases = o.purchases + excluded.purchases, gross = o.gross + excluded.gross,
+                 fee = o.fee + excluded.fee, discount = o.discount + excluded.discount, net = o.net + excluded.net,
+                 refunds = o.refunds + excluded.refunds, refunded = o.refunded + excluded.refunded,
+                 paid_out_on = greatest(o.paid_out_on, excluded.paid_out_on))
+         SELECT EXISTS (SELECT FROM settlement_forms WHERE merchant = $1 AND batch = ANY ($2) AND file <> $3)",
+    )
+    .bind(merchant.as_str())
+    .bind(sums.keys().copied().collect::<Vec<_>>())
+    .bind(file)
+    .bind(sum(|of| of.purchases))
+    .bind(sum(|of| of.gross))
+    .bind(sum(|of| of.fee))
+    .bind(sum(|of| of.discount))
+    .bind(sum(|of| of.net))
+    .bind(sum(|of| of.refunds))
+    .bind(sum(|of| of.refunded))
+    .bind(sums.values().map(|of| of.paid_out_on).collect::<Vec<_>>())
+    .fetch_one(c)
+    .await?)
+}
+
+/// What the rows of a batch in one file come to.
+#[derive(Default)]
+struct FormSums {
+    purchases: i64,
+    gross: i64,
+    fee: i64,
+    discount: i64,
+    net: i64,
+    refunds: i64,
+    refunded: i64,
+    paid_out_on: Option<NaiveDate>,
+}
+
+impl FormSums {
+    fn add(&mut self, row: &SettlementRow) {
+        match row.kind {
+            RowKind::Purchase => {
+                self.purchases += 1;
+                self.gross = self.gross.saturating_add(row.gross);
+            }
+            RowKind::Refund => {
+                self.refunds += 1;
+                self.refunded = self.refunded.saturating_add(row.gross);
+            }
+            RowKind::Unknown => {}
+        }
+        self.fee = self.fee.saturating_add(row.fee);
+        self.discount = self.discount.saturating_add(row.discount);
+        self.net = self.net.saturating_add(row.net);
+        self.paid_out_on = self.paid_out_on.max(Some(row.paid_out_on));
+    }
 }
 
 async fn add_sums(

@@ -1,4 +1,4 @@
-//! What people read about settlement: files, one batch with both sums, breaks with their history, an order's rows.
+//! What people read about settlement: files, breaks with their history, an order's rows.
 
 use super::{FileKey, SettlementStore};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         ports::StoreError,
         view::{
             SettlementRowView,
-            settlement::{BatchView, BreakFilter, BreakView, FileView, HistoryEntry},
+            settlement::{BreakFilter, BreakView, FileView, HistoryEntry},
         },
     },
     postgres::{pool::PgPool, tx::answered},
@@ -43,30 +43,6 @@ impl FromRow<'_, PgRow> for FileView {
             net: row.try_get("net")?,
             stated_net: row.try_get("stated_net")?,
             totals_fault: row.try_get("totals_fault")?,
-            open_breaks: row.try_get("open_breaks")?,
-        })
-    }
-}
-
-impl FromRow<'_, PgRow> for BatchView {
-    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            merchant: row.try_get("merchant")?,
-            batch: row.try_get("batch")?,
-            paid_out_on: row.try_get("paid_out_on")?,
-            purchases: row.try_get("purchases")?,
-            gross: row.try_get("gross")?,
-            fee: row.try_get("fee")?,
-            discount: row.try_get("discount")?,
-            net: row.try_get("net")?,
-            refunds: row.try_get("refunds")?,
-            refunded: row.try_get("refunded")?,
-            own_purchases: row.try_get("own_purchases")?,
-            own_gross: row.try_get("own_gross")?,
-            own_refunds: row.try_get("own_refunds")?,
-            own_refunded: row.try_get("own_refunded")?,
-            stated_net: row.try_get("stated_net")?,
-            forms: row.try_get("forms")?,
             open_breaks: row.try_get("open_breaks")?,
         })
     }
@@ -135,53 +111,6 @@ impl SettlementStore {
         )
         .bind(only)
         .bind(i64::from(limit))
-        .fetch_all(c)
-        })
-    }
-
-    /// A batch of whatever merchant has one of this name; several have, where names are days.
-    pub async fn batches(&self, batch: &str) -> Result<Vec<BatchView>, StoreError> {
-        answered!(self.context.pool, |c| {
-            sqlx::query_as(
-            // Of a batch in several forms the last that counts.
-            "WITH form AS MATERIALIZED (
-                 SELECT o.merchant, max(o.file) AS file FROM settlement_forms o JOIN settlement_files f ON f.key = o.file
-                 WHERE o.batch = $1 AND f.state IN ('matching', 'done') GROUP BY o.merchant),
-                  counted AS (
-                 SELECT r.merchant, r.batch, invoice_number, kind, max(paid_out_on) AS paid_out_on, count(*) AS rows,
-                        sum(gross) AS gross, sum(fee) AS fee, sum(discount) AS discount, sum(net) AS net
-                 FROM settlement_rows r JOIN form f ON f.merchant = r.merchant AND r.files @> ARRAY[f.file]
-                 WHERE r.batch = $1
-                 GROUP BY r.merchant, r.batch, invoice_number, kind),
-                  compared AS (
-                 SELECT c.*, o.amount,
-                        kind = 'purchase' AND o.state IN ('paid', 'refunding', 'refunded') AS is_paid,
-                        kind = 'refund' AND o.state = 'refunded' AS is_refunded
-                 FROM counted c LEFT JOIN orders o ON o.merchant = c.merchant AND o.invoice_number = c.invoice_number)
-             SELECT merchant, batch, max(paid_out_on) AS paid_out_on,
-                    coalesce(sum(rows) FILTER (WHERE kind = 'purchase'), 0)::bigint AS purchases,
-                    coalesce(sum(gross) FILTER (WHERE kind = 'purchase'), 0)::bigint AS gross,
-                    sum(fee)::bigint AS fee, sum(discount)::bigint AS discount, sum(net)::bigint AS net,
-                    coalesce(sum(rows) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunds,
-                    coalesce(sum(gross) FILTER (WHERE kind = 'refund'), 0)::bigint AS refunded,
-                    count(*) FILTER (WHERE is_paid) AS own_purchases,
-                    coalesce(sum(amount) FILTER (WHERE is_paid), 0)::bigint AS own_gross,
-                    count(*) FILTER (WHERE is_refunded) AS own_refunds,
-                    coalesce(sum(amount) FILTER (WHERE is_refunded), 0)::bigint AS own_refunded,
-                    (SELECT f.stated_net FROM settlement_files f
-                     WHERE f.merchant = compared.merchant AND f.batch = compared.batch ORDER BY key DESC LIMIT 1)
-                        AS stated_net,
-                    (SELECT count(*) FROM settlement_forms f
-                     WHERE f.merchant = compared.merchant AND f.batch = compared.batch) AS forms,
-                    (SELECT count(*) FROM settlement_breaks b
-                     WHERE b.merchant = compared.merchant AND b.closed_at IS NULL
-                       AND (b.batch = $1 OR b.batch IS NULL AND EXISTS (
-                           SELECT FROM settlement_rows r
-                           WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant AND r.batch = $1)))
-                        AS open_breaks
-             FROM compared GROUP BY merchant, batch ORDER BY merchant"
-        )
-        .bind(batch)
         .fetch_all(c)
         })
     }
