@@ -192,8 +192,13 @@ async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_a
 async fn a_batch_shows_the_breaks_of_its_invoices_and_the_sums_of_its_last_form() {
     on_a_database(|db| async move {
         db.paid_before("INV-1", 10).await;
-        db.paid_before("INV-2", 10).await;
-        db.execute("UPDATE orders SET state = 'failed' WHERE invoice_number = 'INV-2'").await.unwrap();
+        let claim = db.claim(payment("pay-INV-2", "INV-2")).await;
+        db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        db.jump(120).await;
+        let second = InvoiceNumber::parse("INV-2").unwrap();
+        let inquiry = db.store.inquire_now(&merchant(), &second, LEASE).await.unwrap().unwrap();
+        db.store.record(&inquiry, &reported("FAILED", 50_000), Duration::ZERO).await.unwrap();
+        db.jump(0).await;
         let day = db.today().await - Days::new(10);
         let rows = ["INV-1", "INV-2"].map(|invoice| purchase(invoice, "B-1", day));
         import(&db, 1, &rows).await;
