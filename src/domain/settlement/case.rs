@@ -40,9 +40,9 @@ pub struct KnownRow {
 /// What is known of the merchant's account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountFacts {
-    /// The first transaction of all its files: earlier payments expect no row.
+    /// The first payment in our rows of all its files: earlier ones expect no row.
     pub first_transaction_on: Option<NaiveDate>,
-    /// The latest pay-out of all its files.
+    /// The latest pay-out of our rows in all its files. A file without any says nothing about what ours are late with.
     pub latest_paid_out_on: Option<NaiveDate>,
     /// A channel's name is neither ours nor another's: what is missing may stand there.
     pub has_unknown_channel: bool,
