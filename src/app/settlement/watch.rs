@@ -50,11 +50,13 @@ pub async fn watch(import: &Import, directory: &Path) {
 /// Folders that cannot be used, each with the reason.
 type Faults = BTreeMap<PathBuf, String>;
 
+/// What a file was, and since when it is that.
+type Seen = HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>;
+
 /// What is known from the looks before.
 #[derive(Default)]
 pub(super) struct Known {
-    /// What a file was, and since when it is that.
-    seen: HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>,
+    seen: Seen,
     /// Imports that were broken off: how often, and when the next may begin.
     broken_off: HashMap<PathBuf, (u32, Instant)>,
 }
@@ -94,12 +96,7 @@ pub(super) async fn look(import: &Import, directory: &Path, known: &mut Known, p
 }
 
 /// Claims what has not changed for long enough. A file that cannot be claimed holds no other up.
-fn claim_whole(
-    folder: &Path,
-    before: &HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>,
-    known: &mut Known,
-    patience: Duration,
-) -> io::Result<()> {
+fn claim_whole(folder: &Path, before: &Seen, known: &mut Known, patience: Duration) -> io::Result<()> {
     for name in [TAKEN, DONE, REFUSED] {
         fs::create_dir_all(folder.join(name))?;
     }

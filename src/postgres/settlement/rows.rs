@@ -362,8 +362,9 @@ async fn begin_matching(
 
 /// A batch adds up where one of its forms does; a file that names none stands for itself.
 async fn totals(c: &mut PgConnection, merchant: &MerchantName, file: FileKey) -> TxResult<()> {
-    let stated: Option<(String, Option<String>, bool, Option<String>, i64)> = sqlx::query_as(
-        "SELECT coalesce(f.batch, 'file ' || f.key), f.batch, bool_and(o.totals_fault IS NOT NULL), min(o.totals_fault),
+    let stated: Option<(String, Option<String>, Option<String>, i64)> = sqlx::query_as(
+        "SELECT coalesce(f.batch, 'file ' || f.key), f.batch,
+                CASE WHEN bool_and(o.totals_fault IS NOT NULL) THEN min(o.totals_fault) END,
                 coalesce(max(abs(abs(coalesce(o.stated_net, o.net)) - abs(o.net))), 0)
          FROM settlement_files f
          JOIN settlement_files o ON o.merchant = f.merchant AND (o.key = f.key OR o.batch = f.batch)
@@ -373,14 +374,14 @@ async fn totals(c: &mut PgConnection, merchant: &MerchantName, file: FileKey) ->
     .bind(file)
     .fetch_optional(&mut *c)
     .await?;
-    let Some((subject, batch, is_wrong, fault, at_stake)) = stated else { return Ok(()) };
-    let found = is_wrong.then(|| Break {
+    let Some((subject, batch, fault, at_stake)) = stated else { return Ok(()) };
+    let found = fault.map(|values| Break {
         cause: Cause::TotalsMismatch,
         subject: subject.clone(),
         invoice_number: None,
         batch,
         at_stake,
-        values: fault.unwrap_or_default(),
+        values,
     });
     breaks::settle_subject(c, merchant, Cause::TotalsMismatch, &subject, found, super::By::File).await
 }
