@@ -80,7 +80,7 @@ async fn judge_again(
     if !due.is_empty()
         && let Err(error) = import.settlement.judge_group(merchant, due.clone(), judging, None).await
     {
-        if matches!(error, StoreError::Away(_)) {
+        if !matches!(error, StoreError::Refused(_)) {
             return Err(error);
         }
         judge_each(import, account, due, judging).await?;
@@ -101,12 +101,12 @@ async fn judge_each(
     for invoice in due {
         match import.settlement.judge_group(&account.merchant, vec![invoice.clone()], judging, None).await {
             Ok(_) => {}
-            Err(error @ StoreError::Away(_)) => return Err(error),
-            Err(error) => {
+            Err(error @ StoreError::Refused(_)) => {
                 let merchant = account.merchant.as_str();
                 tracing::warn!(merchant, invoice, %error, "a settled invoice cannot be judged");
                 import.settlement.put_off(&account.merchant, &invoice).await?;
             }
+            Err(error) => return Err(error),
         }
     }
     Ok(())

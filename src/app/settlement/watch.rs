@@ -331,8 +331,7 @@ mod tests {
         let nothing = crate::config::RequiredSections::NOTHING;
         let parts = crate::config::PartialConfig::load(&source, nothing).unwrap();
         let pool = crate::postgres::pool(nowhere, 1);
-        let store =
-            crate::postgres::PostgresStore::new(pool, parts.schedule(), std::sync::Arc::new(fastrand::f64));
+        let store = crate::postgres::PostgresStore::new(pool, parts.schedule());
         Import { settlement: store.settlement(), config: parts.settlement, merchants: merchants.to_vec() }
     }
 }
