@@ -41,7 +41,7 @@ async fn look_again(import: &Import) {
             Ok(accounts) => {
                 for account in accounts {
                     // One merchant's trouble is not another's.
-                    if let Err(error) = look(import, &account).await {
+                    if let Err(error) = import.look(&account).await {
                         let merchant = account.merchant.as_str();
                         tracing::warn!(merchant, %error, "a merchant's settlement cannot be looked at now");
                     }
@@ -53,21 +53,28 @@ async fn look_again(import: &Import) {
     }
 }
 
-async fn look(import: &Import, account: &ImportingAccount) -> Result<(), StoreError> {
-    let ImportingAccount { merchant, profile, search_due } = account;
-    // The profile may be another's who imports elsewhere.
-    let Some(judging) = import.judging(profile) else { return Ok(()) };
-    let due = import.settlement.due_looks(merchant, LOOKS_MAX).await?;
-    if !due.is_empty() || *search_due {
-        // An import that runs judges with the same profile, and the next look comes soon.
-        let Some(lock) = import.settlement.lock(merchant).await? else { return Ok(()) };
-        let judged = judge_again(import, account, due, &judging).await;
-        lock.end();
-        judged?;
+impl Import {
+    /// Judges again what is due of one merchant, and searches where that is asked for.
+    ///
+    /// # Errors
+    /// The database is away, or refuses.
+    pub async fn look(&self, account: &ImportingAccount) -> Result<(), StoreError> {
+        let ImportingAccount { merchant, profile, search_due } = account;
+        // The profile may be another's who imports elsewhere.
+        let Some(judging) = self.judging(profile) else { return Ok(()) };
+        let due = self.settlement.due_looks(merchant, LOOKS_MAX).await?;
+        if !due.is_empty() || *search_due {
+            // An import that runs judges with the same profile, and the next look comes soon.
+            let Some(lock) = self.settlement.lock(merchant).await? else { return Ok(()) };
+            let judged = judge_again(self, account, due, &judging).await;
+            lock.end();
+            judged?;
+        }
+        let rhythm =
+            self.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
+        let calendar = judging.rules.calendar.clone();
+        self.settlement.judge_rhythm(merchant, rhythm, calendar, judging.zone).await
     }
-    let rhythm = import.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
-    let calendar = judging.rules.calendar.clone();
-    import.settlement.judge_rhythm(merchant, rhythm, calendar, judging.zone).await
 }
 
 async fn judge_again(

@@ -101,3 +101,38 @@ async fn a_held_file_goes_on_where_it_is_when_a_person_says_anyway() {
     })
     .await;
 }
+
+/// Two invoices wait for a look, and one of them cannot be read any more.
+#[tokio::test]
+async fn a_look_judges_the_others_where_one_cannot_be_judged_and_waits_for_an_import() {
+    on_a_database(|db| async move {
+        let (file, import) = (file(&db).await, import(&db, "NO ORDER"));
+        let second = file.lines().last().unwrap().replace("D-1", "D-2");
+        let file = format!("{file}{second}\n");
+        run(&import, "doku", Consent::Anyway, &file).await.unwrap();
+        db.execute(
+            "INSERT INTO settlement_looks (merchant, invoice_number, look_at)
+             VALUES ('default', 'D-1', jenius_now()), ('default', 'D-2', jenius_now())
+             ON CONFLICT (merchant, invoice_number) DO UPDATE SET look_at = excluded.look_at;
+             ALTER TABLE settlement_rows DROP CONSTRAINT settlement_rows_kind_is_known;
+             UPDATE settlement_rows SET kind = 'odd' WHERE invoice_number = 'D-1'",
+        )
+        .await
+        .unwrap();
+        let account = import.settlement.accounts().await.unwrap().remove(0);
+        let due = async || import.settlement.due_looks(&merchant(), 9).await.unwrap();
+        let lock = import.settlement.lock(&merchant()).await.unwrap().unwrap();
+        import.look(&account).await.unwrap();
+        assert_eq!(due().await.len(), 2, "an import has the merchant's lock");
+        lock.end();
+        for _ in 0..100 {
+            import.look(&account).await.unwrap();
+            if due().await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?} are still due", due().await);
+    })
+    .await;
+}
