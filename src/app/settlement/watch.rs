@@ -32,7 +32,7 @@ const REFUSED: &str = "refused";
 
 /// Imports what is put there. Runs for ever.
 pub async fn watch(import: &Import, directory: &Path) {
-    let mut known = Known::default();
+    let mut known = WatchMemory::default();
     let mut reported = Faults::new();
     loop {
         let faults = look(import, directory, &mut known, UNCHANGED_FOR).await;
@@ -55,13 +55,13 @@ type Seen = HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>;
 
 /// What is known from the looks before.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct WatchMemory {
     seen: Seen,
     /// Imports that were broken off: how often, and when the next may begin.
     broken_off: HashMap<PathBuf, (u32, Instant)>,
 }
 
-impl Known {
+impl WatchMemory {
     fn may_try(&self, path: &Path) -> bool {
         self.broken_off.get(path).is_none_or(|(_, next)| *next <= Instant::now())
     }
@@ -76,7 +76,12 @@ impl Known {
 
 /// One look: claims what is whole, and imports what is claimed, by whomever: an import that a crash broke off goes on. A
 /// folder that cannot be used holds no other up.
-pub(super) async fn look(import: &Import, directory: &Path, known: &mut Known, patience: Duration) -> Faults {
+pub(super) async fn look(
+    import: &Import,
+    directory: &Path,
+    known: &mut WatchMemory,
+    patience: Duration,
+) -> Faults {
     let mut folders = vec![(directory.to_path_buf(), None)];
     let of_merchants =
         import.merchants.iter().map(|name| (directory.join(name.as_str()), Some(name.clone())));
@@ -87,8 +92,8 @@ pub(super) async fn look(import: &Import, directory: &Path, known: &mut Known, p
     let mut faults = Faults::new();
     for (folder, merchant) in folders {
         let claimed = claim_whole(&folder, &before, known, patience);
-        let brought = bring_all_in(import, &folder, merchant, known).await;
-        if let Err(error) = claimed.and(brought) {
+        let outcome = bring_all_in(import, &folder, merchant, known).await;
+        if let Err(error) = claimed.and(outcome) {
             faults.insert(folder, error.to_string());
         }
     }
@@ -96,7 +101,7 @@ pub(super) async fn look(import: &Import, directory: &Path, known: &mut Known, p
 }
 
 /// Claims what has not changed for long enough. A file that cannot be claimed holds no other up.
-fn claim_whole(folder: &Path, before: &Seen, known: &mut Known, patience: Duration) -> io::Result<()> {
+fn claim_whole(folder: &Path, before: &Seen, known: &mut WatchMemory, patience: Duration) -> io::Result<()> {
     for name in [TAKEN, DONE, REFUSED] {
         fs::create_dir_all(folder.join(name))?;
     }
@@ -118,9 +123,9 @@ async fn bring_all_in(
     import: &Import,
     folder: &Path,
     merchant: Option<MerchantName>,
-    known: &mut Known,
+    known: &mut WatchMemory,
 ) -> io::Result<()> {
-    let mut brought = Ok(());
+    let mut outcome = Ok(());
     for (path, _) in regular_files(&folder.join(TAKEN))? {
         if known.may_try(&path) {
             match bring_in(import, folder, &path, merchant.clone()).await {
@@ -130,12 +135,12 @@ async fn bring_all_in(
                 Ok(false) => known.failed(&path),
                 Err(error) => {
                     known.failed(&path);
-                    brought = brought.and(Err(error));
+                    outcome = outcome.and(Err(error));
                 }
             }
         }
     }
-    brought
+    outcome
 }
 
 /// Files of a folder, hidden ones and links left out, in the order of their names.
@@ -315,7 +320,7 @@ mod tests {
         }
         // A file in the place of its folder.
         fs::write(directory.join("bad").join(TAKEN), "x").unwrap();
-        let mut known = Known::default();
+        let mut known = WatchMemory::default();
         let faults = look(&away(&merchants), &directory, &mut known, Duration::ZERO).await;
         assert_eq!(faults.keys().collect::<Vec<_>>(), [&directory.join("bad")]);
         let taken = directory.join("good").join(TAKEN).join("a.csv");

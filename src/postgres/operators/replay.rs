@@ -43,12 +43,12 @@ pub enum Replayed {
 #[derive(Debug, Clone, Copy)]
 pub struct Slice {
     of: Replayed,
-    part: Part,
+    part: SlicePart,
 }
 
 /// From its first on, and before its last.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum SlicePart {
     All,
     Ids(Uuid, Uuid),
     /// Keys of settled rows.
@@ -160,19 +160,19 @@ impl PostgresStore {
         events: u32,
     ) -> Result<Option<Slice>, StoreError> {
         let Replayed::Time { since, until } = of else {
-            return Ok(after.is_none().then_some(Slice { of, part: Part::All }));
+            return Ok(after.is_none().then_some(Slice { of, part: SlicePart::All }));
         };
         let end = next_millisecond(first_id(until));
         let are_settled = event_type == Some(EventType::SettlementMatched);
         let from = match after.map(|slice| slice.part) {
-            Some(Part::Rows(_, to)) => return self.next_rows(of, to, events).await,
-            Some(Part::Ids(_, to)) => to,
-            Some(Part::All) | None if are_settled => end,
-            Some(Part::All) | None => first_id(since),
+            Some(SlicePart::Rows(_, to)) => return self.next_rows(of, to, events).await,
+            Some(SlicePart::Ids(_, to)) => to,
+            Some(SlicePart::All) | None if are_settled => end,
+            Some(SlicePart::All) | None => first_id(since),
         };
         if from < end {
             let to = self.cut(from, end, events).await?;
-            return Ok(Some(Slice { of, part: Part::Ids(from, to) }));
+            return Ok(Some(Slice { of, part: SlicePart::Ids(from, to) }));
         }
         if event_type.is_some() && !are_settled {
             return Ok(None);
@@ -198,7 +198,8 @@ impl PostgresStore {
             .bind(until)
             .bind(i64::from(events))
             .fetch_one(c))?;
-        let part = first.map(|first| Part::Rows(first, too_many.unwrap_or(first.saturating_add(ROWS_MAX))));
+        let part =
+            first.map(|first| SlicePart::Rows(first, too_many.unwrap_or(first.saturating_add(ROWS_MAX))));
         Ok(part.map(|part| Slice { of, part }))
     }
 
@@ -225,9 +226,9 @@ impl PostgresStore {
         event_type: Option<EventType>,
     ) -> Result<i64, StoreError> {
         let sql = match slice.part {
-            Part::All => COUNT_OF_ORDER,
-            Part::Ids(..) => COUNT_OF_IDS,
-            Part::Rows(..) => COUNT_OF_ROWS,
+            SlicePart::All => COUNT_OF_ORDER,
+            SlicePart::Ids(..) => COUNT_OF_IDS,
+            SlicePart::Rows(..) => COUNT_OF_ROWS,
         };
         let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         row.try_get("count").map_err(|e| store_error(&e))
@@ -236,9 +237,9 @@ impl PostgresStore {
     /// Puts a slice into the outbox again, in the order of its commits.
     pub async fn put_back(&self, slice: Slice, event_type: Option<EventType>) -> Result<PutBack, StoreError> {
         let sql = match slice.part {
-            Part::All => PUT_BACK_ORDER,
-            Part::Ids(..) => PUT_BACK_IDS,
-            Part::Rows(..) => PUT_BACK_ROWS,
+            SlicePart::All => PUT_BACK_ORDER,
+            SlicePart::Ids(..) => PUT_BACK_IDS,
+            SlicePart::Rows(..) => PUT_BACK_ROWS,
         };
         let row = answered!(&self.context.pool, |c| slice.bind(sql, event_type).fetch_one(c))?;
         let number = |column: &str| row.try_get::<i64, _>(column).map_err(|e| store_error(&e));
@@ -263,21 +264,21 @@ impl Slice {
     /// Where it begins: a replay that ended before it goes on from here.
     pub fn since(&self) -> Time {
         match (self.part, self.of) {
-            (Part::Ids(from, _), _) => {
+            (SlicePart::Ids(from, _), _) => {
                 let milliseconds = i64::try_from(from.as_u128() >> RANDOM_BITS).unwrap_or_default();
                 Time::from_timestamp_millis(milliseconds).unwrap_or_default()
             }
-            (Part::Rows(..), Replayed::Time { since, .. }) => since,
-            (Part::All | Part::Rows(..), _) => Time::default(),
+            (SlicePart::Rows(..), Replayed::Time { since, .. }) => since,
+            (SlicePart::All | SlicePart::Rows(..), _) => Time::default(),
         }
     }
 
     fn bind(self, sql: &'static str, event_type: Option<EventType>) -> Query<'static, Postgres, PgArguments> {
         let query = sqlx::query(sql).bind(event_type.map(EventType::routing_key));
         let query = match self.part {
-            Part::All => query,
-            Part::Ids(from, to) => query.bind(from).bind(to),
-            Part::Rows(from, to) => query.bind(from).bind(to),
+            SlicePart::All => query,
+            SlicePart::Ids(from, to) => query.bind(from).bind(to),
+            SlicePart::Rows(from, to) => query.bind(from).bind(to),
         };
         match self.of {
             Replayed::Order { order_key } => query.bind(order_key),
