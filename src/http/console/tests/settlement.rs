@@ -220,7 +220,7 @@ async fn a_break_is_closed_as_the_one_that_was_looked_at() {
 fn the_runbook_says_what_to_do_about_every_cause() {
     use crate::{domain::settlement::breaks::Cause, http::console::runbook};
     for cause in Cause::ALL {
-        let entry = runbook::entry(cause.name()).join("\n");
+        let entry = runbook::entry(runbook::SETTLEMENT, cause.name()).join("\n");
         for part in ["It means", "Look at", "Do"] {
             assert!(entry.contains(part), "{cause:?}: {entry}");
         }
