@@ -72,13 +72,13 @@ pub struct IdentityProvider {
     auth: OidcAuth,
     /// Where the browser comes back to.
     back: String,
-    known: Mutex<Known>,
+    known: Mutex<LastHeard>,
     logins: Semaphore,
 }
 
 /// What was heard from the provider last.
 #[derive(Default)]
-struct Known {
+struct LastHeard {
     provider: Option<KnownProvider>,
     fault: Option<(Instant, String)>,
 }

@@ -64,7 +64,7 @@ impl UnderWay {
 }
 
 /// What the broker answered to a group.
-struct Answered {
+struct GroupAnswer {
     group: Vec<EventKey>,
     taken: Vec<i64>,
     /// Refused, and not only unanswered.
@@ -142,7 +142,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                 }
                 tokio::select! {
                     Some(answered) = publishing.next(), if !publishing.is_empty() => {
-                        let Answered { group, taken, not_taken } = answered;
+                        let GroupAnswer { group, taken, not_taken } = answered;
                         let is_whole = taken.len() == group.len();
                         under_way.end(&group);
                         refused.confirmed(&taken);
@@ -165,10 +165,10 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         relayed
     }
 
-    async fn publish_group(&self, events: Vec<OutboxEvent>) -> Answered {
+    async fn publish_group(&self, events: Vec<OutboxEvent>) -> GroupAnswer {
         let group = events.iter().map(|event| (event.sequence, event.order_key)).collect();
         let (taken, not_taken) = self.publish_in_waves(events).await;
-        Answered { group, taken, not_taken }
+        GroupAnswer { group, taken, not_taken }
     }
 
     /// The first unpublished event of each order goes in one wave, the second in the next. An order with an

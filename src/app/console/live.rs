@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const STREAMS_MAX: usize = 64;
-/// Of one person: nobody takes the places of all others.
+/// Of one person: one alone cannot take the places of all others.
 const STREAMS_EACH: usize = 4;
 /// What a viewer has not read by then is counted, and not shown.
 const LINES_WAITING_MAX: usize = 200;
@@ -99,7 +99,7 @@ async fn pass_on(
             return;
         }
     }
-    // Nobody begins another while this one is known.
+    // No other begins while this one is known.
     *lines.lock().await = None;
     watch.close().await;
 }
