@@ -96,11 +96,11 @@ choose_invoice() { INVOICE=DEMO-$(date -u +%Y%m%dT%H%M%SZ)-$RANDOM; }
 
 # The customer's page waits for a person's answer from now on, and these payments wait for one.
 let_a_person_answer() {
-  local form=by_hand=yes kind
+  local form=by_hand=yes sandbox=${DOKU_BASE_URL#http://} kind
   {
     printf 'POST /app/hand HTTP/1.0\r\nHost: localhost\r\nContent-Length: %s\r\n\r\n%s' "${#form}" "$form" >&3
     IFS= read -r -t 5 -u 3 _
-  } 3<> "/dev/tcp/${DOKU_BASE_URL#http://}" || fail_with_log 'the sandbox does not answer'
+  } 3<> "/dev/tcp/${sandbox/://}" || fail_with_log 'the sandbox does not answer'
   WAITING=''
   for kind in "$@"; do
     INVOICE=$kind-$(date -u +%Y%m%dT%H%M%SZ)-$RANDOM
