@@ -189,15 +189,17 @@ async fn what_came_back_twice_is_worked_on_alone() {
 async fn what_came_back_twice_and_only_waits_holds_nobody_back() {
     with_rig(async |rig| {
         rig.put_numbers(&rig.names.payments_queue, 0..20).await;
-        let (waiting, done) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (gate, counter) = (waiting.clone(), done.clone());
+        let (waiting, held, done) =
+            (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (gate, suspects, counter) = (waiting.clone(), held.clone(), done.clone());
         let consumer = rig.consumer(move |delivery| {
-            let (gate, done) = (gate.clone(), counter.clone());
+            let (gate, held, done) = (gate.clone(), suspects.clone(), counter.clone());
             async move {
                 if delivery.body.as_ref() == b"7" {
                     if delivery.delivery_count < 2 {
                         return Disposition::Requeue;
                     }
+                    held.fetch_add(1, Ordering::SeqCst);
                     gate.acquire().await.unwrap().forget();
                 }
                 done.fetch_add(1, Ordering::SeqCst);
@@ -205,9 +207,10 @@ async fn what_came_back_twice_and_only_waits_holds_nobody_back() {
             }
             .boxed()
         });
-        until("all others are done", async || done.load(Ordering::SeqCst) == 19).await;
+        until("it is held", async || held.load(Ordering::SeqCst) == 1).await;
         rig.put_numbers(&rig.names.payments_queue, 20..40).await;
-        until("those that come later too", async || done.load(Ordering::SeqCst) == 39).await;
+        until("all others are done, those that came later too", async || done.load(Ordering::SeqCst) == 39)
+            .await;
         waiting.add_permits(1);
         until("it itself", async || done.load(Ordering::SeqCst) == 40).await;
         consumer.stop().await;
