@@ -362,14 +362,21 @@ pub trait RelayLeadership: Send + Sync + 'static {
     fn acquire(&self) -> impl Future<Output = Result<Option<Self::Outbox>, StoreError>> + Send;
 }
 
+/// Events that a look at the outbox leaves out.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    pub sequences: Vec<i64>,
+    /// Orders, with all their events.
+    pub orders: Vec<i64>,
+}
+
 /// The outbox, as its one active relay sees it.
 pub trait Outbox: Send + 'static {
-    /// The oldest unpublished events, but for those with these sequences. Fails when this relay is not the
-    /// active one any more.
+    /// The oldest unpublished events, but for some. Fails when this relay is not the active one any more.
     fn unpublished(
         &mut self,
         limit: u32,
-        but: &[i64],
+        but: &LeftOut,
     ) -> impl Future<Output = Result<Vec<OutboxEvent>, StoreError>> + Send;
 
     /// Marks events as published and takes them out of the outbox.

@@ -44,10 +44,9 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    /// Those of orders that have no event under way, and none that is held back. They are under way from now on.
-    fn begin(&mut self, mut events: Vec<OutboxEvent>, held_back: &HashSet<i64>) -> Vec<OutboxEvent> {
-        let waits = |key: i64| self.orders.contains(&key) || held_back.contains(&key);
-        events.retain(|event| event.order_key.is_none_or(|key| !waits(key)));
+    /// Those of orders that have no event under way. They are under way from now on.
+    fn begin(&mut self, mut events: Vec<OutboxEvent>) -> Vec<OutboxEvent> {
+        events.retain(|event| event.order_key.is_none_or(|key| !self.orders.contains(&key)));
         self.sequences.extend(events.iter().map(|event| event.sequence));
         self.orders.extend(events.iter().filter_map(|event| event.order_key));
         events
@@ -116,12 +115,12 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                 if look && under_way.sequences.len() < UNDER_WAY_MAX {
                     (look, is_stopping, has_moved) = (false, self.stop.is_cancelled(), false);
                     // 1 Read the oldest that the broker does not have; this fails if leadership is lost.
-                    let (mut known, held_back) = refused.waiting(Instant::now());
-                    known.extend(under_way.sequences.iter().chain(&confirmed));
+                    let mut known = refused.waiting(Instant::now());
+                    known.sequences.extend(under_way.sequences.iter().chain(&confirmed));
                     let events = outbox.unpublished(BATCH_MAX, &known).await?;
                     failpoint(Failpoint::BeforeRelay).await;
                     let read = events.len();
-                    let group = under_way.begin(events, &held_back);
+                    let group = under_way.begin(events);
                     has_more = read == BATCH_MAX as usize || group.len() < read;
                     // 2 Publish, and look for more while the broker confirms: its disk takes most of the time.
                     if !group.is_empty() {

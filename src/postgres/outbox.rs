@@ -6,7 +6,7 @@ use super::{
     error::store_error,
     pool::{Beside, PgPool},
 };
-use crate::flow::ports::{Outbox, OutboxEvent, RelayLeadership, StoreError};
+use crate::flow::ports::{LeftOut, Outbox, OutboxEvent, RelayLeadership, StoreError};
 use sqlx::{FromRow, PgConnection};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
@@ -79,12 +79,13 @@ struct OutboxRow {
     age_us: i64,
 }
 
-/// What was confirmed and is not taken out yet is left out by a table of it, not by a walk over it for each row.
+/// What is left out, is left out by a table of it, not by a walk over it for each row.
 pub(super) const UNPUBLISHED: &str = "
     SELECT o.sequence, o.event_id, o.order_key, e.type, e.correlation_id, e.traceparent, e.body,
            greatest(0, extract(epoch FROM jenius_now() - o.created_at) * 1000000)::bigint AS age_us
     FROM outbox o JOIN events e USING (event_id)
     WHERE o.sequence NOT IN (SELECT unnest($2::bigint[]))
+      AND (o.order_key IS NULL OR o.order_key NOT IN (SELECT unnest($3::bigint[])))
     ORDER BY o.sequence
     LIMIT $1";
 
@@ -96,8 +97,9 @@ impl ActiveOutbox {
 }
 
 impl Outbox for ActiveOutbox {
-    async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
-        let oldest = sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).bind(but);
+    async fn unpublished(&mut self, limit: u32, but: &LeftOut) -> Result<Vec<OutboxEvent>, StoreError> {
+        let oldest =
+            sqlx::query_as(UNPUBLISHED).bind(i64::from(limit)).bind(&but.sequences).bind(&but.orders);
         let rows: Vec<OutboxRow> = answered(oldest.fetch_all(self.seated()?)).await?;
         Ok(rows.into_iter().map(OutboxRow::event).collect())
     }

@@ -51,8 +51,8 @@ use crate::{
         signed::Form,
     },
     flow::ports::{
-        Account, Claim, Claimed, DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat, Finding, NewCommand,
-        OperatorStore, Store,
+        Account, Claim, Claimed, DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat, Finding, LeftOut,
+        NewCommand, OperatorStore, Store,
     },
 };
 use futures_util::FutureExt;

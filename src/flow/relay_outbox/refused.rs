@@ -2,10 +2,8 @@
 //! grows, and meanwhile keep nothing back but their own orders.
 
 use super::EventKey;
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use crate::flow::ports::LeftOut;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
@@ -42,9 +40,9 @@ impl RefusedEvents {
     }
 
     /// What is not tried now: events, and orders whose later events wait for them.
-    pub fn waiting(&self, now: Instant) -> (Vec<i64>, HashSet<i64>) {
+    pub fn waiting(&self, now: Instant) -> LeftOut {
         let waiting = || self.0.iter().filter(|(_, event)| event.until > now);
-        let orders = waiting().filter_map(|(_, event)| event.order_key);
-        (waiting().map(|(sequence, _)| *sequence).collect(), orders.collect())
+        let sequences = waiting().map(|(sequence, _)| *sequence).collect();
+        LeftOut { sequences, orders: waiting().filter_map(|(_, event)| event.order_key).collect() }
     }
 }

@@ -1,6 +1,7 @@
 //! Nothing is dropped, an order's events keep their order, and no order waits for another.
 
 use super::*;
+use crate::flow::ports::LeftOut;
 use std::{collections::VecDeque, sync::Mutex};
 use uuid::Uuid;
 
@@ -54,9 +55,12 @@ impl RelayLeadership for Table {
 }
 
 impl Outbox for Table {
-    async fn unpublished(&mut self, limit: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+    async fn unpublished(&mut self, limit: u32, but: &LeftOut) -> Result<Vec<OutboxEvent>, StoreError> {
         let table = self.0.lock().unwrap();
-        Ok(table.iter().filter(|e| !but.contains(&e.sequence)).take(limit as usize).cloned().collect())
+        let is_in = |e: &&OutboxEvent| {
+            !but.sequences.contains(&e.sequence) && e.order_key.is_none_or(|key| !but.orders.contains(&key))
+        };
+        Ok(table.iter().filter(is_in).take(limit as usize).cloned().collect())
     }
     async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
         self.0.lock().unwrap().retain(|e| !sequences.contains(&e.sequence));
@@ -112,8 +116,10 @@ impl EventPublisher for PartlyFull {
 async fn what_a_full_queue_refuses_holds_back_its_own_orders_alone() {
     let refused = i64::from(BATCH_MAX) * 2;
     let rows = (1..=refused).map(|sequence| event(sequence, Some(sequence)));
-    let rows =
-        rows.chain([event(refused + 1, Some(1)), event(refused + 2, None), event(refused + 3, Some(-1))]);
+    // More of these than a batch has.
+    let later = (1..=refused).map(|order| event(refused + order, Some(order)));
+    let free = [event(refused * 2 + 1, None), event(refused * 2 + 2, Some(-1))];
+    let rows = rows.chain(later).chain(free);
     let table = Arc::new(Mutex::new(rows.collect::<Vec<_>>()));
     let broker = Arc::new(PartlyFull(Broker::default(), Mutex::new(1..=refused)));
     let relay = relay(Table(Arc::clone(&table)), Arc::clone(&broker));
@@ -130,14 +136,14 @@ async fn what_a_full_queue_refuses_holds_back_its_own_orders_alone() {
     for _ in 0..200 {
         wake().await;
     }
-    assert_eq!(*broker.0.confirmed.lock().unwrap(), [refused + 2, refused + 3]);
+    assert_eq!(*broker.0.confirmed.lock().unwrap(), [refused * 2 + 1, refused * 2 + 2]);
     *broker.1.lock().unwrap() = 0..=0;
     while !table.lock().unwrap().is_empty() {
         wake().await;
     }
     let confirmed = broker.0.confirmed.lock().unwrap().clone();
     let place = |sequence| confirmed.iter().position(|at| *at == sequence).unwrap();
-    assert!(place(1) < place(refused + 1));
+    assert!((1..=refused).all(|order| place(order) < place(refused + order)));
     stop.cancel();
     running.await.unwrap();
 }
@@ -146,7 +152,7 @@ async fn what_a_full_queue_refuses_holds_back_its_own_orders_alone() {
 struct Trickle(Table, Arc<Mutex<Vec<usize>>>);
 
 impl Outbox for Trickle {
-    async fn unpublished(&mut self, _: u32, but: &[i64]) -> Result<Vec<OutboxEvent>, StoreError> {
+    async fn unpublished(&mut self, _: u32, but: &LeftOut) -> Result<Vec<OutboxEvent>, StoreError> {
         self.0.unpublished(1, but).await
     }
     async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {

@@ -89,7 +89,7 @@ async fn a_duplicate_publishes_a_known_outcome_again_with_the_same_event_id() {
         assert_eq!(db.number(free).await, 0, "the first publication is still to come: it keeps its turn");
         let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
         let sequences: Vec<_> =
-            outbox.unpublished(10, &[]).await.unwrap().iter().map(|e| e.sequence).collect();
+            outbox.unpublished(10, &LeftOut::default()).await.unwrap().iter().map(|e| e.sequence).collect();
         outbox.mark_published(&sequences).await.unwrap();
         assert!(matches!(db.store.claim(payment("1", "INV-1")).await, Ok(Claimed::Duplicate)));
         assert_eq!(db.number(free).await, 1, "a re-publication holds no order back");

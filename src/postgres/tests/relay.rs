@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    flow::ports::{Outbox, RelayLeadership, StoreError},
+    flow::ports::{Outbox, OutboxEvent, RelayLeadership, StoreError},
     postgres::PostgresLeadership,
 };
 use std::sync::Arc;
@@ -17,7 +17,7 @@ async fn one_relay_is_active_and_another_takes_over_when_it_is_gone() {
         let end = "SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
                    WHERE l.locktype = 'advisory' AND d.datname = current_database()";
         assert_eq!(db.number(end).await, 1);
-        let lost = active.unpublished(10, &[]).await;
+        let lost = active.unpublished(10, &LeftOut::default()).await;
         assert!(matches!(lost, Err(StoreError::Away(_))), "a relay without its seat reads nothing: {lost:?}");
         for _ in 0..100 {
             if second.acquire().await.unwrap().is_some() {
@@ -35,10 +35,10 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
     on_a_database(|db| async move {
         db.paid_order("INV-1").await;
         let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
-        let events = outbox.unpublished(10, &[]).await.unwrap();
+        let events = outbox.unpublished(10, &LeftOut::default()).await.unwrap();
         let keys: Vec<_> = events.iter().map(|e| e.routing_key.as_str()).collect();
         assert_eq!(keys, ["payment.accepted", "order.paid"]);
-        assert_eq!(outbox.unpublished(1, &[]).await.unwrap().len(), 1);
+        assert_eq!(outbox.unpublished(1, &LeftOut::default()).await.unwrap().len(), 1);
         let first = &events[0];
         assert_eq!(first.event_type, "jenius.payment.accepted.v1");
         assert_eq!(first.correlation_id.as_deref(), Some("pay-INV-1"));
@@ -48,9 +48,33 @@ async fn an_event_leaves_the_outbox_only_when_it_is_marked() {
         let body: serde_json::Value = serde_json::from_slice(&first.body).unwrap();
         assert_eq!(body["id"], first.event_id.to_string());
         outbox.mark_published(&[first.sequence]).await.unwrap();
-        let rest = outbox.unpublished(10, &[]).await.unwrap();
+        let rest = outbox.unpublished(10, &LeftOut::default()).await.unwrap();
         assert_eq!(rest.iter().map(|e| e.sequence).collect::<Vec<_>>(), [events[1].sequence]);
         assert_eq!(db.number("SELECT count(*) FROM publications").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_look_leaves_out_hides_nothing_else() {
+    on_a_database(|db| async move {
+        db.paid_order("INV-1").await;
+        db.paid_order("INV-2").await;
+        db.execute("INSERT INTO events (event_id, type, body, created_at) SELECT gen_random_uuid(), 'settlement.matched', '{}', now()")
+            .await
+            .unwrap();
+        db.execute("INSERT INTO outbox (event_id) SELECT event_id FROM events WHERE order_key IS NULL").await.unwrap();
+        let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
+        let all = outbox.unpublished(10, &LeftOut::default()).await.unwrap();
+        let [first, _, .., last] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((all.len(), last.order_key), (5, None));
+        let but = LeftOut { sequences: vec![last.sequence], orders: first.order_key.into_iter().collect() };
+        let seen = outbox.unpublished(10, &but).await.unwrap();
+        let of_other = |event: &&OutboxEvent| event.order_key.is_some() && event.order_key != first.order_key;
+        let others: Vec<_> = all.iter().filter(of_other).map(|event| event.sequence).collect();
+        assert_eq!(seen.iter().map(|event| event.sequence).collect::<Vec<_>>(), others);
+        let but = LeftOut { sequences: Vec::new(), ..but };
+        assert_eq!(outbox.unpublished(10, &but).await.unwrap().len(), others.len() + 1);
     })
     .await;
 }

@@ -203,7 +203,7 @@ async fn the_hot_reads_walk_an_index_and_touch_what_they_return() {
         let due = explain(&db, due::LIST, accounts).await;
         assert!(due.contains("Index Scan using due_sends on due"), "{due}");
         assert!(!due.contains("Seq Scan on"), "{due}");
-        let outbox = explain(&db, outbox::UNPUBLISHED, "100, '{}'").await;
+        let outbox = explain(&db, outbox::UNPUBLISHED, "100, '{}', '{}'").await;
         assert!(outbox.contains("Index Scan using outbox_pkey on outbox"), "{outbox}");
         assert!(!outbox.contains("Seq Scan on"), "{outbox}");
         // A table of what was confirmed, made once.

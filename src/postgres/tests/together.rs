@@ -231,8 +231,13 @@ async fn no_table_is_read_as_a_whole() {
                 reconciled.unwrap();
             }
             let mut outbox = PostgresLeadership::new(db.pool.clone()).acquire().await.unwrap().unwrap();
-            let sequences: Vec<_> =
-                outbox.unpublished(1000, &[]).await.unwrap().iter().map(|event| event.sequence).collect();
+            let sequences: Vec<_> = outbox
+                .unpublished(1000, &LeftOut::default())
+                .await
+                .unwrap()
+                .iter()
+                .map(|event| event.sequence)
+                .collect();
             outbox.mark_published(&sequences).await.unwrap();
             db.store.due(&filter()).await.unwrap();
             db.store.next_due_in(&filter()).await.unwrap();
