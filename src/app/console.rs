@@ -129,8 +129,10 @@ impl Desk {
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
         let (import, importing) = settlement::importer(shared)?;
         shared.secrets.add_pool(&importing, postgres::connect_options);
+        let store = PostgresStore::new(pool.clone(), shared.config.schedule());
         Ok(Self {
-            store: PostgresStore::new(pool.clone(), shared.config.schedule()),
+            sums: PayOutSums::new(store.settlement()),
+            store,
             pool,
             broker: shared.broker.clone(),
             status: Arc::clone(&shared.status),
@@ -148,7 +150,6 @@ impl Desk {
             doctor_lock: Arc::default(),
             live: LiveDesk::new(shared.broker.apart(), stop),
             provider: identity::provider(&shared.config.console)?,
-            sums: PayOutSums::new(shared)?,
         })
     }
 }

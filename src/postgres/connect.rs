@@ -67,11 +67,6 @@ pub fn console_connect_options(database: &Database) -> Result<PgConnectOptions, 
     Ok(connect_options(database)?.options([("statement_timeout", "5s")]))
 }
 
-/// How the console counts what takes longer than a page may. It only reads.
-pub fn counting_connect_options(database: &Database) -> Result<PgConnectOptions, StoreError> {
-    Ok(connect_options(database)?.options([("statement_timeout", "5min")]))
-}
-
 /// Every connection of ours has them.
 pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("jenius-pay").options(SETTINGS).disable_statement_logging()

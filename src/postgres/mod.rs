@@ -44,7 +44,7 @@ mod tx;
 mod wake;
 mod write_statement;
 
-pub use connect::{connect_options, console_connect_options, counting_connect_options};
+pub use connect::{connect_options, console_connect_options};
 pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
 pub use migrate::migrate;
 pub use operators::actions::{actions, record_action, record_form};

@@ -1,13 +1,13 @@
-//! The sums of a pay-out. A large one takes longer to count than a page may: it is counted beside the pages, on a connection
-//! of its own, and what was counted is shown for a while.
+//! The sums of a pay-out. A large one takes longer to count than a page may: it is counted beside the pages, a slice at a
+//! time, and what was counted is shown for a while.
 
 use crate::{
-    app::{now_here, role_context::RoleContext},
+    app::now_here,
     flow::{
         ports::{BatchSums, StoreError},
         view::settlement::BatchView,
     },
-    postgres::{self, PostgresStore},
+    postgres::SettlementStore,
 };
 use std::{collections::HashMap, time::Duration};
 use tokio::{
@@ -22,7 +22,7 @@ const PAGE_WAITS: Duration = Duration::from_millis(300);
 const SHOWN_TIMES: u32 = 30;
 
 pub(super) struct PayOutSums {
-    store: PostgresStore,
+    settlement: SettlementStore,
     state: Mutex<State>,
 }
 
@@ -40,11 +40,8 @@ struct Counting {
 }
 
 impl PayOutSums {
-    pub(super) fn new(shared: &RoleContext) -> Result<Self, StoreError> {
-        let pool = shared.pool.apart(postgres::counting_connect_options(&shared.config.database)?, 1);
-        shared.secrets.add_pool(&pool, postgres::counting_connect_options);
-        let store = PostgresStore::new(pool, shared.config.schedule());
-        Ok(Self { store, state: Mutex::default() })
+    pub(super) fn new(settlement: SettlementStore) -> Self {
+        Self { settlement, state: Mutex::default() }
     }
 
     pub(super) async fn of(&self, name: &str) -> Result<BatchSums, StoreError> {
@@ -76,7 +73,7 @@ impl PayOutSums {
     }
 
     fn begin(&self, name: &str) -> Counting {
-        let (settlement, asked) = (self.store.settlement(), name.to_owned());
+        let (settlement, asked) = (self.settlement.clone(), name.to_owned());
         let task = tokio::spawn(async move { settlement.batches(&asked).await });
         Counting { name: name.to_owned(), began: Instant::now(), task }
     }

@@ -1,9 +1,8 @@
 //! One batch with the sums of both sides. DOKU's are kept with each form of it; ours are counted anew, a slice of its rows at
 //! a time: a batch may have a million.
 
-use super::{FileKey, SettlementStore};
+use super::{FileKey, SettlementStore, rows::FormSums};
 use crate::{flow::ports::StoreError, flow::view::settlement::BatchView, postgres::tx::answered};
-use chrono::NaiveDate;
 use sqlx::FromRow;
 
 /// Rows that one statement compares with our orders.
@@ -14,14 +13,8 @@ const KEYS: i64 = 20_000;
 struct FormRow {
     merchant: String,
     file: FileKey,
-    paid_out_on: Option<NaiveDate>,
-    purchases: i64,
-    gross: i64,
-    fee: i64,
-    discount: i64,
-    net: i64,
-    refunds: i64,
-    refunded: i64,
+    #[sqlx(flatten)]
+    sums: FormSums,
     stated_net: Option<i64>,
     forms: i64,
     open_breaks: i64,
@@ -66,16 +59,8 @@ impl SettlementStore {
     }
 
     async fn own_sums(&self, batch: &str, form: &FormRow) -> Result<OwnSums, StoreError> {
-        // The count keeps the server from walking through all keys to the first that is right.
-        let (first, last, _): (Option<i64>, Option<i64>, i64) =
-            answered!(self.context.pool, |c| sqlx::query_as(
-                "SELECT min(key), max(key), count(*) FROM settlement_rows WHERE batch = $1 AND merchant = $2"
-            )
-            .bind(batch)
-            .bind(&form.merchant)
-            .fetch_one(c))?;
-        let mut ours = OwnSums::default();
-        let (mut after, last) = first.zip(last).map_or((0, 0), |(first, last)| (first - 1, last));
+        let (first, last) = self.keys_of(&form.merchant, vec![batch.to_owned()]).await?;
+        let (mut ours, mut after) = (OwnSums::default(), first - 1);
         while after < last {
             ours.add(&self.own_sums_between(batch, form, after).await?);
             after += KEYS;
@@ -123,17 +108,18 @@ impl OwnSums {
 
 impl FormRow {
     fn view(self, batch: &str, ours: &OwnSums) -> BatchView {
+        let FormSums { purchases, gross, fee, discount, net, refunds, refunded, paid_out_on } = self.sums;
         BatchView {
             merchant: self.merchant,
             batch: batch.to_owned(),
-            paid_out_on: self.paid_out_on,
-            purchases: self.purchases,
-            gross: self.gross,
-            fee: self.fee,
-            discount: self.discount,
-            net: self.net,
-            refunds: self.refunds,
-            refunded: self.refunded,
+            paid_out_on,
+            purchases,
+            gross,
+            fee,
+            discount,
+            net,
+            refunds,
+            refunded,
             own_purchases: ours.purchases,
             own_gross: ours.gross,
             own_refunds: ours.refunds,

@@ -15,7 +15,7 @@ use crate::{
     postgres::error::TxResult,
 };
 use chrono::NaiveDate;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use std::collections::BTreeMap;
 
 /// Lines of a file that are kept in one transaction.
@@ -223,16 +223,16 @@ async fn add_forms(
 }
 
 /// What the rows of a batch in one file come to.
-#[derive(Default)]
-struct FormSums {
-    purchases: i64,
-    gross: i64,
-    fee: i64,
-    discount: i64,
-    net: i64,
-    refunds: i64,
-    refunded: i64,
-    paid_out_on: Option<NaiveDate>,
+#[derive(Default, FromRow)]
+pub(super) struct FormSums {
+    pub purchases: i64,
+    pub gross: i64,
+    pub fee: i64,
+    pub discount: i64,
+    pub net: i64,
+    pub refunds: i64,
+    pub refunded: i64,
+    pub paid_out_on: Option<NaiveDate>,
 }
 
 impl FormSums {

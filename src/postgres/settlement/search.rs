@@ -198,16 +198,30 @@ impl SettlementStore {
         merchant: &MerchantName,
         file: FileKey,
     ) -> Result<(i64, i64), StoreError> {
+        let batches = answered!(self.context.pool, |c| sqlx::query_scalar(
+            "SELECT batch FROM settlement_forms WHERE merchant = $1 AND file = $2"
+        )
+        .bind(merchant.as_str())
+        .bind(file)
+        .fetch_all(c))?;
+        self.keys_of(merchant.as_str(), batches).await
+    }
+
+    /// Between which keys the rows of these batches stand.
+    pub(super) async fn keys_of(
+        &self,
+        merchant: &str,
+        batches: Vec<String>,
+    ) -> Result<(i64, i64), StoreError> {
         // The count keeps the server from walking through all keys to the first that is right.
-        let (first, last, _): (Option<i64>, Option<i64>, i64) =
-            answered!(self.context.pool, |c| sqlx::query_as(
-                "SELECT min(key), max(key), count(*) FROM settlement_rows
-             WHERE merchant = $1 AND batch = ANY (ARRAY(
-                 SELECT batch FROM settlement_forms WHERE merchant = $1 AND file = $2))"
+        let (first, last, _): (Option<i64>, Option<i64>, i64) = answered!(self.context.pool, |c| {
+            sqlx::query_as(
+                "SELECT min(key), max(key), count(*) FROM settlement_rows WHERE merchant = $1 AND batch = ANY ($2)"
             )
-            .bind(merchant.as_str())
-            .bind(file)
-            .fetch_one(c))?;
+            .bind(merchant)
+            .bind(batches)
+            .fetch_one(c)
+        })?;
         Ok(first.zip(last).unwrap_or((1, 0)))
     }
 
