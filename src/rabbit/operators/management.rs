@@ -7,7 +7,10 @@
 use crate::rabbit::{connection::Broker, url::host};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use reqwest::{Certificate, Client, StatusCode};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use std::time::Duration;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -35,12 +38,50 @@ pub struct Managed {
 }
 
 #[derive(Deserialize)]
+#[serde(try_from = "FirstOfEach")]
 struct Page {
-    #[serde(default)]
     members: Vec<String>,
     online: Option<Vec<String>>,
-    #[serde(default)]
     effective_policy_definition: serde_json::Value,
+}
+
+/// An object whose keys may come twice. RabbitMQ 3 sends what it has just looked up of a queue, and after it the same
+/// keys from its last statistics where these differ.
+struct FirstOfEach(serde_json::Map<String, serde_json::Value>);
+
+impl<'de> Deserialize<'de> for FirstOfEach {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = FirstOfEach;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<FirstOfEach, A::Error> {
+                let mut first = serde_json::Map::new();
+                while let Some((key, value)) = entries.next_entry()? {
+                    first.entry::<String>(key).or_insert(value);
+                }
+                Ok(FirstOfEach(first))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
+}
+
+impl TryFrom<FirstOfEach> for Page {
+    type Error = serde_json::Error;
+
+    fn try_from(FirstOfEach(mut keys): FirstOfEach) -> Result<Self, Self::Error> {
+        let mut take = |key| keys.remove(key).unwrap_or_default();
+        Ok(Self {
+            members: serde_json::from_value::<Option<_>>(take("members"))?.unwrap_or_default(),
+            online: serde_json::from_value(take("online"))?,
+            effective_policy_definition: take("effective_policy_definition"),
+        })
+    }
 }
 
 impl Broker {
@@ -122,4 +163,20 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_up_counts_before_what_the_statistics_repeat() {
+        let page = br#"{"members":["a","b"],"online":["a"],"arguments":{},"online":["a","b"],"messages":0}"#;
+        let page: Page = serde_json::from_slice(page).unwrap();
+        assert_eq!((page.members.len(), page.online), (2, Some(vec!["a".to_owned()])));
+        // A classic queue.
+        let page: Page = serde_json::from_slice(br#"{"node":"a"}"#).unwrap();
+        assert_eq!((page.members.len(), page.online), (0, None));
+        serde_json::from_slice::<Page>(br#"{"members":7}"#).err().unwrap();
+    }
 }
