@@ -2,8 +2,9 @@
 //!
 //! Never: a change of an order that the domain did not decide; a due time, lease or event time by any
 //! clock but the database's (`jenius_now()`); a write to an order, its commands or its due row without
-//! that order's row lock.
+//! that order's row lock, but for first answers, which write nothing unless the order is as its claim left it.
 
+mod accepted;
 mod attempts;
 mod balance;
 mod batch;

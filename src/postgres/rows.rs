@@ -242,6 +242,10 @@ pub(super) fn stored_count(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
+pub(super) fn stored_length(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
 /// Text of strangers, cut to what a column takes: no U+0000, at most `chars_max` characters.
 pub(super) fn storable(text: &str, chars_max: usize) -> String {
     text.chars().filter(|c| *c != '\0').take(chars_max).collect()

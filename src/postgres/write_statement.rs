@@ -3,12 +3,13 @@
 //! needs none, since it writes nothing unless each order is as it was read.
 
 use super::{
+    accepted,
     attempts::{self, NewAttempt},
     claim_identity::ClaimIdentity,
     due::{self, NewDue},
     error::{TxError, TxResult},
     events::{self, NewEvent},
-    rows::{storable, stored_count},
+    rows::{storable, stored_count, stored_length},
 };
 use crate::{
     domain::{
@@ -24,7 +25,7 @@ use uuid::Uuid;
 pub(super) type Statement<'q> = QueryAs<'q, Postgres, (i64, i64), PgArguments>;
 
 /// DOKU's status words are short; longer ones are cut in the table, not in the event.
-const STATUS_CHARS_MAX: usize = 64;
+pub(super) const STATUS_CHARS_MAX: usize = 64;
 
 /// What is written. No order, and no command, is in a list twice.
 #[derive(Default)]
@@ -173,6 +174,9 @@ impl Writes<'_> {
         if !is_of_each {
             return Err(TxError::Raced);
         }
+        if accepted::record(self, identity, now, connection).await? {
+            return Ok(());
+        }
         let statement = self.bind(WRITE_OR_NOTHING).bind(stored_length(identity.len()));
         statement
             .bind(stored_length(self.commands.len()))
@@ -233,8 +237,4 @@ fn exactly(wanted: usize, changed: i64, what: &str) -> TxResult<()> {
         return Ok(());
     }
     Err(StoreError::Refused(format!("an update of {wanted} {what} changed {changed} rows")).into())
-}
-
-fn stored_length(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
 }

@@ -101,6 +101,47 @@ async fn a_first_answer_that_finds_its_order_changed_is_recorded_by_what_it_find
     .await;
 }
 
+/// Nearly every first answer is recorded by a statement of its own, which must write what the general one does: a clock
+/// that jumps sends the second answer there.
+#[tokio::test]
+async fn an_accepted_payment_is_recorded_the_same_by_either_statement() {
+    on_a_database(|db| async move {
+        let short = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND query LIKE '%WITH n AS MATERIALIZED%' AND pid <> pg_backend_pid()";
+        let first = db.claim(payment("1", "INV-1")).await;
+        assert_eq!(db.number(short).await, 0);
+        db.store.record(&first, &accepted("PENDING"), Duration::from_millis(250)).await.unwrap();
+        assert_eq!(db.number(short).await, 1, "the short statement was not used");
+        let second = db.claim(payment("2", "INV-2")).await;
+        db.jump(7).await;
+        db.store.record(&second, &accepted("PENDING"), Duration::from_millis(250)).await.unwrap();
+        for (table, order) in [
+            ("orders", "order_key"),
+            ("commands", "key"),
+            ("due", "order_key"),
+            ("events", "order_key"),
+            ("outbox", "order_key"),
+            ("attempts", "command_key"),
+        ] {
+            // Of what is drawn or measured, only whether it is there.
+            let rows = format!(
+                "SELECT coalesce(string_agg(row, E'\\n' ORDER BY k), '') FROM (
+                     SELECT t.{order} AS k, (
+                         SELECT string_agg(key || '=' || CASE
+                             WHEN value = 'null' THEN 'null'
+                             WHEN key ~ '_at$|_since$|key$|token|birth|_id$|^id$|event$|digest|invoice|body|sequence|payment'
+                             THEN 'there' ELSE value::text END, ' ' ORDER BY key)
+                         FROM jsonb_each(to_jsonb(t))) AS row
+                     FROM {table} t) AS r"
+            );
+            let rows = db.text(&rows).await;
+            let [first, second] = rows.lines().collect::<Vec<_>>()[..] else { panic!("{table}: {rows}") };
+            assert_eq!(first, second, "{table}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_same_record_asked_for_twice_is_written_once() {
     on_a_database(|db| async move {
