@@ -200,10 +200,15 @@ pub fn amqp_url(text: &str) -> Parsed<String> {
     match url.query_pairs().find(|(name, _)| !AMQP_PARAMETERS.contains(&name.as_ref())) {
         None => Ok(text.to_owned()),
         Some((name, _)) => {
-            let shown: String =
-                name.chars().filter(char::is_ascii_graphic).take(PARAMETER_CHARS_MAX).collect();
+            // Without a `=` it may be the rest of a password that has a `?` in it.
+            let is_name = name.len() <= PARAMETER_CHARS_MAX
+                && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                && url
+                    .query()
+                    .is_some_and(|all| all.split('&').any(|one| one.starts_with(&format!("{name}="))));
+            let shown = if is_name { format!(" `{name}`") } else { String::new() };
             Err(format!(
-                "unknown parameter `{shown}`; allowed: {}; an authority of your own is amqp.ca_file",
+                "unknown parameter{shown}; allowed: {}; an authority of your own is amqp.ca_file",
                 AMQP_PARAMETERS.join(", ")
             ))
         }

@@ -56,6 +56,8 @@ fn a_bad_value_is_refused_with_its_key_its_variable_and_what_is_allowed() {
             "unknown parameter `cacertfile`; allowed: auth_mechanism",
         ),
         ("amqp.url", "amqps://h?heartbeat=5&verify=verify_none", "unknown parameter `verify`"),
+        ("amqp.url", "amqp://user?the_rest_of_a_password@h", "unknown parameter; allowed: auth_mechanism"),
+        ("amqp.url", "amqp://user?the_rest_of_a_password", "unknown parameter; allowed: auth_mechanism"),
         ("amqp.ca_file", "/nowhere", "/nowhere cannot be read"),
         ("amqp.ca_file", "/run/secret", "no certificates"),
         ("amqp.sources", "checkout", "user=source"),
