@@ -124,7 +124,7 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         }
         failpoint(Failpoint::AfterAnswer).await;
         // 4 Record it, with all that follows.
-        let kept = self.record(&claim, &finding, took).await;
+        let kept = self.record(&claim, &finding, started).await;
         failpoint(Failpoint::AfterRecord).await;
         kept
     }
@@ -145,12 +145,13 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
         lease_holds && send_allowed && !self.stop.is_cancelled()
     }
 
-    async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Kept {
+    async fn record(&self, claim: &Claim, finding: &Finding, started: Instant) -> Kept {
         let mut retry = StoreRetry::start();
         // The answer is in hand and the process may be stopping: recording it is what stopping waits for.
         let never = CancellationToken::new();
         loop {
-            match self.store.record(claim, finding, took).await {
+            // A record that comes late does not make the attempt a late one.
+            match self.store.record(claim, finding, started.elapsed()).await {
                 Ok(()) => return Kept::ByTheStore,
                 Err(ClaimError::Forgotten) => return forgotten(claim, &finding.result()),
                 Err(ClaimError::Store(error)) => {
