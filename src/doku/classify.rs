@@ -43,11 +43,12 @@ pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSig
         200 => success(request, answer, mode),
         408 => in_doubt("HTTP 408: DOKU gave up waiting", DokuHealth::Unwell),
         409 => replay(request, answer, mode),
-        429 => {
-            (SendFindingKind::NotActed { why: "HTTP 429: too many requests".to_owned() }, DokuHealth::Unwell)
-        }
+        429 => (
+            SendFindingKind::NotActed { why: "HTTP 429: too many requests".to_owned() },
+            DokuHealth::AccountUnwell,
+        ),
         401 => key_refused(format!("HTTP {}", answer.status)),
-        403 | 405 | 413 => refused_on_the_way(answer),
+        403 | 405 | 413 => refused_on_the_way(request, answer),
         400..=499 => refusal(request, answer),
         500..=599 => in_doubt(&format!("HTTP {}", answer.status), DokuHealth::Unwell),
         other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), DokuHealth::Unwell),
@@ -66,9 +67,11 @@ fn success(
     match (answer.authenticity, mode) {
         (Authenticity::Signed, _) | (Authenticity::Unsigned, ResponseSignature::TlsOnly) => {}
         (Authenticity::Unsigned, ResponseSignature::Required) => {
-            return in_doubt("HTTP 200 without a signature", DokuHealth::Unwell);
+            return in_doubt("HTTP 200 without a signature", DokuHealth::AccountUnwell);
         }
-        (Authenticity::Wrong, _) => return in_doubt("HTTP 200 with a wrong signature", DokuHealth::Unwell),
+        (Authenticity::Wrong, _) => {
+            return in_doubt("HTTP 200 with a wrong signature", DokuHealth::AccountUnwell);
+        }
     }
     let OrderFields { invoice_number: Some(invoice), amount: Some(amount), status: Some(status), .. } =
         fields
@@ -127,14 +130,21 @@ fn replay(
     }
 }
 
-/// By a firewall or a proxy, unless DOKU itself names the account.
-fn refused_on_the_way(answer: &Answer) -> (SendFindingKind, DokuHealth) {
+/// By a firewall or a proxy, unless DOKU itself names the account, or refuses a refund: an account may have the refund
+/// call switched off, which stops no other send.
+fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHealth) {
     let status = answer.status;
     match answer.body.as_deref().map(parse_error_body) {
         Some(ErrorBody::Error { code, message })
             if is_one_of(code.as_deref().unwrap_or(&message), &KEY_REFUSED_CODES) =>
         {
             key_refused(format!("HTTP {status}: {}", snake(code.as_deref().unwrap_or(&message))))
+        }
+        Some(ErrorBody::Error { code: Some(code), .. })
+            if request.kind == CommandKind::Refund && matches!(status, 403 | 405) =>
+        {
+            let why = format!("HTTP {status}: {}", bounded(&mask_code(&code, request)));
+            (SendFindingKind::NotActed { why }, DokuHealth::Well)
         }
         Some(ErrorBody::Error { .. } | ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign)
         | None => order_refused(format!("HTTP {status}")),
@@ -163,7 +173,7 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHe
     }
     // A wrong key of ours makes every signature look wrong, so it is judged after the refusals above.
     if answer.authenticity == Authenticity::Wrong {
-        return in_doubt(&format!("HTTP {status} with a wrong signature"), DokuHealth::Unwell);
+        return in_doubt(&format!("HTTP {status} with a wrong signature"), DokuHealth::AccountUnwell);
     }
     let error = DokuError {
         code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
@@ -219,9 +229,9 @@ fn read(answer: &Answer, status_in: StatusIn) -> Option<OrderFields> {
     parse_order_fields(answer.body.as_deref()?, status_in)
 }
 
-/// Codes come as `invalid_signature`, `INVALID SIGNATURE` and `Invalid-Signature`.
+/// Codes come as `invalid_signature`, `INVALID SIGNATURE` and `Invalid-Signature`, and in a list of several messages.
 pub fn is_one_of(named: &str, codes: &[&str]) -> bool {
-    codes.contains(&snake(named).as_str())
+    named.split(';').any(|one| codes.contains(&snake(one).as_str()))
 }
 
 pub fn snake(named: &str) -> String {

@@ -15,9 +15,9 @@ const REFUSALS_MAX: usize = 3;
 enum Guards {
     /// DOKU itself: a number of sends in a row that found it unwell open it.
     Doku { failures: u32 },
-    /// One merchant's key, clock and route: one refusal of the key opens it, and several that may be about
-    /// one order's content.
-    Merchant,
+    /// One merchant's key, clock, route and share of DOKU. One refusal of the key opens it; so do several that may be
+    /// about one order's content, and a number of sends in a row that found DOKU unwell for this account alone.
+    Merchant { failures: u32 },
     /// Check Status, as one merchant meets it: a number of inquiries in a row that hung open it.
     Inquiries { failures: u32 },
 }
@@ -67,9 +67,9 @@ impl Breaker {
         Self { guards: Guards::Doku { failures }, open, state: BreakerState::closed() }
     }
 
-    /// The breaker of one merchant's key, clock and route.
-    pub fn for_merchant(open: Duration) -> Self {
-        Self { guards: Guards::Merchant, open, state: BreakerState::closed() }
+    /// The breaker of one merchant's key, clock, route and share of DOKU.
+    pub fn for_merchant(failures: u32, open: Duration) -> Self {
+        Self { guards: Guards::Merchant { failures }, open, state: BreakerState::closed() }
     }
 
     /// The breaker of one merchant's inquiries (`breaker.failures`, `breaker.open_ms`).
@@ -115,8 +115,8 @@ impl Breaker {
                     *failures = 0;
                     refused.clear();
                 }
-                (Guards::Merchant, DokuHealth::KeyRefused) => self.trip(now),
-                (Guards::Merchant, DokuHealth::OrderRefused) => {
+                (Guards::Merchant { .. }, DokuHealth::KeyRefused) => self.trip(now),
+                (Guards::Merchant { .. }, DokuHealth::OrderRefused) => {
                     refused.push(order_key);
                     if are_too_many(refused) {
                         self.trip(now);
@@ -125,18 +125,19 @@ impl Breaker {
                 (
                     Guards::Doku { failures: max } | Guards::Inquiries { failures: max },
                     DokuHealth::Unwell,
-                ) => {
+                )
+                | (Guards::Merchant { failures: max }, DokuHealth::AccountUnwell) => {
                     *failures = failures.saturating_add(1);
                     if *failures >= max {
                         self.trip(now);
                     }
                 }
-                // A refusal says nothing about DOKU, nor a DOKU that is unwell about the key.
+                // What is about one account says nothing about DOKU, nor a DOKU that is unwell about the account.
                 (
                     Guards::Doku { .. } | Guards::Inquiries { .. },
-                    DokuHealth::KeyRefused | DokuHealth::OrderRefused,
+                    DokuHealth::KeyRefused | DokuHealth::OrderRefused | DokuHealth::AccountUnwell,
                 )
-                | (Guards::Merchant, DokuHealth::Unwell) => {}
+                | (Guards::Merchant { .. }, DokuHealth::Unwell) => {}
             },
         }
     }
@@ -144,15 +145,21 @@ impl Breaker {
     fn probe_learned(&mut self, health: DokuHealth, now: Instant) {
         match (self.guards, health) {
             (_, DokuHealth::Well) => self.state = BreakerState::closed(),
-            // One merchant's key must not keep the others waiting for DOKU.
+            // One merchant's key or share must not keep the others waiting for DOKU.
             (
                 Guards::Doku { .. } | Guards::Inquiries { .. },
-                DokuHealth::KeyRefused | DokuHealth::OrderRefused,
+                DokuHealth::KeyRefused | DokuHealth::OrderRefused | DokuHealth::AccountUnwell,
             ) => {
                 self.release();
             }
             (Guards::Doku { .. } | Guards::Inquiries { .. }, DokuHealth::Unwell)
-            | (Guards::Merchant, DokuHealth::Unwell | DokuHealth::KeyRefused | DokuHealth::OrderRefused) => {
+            | (
+                Guards::Merchant { .. },
+                DokuHealth::Unwell
+                | DokuHealth::AccountUnwell
+                | DokuHealth::KeyRefused
+                | DokuHealth::OrderRefused,
+            ) => {
                 self.trip(now);
             }
         }
@@ -197,7 +204,7 @@ mod tests {
         Stopped,
     }
     use Do::{DropProbe, Late, Of, Probe, Send, Stopped, Wait};
-    use DokuHealth::{KeyRefused, OrderRefused, Unwell, Well};
+    use DokuHealth::{AccountUnwell, KeyRefused, OrderRefused, Unwell, Well};
 
     fn run(mut breaker: Breaker, story: &[Do]) -> BreakerPhase {
         let mut now = Instant::now();
@@ -261,6 +268,8 @@ mod tests {
             ),
             (&[Send(Unwell), Send(Unwell), Send(Well), Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
             (&[Send(KeyRefused), Send(KeyRefused), Send(KeyRefused), Send(KeyRefused)], BreakerPhase::Closed),
+            (&[Send(AccountUnwell), Send(AccountUnwell), Send(AccountUnwell)], BreakerPhase::Closed),
+            (&[Send(Unwell), Send(Unwell), Send(Unwell), Wait(OPEN), Probe(AccountUnwell)], HALF),
             (
                 &[Send(Unwell), Send(KeyRefused), Send(Unwell), Send(KeyRefused), Send(Unwell)],
                 BreakerPhase::Open,
@@ -279,9 +288,26 @@ mod tests {
             (&[Send(KeyRefused), Wait(OPEN), Probe(Unwell), Stopped], BreakerPhase::Open),
             (&[Send(KeyRefused), Wait(OPEN), Probe(Well), Send(Well)], BreakerPhase::Closed),
             (&[Send(Unwell), Send(Unwell), Send(Unwell), Send(Unwell)], BreakerPhase::Closed),
+            (&[Send(AccountUnwell), Send(AccountUnwell)], BreakerPhase::Closed),
+            (&[Send(AccountUnwell), Send(AccountUnwell), Send(AccountUnwell), Stopped], BreakerPhase::Open),
+            (
+                &[Send(AccountUnwell), Send(AccountUnwell), Send(Well), Send(AccountUnwell)],
+                BreakerPhase::Closed,
+            ),
+            (
+                &[
+                    Send(AccountUnwell),
+                    Send(AccountUnwell),
+                    Send(AccountUnwell),
+                    Wait(OPEN),
+                    Probe(AccountUnwell),
+                    Stopped,
+                ],
+                BreakerPhase::Open,
+            ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::for_merchant(OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_merchant(3, OPEN), story), *expected, "row {row}");
         }
     }
 
@@ -308,7 +334,7 @@ mod tests {
             ),
         ];
         for (row, (story, expected)) in table.iter().enumerate() {
-            assert_eq!(run(Breaker::for_merchant(OPEN), story), *expected, "row {row}");
+            assert_eq!(run(Breaker::for_merchant(3, OPEN), story), *expected, "row {row}");
         }
     }
 
@@ -331,7 +357,7 @@ mod tests {
     #[test]
     fn a_refusal_of_an_earlier_send_does_not_lengthen_the_wait() {
         let now = Instant::now();
-        let mut breaker = Breaker::for_merchant(OPEN);
+        let mut breaker = Breaker::for_merchant(3, OPEN);
         breaker.learned(KeyRefused, 1, false, now);
         breaker.learned(KeyRefused, 1, false, now + OPEN / 2);
         assert_eq!(breaker.admit(now + OPEN), Admission::Probe);

@@ -43,8 +43,10 @@ pub enum SendFindingKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DokuHealth {
     Well,
-    /// DOKU does not work as it should: refused connections, timeouts, 5xx, 429, unreadable bodies.
+    /// DOKU does not work as it should: refused connections, timeouts, 5xx, unreadable bodies.
     Unwell,
+    /// DOKU works, but not for this account: too many requests, an answer that its key does not verify.
+    AccountUnwell,
     /// Our key or clock is refused: every send of this merchant would be.
     KeyRefused,
     /// Something refuses the request and may mean this order's content alone: a firewall, a proxy.

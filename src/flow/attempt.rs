@@ -248,6 +248,6 @@ fn log_refused_key(claim: &Claim, send: &SendFinding) {
             why,
             "this order is refused on the way to DOKU, maybe for its content: it is tried again, later than usual"
         ),
-        DokuHealth::Well | DokuHealth::Unwell => {}
+        DokuHealth::Well | DokuHealth::Unwell | DokuHealth::AccountUnwell => {}
     }
 }

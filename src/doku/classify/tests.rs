@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use Authenticity::{Signed, Unsigned, Wrong};
 use CommandKind::{Payment, Refund};
-use DokuHealth::{KeyRefused, OrderRefused, Unwell, Well};
+use DokuHealth::{AccountUnwell, KeyRefused, OrderRefused, Unwell, Well};
 use ResponseSignature::{Required, TlsOnly};
 use bytes::Bytes;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn statuses_that_speak_for_themselves() {
                 (405, "not acted", OrderRefused),
                 (408, "in doubt", Unwell),
                 (413, "not acted", OrderRefused),
-                (429, "not acted", Unwell),
+                (429, "not acted", AccountUnwell),
                 (500, "in doubt", Unwell),
                 (502, "in doubt", Unwell),
                 (503, "in doubt", Unwell),
@@ -108,6 +108,8 @@ fn errors_of_a_send() {
         (400, Unsigned, &key("invalid_signature"), "not acted", KeyRefused),
         (400, Wrong, &key("invalid_signature"), "not acted", KeyRefused),
         (400, Unsigned, &key("INVALID_CLIENT_ID"), "not acted", KeyRefused),
+        (400, Unsigned, r#"{"message":["INVALID CLIENT ID","INVALID SIGNATURE"]}"#, "not acted", KeyRefused),
+        (400, Unsigned, r#"{"message":["bad","DUPLICATE TRANSACTION"]}"#, "in doubt", Well),
         (400, Unsigned, &key("invalid_header_request"), "not acted", KeyRefused),
         (400, Signed, &key("request_time_out_of_range"), "not acted", KeyRefused),
         (404, Unsigned, &key("invalid_client_id"), "not acted", KeyRefused),
@@ -131,7 +133,7 @@ fn errors_of_a_send() {
         (400, Signed, r#"{"error":{"code":"inv"#, "in doubt", Unwell),
         (400, Signed, WRAPPED, "in doubt", Unwell),
         (400, Signed, &ours("SUCCESS"), "in doubt", Unwell),
-        (400, Wrong, ERROR, "in doubt", Unwell),
+        (400, Wrong, ERROR, "in doubt", AccountUnwell),
         // An error of DOKU's own; it may come unsigned.
         (400, Unsigned, ERROR, "declined invalid_amount: Amount is wrong", Well),
         (422, Signed, ERROR, "declined invalid_amount: Amount is wrong", Well),
@@ -176,10 +178,10 @@ fn answers_to_a_send() {
         (200, Payment, Signed, ERROR, "in doubt", Unwell),
         (200, Payment, Signed, WRAPPED, "in doubt", Unwell),
         (200, Payment, Signed, no_amount, "in doubt", Unwell),
-        (200, Payment, Unsigned, &s("SUCCESS"), "in doubt", Unwell),
-        (200, Payment, Wrong, &s("SUCCESS"), "in doubt", Unwell),
-        (200, Payment, Wrong, &s("FAILED"), "in doubt", Unwell),
-        (200, Payment, Unsigned, &other_amount, "in doubt", Unwell),
+        (200, Payment, Unsigned, &s("SUCCESS"), "in doubt", AccountUnwell),
+        (200, Payment, Wrong, &s("SUCCESS"), "in doubt", AccountUnwell),
+        (200, Payment, Wrong, &s("FAILED"), "in doubt", AccountUnwell),
+        (200, Payment, Unsigned, &other_amount, "in doubt", AccountUnwell),
         (200, Payment, Signed, &other_invoice, "contradiction", Well),
         (200, Payment, Signed, &other_amount, "contradiction", Well),
         (200, Refund, Signed, &fraction, "contradiction", Well),
@@ -239,7 +241,7 @@ fn without_its_body_only_a_refusal_by_status_is_certain() {
         (409, "in doubt", Well),
         (503, "in doubt", Unwell),
         (401, "not acted", KeyRefused),
-        (429, "not acted", Unwell),
+        (429, "not acted", AccountUnwell),
     ] {
         let cut = Answer { body: None, ..answer(status, Unsigned, "") };
         let learned = classify_send(&request(Refund), &cut, TlsOnly);
@@ -352,5 +354,28 @@ fn a_status_that_doku_does_not_document_is_told() {
         assert_eq!(unknown_word(&sent, StatusIn::Answer), told(in_answer), "{status}");
         let asked = answer(200, Signed, &report(status));
         assert_eq!(unknown_word(&asked, StatusIn::Report), told(in_report), "{status}");
+    }
+}
+
+/// An account may have the refund call switched off: that says nothing of its payments.
+#[test]
+fn a_refund_that_doku_itself_forbids_stops_no_other_send() {
+    let forbidden = r#"{"error":{"code":"refund_not_allowed","message":"No refunds for this account"}}"#;
+    for (kind, status, body, why, health) in [
+        (Refund, 403, forbidden, "HTTP 403: refund_not_allowed", Well),
+        (Refund, 405, forbidden, "HTTP 405: refund_not_allowed", Well),
+        (Payment, 403, forbidden, "HTTP 403", OrderRefused),
+        (Refund, 403, HTML, "HTTP 403", OrderRefused),
+        (
+            Refund,
+            403,
+            r#"{"error":{"code":"invalid_signature","message":"m"}}"#,
+            "HTTP 403: invalid_signature",
+            KeyRefused,
+        ),
+    ] {
+        let learned = classify_send(&request(kind), &answer(status, Unsigned, body), TlsOnly);
+        let expected = SendFindingKind::NotActed { why: why.to_owned() };
+        assert_eq!((learned.kind, learned.health), (expected, health), "{kind:?} {status} {body}");
     }
 }

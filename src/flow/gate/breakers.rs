@@ -59,7 +59,7 @@ impl Breakers {
     pub fn new<'a>(limits: &GateLimits, merchants: impl Iterator<Item = &'a MerchantName>) -> Self {
         let (failures, open) = (limits.breaker_failures, limits.breaker_open);
         let own = || Own {
-            sends: Watched::new(Breaker::for_merchant(open)),
+            sends: Watched::new(Breaker::for_merchant(failures, open)),
             inquiries: Watched::new(Breaker::for_inquiries(failures, open)),
             refused: BTreeSet::new(),
         };
@@ -132,7 +132,10 @@ impl Breakers {
             DokuHealth::Well => {
                 own.refused.remove(&order_key);
             }
-            DokuHealth::OrderRefused | DokuHealth::Unwell | DokuHealth::KeyRefused => {}
+            DokuHealth::OrderRefused
+            | DokuHealth::Unwell
+            | DokuHealth::AccountUnwell
+            | DokuHealth::KeyRefused => {}
         }
         own.sends.learned(merchant.as_str(), health, order_key, probes.merchant, now) || doku
     }

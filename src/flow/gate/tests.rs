@@ -117,7 +117,13 @@ async fn a_probe_that_fails_stops_sends_again_and_one_that_is_dropped_is_free() 
 
 #[tokio::test]
 async fn a_refused_key_stops_its_merchant_only() {
-    let gate = gate(&GateLimits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
+    let open = || gate(&GateLimits { breaker_open: 60_000 * MS, ..limits() }, &["default", "second"]);
+    let busy = open();
+    // Its share of DOKU is used up, or its key at DOKU is another: so many times in a row.
+    fail(&busy, "default", DokuHealth::AccountUnwell, 2).await;
+    assert_eq!(refused(&busy, "default").await, NoPermit::Stopped);
+    assert!(send(&busy, "second").await.is_ok());
+    let gate = open();
     fail(&gate, "default", DokuHealth::KeyRefused, 1).await;
     assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
     assert!(send(&gate, "second").await.is_ok());

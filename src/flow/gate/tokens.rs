@@ -1,4 +1,4 @@
-//! Brings tokens of the schedule that all processes share into the lanes of this one, a block at a time and
+//! Brings tokens of the schedule that all processes share into this one, a block at a time and
 //! before they are needed, so that no attempt waits for a round trip while there is a flow of them.
 //!
 //! While the schedule cannot be reached there are no tokens. Nothing is lost by it: it is kept where claims
