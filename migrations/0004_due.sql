@@ -39,7 +39,8 @@ CREATE TABLE due (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- Payments that were not sent yet are due at once, those with least time left first.
+-- Payments that were not sent yet are due at once, those with most time left first: what a stop held back for long
+-- keeps no customer of now waiting.
 CREATE INDEX due_first_sends ON due (merchant, sends_end_at)
     WHERE send_rank = 0 AND token IS NULL AND stranded_at IS NULL;
 CREATE INDEX due_sends ON due (merchant, send_rank, send_at)

@@ -26,7 +26,7 @@ use words::{is_hopeless, sentence};
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a letter died of, if the broker says it; `DeadReason` has ours.
-const BROKERS_CAUSES: [&str; 5] = ["delivery_limit", "rejected", "expired", "maxlen", "unrouted"];
+pub const BROKERS_CAUSES: [&str; 5] = ["delivery_limit", "rejected", "expired", "maxlen", "unrouted"];
 
 /// Whether a text is the name of a cause: a person who writes it as a reason means to choose letters.
 pub fn is_cause(text: &str) -> bool {

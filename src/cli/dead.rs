@@ -16,7 +16,7 @@ use std::process::ExitCode;
 ///
 /// A look takes the letters out of their queue and gives them back; meanwhile no other look sees them, and letters
 /// beyond `--limit` stand before them afterwards. RabbitMQ counts each return, and version 4 drops a message that was
-/// returned 20 times, unless the policy in README is set.
+/// returned 20 times, unless the policy in RUNBOOK is set.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -258,7 +258,7 @@ const KEYS: &[ConfigKey] = &[
         "console.roles.operator",
         Texts,
         Some(""),
-        "and ask DOKU, publish events again, pause and resume",
+        "and ask DOKU, publish events again, pause and resume, replay and drop dead letters, run the checks of `doctor`",
     ),
     ConfigKey::new(
         "console.roles.decider",

@@ -118,7 +118,7 @@ pub struct Config {
     /// Every account, `default` among them where `doku.client_id` is configured.
     pub merchants: BTreeMap<MerchantName, MerchantConfig>,
     pub retry: RetryPolicy,
-    /// From the claim of a payment / a refund; no send starts later.
+    /// From a payment's `time` (without one its claim) / the claim of a refund; no send starts later.
     pub payment_budget: Duration,
     pub refund_budget: Duration,
     pub check: CheckSchedule,

@@ -1,4 +1,4 @@
-//! The only HTTP client: asks DOKU, verifies and classifies what it answers, verifies and reads what it
+//! DOKU's client: asks DOKU, verifies and classifies what it answers, verifies and reads what it
 //! reports. It must never retry, follow a redirect, or put a secret or a customer's data into a log.
 
 pub mod account;

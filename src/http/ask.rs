@@ -1,5 +1,5 @@
 //! One look at a listener, for `doctor` and `health`: does a server listen, and what does it answer to a
-//! GET. By hand: the one HTTP client is DOKU's. Nothing it asks is counted or changes anything.
+//! GET. Nothing it asks is counted or changes anything.
 
 use std::{
     collections::BTreeSet,

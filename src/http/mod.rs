@@ -1,5 +1,5 @@
-//! The only HTTP server: for operators (`admin`), and for notifications. A bound server keeps its limits
-//! itself; a router only says what is answered.
+//! The only HTTP server: for probes and metrics (`admin`), for notifications (`ingress`), and for people (`console`). A
+//! bound server keeps its limits itself; a router only says what is answered.
 
 pub mod admin;
 mod ask;

@@ -1,6 +1,6 @@
 //! The outbox, as its one active relay sees it. Leadership is an advisory lock of a session of its own:
 //! everything is read and deleted on that very connection, so that a relay that lost its leadership cannot go
-//! on. If the host of the leader vanishes, the server's TCP keepalives free the lock (`pool`).
+//! on. If the host of the leader vanishes, the server's TCP keepalives free the lock (`connect`).
 
 use super::{
     error::store_error,

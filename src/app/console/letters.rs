@@ -242,7 +242,7 @@ async fn take_all(browser: &mut DeadLetterBrowser) -> anyhow::Result<(Vec<KeptLe
     }
     if returns >= RETURNS_NOTED {
         notes.push(format!(
-            "A letter was looked at {returns} times: RabbitMQ 4 drops one at 20, unless the policy of the README is set."
+            "A letter was looked at {returns} times: RabbitMQ 4 drops one at 20, unless the policy of the RUNBOOK is set."
         ));
     }
     Ok((letters, notes))

@@ -51,8 +51,8 @@ struct FirstOfEach(serde_json::Map<String, serde_json::Value>);
 
 impl<'de> Deserialize<'de> for FirstOfEach {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Keys;
-        impl<'de> Visitor<'de> for Keys {
+        struct FirstKeys;
+        impl<'de> Visitor<'de> for FirstKeys {
             type Value = FirstOfEach;
 
             fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for FirstOfEach {
                 Ok(FirstOfEach(first))
             }
         }
-        from.deserialize_map(Keys)
+        from.deserialize_map(FirstKeys)
     }
 }
 
