@@ -20,6 +20,7 @@ CREATE TABLE console_sessions (
     roles    text[]      NOT NULL,   -- of an address that `console login` printed; a provider's people have groups
     identified text      NOT NULL DEFAULT 'local',
     groups   text[],
+    subject  text,                   -- by which the provider knows the person, whatever the name
     groups_at timestamptz,           -- when the provider last gave them
     began_at timestamptz NOT NULL DEFAULT jenius_now(),
     ends_at  timestamptz NOT NULL,
@@ -28,6 +29,8 @@ CREATE TABLE console_sessions (
         (identified = 'local') = (groups IS NULL) AND (identified = 'local') = (groups_at IS NULL)
         AND (identified = 'local') = (cardinality(roles) > 0)),
     CONSTRAINT console_sessions_identified_is_known CHECK (identified IN ('local', 'oidc')),
+    CONSTRAINT console_sessions_subject_is_the_providers CHECK ((identified = 'oidc') = (subject IS NOT NULL)),
+    CONSTRAINT console_sessions_subject_is_bounded CHECK (char_length(subject) BETWEEN 1 AND 255),
     CONSTRAINT console_sessions_roles_are_known CHECK (
         roles <@ ARRAY['viewer', 'support', 'finance', 'operator', 'decider']),
     CONSTRAINT console_sessions_last_eight_hours_at_most CHECK (
@@ -62,10 +65,22 @@ CREATE TABLE decision_proposals (
     checked_doku boolean     NOT NULL,
     reason       text        NOT NULL,
     proposed_by  text        NOT NULL,
+    is_verified  boolean     NOT NULL,   -- a proxy or a provider gave the name: only then the proposal counts
+    subject      text,                   -- by which the provider knows the person, whatever the name
     at           timestamptz NOT NULL,
     ends_at      timestamptz NOT NULL,
     CONSTRAINT decision_proposals_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),
-    CONSTRAINT decision_proposals_name_is_bounded CHECK (char_length(proposed_by) BETWEEN 1 AND 300)
+    CONSTRAINT decision_proposals_name_is_bounded CHECK (char_length(proposed_by) BETWEEN 1 AND 300),
+    CONSTRAINT decision_proposals_subject_is_bounded CHECK (char_length(subject) BETWEEN 1 AND 255)
+);
+
+-- `console.second_person_above` of the console that started last. The command line has no such key, and holds to it too.
+CREATE TABLE second_person_rule (
+    only_row boolean     PRIMARY KEY DEFAULT true,
+    above    bigint,                    -- rupiah; null: one person decides
+    kept_at  timestamptz NOT NULL DEFAULT jenius_now(),
+    CONSTRAINT second_person_rule_has_one_row CHECK (only_row),
+    CONSTRAINT second_person_rule_is_an_amount CHECK (above > 0)
 );
 
 -- What each process reports once a minute: that it runs, and what became of money through it meanwhile. A report is deleted

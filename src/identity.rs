@@ -7,7 +7,12 @@
 mod tests;
 mod verify;
 
-use crate::{config::OidcAuth, domain::action::NAME_CHARS_MAX, flow::ports::OidcLogin, shown::is_unsafe};
+use crate::{
+    config::OidcAuth,
+    domain::action::NAME_CHARS_MAX,
+    flow::ports::{IdentifiedPerson, OidcLogin},
+    shown::is_unsafe,
+};
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -34,17 +39,12 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024;
 /// Its addresses and keys are asked for again after this time, and when a token names a key that is not among them.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 const GROUPS_MAX: usize = 1000;
+/// As the standard has it.
+const SUBJECT_CHARS_MAX: usize = 255;
 /// Anybody may begin a login: while the provider is slow, no more of them hold a place that people who are in need.
 const LOGINS_MAX: usize = 8;
 /// A provider that did not answer is asked again after this time.
 const AWAY_FOR: Duration = Duration::from_secs(5);
-
-/// Who a person is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentifiedPerson {
-    pub name: String,
-    pub groups: Vec<String>,
-}
 
 /// What the provider publishes about itself.
 #[derive(Debug, Clone, Deserialize)]
@@ -160,11 +160,15 @@ impl IdentityProvider {
         Ok(json::<TokenAnswer>(request, "the token").await?.id_token)
     }
 
-    /// Name and groups, as the configured claims have them.
+    /// Name and groups, as the configured claims have them; and what stays the same when the name changes.
     fn person(&self, claims: &Value) -> Result<IdentifiedPerson, String> {
         let name = claim(claims, &self.auth.name_claim).and_then(Value::as_str).unwrap_or_default().trim();
         if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(is_unsafe) {
             return Err(format!("the provider's token has no usable claim {}", self.auth.name_claim));
+        }
+        let subject = claims["sub"].as_str().unwrap_or_default();
+        if !(1..=SUBJECT_CHARS_MAX).contains(&subject.chars().count()) || subject.contains('\0') {
+            return Err("the provider's token has no usable claim sub".to_owned());
         }
         let groups = match claim(claims, &self.auth.groups_claim) {
             Some(Value::Array(groups)) => groups.iter().filter_map(Value::as_str).collect(),
@@ -172,7 +176,7 @@ impl IdentityProvider {
             _ => Vec::new(),
         };
         let groups = groups.into_iter().take(GROUPS_MAX).map(str::to_owned).collect();
-        Ok(IdentifiedPerson { name: name.to_owned(), groups })
+        Ok(IdentifiedPerson { subject: subject.to_owned(), name: name.to_owned(), groups })
     }
 
     /// Its addresses and keys.

@@ -60,7 +60,7 @@ GRANT SELECT, UPDATE ON balance TO jenius_relay;
 GRANT SELECT ON _sqlx_migrations, publications, send_stops, reported_requests TO jenius_operator;
 GRANT SELECT, INSERT ON installation, decisions, events, outbox, operator_actions, settlement_break_history, settlement_shares TO jenius_operator;
 GRANT SELECT, INSERT, DELETE ON attempts, pauses, settlement_pieces, console_logins, console_sessions, process_reports TO jenius_operator;
-GRANT SELECT, INSERT, UPDATE ON commands, orders, restored, settlement_forms, settlement_accounts, settlement_breaks TO jenius_operator;
+GRANT SELECT, INSERT, UPDATE ON commands, orders, restored, settlement_forms, settlement_accounts, settlement_breaks, second_person_rule TO jenius_operator;
 GRANT SELECT, UPDATE ON balance TO jenius_operator;
 GRANT SELECT, UPDATE, DELETE ON notifications TO jenius_operator;
 GRANT SELECT, INSERT, UPDATE, DELETE ON due, settlement_files, settlement_rows, settlement_looks, settlement_waiting, review_holds, decision_proposals TO jenius_operator;

@@ -5,6 +5,7 @@ mod figures;
 mod identity;
 mod letters;
 mod live;
+mod second_person;
 mod service;
 mod settlement;
 mod sums;
@@ -84,6 +85,7 @@ impl App {
             merchants: shared.config.merchants.keys().cloned().collect(),
             profiles: shared.config.settlement.profiles.keys().cloned().collect(),
         };
+        self.keep_second_person_rule(shared);
         let router = console::router(desk, setting);
         self.rest.essential("console", bound.serve(router, self.rest.stop().clone()));
         tracing::info!(%address, "the console listens");

@@ -3,7 +3,10 @@
 
 use super::UsageError;
 use crate::{
-    domain::action::{NAME_CHARS_MAX, REASON_CHARS_MAX},
+    domain::{
+        action::{NAME_CHARS_MAX, REASON_CHARS_MAX},
+        console::looks_identified,
+    },
     shown::is_unsafe,
 };
 use nix::unistd::{Uid, User, gethostname};
@@ -91,6 +94,9 @@ fn name(text: &str) -> Result<Name, String> {
     match text {
         "" => Ok(Name(None)),
         "root" => Err("allowed: a person's name".to_owned()),
+        _ if looks_identified(text) => {
+            Err("allowed: a name alone; local:, proxy: and oidc: say who verified it".to_owned())
+        }
         _ if is_name(text) => Ok(Name(Some(text.to_owned()))),
         _ => Err(format!("allowed: 1–{NAME_CHARS_MAX} visible characters")),
     }
@@ -156,7 +162,15 @@ mod tests {
     fn a_name_is_visible_and_not_root() {
         assert_eq!(name(" Ratna S. "), Ok(Name(Some("Ratna S.".to_owned()))));
         assert_eq!(name(""), Ok(Name(None)));
-        for bad in ["root", "a\u{202e}b", "a\nb", &"x".repeat(NAME_CHARS_MAX + 1)] {
+        for bad in [
+            "root",
+            "oidc:sari",
+            "Proxy:sari",
+            "local:sari",
+            "a\u{202e}b",
+            "a\nb",
+            &"x".repeat(NAME_CHARS_MAX + 1),
+        ] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
     }

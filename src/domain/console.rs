@@ -83,10 +83,19 @@ pub enum Identified {
     Oidc,
 }
 
+/// What stands before a name that one of these gave.
+const PREFIXES: [&str; 3] = ["local:", "proxy:", "oidc:"];
+
+/// Whether a name that a person typed would read as one that a proxy or a provider gave.
+pub fn looks_identified(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The name alone of who is audited: `budi` of `local:budi (unverified)`, `oidc:budi` and `budi (root@pay-1)`.
 pub fn bare_name(audited: &str) -> &str {
     let name = audited.split(" (").next().unwrap_or_default();
-    ["local:", "proxy:", "oidc:"].iter().find_map(|by| name.strip_prefix(by)).unwrap_or(name).trim()
+    PREFIXES.iter().find_map(|by| name.strip_prefix(by)).unwrap_or(name).trim()
 }
 
 /// A person who uses the console.
@@ -94,6 +103,8 @@ pub fn bare_name(audited: &str) -> &str {
 pub struct Person {
     pub name: String,
     pub identified: Identified,
+    /// By which the provider knows the person, whatever the name.
+    pub subject: Option<String>,
     pub roles: BTreeSet<ConsoleRole>,
 }
 
@@ -145,8 +156,12 @@ mod tests {
 
     #[test]
     fn a_person_has_the_permissions_of_all_their_roles_and_without_a_role_none() {
-        let mut person =
-            Person { name: "budi".to_owned(), identified: Identified::Local, roles: BTreeSet::new() };
+        let mut person = Person {
+            name: "budi".to_owned(),
+            identified: Identified::Local,
+            subject: None,
+            roles: BTreeSet::new(),
+        };
         assert!(Permission::ALL.into_iter().all(|permission| !person.may(permission)));
         person.roles = [ConsoleRole::Support, ConsoleRole::Operator].into();
         let may: Vec<_> = Permission::ALL.into_iter().filter(|permission| person.may(*permission)).collect();
@@ -157,5 +172,13 @@ mod tests {
         for audited in ["budi", "proxy:budi", "oidc:budi", "local:budi (unverified)", "budi (root@pay-1)"] {
             assert_eq!(bare_name(audited), "budi");
         }
+    }
+
+    #[test]
+    fn only_a_name_with_the_word_of_who_gave_it_reads_as_given() {
+        for name in ["local:budi", "proxy:budi", "oidc:budi", " OIDC: budi"] {
+            assert!(looks_identified(name), "{name}");
+        }
+        assert!(!looks_identified("budi") && !looks_identified("oidc budi"));
     }
 }

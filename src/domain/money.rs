@@ -61,14 +61,25 @@ impl ReportedAmount {
     pub fn is(self, amount: Rupiah) -> bool {
         self == Self::Whole(amount)
     }
+
+    /// The amount at the end of an attempt's detail, as `Display` wrote it; `None`: it names none.
+    pub fn in_detail(detail: &str) -> Option<Self> {
+        if detail.ends_with(NO_ORDERS) {
+            return Some(Self::Other);
+        }
+        let (_, digits) = detail.rsplit_once("amount ")?;
+        digits.parse().ok().and_then(Rupiah::new).map(Self::Whole)
+    }
 }
+
+const NO_ORDERS: &str = "an amount that no order has";
 
 /// For a person: `amount 50000`.
 impl fmt::Display for ReportedAmount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(amount) => write!(f, "amount {amount}"),
-            Self::Other => f.write_str("an amount that no order has"),
+            Self::Other => f.write_str(NO_ORDERS),
         }
     }
 }
@@ -176,6 +187,19 @@ fn length(text: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_is_found_again_at_the_end_of_a_detail() {
+        let sixty = ReportedAmount::Whole(Rupiah::new(60_000).unwrap());
+        for amount in [sixty, ReportedAmount::Other] {
+            assert_eq!(ReportedAmount::in_detail(&amount.to_string()), Some(amount));
+            let about = format!("about another request (amount 7), which it calls SUCCESS, {amount}");
+            assert_eq!(ReportedAmount::in_detail(&about), Some(amount));
+        }
+        for none in ["", "HTTP 500", "amount ", "amount 0", "amount -1"] {
+            assert_eq!(ReportedAmount::in_detail(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn reported_amounts_are_read_to_the_rupiah_however_they_are_written() {

@@ -80,10 +80,10 @@ pub struct SentForm {
 #[must_use]
 pub enum FormEnd {
     Resolved(Resolved),
-    /// The order is still in review, and something was written to it since the form was made. Nothing was changed.
-    Moved,
-    /// The form was sent before. Nothing was changed again.
-    Repeated,
+    /// The form was sent before, and decided or proposed. Nothing was changed again.
+    Repeated {
+        was_decided: bool,
+    },
 }
 
 /// A person is busy with an order in review.

@@ -9,7 +9,7 @@ pub use super::{
         events::{
             EventFilter, EventOperations, EventPage, EventRange, EventView, LiveEvents, LiveLine, LiveRefusal,
         },
-        identity::{IdentityOperations, LoginFault, OidcLogin, OidcReturn, SessionView},
+        identity::{IdentifiedPerson, IdentityOperations, LoginFault, OidcLogin, OidcReturn, SessionView},
         letters::{
             LetterForecast, LetterOperations, LetterPage, LetterWork, LettersView, WorkEnd, WorkLine,
             WorkStart, WorkView,
@@ -31,7 +31,7 @@ use crate::domain::{
     finding::{AttemptKind, InquiryFinding, SendFinding},
     ids::{InvoiceNumber, MerchantName},
     notification::Notification,
-    order::{OrderState, Verdict},
+    order::{OrderState, ReviewCause, Verdict},
     record::OrderRecord,
     validate::Violation,
 };
@@ -254,16 +254,20 @@ pub struct Decision {
     pub decided_by: Option<String>,
     /// That person looked up at DOKU that an unresolved refund was not made.
     pub checked_doku: bool,
+    /// The order's revision that the person saw; `None`: whatever it is.
+    pub seen: Option<i64>,
     pub second: SecondPersonRule,
 }
 
 /// Whether a second person must agree.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecondPersonRule {
-    /// About more than so many rupiah; `None`: one person decides.
+    /// About more than so many rupiah; `None`: not by this configuration. What the store keeps holds too.
     pub above: Option<u64>,
-    /// A proxy or a provider says who decides: only then a person is a second one.
+    /// A proxy or a provider says who decides: only then a person is one of the two.
     pub is_verified: bool,
+    /// By which the provider knows the person.
+    pub subject: Option<String>,
 }
 
 /// What became of a decision.
@@ -276,6 +280,10 @@ pub enum Resolved {
     Proposed(Time),
     UnknownOrder,
     NotInReview(OrderState),
+    /// Something was written to the order since the person looked. Nothing was changed.
+    Moved,
+    /// The order is in review for a cause that does not allow this verdict.
+    NotOfCause(ReviewCause),
     /// Its refund may have been made: as `paid` it would accept another one, so a person must have looked at DOKU.
     RefundUnresolved,
 }

@@ -188,6 +188,8 @@ pub struct ProposalView {
     pub checked_doku: bool,
     pub reason: String,
     pub proposed_by: String,
+    /// A proxy or a provider gave the name: only then it counts as one of the two.
+    pub is_verified: bool,
     pub until: Time,
 }
 

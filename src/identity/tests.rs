@@ -198,8 +198,8 @@ async fn a_person_is_who_the_provider_signs_for_by_either_kind_of_key() {
         let token = signer.token(&header, &claims(&desk, &json!({})));
         let person = identified(&desk, &client, token).await.unwrap();
         assert_eq!(
-            (person.name.as_str(), person.groups),
-            ("sari", vec!["pay-viewer".to_owned(), "pay-decider".to_owned()])
+            (person.subject.as_str(), person.name.as_str(), person.groups),
+            ("1", "sari", vec!["pay-viewer".to_owned(), "pay-decider".to_owned()])
         );
         let (basic, body) = desk.lock().unwrap().asked[0].clone();
         assert_eq!(basic, format!("Basic {}", STANDARD.encode("console:s%E2%82%ACcret")));
@@ -229,6 +229,9 @@ async fn nothing_is_believed_that_is_not_for_this_client_this_login_and_now() {
         (json!({"exp": null}), "exp"),
         (json!({"exp": "4000000000"}), "exp"),
         (json!({"nbf": past + 600}), "ImmatureSignature"),
+        (json!({"sub": null}), "sub"),
+        (json!({"sub": ""}), "sub"),
+        (json!({"sub": "x".repeat(256)}), "sub"),
         (json!({"preferred_username": null}), "preferred_username"),
         (json!({"preferred_username": "a\u{202e}b"}), "preferred_username"),
     ] {

@@ -25,7 +25,7 @@ pub const GROUPS: [&str; 5] =
 
 /// Only the owner, who migrates, may change the schema; and what operators did is only ever added to. A claim draws
 /// its keys itself.
-pub const RIGHTS: [TableRights; 35] = [
+pub const RIGHTS: [TableRights; 36] = [
     ("_sqlx_migrations", ["S", "S", "S", "S", "S"]),
     ("installation", ["SI", "SI", "SI", "SI", "SI"]),
     ("commands", ["SIU", "SU", "SU", "S", "SIU"]),
@@ -57,6 +57,7 @@ pub const RIGHTS: [TableRights; 35] = [
     ("console_logins", ["", "", "", "", "SID"]),
     ("console_sessions", ["", "", "", "", "SID"]),
     ("decision_proposals", ["", "", "", "", "SIUD"]),
+    ("second_person_rule", ["", "", "", "", "SIU"]),
     ("process_reports", ["SID", "SID", "SID", "SID", "SID"]),
     ("review_holds", ["", "", "", "", "SIUD"]),
     ("commands_key_seq", ["N", "", "", "", ""]),

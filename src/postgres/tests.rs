@@ -28,6 +28,7 @@ mod relay;
 mod replay;
 mod reviews;
 mod schema;
+mod second_person;
 mod settlement;
 mod slices;
 mod together;

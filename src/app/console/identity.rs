@@ -28,7 +28,7 @@ impl IdentityOperations for Desk {
     async fn log_in(&self, back: OidcReturn) -> Result<(), LoginFault> {
         let provider = self.provider.as_ref().ok_or_else(not_configured)?;
         let found = provider.identify(&back.login, &back.code).await.map_err(LoginFault::Provider)?;
-        Ok(self.store.log_in(found.name, found.groups, back.session, back.from).await?)
+        Ok(self.store.log_in(found, back.session, back.from).await?)
     }
 }
 

@@ -79,6 +79,8 @@ struct Decided {
     merchant: MerchantName,
     invoice: InvoiceNumber,
     verdict: Verdict,
+    /// The order's revision when its forecast was shown.
+    seen: Option<i64>,
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
@@ -88,8 +90,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&parts.need_database()?)?;
     let store = PostgresStore::new(pool.clone(), parts.schedule());
     report_stops(&pool, source, false).await?;
-    let second = SecondPersonRule { above: parts.console.second_person_above, is_verified: false };
-    let (possible, mut undecided) = args.foretell(&store, &pool, all, second, Times::of(source)?).await?;
+    let second = SecondPersonRule { above: parts.console.second_person_above, ..SecondPersonRule::default() };
+    let (possible, mut undecided) = args.foretell(&store, &pool, all, &second, Times::of(source)?).await?;
     let count = possible.len();
     let question =
         if count == 1 { "decide so?".to_owned() } else { format!("decide so about {count} orders?") };
@@ -99,8 +101,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     }
     for decided in possible {
         let named = format!("{} of {}", decided.invoice, decided.merchant);
-        match outcome(&decided, store.resolve(args.decision(&decided, decided_by.as_deref(), second)).await?)
-        {
+        let decision = args.decision(&decided, decided_by.as_deref(), &second);
+        match outcome(&decided, store.resolve(decision).await?) {
             Ok(events) => {
                 print::line(&format!(
                     "{named} is {} now: {}",
@@ -125,12 +127,25 @@ fn outcome(decided: &Decided, resolved: Resolved) -> anyhow::Result<Vec<&'static
     match resolved {
         Resolved::Done(events) => Ok(events.into_iter().map(EventType::routing_key).collect()),
         Resolved::Proposed(until) => anyhow::bail!(
-            "{invoice} is not decided: your decision is kept as a proposal until {}, and another person must decide the same in the console",
+            "{invoice} is not decided: your decision is kept as a proposal until {}. Your name is not verified: two people \
+             must decide the same in the console",
             rfc3339(until)
         ),
         Resolved::UnknownOrder => anyhow::bail!("merchant {merchant} has no order {invoice}"),
         Resolved::NotInReview(state) => {
             anyhow::bail!("{invoice} is {}: only an order in review can be resolved", state.name())
+        }
+        Resolved::Moved => anyhow::bail!(
+            "something was written to {invoice} since you looked: nothing was decided, look again"
+        ),
+        Resolved::NotOfCause(cause) => {
+            let allowed: Vec<_> = cause.verdicts().iter().map(|verdict| verdict.state().name()).collect();
+            anyhow::bail!(
+                "{invoice} is in review for {}, and cannot become {}; allowed: {}",
+                cause.name(),
+                decided.verdict.state().name(),
+                allowed.join(", ")
+            )
         }
         Resolved::RefundUnresolved => Err(UsageError(format!(
             "it is not known whether DOKU made the refund of {invoice}. As paid, the order takes another refund, and the \
@@ -165,6 +180,7 @@ impl Args {
                 merchant: self.merchant.clone(),
                 invoice,
                 verdict: state.verdict(),
+                seen: None,
             });
             return Ok(one.into_iter().collect());
         };
@@ -177,7 +193,7 @@ impl Args {
         Ok(read(&text, &self.merchant)?)
     }
 
-    fn decision(&self, decided: &Decided, decided_by: Option<&str>, second: SecondPersonRule) -> Decision {
+    fn decision(&self, decided: &Decided, decided_by: Option<&str>, second: &SecondPersonRule) -> Decision {
         Decision {
             merchant: decided.merchant.clone(),
             invoice_number: decided.invoice.clone(),
@@ -185,7 +201,8 @@ impl Args {
             reason: self.reason.clone(),
             decided_by: decided_by.map(str::to_owned),
             checked_doku: self.i_checked_doku,
-            second,
+            seen: decided.seen,
+            second: second.clone(),
         }
     }
 
@@ -195,16 +212,20 @@ impl Args {
         store: &PostgresStore,
         pool: &PgPool,
         all: Vec<Decided>,
-        second: SecondPersonRule,
+        second: &SecondPersonRule,
         times: Times,
     ) -> anyhow::Result<(Vec<Decided>, usize)> {
         let is_one = self.from.is_none();
         let (mut possible, mut refused) = (Vec::new(), 0_usize);
-        for decided in all {
+        for mut decided in all {
+            // Read first: what is written to the order after it is seen by the decision.
+            let view =
+                postgres::order_view(pool, decided.merchant.as_str(), decided.invoice.as_str()).await?;
+            decided.seen = view.as_ref().map(|view| view.order.revision);
             let foreseen = store.foresee(self.decision(&decided, None, second)).await?;
             if matches!(foreseen, Resolved::Proposed(_)) {
                 print::line(&format!(
-                    "{} of {}: console.second_person_above asks for a second person; your decision becomes a proposal\n",
+                    "{} of {}: console.second_person_above asks for two people; your decision becomes a proposal\n",
                     decided.invoice, decided.merchant
                 ))?;
                 possible.push(decided);
@@ -212,10 +233,7 @@ impl Args {
             }
             match outcome(&decided, foreseen) {
                 Ok(events) => {
-                    let found =
-                        postgres::order_view(pool, decided.merchant.as_str(), decided.invoice.as_str())
-                            .await?;
-                    let view = found.with_context(|| format!("the order {} is gone", decided.invoice))?;
+                    let view = view.with_context(|| format!("the order {} is gone", decided.invoice))?;
                     print::line(&format!("{}\n", forecast(&view, &decided, &events, times)))?;
                     possible.push(decided);
                 }
@@ -255,7 +273,7 @@ fn read_line(line: &str, merchant: &MerchantName) -> Result<Decided, String> {
     let merchant = merchant.map_err(|error| format!("merchant: {error}"))?;
     let state = VerdictArg::from_str(state, false)
         .map_err(|_| "state: allowed are paid, failed, refunded".to_owned())?;
-    Ok(Decided { merchant, invoice, verdict: state.verdict() })
+    Ok(Decided { merchant, invoice, verdict: state.verdict(), seen: None })
 }
 
 #[cfg(test)]

@@ -22,6 +22,15 @@ pub struct OidcLogin {
     pub verifier: String,
 }
 
+/// Who a person is, as the provider says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifiedPerson {
+    /// By which the provider knows the person, whatever the name.
+    pub subject: String,
+    pub name: String,
+    pub groups: Vec<String>,
+}
+
 /// A browser that came back from the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OidcReturn {

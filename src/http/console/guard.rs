@@ -281,7 +281,7 @@ fn proxied<O>(console: &Console<O>, auth: &ProxyAuth, headers: &HeaderMap) -> Re
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
     let roles = console.setting.config.roles_of(groups.iter().copied());
-    let person = Person { name: name.to_owned(), identified: Identified::Proxy, roles };
+    let person = Person { name: name.to_owned(), identified: Identified::Proxy, subject: None, roles };
     if person.roles.is_empty() { Err(PageRefusal::NoRole(person)) } else { Ok(person) }
 }
 

@@ -44,8 +44,12 @@ mod tests {
     #[test]
     fn a_session_is_known_for_five_minutes_after_the_database_knew_it() {
         let seen = SeenSessions::default();
-        let person =
-            Person { name: "budi".to_owned(), identified: Identified::Local, roles: Default::default() };
+        let person = Person {
+            name: "budi".to_owned(),
+            identified: Identified::Local,
+            subject: None,
+            roles: Default::default(),
+        };
         let at = Instant::now();
         let before = SEEN_LASTS - Duration::from_secs(1);
         seen.saw([1; 32], &person, at);

@@ -82,6 +82,7 @@ impl Browser {
         let person = Person {
             name: "budi".to_owned(),
             identified: Identified::Local,
+            subject: None,
             roles: roles.iter().copied().collect(),
         };
         operations.sessions.lock().unwrap().insert(key.hash(), person);

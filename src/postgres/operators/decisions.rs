@@ -51,20 +51,15 @@ pub(in crate::postgres) async fn resolve(
 impl PostgresStore {
     /// The same as `resolve`, as a form of the console asks for it: only for the order that the form showed, and once.
     pub async fn resolve_by_form(&self, decision: Decision, form: SentForm) -> Result<FormEnd, StoreError> {
+        let decision = Decision { seen: Some(form.revision), ..decision };
         let schedule = self.context.schedule.clone();
         let sent = self.context.transaction(move |c| {
             Box::pin(async move {
                 let found = lock(c, &decision).await?;
                 let id = form.mark.action_id;
-                if is_decided_by(c, id).await? || actions::is_done(c, id).await? {
-                    return Ok((FormEnd::Repeated, CommitEffects::default()));
-                }
-                // An order that left review is refused as such.
-                let is_moved = |order: &LoadedOrder| {
-                    order.revision != form.revision && order.record.state.review_cause().is_some()
-                };
-                if found.as_ref().is_some_and(is_moved) {
-                    return Ok((FormEnd::Moved, CommitEffects::default()));
+                let was_decided = is_decided_by(c, id).await?;
+                if was_decided || actions::is_done(c, id).await? {
+                    return Ok((FormEnd::Repeated { was_decided }, CommitEffects::default()));
                 }
                 let (resolved, effects) =
                     resolve_one(c, found, &decision, &schedule, Some(&form.mark)).await?;
@@ -120,6 +115,12 @@ fn judge(
     let order = found.ok_or(Resolved::UnknownOrder)?;
     let state = order.record.state;
     let cause = state.review_cause().ok_or(Resolved::NotInReview(state))?;
+    if decision.seen.is_some_and(|seen| seen != order.revision) {
+        return Err(Resolved::Moved);
+    }
+    if !cause.verdicts().contains(&decision.verdict) {
+        return Err(Resolved::NotOfCause(cause));
+    }
     let allows_refund = decision.verdict == Verdict::Paid;
     if allows_refund && order.record.refund_is_unresolved() && !decision.checked_doku {
         return Err(Resolved::RefundUnresolved);

@@ -6,7 +6,7 @@ use crate::{
         action::{Action, ActionKind},
         console::{ConsoleRole, Identified, Person},
     },
-    flow::ports::{ConsoleEntry, KeyHash, NewLogin, SessionView, StoreError},
+    flow::ports::{ConsoleEntry, IdentifiedPerson, KeyHash, NewLogin, SessionView, StoreError},
     postgres::{PostgresStore, error::unknown_value, requests::micros, tx::answered},
 };
 use sqlx::FromRow;
@@ -22,6 +22,7 @@ const SESSION_LASTS: &str = "8 hours";
 struct SessionRow {
     name: String,
     roles: Vec<String>,
+    subject: Option<String>,
     groups: Option<Vec<String>>,
     groups_age: Option<f64>,
 }
@@ -29,7 +30,7 @@ struct SessionRow {
 impl SessionRow {
     fn view(self) -> Result<SessionView, StoreError> {
         let age = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        let mut person = person(self.name, &self.roles)?;
+        let mut person = Person { subject: self.subject, ..person(self.name, &self.roles)? };
         let groups = self.groups.zip(self.groups_age.map(age));
         if groups.is_some() {
             person.identified = Identified::Oidc;
@@ -100,26 +101,28 @@ impl PostgresStore {
     /// Lets a person in for whom a provider answers.
     pub async fn log_in(
         &self,
-        name: String,
-        groups: Vec<String>,
+        found: IdentifiedPerson,
         session: KeyHash,
         from: String,
     ) -> Result<(), StoreError> {
+        let IdentifiedPerson { subject, name, groups } = found;
         let entered = self.context.transaction(move |c| {
             Box::pin(async move {
                 sqlx::query(
                     "WITH ended AS (DELETE FROM console_sessions WHERE ends_at <= jenius_now())
-                     INSERT INTO console_sessions (hash, name, roles, identified, groups, groups_at, began_at, ends_at)
-                     SELECT $1, $2, '{}', 'oidc', $3, now, now, now + $4::interval
+                     INSERT INTO console_sessions (hash, name, roles, identified, subject, groups, groups_at, began_at, ends_at)
+                     SELECT $1, $2, '{}', 'oidc', $5, $3, now, now, now + $4::interval
                      FROM (SELECT jenius_now() AS now) AS clock",
                 )
                 .bind(session.as_slice())
                 .bind(&name)
                 .bind(&groups)
                 .bind(SESSION_LASTS)
+                .bind(&subject)
                 .execute(&mut *c)
                 .await?;
-                let person = Person { name, identified: Identified::Oidc, roles: BTreeSet::new() };
+                let roles = BTreeSet::new();
+                let person = Person { name, identified: Identified::Oidc, subject: Some(subject), roles };
                 let mut action = passage(ActionKind::ConsoleEnter, &person);
                 action.detail = Some(groups.join(", "));
                 actions::write_from(c, &action, &from).await
@@ -132,7 +135,7 @@ impl PostgresStore {
     pub async fn session(&self, key: KeyHash) -> Result<Option<SessionView>, StoreError> {
         let found: Option<SessionRow> = answered!(self.context.pool, |c| {
             sqlx::query_as(
-            "SELECT name, roles, groups, extract(epoch FROM jenius_now() - groups_at)::float8 AS groups_age
+            "SELECT name, roles, subject, groups, extract(epoch FROM jenius_now() - groups_at)::float8 AS groups_age
              FROM console_sessions WHERE hash = $1 AND ends_at > jenius_now()"
         )
         .bind(key.as_slice())
@@ -178,5 +181,5 @@ fn names(roles: &BTreeSet<ConsoleRole>) -> Vec<&'static str> {
 fn person(name: String, roles: &[String]) -> Result<Person, StoreError> {
     let role = |name: &String| ConsoleRole::from_name(name).ok_or_else(|| unknown_value("role"));
     let roles = roles.iter().map(role).collect::<Result<_, _>>()?;
-    Ok(Person { name, identified: Identified::Local, roles })
+    Ok(Person { name, identified: Identified::Local, subject: None, roles })
 }

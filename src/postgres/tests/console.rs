@@ -42,6 +42,7 @@ async fn an_address_lets_one_person_in_once_for_a_time() {
         let expected = Person {
             name: "budi".to_owned(),
             identified: Identified::Local,
+            subject: None,
             roles: [ConsoleRole::Support, ConsoleRole::Decider].into(),
         };
         assert_eq!(person, expected);
@@ -96,6 +97,7 @@ fn decision(invoice: &str, verdict: Verdict) -> Decision {
         reason: "seen in the back office".to_owned(),
         decided_by: Some("local:budi (unverified)".to_owned()),
         checked_doku: false,
+        seen: None,
         second: Default::default(),
     }
 }
@@ -107,10 +109,16 @@ async fn a_form_decides_for_the_order_that_it_showed_and_once() {
         let form = SentForm { revision, mark: mark() };
         let other = SentForm { revision: revision - 1, mark: mark() };
         let paid = || decision("INV-1", Verdict::Paid);
-        assert_eq!(db.store.resolve_by_form(paid(), other).await.unwrap(), FormEnd::Moved);
+        assert_eq!(
+            db.store.resolve_by_form(paid(), other).await.unwrap(),
+            FormEnd::Resolved(Resolved::Moved)
+        );
         let done = db.store.resolve_by_form(paid(), form.clone()).await.unwrap();
         assert!(matches!(&done, FormEnd::Resolved(Resolved::Done(events)) if !events.is_empty()), "{done:?}");
-        assert_eq!(db.store.resolve_by_form(paid(), form).await.unwrap(), FormEnd::Repeated);
+        assert_eq!(
+            db.store.resolve_by_form(paid(), form).await.unwrap(),
+            FormEnd::Repeated { was_decided: true }
+        );
         let late = SentForm { revision, mark: mark() };
         let slower = db.store.resolve_by_form(decision("INV-1", Verdict::Failed), late).await.unwrap();
         assert_eq!(slower, FormEnd::Resolved(Resolved::NotInReview(OrderState::Paid)));

@@ -2,15 +2,10 @@
 
 use super::*;
 use crate::{
-    domain::{Time, event::EventType, order::Verdict},
-    flow::ports::{
-        Decision, EventFilter, FormEnd, Mark, OperatorStore, OrderFilter, Resolved, SecondPersonRule,
-        SentForm,
-    },
+    domain::{Time, event::EventType},
+    flow::ports::{EventFilter, IdentifiedPerson, OrderFilter},
     metric::Happened,
-    postgres::{
-        PgPool, ReportingProcess, last_hour, latest_events, open_proposal, order_view, processes, walk_orders,
-    },
+    postgres::{PgPool, ReportingProcess, last_hour, latest_events, processes, walk_orders},
 };
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -162,94 +157,16 @@ async fn the_last_hour_is_the_sum_of_what_processes_report_and_who_is_silent_is_
     .await;
 }
 
-fn proposed(by: &str, verified: bool, verdict: Verdict) -> Decision {
-    Decision {
-        merchant: merchant(),
-        invoice_number: InvoiceNumber::parse("INV-1").unwrap(),
-        verdict,
-        reason: format!("seen by {by}"),
-        decided_by: Some(by.to_owned()),
-        checked_doku: false,
-        second: SecondPersonRule { above: Some(50_000), is_verified: verified },
-    }
-}
-
-#[tokio::test]
-async fn about_much_money_a_second_and_verified_person_decides_the_same() {
-    on_a_database(|db| async move {
-        super::reviews::in_review(&db, "INV-1").await;
-        let revision =
-            || async { order_view(&db.pool, "default", "INV-1").await.unwrap().unwrap().order.revision };
-        // Ours is not above the limit, DOKU's is.
-        let send = async |by: &str, verified, verdict| {
-            let mark = Mark { action_id: Uuid::new_v4(), from: "127.0.0.1".to_owned() };
-            let form = SentForm { revision: revision().await, mark };
-            db.store.resolve_by_form(proposed(by, verified, verdict), form).await.unwrap()
-        };
-        let is_proposal = |end: &FormEnd| matches!(end, FormEnd::Resolved(Resolved::Proposed(_)));
-        let foreseen = db.store.foresee(proposed("oidc:budi", true, Verdict::Paid)).await.unwrap();
-        assert!(matches!(foreseen, Resolved::Proposed(_)), "{foreseen:?}");
-        assert!(is_proposal(&send("oidc:budi", true, Verdict::Paid).await));
-        let key = order_view(&db.pool, "default", "INV-1").await.unwrap().unwrap().order.key;
-        assert_eq!(open_proposal(&db.pool, key).await.unwrap().unwrap().proposed_by, "oidc:budi");
-        // The same person by another way, a person who is not verified, and another decision.
-        for (by, verified, verdict) in [
-            ("oidc:budi", true, Verdict::Paid),
-            ("budi (root@pay-1)", true, Verdict::Paid),
-            ("local:sari (unverified)", false, Verdict::Paid),
-        ] {
-            assert!(is_proposal(&send(by, verified, verdict).await), "{by}");
-            assert_eq!(db.number("SELECT count(*) FROM decisions").await, 0, "{by}");
-        }
-        assert!(
-            is_proposal(&send("oidc:sari", true, Verdict::Failed).await),
-            "another decision is a new proposal"
-        );
-        assert!(is_proposal(&send("oidc:budi", true, Verdict::Paid).await));
-        db.jump(40 * 24 * 3600).await;
-        assert!(open_proposal(&db.pool, key).await.unwrap().is_none(), "a day is over");
-        assert!(is_proposal(&send("oidc:sari", true, Verdict::Paid).await));
-        let done = send("proxy:budi", true, Verdict::Paid).await;
-        assert!(matches!(done, FormEnd::Resolved(Resolved::Done(_))), "{done:?}");
-        let kept = "SELECT reason || ' / ' || decided_by FROM decisions";
-        let both = "seen by proxy:budi (proposed by oidc:sari: seen by oidc:sari) / proxy:budi";
-        assert_eq!(db.text(kept).await, both);
-        assert_eq!(db.number("SELECT count(*) FROM decision_proposals").await, 0);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_proposal_is_kept_once_for_a_form_and_ends_when_the_order_moves() {
-    on_a_database(|db| async move {
-        super::reviews::in_review(&db, "INV-1").await;
-        let view = order_view(&db.pool, "default", "INV-1").await.unwrap().unwrap().order;
-        let mark = Mark { action_id: Uuid::new_v4(), from: "127.0.0.1".to_owned() };
-        let form = SentForm { revision: view.revision, mark };
-        let first =
-            db.store.resolve_by_form(proposed("oidc:budi", true, Verdict::Paid), form.clone()).await.unwrap();
-        assert!(matches!(first, FormEnd::Resolved(Resolved::Proposed(_))), "{first:?}");
-        let again = db.store.resolve_by_form(proposed("oidc:budi", true, Verdict::Paid), form).await.unwrap();
-        assert_eq!(again, FormEnd::Repeated);
-        assert_eq!(
-            db.number("SELECT count(*) FROM operator_actions WHERE action = 'propose_decision'").await,
-            1
-        );
-        db.execute("UPDATE orders SET revision = revision + 1").await.unwrap();
-        assert!(open_proposal(&db.pool, view.key).await.unwrap().is_none());
-        let second = db.store.resolve(proposed("oidc:sari", true, Verdict::Paid)).await.unwrap();
-        assert!(matches!(second, Resolved::Proposed(_)), "the order is another one: {second:?}");
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_provider_s_person_has_groups_and_a_session_of_eight_hours() {
     on_a_database(|db| async move {
         let groups = vec!["pay-viewer".to_owned()];
-        db.store.log_in("sari".to_owned(), groups.clone(), [7; 32], "203.0.113.7".to_owned()).await.unwrap();
+        let sari =
+            IdentifiedPerson { subject: "7".to_owned(), name: "sari".to_owned(), groups: groups.clone() };
+        db.store.log_in(sari, [7; 32], "203.0.113.7".to_owned()).await.unwrap();
         db.jump(600).await;
         let session = db.store.session([7; 32]).await.unwrap().unwrap();
+        assert_eq!(session.person.subject.as_deref(), Some("7"));
         assert_eq!((session.person.audited().as_str(), session.person.roles.len()), ("oidc:sari", 0));
         let (kept, age) = session.groups.unwrap();
         assert_eq!((kept, age.as_secs()), (groups, 600));

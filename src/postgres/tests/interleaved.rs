@@ -314,9 +314,10 @@ impl Model {
 
     /// Whether the decision was taken.
     pub fn decide(&mut self, verdict: Verdict, checked_doku: bool) -> bool {
-        let in_review = self.order.state.review_cause().is_some();
+        let is_of_cause =
+            self.order.state.review_cause().is_some_and(|cause| cause.verdicts().contains(&verdict));
         let allows_refund = verdict == Verdict::Paid && self.order.refund_is_unresolved();
-        if !in_review || allows_refund && !checked_doku {
+        if !is_of_cause || allows_refund && !checked_doku {
             return false;
         }
         let change = self.order.clone().after_verdict(verdict, &self.schedule, self.now);

@@ -68,6 +68,7 @@ impl Real {
             reason: "model".to_owned(),
             decided_by: None,
             checked_doku,
+            seen: None,
             second: Default::default(),
         };
         self.store.resolve(decision).await.unwrap()

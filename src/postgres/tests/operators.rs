@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    domain::{event::EventType, order::Verdict},
+    domain::{
+        event::EventType,
+        order::{ReviewCause, Verdict},
+    },
     flow::{
         ports::{Decision, OperatorStore, Resolved},
         view::OrderView,
@@ -30,6 +33,7 @@ fn decide(verdict: Verdict) -> Decision {
         reason: "seen in the back office".to_owned(),
         decided_by: Some("ratna".to_owned()),
         checked_doku: false,
+        seen: None,
         second: Default::default(),
     }
 }
@@ -158,6 +162,19 @@ async fn an_unresolved_refund_becomes_paid_only_where_somebody_looked_and_then_t
         let second = db.claim(refund("r2", "INV-1")).await;
         db.store.record(&second, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
         assert_eq!(db.state().await, "refunded");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_that_was_paid_is_not_called_failed_because_of_its_refund() {
+    on_a_database(|db| async move {
+        unresolved_refund(&db).await;
+        let refused = Resolved::NotOfCause(ReviewCause::RefundUnresolved);
+        assert_eq!(db.store.foresee(decide(Verdict::Failed)).await.unwrap(), refused);
+        assert_eq!(resolve(&db, decide(Verdict::Failed)).await, refused);
+        assert_eq!(db.state().await, "review");
+        assert!(!db.types().await.iter().any(|event| event.contains("failed")));
     })
     .await;
 }

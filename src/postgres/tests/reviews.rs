@@ -31,6 +31,7 @@ async fn who_waits_for_a_person_is_counted_until_one_has_decided() {
             reason: "finance has it".to_owned(),
             decided_by: None,
             checked_doku: false,
+            seen: None,
             second: Default::default(),
         };
         let resolved = db.store.resolve(decision).await.unwrap();

@@ -59,6 +59,11 @@ async fn two_people_whom_a_provider_names_decide_together_and_one_brings_a_settl
     let (world, browser, console) = behind_a_provider(&folder).await;
     let [paid, wrong] = [world.invoice(), world.invoice()];
     world.paid(&paid).await;
+    let kept = "SELECT count(*) FROM second_person_rule WHERE above = 10000";
+    eventually("the limit to be kept for the command line", async || {
+        (world.database.count(kept).await == 1).then_some(())
+    })
+    .await;
     in_review(&world, &wrong).await;
     browser.open(&format!("{console}/review")).await;
     pictured(&browser, "log-in").await;

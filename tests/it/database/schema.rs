@@ -11,7 +11,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Takes back a migration that needs a table of the service for itself.
 const UNDO: &str =
-    "DROP TABLE console_logins, console_sessions, review_holds, decision_proposals, process_reports;
+    "DROP TABLE console_logins, console_sessions, review_holds, decision_proposals, process_reports, second_person_rule;
                     ALTER TABLE operator_actions DROP COLUMN done_from, DROP COLUMN action_id;
                     ALTER TABLE decisions DROP COLUMN done_from, DROP COLUMN action_id;
                     DELETE FROM _sqlx_migrations WHERE version = 8";

@@ -1,16 +1,16 @@
 //! A decision about an order in review, in two steps: what is true, and why; then a page that says what will happen, computed
 //! by the code that will do it. What changed meanwhile is shown before anything is done.
 
+use super::decision::{LOOK_AT_DOKU, NO_ORDER, NOT_OF_CAUSE, WantedDecision, second_person, words};
 use crate::shown::Times;
 use crate::{
     domain::{
+        command::Outcome,
         console::{Permission, Person},
-        event::EventType,
-        ids::{InvoiceNumber, MerchantName},
-        order::{ReviewCause, Verdict},
+        order::ReviewCause,
     },
     flow::{
-        ports::{Act, Decision, FormEnd, Hold, Operations, Resolved, SecondPersonRule, SentForm},
+        ports::{FormEnd, Hold, Operations, Resolved, SentForm},
         view::{OrderView, ProposalView},
     },
     http::console::{
@@ -22,19 +22,13 @@ use crate::{
         words::{action_field, ago, order_fields, order_link, rupiah, state, state_of, text},
     },
 };
-use axum::{Extension, extract::State, http::StatusCode, response::IntoResponse};
+use axum::{
+    Extension,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use maud::{Markup, html};
-
-const NO_ORDER: &str = "This merchant has no such order.";
-
-/// What a verdict says, in words.
-fn words(verdict: Verdict) -> (&'static str, &'static str) {
-    match verdict {
-        Verdict::Paid => ("The customer paid", "The order becomes paid, and takes a refund."),
-        Verdict::Failed => ("No money came", "The order becomes failed."),
-        Verdict::Refunded => ("The customer has the money back", "The order becomes refunded."),
-    }
-}
 
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
@@ -85,11 +79,13 @@ pub async fn decide<O: Operations>(
     let revision = revision.ok_or(PageRefusal::Senseless("The form is not whole: open its page again."))?;
     let form = SentForm { revision, mark: wanted.act.mark.clone() };
     match console.operations.decide(wanted.decision(second_person(&console, &visit)), form).await? {
-        FormEnd::Resolved(Resolved::Done(_)) | FormEnd::Repeated => {
-            let to = order_link(wanted.merchant.as_str(), wanted.invoice.as_str()) + "&done=decided";
-            Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response())
+        FormEnd::Resolved(Resolved::Done(_)) | FormEnd::Repeated { was_decided: true } => {
+            Ok(wanted.done("decided"))
         }
-        FormEnd::Moved => {
+        FormEnd::Resolved(Resolved::Proposed(_)) | FormEnd::Repeated { was_decided: false } => {
+            Ok(wanted.done("proposed"))
+        }
+        FormEnd::Resolved(Resolved::Moved) => {
             let news =
                 "Something was written to this order since you looked. Nothing was decided yet: look again.";
             wanted.confirm(&console, &visit, Some(news)).await
@@ -99,128 +95,9 @@ pub async fn decide<O: Operations>(
             let view = wanted.order(&console).await?;
             Ok(no_longer(&console, &visit, &view).await)
         }
-        FormEnd::Resolved(Resolved::Proposed(_)) => {
-            let to = order_link(wanted.merchant.as_str(), wanted.invoice.as_str()) + "&done=proposed";
-            Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response())
-        }
+        FormEnd::Resolved(Resolved::NotOfCause(_)) => Err(NOT_OF_CAUSE),
         FormEnd::Resolved(Resolved::RefundUnresolved) => Err(LOOK_AT_DOKU),
     }
-}
-
-const LOOK_AT_DOKU: PageRefusal = PageRefusal::Senseless(
-    "It is not known whether DOKU made the refund. As paid, the order takes another one, and the customer could be refunded \
-     twice: look at DOKU first, and say so in the form.",
-);
-
-/// What the form asks for.
-struct WantedDecision {
-    merchant: MerchantName,
-    invoice: InvoiceNumber,
-    verdict: Verdict,
-    checked_doku: bool,
-    act: Act,
-}
-
-impl WantedDecision {
-    fn read(visit: &Visit) -> Result<Self, PageRefusal> {
-        let (merchant, invoice) = visit.form.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
-        let verdict = visit.form.get("verdict").and_then(Verdict::from_name);
-        let verdict = verdict.ok_or(PageRefusal::Senseless("Choose what is true."))?;
-        let checked_doku = visit.form.get("checked_doku").is_some();
-        Ok(Self { merchant, invoice, verdict, checked_doku, act: visit.act()? })
-    }
-
-    fn decision(&self, second: SecondPersonRule) -> Decision {
-        Decision {
-            merchant: self.merchant.clone(),
-            invoice_number: self.invoice.clone(),
-            verdict: self.verdict,
-            reason: self.act.reason.clone(),
-            decided_by: Some(self.act.by.clone()),
-            checked_doku: self.checked_doku,
-            second,
-        }
-    }
-
-    async fn order<O: Operations>(&self, console: &Console<O>) -> Result<OrderView, PageRefusal> {
-        let found = console.operations.order(&self.merchant, &self.invoice).await?;
-        found.ok_or(PageRefusal::Unknown(NO_ORDER))
-    }
-
-    async fn confirm<O: Operations>(
-        &self,
-        console: &Console<O>,
-        visit: &Visit,
-        news: Option<&str>,
-    ) -> Answer {
-        // Read first: what is written after it moves the revision, and the form is refused.
-        let view = self.order(console).await?;
-        let events = match console.operations.foresee(self.decision(second_person(console, visit))).await? {
-            Resolved::Done(events) => Some(events),
-            Resolved::Proposed(_) => None,
-            Resolved::UnknownOrder => return Err(PageRefusal::Unknown(NO_ORDER)),
-            Resolved::NotInReview(_) => return Ok(no_longer(console, visit, &view).await),
-            Resolved::RefundUnresolved => return Err(LOOK_AT_DOKU),
-        };
-        let status = if news.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
-        let body = self.consequences(console, &view, events.as_deref(), news);
-        Ok(page(console, visit, status, "Is this what happened?", body).await)
-    }
-
-    fn consequences<O: Operations>(
-        &self,
-        console: &Console<O>,
-        view: &OrderView,
-        events: Option<&[EventType]>,
-        news: Option<&str>,
-    ) -> Markup {
-        let times = console.times();
-        let (title, _) = words(self.verdict);
-        let back = link(
-            "/order/decide",
-            &[("merchant", self.merchant.as_str()), ("invoice", self.invoice.as_str())],
-        );
-        html! {
-            @if let Some(news) = news { div.note.warn role="status" { p { (news) } } }
-            p.lede { @if events.is_some() { "This cannot be undone. Read it once more." } @else { "Two people decide about so much: this is kept as a proposal." } }
-            div.sheet {
-                dl.facts {
-                    dt { "Order" } dd { span.id { (text(self.invoice.as_str())) } " of " (self.merchant.as_str()) ", " strong { (rupiah(&view.order.amount)) } }
-                    dt { "Now" } dd { (state_of(&view.order)) " since " (ago(view.order.state_since, times)) }
-                    dt { "You say" } dd { strong { (title) } }
-                    @match events {
-                        Some(events) => {
-                            dt { "It becomes" } dd { (state(self.verdict.state().name(), None)) }
-                            dt { "Events" } dd { @for event in events { code { (event.routing_key()) } " " } span.quiet { "to every subscriber" } }
-                        }
-                        None => {
-                            dt { "It becomes" } dd { "nothing yet: for 24 hours another decider, whom the proxy or the provider names, may decide the same. \
-                                Then it becomes " (state(self.verdict.state().name(), None)) }
-                        }
-                    }
-                    @if self.verdict == Verdict::Paid { dt { "And then" } dd { "The order takes a refund." } }
-                    dt { "Why" } dd { (text(&self.act.reason)) }
-                    dt { "Kept as" } dd { (text(&self.act.by)) }
-                }
-                form.actions action="/order/decide" method="post" {
-                    (order_fields(self.merchant.as_str(), self.invoice.as_str()))
-                    input type="hidden" name="action" value=(self.act.mark.action_id);
-                    input type="hidden" name="revision" value=(view.order.revision);
-                    input type="hidden" name="verdict" value=(self.verdict.state().name());
-                    input type="hidden" name="reason" value=(self.act.reason);
-                    @if self.checked_doku { input type="hidden" name="checked_doku" value="yes"; }
-                    button.main.risky { @if events.is_some() { "Confirm: it is " } @else { "Propose: it is " } (self.verdict.state().name()) }
-                    a href=(back) { "Back" }
-                }
-            }
-        }
-    }
-}
-
-/// Above the configured amount a second person must decide the same.
-fn second_person<O>(console: &Console<O>, visit: &Visit) -> SecondPersonRule {
-    let is_verified = visit.person.as_ref().is_some_and(Person::is_verified);
-    SecondPersonRule { above: console.setting.config.second_person_above, is_verified }
 }
 
 fn proposed(proposal: &ProposalView, times: Times) -> Markup {
@@ -228,7 +105,8 @@ fn proposed(proposal: &ProposalView, times: Times) -> Markup {
         div.note.warn role="status" {
             p {
                 strong { (text(&proposal.proposed_by)) " proposes " (state(&proposal.state, None)) } ": " (text(&proposal.reason)) ". "
-                "Another decider must decide the same, " (ago(proposal.until, times)) " at most"
+                @if proposal.is_verified { "Another decider" } @else { "That name is not verified: two deciders" }
+                " must decide the same, " (ago(proposal.until, times)) " at most"
                 @if proposal.checked_doku { ", and must have looked at DOKU too" }
                 "."
             }
@@ -245,11 +123,7 @@ fn cause(view: &OrderView) -> Option<ReviewCause> {
 }
 
 /// Another person, or DOKU, was faster: says what the order is, since when, and who decided.
-async fn no_longer<O: Operations>(
-    console: &Console<O>,
-    visit: &Visit,
-    view: &OrderView,
-) -> axum::response::Response {
+pub async fn no_longer<O: Operations>(console: &Console<O>, visit: &Visit, view: &OrderView) -> Response {
     let times = console.times();
     let order = &view.order;
     let body = html! {
@@ -359,6 +233,11 @@ fn ask(visit: &Visit, view: &OrderView) -> Markup {
     }
 }
 
+/// It may have been made, whatever the order is in review for.
+fn has_unresolved_refund(view: &OrderView) -> bool {
+    view.order.refund.as_ref().is_some_and(|refund| refund.state == Outcome::Unresolved.name())
+}
+
 fn choices(visit: &Visit, view: &OrderView, cause: ReviewCause) -> Markup {
     let why_not = visit.refusal(Permission::Decide);
     let is_off = why_not.is_some();
@@ -375,7 +254,7 @@ fn choices(visit: &Visit, view: &OrderView, cause: ReviewCause) -> Markup {
                     }
                 }
             }
-            @if cause == ReviewCause::RefundUnresolved {
+            @if has_unresolved_refund(view) {
                 label.check {
                     input type="checkbox" name="checked_doku" value="yes" disabled[is_off];
                     "I have looked at DOKU: the refund was not made"

@@ -4,6 +4,7 @@ pub mod about;
 pub mod audit;
 pub mod dead;
 pub mod decide;
+mod decision;
 pub mod doctor;
 pub mod entry;
 pub mod events;

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    domain::order::OrderState,
+    domain::order::{OrderState, ReviewCause},
     flow::ports::{FormEnd, Resolved},
 };
 
@@ -59,7 +59,7 @@ async fn who_was_slower_sees_what_the_order_is_and_who_decided() {
 #[tokio::test]
 async fn an_order_that_was_written_to_meanwhile_is_shown_again_before_anything_is_decided() {
     let (operations, browser) = decider();
-    operations.forms.lock().unwrap().push(FormEnd::Moved);
+    operations.forms.lock().unwrap().push(FormEnd::Resolved(Resolved::Moved));
     let told = browser.post("/order/decide", &decision("&revision=0")).await;
     assert_eq!(told.status, StatusCode::CONFLICT);
     assert!(told.body.contains("Nothing was decided yet: look again"), "{}", told.body);
@@ -69,12 +69,37 @@ async fn an_order_that_was_written_to_meanwhile_is_shown_again_before_anything_i
 #[tokio::test]
 async fn a_form_that_is_sent_twice_shows_what_the_first_did() {
     let (operations, browser) = decider();
-    operations.forms.lock().unwrap().push(FormEnd::Repeated);
-    let told = browser.post("/order/decide", &decision("&revision=1")).await;
-    assert_eq!(
-        (told.status, &told.headers["location"]),
-        (StatusCode::SEE_OTHER, &"/order?merchant=default&invoice=INV-1&done=decided".parse().unwrap())
-    );
+    for (was_decided, done) in [(true, "decided"), (false, "proposed")] {
+        operations.forms.lock().unwrap().push(FormEnd::Repeated { was_decided });
+        let told = browser.post("/order/decide", &decision("&revision=1")).await;
+        let to = format!("/order?merchant=default&invoice=INV-1&done={done}");
+        assert_eq!((told.status, told.headers["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, &*to));
+    }
+}
+
+#[tokio::test]
+async fn a_look_at_doku_is_asked_for_wherever_a_refund_is_unresolved() {
+    let (operations, browser) = decider();
+    let box_of = async || {
+        let page = browser.get("/order/decide?merchant=default&invoice=INV-1").await.body;
+        assert!(page.contains("amount mismatch"), "{page}");
+        page.contains("name=\"checked_doku\"")
+    };
+    assert!(!box_of().await, "its refund is accepted");
+    *operations.refund.lock().unwrap() = "unresolved";
+    assert!(box_of().await);
+}
+
+#[tokio::test]
+async fn a_verdict_that_the_cause_does_not_allow_is_refused() {
+    let (operations, browser) = decider();
+    let refused = || FormEnd::Resolved(Resolved::NotOfCause(ReviewCause::RefundUnresolved));
+    for path in ["/order/decide/confirm", "/order/decide"] {
+        operations.forms.lock().unwrap().push(refused());
+        let told = browser.post(path, &decision("&revision=1")).await;
+        assert_eq!(told.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(told.body.contains("does not allow this decision"), "{}", told.body);
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use crate::{
         ports::{
             Act, ActionFilter, Asked, BatchSums, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision,
             Figures, FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter,
-            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError, Waiting,
+            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoppedAt, StoreError,
+            Waiting,
         },
         view::{
             ActionView, BlockedView, CommandView, DecisionView, DueView, OrderView, PauseView, ProposalView,
@@ -57,6 +58,8 @@ pub struct FakeOperations {
     pub acted: Arc<Mutex<HashSet<Uuid>>>,
     /// What becomes of the next forms, the last one first.
     pub forms: Arc<Mutex<Vec<FormEnd>>>,
+    /// What became of the order's refund.
+    pub refund: Arc<Mutex<&'static str>>,
 }
 
 impl FakeOperations {
@@ -68,6 +71,7 @@ impl FakeOperations {
             done: Arc::default(),
             acted: Arc::default(),
             forms: Arc::default(),
+            refund: Arc::new(Mutex::new("accepted")),
         }
     }
 
@@ -227,7 +231,12 @@ impl Operations for FakeOperations {
     async fn orders(&self, filter: &OrderFilter) -> Result<OrderPage, StoreError> {
         let order = hostile_order().order;
         let count = usize::try_from(filter.limit).unwrap();
-        let orders = if self.reached()? == World::Empty { Vec::new() } else { vec![order; count] };
+        let world = self.reached()?;
+        if filter.declined.is_some() {
+            let stopped = Some(StoppedAt { key: order.key, at: order.created_at, read: 10_000 });
+            return Ok(OrderPage { orders: vec![order], stopped });
+        }
+        let orders = if world == World::Empty { Vec::new() } else { vec![order; count] };
         Ok(OrderPage { orders, stopped: None })
     }
 
@@ -236,7 +245,11 @@ impl Operations for FakeOperations {
         _merchant: &MerchantName,
         _invoice: &InvoiceNumber,
     ) -> Result<Option<OrderView>, StoreError> {
-        Ok((self.reached()? != World::Empty).then(hostile_order))
+        let mut order = hostile_order();
+        if let Some(refund) = &mut order.order.refund {
+            refund.state = (*self.refund.lock().unwrap()).to_owned();
+        }
+        Ok((self.reached()? != World::Empty).then_some(order))
     }
 
     async fn customer(
@@ -284,6 +297,7 @@ impl Operations for FakeOperations {
             checked_doku: true,
             reason: hostile(),
             proposed_by: hostile(),
+            is_verified: false,
             until: sample::at(90),
         };
         Ok(Some(proposal).filter(|_| self.world() == World::Hostile))

@@ -151,8 +151,12 @@ impl IdentityOperations for FakeOperations {
         if back.code == "bad" {
             return Err(LoginFault::Provider(hostile()));
         }
-        let person =
-            Person { name: "sari".to_owned(), identified: Identified::Oidc, roles: Default::default() };
+        let person = Person {
+            name: "sari".to_owned(),
+            identified: Identified::Oidc,
+            subject: Some("7".to_owned()),
+            roles: Default::default(),
+        };
         self.sessions.lock().unwrap().insert(back.session, person);
         let groups = (vec![back.code], std::time::Duration::ZERO);
         self.groups.lock().unwrap().insert(back.session, groups);
