@@ -21,6 +21,8 @@ use super::{
 /// An order that something refuses, maybe for its content, waits as if it had been sent this many times more: a
 /// firewall does not change its mind in a second.
 const REFUSED_COUNTS_AS: u32 = 5;
+/// How an inquiry's detail begins that found another request's end.
+pub const ABOUT_ANOTHER: &str = "about another request";
 /// This many answers that contradict the request are no accident.
 const CONTRADICTIONS_MAX: u32 = 2;
 
@@ -207,10 +209,8 @@ impl OrderRecord {
                     Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
                 let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
                 let id = report.request.as_deref().unwrap_or_default();
-                let why = format!(
-                    "about another request ({id}), which it calls {}, {}",
-                    report.word, report.amount
-                );
+                let why =
+                    format!("{ABOUT_ANOTHER} ({id}), which it calls {}, {}", report.word, report.amount);
                 (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
             }
             InquiryFindingKind::Reported(report) => {

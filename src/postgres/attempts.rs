@@ -1,7 +1,11 @@
 //! Attempts that were made, as the person on call will read them.
 
 use super::{error::TxResult, rows::storable, write_statement::Statement};
-use crate::domain::{Time, attempt::AttemptMade};
+use crate::domain::{
+    Time,
+    attempt::{ABOUT_ANOTHER, AttemptMade, AttemptResult},
+    finding::AttemptKind,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -24,6 +28,41 @@ pub(super) async fn is_recorded(
     Ok(recorded)
 }
 
+/// Whether an attempt says something else about its order than the inquiry before it. One that failed says nothing.
+pub(super) async fn is_news(
+    connection: &mut PgConnection,
+    command_key: i64,
+    made: &AttemptMade,
+) -> TxResult<bool> {
+    if made.kind == AttemptKind::Send {
+        return Ok(true);
+    }
+    let detail = detail_of(made);
+    let is_about_another = detail.as_deref().is_some_and(|detail| detail.starts_with(ABOUT_ANOTHER));
+    if made.result == AttemptResult::InquiryFailed && !is_about_another {
+        return Ok(false);
+    }
+    let before: Option<(String, Option<String>)> = sqlx::query_as(
+        "SELECT result, detail FROM attempts
+         WHERE command_key = $1 AND kind = 'inquiry' AND result <> 'lost'
+           AND (result <> 'inquiry_failed' OR starts_with(detail, $2))
+         ORDER BY number DESC LIMIT 1",
+    )
+    .bind(command_key)
+    .bind(ABOUT_ANOTHER)
+    .fetch_optional(connection)
+    .await?;
+    Ok(before != Some((result_of(made), detail)))
+}
+
+fn result_of(made: &AttemptMade) -> String {
+    storable(made.result.name(), RESULT_CHARS_MAX)
+}
+
+fn detail_of(made: &AttemptMade) -> Option<String> {
+    made.detail.as_deref().map(|text| storable(text, DETAIL_CHARS_MAX))
+}
+
 /// A command's next attempt. `token`: its claim's; `None` for one that was lost.
 #[derive(Clone, Copy)]
 pub(super) struct NewAttempt<'a> {
@@ -38,15 +77,13 @@ pub(super) struct NewAttempt<'a> {
 /// contiguous.
 pub(super) fn bind<'q>(statement: Statement<'q>, all: &[NewAttempt<'_>]) -> Statement<'q> {
     let status = |new: &NewAttempt<'_>| new.made.http_status.and_then(|status| i16::try_from(status).ok());
-    let detail =
-        |new: &NewAttempt<'_>| new.made.detail.as_deref().map(|text| storable(text, DETAIL_CHARS_MAX));
     statement
         .bind(all.iter().map(|new| new.command_key).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.made.kind.name()).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.started_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.finished_at).collect::<Vec<_>>())
         .bind(all.iter().map(status).collect::<Vec<_>>())
-        .bind(all.iter().map(|new| storable(new.made.result.name(), RESULT_CHARS_MAX)).collect::<Vec<_>>())
-        .bind(all.iter().map(detail).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| result_of(new.made)).collect::<Vec<_>>())
+        .bind(all.iter().map(|new| detail_of(new.made)).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.token).collect::<Vec<_>>())
 }

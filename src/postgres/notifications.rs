@@ -5,7 +5,7 @@ use super::{
     StoreContext,
     batch::{Batch, Group},
     error::TxResult,
-    orders::{self, CommitEffects, LoadedOrder, write_all},
+    orders::{self, CommitEffects, LoadedOrder, raise, write_all},
     parked,
     rows::storable,
     tx::answered,
@@ -191,6 +191,11 @@ async fn mark_all(
         .map(|(((order, one), _), marked)| NewRow { one, marked: Some((order, marked.reason)) })
         .collect();
     insert(connection, &kept).await?;
+    let news = changes.iter().zip(&prior).zip(&marked).filter(|(((order, change), prior), marked)| {
+        !prior.same && marked.is_kept(prior) && order.stays_in_review(change)
+    });
+    let news: Vec<i64> = news.map(|(((order, _), _), _)| order.order_key).collect();
+    raise(connection, &news).await?;
     Ok(marked)
 }
 

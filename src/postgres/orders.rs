@@ -3,7 +3,7 @@
 
 mod changes;
 
-pub(super) use changes::{CommitEffects, write_all, write_all_or_nothing};
+pub(super) use changes::{CommitEffects, raise, write_all, write_all_or_nothing};
 
 use super::{
     claim_identity::ClaimIdentity,

@@ -198,6 +198,9 @@ async fn apply(
     let (change, reason) =
         order.record.clone().apply_notification(&notification, prior.same, schedule, order.now);
     let marked = Marked { reason, effects: order.write(connection, &change).await? };
+    if !prior.same && marked.is_kept(&prior) && order.stays_in_review(&change) {
+        orders::raise(connection, &[order_key]).await?;
+    }
     let write = if marked.is_kept(&prior) {
         sqlx::query("UPDATE notifications SET order_key = $2, applied = $3, reason = $4 WHERE key = $1")
             .bind(key)

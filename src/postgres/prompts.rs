@@ -47,13 +47,13 @@ pub(super) async fn ask_about(
     Ok(Reconciled::NoChange)
 }
 
-/// The same one is kept once.
+/// The same one is kept once. A person who decides about the order has not seen it.
 async fn keep(
     connection: &mut PgConnection,
     order: &LoadedOrder,
     notification: &Notification,
 ) -> TxResult<()> {
-    sqlx::query(
+    let kept = sqlx::query(
         "INSERT INTO notifications
              (merchant, invoice_number, order_key, request_id, status, amount, applied, reason, received_at,
               request, report_key, form)
@@ -73,9 +73,12 @@ async fn keep(
     .bind(text(&notification.report_key()))
     .bind(notification.form.name())
     .bind(KEPT_MAX)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    if kept.rows_affected() == 0 {
+        return Ok(());
+    }
+    orders::raise(connection, &[order.order_key]).await
 }
 
 /// Makes an inquiry due now, unless another notification did less than a minute ago; what else is due stays due. While

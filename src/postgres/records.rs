@@ -255,8 +255,15 @@ async fn write<'a>(
     connection: &mut PgConnection,
     all: impl Iterator<Item = &'a Judged<'a>> + Clone,
 ) -> TxResult<Vec<CommitEffects>> {
+    let mut news = Vec::new();
+    for one in all.clone().filter(|one| one.order.stays_in_review(&one.change)) {
+        if attempts::is_news(connection, one.attempt.identity.command_key, &one.made).await? {
+            news.push(one.order.order_key);
+        }
+    }
     let (changes, made) = changes_and_attempts(all.clone());
     let effects = write_all(connection, &changes, made).await?;
+    orders::raise(connection, &news).await?;
     Ok(with_attempts(effects, all))
 }
 

@@ -67,6 +67,19 @@ pub(in crate::postgres) async fn write_all<'a>(
     Ok(effects)
 }
 
+/// Raises the revisions of locked orders in review about which evidence is kept that changes nothing: a person who decides
+/// for what was shown before has not seen it.
+pub(in crate::postgres) async fn raise(connection: &mut PgConnection, order_keys: &[i64]) -> TxResult<()> {
+    if order_keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE orders SET revision = revision + 1 WHERE order_key = ANY ($1) AND state = 'review'")
+        .bind(order_keys)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// The same for orders that are not locked, as their first claims left them; nothing if one of them has changed
 /// since. `identity`: these claims, one for each order.
 pub(in crate::postgres) async fn write_all_or_nothing<'a>(
@@ -113,6 +126,11 @@ fn collect_writes<'a>(
 }
 
 impl LoadedOrder {
+    /// Evidence of this change leaves its revision as it is, and a person is to decide.
+    pub(in crate::postgres) fn stays_in_review(&self, change: &Change) -> bool {
+        self.record.state.review_cause().is_some() && self.record == change.order
+    }
+
     fn events_of(&self, change: &Change) -> Result<Vec<NewEvent>, StoreError> {
         let written = |e| events::order_event(self.order_key, &change.order, e, self.trace(e), self.now);
         change.events.iter().map(written).collect()

@@ -1,13 +1,14 @@
 //! What operators do: questions beside the schedule, decisions with their reasons.
 
-use super::*;
+use super::{evidence::notification, *};
 use crate::{
     domain::{
         event::EventType,
+        finding::{InquiryFinding, InquiryFindingKind},
         order::{ReviewCause, Verdict},
     },
     flow::{
-        ports::{Decision, OperatorStore, Resolved},
+        ports::{Decision, Finding, OperatorStore, Resolved},
         view::OrderView,
     },
     postgres::order_view,
@@ -175,6 +176,56 @@ async fn an_order_that_was_paid_is_not_called_failed_because_of_its_refund() {
         assert_eq!(resolve(&db, decide(Verdict::Failed)).await, refused);
         assert_eq!(db.state().await, "review");
         assert!(!db.types().await.iter().any(|event| event.contains("failed")));
+    })
+    .await;
+}
+
+fn failed_inquiry() -> Finding {
+    let kind = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
+    Finding::Inquiry(InquiryFinding { kind, http_status: Some(500), retry_after: None })
+}
+
+/// Whether a decision for the order as it was shown is refused after this.
+async fn moves(db: &Db, evidence: impl AsyncFnOnce()) -> bool {
+    let seen = Some(view(db).await.order.revision);
+    evidence().await;
+    db.store.foresee(Decision { seen, ..decide(Verdict::Paid) }).await.unwrap() == Resolved::Moved
+}
+
+#[tokio::test]
+async fn who_has_not_seen_the_newest_evidence_decides_nothing() {
+    on_a_database(|db| async move {
+        super::reviews::in_review(&db, "INV-1").await;
+        let notified = async |word: &str, amount: u64| {
+            db.store.reconcile(&merchant(), &notification("INV-1", word, amount)).await.unwrap();
+        };
+        let asked = async |finding: Finding| {
+            let claim = inquire_now(&db).await;
+            db.store.record(&claim, &finding, Duration::ZERO).await.unwrap();
+        };
+        assert!(moves(&db, async || notified("REFUNDED", 50_000).await).await, "a report that came now");
+        assert!(!moves(&db, async || notified("REFUNDED", 50_000).await).await, "it came before");
+        assert!(
+            !moves(&db, async || asked(reported("SUCCESS", 60_000)).await).await,
+            "as it was found before"
+        );
+        assert!(
+            moves(&db, async || asked(reported("REFUNDED", 60_000)).await).await,
+            "something else was found"
+        );
+        assert!(!moves(&db, async || asked(failed_inquiry()).await).await, "nothing was found");
+        assert!(
+            !moves(&db, async || asked(reported("REFUNDED", 60_000)).await).await,
+            "as before the failure"
+        );
+        assert!(moves(&db, async || asked(reported("REFUNDED", 60_001)).await).await, "another amount");
+        let prompted = async || {
+            let unbound = notification("INV-1", "EXPIRED", 50_000);
+            db.store.ask_about(&merchant(), &unbound).await.unwrap();
+        };
+        assert!(moves(&db, async || prompted().await).await, "DOKU's own key signed it");
+        assert!(!moves(&db, async || prompted().await).await, "it came before");
+        assert_eq!(db.state().await, "review");
     })
     .await;
 }
