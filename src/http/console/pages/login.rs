@@ -26,7 +26,8 @@ fn login_of(key: &BrowserKey) -> OidcLogin {
 
 /// A page of this console, and nothing else.
 pub fn is_ours(path: &str) -> bool {
-    path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n'])
+    // A browser leaves tabs and line ends out of an address before it reads it.
+    path.starts_with('/') && !path.starts_with("//") && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// Sends the browser to the provider.
@@ -94,7 +95,16 @@ mod tests {
         for ours in ["/", "/order?merchant=default&invoice=a%2Fb"] {
             assert!(is_ours(ours), "{ours}");
         }
-        for others in ["", "//evil.test", "https://evil.test", "/\\evil.test", "/a\r\nb"] {
+        for others in [
+            "",
+            "//evil.test",
+            "https://evil.test",
+            "/\\evil.test",
+            "/a\r\nb",
+            "/\t/evil.test",
+            "/\0/evil.test",
+            "/\u{85}/evil.test",
+        ] {
             assert!(!is_ours(others), "{others}");
         }
     }
