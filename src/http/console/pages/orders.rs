@@ -76,10 +76,13 @@ pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let mut orders =
-        console.operations.orders(&filter(&visit.query, CSV_ROWS, console.times())?).await?.orders;
+    let filter = filter(&visit.query, CSV_ROWS, console.times())?;
+    let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
+    // A file that is cut says so by its name.
+    let is_cut = stopped.is_some() || orders.len() > rows(CSV_ROWS);
+    let name = if is_cut { "orders-incomplete.csv" } else { "orders.csv" };
     orders.truncate(rows(CSV_ROWS));
-    Ok(csv_answer("orders.csv", table::orders(&orders)))
+    Ok(csv_answer(name, table::orders(&orders)))
 }
 
 /// A file to keep, not a page.

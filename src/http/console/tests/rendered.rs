@@ -158,8 +158,14 @@ async fn a_list_goes_on_by_its_address_and_is_a_file_too() {
     assert!(body.contains("Rp2.500.000"), "the sum of 50 orders: {body}");
     let file = browser.get("/orders.csv?state=review").await;
     assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8");
-    assert_eq!(file.headers["content-disposition"], "attachment; filename=\"orders.csv\"");
+    assert_eq!(file.headers["content-disposition"], "attachment; filename=\"orders-incomplete.csv\"");
     assert!(file.body.starts_with("\"merchant\",\"invoice_number\","), "{}", file.body);
+    // One row alone, and the walk stopped behind it; and all that there is.
+    let stopped = browser.get("/orders.csv?declined=C1").await;
+    assert_eq!(stopped.headers["content-disposition"], "attachment; filename=\"orders-incomplete.csv\"");
+    let whole =
+        Browser::with(FakeOperations::new(World::Empty), &[ConsoleRole::Viewer]).get("/orders.csv").await;
+    assert_eq!(whole.headers["content-disposition"], "attachment; filename=\"orders.csv\"");
 }
 
 #[tokio::test]
