@@ -27,10 +27,13 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 use tokio::{
-    sync::{Mutex, Semaphore, SemaphorePermit},
-    time::Instant,
+    sync::{Mutex, Semaphore},
+    time::{Instant, timeout},
 };
 use url::{Url, form_urlencoded};
 
@@ -45,6 +48,9 @@ const SUBJECT_CHARS_MAX: usize = 255;
 const LOGINS_MAX: usize = 8;
 /// A provider that did not answer is asked again after this time.
 const AWAY_FOR: Duration = Duration::from_secs(5);
+/// Who comes back from the provider waits for a place.
+const PLACE_MAX: Duration = Duration::from_secs(5);
+const CROWDED: &str = "too many log in at once: try again in a moment";
 
 /// What the provider publishes about itself.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,7 +78,9 @@ pub struct IdentityProvider {
     auth: OidcAuth,
     /// Where the browser comes back to.
     back: String,
-    known: Mutex<LastHeard>,
+    known: RwLock<LastHeard>,
+    /// One asks for all.
+    asking: Mutex<()>,
     logins: Semaphore,
 }
 
@@ -91,7 +99,8 @@ impl IdentityProvider {
         verify::install();
         let http = Client::builder().timeout(ANSWER_MAX).redirect(Policy::none()).build()?;
         let back = format!("{public_url}/login/back");
-        Ok(Self { http, auth, back, known: Mutex::default(), logins: Semaphore::new(LOGINS_MAX) })
+        let logins = Semaphore::new(LOGINS_MAX);
+        Ok(Self { http, auth, back, known: RwLock::default(), asking: Mutex::default(), logins })
     }
 
     /// Where a browser logs in.
@@ -99,8 +108,14 @@ impl IdentityProvider {
     /// # Errors
     /// The provider is away, or is another one.
     pub async fn login_address(&self, login: &OidcLogin) -> Result<String, String> {
-        let _place = self.place()?;
-        let known = self.known(false).await?;
+        // Anybody may ask for it: who takes a place here keeps none from a person who comes back.
+        let known = match self.heard() {
+            Some(known) => known,
+            None => {
+                let _place = self.logins.try_acquire().map_err(|_| CROWDED.to_owned())?;
+                self.known(false).await?
+            }
+        };
         let mut address = Url::parse(&known.page.authorization_endpoint)
             .map_err(|_| "the provider names no address to log in at".to_owned())?;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(login.verifier.as_bytes()));
@@ -122,8 +137,12 @@ impl IdentityProvider {
     /// # Errors
     /// The provider is away, refuses the code, or its token is not for this login.
     pub async fn identify(&self, login: &OidcLogin, code: &str) -> Result<IdentifiedPerson, String> {
-        let _place = self.place()?;
-        let known = self.known(false).await?;
+        let place = timeout(PLACE_MAX, self.logins.acquire()).await;
+        let _place = place.ok().and_then(Result::ok).ok_or_else(|| CROWDED.to_owned())?;
+        let known = match self.heard() {
+            Some(known) => known,
+            None => self.known(false).await?,
+        };
         let token = self.token(&known.page.token_endpoint, login, code).await?;
         let claims = match verify::claims(&token, &known.keys, &self.auth) {
             Err(verify::TokenFault::UnknownKey) => {
@@ -179,23 +198,32 @@ impl IdentityProvider {
         Ok(IdentifiedPerson { subject: subject.to_owned(), name: name.to_owned(), groups })
     }
 
+    /// Its addresses and keys, if it was heard lately.
+    fn heard(&self) -> Option<KnownProvider> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.provider.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR).cloned()
+    }
+
+    /// Why it does not answer, as far as that was asked lately.
+    fn lately_away(&self) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.fault.as_ref().filter(|(at, _)| at.elapsed() < AWAY_FOR).map(|(_, why)| why.clone())
+    }
+
     /// Its addresses and keys.
     async fn known(&self, anew: bool) -> Result<KnownProvider, String> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.provider.as_ref().filter(|known| !anew && known.at.elapsed() < KNOWN_FOR) {
-            return Ok(known.clone());
+        let _asking = self.asking.lock().await;
+        if let Some(known) = self.heard().filter(|_| !anew) {
+            return Ok(known);
         }
-        if let Some((_, why)) = known.fault.as_ref().filter(|(at, _)| at.elapsed() < AWAY_FOR) {
-            return Err(why.clone());
+        if let Some(why) = self.lately_away() {
+            return Err(why);
         }
         let asked = self.ask().await;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.fault = asked.as_ref().err().map(|why| (Instant::now(), why.clone()));
         known.provider = asked.as_ref().ok().cloned().or(known.provider.take());
         asked
-    }
-
-    fn place(&self) -> Result<SemaphorePermit<'_>, String> {
-        self.logins.try_acquire().map_err(|_| "too many log in at once: try again in a moment".to_owned())
     }
 
     async fn ask(&self) -> Result<KnownProvider, String> {

@@ -112,7 +112,16 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("rlimit", &["startup.rs"]),
     ("backoff", &["domain/retry.rs"]),
     ("ring", &["doku/snap/public_key.rs", "sandbox/snap.rs", "identity/verify.rs"]),
-    ("hmac", &["doku/signature.rs", "doku/snap", "sandbox/signature.rs", "sandbox/snap.rs"]),
+    (
+        "hmac",
+        &[
+            "doku/signature.rs",
+            "doku/snap",
+            "http/console/begun_logins.rs",
+            "sandbox/signature.rs",
+            "sandbox/snap.rs",
+        ],
+    ),
 ];
 
 /// What a pure decision has no use for.

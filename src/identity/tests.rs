@@ -302,3 +302,23 @@ async fn a_provider_that_is_silent_holds_few_who_log_in_and_is_left_alone_for_a_
     }
     assert_eq!(client.logins.available_permits(), LOGINS_MAX);
 }
+
+#[tokio::test]
+async fn who_begins_keeps_no_place_from_who_comes_back_and_who_comes_back_waits_for_one() {
+    let signer = Signer::ec();
+    let desk = provider().await;
+    desk.lock().unwrap().keys = vec![signer.jwk("k1")];
+    let client = Arc::new(client(&desk));
+    client.login_address(&login()).await.unwrap();
+    let taken = client.logins.acquire_many(u32::try_from(LOGINS_MAX).unwrap()).await.unwrap();
+    assert!(client.login_address(&login()).await.is_ok(), "the provider's page is known: no place is needed");
+    let token = signer.token(&json!({"alg": "ES256", "kid": "k1"}), &claims(&desk, &json!({})));
+    let coming_back = tokio::spawn({
+        let (client, desk) = (Arc::clone(&client), Arc::clone(&desk));
+        async move { identified(&desk, &client, token).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!coming_back.is_finished());
+    drop(taken);
+    assert_eq!(coming_back.await.unwrap().unwrap().name, "sari");
+}

@@ -3,6 +3,7 @@
 
 use super::{
     Console, LIMITS, Peer, Shared, Visit,
+    begun_logins::LOGIN_SECONDS,
     browser_key::BrowserKey,
     pages::login::is_ours,
     params::Params,
@@ -33,7 +34,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -47,9 +47,8 @@ pub const SECRET_HEADER: &str = "x-jenius-console-secret";
 const COOKIE_BY_HTTP: &str = "jenius_console";
 const COOKIE_BY_HTTPS: &str = "__Host-jenius_console";
 
-/// What a login at the provider is known by; longer than a person takes for it.
+/// What a login at the provider is known by.
 const LOGIN_COOKIE: &str = "__Host-jenius_login";
-const LOGIN_SECONDS: u32 = 600;
 const PAGE_BYTES_MAX: usize = 2000;
 /// A provider's groups that are older are asked for again before anything is changed.
 const GROUPS_LAST: Duration = Duration::from_secs(900);
@@ -115,7 +114,8 @@ async fn admit<O: Operations>(console: &Console<O>, request: Request) -> Result<
         return Err(PageRefusal::ReadOnly(why));
     }
     let is_local = matches!(entrance, Entrance::Session { .. });
-    let login = login_of(request.headers());
+    let login = cookie_text(request.headers(), LOGIN_COOKIE);
+    let login = login.and_then(|cookie| console.logins.open(cookie, (console.setting.now)()));
     // A form with a file is read by its page.
     let is_form = verb == Verb::Post && !is_upload(request.headers());
     let (mut request, form) = if is_form { with_form(request).await? } else { (request, Params::default()) };
@@ -307,21 +307,12 @@ pub fn set_cookie(visit: &Visit, key: Option<&BrowserKey>) -> Option<HeaderValue
     HeaderValue::from_str(&cookie).ok()
 }
 
-/// What a login is known by, and the page that it leads to, until it is over.
-pub fn login_cookie(login: Option<(&BrowserKey, &str)>) -> Option<HeaderValue> {
-    let (text, end) = match login {
-        Some((key, to)) => (format!("{}.{}", key.text(), URL_SAFE_NO_PAD.encode(to)), LOGIN_SECONDS),
-        None => (String::new(), 0),
-    };
+/// The cookie of a login that begins, or its end.
+pub fn login_cookie(sealed: Option<&str>) -> Option<HeaderValue> {
+    let end = if sealed.is_some() { LOGIN_SECONDS } else { 0 };
+    let text = sealed.unwrap_or_default();
     let cookie = format!("{LOGIN_COOKIE}={text}; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age={end}");
     HeaderValue::from_str(&cookie).ok()
-}
-
-fn login_of(headers: &HeaderMap) -> Option<(BrowserKey, String)> {
-    let text = cookie_text(headers, LOGIN_COOKIE)?;
-    let (key, to) = text.split_once('.')?;
-    let to = String::from_utf8(URL_SAFE_NO_PAD.decode(to).ok()?).ok()?;
-    Some((BrowserKey::parse(key)?, to)).filter(|(_, to)| is_ours(to))
 }
 
 async fn with_form(request: Request) -> Result<(Request, Params), PageRefusal> {

@@ -5,6 +5,7 @@
 //! another place.
 
 mod assets;
+mod begun_logins;
 mod browser_key;
 mod diagram;
 mod guard;
@@ -39,6 +40,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use begun_logins::{BegunLogin, BegunLogins};
 use chrono_tz::Tz;
 use pages::{
     about, audit, dead, decide, doctor, entry, events, live, login, order, orders, overview, review, sends,
@@ -84,6 +86,7 @@ struct Console<O> {
     operations: O,
     setting: ConsoleSetting,
     seen: SeenSessions,
+    logins: BegunLogins,
 }
 
 impl<O> Console<O> {
@@ -104,8 +107,7 @@ struct Visit {
     peer: IpAddr,
     /// Whether the browser came by `http://` from this machine.
     is_local: bool,
-    /// A login that began in this browser, and the page that it leads to.
-    login: Option<(BrowserKey, String)>,
+    login: Option<BegunLogin>,
     /// Why nothing can be changed now.
     read_only: Option<&'static str>,
 }
@@ -163,7 +165,8 @@ fn service_pages<O: Operations>() -> Router<Shared<O>> {
 
 /// Every page, behind the guard.
 pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
-    let console: Shared<O> = Arc::new(Console { operations, setting, seen: SeenSessions::default() });
+    let logins = BegunLogins::of(&setting.config);
+    let console: Shared<O> = Arc::new(Console { operations, setting, seen: SeenSessions::default(), logins });
     Router::new()
         .route("/", get(overview::show::<O>))
         .route("/orders", get(orders::list::<O>))

@@ -41,7 +41,8 @@ pub async fn begin<O: Operations>(
     let key = BrowserKey::draw().map_err(|_| PageRefusal::NoRandomness)?;
     let to = visit.query.get("to").filter(|to| is_ours(to)).unwrap_or("/");
     let address = console.operations.login_address(&login_of(&key)).await.map_err(refusal)?;
-    let cookie = login_cookie(Some((&key, to)));
+    let sealed = console.logins.seal(&key, to, (console.setting.now)()).ok_or(PageRefusal::NotKnown)?;
+    let cookie = login_cookie(Some(&sealed));
     Ok(redirect(&address, [cookie].into_iter().flatten()))
 }
 
@@ -52,12 +53,15 @@ pub async fn back<O: Operations>(
 ) -> Answer {
     const ANOTHER: PageRefusal =
         PageRefusal::Senseless("This login did not begin in this browser, or took too long. Log in again.");
-    let (key, to) = visit.login.as_ref().ok_or(ANOTHER)?;
-    let login = login_of(key);
+    let begun = visit.login.as_ref().ok_or(ANOTHER)?;
+    let login = login_of(&begun.key);
     if visit.query.get("state") != Some(login.state.as_str()) {
         return Err(ANOTHER);
     }
     let code = visit.query.get("code").ok_or(PageRefusal::Senseless("The provider did not let you in."))?;
+    if !console.logins.use_up(begun, (console.setting.now)()) {
+        return Err(ANOTHER);
+    }
     let session = BrowserKey::draw().map_err(|_| PageRefusal::NoRandomness)?;
     let from = visit.peer.to_string();
     let back = OidcReturn { login, code: code.to_owned(), session: session.hash(), from };
@@ -66,7 +70,7 @@ pub async fn back<O: Operations>(
         console.seen.forget(old);
     }
     let cookies = [set_cookie(&visit, Some(&session)), login_cookie(None)];
-    Ok(redirect(to, cookies.into_iter().flatten()))
+    Ok(redirect(&begun.to, cookies.into_iter().flatten()))
 }
 
 fn redirect(to: &str, cookies: impl Iterator<Item = HeaderValue>) -> Response {

@@ -70,11 +70,16 @@ async fn a_login_that_began_elsewhere_lets_no_browser_in() {
     let cookie = cookie_of(&begun, "__Host-jenius_login");
     let state = begun.headers["location"].to_str().unwrap().split_once("state=").unwrap().1.to_owned();
     let state = state.split('&').next().unwrap();
+    // Anybody can make a key, and with it a state; the seal is another's.
+    let key = BrowserKey::draw().unwrap();
+    let seal = cookie.rsplit('.').next().unwrap();
+    let self_made = (format!("__Host-jenius_login={}.9999999999.Lw.{seal}", key.text()), key.derive("state"));
     for (cookie, query) in [
         ("", format!("state={state}&code=x")),
         (cookie.as_str(), "state=other&code=x".to_owned()),
         (cookie.as_str(), format!("state={state}&error=access_denied")),
         ("__Host-jenius_login=x.y", format!("state={state}&code=x")),
+        (self_made.0.as_str(), format!("state={}&code=x", self_made.1)),
     ] {
         let answered = browser.clone().header("cookie", cookie).get(&format!("/login/back?{query}")).await;
         assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{cookie} {query}");
@@ -84,6 +89,12 @@ async fn a_login_that_began_elsewhere_lets_no_browser_in() {
         browser.clone().header("cookie", &cookie).get(&format!("/login/back?state={state}&code=bad")).await;
     assert_eq!(refused.status, StatusCode::BAD_GATEWAY);
     assert!(!refused.body.contains("<img"), "{}", refused.body);
+    let again = browser
+        .clone()
+        .header("cookie", &cookie)
+        .get(&format!("/login/back?state={state}&code=pay-viewer"))
+        .await;
+    assert_eq!(again.status, StatusCode::BAD_REQUEST, "a login comes back once");
     assert_eq!(*operations.done.lock().unwrap(), ["login"]);
 }
 
