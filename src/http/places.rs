@@ -5,7 +5,10 @@
 use super::ServerLimits;
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
     sync::Notify,
@@ -62,6 +65,8 @@ pub struct ConnectionPlace {
     number: u64,
     end: CancellationToken,
     deadline_changed: Notify,
+    /// There is more of the answer to come.
+    streams: AtomicBool,
 }
 
 impl ConnectionPlaces {
@@ -103,6 +108,7 @@ impl ConnectionPlaces {
             number,
             end,
             deadline_changed: Notify::new(),
+            streams: AtomicBool::new(false),
         }))
     }
 
@@ -206,6 +212,26 @@ impl ConnectionPlace {
             connection.deadline = Instant::now() + answer + answer;
             self.deadline_changed.notify_one();
         }
+    }
+
+    /// A part of an answer is written whose end is not known yet: it has the time of an answer again.
+    pub fn goes_on(&self) {
+        let answer = self.places.limits.answer;
+        let mut table = self.places.lock();
+        let connection = table.connections.get_mut(&self.number);
+        if let Some(connection) = connection.filter(|connection| connection.phase == RequestPhase::Answered) {
+            connection.deadline = Instant::now() + answer + answer;
+            self.deadline_changed.notify_one();
+        }
+    }
+
+    /// Its answer's body comes, or has come whole.
+    pub fn streams(&self, streams: bool) {
+        self.streams.store(streams, Ordering::Relaxed);
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.streams.load(Ordering::Relaxed)
     }
 
     /// The answer is written. That of an unfinished request leaves it as it is: its connection closes.

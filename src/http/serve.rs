@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderValue, Request, StatusCode, header::CONNECTION},
 };
 use hyper::{
-    body::Incoming,
+    body::{Bytes, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -101,10 +101,11 @@ async fn connection(stream: TcpStream, place: Arc<ConnectionPlace>, router: Rout
             if answer.status() != StatusCode::OK {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, std::convert::Infallible>(answer)
+            Ok::<_, std::convert::Infallible>(answer.map(|body| AnswerBody::new(body, Arc::clone(&place))))
         }
     });
-    let io = TokioIo::new(CountedStream { stream, place: Arc::clone(&place), has_written: false });
+    let (written, streamed) = (false, false);
+    let io = TokioIo::new(CountedStream { stream, place: Arc::clone(&place), written, streamed });
     let serving = http1::Builder::new().max_buf_size(READ_AHEAD_BYTES_MAX).serve_connection(io, service);
     tokio::pin!(serving);
     let mut stopping = false;
@@ -121,11 +122,53 @@ async fn connection(stream: TcpStream, place: Arc<ConnectionPlace>, router: Rout
     }
 }
 
+/// The body of an answer, which tells its connection's place when it has ended.
+struct AnswerBody {
+    body: Body,
+    place: Arc<ConnectionPlace>,
+}
+
+impl AnswerBody {
+    fn new(body: Body, place: Arc<ConnectionPlace>) -> Self {
+        place.streams(!body.is_end_stream());
+        Self { body, place }
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.place.streams(false);
+    }
+}
+
 /// A connection that tells its place what comes and goes.
 struct CountedStream {
     stream: TcpStream,
     place: Arc<ConnectionPlace>,
-    has_written: bool,
+    /// Something since the last flush.
+    written: bool,
+    /// The last flush was a part of an answer.
+    streamed: bool,
 }
 
 impl AsyncRead for CountedStream {
@@ -146,7 +189,7 @@ impl AsyncRead for CountedStream {
 
 impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.has_written = true;
+        self.written = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -155,7 +198,7 @@ impl AsyncWrite for CountedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.has_written = true;
+        self.written = true;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -163,10 +206,16 @@ impl AsyncWrite for CountedStream {
         self.stream.is_write_vectored()
     }
 
-    /// HTTP flushes when the whole answer is with the kernel.
+    /// HTTP flushes when all that there is of the answer is with the kernel. Its body has ended by then, or streams on.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        if std::mem::take(&mut self.has_written) {
+        let written = std::mem::take(&mut self.written);
+        if self.place.is_streaming() {
+            self.streamed = true;
+            if written {
+                self.place.goes_on();
+            }
+        } else if std::mem::take(&mut self.streamed) || written {
             self.place.answered();
         }
         Poll::Ready(Ok(()))
@@ -176,3 +225,6 @@ impl AsyncWrite for CountedStream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;
