@@ -32,7 +32,7 @@ use crate::{
             OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError,
         },
         view::{
-            ActionView, OrderView, ProposalView,
+            ActionPage, OrderView, ProposalView,
             settlement::{BreakFilter, BreakView, FileView},
         },
     },
@@ -376,7 +376,7 @@ impl Operations for Desk {
         self.close_named(number, name, act).await
     }
 
-    async fn actions(&self, filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {
+    async fn actions(&self, filter: &ActionFilter) -> Result<ActionPage, StoreError> {
         postgres::actions(&self.pool, filter).await
     }
 }

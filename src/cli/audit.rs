@@ -13,7 +13,10 @@ use crate::{
         Time,
         ids::{InvoiceNumber, MerchantName},
     },
-    flow::{ports::ActionFilter, view::ActionView},
+    flow::{
+        ports::ActionFilter,
+        view::{ActionPage, ActionView},
+    },
     postgres,
 };
 use std::process::ExitCode;
@@ -52,11 +55,10 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         merchant: args.merchant.map(|merchant| merchant.to_string()),
         since: args.since,
         by: args.by,
-        limit: args.limit.saturating_add(1),
+        before: None,
+        limit: args.limit,
     };
-    let mut actions = postgres::actions(&pool, &filter).await?;
-    let is_cut = actions.len() > usize::try_from(args.limit)?;
-    actions.truncate(usize::try_from(args.limit)?);
+    let ActionPage { actions, next } = postgres::actions(&pool, &filter).await?;
     let shown = if args.json {
         print::json(&actions)?
     } else if args.csv {
@@ -65,7 +67,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         table(&actions, Times::of(source)?, args.wide.room())
     };
     print::line(&shown)?;
-    if is_cut {
+    if next.is_some() {
         print::complain(&format!("there are more: these are the latest {} (--limit, --since)", args.limit));
     }
     Ok(ExitCode::SUCCESS)

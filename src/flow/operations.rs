@@ -9,7 +9,7 @@ pub mod settlement;
 use super::{
     ports::{Decision, Resolved, StoreError},
     view::{
-        ActionView, OrderSummary, OrderView, PauseView, ProposalView, StopView,
+        ActionPage, ActionPlace, OrderSummary, OrderView, PauseView, ProposalView, StopView,
         settlement::{BreakFilter, BreakView, FileView},
     },
 };
@@ -242,6 +242,8 @@ pub struct ActionFilter {
     pub since: Option<Time>,
     /// The person's name.
     pub by: Option<String>,
+    /// Only what is behind this place: the next page.
+    pub before: Option<ActionPlace>,
     pub limit: u32,
 }
 
@@ -383,8 +385,5 @@ pub trait Operations:
     ) -> impl Future<Output = Result<BreakEnd, StoreError>> + Send;
 
     /// What operators did, the latest first.
-    fn actions(
-        &self,
-        filter: &ActionFilter,
-    ) -> impl Future<Output = Result<Vec<ActionView>, StoreError>> + Send;
+    fn actions(&self, filter: &ActionFilter) -> impl Future<Output = Result<ActionPage, StoreError>> + Send;
 }

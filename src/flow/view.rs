@@ -193,6 +193,21 @@ pub struct ProposalView {
     pub until: Time,
 }
 
+/// What operators did, the latest first, as far as it was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActionPage {
+    pub actions: Vec<ActionView>,
+    /// Behind the last of them, if there are more.
+    pub next: Option<ActionPlace>,
+}
+
+/// A place among what operators did: actions and decisions have keys of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionPlace {
+    pub action: i64,
+    pub decision: i64,
+}
+
 /// What an operator did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ActionView {

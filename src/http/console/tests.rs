@@ -5,6 +5,7 @@ mod access;
 mod changes;
 mod fake;
 mod fake_service;
+mod hostile;
 mod letters;
 mod login;
 mod rendered;

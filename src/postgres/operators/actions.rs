@@ -9,7 +9,7 @@ use crate::{
     },
     flow::{
         ports::{ActionFilter, Mark, StoreError},
-        view::ActionView,
+        view::{ActionPage, ActionPlace, ActionView},
     },
 };
 use sqlx::{FromRow, PgConnection, Postgres, postgres::PgArguments, query::Query};
@@ -23,22 +23,20 @@ const OF_ORDER: &str = "
 /// Decisions are kept apart, with their orders. A name stands before what the operating system says, and behind who says
 /// that it is theirs.
 const LATEST: &str = "
-    SELECT * FROM (
-        (SELECT at, action, subject, merchant, reason, done_by, detail, done_from FROM operator_actions
-         WHERE ($2::text IS NULL OR subject = $2) AND ($3::text IS NULL OR merchant = $3)
-           AND ($4::timestamptz IS NULL OR at >= $4)
-           AND ($5::text IS NULL OR split_part(done_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
-         ORDER BY key DESC LIMIT $1)
-        UNION ALL
-        (SELECT d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
-                d.review_cause || ' -> ' || d.state, d.done_from
-         FROM decisions d JOIN orders o USING (order_key)
-         WHERE ($2::text IS NULL OR o.invoice_number = $2) AND ($3::text IS NULL OR o.merchant = $3)
-           AND ($4::timestamptz IS NULL OR d.at >= $4)
-           AND ($5::text IS NULL OR split_part(d.decided_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
-         ORDER BY d.key DESC LIMIT $1)
-    ) AS latest
-    ORDER BY at DESC LIMIT $1";
+    (SELECT key, false AS is_decision, at, action, subject, merchant, reason, done_by, detail, done_from
+     FROM operator_actions
+     WHERE ($6::bigint IS NULL OR key < $6) AND ($2::text IS NULL OR subject = $2) AND ($3::text IS NULL OR merchant = $3)
+       AND ($4::timestamptz IS NULL OR at >= $4)
+       AND ($5::text IS NULL OR split_part(done_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
+     ORDER BY key DESC LIMIT $1)
+    UNION ALL
+    (SELECT d.key, true, d.at, 'resolve_order', o.invoice_number, o.merchant, d.reason, d.decided_by,
+            d.review_cause || ' -> ' || d.state, d.done_from
+     FROM decisions d JOIN orders o USING (order_key)
+     WHERE ($7::bigint IS NULL OR d.key < $7) AND ($2::text IS NULL OR o.invoice_number = $2) AND ($3::text IS NULL OR o.merchant = $3)
+       AND ($4::timestamptz IS NULL OR d.at >= $4)
+       AND ($5::text IS NULL OR split_part(d.decided_by, ' (', 1) IN ($5, 'local:' || $5, 'proxy:' || $5, 'oidc:' || $5))
+     ORDER BY d.key DESC LIMIT $1)";
 
 /// As long as the table's columns take.
 const SUBJECT_CHARS_MAX: usize = 255;
@@ -57,6 +55,14 @@ struct ActionRow {
     done_from: Option<String>,
 }
 
+#[derive(FromRow)]
+struct LatestRow {
+    key: i64,
+    is_decision: bool,
+    #[sqlx(flatten)]
+    row: ActionRow,
+}
+
 impl ActionRow {
     fn view(self) -> ActionView {
         let Self { at, action, subject, merchant, reason, done_by, detail, done_from } = self;
@@ -65,15 +71,47 @@ impl ActionRow {
 }
 
 /// What operators did, decisions among it, the latest first.
-pub async fn actions(pool: &PgPool, filter: &ActionFilter) -> Result<Vec<ActionView>, StoreError> {
-    let rows: Vec<ActionRow> = answered!(pool, |c| sqlx::query_as(LATEST)
-        .bind(i64::from(filter.limit))
+pub async fn actions(pool: &PgPool, filter: &ActionFilter) -> Result<ActionPage, StoreError> {
+    let rows: Vec<LatestRow> = answered!(pool, |c| sqlx::query_as(LATEST)
+        .bind(i64::from(filter.limit).saturating_add(1))
         .bind(filter.subject.as_deref())
         .bind(filter.merchant.as_deref())
         .bind(filter.since)
         .bind(filter.by.as_deref())
+        .bind(filter.before.map(|place| place.action))
+        .bind(filter.before.map(|place| place.decision))
         .fetch_all(c))?;
-    Ok(rows.into_iter().map(ActionRow::view).collect())
+    Ok(page(rows, filter))
+}
+
+/// The later of the two that come first in their tables, time and again: no row is between two pages, whatever the clocks of
+/// their transactions were.
+fn page(rows: Vec<LatestRow>, filter: &ActionFilter) -> ActionPage {
+    let (mut decisions, mut actions): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_decision);
+    for table in [&mut decisions, &mut actions] {
+        table.sort_unstable_by_key(|row| row.key);
+    }
+    let mut place = filter.before.unwrap_or(ActionPlace { action: i64::MAX, decision: i64::MAX });
+    let mut page = ActionPage::default();
+    let most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    loop {
+        let is_decision = match (decisions.last(), actions.last()) {
+            (None, None) => return page,
+            (decision, action) => decision.map(|row| row.row.at) >= action.map(|row| row.row.at),
+        };
+        if page.actions.len() >= most {
+            page.next = Some(place);
+            return page;
+        }
+        let (table, behind) = if is_decision {
+            (&mut decisions, &mut place.decision)
+        } else {
+            (&mut actions, &mut place.action)
+        };
+        let Some(latest) = table.pop() else { return page };
+        *behind = latest.key;
+        page.actions.push(latest.row.view());
+    }
 }
 
 /// What operators did to an order, decisions aside, oldest first.

@@ -3,7 +3,11 @@
 use super::{schema::refused_by, *};
 use crate::{
     domain::action::{Action, ActionKind},
-    postgres::record_action,
+    flow::{
+        ports::{ActionFilter, OperatorStore},
+        view::ActionPage,
+    },
+    postgres::{self, record_action},
 };
 
 fn action(kind: ActionKind) -> Action {
@@ -86,6 +90,38 @@ async fn actions_and_pauses_that_no_command_makes_are_refused() {
             assert_eq!(refused_by(&db, &sql).await, constraint, "{sql}");
         }
         db.execute("INSERT INTO pauses (scope) VALUES ('*'), ('default')").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_action_or_decision_is_between_two_pages() {
+    on_a_database(|db| async move {
+        super::reviews::in_review(&db, "INV-1").await;
+        for kind in [ActionKind::Pause, ActionKind::Resume] {
+            record_action(&db.pool, &action(kind)).await.unwrap();
+        }
+        let resolved = db.store.resolve(super::operators::decide(crate::domain::order::Verdict::Paid)).await;
+        assert!(matches!(resolved, Ok(crate::flow::ports::Resolved::Done(_))), "{resolved:?}");
+        // Two that were written the other way round than their transactions began.
+        db.execute(
+            "INSERT INTO operator_actions (action, subject, at) VALUES
+                 ('prune', 'x', jenius_now() + interval '2 s'), ('restored', 'x', jenius_now() + interval '1 s')",
+        )
+        .await
+        .unwrap();
+        let mut found = Vec::new();
+        let mut filter = ActionFilter { limit: 1, ..ActionFilter::default() };
+        loop {
+            let ActionPage { actions, next } = postgres::actions(&db.pool, &filter).await.unwrap();
+            assert_eq!(actions.len(), 1);
+            found.extend(actions.into_iter().map(|action| action.action));
+            filter.before = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["restored", "prune", "resolve_order", "resume", "pause"]);
     })
     .await;
 }

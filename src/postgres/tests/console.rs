@@ -173,8 +173,8 @@ async fn a_form_that_is_sent_twice_pauses_or_asks_once() {
         assert!(!record_form(&db.pool, &action, &asked).await.unwrap());
         let by =
             |name: &str| ActionFilter { by: Some(name.to_owned()), limit: 10, ..ActionFilter::default() };
-        assert_eq!(actions(&db.pool, &by("budi")).await.unwrap().len(), 3);
-        assert_eq!(actions(&db.pool, &by("bud")).await.unwrap().len(), 0);
+        assert_eq!(actions(&db.pool, &by("budi")).await.unwrap().actions.len(), 3);
+        assert_eq!(actions(&db.pool, &by("bud")).await.unwrap().actions.len(), 0);
     })
     .await;
 }

@@ -26,7 +26,7 @@ async fn scheduled(db: &Db) -> String {
     db.text("SELECT inquire_at || ' ' || coalesce(send_at::text, '') || ' ' || coalesce(token::text, '') FROM due").await
 }
 
-fn decide(verdict: Verdict) -> Decision {
+pub(super) fn decide(verdict: Verdict) -> Decision {
     Decision {
         merchant: merchant(),
         invoice_number: invoice(),

@@ -3,13 +3,14 @@
 use crate::{
     flow::{
         ports::{ActionFilter, Operations},
-        view::{ActionView, csv as table},
+        view::{ActionPage, ActionPlace, ActionView, csv as table},
     },
     http::console::{
         Answer, Shared, Visit,
         layout::page,
         pages::orders::csv_answer,
         params::{Params, link},
+        refusal::PageRefusal,
         words::{moment, order_link, text},
     },
     shown::Times,
@@ -31,18 +32,18 @@ pub async fn list<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> Answer {
     let times = console.times();
-    let mut actions = console.operations.actions(&search(&visit.query, times, PAGE_ROWS)).await?;
-    let rows = usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
-    let is_cut = actions.len() > rows;
-    actions.truncate(rows);
+    let ActionPage { actions, next } =
+        console.operations.actions(&search(&visit.query, times, PAGE_ROWS)?).await?;
     let body = html! {
         p.lede { "What operators did, decisions and looks at customers among it. Rows are only ever added." }
         (filters(&visit.query))
         @if actions.is_empty() { div.empty { p { strong { "No action is kept here." } } } }
         @else { (shown(&actions, times)) }
         div.pager {
-            @if is_cut { span.quiet { "These are the latest " (PAGE_ROWS) ": narrow the view to see others." } }
-            a href=(csv_link(&visit.query)) { "These as CSV" }
+            @if let Some(next) = next {
+                a.button href=(with(&visit.query, "/audit", Some(next))) rel="next" { "Older actions" }
+            }
+            a href=(with(&visit.query, "/audit.csv", place(&visit.query)?)) { "These as CSV" }
         }
     };
     Ok(page(&console, &visit, StatusCode::OK, "Who did what?", body).await)
@@ -52,28 +53,43 @@ pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> Answer {
-    let search = search(&visit.query, console.times(), CSV_ROWS);
-    let actions = console.operations.actions(&search).await?;
-    Ok(csv_answer("audit.csv", table::actions(&actions)))
+    let search = search(&visit.query, console.times(), CSV_ROWS)?;
+    let ActionPage { actions, next } = console.operations.actions(&search).await?;
+    // A file that is cut says so by its name.
+    let name = if next.is_some() { "audit-incomplete.csv" } else { "audit.csv" };
+    Ok(csv_answer(name, table::actions(&actions)))
 }
 
-fn search(query: &Params, times: Times, rows: u32) -> ActionFilter {
+fn search(query: &Params, times: Times, rows: u32) -> Result<ActionFilter, PageRefusal> {
     let days =
         WINDOWS.iter().find(|(name, ..)| Some(*name) == query.get("since")).map_or(0, |(.., days)| *days);
     let since = (days > 0).then(|| times.now() - chrono::TimeDelta::days(days));
-    ActionFilter {
+    Ok(ActionFilter {
         subject: query.get("subject").map(str::to_owned),
         merchant: query.get("merchant").map(str::to_owned),
         since,
         by: query.get("by").map(str::to_owned),
-        limit: rows.saturating_add(1),
-    }
+        before: place(query)?,
+        limit: rows,
+    })
 }
 
-fn csv_link(query: &Params) -> String {
+/// Where a page begins, as the page before it says: the keys of an action and of a decision.
+fn place(query: &Params) -> Result<Option<ActionPlace>, PageRefusal> {
+    let Some(text) = query.get("before") else { return Ok(None) };
+    let place = text.split_once('.').and_then(|(action, decision)| {
+        Some(ActionPlace { action: action.parse().ok()?, decision: decision.parse().ok()? })
+    });
+    place.map(Some).ok_or(PageRefusal::Senseless("That is no place in the audit."))
+}
+
+/// The same view at another place.
+fn with(query: &Params, path: &str, before: Option<ActionPlace>) -> String {
     let names = ["subject", "merchant", "since", "by"];
-    let params: Vec<_> = names.iter().filter_map(|name| Some((*name, query.get(name)?))).collect();
-    link("/audit.csv", &params)
+    let mut params: Vec<_> = names.iter().filter_map(|name| Some((*name, query.get(name)?))).collect();
+    let before = before.map(|place| format!("{}.{}", place.action, place.decision)).unwrap_or_default();
+    params.push(("before", &before));
+    link(path, &params)
 }
 
 fn filters(query: &Params) -> Markup {

@@ -1,7 +1,8 @@
 //! What the pages show: empty, filled by hostile people, and as small as they promise.
 
 use super::{
-    fake::{HOSTILE, World, hostile_order},
+    fake::{HOSTILE, World},
+    hostile::hostile_order,
     *,
 };
 
@@ -107,6 +108,7 @@ async fn what_makes_no_sense_is_refused_in_words() {
         "/orders?min=one",
         "/orders?merchant=SHOP",
         "/orders?before=x",
+        "/audit?before=7",
     ] {
         let answered = browser.get(path).await;
         assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{path}: {}", answered.body);
@@ -166,6 +168,21 @@ async fn a_list_goes_on_by_its_address_and_is_a_file_too() {
     let whole =
         Browser::with(FakeOperations::new(World::Empty), &[ConsoleRole::Viewer]).get("/orders.csv").await;
     assert_eq!(whole.headers["content-disposition"], "attachment; filename=\"orders.csv\"");
+}
+
+#[tokio::test]
+async fn the_audit_goes_on_behind_its_first_page_and_a_file_that_is_cut_says_so() {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
+    let first = browser.get("/audit?by=budi").await.body;
+    let next = "/audit?by=budi&before=7.3";
+    assert!(first.contains(&next.replace('&', "&amp;")), "{first}");
+    let last = browser.get(next).await.body;
+    assert!(!last.contains("Older actions"), "{last}");
+    for (path, name) in [("/audit.csv", "audit-incomplete.csv"), ("/audit.csv?before=7.3", "audit.csv")] {
+        let file = browser.get(path).await;
+        let kept = format!("attachment; filename=\"{name}\"");
+        assert_eq!(file.headers["content-disposition"].to_str().unwrap(), kept);
+    }
 }
 
 #[tokio::test]
