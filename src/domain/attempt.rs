@@ -15,7 +15,7 @@ use super::{
     },
     reconcile::Evidence,
     record::{OrderRecord, Progress},
-    schedule::{AttemptSchedule, LostAttempt},
+    schedule::{AttemptSchedule, InquiryRank, LostAttempt},
 };
 
 /// An order that something refuses, maybe for its content, waits as if it had been sent this many times more: a
@@ -45,6 +45,8 @@ pub struct AttemptTime {
     pub claim_held: bool,
     /// When the next send may start, where the attempt is an inquiry and one is to follow.
     pub send_at: Option<Time>,
+    /// What the inquiry that was due is for.
+    pub inquiry: Option<InquiryRank>,
     /// In [0, 1), for the jitter of the next wait.
     pub chance: f64,
 }

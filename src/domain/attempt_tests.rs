@@ -141,6 +141,7 @@ impl Played {
             now: seconds(self.now + 1),
             claim_held: true,
             send_at: self.due.send.map(|send| send.at),
+            inquiry: Some(self.due.inquiry.rank),
             chance: 0.5,
         }
     }
@@ -289,6 +290,7 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
         now: seconds(60),
         claim_held: false,
         send_at: None,
+        inquiry: None,
         chance: 0.5,
     };
     let (lost, _) = order(CommandKind::Payment).after_lost(&lost(AttemptKind::Send, 0, 45));
@@ -311,7 +313,7 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
 #[test]
 fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
     let (started_at, now) = (seconds(0), seconds(2000));
-    let late = AttemptTime { started_at, now, claim_held: false, send_at: None, chance: 0.5 };
+    let late = AttemptTime { started_at, now, claim_held: false, send_at: None, inquiry: None, chance: 0.5 };
     let answer = SendFinding {
         kind: SendFindingKind::Accepted { status: "SUCCESS".to_owned() },
         http_status: Some(200),
@@ -339,6 +341,7 @@ fn an_earlier_refunds_late_refusal_does_not_touch_the_refund_after_it() {
         now: seconds(60),
         claim_held: false,
         send_at: None,
+        inquiry: None,
         chance: 0.5,
     };
     let refused = SendFinding {
@@ -361,6 +364,7 @@ fn an_order_nobody_pays_goes_to_review_after_its_time() {
             now: seconds(started + 1),
             claim_held: true,
             send_at: None,
+            inquiry: None,
             chance: 0.5,
         };
         let learned = InquiryFinding { kind: finding, http_status: None, retry_after: None };

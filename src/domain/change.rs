@@ -94,6 +94,7 @@ impl Change {
         }
         self.order.state = to;
         self.order.state_since = now;
+        self.order.payment.failed_inquiries = 0;
         self.order.checks_made = 0;
         self.order.evidence = Some(attribution.source);
         if attribution.doku_status.is_some() {

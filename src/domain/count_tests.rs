@@ -15,7 +15,14 @@ use super::{
 
 fn time(started: i64, claim_held: bool) -> AttemptTime {
     let (started_at, now) = (seconds(started), seconds(started + 1));
-    AttemptTime { started_at, now, claim_held, send_at: Some(seconds(started + 7)), chance: 0.5 }
+    AttemptTime {
+        started_at,
+        now,
+        claim_held,
+        send_at: Some(seconds(started + 7)),
+        inquiry: None,
+        chance: 0.5,
+    }
 }
 
 /// A payment that was sent once, at 100 s, and inquired since.

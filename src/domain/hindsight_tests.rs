@@ -1,6 +1,8 @@
-//! The database went back in time: what is asked about, and refunds that must not be sent again.
+//! What turns out later: the database went back in time, an inquiry fails that nothing follows, an order is paid that was
+//! not.
 
 use super::{
+    attempt::AttemptTime,
     attempt_tests::{order, schedule, seconds},
     change::{Change, DueChange},
     command::{CommandKind, Outcome, RefundRefusal},
@@ -10,8 +12,9 @@ use super::{
     order::OrderState,
     record::{OrderRecord, Progress},
     record_tests::time,
-    schedule::{Due, InquiryRank},
+    schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank},
 };
+use std::time::Duration;
 
 fn opened_in(state: OrderState) -> OrderRecord {
     let kind = if state == OrderState::Refunding { CommandKind::Refund } else { CommandKind::Payment };
@@ -87,4 +90,79 @@ fn an_unsent_refund_waits_until_doku_says_that_its_order_is_paid() {
     let DueChange::Replace(Some(due)) = &change.due else { panic!("{:?}", change.due) };
     assert!(due.sends_at(seconds(11)), "{due:?}");
     assert_eq!(change.order.state, OrderState::Refunding);
+}
+
+/// What an inquiry of this rank changes.
+fn inquired(order: OrderRecord, rank: InquiryRank, finding: InquiryFindingKind, started: i64) -> Change {
+    let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
+    let time = AttemptTime { inquiry: Some(rank), ..time(started) };
+    order.after_inquiry(&learned, time, &schedule()).0
+}
+
+fn failed(order: OrderRecord, rank: InquiryRank, started: i64) -> Change {
+    inquired(order, rank, InquiryFindingKind::Failed { why: "HTTP 500".to_owned() }, started)
+}
+
+fn asked_again(at: i64, rank: InquiryRank) -> DueChange {
+    DueChange::Replace(Some(Due::inquiry(seconds(at), rank)))
+}
+
+#[test]
+fn what_a_restore_asks_about_is_asked_until_doku_answers_or_it_is_given_up() {
+    use InquiryRank::{Afterwards, Restored};
+    for (state, checks_made) in
+        [(OrderState::Expired, 1), (OrderState::Abandoned, 0), (OrderState::Failed, 0)]
+    {
+        let mut order = OrderRecord { checks_made, ..opened_in(state) };
+        for (started, wait) in [(100_000, 60), (100_100, 120), (100_300, 240), (100_900, 480), (259_198, 960)]
+        {
+            let change = failed(order, Restored, started);
+            assert_eq!(change.due, asked_again(started + 1 + wait, Restored), "{state:?} {started}");
+            assert_eq!(change.order.checks_made, checks_made, "it uses up no inquiry afterwards");
+            order = change.order;
+        }
+        let last = failed(order.clone(), Restored, 259_199);
+        let next = (checks_made == 0).then(|| Due::inquiry(seconds(3600), Afterwards));
+        assert_eq!(last.due, DueChange::Replace(next), "{state:?}");
+
+        let answered = inquired(order, Restored, says("EXPIRED"), 259_000);
+        assert_eq!(answered.due, DueChange::Replace(next), "{state:?}");
+        assert_eq!((answered.order.checks_made, answered.order.payment.failed_inquiries), (checks_made, 0));
+    }
+    // Asked about at the very end, it is asked about a few times all the same.
+    let mut order = OrderRecord { checks_made: 1, ..opened_in(OrderState::Expired) };
+    for wait in [60, 120] {
+        let change = failed(order, Restored, 300_000);
+        assert_eq!(change.due, asked_again(300_001 + wait, Restored));
+        order = change.order;
+    }
+    assert_eq!(failed(order, Restored, 300_000).due, DueChange::Replace(None));
+}
+
+/// A report without an account may have made it due, and no schedule would bring another.
+#[test]
+fn the_last_inquiry_of_an_order_that_ended_is_made_again_where_it_fails() {
+    use InquiryRank::Afterwards;
+    for state in [OrderState::Paid, OrderState::Refunded, OrderState::Expired] {
+        let mut order = OrderRecord { checks_made: 1, ..opened_in(state) };
+        for wait in [60, 120] {
+            let change = failed(order, Afterwards, 5000);
+            assert_eq!(change.due, asked_again(5001 + wait, Afterwards), "{state:?}");
+            order = change.order;
+        }
+        assert_eq!(failed(order.clone(), Afterwards, 5000).due, DueChange::Replace(None), "{state:?}");
+        // In a row: an answer begins a new one.
+        let answered = inquired(order, Afterwards, says("PENDING"), 5000);
+        assert_eq!(answered.due, DueChange::Replace(None), "{state:?}");
+        assert_eq!(failed(answered.order, Afterwards, 5000).due, asked_again(5061, Afterwards), "{state:?}");
+    }
+    // While another is to come, it waits for that one.
+    let check = CheckSchedule {
+        afterwards: vec![Duration::from_secs(60), Duration::from_secs(7200)],
+        ..schedule().check
+    };
+    let two = AttemptSchedule { check, ..schedule() };
+    let order = OrderRecord { checks_made: 1, ..opened_in(OrderState::Expired) };
+    let next = two.after_failed(&order, Some(Afterwards), seconds(100));
+    assert_eq!(next, Some(Due::inquiry(seconds(7200), Afterwards)));
 }

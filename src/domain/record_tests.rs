@@ -20,7 +20,14 @@ use AttemptOf::{Payment, Refund};
 
 pub(super) fn time(started: i64) -> AttemptTime {
     let (started_at, now) = (seconds(started), seconds(started + 1));
-    AttemptTime { started_at, now, claim_held: true, send_at: Some(seconds(started)), chance: 0.5 }
+    AttemptTime {
+        started_at,
+        now,
+        claim_held: true,
+        send_at: Some(seconds(started)),
+        inquiry: None,
+        chance: 0.5,
+    }
 }
 
 fn sent(of: AttemptOf, order: OrderRecord, finding: SendFindingKind, schedule: &AttemptSchedule) -> Change {

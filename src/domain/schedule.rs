@@ -13,6 +13,9 @@ use super::{
 };
 use std::time::Duration;
 
+/// After this many failed inquiries in a row, made after the sends have ended, we give up.
+pub(super) const FAILED_INQUIRIES_MAX: u32 = 3;
+
 /// Everything configured that decides when we ask DOKU again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptSchedule {
@@ -310,6 +313,23 @@ impl AttemptSchedule {
             | OrderState::Abandoned
             | OrderState::Review(_) => self.afterwards(order),
         }
+    }
+
+    /// The same after one that failed. If an order has ended and no other inquiry is to come, this one is made again, a
+    /// few times: something made it due, and it may be all that tells of money. What a restore asks about is asked about
+    /// until `check.give_up_after_ms`.
+    pub fn after_failed(&self, order: &OrderRecord, rank: Option<InquiryRank>, now: Time) -> Option<Due> {
+        let next = self.next_inquiry(order, now);
+        let is_restored = rank == Some(InquiryRank::Restored);
+        if order.state.is_open() || (next.is_some() && !is_restored) {
+            return next;
+        }
+        let failed = order.payment.failed_inquiries;
+        let goes_on = failed < FAILED_INQUIRIES_MAX
+            || (is_restored && now < order.state_since + self.check.give_up_after);
+        let wait = self.interval(failed.saturating_sub(1));
+        let again = Due::inquiry(now + wait, rank.unwrap_or(InquiryRank::Afterwards));
+        if goes_on { Some(again) } else { next }
     }
 
     /// The time between two inquiries after this many were made.

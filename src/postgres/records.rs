@@ -240,8 +240,10 @@ impl<'a> Judged<'a> {
     fn new(attempt: &'a Attempt, order: LoadedOrder, schedule: &AttemptSchedule) -> Self {
         let started_at = order.now.checked_sub_signed(attempt.took).unwrap_or(order.now);
         let claim_held = order.is_claimed_by(attempt.token);
-        let send_at = order.due.as_ref().and_then(|row| row.due.send).map(|send| send.at);
-        let time = AttemptTime { started_at, now: order.now, claim_held, send_at, chance: attempt.chance };
+        let due = order.due.as_ref().map(|row| row.due);
+        let send_at = due.and_then(|due| due.send).map(|send| send.at);
+        let (inquiry, chance) = (due.map(|due| due.inquiry.rank), attempt.chance);
+        let time = AttemptTime { started_at, now: order.now, claim_held, send_at, inquiry, chance };
         let record = order.record.clone();
         let (change, made) = match &attempt.finding {
             Finding::Send(finding) => record.after_send(attempt_of(&order, attempt), finding, time, schedule),

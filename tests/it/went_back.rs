@@ -1,8 +1,8 @@
 //! The database goes back in time, as after a failover to a standby that had lost the last commits: claims are gone, and
 //! their keys are given to other orders. What DOKU was asked meanwhile is still true.
 
-use crate::harness::{World, child::run, commands, eventually, payment, refund};
-use doku_sandbox::Faults;
+use crate::harness::{World, child::run, commands, eventually, payment, refund, world::CLIENT_ID};
+use doku_sandbox::{Faults, TransactionStatus};
 use jenius_pay::app::Role;
 
 const PAYMENTS: i64 = 12;
@@ -188,5 +188,31 @@ async fn after_a_restore_what_the_backup_calls_unsent_is_asked_about() {
     is(&world, &invoice, "paid").await;
     assert!(world.events(|e| e.routing_key == "payment.abandoned").is_empty());
     assert_eq!(world.sandbox.ledger().charges_of(&invoice).count(), 1);
+    world.end().await;
+}
+
+/// Its inquiries afterwards are made, and its customer pays late, in the minutes that are lost: one failure of Check Status
+/// is not the end of what the restore asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restore_an_order_that_expired_long_ago_is_asked_about_until_doku_answers() {
+    let mut world = World::with().set("CHECK__AFTERWARDS_MS", "").build().await;
+    let invoice = world.waiting().await;
+    assert!(world.sandbox.set_status(CLIENT_ID, &invoice, TransactionStatus::Expired));
+    world.event(&invoice, "order.expired").await;
+    world.stop().await;
+    assert_eq!(world.database.count("SELECT count(*) FROM due").await, 0);
+    assert!(world.sandbox.set_status(CLIENT_ID, &invoice, TransactionStatus::Success));
+    world.sandbox.set_faults(Faults { check: Some("500".to_owned()), ..Faults::default() }).unwrap();
+    assert!(restored(&world).await.starts_with("1 orders will be asked about"));
+    world.start(&Role::UNNAMED).await;
+    eventually("an inquiry that failed", async || {
+        let order = world.order(&invoice).await;
+        let attempts = order["attempts"].as_array()?;
+        attempts.iter().any(|a| a["result"] == "inquiry_failed").then_some(())
+    })
+    .await;
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    let paid = world.event(&invoice, "order.paid").await;
+    assert_eq!((paid.data("late"), paid.data("evidence")), (&true.into(), &"check".into()));
     world.end().await;
 }

@@ -8,12 +8,9 @@ use crate::domain::{
     event::EvidenceSource,
     finding::ReportedStatus,
     reconcile::Evidence,
-    schedule::{AttemptSchedule, Due, InquiryRank},
+    schedule::{AttemptSchedule, Due, FAILED_INQUIRIES_MAX, InquiryRank},
 };
 use std::time::Duration;
-
-/// After this many failed inquiries in a row, made after the sends have ended, we give up.
-const FAILED_INQUIRIES_MAX: u32 = 3;
 
 impl Change {
     /// DOKU took the request. A synchronous Success is no payment yet, unless it is trusted.
@@ -70,9 +67,11 @@ impl Change {
         self
     }
 
-    /// An inquiry was made, answered or not.
+    /// An inquiry was made, answered or not. One that a restore asks for uses up none of `check.afterwards_ms`.
     pub(in crate::domain) fn inquired(&mut self, time: AttemptTime) {
-        self.order.checks_made = self.order.checks_made.saturating_add(1);
+        if time.inquiry != Some(InquiryRank::Restored) || self.order.state.is_open() {
+            self.order.checks_made = self.order.checks_made.saturating_add(1);
+        }
         if let Some(command) = self.order.open_command_mut() {
             command.inquired_at = command.inquired_at.max(Some(time.started_at));
         }
@@ -88,7 +87,9 @@ impl Change {
         }
         self.inquired(time);
         let Some(command) = self.order.open_command_mut() else {
-            return self.inquire_later(time.now, schedule);
+            self.order.payment.failed_inquiries = 0;
+            self.due = DueChange::Replace(schedule.next_inquiry(&self.order, time.now));
+            return self;
         };
         command.failed_inquiries = 0;
         command.ask_first = false;
@@ -150,12 +151,14 @@ impl Change {
         let gives_up = schedule.gives_up(&self.order, time.started_at);
         self.inquired(time);
         let Some(command) = self.order.open_command_mut() else {
+            let counts = gives_up || !self.order.state.is_open();
             let payment = &mut self.order.payment;
-            payment.failed_inquiries = if gives_up { payment.failed_inquiries.saturating_add(1) } else { 0 };
-            if payment.failed_inquiries >= FAILED_INQUIRIES_MAX {
+            payment.failed_inquiries = if counts { payment.failed_inquiries.saturating_add(1) } else { 0 };
+            if gives_up && payment.failed_inquiries >= FAILED_INQUIRIES_MAX {
                 return self.gave_up(schedule, time.now);
             }
-            return self.inquire_later(time.now, schedule);
+            self.due = DueChange::Replace(schedule.after_failed(&self.order, time.inquiry, time.now));
+            return self;
         };
         if time.started_at < schedule.concludes_from(command) {
             if command.ask_first {
@@ -170,11 +173,6 @@ impl Change {
         }
         let due = schedule.ask_again(command, time.started_at, time.now, retry_after, time.chance);
         self.due = DueChange::Replace(Some(due));
-        self
-    }
-
-    pub(in crate::domain) fn inquire_later(mut self, now: Time, schedule: &AttemptSchedule) -> Self {
-        self.due = DueChange::Replace(schedule.next_inquiry(&self.order, now));
         self
     }
 

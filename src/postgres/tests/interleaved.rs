@@ -280,8 +280,10 @@ impl Model {
             number if number == self.refunds => AttemptOf::Refund,
             _ => AttemptOf::EarlierRefund,
         };
-        let send_at = self.due.as_ref().and_then(|(due, _)| due.send).map(|send| send.at);
-        let time = AttemptTime { started_at: self.now, now: self.now, claim_held, send_at, chance: 0.5 };
+        let due = self.due.as_ref().map(|(due, _)| *due);
+        let send_at = due.and_then(|due| due.send).map(|send| send.at);
+        let (inquiry, now) = (due.map(|due| due.inquiry.rank), self.now);
+        let time = AttemptTime { started_at: now, now, claim_held, send_at, inquiry, chance: 0.5 };
         let order = self.order.clone();
         let (change, _) = match learned {
             Finding::Send(learned) => order.after_send(of, learned, time, &self.schedule),
