@@ -131,8 +131,8 @@ CREATE TABLE orders (
     doku_status        text,
     evidence           evidence,
     checks_made        from_zero      NOT NULL DEFAULT 0,
-    prompted_at        timestamptz,            -- when a notification without an account last made an inquiry due:
-                                               -- at most once a minute
+    prompted_at        timestamptz,            -- for when a notification without an account last made an inquiry due:
+                                               -- at most one for each minute
     payment            bigint         NOT NULL,   -- in `commands`
     refund             bigint,                 -- in `commands`, the latest
     created_at         timestamptz    NOT NULL,

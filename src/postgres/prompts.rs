@@ -1,7 +1,8 @@
 //! Notifications that DOKU's own key signed: no account is bound to them, so they decide nothing. Of an order that is
 //! known here one is recorded, and makes an inquiry due now; follow-up makes it, within all limits of inquiries.
 //!
-//! Never: a row for an order that is not known; more than one such inquiry a minute for an order.
+//! Never: a row for an order that is not known; more than one such inquiry a minute for an order; a notification with no
+//! inquiry after it.
 
 use super::{
     StoreContext,
@@ -81,26 +82,32 @@ async fn keep(
     orders::raise(connection, &[order.order_key]).await
 }
 
-/// Makes an inquiry due now, unless another notification did less than a minute ago; what else is due stays due. While
-/// an attempt is under way the inquiry is kept for the attempt's record.
+/// Makes an inquiry due now, or, less than a minute after one that another notification made due, when that minute ends:
+/// the two may say different things. What else is due stays due. While an attempt is under way the inquiry is kept for the
+/// attempt's record. Says whether an inquiry is due now.
 async fn prompt(connection: &mut PgConnection, order: &LoadedOrder) -> TxResult<bool> {
-    let prompted = sqlx::query(
+    let is_due = sqlx::query_scalar(
         "WITH prompted AS (
-             UPDATE orders SET prompted_at = $3
+             UPDATE orders
+             SET prompted_at = CASE
+                 WHEN prompted_at BETWEEN $3 AND $3::timestamptz + interval '1 minute' THEN prompted_at
+                 WHEN prompted_at BETWEEN $3::timestamptz - interval '1 minute' AND $3
+                     THEN prompted_at + interval '1 minute'
+                 ELSE $3 END
              WHERE order_key = $1
-               AND (prompted_at IS NULL OR prompted_at <= $3::timestamptz - interval '1 minute')
-             RETURNING order_key, merchant)
+             RETURNING order_key, merchant, prompted_at)
          INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
-         SELECT order_key, merchant, $3, $2 FROM prompted
+         SELECT order_key, merchant, prompted_at, $2 FROM prompted
          ON CONFLICT (order_key) DO UPDATE
          SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
                                ELSE due.inquire_at END,
-             prompted_at = CASE WHEN due.token IS NOT NULL THEN excluded.inquire_at END",
+             prompted_at = CASE WHEN due.token IS NOT NULL THEN least(due.prompted_at, excluded.inquire_at) END
+         RETURNING token IS NULL AND inquire_at <= $3",
     )
     .bind(order.order_key)
     .bind(InquiryRank::Afterwards.number())
     .bind(order.now)
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(prompted.rows_affected() > 0)
+    Ok(is_due)
 }

@@ -35,7 +35,7 @@ pub(super) struct Writes<'a> {
     /// In place of whatever these orders waited for.
     pub due: Vec<NewDue<'a>>,
     pub orders: Vec<Moved<'a>>,
-    /// Orders that wait for nothing any more.
+    /// Orders that wait for nothing any more, unless an inquiry became due during the attempt.
     pub done: Vec<i64>,
     pub attempts: Vec<NewAttempt<'a>>,
 }
@@ -117,7 +117,12 @@ macro_rules! write_and_count {
             ") AS n
         WHERE o.order_key = n.order_key AND o.revision = n.revision
         RETURNING o.order_key),
-    done AS (DELETE FROM due WHERE order_key = ANY ($43)),
+    done AS (DELETE FROM due WHERE order_key = ANY ($43) AND prompted_at IS NULL),
+    asked AS (
+        UPDATE due
+        SET inquire_at = prompted_at, prompted_at = NULL, inquire_rank = 3, send_at = NULL, sends_end_at = NULL,
+            send_rank = NULL, token = NULL, claimed_at = NULL, attempt = NULL, lease_ends_at = NULL, stranded_at = NULL
+        WHERE order_key = ANY ($43) AND prompted_at IS NOT NULL),
     attempted AS (
         INSERT INTO attempts
             (command_key, number, kind, started_at, finished_at, http_status, result, detail, token)

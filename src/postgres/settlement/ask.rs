@@ -59,7 +59,7 @@ async fn make_due(c: &mut PgConnection, order_keys: &[i64]) -> TxResult<u64> {
          ON CONFLICT (order_key) DO UPDATE
          SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
                                ELSE due.inquire_at END,
-             prompted_at = CASE WHEN due.token IS NOT NULL THEN excluded.inquire_at END",
+             prompted_at = CASE WHEN due.token IS NOT NULL THEN least(due.prompted_at, excluded.inquire_at) END",
     )
     .bind(order_keys)
     .bind(InquiryRank::Afterwards.number())

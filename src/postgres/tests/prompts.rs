@@ -42,8 +42,13 @@ async fn it_makes_an_inquiry_due_once_a_minute_whatever_the_order_waits_for() {
         ask(&db, "INV-1", "SUCCESS").await;
         ask(&db, "INV-1", "FAILED").await;
         assert_eq!((db.number(KEPT).await, db.number(DUE).await), (2, 0), "once a minute");
-        let earlier = "UPDATE orders SET prompted_at = prompted_at - interval '1 minute'";
-        db.execute(earlier).await.unwrap();
+        db.jump(61).await;
+        assert_eq!(db.number(DUE).await, 1, "what it says is asked about when the minute ends");
+        let asked = evidence::inquiry(&db.store, "INV-1").await;
+        db.store.record(&asked, &reported("PENDING", 50_000), Duration::ZERO).await.unwrap();
+        ask(&db, "INV-1", "SUCCESS").await;
+        assert_eq!(db.number(DUE).await, 0, "the minute after that one");
+        db.jump(122).await;
         ask(&db, "INV-1", "SUCCESS").await;
         assert_eq!((db.number(KEPT).await, db.number(DUE).await), (2, 1));
 
@@ -71,6 +76,55 @@ async fn an_order_that_ended_is_asked_about_once_and_goes_by_no_schedule() {
         db.store.record(&claim, &reported("REFUNDED", 50_000), Duration::ZERO).await.unwrap();
         assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'refunded'").await, 1);
         assert_eq!(db.number("SELECT count(*) FROM notifications WHERE applied AND reason IS NULL").await, 2);
+    })
+    .await;
+}
+
+/// The second report comes within the minute of the first, and says otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_soon_after_another_is_asked_about_too() {
+    for is_under_way in [false, true] {
+        on_a_database(|db| async move {
+            let claim = db.claim(payment("c-1", "INV-1")).await;
+            db.store.record(&claim, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+            ask(&db, "INV-1", "SUCCESS").await;
+            let asked = evidence::inquiry(&db.store, "INV-1").await;
+            if is_under_way {
+                ask(&db, "INV-1", "REFUNDED").await;
+            }
+            db.store.record(&asked, &reported("SUCCESS", 50_000), Duration::ZERO).await.unwrap();
+            assert_eq!(db.state().await, "paid");
+            if !is_under_way {
+                db.jump(20).await;
+                ask(&db, "INV-1", "REFUNDED").await;
+            }
+            assert_eq!(db.number(DUE).await, 0, "{is_under_way}");
+            db.jump(61).await;
+            assert_eq!(db.number(DUE).await, 1, "{is_under_way}");
+            let asked = evidence::inquiry(&db.store, "INV-1").await;
+            db.store.record(&asked, &reported("REFUNDED", 50_000), Duration::ZERO).await.unwrap();
+            assert_eq!(db.state().await, "refunded");
+            assert_eq!(db.number("SELECT count(*) FROM due").await, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inquiry_that_a_report_made_due_and_that_fails_is_made_again() {
+    on_a_database(|db| async move {
+        paid(&db, "INV-1").await;
+        ask(&db, "INV-1", "REFUNDED").await;
+        let asked = evidence::inquiry(&db.store, "INV-1").await;
+        let finding = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
+        let failed = InquiryFinding { kind: finding, http_status: Some(500), retry_after: None };
+        db.store.record(&asked, &Finding::Inquiry(failed), Duration::ZERO).await.unwrap();
+        assert_eq!(db.number(DUE).await, 0);
+        db.jump(61).await;
+        assert_eq!(db.number(DUE).await, 1);
+        let asked = evidence::inquiry(&db.store, "INV-1").await;
+        db.store.record(&asked, &reported("REFUNDED", 50_000), Duration::ZERO).await.unwrap();
+        assert_eq!(db.state().await, "refunded");
     })
     .await;
 }
