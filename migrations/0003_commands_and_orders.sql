@@ -127,6 +127,7 @@ CREATE TABLE orders (
     revision           revision       NOT NULL DEFAULT 0,   -- raised by every write, claims of refunds too
     announced_paid     boolean        NOT NULL DEFAULT false,
     announced_failed   boolean        NOT NULL DEFAULT false,
+    announced_expired  boolean        NOT NULL DEFAULT false,
     announced_refunded boolean        NOT NULL DEFAULT false,
     doku_status        text,
     evidence           evidence,
@@ -150,6 +151,7 @@ CREATE TABLE orders (
     CONSTRAINT orders_no_refund_while_submitting CHECK (state <> 'submitting' OR refund IS NULL),
     CONSTRAINT orders_paid_is_announced CHECK (state NOT IN ('paid', 'refunding') OR announced_paid),
     CONSTRAINT orders_failed_is_announced CHECK (state <> 'failed' OR announced_failed),
+    CONSTRAINT orders_expired_is_announced CHECK (state <> 'expired' OR announced_expired),
     CONSTRAINT orders_refunded_is_announced CHECK (state <> 'refunded' OR announced_refunded)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 

@@ -87,8 +87,7 @@ impl Change {
         let Step::Move(to, events) = reconcile(self.order.state, evidence) else {
             return self;
         };
-        let late =
-            matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
+        let late = self.order.ended_unpaid();
         for event_type in events {
             self.announce(*event_type, to, &attribution, late);
         }
@@ -113,7 +112,7 @@ impl Change {
         }
         let refund = self.refund_of_event(event_type, attribution.source).map(|r| r.command.clone());
         let payment = || (self.order.origin == Origin::Command).then(|| self.order.payment.command.clone());
-        let command = if event_type.is_about_refund() { refund } else { payment() };
+        let command = if announced_as.is_about_refund() { refund } else { payment() };
         self.order.version += 1;
         self.events.push(OrderEvent {
             event_type: announced_as,
@@ -150,6 +149,7 @@ impl Change {
             EventType::OrderFailed | EventType::PaymentDeclined => {
                 std::mem::replace(&mut announced.failed, true)
             }
+            EventType::OrderExpired => std::mem::replace(&mut announced.expired, true),
             EventType::PaymentAccepted
             | EventType::PaymentUnresolved
             | EventType::PaymentAbandoned
@@ -157,7 +157,6 @@ impl Change {
             | EventType::RefundDeclined
             | EventType::RefundUnresolved
             | EventType::RefundAbandoned
-            | EventType::OrderExpired
             | EventType::OrderReview
             | EventType::OrderResolved
             | EventType::CommandRejected

@@ -125,7 +125,9 @@ impl EventType {
             Self::OrderReview => {
                 "evidence names another amount, or DOKU gave no final answer for too long: a person must decide"
             }
-            Self::OrderResolved => "an operator decided for a state that had been announced before",
+            Self::OrderResolved => {
+                "a review ended in a state that had been announced before: an operator decided, or DOKU did"
+            }
             Self::CommandRejected => "the command broke a rule; nothing reached DOKU",
             Self::SettlementMatched => {
                 "DOKU's settlement file has a row for the order, and it fits: the money is paid out or deducted"

@@ -3,14 +3,14 @@
 
 use super::{
     attempt::AttemptTime,
-    attempt_tests::{order, schedule, seconds},
+    attempt_tests::{order, progress, schedule, seconds},
     change::{Change, DueChange},
     command::{CommandKind, Outcome, RefundRefusal},
     event::EventType,
     finding::*,
     money::{ReportedAmount, Rupiah},
-    order::OrderState,
-    record::{OrderRecord, Progress},
+    order::{OrderState, ReviewCause, Verdict},
+    record::{Announced, OrderRecord, Progress},
     record_tests::time,
     schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank},
 };
@@ -165,4 +165,50 @@ fn the_last_inquiry_of_an_order_that_ended_is_made_again_where_it_fails() {
     let order = OrderRecord { checks_made: 1, ..opened_in(OrderState::Expired) };
     let next = two.after_failed(&order, Some(Afterwards), seconds(100));
     assert_eq!(next, Some(Due::inquiry(seconds(7200), Afterwards)));
+}
+
+fn reports(word: &str, amount: u64) -> Report {
+    let amount = ReportedAmount::Whole(Rupiah::new(amount).unwrap());
+    Report { status: ReportedStatus::read(word), word: word.to_owned(), amount, request: None }
+}
+
+#[test]
+fn an_order_that_ended_unpaid_before_its_review_is_paid_late() {
+    use OrderState::{Abandoned, AwaitingPayment, Expired, Failed};
+    let abandoned = Progress { outcome: Some(Outcome::Abandoned), ..progress(CommandKind::Payment, "p") };
+    let given_up = OrderRecord { payment: abandoned, ..opened_in(Abandoned) };
+    for (before, word, late) in [
+        (opened_in(AwaitingPayment), "EXPIRED", true),
+        (opened_in(AwaitingPayment), "FAILED", true),
+        (given_up, "PENDING", true),
+        (opened_in(AwaitingPayment), "PENDING", false),
+    ] {
+        let state = before.state;
+        let ended = before.apply_report(&reports(word, 50_000), &schedule(), seconds(10)).order;
+        let review = ended.apply_report(&reports("SUCCESS", 60_000), &schedule(), seconds(20)).order;
+        assert_eq!(review.state, OrderState::Review(ReviewCause::AmountMismatch));
+        for (verdict, told) in
+            [(Verdict::Paid, EventType::OrderPaid), (Verdict::Refunded, EventType::OrderRefunded)]
+        {
+            let change = review.clone().after_verdict(verdict, &schedule(), seconds(30));
+            let events: Vec<_> = change.events.iter().map(|e| (e.event_type, e.late)).collect();
+            assert_eq!(events, [(told, late)], "{state:?} {word}");
+        }
+    }
+    // Once it was announced as paid, no later word of it is late.
+    let announced = Announced { paid: true, failed: true, ..Announced::default() };
+    let paid = OrderRecord { announced, ..opened_in(OrderState::Paid) };
+    let refunded = paid.apply_report(&reports("REFUNDED", 50_000), &schedule(), seconds(10));
+    assert!(!refunded.events[0].late && !matches!(refunded.order.state, Failed | Expired));
+}
+
+/// `order.resolved` is about the order: its command is the payment's, as its trace is.
+#[test]
+fn an_order_that_is_refunded_again_by_a_decision_names_its_payment() {
+    let refunded = asked(order(CommandKind::Refund), says("REFUNDED"), 10).order;
+    let review = refunded.apply_report(&reports("REFUNDED", 60_000), &schedule(), seconds(20)).order;
+    let change = review.after_verdict(Verdict::Refunded, &schedule(), seconds(30));
+    let [event] = change.events.as_slice() else { panic!("{:?}", change.events) };
+    assert_eq!(event.event_type, EventType::OrderResolved);
+    assert_eq!(event.command.as_ref(), Some(&change.order.payment.command));
 }

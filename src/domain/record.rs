@@ -50,11 +50,12 @@ pub enum Origin {
     Import { names_request: bool },
 }
 
-/// States that were announced by an `order.paid`, `order.failed`, `order.refunded`.
+/// States that were announced by an `order.paid`, `order.failed`, `order.expired`, `order.refunded`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Announced {
     pub paid: bool,
     pub failed: bool,
+    pub expired: bool,
     pub refunded: bool,
 }
 
@@ -152,6 +153,16 @@ impl OrderRecord {
     /// When DOKU was last sent this order; its claim, where evidence came before any send.
     pub fn sent_at(&self) -> Time {
         self.payment.last_send_at.unwrap_or(self.payment.claimed_at)
+    }
+
+    /// Whether its events say that no money comes: by what it is now, or by what was announced before a review of it and
+    /// not taken back since.
+    pub(super) fn ended_unpaid(&self) -> bool {
+        let is_unpaid =
+            matches!(self.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
+        let Announced { paid, failed, expired, .. } = self.announced;
+        let is_abandoned = self.payment.outcome == Some(Outcome::Abandoned);
+        is_unpaid || (!paid && (failed || expired || is_abandoned))
     }
 
     /// Whether a refund may start: the state of the order is judged first, then the amount.

@@ -142,7 +142,7 @@ impl Accepted<'_> {
             state: OrderState::AwaitingPayment,
             state_since,
             version: 1,
-            announced: Announced { paid: false, failed: false, refunded: false },
+            announced: Announced { paid: false, failed: false, expired: false, refunded: false },
             evidence: Some(EvidenceSource::Response),
             checks_made: 0,
             refund: None,

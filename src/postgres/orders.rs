@@ -49,8 +49,8 @@ macro_rules! select_order {
     ($rest:literal) => {
         concat!(
             "SELECT o.order_key, o.merchant, o.invoice_number, o.amount, o.state, o.review_cause, o.state_since,
-                    o.version, o.revision, o.announced_paid, o.announced_failed, o.announced_refunded,
-                    o.doku_status, o.evidence, o.checks_made, o.payment, o.refund
+                    o.version, o.revision, o.announced_paid, o.announced_failed, o.announced_expired,
+                    o.announced_refunded, o.doku_status, o.evidence, o.checks_made, o.payment, o.refund
              FROM orders o ",
             $rest
         )

@@ -32,6 +32,7 @@ pub(super) struct OrderRow {
     pub revision: i64,
     pub announced_paid: bool,
     pub announced_failed: bool,
+    pub announced_expired: bool,
     pub announced_refunded: bool,
     pub doku_status: Option<String>,
     pub evidence: Option<String>,
@@ -60,6 +61,7 @@ impl OrderRow {
             announced: Announced {
                 paid: self.announced_paid,
                 failed: self.announced_failed,
+                expired: self.announced_expired,
                 refunded: self.announced_refunded,
             },
             doku_status: self.doku_status.clone(),

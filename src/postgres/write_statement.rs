@@ -100,17 +100,17 @@ macro_rules! write_and_count {
     moved AS (
         UPDATE orders o
         SET state = n.state, review_cause = n.review_cause, state_since = n.state_since, version = n.version,
-            announced_paid = n.paid, announced_failed = n.failed, announced_refunded = n.refunded,
-            doku_status = n.doku_status, evidence = n.evidence, checks_made = n.checks_made,
+            announced_paid = n.paid, announced_failed = n.failed, announced_expired = n.expired,
+            announced_refunded = n.refunded, doku_status = n.doku_status, evidence = n.evidence, checks_made = n.checks_made,
             revision = o.revision + 1
         FROM (SELECT n.*
               FROM unnest($31::bigint[], $32::bigint[], $33::text[], $34::text[], $35::timestamptz[],
                           $36::integer[], $37::boolean[], $38::boolean[], $39::boolean[], $40::text[], $41::text[],
-                          $42::integer[]",
+                          $42::integer[], $53::boolean[]",
             $more,
             ")
                    AS n (order_key, revision, state, review_cause, state_since, version, paid, failed, refunded,
-                         doku_status, evidence, checks_made",
+                         doku_status, evidence, checks_made, expired",
             $named,
             ") ",
             $those,
@@ -147,15 +147,15 @@ const WRITE: &str = write_and_count!("", "", "", "");
 /// A revision of 0 shows that the order was not written to, not that it is ours: under the same keys another may stand. So
 /// the order, and the claim of its payment, are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
-    ", $56::bigint[], $57::text[], $58::text[], $59::uuid[]",
+    ", $57::bigint[], $58::text[], $59::text[], $60::uuid[]",
     ", payment, merchant, request_id, birth",
     "JOIN orders f ON f.order_key = n.order_key AND f.payment = n.payment
          WHERE EXISTS (SELECT FROM commands b
                        WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
                          AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
          FOR UPDATE OF f SKIP LOCKED",
-    "WHERE all_or_nothing(moved = $53 AND progressed = $54
-                          AND jenius_now() BETWEEN $55 - interval '0.5 s' AND $55 + interval '0.5 s')"
+    "WHERE all_or_nothing(moved = $54 AND progressed = $55
+                          AND jenius_now() BETWEEN $56 - interval '0.5 s' AND $56 + interval '0.5 s')"
 );
 
 impl Writes<'_> {
@@ -200,7 +200,9 @@ impl Writes<'_> {
         let statement = due::bind(bind_commands(statement, &self.commands), &self.due);
         let statement = bind_orders(statement, &self.orders).bind(&self.done);
         let statement = attempts::bind(statement, &self.attempts);
-        statement.bind(self.commands.iter().map(|p| p.is.ask_first).collect::<Vec<_>>())
+        statement
+            .bind(self.commands.iter().map(|p| p.is.ask_first).collect::<Vec<_>>())
+            .bind(self.orders.iter().map(|m| m.is.announced.expired).collect::<Vec<_>>())
     }
 }
 

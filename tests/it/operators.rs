@@ -138,6 +138,14 @@ async fn an_order_that_was_not_paid_and_then_is_is_paid_late() {
             "paid is left by no report"
         );
     }
+    // A review lies between: the goods are gone all the same.
+    let invoice = waiting(&world).await;
+    at_doku(&world, &invoice, TransactionStatus::Expired);
+    check(&world, &invoice, 0).await;
+    world.notify(&Report::of(&invoice, "SUCCESS", "\"60000\"")).await;
+    world.event(&invoice, "order.review").await;
+    resolve(&world, &invoice, "paid", &["--reason", "bank statement"]).await;
+    assert_eq!(world.event(&invoice, "order.paid").await.data("late"), &json!(true));
     world.end().await;
 }
 

@@ -57,7 +57,7 @@ async fn an_order_that_is_open_or_in_review_keeps_everything() {
         }
         let states = "UPDATE orders SET state = 'review', review_cause = 'amount_mismatch'
                       WHERE invoice_number = 'INV-review';
-                      UPDATE orders SET state = 'expired' WHERE invoice_number = 'INV-due';
+                      UPDATE orders SET state = 'expired', announced_expired = true WHERE invoice_number = 'INV-due';
                       DELETE FROM due USING orders o WHERE o.order_key = due.order_key AND o.state = 'review'";
         db.execute(states).await.unwrap();
         db.jump(31 * DAY).await;

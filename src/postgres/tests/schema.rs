@@ -23,6 +23,7 @@ const ILLEGAL: &[(&str, &str)] = &[
     ("UPDATE orders SET state = 'paid'", "orders_"),
     ("UPDATE orders SET state = 'paid', version = 1, evidence = 'check'", "orders_paid_is_announced"),
     ("UPDATE orders SET state = 'failed', version = 1, evidence = 'check'", "orders_failed_is_announced"),
+    ("UPDATE orders SET state = 'expired', version = 1, evidence = 'check'", "orders_expired_is_announced"),
     ("UPDATE orders SET state = 'refunded', version = 1, evidence = 'check'", "orders_refunded_is_announced"),
     ("UPDATE orders SET version = 1", "orders_unannounced_while_submitting"),
     ("UPDATE orders SET evidence = 'response'", "orders_evidence_unless_submitting"),
