@@ -186,9 +186,10 @@ impl OrderRecord {
         }
     }
 
-    /// Whether DOKU must say that it is paid before its next refund is sent: nothing here has seen the payment.
+    /// Whether DOKU must say that it is paid before its next refund is sent: nothing here has seen the payment. A refund
+    /// that was not sent may never have heard that it is paid.
     pub fn is_paid_by_a_file_alone(&self) -> bool {
-        self.origin != Origin::Command && self.refund.is_none()
+        self.origin != Origin::Command && self.refund.as_ref().is_none_or(|refund| refund.sends == 0)
     }
 
     /// Whether it is not known what DOKU did with the latest refund.

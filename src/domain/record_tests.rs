@@ -310,8 +310,14 @@ fn an_imported_order_has_no_command_and_maybe_no_request_of_its_own() {
     let told: Vec<_> = change.events.iter().map(|event| (event.version, event.command.clone())).collect();
     assert_eq!(told, [(1, None)]);
     assert!(imported(false).is_paid_by_a_file_alone());
-    let refunded = OrderRecord { refund: Some(progress(CommandKind::Refund, "r")), ..imported(false) };
-    assert!(!refunded.is_paid_by_a_file_alone() && !in_state(OrderState::Paid).is_paid_by_a_file_alone());
+    // An unsent refund may have waited in vain to hear that it is paid; only then one is sent.
+    for (sends, asks_first) in [(0, true), (1, false)] {
+        let outcome = Some(Outcome::Abandoned);
+        let refund = Progress { sends, outcome, ..progress(CommandKind::Refund, "r") };
+        let order = OrderRecord { refund: Some(refund), ..imported(false) };
+        assert_eq!(order.is_paid_by_a_file_alone(), asks_first, "{sends}");
+    }
+    assert!(!in_state(OrderState::Paid).is_paid_by_a_file_alone());
 }
 
 /// It was paid, then a refund elsewhere brought it into review: no word of DOKU's makes it unpaid.

@@ -1,9 +1,11 @@
 //! Orders that were paid before go-live: an operator's file takes them in, and they are refunded like others, once DOKU has
 //! confirmed the payment.
 
-use crate::harness::{World, child::run, refund};
+use crate::harness::{World, child::run, eventually, refund};
+use doku_sandbox::Faults;
 use jenius_pay::app::Role;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Orders that DOKU knows and this database does not, as before go-live.
 async fn paid_before(world: &mut World, paid: &[&str], refunded: &str) {
@@ -123,5 +125,36 @@ async fn a_file_is_imported_whole_or_not_at_all() {
         assert_eq!(code, Some(1), "{err}");
         assert!(err.contains(&format!("line 2: {fault}")), "{err}");
     }
+    world.end().await;
+}
+
+/// The first refund ends unsent, since nothing confirms the payment: the second asks first, as the first did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_refund_of_an_imported_order_asks_first_too_while_doku_never_confirmed_the_payment() {
+    let mut world = World::with().without_service().build().await;
+    let invoice = world.invoice();
+    paid_before(&mut world, &[&invoice], &invoice).await;
+    imported(&world, &format!("invoice_number,amount,paid_at\n{invoice},50000,2025-01-31\n")).await;
+    world.sandbox.set_faults(Faults { check: Some("500".to_owned()), ..Faults::default() }).unwrap();
+    world.start(&Role::UNNAMED).await;
+    world.publish(&refund(&invoice)).await;
+    eventually("the first refund to wait", async || {
+        (!world.order(&invoice).await["refund"].is_null()).then_some(())
+    })
+    .await;
+    for hours in 25..45 {
+        world.database.jump(Duration::from_secs(hours * 3600)).await;
+        let told = world.event(&invoice, "refund.abandoned");
+        if tokio::time::timeout(Duration::from_secs(2), told).await.is_ok() {
+            break;
+        }
+    }
+    world.event(&invoice, "refund.abandoned").await;
+    world.sandbox.set_faults(Faults::default()).unwrap();
+    let again = refund(&invoice);
+    world.publish(&again).await;
+    let expected = [("already_refunded".to_owned(), "order.invoice_number".to_owned())];
+    assert_eq!(world.errors(again.id()).await, expected);
+    assert_eq!(world.sandbox.ledger().refunds_of(&invoice).count(), 1, "that of before");
     world.end().await;
 }
