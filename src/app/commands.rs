@@ -40,6 +40,7 @@ impl<S: Store, G: Gateway> Handler for CommandHandler<S, G> {
             // Nothing of it is stored: the identity is still its source's own.
             return self.dead_letter(DeadReason::NotAuthentic, detail);
         }
+        // The property is another clock's, and no part of the command: no payment ends by it.
         incoming.command.published_at = incoming.command.published_at.or(delivery.sent_at);
         // A publisher may set the count; only the broker sets the flag.
         incoming.command.came_before = if delivery.redelivered { delivery.delivery_count.max(1) } else { 0 };

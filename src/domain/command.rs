@@ -100,8 +100,10 @@ pub struct Command {
     /// No send starts after it.
     pub expires_at: Option<Time>,
     /// Its `time`, by its sender's clock.
+    pub dated_at: Option<Time>,
+    /// Its `time`, or else when its delivery says that it was published. It ends nothing.
     pub published_at: Option<Time>,
-    /// No send starts later than this after `published_at`, if that is not in the future: a payment request long
+    /// No send starts later than this after its `time`, if that is not in the future: a payment request long
     /// after the checkout is of no use, wherever it waited. `None`: a refund.
     pub budget_from_time: Option<Duration>,
     /// How often the broker delivered it before; 0 where it does not say so.
@@ -119,12 +121,21 @@ impl Command {
 
     /// When its sends end, whenever it is claimed; `None` if only the claim says so.
     pub fn ends_at(&self, now: Time) -> Option<Time> {
-        let dated = self.published_at.filter(|at| *at <= now).zip(self.budget_from_time);
-        let dated = dated.map(|(at, budget)| at + budget);
-        match (self.expires_at, dated) {
-            (Some(expires), Some(dated)) => Some(expires.min(dated)),
-            (expires, dated) => expires.or(dated),
-        }
+        sends_end_at(self.expires_at, self.dated_at.zip(self.budget_from_time), now)
+    }
+}
+
+/// When the sends of a command end by its `expirytime`, and by its `time` and a budget from then; `None` if only the
+/// claim says so.
+pub fn sends_end_at(
+    expires_at: Option<Time>,
+    time_and_budget: Option<(Time, Duration)>,
+    now: Time,
+) -> Option<Time> {
+    let dated = time_and_budget.filter(|(time, _)| *time <= now).map(|(time, budget)| time + budget);
+    match (expires_at, dated) {
+        (Some(expires), Some(dated)) => Some(expires.min(dated)),
+        (expires, dated) => expires.or(dated),
     }
 }
 

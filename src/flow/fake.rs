@@ -210,6 +210,7 @@ pub fn refund() -> Incoming {
             invoice_number: None,
             digest: [0; 32],
             expires_at: None,
+            dated_at: None,
             published_at: None,
             came_before: 0,
             budget_from_time: None,

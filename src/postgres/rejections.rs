@@ -149,7 +149,7 @@ pub(super) fn expired(command: &Command, moment: &Moment) -> Option<Violation> {
         return None;
     }
     let (ended_at, seen) = (format_time(ended_at), format_time(now));
-    let from_time = command.published_at.zip(command.budget_from_time).map(|(time, budget)| {
+    let from_time = command.dated_at.zip(command.budget_from_time).map(|(time, budget)| {
         let (time, seconds) = (format_time(time), budget.as_secs());
         format!("; its time is {time}, and its budget {seconds} s (retry.payment_max_elapsed_ms)")
     });
@@ -268,6 +268,7 @@ async fn claimed(connection: &mut PgConnection, key: i64) -> TxResult<Command> {
         invoice_number: row.invoice_number,
         digest: row.digest.try_into().map_err(|_| unknown_value("digest"))?,
         expires_at: row.expires_at,
+        dated_at: None,
         published_at: row.published_at,
         budget_from_time: None,
         came_before: 0,

@@ -290,6 +290,7 @@ fn new_command(kind: CommandKind, id: &str, invoice: &str, amount: u64) -> NewCo
             invoice_number: Some(invoice.to_owned()),
             digest: [7; 32],
             expires_at: None,
+            dated_at: None,
             published_at: None,
             came_before: 0,
             budget_from_time: None,

@@ -67,6 +67,7 @@ pub fn read_command(
         digest: digest(&data)?,
         expires_at: attributes::time(&envelope, "expirytime"),
         budget_from_time: None,
+        dated_at: attributes::time(&envelope, "time"),
         published_at: attributes::time(&envelope, "time"),
         came_before: 0,
         trace: trace(&envelope),
@@ -81,6 +82,8 @@ pub struct Draft {
     /// Every fault of its attributes, also those by which it would be dead-lettered.
     pub violations: Vec<Violation>,
     pub expires_at: Option<DateTime<Utc>>,
+    /// Its `time`.
+    pub dated_at: Option<DateTime<Utc>>,
     /// As it was written.
     pub merchant: String,
     pub data: Document,
@@ -92,8 +95,9 @@ pub fn read_draft(kind: CommandKind, body: &[u8]) -> Result<Draft, Malformed> {
     let mut violations = attributes::identity(&envelope, kind).err().unwrap_or_default();
     violations.extend(attributes::violations(&envelope));
     let data = envelope.data.map_or(Ok(Document::Null), |data| json::read(data.get(), "data"))?;
-    let (expires_at, merchant) = (attributes::time(&envelope, "expirytime"), attributes::merchant(&envelope));
-    Ok(Draft { violations, expires_at, merchant, data })
+    let time = |name| attributes::time(&envelope, name);
+    let (expires_at, dated_at) = (time("expirytime"), time("time"));
+    Ok(Draft { violations, expires_at, dated_at, merchant: attributes::merchant(&envelope), data })
 }
 
 /// Reads the `data` of a command alone.

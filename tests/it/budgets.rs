@@ -3,6 +3,7 @@
 
 use crate::harness::{World, broker::Event, commands, eventually, payment, world::a_while};
 use doku_sandbox::Faults;
+use serde_json::Value;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -154,6 +155,11 @@ async fn a_payment_is_not_sent_later_than_its_budget_after_its_own_time() {
         .unwrap();
         assert!((least..most).contains(&left), "{seconds} s old: {left} s left");
     }
+    // The delivery's own property is no part of the command.
+    let undated = payment(&world.invoice()).with("time", Value::Null);
+    let hour_ago = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() - 3600;
+    world.broker.publish_dated(&undated, hour_ago).await;
+    world.event(undated.body["data"]["order"]["invoice_number"].as_str().unwrap(), "payment.accepted").await;
     // A refund is owed, however old.
     let invoice = world.invoice();
     world.paid(&invoice).await;

@@ -28,14 +28,14 @@ const CLAIM: &str = "
                nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
         FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
-                           $14::timestamptz[], $15::bigint[], $16::uuid[], $17::timestamptz[], $18::boolean[])
+                           $14::timestamptz[], $15::bigint[], $16::uuid[], $17::timestamptz[], $18::boolean[], $20::timestamptz[])
              WITH ORDINALITY AS a (source, id, merchant, digest, invoice_number, traceparent, tracestate,
                                    request_id, client_id, base_url, request_body, amount, budget, expires_at,
-                                   lease, token, published_at, came_before, place)
+                                   lease, token, published_at, came_before, dated_at, place)
         CROSS JOIN LATERAL (
             SELECT least(a.expires_at,
-                         CASE WHEN a.published_at <= now
-                              THEN a.published_at + a.budget * interval '1 microsecond' END) AS ends_at) AS e
+                         CASE WHEN a.dated_at <= now
+                              THEN a.dated_at + a.budget * interval '1 microsecond' END) AS ends_at) AS e
         WHERE (e.ends_at IS NULL OR e.ends_at > now OR a.came_before OR a.published_at <= restored_at)
           AND NOT EXISTS (SELECT FROM orders o
                           WHERE o.merchant = a.merchant AND o.invoice_number = a.invoice_number OFFSET 0)
@@ -130,6 +130,7 @@ async fn insert(
         .bind(all.iter().map(|new| new.command.published_at).collect::<Vec<_>>())
         .bind(all.iter().map(|new| new.command.came_before > 0).collect::<Vec<_>>())
         .bind(micros(schedule.check.first_after))
+        .bind(all.iter().map(|new| new.command.dated_at).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
         .map_err(raced)

@@ -252,3 +252,24 @@ async fn a_store_that_is_away_says_so() {
     let store = PostgresStore::with_jitter(pool(nowhere, 1), schedule(), Arc::new(|| 0.5));
     assert!(matches!(store.claim(payment("1", "INV-1")).await, Err(StoreError::Away(_))));
 }
+
+/// The property of a delivery is another clock's: a publisher may set it in milliseconds, or keep it when it republishes.
+#[tokio::test]
+async fn a_payment_without_a_time_has_its_whole_budget_whenever_it_was_published() {
+    on_a_database(|db| async move {
+        let long_ago = database_now(&db).await - chrono::TimeDelta::hours(1);
+        for (id, dated_at) in [("1", None), ("2", Some(long_ago))] {
+            let mut new = payment(id, &format!("INV-{id}"));
+            new.command.budget_from_time = Some(BUDGET);
+            (new.command.published_at, new.command.dated_at) = (Some(long_ago), dated_at);
+            let claimed = db.store.claim(new).await.unwrap();
+            assert_eq!(matches!(claimed, Claimed::Granted(_)), dated_at.is_none(), "{claimed:?}");
+            assert_eq!(matches!(claimed, Claimed::Rejected), dated_at.is_some(), "{claimed:?}");
+        }
+        let left =
+            "SELECT extract(epoch FROM sends_end_at - claimed_at)::bigint FROM commands WHERE id = '1'";
+        assert_eq!(db.number(left).await, 900);
+        assert_eq!(db.number("SELECT count(*) FROM commands WHERE expires_at IS NOT NULL").await, 0);
+    })
+    .await;
+}

@@ -176,6 +176,14 @@ impl Broker {
         self.publish_with("commands", message.routing_key, properties, &message.bytes()).await;
     }
 
+    /// A command whose delivery says that it was published then, in seconds since 1970.
+    pub async fn publish_dated(&self, message: &Message, timestamp: u64) {
+        let properties = BasicProperties::default()
+            .with_content_type(message.content_type.into())
+            .with_timestamp(timestamp);
+        self.publish_with("commands", message.routing_key, properties, &message.bytes()).await;
+    }
+
     /// Puts an event into one subscriber's queue, beside the exchange.
     pub async fn deliver(&self, queue: &str, event: &Value) {
         self.confirmed("", queue, BasicProperties::default(), event.to_string().as_bytes()).await;
