@@ -9,7 +9,8 @@ use crate::{
     config::{Environment, PartialConfig, RequiredSections, Source},
     doku::clock::SystemClock,
     domain::{
-        command::CommandKind,
+        Time,
+        command::{CommandKind, sends_end_at},
         document::Document,
         ids::MerchantName,
         validate::{self, Code, Rules, Violation, shown},
@@ -17,7 +18,7 @@ use crate::{
     flow::ports::Clock,
     rabbit::wire::{self, Draft},
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -63,7 +64,7 @@ fn faults(kind: CommandKind, body: &[u8], parts: &PartialConfig) -> Result<Vec<V
     let document = wire::read_data(body)?;
     let (mut faults, data) = if OF_A_COMMAND.iter().any(|name| document.get(name).is_some()) {
         let draft = wire::read_draft(kind, body)?;
-        (of_attributes(&draft, parts), draft.data)
+        (of_attributes(kind, &draft, parts), draft.data)
     } else {
         (Vec::new(), document)
     };
@@ -71,17 +72,31 @@ fn faults(kind: CommandKind, body: &[u8], parts: &PartialConfig) -> Result<Vec<V
     Ok(faults)
 }
 
-fn of_attributes(draft: &Draft, parts: &PartialConfig) -> Vec<Violation> {
+fn of_attributes(kind: CommandKind, draft: &Draft, parts: &PartialConfig) -> Vec<Violation> {
     let mut faults = draft.violations.clone();
     let name = MerchantName::parse(draft.merchant.as_str()).ok();
     let is_known = |name: &MerchantName| parts.merchants.is_empty() || parts.merchants.contains_key(name);
     if !name.as_ref().is_some_and(is_known) && !faults.iter().any(Violation::leaves_no_merchant) {
         faults.push(Violation::of_merchant(Code::MerchantUnknown, shown(&draft.merchant).as_deref()));
     }
-    if draft.expires_at.is_some_and(|at| at <= SystemClock.now()) {
-        faults.push(Violation::new(Code::CommandExpired, "expirytime", "a time to come", Some("has passed")));
-    }
+    faults.extend(expired(kind, draft, parts.payment_budget, SystemClock.now()));
     faults
+}
+
+/// A refund is owed, however old.
+fn expired(kind: CommandKind, draft: &Draft, budget: Duration, now: Time) -> Option<Violation> {
+    let dated = draft.dated_at.filter(|_| kind == CommandKind::Payment).map(|time| (time, budget));
+    sends_end_at(draft.expires_at, dated, now).filter(|at| *at <= now)?;
+    let by_itself = draft.expires_at.is_some_and(|at| at <= now);
+    let found = match dated.filter(|_| !by_itself) {
+        Some((time, budget)) => format!(
+            "has passed: its time is {}, and its budget {} s (retry.payment_max_elapsed_ms)",
+            time.to_rfc3339(),
+            budget.as_secs()
+        ),
+        None => "has passed".to_owned(),
+    };
+    Some(Violation::new(Code::CommandExpired, "expirytime", "a time to come", Some(&found)))
 }
 
 fn of_data(kind: CommandKind, data: &Document, parts: &PartialConfig) -> Vec<Violation> {

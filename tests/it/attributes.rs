@@ -91,6 +91,11 @@ fn validate_finds_every_fault_of_a_command_or_of_its_data_offline() {
     ] {
         assert!(said.contains(fault), "{fault}\n---\n{said}");
     }
+    let old = good.clone().with("time", "2020-01-31T17:00:00Z");
+    let (said, exit) = validated(&old.body.to_string());
+    let fault = "expirytime: must be a time to come; it has passed: its time is 2020-01-31T17:00:00+00:00, and its \
+                 budget 900 s (retry.payment_max_elapsed_ms) (command_expired)";
+    assert_eq!((said.trim_end(), exit), (fault, Some(1)));
     let number = Message::payment(payment_data("INV-1", "$admin")).with("merchant", 5);
     let (said, exit) = validated(&number.body.to_string());
     assert_eq!((said.lines().count(), exit), (1, Some(1)), "{said}");
