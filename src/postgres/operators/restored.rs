@@ -83,10 +83,27 @@ async fn ask_about(
     schedule: &AttemptSchedule,
 ) -> TxResult<Vec<CommitEffects>> {
     let orders = orders::lock_all(connection, order_keys).await?;
+    extend_stranded(connection, order_keys).await?;
     let changes: Vec<_> = orders
         .iter()
         .filter_map(|order| Some((order, order.record.clone().after_going_back(schedule, order.now)?)))
         .collect();
     let changes: Vec<_> = changes.iter().map(|(order, change)| (*order, change)).collect();
     orders::write_all(connection, &changes, Vec::new()).await
+}
+
+/// What is written in place of a stranded row forgets since when it was stranded: the time that its budget stood still is
+/// given back first, as when its account is configured again. The orders are locked.
+async fn extend_stranded(connection: &mut PgConnection, order_keys: &[i64]) -> TxResult<()> {
+    sqlx::query(
+        "UPDATE commands c
+         SET sends_end_at = least(c.sends_end_at + (jenius_now() - d.stranded_at), coalesce(c.expires_at, 'infinity'))
+         FROM due d JOIN orders o USING (order_key)
+         WHERE d.order_key = ANY ($1) AND d.stranded_at IS NOT NULL AND c.outcome IS NULL
+           AND c.key = CASE o.state WHEN 'submitting' THEN o.payment WHEN 'refunding' THEN o.refund END",
+    )
+    .bind(order_keys)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! Claims that the database does not know any more: it went back in time, and gave their keys to others, or to nobody.
 
 use super::*;
-use crate::flow::ports::{ClaimError, OperatorStore};
+use crate::{
+    domain::action::{Action, ActionKind},
+    flow::ports::{ClaimError, OperatorStore},
+};
 
 /// As a restored backup from before the first claim: nothing is there, and the keys start again.
 async fn go_back(db: &Db) {
@@ -209,4 +212,39 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
         })
         .await;
     }
+}
+
+/// The budget of a stranded command stands still, whatever else is written about its order.
+#[tokio::test]
+async fn a_restore_gives_stranded_commands_back_the_time_that_their_budgets_stood_still() {
+    on_a_database(|db| async move {
+        let now: crate::domain::Time =
+            sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
+        for (id, expires_at) in [("1", None), ("2", Some(now + chrono::TimeDelta::seconds(1000)))] {
+            let mut new = NewCommand { lease: None, ..payment(id, &format!("INV-{id}")) };
+            new.command.expires_at = expires_at;
+            assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)));
+        }
+        db.jump(60).await;
+        db.store.look_for_stranded(&[]).await.unwrap();
+        db.jump(5_000).await;
+        let action = Action {
+            kind: ActionKind::Restored,
+            subject: "the database".to_owned(),
+            merchant: None,
+            reason: Some("restored".to_owned()),
+            done_by: None,
+            detail: None,
+        };
+        assert_eq!(db.store.went_back(action).await.unwrap(), 2);
+        db.store.look_for_stranded(&[account()]).await.unwrap();
+        for (of, least, most) in [("1", 5_800, 5_900), ("2", 990, 1_001)] {
+            let left = format!(
+                "SELECT extract(epoch FROM sends_end_at - claimed_at)::bigint FROM commands WHERE id = '{of}'"
+            );
+            let left = db.number(&left).await;
+            assert!((least..=most).contains(&left), "{of}: {left} s");
+        }
+    })
+    .await;
 }
