@@ -204,7 +204,11 @@ pub async fn refresh_gauges(
             let age = Duration::from_secs_f64(gauges.outbox_oldest_seconds);
             status.outbox((gauges.outbox_events > 0).then_some(age));
             publish(&gauges, &accounts);
-            publish_due_sends(&gauges, &accounts, &gate);
+            if status.makes_sends() {
+                // A process that sends nothing now knows of no breaker: another says what stops them.
+                let reported = store.stopped_by().await.unwrap_or_default();
+                publish_due_sends(&gauges, &accounts, &gate, &reported);
+            }
         }
         if let Some(reviews) = counted(GaugeGroup::Reviews, store.reviews().await, &mut faults) {
             publish_reviews(&reviews, &accounts);
@@ -303,10 +307,15 @@ fn publish(gauges: &Gauges, accounts: &[Account]) {
 }
 
 /// Every reason is set for every merchant: those that block nothing are 0.
-fn publish_due_sends(gauges: &Gauges, accounts: &[Account], gate: &Gate) {
+fn publish_due_sends(
+    gauges: &Gauges,
+    accounts: &[Account],
+    gate: &Gate,
+    reported: &[(MerchantName, String)],
+) {
     for Account { merchant, .. } in accounts {
         let stopped = match gate.stop_of(merchant).map(|stop| stop.by) {
-            None => Blocked::None,
+            None => reported_by_another(merchant, reported),
             Some(StopBy::Pause) => Blocked::Pause,
             Some(StopBy::Doku | StopBy::Merchant) => Blocked::Breaker,
             Some(StopBy::Rate) => Blocked::Rate,
@@ -321,6 +330,11 @@ fn publish_due_sends(gauges: &Gauges, accounts: &[Account], gate: &Gate) {
             metric::due_sends(merchant.as_str(), blocked, count(sends), oldest);
         }
     }
+}
+
+fn reported_by_another(merchant: &MerchantName, reported: &[(MerchantName, String)]) -> Blocked {
+    let by = reported.iter().find(|(of, _)| of == merchant).map(|(_, by)| by.as_str());
+    by.and_then(|by| Blocked::ALL.into_iter().find(|blocked| blocked.name() == by)).unwrap_or(Blocked::None)
 }
 
 /// Orders that wait for a person: one state, whatever the cause.

@@ -1,7 +1,7 @@
 //! What breakers and the rate limit of the running processes stop now. The processes report it, so that an operator
 //! sees it from elsewhere.
 
-use super::{PgPool, PostgresStore, requests::micros, tx::answered};
+use super::{PgPool, PostgresStore, requests::micros, rows, tx::answered};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::{ports::StoreError, view::StopView},
@@ -47,6 +47,16 @@ impl PostgresStore {
         .execute(c)
         })?;
         Ok(())
+    }
+
+    /// What stops the sends of each merchant in some running process: a breaker before the rate.
+    pub async fn stopped_by(&self) -> Result<Vec<(MerchantName, String)>, StoreError> {
+        let rows: Vec<(String, String)> = answered!(&self.context.pool, |c| sqlx::query_as(
+            "SELECT merchant, min(stopped_by) FROM send_stops
+             WHERE reported_at > jenius_now() - interval '15 s' GROUP BY merchant",
+        )
+        .fetch_all(c))?;
+        rows.into_iter().map(|(merchant, by)| Ok((rows::merchant(&merchant)?, by))).collect()
     }
 
     /// As the function of this name.

@@ -4,12 +4,12 @@
 use crate::harness::{
     World,
     child::Service,
-    commands, eventually, payment, refund,
+    commands, eventually, get, payment, refund,
     reports::Report,
     vitals::{self, metric},
     world::PATH,
 };
-use doku_sandbox::Merchant;
+use doku_sandbox::{Faults, Merchant};
 use jenius_pay::app::Role;
 use std::time::Duration;
 
@@ -113,6 +113,40 @@ async fn a_refused_notification_is_counted_by_its_reason() {
         world.broker.dead().await;
         assert!(count("reconciler", reason).await > before, "{reason}");
     }
+    world.end().await;
+}
+
+/// Each process has a breaker of its own: one that sends nothing learns from another's report what stops the sends, and one
+/// that never sends says nothing of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_due_sends_is_told_by_every_process_that_sends() {
+    let setting = World::with().set("BREAKER__FAILURES", 2).set("BREAKER__OPEN_MS", 600_000);
+    let world = setting.set("RETRY__INITIAL_MS", 100).build().await;
+    world.sandbox.set_faults(Faults { payment: Some("drop".to_owned()), ..Faults::default() }).unwrap();
+    for _ in 0..3 {
+        world.publish(&payment(&world.invoice())).await;
+    }
+    let reported = "SELECT count(*) FROM send_stops WHERE stopped_by = 'breaker'";
+    eventually("the breaker to open", async || (world.database.count(reported).await > 0).then_some(()))
+        .await;
+    let relay = Service::start_role(&world, &["--role", "relay"]).await;
+    let worker = Service::start_role(&world, &["--role", "worker"]).await;
+    let due = async |service: &Service, blocked: &str| {
+        let blocked = format!("blocked=\"{blocked}\"");
+        metric(&service.admin, &["jenius_due_sends{", "merchant=\"default\"", &blocked]).await
+    };
+    eventually("the worker to tell", async || (due(&worker, "breaker").await > 0.0).then_some(())).await;
+    assert_eq!(due(&worker, "none").await, 0.0);
+    let counted = ["jenius_figures_counted_at_seconds{", "figures=\"open\""];
+    eventually("the relay to count", async || {
+        let page = get(format!("http://{}/metrics", relay.admin)).await.ok()?.1;
+        assert!(!page.contains("jenius_due_sends{"), "it knows of no breaker");
+        (metric(&relay.admin, &["jenius_open_orders{"]).await > 0.0
+            && metric(&relay.admin, &counted).await > 0.0)
+            .then_some(())
+    })
+    .await;
+    drop((relay, worker));
     world.end().await;
 }
 
