@@ -70,7 +70,8 @@ impl ReportCounts {
 }
 
 impl PostgresStore {
-    /// Writes down what was seen. Returns, for each merchant with requests that no report ever named, how many reports named others.
+    /// Writes down what was seen. Returns, for each merchant with requests that no report ever named, how many reports named
+    /// others; none while `doku.match_request_id` is off: every report counts then, whatever it names.
     pub async fn never_matched(&self) -> Result<Vec<(MerchantName, i64)>, StoreError> {
         let pool = &self.context.pool;
         for (merchant, seen) in self.context.reported.news() {
@@ -85,6 +86,9 @@ impl PostgresStore {
             .bind(seen.is_matched)
             .execute(c))?;
             self.context.reported.written(&merchant, seen);
+        }
+        if !self.context.schedule.match_request_id {
+            return Ok(Vec::new());
         }
         let found: Vec<(String, i64)> = answered!(pool, |c| sqlx::query_as(
             "SELECT merchant, others FROM reported_requests WHERE matched_at IS NULL"

@@ -290,3 +290,16 @@ async fn a_repeated_contradiction_does_not_undo_what_a_person_decided() {
     })
     .await;
 }
+
+/// What the alert and `doctor` recommend ends what they complain of.
+#[tokio::test]
+async fn while_the_rule_about_requests_is_off_no_merchant_is_never_matched() {
+    on_a_database(|db| async move {
+        db.execute("INSERT INTO reported_requests (merchant, others) VALUES ('default', 5)").await.unwrap();
+        for (match_request_id, found) in [(true, vec![(merchant(), 5)]), (false, vec![])] {
+            let store = evidence::hasty(&db, AttemptSchedule { match_request_id, ..schedule() });
+            assert_eq!(store.never_matched().await.unwrap(), found);
+        }
+    })
+    .await;
+}
