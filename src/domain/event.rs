@@ -123,7 +123,7 @@ impl EventType {
             Self::OrderExpired => "confirmed as not paid in time",
             Self::OrderRefunded => "the refund is a fact",
             Self::OrderReview => {
-                "evidence names another amount, or DOKU gave no final answer for too long: a person must decide"
+                "a person must decide: another amount, money by another request, or DOKU did not say how it ended"
             }
             Self::OrderResolved => {
                 "a review ended in a state that had been announced before: an operator decided, or DOKU did"
