@@ -141,7 +141,9 @@ fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> (SendFindingK
             key_refused(format!("HTTP {status}: {}", snake(code.as_deref().unwrap_or(&message))))
         }
         Some(ErrorBody::Error { code: Some(code), .. })
-            if request.kind == CommandKind::Refund && matches!(status, 403 | 405) =>
+            if request.kind == CommandKind::Refund
+                && matches!(status, 403 | 405)
+                && answer.authenticity != Authenticity::Wrong =>
         {
             let why = format!("HTTP {status}: {}", bounded(&mask_code(&code, request)));
             (SendFindingKind::NotActed { why }, DokuHealth::Well)

@@ -153,10 +153,16 @@ proptest! {
             }
             SendFindingKind::NotActed { why } => {
                 prop_assert!((400..500).contains(&answer.status) && is_clean(&why));
-                prop_assert!(
-                    answer.status == 429
-                        || [DokuHealth::KeyRefused, DokuHealth::OrderRefused].contains(&learned.health)
-                );
+                let refunds_are_off = kind == CommandKind::Refund
+                    && matches!(answer.status, 403 | 405)
+                    && answer.authenticity != Authenticity::Wrong;
+                let as_it_should = match learned.health {
+                    DokuHealth::KeyRefused | DokuHealth::OrderRefused => true,
+                    DokuHealth::AccountUnwell => answer.status == 429,
+                    DokuHealth::Well => refunds_are_off,
+                    DokuHealth::Unwell => false,
+                };
+                prop_assert!(as_it_should, "{:?}", learned.health);
             }
             SendFindingKind::Contradiction { .. } => prop_assert!(believed && parsed(&answer).is_some()),
             SendFindingKind::InDoubt { why } => prop_assert!(is_clean(&why), "{}", why),
