@@ -29,11 +29,7 @@ pub fn database_url(text: &str) -> Parsed<String> {
             continue;
         }
         if !PARAMETERS.contains(&name.as_ref()) {
-            // A password under a name of its author's own invention is cut off too.
-            unknown.push(format!(
-                "`{}`",
-                name.chars().filter(|c| c.is_ascii_graphic()).take(40).collect::<String>()
-            ));
+            unknown.push(if may_be_shown(text, &name) { format!("`{name}`") } else { HIDDEN.to_owned() });
         } else if name == "sslmode" && !SSL_MODES.contains(&value.as_ref()) {
             return Err(format!("no such sslmode; allowed: {}", SSL_MODES.join(", ")));
         } else if matches!(name.as_ref(), "host" | "hostaddr" | "port") && value.contains(',') {
@@ -49,6 +45,16 @@ pub fn database_url(text: &str) -> Parsed<String> {
     Err(format!("it has a parameter that is not used: {}; allowed: {allowed}, options", unknown.join(", ")))
 }
 
+/// Behind a `?` in a password stands the rest of it: then an `@` follows, or there is no `name=`.
+fn may_be_shown(text: &str, name: &str) -> bool {
+    name.len() <= 40
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        && text
+            .split_once('?')
+            .is_some_and(|(_, rest)| !rest.contains('@') && rest.contains(&format!("{name}=")))
+}
+
+const HIDDEN: &str = "one that is not shown (in a password, `?` is written `%3F`)";
 const ONE_HOST: &str =
     "several hosts; allowed: one address that leads to the primary (RUNBOOK, Several database hosts)";
 
@@ -69,9 +75,12 @@ mod tests {
             ("postgres://u:S3C#RET@h/d", "%23"),
             ("postgres://u:S3CRET@h/d?port=x", "port"),
             ("amqp://u:S3CRET@h/d", "not a PostgreSQL URL"),
+            ("postgres://u?S3CRET", "not shown"),
+            ("postgres://u:12?s3c_ret@h/d", "%3F"),
+            ("postgres://u:12?s3c_ret=@h/d", "%3F"),
         ] {
             let problem = database_url(url).unwrap_err();
-            assert!(problem.contains(named) && !problem.contains("S3C"), "{url}: {problem}");
+            assert!(problem.contains(named) && !problem.to_uppercase().contains("S3C"), "{url}: {problem}");
         }
     }
 
