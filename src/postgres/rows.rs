@@ -19,6 +19,19 @@ use crate::{
 use sqlx::FromRow;
 use uuid::Uuid;
 
+/// Reads a view straight from a row: its columns have the names of the view's fields.
+macro_rules! read_straight {
+    ($view:ty { $($field:ident),+ $(,)? }) => {
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $view {
+            fn from_row(row: &sqlx::postgres::PgRow) -> sqlx::Result<Self> {
+                Ok(Self { $($field: sqlx::Row::try_get(row, stringify!($field))?),+ })
+            }
+        }
+    };
+}
+
+pub(super) use read_straight;
+
 #[derive(FromRow)]
 pub(super) struct OrderRow {
     pub order_key: i64,

@@ -1,12 +1,14 @@
 //! What operators did, kept with who and why. Written in the transaction of the action if it has one, else before
 //! the action: no action may exist without its row.
 
-use crate::postgres::{error::TxResult, pool::PgPool, rows::storable, tx::answered};
+use crate::postgres::{
+    error::TxResult,
+    pool::PgPool,
+    rows::{read_straight, storable},
+    tx::answered,
+};
 use crate::{
-    domain::{
-        Time,
-        action::{Action, DONE_BY_CHARS_MAX, PLACE_CHARS_MAX, REASON_CHARS_MAX},
-    },
+    domain::action::{Action, DONE_BY_CHARS_MAX, PLACE_CHARS_MAX, REASON_CHARS_MAX},
     flow::{
         ports::{ActionFilter, Mark, StoreError},
         view::{ActionPage, ActionPlace, ActionView},
@@ -43,31 +45,14 @@ const SUBJECT_CHARS_MAX: usize = 255;
 const MERCHANT_CHARS_MAX: usize = 255;
 const DETAIL_CHARS_MAX: usize = 1000;
 
-#[derive(FromRow)]
-struct ActionRow {
-    at: Time,
-    action: String,
-    subject: String,
-    merchant: Option<String>,
-    reason: Option<String>,
-    done_by: Option<String>,
-    detail: Option<String>,
-    done_from: Option<String>,
-}
+read_straight!(ActionView { at, action, subject, merchant, reason, done_by, detail, done_from });
 
 #[derive(FromRow)]
 struct LatestRow {
     key: i64,
     is_decision: bool,
     #[sqlx(flatten)]
-    row: ActionRow,
-}
-
-impl ActionRow {
-    fn view(self) -> ActionView {
-        let Self { at, action, subject, merchant, reason, done_by, detail, done_from } = self;
-        ActionView { at, action, subject, merchant, reason, done_by, detail, done_from }
-    }
+    view: ActionView,
 }
 
 /// What operators did, decisions among it, the latest first.
@@ -97,7 +82,7 @@ fn page(rows: Vec<LatestRow>, filter: &ActionFilter) -> ActionPage {
     loop {
         let is_decision = match (decisions.last(), actions.last()) {
             (None, None) => return page,
-            (decision, action) => decision.map(|row| row.row.at) >= action.map(|row| row.row.at),
+            (decision, action) => decision.map(|row| row.view.at) >= action.map(|row| row.view.at),
         };
         if page.actions.len() >= most {
             page.next = Some(place);
@@ -110,7 +95,7 @@ fn page(rows: Vec<LatestRow>, filter: &ActionFilter) -> ActionPage {
         };
         let Some(latest) = table.pop() else { return page };
         *behind = latest.key;
-        page.actions.push(latest.row.view());
+        page.actions.push(latest.view);
     }
 }
 
@@ -120,9 +105,7 @@ pub(in crate::postgres) async fn actions_of_order(
     merchant: &str,
     invoice: &str,
 ) -> Result<Vec<ActionView>, StoreError> {
-    let rows: Vec<ActionRow> =
-        answered!(pool, |c| sqlx::query_as(OF_ORDER).bind(invoice).bind(merchant).fetch_all(c))?;
-    Ok(rows.into_iter().map(ActionRow::view).collect())
+    answered!(pool, |c| sqlx::query_as(OF_ORDER).bind(invoice).bind(merchant).fetch_all(c))
 }
 
 /// Keeps an action by itself.

@@ -10,7 +10,7 @@ use crate::postgres::{
     error::TxResult,
     orders::{self, CommitEffects, LoadedOrder},
     pool::PgPool,
-    rows::storable,
+    rows::{read_straight, storable},
     tx::answered,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         view::DecisionView,
     },
 };
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -193,27 +193,13 @@ pub(in crate::postgres) async fn decisions_of_order(
     pool: &PgPool,
     order_key: i64,
 ) -> Result<Vec<DecisionView>, StoreError> {
-    #[derive(FromRow)]
-    struct DecisionRow {
-        at: crate::domain::Time,
-        review_cause: String,
-        state: String,
-        reason: String,
-        decided_by: Option<String>,
-    }
-    let rows: Vec<DecisionRow> = answered!(pool, |c| {
+    answered!(pool, |c| {
         sqlx::query_as(
         "SELECT at, review_cause, state, reason, decided_by FROM decisions WHERE order_key = $1 ORDER BY key",
     )
     .bind(order_key)
     .fetch_all(c)
-    })?;
-    let view = |row: DecisionRow| DecisionView {
-        at: row.at,
-        review_cause: row.review_cause,
-        state: row.state,
-        reason: row.reason,
-        decided_by: row.decided_by,
-    };
-    Ok(rows.into_iter().map(view).collect())
+    })
 }
+
+read_straight!(DecisionView { at, review_cause, state, reason, decided_by });

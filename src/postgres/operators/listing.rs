@@ -1,7 +1,7 @@
 //! Which orders an operator wants to see (`orders list`), and finding them by what a person has in hand: the beginning of an
 //! invoice number, a command's id, a Request-Id, an event's id. Each way has an index; none reads all orders.
 
-use super::views::{SummaryRow, select_summary};
+use super::views::select_summary;
 use crate::{
     domain::ids::MerchantName,
     flow::{
@@ -55,8 +55,7 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<Orde
         Some(keys) => query.bind(keys),
         None => query,
     };
-    let rows: Vec<SummaryRow> = answered!(pool, |c| query.fetch_all(c))?;
-    rows.into_iter().map(SummaryRow::summary).collect()
+    answered!(pool, |c| query.fetch_all(c))
 }
 
 /// The keys of the orders that a text names. A command's id is unique for each source: sources are few, and found one

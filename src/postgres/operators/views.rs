@@ -2,7 +2,7 @@
 //! nothing is decided by what they show.
 
 use super::{actions, decisions};
-use crate::postgres::{error::unknown_value, pool::PgPool, settlement, tx::answered};
+use crate::postgres::{pool::PgPool, rows::read_straight, settlement, tx::answered};
 use crate::{
     domain::Time,
     flow::{
@@ -14,98 +14,82 @@ use crate::{
     },
 };
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, Row, postgres::PgRow};
 use uuid::Uuid;
 
+/// An order's summary, and whose attempts are shown with it.
 #[derive(FromRow)]
-pub(in crate::postgres) struct SummaryRow {
-    order_key: i64,
-    revision: i64,
-    merchant: String,
-    invoice_number: String,
-    amount: i64,
-    state: String,
-    review_cause: Option<String>,
-    pruned: bool,
-    created_at: Time,
-    state_since: Time,
-    version: i32,
-    doku_status: Option<String>,
-    evidence: Option<String>,
+struct Shown {
+    #[sqlx(flatten)]
+    order: OrderSummary,
     payment: i64,
-    id: Option<String>,
-    source: Option<String>,
-    request_id: Option<String>,
-    due_kind: Option<String>,
-    due_at: Option<Time>,
-    blocked_by: Option<String>,
-    blocked_since: Option<Time>,
-    blocked_detail: Option<String>,
     refund: Option<i64>,
-    refund_id: Option<String>,
-    refund_source: Option<String>,
-    refund_request_id: Option<String>,
-    refund_outcome: Option<String>,
-    refund_body: Option<Vec<u8>>,
 }
 
-impl SummaryRow {
-    pub(in crate::postgres) fn summary(self) -> Result<OrderSummary, StoreError> {
-        let refund = self.refund_view();
-        Ok(OrderSummary {
-            key: self.order_key,
-            revision: self.revision,
-            merchant: self.merchant,
-            invoice_number: self.invoice_number,
-            amount: self.amount.to_string(),
-            state: self.state,
-            review_cause: self.review_cause,
-            pruned: self.pruned,
-            created_at: self.created_at,
-            state_since: self.state_since,
-            version: whole(self.version)?,
-            command: self.id.zip(self.source).map(|(id, source)| CommandView { id, source }),
-            request_id: self.request_id,
-            doku_status: self.doku_status,
-            evidence: self.evidence,
-            due: self.due_kind.zip(self.due_at).map(|(kind, at)| DueView { kind, at }),
-            blocked: self.blocked_by.zip(self.blocked_since).map(|(by, since)| BlockedView {
+impl FromRow<'_, PgRow> for OrderSummary {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let text = |column| row.try_get::<Option<String>, _>(column);
+        let time = |column| row.try_get::<Option<Time>, _>(column);
+        let (blocked_detail, command) = (text("blocked_detail")?, text("id")?.zip(text("source")?));
+        Ok(Self {
+            key: row.try_get("order_key")?,
+            revision: row.try_get("revision")?,
+            merchant: row.try_get("merchant")?,
+            invoice_number: row.try_get("invoice_number")?,
+            amount: row.try_get("amount")?,
+            state: row.try_get("state")?,
+            review_cause: row.try_get("review_cause")?,
+            pruned: row.try_get("pruned")?,
+            created_at: row.try_get("created_at")?,
+            state_since: row.try_get("state_since")?,
+            version: number(row, "version")?,
+            command: command.map(|(id, source)| CommandView { id, source }),
+            request_id: row.try_get("request_id")?,
+            doku_status: row.try_get("doku_status")?,
+            evidence: row.try_get("evidence")?,
+            due: text("due_kind")?.zip(time("due_at")?).map(|(kind, at)| DueView { kind, at }),
+            blocked: text("blocked_by")?.zip(time("blocked_since")?).map(|(by, since)| BlockedView {
                 by,
                 since,
-                detail: self.blocked_detail,
+                detail: blocked_detail,
             }),
-            refund,
-        })
-    }
-
-    fn refund_view(&self) -> Option<RefundView> {
-        #[derive(Deserialize)]
-        struct StoredRefund {
-            order: StoredRefundOrder,
-        }
-        #[derive(Deserialize)]
-        struct StoredRefundOrder {
-            reason: String,
-        }
-        let body: Option<StoredRefund> = serde_json::from_slice(self.refund_body.as_deref()?).ok();
-        Some(RefundView {
-            command: CommandView { id: self.refund_id.clone()?, source: self.refund_source.clone()? },
-            request_id: self.refund_request_id.clone()?,
-            reason: body.map(|body| body.order.reason).unwrap_or_default(),
-            state: self.refund_outcome.clone().unwrap_or_else(|| "open".to_owned()),
-            attempts: None,
+            refund: refund(row)?,
         })
     }
 }
 
-fn whole<T: TryFrom<i32>>(number: i32) -> Result<T, StoreError> {
-    T::try_from(number).map_err(|_| unknown_value("number"))
+fn refund(row: &PgRow) -> sqlx::Result<Option<RefundView>> {
+    #[derive(Deserialize)]
+    struct StoredRefund {
+        order: StoredRefundOrder,
+    }
+    #[derive(Deserialize)]
+    struct StoredRefundOrder {
+        reason: String,
+    }
+    let Some(body) = row.try_get::<Option<Vec<u8>>, _>("refund_body")? else { return Ok(None) };
+    let body: Option<StoredRefund> = serde_json::from_slice(&body).ok();
+    Ok(Some(RefundView {
+        command: CommandView { id: row.try_get("refund_id")?, source: row.try_get("refund_source")? },
+        request_id: row.try_get("refund_request_id")?,
+        reason: body.map(|body| body.order.reason).unwrap_or_default(),
+        state: row.try_get("refund_state")?,
+        attempts: None,
+    }))
+}
+
+fn number<T>(row: &PgRow, column: &str) -> sqlx::Result<T>
+where
+    T: TryFrom<i32, Error: std::error::Error + Send + Sync + 'static>,
+{
+    T::try_from(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 macro_rules! select_summary {
     ($rest:expr) => {
         concat!(
-            "SELECT o.order_key, o.revision, o.payment, o.refund, o.merchant, o.invoice_number, o.amount, o.state,
+            "SELECT o.order_key, o.revision, o.payment, o.refund, o.merchant, o.invoice_number,
+                    o.amount::text AS amount, o.state,
                     o.review_cause, octet_length(c.request_body) = 0 AND c.imported IS NULL AS pruned, o.created_at, o.state_since,
                     o.version, o.doku_status, o.evidence,
                     CASE WHEN c.imported IS NULL THEN c.id END AS id,
@@ -121,7 +105,7 @@ macro_rules! select_summary {
                          ELSE d.inquire_at END AS due_at,
                     b.by AS blocked_by, b.since AS blocked_since, b.detail AS blocked_detail,
                     r.id AS refund_id, r.source AS refund_source,
-                    r.request_id AS refund_request_id, r.outcome AS refund_outcome,
+                    r.request_id AS refund_request_id, coalesce(r.outcome, 'open') AS refund_state,
                     r.request_body AS refund_body
              FROM orders o JOIN commands c ON c.key = o.payment
              LEFT JOIN commands r ON r.key = o.refund LEFT JOIN due d USING (order_key)
@@ -153,19 +137,18 @@ pub async fn order_view(
     invoice: &str,
 ) -> Result<Option<OrderView>, StoreError> {
     let found = sqlx::query_as(select_summary!("WHERE o.merchant = $1 AND o.invoice_number = $2"));
-    let row: Option<SummaryRow> = answered!(pool, |c| found.bind(merchant).bind(invoice).fetch_optional(c))?;
-    let Some(row) = row else { return Ok(None) };
-    let attempts_made = attempts(pool, row.payment).await?;
-    let history = history(pool, row.order_key).await?;
-    let notifications = notifications(pool, row.order_key).await?;
-    let decisions = decisions::decisions_of_order(pool, row.order_key).await?;
+    let shown: Option<Shown> = answered!(pool, |c| found.bind(merchant).bind(invoice).fetch_optional(c))?;
+    let Some(Shown { mut order, payment, refund }) = shown else { return Ok(None) };
+    let attempts_made = attempts(pool, payment).await?;
+    let history = history(pool, order.key).await?;
+    let notifications = notifications(pool, order.key).await?;
+    let decisions = decisions::decisions_of_order(pool, order.key).await?;
     let actions = actions::actions_of_order(pool, merchant, invoice).await?;
     let settlement = settlement::row_of_order(pool, merchant, invoice).await?;
-    let refund_attempts = match row.refund {
+    let refund_attempts = match refund {
         Some(key) => Some(attempts(pool, key).await?),
         None => None,
     };
-    let mut order = row.summary()?;
     if let Some(refund) = &mut order.refund {
         refund.attempts = refund_attempts;
     }
@@ -174,108 +157,68 @@ pub async fn order_view(
 }
 
 async fn attempts(pool: &PgPool, command_key: i64) -> Result<Vec<AttemptView>, StoreError> {
-    #[derive(FromRow)]
-    struct AttemptRow {
-        number: i32,
-        kind: String,
-        started_at: Time,
-        finished_at: Time,
-        http_status: Option<i16>,
-        result: String,
-        detail: Option<String>,
-    }
-    let rows: Vec<AttemptRow> = answered!(pool, |c| sqlx::query_as(
+    answered!(pool, |c| sqlx::query_as(
         "SELECT number, kind, started_at, finished_at, http_status, result, detail
          FROM attempts WHERE command_key = $1 ORDER BY number",
     )
     .bind(command_key)
-    .fetch_all(c))?;
-    let view = |row: AttemptRow| {
-        Ok(AttemptView {
-            number: whole(row.number)?,
-            kind: row.kind,
-            started_at: row.started_at,
-            // Of a lost attempt the end of its lease is known, not its own.
-            finished_at: (row.result != "lost").then_some(row.finished_at),
-            http_status: row.http_status.and_then(|status| u16::try_from(status).ok()),
-            result: row.result,
-            detail: row.detail,
+    .fetch_all(c))
+}
+
+impl FromRow<'_, PgRow> for AttemptView {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let result: String = row.try_get("result")?;
+        // Of a lost attempt the end of its lease is known, not its own.
+        let finished_at = if result == "lost" { None } else { row.try_get("finished_at")? };
+        Ok(Self {
+            number: number(row, "number")?,
+            kind: row.try_get("kind")?,
+            started_at: row.try_get("started_at")?,
+            finished_at,
+            http_status: row
+                .try_get::<Option<i16>, _>("http_status")?
+                .and_then(|status| status.try_into().ok()),
+            result,
+            detail: row.try_get("detail")?,
         })
-    };
-    rows.into_iter().map(view).collect()
+    }
 }
 
 /// State and evidence are read from the event itself: it says what was true at its version.
 async fn history(pool: &PgPool, order_key: i64) -> Result<Vec<HistoryView>, StoreError> {
-    #[derive(FromRow)]
-    struct EventRow {
-        version: i32,
-        event_id: Uuid,
-        body: Vec<u8>,
-        created_at: Time,
-        published_at: Option<Time>,
-    }
-    #[derive(Deserialize)]
-    struct StoredEvent {
-        #[serde(rename = "type")]
-        event_type: String,
-        data: StoredEventData,
-    }
-    #[derive(Deserialize)]
-    struct StoredEventData {
-        state: String,
-        evidence: String,
-    }
-    let rows: Vec<EventRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT version, event_id, body, created_at, p.published_at FROM events e
+    answered!(pool, |c| sqlx::query_as(
+        "SELECT e.version, e.event_id, e.created_at, p.published_at, b.body ->> 'type' AS event_type,
+                b.body #>> '{data,state}' AS state, b.body #>> '{data,evidence}' AS evidence
+         FROM events e CROSS JOIN LATERAL (SELECT convert_from(e.body, 'UTF8')::json AS body) b
          LEFT JOIN LATERAL (
              SELECT published_at FROM publications WHERE event_id = e.event_id OFFSET 0) p ON true
          WHERE order_key = $1 ORDER BY version",
     )
     .bind(order_key)
-    .fetch_all(c))?;
-    let event_view = |row: EventRow| {
-        let body: StoredEvent = serde_json::from_slice(&row.body).map_err(|_| unknown_value("event"))?;
-        Ok(HistoryView {
-            version: whole(row.version)?,
-            state: body.data.state,
-            evidence: body.data.evidence,
-            at: row.created_at,
-            event_id: row.event_id.to_string(),
-            event_type: body.event_type,
-            published_at: row.published_at,
-        })
-    };
-    rows.into_iter().map(event_view).collect()
+    .fetch_all(c))
 }
 
-async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<NotificationView>, StoreError> {
-    #[derive(FromRow)]
-    struct NotificationRow {
-        received_at: Time,
-        request_id: String,
-        status: Option<String>,
-        amount: Option<String>,
-        applied: bool,
-        reason: Option<String>,
-        request: Option<String>,
-        form: String,
+impl FromRow<'_, PgRow> for HistoryView {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            version: number(row, "version")?,
+            state: row.try_get("state")?,
+            evidence: row.try_get("evidence")?,
+            at: row.try_get("created_at")?,
+            event_id: row.try_get::<Uuid, _>("event_id")?.to_string(),
+            event_type: row.try_get("event_type")?,
+            published_at: row.try_get("published_at")?,
+        })
     }
-    let rows: Vec<NotificationRow> = answered!(pool, |c| sqlx::query_as(
-        "SELECT received_at, request_id, status, amount, applied, reason, request, form
+}
+
+read_straight!(NotificationView { received_at, request_id, status, amount, applied, reason, about, form });
+
+async fn notifications(pool: &PgPool, order_key: i64) -> Result<Vec<NotificationView>, StoreError> {
+    answered!(pool, |c| sqlx::query_as(
+        "SELECT received_at, request_id, status, amount, applied, reason, request AS about, form
          FROM (SELECT * FROM notifications WHERE order_key = $1 OFFSET 0) AS of_the_order ORDER BY key",
     )
     .bind(order_key)
-    .fetch_all(c))?;
-    let view = |row: NotificationRow| NotificationView {
-        received_at: row.received_at,
-        request_id: row.request_id,
-        status: row.status,
-        amount: row.amount,
-        applied: row.applied,
-        reason: row.reason,
-        about: row.request,
-        form: row.form,
-    };
-    Ok(rows.into_iter().map(view).collect())
+    .fetch_all(c))
 }

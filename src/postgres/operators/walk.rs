@@ -2,10 +2,13 @@
 //! many rows at most; then it says how far it came. Open orders are found by what is due, those in review by what asked for a
 //! person.
 
-use super::views::{SummaryRow, select_summary};
+use super::views::select_summary;
 use crate::{
     domain::{Time, ids::MerchantName, order::OrderState},
-    flow::ports::{OrderFilter, OrderPage, StoppedAt, StoreError},
+    flow::{
+        ports::{OrderFilter, OrderPage, StoppedAt, StoreError},
+        view::OrderSummary,
+    },
     postgres::{operators::listing::list_orders, pool::PgPool, tx::answered},
 };
 use chrono::TimeDelta;
@@ -131,8 +134,7 @@ pub async fn walk_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPag
         .bind(filter.declined.as_deref());
     let walked: WalkedRow = answered!(pool, |c| walk.fetch_one(c))?;
     let found = sqlx::query_as(select_summary!("WHERE o.order_key = ANY ($1) ORDER BY o.order_key DESC"));
-    let rows: Vec<SummaryRow> = answered!(pool, |c| found.bind(&walked.keys).fetch_all(c))?;
-    let mut orders: Vec<_> = rows.into_iter().map(SummaryRow::summary).collect::<Result<_, _>>()?;
+    let mut orders: Vec<OrderSummary> = answered!(pool, |c| found.bind(&walked.keys).fetch_all(c))?;
     if filter.oldest_first {
         orders.reverse();
     }
