@@ -31,8 +31,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A merchant at its rate limit sends one after the other, evenly: without a wait each claim would be a transaction by
-/// itself, and so would be its record. What was due does not notice a twentieth of a second.
-pub(super) const DUE_GATHER: Duration = Duration::from_millis(50);
+/// itself, and so would be its record. A longer wait makes larger groups, whose sends leave in one burst: what others send
+/// meanwhile waits behind it.
+pub(super) const DUE_GATHER: Duration = Duration::from_millis(10);
 
 /// Claims due orders. Those that are claimed at the same time share a transaction: a merchant with thousands of due
 /// sends would otherwise hold every connection of the pool, each for the wait of its own commit.
