@@ -126,7 +126,7 @@ struct Desk {
 
 impl Desk {
     fn new(shared: &RoleContext, stop: CancellationToken) -> anyhow::Result<Self> {
-        let options = postgres::console_connect_options(&shared.config.database)?;
+        let options = postgres::console_connect_options(shared.config.need_database()?)?;
         let pool = shared.pool.apart(options, CONNECTIONS);
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
         let (import, importing) = settlement::importer(shared)?;
@@ -144,7 +144,7 @@ impl Desk {
             import,
             service: Mutex::default(),
             figures: Mutex::default(),
-            config: Arc::new(shared.config.clone()),
+            config: Arc::clone(&shared.config),
             look: Arc::default(),
             letter_lock: Arc::default(),
             works: Works::default(),

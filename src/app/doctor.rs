@@ -48,18 +48,19 @@ pub async fn examine(config: &Config, processes: &[String]) -> anyhow::Result<Ve
         look_at_doku(config),
         service::checks(config, processes)
     );
-    Ok([limits::limits(config), postgres?, broker?, doku, service, settlement::checks(config)].concat())
+    Ok([limits::limits(config)?, postgres?, broker?, doku, service, settlement::checks(config)].concat())
 }
 
 async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
-    let options = connect_options(&config.database)?;
+    let database = config.need_database()?;
+    let options = connect_options(database)?;
     let facts = within(examine_postgres(&options, &SystemClock))
         .await
         .unwrap_or_else(|silent| Err(StoreError::Away(silent)));
     let ours = postgres::Ours {
-        place: ServerPlace::of(&config.database.url),
+        place: ServerPlace::of(&database.url),
         environment: config.doku.environment,
-        max_connections: config.database.max_connections,
+        max_connections: database.max_connections,
     };
     let mut checks = postgres::judge(&ours, &facts);
     if let Ok(facts) = &facts
@@ -73,7 +74,7 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
 }
 
 async fn look_at_broker(config: &Config) -> anyhow::Result<Vec<Check>> {
-    let broker = parts::broker_of(&config.amqp)?;
+    let broker = parts::broker_of(config.need_amqp()?)?;
     let silent = |cause| Err(BrokerError::Failed { doing: "looking around", cause });
     let (greetings, inspection, managed) =
         tokio::join!(broker.greetings(), within(broker.inspect()), within(broker.managed()));

@@ -77,7 +77,7 @@ impl Forecaster {
             verifier: verifier(&config.doku, accounts),
             rules: rules(config),
             budgets: budgets(config),
-            senders: config.amqp.senders.clone(),
+            senders: config.need_amqp()?.senders.clone(),
             pool,
         })
     }

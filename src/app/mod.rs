@@ -21,7 +21,7 @@ pub use crate::config::Role;
 pub use secrets::{Secrets, fingerprint};
 
 use crate::{
-    config::{Config, PartialConfig, RequiredSections},
+    config::{Config, RequiredSections},
     doku::{client::Client, clock::SystemClock},
     domain::{Time, command::CommandKind},
     flow::{
@@ -60,7 +60,7 @@ type CommandWorker = Worker<PostgresStore, DokuClient>;
 pub struct App {
     shutdown: Shutdown,
     supervisor: Supervisor,
-    config: Box<PartialConfig>,
+    config: Arc<Config>,
     secrets: Arc<Secrets>,
     admin: SocketAddr,
     ingress: Option<SocketAddr>,
@@ -93,12 +93,9 @@ impl App {
     ///
     /// # Errors
     /// An address that is in use, or a configuration that cannot work.
-    pub async fn start(
-        config: PartialConfig,
-        roles: &BTreeSet<Role>,
-        shutdown: Shutdown,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, roles: &BTreeSet<Role>, shutdown: Shutdown) -> anyhow::Result<Self> {
         metric::install()?;
+        let config = Arc::new(config);
         let status = Arc::new(ProcessStatus::new(roles));
         let listen = config.admin_listen;
         let admin = BoundServer::new(listen, admin::LIMITS)
@@ -116,7 +113,7 @@ impl App {
             rest: supervisor.stage(CancellationToken::new()),
             published: parts::published_by(roles),
             publishers: BTreeMap::new(),
-            config: Box::new(config.clone()),
+            config: Arc::clone(&config),
             supervisor,
             shutdown,
         };
@@ -133,7 +130,7 @@ impl App {
             app.start_ingress(&broker).await?;
         }
         if RequiredSections::of(roles).database {
-            Box::pin(app.start_with_database(config.complete()?, roles, broker, status)).await?;
+            Box::pin(app.start_with_database(config, roles, broker, status)).await?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
         Ok(app)
@@ -158,7 +155,7 @@ impl App {
 
     async fn start_with_database(
         &mut self,
-        config: Config,
+        config: Arc<Config>,
         roles: &BTreeSet<Role>,
         broker: Broker,
         status: Arc<ProcessStatus>,
@@ -238,7 +235,7 @@ impl App {
         let (consume, consuming) = watch::channel(Consume::Stopped);
         self.watch("pace", watchers::follow_store(shared.status.store_state.subscribe(), consume));
         let worker = Arc::new(shared.worker());
-        let senders = Arc::new(shared.config.amqp.senders.clone());
+        let senders = Arc::new(shared.amqp.senders.clone());
         let names = shared.broker.names();
         for (task, kind, queue) in [
             ("payments", CommandKind::Payment, &names.payments_queue),
@@ -247,7 +244,7 @@ impl App {
             let consumer = Consumer {
                 broker: shared.broker.clone(),
                 queue: queue.clone(),
-                prefetch: shared.config.amqp.prefetch,
+                prefetch: shared.amqp.prefetch,
                 handler: CommandHandler {
                     worker: Arc::clone(&worker),
                     kind,
@@ -273,7 +270,7 @@ impl App {
         let consumer = Consumer {
             broker: shared.broker.clone(),
             queue: shared.broker.names().notifications_queue.clone(),
-            prefetch: shared.config.amqp.prefetch,
+            prefetch: shared.amqp.prefetch,
             handler: NotificationHandler {
                 queue: shared.broker.names().notifications_queue.clone(),
                 reconciler: Reconciler {

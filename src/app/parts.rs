@@ -1,15 +1,13 @@
 //! Which exchanges and queues of the broker each role uses. A role needs no permission for the others.
 
 use crate::{
-    config::{Amqp, PartialConfig, Role},
+    config::{Amqp, Config, Role},
     rabbit::{Broker, Part, TopologyNames},
 };
-use anyhow::Context;
 use std::collections::BTreeSet;
 
-pub fn broker(config: &PartialConfig) -> anyhow::Result<Broker> {
-    let amqp = config.amqp.as_ref().context("amqp.url is missing")?;
-    connect(amqp)
+pub fn broker(config: &Config) -> anyhow::Result<Broker> {
+    connect(config.need_amqp()?)
 }
 
 /// For what an operator asks for, apart from the links of the roles.

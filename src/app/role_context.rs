@@ -2,7 +2,7 @@
 
 use super::{CommandWorker, DokuClient, Secrets, process_status::ProcessStatus};
 use crate::{
-    config::{Config, Doku, Environment},
+    config::{Amqp, Config, Doku, Environment},
     doku::{
         account::Accounts, client::Client, clock::SystemClock, notification::Verifier, snap::public_keys,
     },
@@ -20,7 +20,8 @@ use crate::{
 use std::sync::Arc;
 
 pub struct RoleContext {
-    pub config: Config,
+    pub config: Arc<Config>,
+    pub amqp: Amqp,
     pub secrets: Arc<Secrets>,
     pub broker: Broker,
     pub pool: PgPool,
@@ -33,14 +34,14 @@ pub struct RoleContext {
 
 impl RoleContext {
     pub fn new(
-        config: Config,
+        config: Arc<Config>,
         secrets: &Arc<Secrets>,
         broker: Broker,
         status: Arc<ProcessStatus>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let pool =
-            postgres::pool(postgres::connect_options(&config.database)?, config.database.max_connections);
+        let (database, amqp) = (config.need_database()?, config.need_amqp()?.clone());
+        let pool = postgres::pool(postgres::connect_options(database)?, database.max_connections);
         secrets.add_pool(&pool, postgres::connect_options);
         let store = PostgresStore::new(pool.clone(), config.schedule());
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
@@ -59,7 +60,7 @@ impl RoleContext {
             timeout: config.doku.timeout,
             stop: shutdown.stop.clone(),
         });
-        Ok(Self { config, secrets, broker, pool, store, gateway, gate, attempts, status })
+        Ok(Self { config, amqp, secrets, broker, pool, store, gateway, gate, attempts, status })
     }
 
     pub fn worker(&self) -> CommandWorker {

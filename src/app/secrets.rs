@@ -5,7 +5,7 @@
 
 use super::notification_paths;
 use crate::{
-    config::{ConfigFaults, ConfigSnapshot, Database, Doku, PartialConfig, same_but_for_its_user},
+    config::{Config, ConfigFaults, ConfigSnapshot, Database, Doku, same_but_for_its_user},
     doku::account::Accounts,
     flow::ports::StoreError,
     metric,
@@ -39,17 +39,17 @@ struct SecretsInUse {
 }
 
 impl Secrets {
-    pub fn new(parts: &PartialConfig, broker: Broker) -> Self {
-        let accounts = Accounts::new(&parts.merchants);
-        let fingerprint = fingerprint(&accounts, &parts.doku);
+    pub fn new(config: &Config, broker: Broker) -> Self {
+        let accounts = Accounts::new(&config.merchants);
+        let fingerprint = fingerprint(&accounts, &config.doku);
         // Who has no key, as the relay, verifies nothing that another could verify otherwise.
-        if !parts.merchants.is_empty() {
+        if !config.merchants.is_empty() {
             metric::keys_in_use(None, &fingerprint);
         }
         Self {
-            taken: Mutex::new(SecretsInUse { fingerprint, ..SecretsInUse::of(parts) }),
+            taken: Mutex::new(SecretsInUse { fingerprint, ..SecretsInUse::of(config) }),
             accounts,
-            doku: parts.doku.clone(),
+            doku: config.doku.clone(),
             broker,
             pools: Mutex::default(),
         }
@@ -62,7 +62,7 @@ impl Secrets {
     }
 
     /// Takes what a second reading says, and tells which keys changed, never their values.
-    pub fn renew(&self, read: Result<PartialConfig, ConfigFaults>) {
+    pub fn renew(&self, read: Result<Config, ConfigFaults>) {
         match self.take(read) {
             Ok(changed) if changed.is_empty() => tracing::info!("secrets were read again: none has changed"),
             Ok(changed) => tracing::info!(changed = changed.join(", "), "secrets were read again and taken"),
@@ -70,15 +70,15 @@ impl Secrets {
         }
     }
 
-    fn take(&self, read: Result<PartialConfig, ConfigFaults>) -> Result<Vec<String>, String> {
-        let parts = read.map_err(|faults| faults.in_a_line())?;
+    fn take(&self, read: Result<Config, ConfigFaults>) -> Result<Vec<String>, String> {
+        let config = read.map_err(|faults| faults.in_a_line())?;
         let mut taken = self.lock();
-        let difference = taken.snapshot.difference(&parts.snapshot);
+        let difference = taken.snapshot.difference(&config.snapshot);
         let bound: Vec<&String> = difference.others.iter().filter(|name| is_bound(name)).collect();
         if !bound.is_empty() {
             return Err(format!("{}: changed too; allowed with a restart only", joined(&bound)));
         }
-        let next = SecretsInUse::of(&parts);
+        let next = SecretsInUse::of(&config);
         for (name, old, new) in
             [("database.url", &taken.database, &next.database), ("amqp.url", &taken.amqp, &next.amqp)]
         {
@@ -89,22 +89,22 @@ impl Secrets {
             }
         }
         // What may fail comes first.
-        let options = match &parts.database {
+        let options = match &config.database {
             Some(database) => self.connect_options(database).map_err(|error| error.to_string())?,
             None => Vec::new(),
         };
-        if let Some(amqp) = &parts.amqp {
+        if let Some(amqp) = &config.amqp {
             self.broker.exchange_urls(&amqp.urls).map_err(|error| error.to_string())?;
         }
         options.into_iter().for_each(|(pool, options)| pool.set_connect_options(options));
-        self.accounts.exchange(&parts.merchants);
+        self.accounts.exchange(&config.merchants);
         // The paths are those that the process was started with.
         let fingerprint = fingerprint(&self.accounts, &self.doku);
-        if !parts.merchants.is_empty() {
+        if !config.merchants.is_empty() {
             metric::keys_in_use(Some(&taken.fingerprint), &fingerprint);
         }
         taken.fingerprint = fingerprint;
-        taken.snapshot.take_secrets(&parts.snapshot);
+        taken.snapshot.take_secrets(&config.snapshot);
         (taken.database, taken.amqp) = (next.database, next.amqp);
         if !difference.others.is_empty() {
             let waiting: Vec<&String> = difference.others.iter().collect();
@@ -124,12 +124,12 @@ impl Secrets {
 }
 
 impl SecretsInUse {
-    fn of(parts: &PartialConfig) -> Self {
+    fn of(config: &Config) -> Self {
         Self {
             fingerprint: String::new(),
-            snapshot: parts.snapshot.clone(),
-            database: parts.database.iter().map(|database| database.url.clone()).collect(),
-            amqp: parts.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
+            snapshot: config.snapshot.clone(),
+            database: config.database.iter().map(|database| database.url.clone()).collect(),
+            amqp: config.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! its own.
 
 use super::{UsageError, print};
-use crate::config::{Environment, PartialConfig, RequiredSections, Source};
+use crate::config::{Config, Environment, RequiredSections, Source};
 use jenius_bench::{Bench, Options, Scenario, Servers, Settings, against};
 use secrecy::ExposeSecret;
 use std::{
@@ -52,12 +52,12 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>, config_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let needs = RequiredSections { database: true, amqp: true, merchants: false };
-    let parts = PartialConfig::load(source, needs)?;
+    let config = Config::load(source, needs)?;
     let program = std::env::current_exe()?;
     let json = args.json.clone();
     // Before anything is measured: minutes later it would be too late to say that there is no such file.
     let then = args.against.as_deref().map(read_report).transpose()?;
-    let bench = bench(args, &parts, program, config_file)?;
+    let bench = bench(args, &config, program, config_file)?;
     let report = bench.run().await?;
     match json.as_deref() {
         Some(path) if path == Path::new("-") => print::line(&serde_json::to_string_pretty(&report)?)?,
@@ -86,20 +86,20 @@ fn read_report(path: &Path) -> anyhow::Result<serde_json::Value> {
 
 fn bench(
     args: Args,
-    parts: &PartialConfig,
+    config: &Config,
     program: PathBuf,
     config_file: Option<PathBuf>,
 ) -> anyhow::Result<Bench> {
-    if parts.doku.environment == Environment::Production {
+    if config.doku.environment == Environment::Production {
         let refused =
             "doku.environment is production: nothing is measured beside real money; allowed: sandbox";
         return Err(UsageError(refused.to_owned()).into());
     }
-    let amqp = parts.amqp.as_ref().ok_or_else(|| UsageError("amqp.url is missing".to_owned()))?;
+    let amqp = config.need_amqp()?;
     let [url] = amqp.urls.as_slice() else {
         return Err(UsageError("amqp.url names several brokers; allowed: one, to measure".to_owned()).into());
     };
-    let database = parts.need_database()?;
+    let database = config.need_database()?;
     let beside = program.with_file_name(PLAIN_WORKER);
     let scenarios = if args.scenarios.is_empty() { Scenario::QUICK.to_vec() } else { args.scenarios };
     Ok(Bench {
@@ -120,8 +120,8 @@ fn bench(
         settings: Settings {
             prefetch: amqp.prefetch,
             max_connections: database.max_connections,
-            concurrency: parts.doku.concurrency,
-            requests_per_second: parts.doku.requests_per_second,
+            concurrency: config.doku.concurrency,
+            requests_per_second: config.doku.requests_per_second,
         },
         program,
         config_file,
@@ -139,9 +139,8 @@ mod tests {
             ("JENIUS_PAY__DOKU__ENVIRONMENT", environment),
         ];
         let source = Source::new(None, variables, |_| Err(std::io::ErrorKind::NotFound.into()));
-        let parts =
-            PartialConfig::load(&source, RequiredSections { database: true, amqp: true, merchants: false })
-                .unwrap();
+        let config =
+            Config::load(&source, RequiredSections { database: true, amqp: true, merchants: false }).unwrap();
         let args = Args {
             scenarios: vec![],
             commands: 100,
@@ -154,7 +153,7 @@ mod tests {
             json: None,
             against: None,
         };
-        bench(args, &parts, PathBuf::from("/nowhere/jenius-pay"), None)
+        bench(args, &config, PathBuf::from("/nowhere/jenius-pay"), None)
     }
 
     #[test]

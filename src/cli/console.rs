@@ -3,7 +3,7 @@
 
 use super::{UsageError, print, who};
 use crate::{
-    config::{ConsoleAuth, ConsoleConfig, PartialConfig, RequiredSections, Source},
+    config::{Config, ConsoleAuth, ConsoleConfig, RequiredSections, Source},
     domain::console::ConsoleRole,
     flow::ports::NewLogin,
     http::console::BrowserKey,
@@ -58,13 +58,13 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let CliCommand::Login(args) = args.command;
     let made_by = args.who.operator()?;
     let name = person(&made_by)?;
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule());
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
+    let store = PostgresStore::new(pool, config.schedule());
     let key = BrowserKey::draw()?;
     let roles = args.roles.into_iter().collect();
     store.make_login(NewLogin { hash: key.hash(), name, roles, session: args.session, made_by }).await?;
-    print::line(&address(&parts.console, &key))?;
+    print::line(&address(&config.console, &key))?;
     print::complain("open it in a browser on this machine within five minutes; it works once");
     Ok(ExitCode::SUCCESS)
 }

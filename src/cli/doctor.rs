@@ -5,7 +5,7 @@ mod page;
 use super::print;
 use crate::{
     app::doctor::{Check, Status, examine},
-    config::{Config, Source},
+    config::{Config, RequiredSections, Source},
     shown::may_colour,
 };
 use std::{
@@ -33,7 +33,8 @@ struct DoctorReport<'a> {
 
 /// Exit code 1 if a check fails.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let checks = Box::pin(examine(&Config::load(source)?, &args.processes)).await?;
+    let config = Config::load(source, RequiredSections::EVERYTHING)?;
+    let checks = Box::pin(examine(&config, &args.processes)).await?;
     let text = if args.json {
         print::json(&DoctorReport { checks: &checks })?
     } else {

@@ -3,7 +3,7 @@
 use super::{print, times, who};
 use crate::{
     app::replay::EventReplay,
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::{
         Time,
         action::{Action, ActionKind},
@@ -70,9 +70,9 @@ fn event_type(text: &str) -> Result<EventType, String> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let CliCommand::Replay(wanted) = args.command;
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool.clone(), parts.schedule());
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
+    let store = PostgresStore::new(pool.clone(), config.schedule());
     wanted.run(&pool, &store).await
 }
 

@@ -1,7 +1,7 @@
 //! `health`: asks the process beside it whether it lives, for an image that has no other program to ask with.
 
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     http::ask,
 };
 use anyhow::Context;
@@ -12,7 +12,7 @@ const PATH: &str = "/livez";
 
 pub async fn run(source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let nothing = RequiredSections { database: false, amqp: false, merchants: false };
-    let address = PartialConfig::load(source, nothing)?.admin_listen;
+    let address = Config::load(source, nothing)?.admin_listen;
     let answered =
         ask(address, PATH).await.with_context(|| format!("admin.listen {address}: is `run` up?"))?;
     anyhow::ensure!(

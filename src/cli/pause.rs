@@ -3,7 +3,7 @@
 
 use super::{UsageError, print, times::Times, who};
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::{ids::MerchantName, pause::Scope},
     flow::view::PauseView,
     postgres::{self, PauseChange, PgPool, PostgresStore, WaitingSends},
@@ -32,9 +32,9 @@ impl Args {
 
 pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let change = args.change()?;
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    must_be_configured(&parts, &change.scope)?;
-    let (pool, store) = store(&parts)?;
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    must_be_configured(&config, &change.scope)?;
+    let (pool, store) = store(&config)?;
     let scope = change.scope.clone();
     let is_new = store.pause(change).await?;
     let times = Times::of(source)?;
@@ -46,7 +46,7 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
 
 pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let change = args.change()?;
-    let (pool, store) = store(&PartialConfig::load(source, RequiredSections::DATABASE)?)?;
+    let (pool, store) = store(&Config::load(source, RequiredSections::DATABASE)?)?;
     let scope = change.scope.clone();
     let was_paused = store.resume(change).await?;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };
@@ -74,19 +74,19 @@ pub async fn banner(pool: &PgPool, times: Times) -> anyhow::Result<Option<String
     Ok((!lines.is_empty()).then(|| format!("SENDS ARE STOPPED\n{}", lines.join("\n"))))
 }
 
-fn store(parts: &PartialConfig) -> anyhow::Result<(PgPool, PostgresStore)> {
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    Ok((pool.clone(), PostgresStore::new(pool, parts.schedule())))
+fn store(config: &Config) -> anyhow::Result<(PgPool, PostgresStore)> {
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
+    Ok((pool.clone(), PostgresStore::new(pool, config.schedule())))
 }
 
 /// A name with a slip of the pen would look like a pause, and pause no merchant. Where no account is configured
 /// here at all, a name cannot be checked.
-fn must_be_configured(parts: &PartialConfig, scope: &Scope) -> Result<(), UsageError> {
+fn must_be_configured(config: &Config, scope: &Scope) -> Result<(), UsageError> {
     let Some(merchant) = scope.merchant() else { return Ok(()) };
-    if parts.merchants.is_empty() || parts.merchants.contains_key(merchant) {
+    if config.merchants.is_empty() || config.merchants.contains_key(merchant) {
         return Ok(());
     }
-    let known: Vec<&str> = parts.merchants.keys().map(MerchantName::as_str).collect();
+    let known: Vec<&str> = config.merchants.keys().map(MerchantName::as_str).collect();
     let known = known.join(", ");
     Err(UsageError(format!("merchant {merchant} is not configured here: allowed are {known}")))
 }

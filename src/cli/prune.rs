@@ -3,7 +3,7 @@
 
 use super::{print, who};
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::action::{Action, ActionKind},
     postgres::{self, PgPool, PruneRun, Pruned},
 };
@@ -28,8 +28,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
     if let Some(done_by) = &done_by {
         keep(&pool, &args, done_by, "begun").await?;
@@ -39,7 +39,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     while !run.is_done() && pruned.requests < args.limit {
         pruned.add(run.batch(&pool, args.dry_run).await?);
     }
-    let files = PruneRun::settlement_files(&pool, parts.settlement.keep_files_days, args.dry_run).await?;
+    let files = PruneRun::settlement_files(&pool, config.settlement.keep_files_days, args.dry_run).await?;
     let summary = in_words(&pruned, files);
     if let Some(done_by) = &done_by {
         keep(&pool, &args, done_by, &summary).await?;

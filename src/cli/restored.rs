@@ -2,7 +2,7 @@
 
 use super::{print, who};
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::action::{Action, ActionKind},
     postgres::{self, PostgresStore},
 };
@@ -19,9 +19,9 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = Some(args.who.operator()?);
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule());
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
+    let store = PostgresStore::new(pool, config.schedule());
     let action = Action {
         kind: ActionKind::Restored,
         subject: "the database".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, AppEnd},
-    config::{PartialConfig, RequiredSections, Role, Source},
+    config::{Config, RequiredSections, Role, Source},
     shutdown::{Shutdown, Signals},
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -35,8 +35,8 @@ fn role_parser() -> impl TypedValueParser<Value = Role> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let roles = args.roles();
-    let parts = PartialConfig::load(source, RequiredSections::of(&roles))?;
-    serve(parts, roles, source).await
+    let config = Config::load(source, RequiredSections::of(&roles))?;
+    serve(config, roles, source).await
 }
 
 impl Args {
@@ -46,11 +46,11 @@ impl Args {
 }
 
 /// Exit code 1 if the drain limit, a second signal or the end of a task cut work off.
-async fn serve(parts: PartialConfig, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
+async fn serve(config: Config, roles: BTreeSet<Role>, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::new();
     let signals = Signals::new()?;
     let mut hangups = signal(SignalKind::hangup())?;
-    let app = App::start(parts, &roles, shutdown.clone()).await?;
+    let app = App::start(config, &roles, shutdown.clone()).await?;
     let secrets = app.secrets();
     let files = source.secret_files();
     let rereading = async {
@@ -60,7 +60,7 @@ async fn serve(parts: PartialConfig, roles: BTreeSet<Role>, source: &Source<'_>)
             let now = stamps(&files);
             if asked || now != seen {
                 seen = now;
-                secrets.renew(PartialConfig::load(source, RequiredSections::of(&roles)));
+                secrets.renew(Config::load(source, RequiredSections::of(&roles)));
             }
         }
     };

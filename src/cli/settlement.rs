@@ -5,7 +5,7 @@ mod show;
 
 use super::{UsageError, print, times::Times, who};
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::ids::MerchantName,
     flow::view::{csv, settlement::BreakFilter},
     postgres::{self, Closing, PostgresStore, SettlementStore},
@@ -182,12 +182,12 @@ async fn close(args: CloseArgs, source: &Source<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn settlement(source: &Source<'_>) -> anyhow::Result<SettlementStore> {
-    Ok(store(&PartialConfig::load(source, RequiredSections::DATABASE)?)?.settlement())
+    Ok(store(&Config::load(source, RequiredSections::DATABASE)?)?.settlement())
 }
 
-fn store(parts: &PartialConfig) -> anyhow::Result<PostgresStore> {
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, CONNECTIONS);
-    Ok(PostgresStore::new(pool, parts.schedule()))
+fn store(config: &Config) -> anyhow::Result<PostgresStore> {
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, CONNECTIONS);
+    Ok(PostgresStore::new(pool, config.schedule()))
 }
 
 fn is_terminal() -> bool {

@@ -1,6 +1,7 @@
 //! What every subcommand does with its arguments and its exit code.
 
 use super::*;
+use crate::config::{Config, RequiredSections};
 use clap::{CommandFactory, error::ErrorKind};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -116,7 +117,7 @@ fn every_command_of_the_contract_is_understood() {
 
 #[test]
 fn usage_and_configuration_end_with_2_and_everything_else_with_1() {
-    let faults = crate::config::Config::load(&nothing()).unwrap_err();
+    let faults = Config::load(&nothing(), RequiredSections::EVERYTHING).unwrap_err();
     assert_eq!(code_of(&faults.into()), 2);
     assert_eq!(code_of(&UsageError("x".to_owned()).into()), 2);
     assert_eq!(code_of(&anyhow::anyhow!("the broker is away")), 1);

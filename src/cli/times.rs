@@ -1,7 +1,7 @@
 //! Times on the command line: in the zone that is configured, as of now.
 
 use crate::{
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     doku::clock::SystemClock,
     flow::ports::Clock,
 };
@@ -16,6 +16,6 @@ impl Times {
     /// # Errors
     /// Every fault of the configuration.
     pub fn of(source: &Source<'_>) -> anyhow::Result<Self> {
-        Ok(Self::new(PartialConfig::load(source, RequiredSections::NOTHING)?.time_zone, SystemClock.now()))
+        Ok(Self::new(Config::load(source, RequiredSections::NOTHING)?.time_zone, SystemClock.now()))
     }
 }

@@ -6,7 +6,7 @@ use super::{
     send::{self, CommandArg},
 };
 use crate::{
-    config::{Environment, PartialConfig, RequiredSections, Source},
+    config::{Config, Environment, RequiredSections, Source},
     doku::clock::SystemClock,
     domain::{
         Time,
@@ -35,9 +35,9 @@ const IDENTITY: [&str; 3] = ["type", "id", "source"];
 
 /// Exit code 1 where anything is wrong.
 pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let parts = PartialConfig::load(source, RequiredSections::NOTHING)?;
+    let config = Config::load(source, RequiredSections::NOTHING)?;
     let body = send::read(&args.file).map_err(|e| UsageError(format!("{}: {e}", args.file.display())))?;
-    let faults = match faults(args.kind.command(), &body, &parts) {
+    let faults = match faults(args.kind.command(), &body, &config) {
         Ok(faults) => faults,
         Err(malformed) => {
             print::line(&format!(
@@ -60,26 +60,26 @@ pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn faults(kind: CommandKind, body: &[u8], parts: &PartialConfig) -> Result<Vec<Violation>, wire::Malformed> {
+fn faults(kind: CommandKind, body: &[u8], config: &Config) -> Result<Vec<Violation>, wire::Malformed> {
     let document = wire::read_data(body)?;
     let (mut faults, data) = if OF_A_COMMAND.iter().any(|name| document.get(name).is_some()) {
         let draft = wire::read_draft(kind, body)?;
-        (of_attributes(kind, &draft, parts), draft.data)
+        (of_attributes(kind, &draft, config), draft.data)
     } else {
         (Vec::new(), document)
     };
-    faults.extend(of_data(kind, &data, parts));
+    faults.extend(of_data(kind, &data, config));
     Ok(faults)
 }
 
-fn of_attributes(kind: CommandKind, draft: &Draft, parts: &PartialConfig) -> Vec<Violation> {
+fn of_attributes(kind: CommandKind, draft: &Draft, config: &Config) -> Vec<Violation> {
     let mut faults = draft.violations.clone();
     let name = MerchantName::parse(draft.merchant.as_str()).ok();
-    let is_known = |name: &MerchantName| parts.merchants.is_empty() || parts.merchants.contains_key(name);
+    let is_known = |name: &MerchantName| config.merchants.is_empty() || config.merchants.contains_key(name);
     if !name.as_ref().is_some_and(is_known) && !faults.iter().any(Violation::leaves_no_merchant) {
         faults.push(Violation::of_merchant(Code::MerchantUnknown, shown(&draft.merchant).as_deref()));
     }
-    faults.extend(expired(kind, draft, parts.payment_budget, SystemClock.now()));
+    faults.extend(expired(kind, draft, config.payment_budget, SystemClock.now()));
     faults
 }
 
@@ -99,10 +99,10 @@ fn expired(kind: CommandKind, draft: &Draft, budget: Duration, now: Time) -> Opt
     Some(Violation::new(Code::CommandExpired, "expirytime", "a time to come", Some(&found)))
 }
 
-fn of_data(kind: CommandKind, data: &Document, parts: &PartialConfig) -> Vec<Violation> {
+fn of_data(kind: CommandKind, data: &Document, config: &Config) -> Vec<Violation> {
     let rules = Rules {
-        notification_path: parts.doku.notification_path.clone(),
-        production: parts.doku.environment == Environment::Production,
+        notification_path: config.doku.notification_path.clone(),
+        production: config.doku.environment == Environment::Production,
     };
     let judged = match kind {
         CommandKind::Payment => validate::payment(data, &rules),

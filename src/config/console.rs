@@ -202,7 +202,7 @@ fn network(text: &str) -> Parsed<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PartialConfig, RequiredSections, Source};
+    use crate::config::{Config, RequiredSections, Source};
     use std::io;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -215,8 +215,8 @@ mod tests {
             Some("/run/short") => Ok("guess\n".to_owned()),
             _ => Err(io::Error::from(io::ErrorKind::NotFound)),
         });
-        let parts = PartialConfig::load(&source, RequiredSections::NOTHING);
-        parts.map(|parts| ConsoleConfig::clone(&parts.console)).map_err(|faults| faults.in_a_line())
+        let config = Config::load(&source, RequiredSections::NOTHING);
+        config.map(|config| ConsoleConfig::clone(&config.console)).map_err(|faults| faults.in_a_line())
     }
 
     const BY_PROXY: [(&str, &str); 7] = [

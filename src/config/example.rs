@@ -59,14 +59,14 @@ fn list(text: &str, written: impl Fn(&str) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PartialConfig, RequiredSections, Source};
+    use crate::config::{Config, RequiredSections, Source};
     use std::path::PathBuf;
 
-    fn load(text: &str) -> Result<PartialConfig, crate::config::ConfigFaults> {
+    fn load(text: &str) -> Result<Config, crate::config::ConfigFaults> {
         let text = text.to_owned();
         let none: [(&str, &str); 0] = [];
         let source = Source::new(Some(PathBuf::from("x.toml")), none, move |_| Ok(text.clone()));
-        PartialConfig::load(&source, RequiredSections::NOTHING)
+        Config::load(&source, RequiredSections::NOTHING)
     }
 
     #[test]

@@ -22,12 +22,13 @@ notification_path = \"/n\"\nprevious_notification_paths = [\"/o\"]\nresponse_sig
 
 fn load(file: &str, environment: Vec<(String, String)>) -> Result<Config, ConfigFaults> {
     let file = file.to_owned();
-    Config::load(&Source::new(Some(PathBuf::from("f")), environment, move |_| Ok(file.clone())))
+    let source = Source::new(Some(PathBuf::from("f")), environment, move |_| Ok(file.clone()));
+    Config::load(&source, RequiredSections::EVERYTHING)
 }
 
 fn can_be_run_with(config: &Config) -> bool {
-    config.amqp.prefetch >= 1
-        && config.database.max_connections >= 1
+    config.need_amqp().is_ok_and(|amqp| amqp.prefetch >= 1)
+        && config.need_database().is_ok_and(|database| database.max_connections >= 1)
         && config.doku.concurrency >= 1
         && config.doku.connect_timeout <= config.doku.timeout
         && !config.doku.timeout.is_zero()

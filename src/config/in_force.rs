@@ -2,9 +2,8 @@
 //! secret's text.
 
 use super::{
-    ConfigFaults, RequiredSections, Source,
+    Config, ConfigFaults, RequiredSections, Source,
     keys::{ConfigKey, keys},
-    sections::PartialConfig,
     values::{ConfigValue, Values},
 };
 use serde::Serialize;
@@ -28,7 +27,7 @@ pub struct InForce {
 /// # Errors
 /// Every fault of every key, at once.
 pub fn in_force(source: &Source<'_>) -> Result<Vec<InForce>, ConfigFaults> {
-    Ok(PartialConfig::load(source, RequiredSections::NOTHING)?.in_force.to_vec())
+    Ok(Config::load(source, RequiredSections::NOTHING)?.in_force.to_vec())
 }
 
 impl InForce {

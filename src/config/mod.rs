@@ -27,12 +27,17 @@ pub use keys::{ConfigKey, keys};
 pub use parse::same_but_for_its_user;
 pub use role::Role;
 pub use rsa_key::{RsaKey, RsaKeyError};
-pub use sections::PartialConfig;
 pub use settlement::SettlementConfig;
 pub use snapshot::{ConfigDiff, ConfigSnapshot};
 pub use source::Source;
 
-use crate::domain::{ids::MerchantName, retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
+use crate::domain::{
+    ids::MerchantName,
+    retry::RetryPolicy,
+    schedule::{AttemptSchedule, CheckSchedule},
+    senders::Senders,
+};
+use reader::{Reader, missing};
 use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -80,12 +85,33 @@ impl RequiredSections {
 }
 
 impl Config {
-    /// Everything, for `run`.
+    /// Reads everything that is configured; `needs` says which sections must be there.
     ///
     /// # Errors
     /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
-        PartialConfig::load(source, RequiredSections::EVERYTHING)?.complete()
+    pub fn load(source: &Source<'_>, needs: RequiredSections) -> Result<Self, ConfigFaults> {
+        let mut reader = Reader::new(source);
+        let read = sections::read(&mut reader, needs);
+        reader.finish(read)
+    }
+
+    /// # Errors
+    /// It is missing.
+    pub fn need_database(&self) -> Result<&Database, ConfigFaults> {
+        self.database.as_ref().ok_or_else(|| missing("database.url"))
+    }
+
+    /// # Errors
+    /// It is missing.
+    pub fn need_amqp(&self) -> Result<&Amqp, ConfigFaults> {
+        self.amqp.as_ref().ok_or_else(|| missing("amqp.url"))
+    }
+
+    /// When DOKU is asked again.
+    pub fn schedule(&self) -> AttemptSchedule {
+        let Doku { trust_response, match_request_id, .. } = self.doku;
+        let (retry, check) = (self.retry.clone(), self.check.clone());
+        AttemptSchedule { retry, check, trust_response, match_request_id }
     }
 }
 
@@ -95,7 +121,7 @@ impl Database {
     /// # Errors
     /// Every fault of every key, at once.
     pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
-        PartialConfig::load(source, RequiredSections::DATABASE)?.need_database()
+        Config::load(source, RequiredSections::DATABASE)?.need_database().cloned()
     }
 }
 
@@ -105,17 +131,18 @@ impl Amqp {
     /// # Errors
     /// Every fault of every key, at once.
     pub fn load(source: &Source<'_>) -> Result<Self, ConfigFaults> {
-        PartialConfig::load(source, RequiredSections::BROKER)?.need_amqp()
+        Config::load(source, RequiredSections::BROKER)?.need_amqp().cloned()
     }
 }
 
-/// The whole configuration, checked. The key of each value is its path here (`doku.timeout_ms`).
+/// The configuration, checked. The key of each value is its path here (`doku.timeout_ms`). A section may be missing that
+/// the command does not need.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub database: Database,
-    pub amqp: Amqp,
+    pub database: Option<Database>,
+    pub amqp: Option<Amqp>,
     pub doku: Doku,
-    /// Every account, `default` among them where `doku.client_id` is configured.
+    /// Every complete account, `default` among them where `doku.client_id` is configured; empty only where none was needed.
     pub merchants: BTreeMap<MerchantName, MerchantConfig>,
     pub retry: RetryPolicy,
     /// From a payment's `time` (without one its claim) / the claim of a refund; no send starts later.
@@ -131,6 +158,8 @@ pub struct Config {
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,
+    /// What a later reading is compared with.
+    pub snapshot: ConfigSnapshot,
     /// Every key as it was read, for people.
     pub in_force: Arc<[InForce]>,
 }

@@ -2,48 +2,16 @@
 //! so that every fault is found in one go.
 
 use super::{
-    Amqp, BreakerConfig, Config, ConfigFaults, ConfigSnapshot, ConsoleConfig, Database, Doku, Environment,
-    InForce, MerchantConfig, RequiredSections, SettlementConfig, SnapConfig, Source, TokenRule, console,
+    Amqp, BreakerConfig, Config, Database, Doku, Environment, RequiredSections, SnapConfig, TokenRule,
+    console,
     database_url::database_url,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
-    reader::{Reader, missing},
+    reader::Reader,
     settlement,
 };
-use crate::domain::{
-    ids::MerchantName,
-    retry::RetryPolicy,
-    schedule::{AttemptSchedule, CheckSchedule},
-    senders::Senders,
-};
-use chrono_tz::Tz;
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
-
-/// A checked configuration, of which a part may be missing that the command does not need.
-#[derive(Debug, Clone)]
-pub struct PartialConfig {
-    pub database: Option<Database>,
-    pub amqp: Option<Amqp>,
-    pub doku: Doku,
-    /// Every complete account; empty only where none was needed.
-    pub merchants: BTreeMap<MerchantName, MerchantConfig>,
-    pub retry: RetryPolicy,
-    pub payment_budget: Duration,
-    pub refund_budget: Duration,
-    pub check: CheckSchedule,
-    pub breaker: BreakerConfig,
-    pub ingress_listen: SocketAddr,
-    pub admin_listen: SocketAddr,
-    pub console: Arc<ConsoleConfig>,
-    pub shutdown_drain: Duration,
-    pub settlement: SettlementConfig,
-    /// How times are shown to people.
-    pub time_zone: Tz,
-    /// What a later reading is compared with.
-    pub snapshot: ConfigSnapshot,
-    /// Every key as it was read, for people.
-    pub in_force: Arc<[InForce]>,
-}
+use crate::domain::{retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
+use std::sync::Arc;
 
 /// The longest timeout of one HTTP exchange that can be configured.
 const TIMEOUT_MAX_MS: u64 = 600_000;
@@ -58,69 +26,7 @@ const PUBLIC_KEYS_MAX: usize = 8;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
 
-impl PartialConfig {
-    /// Reads everything that is configured; `needs` says which parts must be there.
-    ///
-    /// # Errors
-    /// Every fault of every key, at once.
-    pub fn load(source: &Source<'_>, needs: RequiredSections) -> Result<Self, ConfigFaults> {
-        let mut reader = Reader::new(source);
-        let parts = read_parts(&mut reader, needs);
-        reader.finish(parts)
-    }
-
-    /// # Errors
-    /// A part is missing.
-    pub fn complete(self) -> Result<Config, ConfigFaults> {
-        Ok(Config {
-            database: self.database.ok_or_else(|| missing("database.url"))?,
-            amqp: self.amqp.ok_or_else(|| missing("amqp.url"))?,
-            doku: self.doku,
-            merchants: self.merchants,
-            retry: self.retry,
-            payment_budget: self.payment_budget,
-            refund_budget: self.refund_budget,
-            check: self.check,
-            breaker: self.breaker,
-            ingress_listen: self.ingress_listen,
-            admin_listen: self.admin_listen,
-            console: self.console,
-            time_zone: self.time_zone,
-            shutdown_drain: self.shutdown_drain,
-            settlement: self.settlement,
-            in_force: self.in_force,
-        })
-    }
-
-    /// When DOKU is asked again.
-    pub fn schedule(&self) -> AttemptSchedule {
-        schedule(&self.retry, &self.check, &self.doku)
-    }
-
-    /// # Errors
-    /// It is missing.
-    pub fn need_database(&self) -> Result<Database, ConfigFaults> {
-        self.database.clone().ok_or_else(|| missing("database.url"))
-    }
-
-    pub(super) fn need_amqp(self) -> Result<Amqp, ConfigFaults> {
-        self.amqp.ok_or_else(|| missing("amqp.url"))
-    }
-}
-
-impl Config {
-    /// When DOKU is asked again.
-    pub fn schedule(&self) -> AttemptSchedule {
-        schedule(&self.retry, &self.check, &self.doku)
-    }
-}
-
-fn schedule(retry: &RetryPolicy, check: &CheckSchedule, doku: &Doku) -> AttemptSchedule {
-    let Doku { trust_response, match_request_id, .. } = *doku;
-    AttemptSchedule { retry: retry.clone(), check: check.clone(), trust_response, match_request_id }
-}
-
-fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConfig> {
+pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
     let database = read_database(r, needs.database);
     let amqp = read_amqp(r, needs.amqp);
     let doku = read_doku(r);
@@ -137,7 +43,7 @@ fn read_parts(r: &mut Reader<'_>, needs: RequiredSections) -> Option<PartialConf
     let settlement = settlement::read(r);
     let shutdown_drain = r.get("shutdown.drain_ms", millis(0..=DURATION_MAX_MS));
     let time_zone = r.get("time_zone", parse::time_zone);
-    Some(PartialConfig {
+    Some(Config {
         database,
         amqp,
         doku: doku?,

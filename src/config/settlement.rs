@@ -179,13 +179,12 @@ fn rhythm(text: &str) -> Parsed<Rhythm> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PartialConfig, RequiredSections, Source};
+    use crate::config::{Config, RequiredSections, Source};
 
-    fn load(toml: &str) -> Result<PartialConfig, String> {
+    fn load(toml: &str) -> Result<Config, String> {
         let path = std::env::temp_dir().join(format!("jenius-settlement-{}.toml", uuid::Uuid::new_v4()));
         std::fs::write(&path, toml).unwrap();
-        let loaded =
-            PartialConfig::load(&Source::from_process(Some(path.clone())), RequiredSections::NOTHING);
+        let loaded = Config::load(&Source::from_process(Some(path.clone())), RequiredSections::NOTHING);
         std::fs::remove_file(path).unwrap();
         loaded.map_err(|faults| faults.to_string())
     }

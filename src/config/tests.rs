@@ -14,7 +14,7 @@ const COMPLETE: [(&str, &str); 4] = [
 
 fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigFaults> {
     let source = source(file, environment);
-    Config::load(&source)
+    Config::load(&source, RequiredSections::EVERYTHING)
 }
 
 fn source(file: &str, environment: &[(&str, &str)]) -> Source<'static> {
@@ -252,7 +252,7 @@ fn long_beats_short_and_the_environment_beats_the_file() {
     let long = ("JENIUS_PAY__DOKU__BASE_URL", "https://long");
     assert_eq!(of(&[long, ("DOKU_BASE_URL", "https://short")]).doku.base_url, "https://long");
     assert_eq!(of(&[("DOKU_BASE_URL", "https://short"), long]).doku.base_url, "https://long");
-    assert_eq!(of(&[]).amqp.prefix, "file");
+    assert_eq!(of(&[]).need_amqp().unwrap().prefix, "file");
 }
 
 #[test]
@@ -293,11 +293,12 @@ fn lists_and_further_merchants_come_from_the_environment_too() {
 fn a_command_asks_only_for_what_it_needs() {
     assert!(Database::load(&source("", &COMPLETE[..1])).is_ok());
     assert!(Amqp::load(&source("", &COMPLETE[1..2])).is_ok());
-    let ingress = PartialConfig::load(&source("", &COMPLETE[1..]), RequiredSections::INGRESS).unwrap();
+    let ingress = Config::load(&source("", &COMPLETE[1..]), RequiredSections::INGRESS).unwrap();
     assert!(ingress.database.is_none() && ingress.amqp.is_some());
     assert_eq!(RequiredSections::of(&BTreeSet::from([Role::Ingress])), RequiredSections::INGRESS);
     let relay = RequiredSections::of(&BTreeSet::from([Role::Relay]));
-    assert!(PartialConfig::load(&source("", &COMPLETE[..2]), relay).unwrap().complete().is_ok());
+    let relay = Config::load(&source("", &COMPLETE[..2]), relay).unwrap();
+    assert!(relay.need_database().is_ok() && relay.need_amqp().is_ok() && relay.merchants.is_empty());
     assert_eq!(
         RequiredSections::of(&BTreeSet::from([Role::Ingress, Role::Relay])),
         RequiredSections::EVERYTHING
@@ -310,7 +311,7 @@ fn a_command_asks_only_for_what_it_needs() {
 #[test]
 fn the_broker_may_have_several_urls() {
     let urls = |config: Config| -> Vec<String> {
-        config.amqp.urls.iter().map(|url| url.expose_secret().to_owned()).collect()
+        config.need_amqp().unwrap().urls.iter().map(|url| url.expose_secret().to_owned()).collect()
     };
     let both = ["amqp://one", "amqps://two:5671/x"];
     assert_eq!(urls(with(&[("AMQP_URL", "amqp://one, amqps://two:5671/x")]).unwrap()), both);
@@ -331,14 +332,14 @@ fn every_default_of_the_table_is_what_is_read() {
     let read = |values: &[(&str, &str)]| {
         let mut config = with(values).unwrap();
         // It names where each value comes from.
-        config.in_force = [].into();
+        (config.in_force, config.snapshot) = ([].into(), ConfigSnapshot::default());
         format!("{config:?}")
     };
     assert_eq!(read(&[]), read(&written));
     let config = with(&[]).unwrap();
     assert_eq!(config.doku.timeout, Duration::from_secs(30));
     assert_eq!(config.check.afterwards.len(), 3);
-    assert_eq!(config.amqp.prefetch, 256);
+    assert_eq!(config.need_amqp().unwrap().prefetch, 256);
 }
 
 #[test]
@@ -387,7 +388,7 @@ proptest! {
         let read = |_: &std::path::Path| Ok(file.clone());
         let source = Source::new(Some(PathBuf::from("f")), environment, read);
         for needs in [RequiredSections::EVERYTHING, RequiredSections::DATABASE, RequiredSections::BROKER] {
-            let _ = PartialConfig::load(&source, needs).map_err(|faults| faults.to_string());
+            let _ = Config::load(&source, needs).map_err(|faults| faults.to_string());
         }
     }
 

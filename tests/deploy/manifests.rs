@@ -5,7 +5,7 @@ use crate::{file, read};
 use clap::Parser;
 use jenius_pay::{
     cli::Cli,
-    config::{self, ConfigKey, PartialConfig, Role, Source},
+    config::{self, Config, ConfigKey, RequiredSections, Role, Source},
     rabbit::TopologyNames,
 };
 use std::{
@@ -131,10 +131,10 @@ fn every_role_starts_with_what_its_pod_gives_it() {
         };
         let environment = environment(role);
         let source = Source::new(None, environment.clone(), secret);
-        let parts = PartialConfig::load(&source, config::RequiredSections::of(&BTreeSet::from([role])));
-        let parts = parts.unwrap_or_else(|faults| panic!("{}: {faults}", role.name()));
-        assert!(parts.admin_listen.ip().is_unspecified(), "{}: nobody could probe it", role.name());
-        assert_eq!(parts.database.is_some(), role != Role::Ingress, "{}", role.name());
+        let config = Config::load(&source, RequiredSections::of(&BTreeSet::from([role])));
+        let config = config.unwrap_or_else(|faults| panic!("{}: {faults}", role.name()));
+        assert!(config.admin_listen.ip().is_unspecified(), "{}: nobody could probe it", role.name());
+        assert_eq!(config.database.is_some(), role != Role::Ingress, "{}", role.name());
     }
 }
 

@@ -25,9 +25,9 @@ const CONNECTIONS: u32 = 3;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// An import on connections of its own: no page waits for it, and no page's statement limit ends it.
-pub(super) fn importer(shared: &RoleContext) -> Result<(Arc<Import>, PgPool), StoreError> {
+pub(super) fn importer(shared: &RoleContext) -> anyhow::Result<(Arc<Import>, PgPool)> {
     let config = &shared.config;
-    let pool = shared.pool.apart(postgres::connect_options(&config.database)?, CONNECTIONS);
+    let pool = shared.pool.apart(postgres::connect_options(config.need_database()?)?, CONNECTIONS);
     let store = PostgresStore::new(pool.clone(), config.schedule());
     let import = Import {
         settlement: store.settlement(),

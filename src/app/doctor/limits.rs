@@ -4,7 +4,11 @@ use super::check::{
     Check, CheckName, DESCRIPTORS, DRAIN, FIRST_INQUIRY, GIVE_UP, LEASE, NOT_FOUND_GRACE, PAYMENT_BUDGET,
     PREFETCH, RATE, RESENDS,
 };
-use crate::{config::Config, flow::attempt, startup};
+use crate::{
+    config::{Config, ConfigFaults},
+    flow::attempt,
+    startup,
+};
 use std::time::Duration;
 
 /// DOKU's page of Check Status: not before.
@@ -13,8 +17,11 @@ const FIRST_INQUIRY_MIN: Duration = Duration::from_secs(60);
 const SIGNED_REQUEST_LASTS: Duration = Duration::from_secs(3600);
 
 /// Each limit is in bounds by itself: that is the configuration's business.
-pub fn limits(config: &Config) -> Vec<Check> {
-    vec![
+///
+/// # Errors
+/// No database or no broker is configured.
+pub fn limits(config: &Config) -> Result<Vec<Check>, ConfigFaults> {
+    Ok(vec![
         lease(config.doku.timeout),
         at_least(
             RESENDS,
@@ -53,9 +60,9 @@ pub fn limits(config: &Config) -> Vec<Check> {
             "raise shutdown.drain_ms, and what stops the process after it: requests in hand are cut off, in doubt",
         ),
         rate(config.doku.requests_per_second, config.doku.concurrency),
-        prefetch(config.amqp.prefetch, config.doku.concurrency),
-        descriptors(config, startup::descriptors()),
-    ]
+        prefetch(config.need_amqp()?.prefetch, config.doku.concurrency),
+        descriptors(config, config.need_database()?.max_connections, startup::descriptors()),
+    ])
 }
 
 /// It holds by construction; a person who wonders reads it here.
@@ -97,11 +104,11 @@ fn prefetch(prefetch: u16, concurrency: u32) -> Check {
 const OTHER_DESCRIPTORS: u64 = 256;
 
 /// Half of what the process may open is left to strangers at the ingress; the rest must be enough for the work.
-fn descriptors(config: &Config, limit: u64) -> Check {
+fn descriptors(config: &Config, connections: u32, limit: u64) -> Check {
     let merchants = u64::try_from(config.merchants.len()).unwrap_or(u64::MAX);
     let work = u64::from(config.doku.concurrency)
         .saturating_mul(merchants)
-        .saturating_add(u64::from(config.database.max_connections))
+        .saturating_add(u64::from(connections))
         .saturating_add(OTHER_DESCRIPTORS);
     let least = work.saturating_mul(2);
     let detail = format!("{limit} files and connections, {least} may be needed");
@@ -129,7 +136,10 @@ fn time(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{app::doctor::check::Status, config::Source};
+    use crate::{
+        app::doctor::check::Status,
+        config::{RequiredSections, Source},
+    };
 
     fn config(changes: &[(&str, &str)]) -> Config {
         let needed = [
@@ -140,7 +150,8 @@ mod tests {
         ];
         let all: Vec<(String, String)> =
             needed.iter().chain(changes).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::load(&Source::new(None, all, |_| Err(std::io::ErrorKind::NotFound.into()))).unwrap()
+        let source = Source::new(None, all, |_| Err(std::io::ErrorKind::NotFound.into()));
+        Config::load(&source, RequiredSections::EVERYTHING).unwrap()
     }
 
     #[test]
@@ -162,7 +173,7 @@ mod tests {
             let names: Vec<String> = changes.iter().map(|(name, _)| format!("JENIUS_PAY__{name}")).collect();
             let changes: Vec<(&str, &str)> =
                 names.iter().zip(&changes).map(|(name, (_, value))| (name.as_str(), *value)).collect();
-            let checks = limits(&config(&changes));
+            let checks = limits(&config(&changes)).unwrap();
             let not_ok: Vec<&str> =
                 checks.iter().filter(|c| c.status != Status::Ok).map(|c| c.name.as_str()).collect();
             assert_eq!(not_ok, warned.into_iter().collect::<Vec<_>>(), "{changes:?}");
@@ -176,7 +187,7 @@ mod tests {
         for (limit, status) in
             [(256, Status::Warn), (799, Status::Warn), (800, Status::Ok), (1 << 20, Status::Ok)]
         {
-            assert_eq!(descriptors(&config, limit).status, status, "{limit}");
+            assert_eq!(descriptors(&config, 16, limit).status, status, "{limit}");
         }
     }
 

@@ -334,9 +334,9 @@ mod tests {
         let nowhere = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
         let source = crate::config::Source::from_process(None);
         let nothing = crate::config::RequiredSections::NOTHING;
-        let parts = crate::config::PartialConfig::load(&source, nothing).unwrap();
+        let config = crate::config::Config::load(&source, nothing).unwrap();
         let pool = crate::postgres::pool(nowhere, 1);
-        let store = crate::postgres::PostgresStore::new(pool, parts.schedule());
-        Import { settlement: store.settlement(), config: parts.settlement, merchants: merchants.to_vec() }
+        let store = crate::postgres::PostgresStore::new(pool, config.schedule());
+        Import { settlement: store.settlement(), config: config.settlement, merchants: merchants.to_vec() }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         parts::broker_of,
     },
     cli::{UsageError, confirm, print, who},
-    config::{Config, Source},
+    config::{Config, RequiredSections, Source},
     domain::action::ActionKind,
     postgres,
     rabbit::{Broker, Part, Publisher, TopologyNames},
@@ -56,13 +56,13 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         return Err(UsageError("--json cannot ask: pass --yes or --dry-run".to_owned()).into());
     }
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
-    let config = Config::load(source)?;
-    let pool = postgres::pool(postgres::connect_options(&config.database)?, 1);
+    let config = Config::load(source, RequiredSections::EVERYTHING)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
     let (kind, reason) = (ActionKind::ReplayDeadLetter, args.reason.clone());
     let audit = Audit { pool: pool.clone(), kind, reason, done_by, mark: None };
     audit.check().await?;
     let fates = Forecaster::new(&config, pool)?;
-    let broker = broker_of(&config.amqp)?;
+    let broker = broker_of(config.need_amqp()?)?;
     let mut sight = BrowseSession::start(&broker, &args.which.filter).await?;
     let done = Box::pin(replay(&args, &mut sight, &fates, &audit, &broker)).await;
     sight.end(done).await

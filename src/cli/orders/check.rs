@@ -3,7 +3,7 @@
 use super::{OrderArg, reader, report_stops};
 use crate::{
     cli::{print, timeline, times::Times, who},
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
         action::{Action, ActionKind},
@@ -28,12 +28,12 @@ pub struct Args {
 /// Exit code 1 where nothing was learned.
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = args.who.operator()?;
-    let parts = PartialConfig::load(source, RequiredSections::DOKU)?;
-    let pool = reader(&parts.need_database()?)?;
+    let config = Config::load(source, RequiredSections::DOKU)?;
+    let pool = reader(config.need_database()?)?;
     let before = args.order.fetch(&pool).await?;
     report_stops(&pool, source, false).await?;
-    let store = PostgresStore::new(pool.clone(), parts.schedule());
-    let gateway = Client::new(&parts.doku, Accounts::new(&parts.merchants), SystemClock)?;
+    let store = PostgresStore::new(pool.clone(), config.schedule());
+    let gateway = Client::new(&config.doku, Accounts::new(&config.merchants), SystemClock)?;
     let OrderArg { merchant, invoice } = &args.order;
     let asked = Action {
         kind: ActionKind::CheckOrder,
@@ -44,7 +44,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         detail: None,
     };
     postgres::record_action(&pool, &asked).await?;
-    let finding = check_order(&store, &gateway, merchant, invoice, parts.doku.timeout).await?;
+    let finding = check_order(&store, &gateway, merchant, invoice, config.doku.timeout).await?;
     let after = args.order.fetch(&pool).await?;
     print::line(&format!(
         "DOKU   {}\n{}",

@@ -3,7 +3,7 @@
 
 use crate::{
     cli::{UsageError, print, who},
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     doku::clock::SystemClock,
     domain::{
         Time,
@@ -48,25 +48,25 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = if args.dry_run { None } else { Some(args.who.operator()?) };
-    let parts = PartialConfig::load(source, RequiredSections::DOKU)?;
-    let accounts: Vec<Account> = parts
+    let config = Config::load(source, RequiredSections::DOKU)?;
+    let accounts: Vec<Account> = config
         .merchants
         .iter()
-        .map(|(merchant, config)| Account {
+        .map(|(merchant, configured)| Account {
             merchant: merchant.clone(),
-            client_id: config.client_id.clone(),
-            base_url: parts.doku.base_url.clone(),
+            client_id: configured.client_id.clone(),
+            base_url: config.doku.base_url.clone(),
         })
         .collect();
     let reader = LineReader {
         merchant: args.merchant,
         known: accounts.iter().map(|account| account.merchant.clone()).collect(),
-        zone: parts.time_zone,
+        zone: config.time_zone,
         now: SystemClock.now(),
     };
     let (lines, orders) = reader.read(&text(&args.file)?)?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
-    let store = PostgresStore::new(pool, parts.schedule());
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
+    let store = PostgresStore::new(pool, config.schedule());
     let import = OrderImport {
         orders,
         accounts,

@@ -9,7 +9,7 @@ use crate::{
         times::{Times, rfc3339},
         who,
     },
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::{
         event::EventType,
         ids::{InvoiceNumber, MerchantName},
@@ -85,12 +85,13 @@ struct Decided {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let decided_by = if args.dry_run { None } else { Some(args.who.operator()?) };
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
+    let config = Config::load(source, RequiredSections::DATABASE)?;
     let all = args.decided()?;
-    let pool = reader(&parts.need_database()?)?;
-    let store = PostgresStore::new(pool.clone(), parts.schedule());
+    let pool = reader(config.need_database()?)?;
+    let store = PostgresStore::new(pool.clone(), config.schedule());
     report_stops(&pool, source, false).await?;
-    let second = SecondPersonRule { above: parts.console.second_person_above, ..SecondPersonRule::default() };
+    let second =
+        SecondPersonRule { above: config.console.second_person_above, ..SecondPersonRule::default() };
     let (possible, mut undecided) = args.foretell(&store, &pool, all, &second, Times::of(source)?).await?;
     let count = possible.len();
     let question =

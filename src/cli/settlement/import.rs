@@ -4,7 +4,7 @@ use super::{store, usage};
 use crate::{
     app::settlement::{Consent, Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
     cli::{print, who},
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::{
         action::{Action, ActionKind},
         ids::MerchantName,
@@ -35,12 +35,12 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let done_by = args.who.operator()?;
-    let parts = PartialConfig::load(source, RequiredSections::DATABASE)?;
-    let pool = postgres::pool(postgres::connect_options(&parts.need_database()?)?, 1);
+    let config = Config::load(source, RequiredSections::DATABASE)?;
+    let pool = postgres::pool(postgres::connect_options(config.need_database()?)?, 1);
     let import = Import {
-        settlement: store(&parts)?.settlement(),
-        config: parts.settlement.clone(),
-        merchants: parts.merchants.keys().cloned().collect(),
+        settlement: store(&config)?.settlement(),
+        config: config.settlement.clone(),
+        merchants: config.merchants.keys().cloned().collect(),
     };
     let request = request(&args, &import)?;
     let (bytes, name) = open(&args.file).await?;

@@ -3,14 +3,13 @@
 use super::*;
 use crate::{
     app::settlement::{Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     domain::settlement::profile::{Column, Profile},
 };
 
 /// With a profile `own` by which the order's number stands in a column of the merchant's own.
 fn import(db: &Db, own: &str) -> Import {
-    let mut config =
-        PartialConfig::load(&Source::from_process(None), RequiredSections::NOTHING).unwrap().settlement;
+    let mut config = Config::load(&Source::from_process(None), RequiredSections::NOTHING).unwrap().settlement;
     let columns = vec![(Column::Invoice, own.to_owned())];
     config.profiles.insert("own".to_owned(), Profile { name: "own".to_owned(), columns, ..Profile::doku() });
     Import { settlement: db.store.settlement(), config, merchants: vec![merchant()] }

@@ -11,7 +11,7 @@ use super::{
 use doku_sandbox::{Merchant, Sandbox, SandboxConfig};
 use jenius_pay::{
     app::{App, AppEnd, Role},
-    config::{PartialConfig, RequiredSections, Source},
+    config::{Config, RequiredSections, Source},
     shutdown::Shutdown,
 };
 use serde_json::Value;
@@ -169,9 +169,9 @@ impl World {
         Self::with().build().await
     }
 
-    fn config(&self, roles: &BTreeSet<Role>) -> PartialConfig {
+    fn config(&self, roles: &BTreeSet<Role>) -> Config {
         let source = Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path));
-        PartialConfig::load(&source, RequiredSections::of(roles)).unwrap()
+        Config::load(&source, RequiredSections::of(roles)).unwrap()
     }
 
     async fn migrate(&self) {

@@ -8,7 +8,7 @@ use crate::harness::{
     snap::{SnapReport, key_files, now},
     world::CLIENT_ID,
 };
-use jenius_pay::config::{PartialConfig, RequiredSections, Source};
+use jenius_pay::config::{Config, RequiredSections, Source};
 
 /// Now, moved by so many seconds, as DOKU writes it in Jakarta.
 fn stamp(seconds: i64) -> String {
@@ -93,7 +93,7 @@ fn what_is_no_rsa_key_and_issued_without_one_are_faults_of_the_configuration() {
     let faults = |settings: &[(&str, &str)]| {
         let read = |path: &std::path::Path| std::fs::read_to_string(path);
         let named = settings.iter().map(|(key, value)| (format!("JENIUS_PAY__DOKU__SNAP__{key}"), *value));
-        PartialConfig::load(&Source::new(None, named, read), RequiredSections::NOTHING)
+        Config::load(&Source::new(None, named, read), RequiredSections::NOTHING)
             .err()
             .map(|faults| faults.to_string())
     };
