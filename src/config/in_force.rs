@@ -37,12 +37,13 @@ impl InForce {
     }
 }
 
-/// A merchant's key has a row for each merchant.
+/// A merchant's key has a row for each merchant, a profile's for each profile.
 fn rows(key: &'static ConfigKey, values: &Values) -> Vec<InForce> {
     if !key.name.contains('<') {
         return vec![row(key, key.name.to_owned(), values)];
     }
-    let names = values.merchants.iter().map(|merchant| key.name.replace("<name>", merchant.as_str()));
+    let all = if key.name.starts_with("merchants.") { &values.merchants } else { &values.profiles };
+    let names = all.iter().map(|own| key.name.replace("<name>", own.as_str()));
     names.map(|name| row(key, name, values)).collect()
 }
 
@@ -67,6 +68,7 @@ mod tests {
             ("JENIUS_PAY__AMQP__PREFETCH", "7"),
             ("JENIUS_PAY__MERCHANTS__SHOP__CLIENT_ID", "MCH-1"),
             ("JENIUS_PAY__MERCHANTS__SHOP__SECRET_KEY", "topsecret"),
+            ("JENIUS_PAY__SETTLEMENT__PROFILE__TOKO__RHYTHM", "daily"),
         ];
         let source = Source::new(None, variables, |_| Err(std::io::ErrorKind::NotFound.into()));
         let all = in_force(&source).unwrap();
@@ -79,6 +81,9 @@ mod tests {
         assert_eq!(of("amqp.prefix"), ("jenius", "default"));
         assert_eq!(of("doku.client_id"), ("-", "-"));
         assert_eq!(of("merchants.shop.client_id"), ("MCH-1", "JENIUS_PAY__MERCHANTS__SHOP__CLIENT_ID"));
+        let rhythm = ("daily", "JENIUS_PAY__SETTLEMENT__PROFILE__TOKO__RHYTHM");
+        assert_eq!(of("settlement.profile.toko.rhythm"), rhythm);
+        assert!(!all.iter().any(|row| row.key.starts_with("settlement.profile.shop.")), "no such profile");
         assert_eq!(of("time_zone"), ("Asia/Jakarta", "default"));
         assert!(!format!("{all:?}").contains("topsecret"));
     }
