@@ -1,7 +1,7 @@
 //! `config`: what is in force, and where each value comes from. Secrets are hidden.
 
 use super::{print, print::clean};
-use crate::config::{BY_DEFAULT, InForce, Source, in_force};
+use crate::config::{BY_DEFAULT, Config, InForce, RequiredSections, Source};
 use std::process::ExitCode;
 
 /// Of the longest key.
@@ -19,7 +19,7 @@ pub struct Args {
 
 /// Exit code 2 if a value is at fault.
 pub fn run(args: &Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
-    let mut all = in_force(source)?;
+    let mut all = Config::load(source, RequiredSections::NOTHING)?.snapshot.in_force();
     all.retain(|row| !args.changed || row.origin.as_deref().is_some_and(|origin| origin != BY_DEFAULT));
     if args.json {
         print::line(&print::json(&all)?)?;

@@ -5,8 +5,8 @@ mod oidc;
 pub use oidc::OidcAuth;
 
 use super::{
+    load::Reader,
     parse::{self, Parsed},
-    reader::Reader,
 };
 use crate::domain::{console::ConsoleRole, money::Rupiah};
 use ipnet::IpNet;

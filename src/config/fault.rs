@@ -42,12 +42,6 @@ impl fmt::Display for ConfigFault {
 pub struct ConfigFaults(pub Vec<ConfigFault>);
 
 impl ConfigFaults {
-    pub(super) fn add(&mut self, fault: ConfigFault) {
-        self.0.push(fault);
-    }
-}
-
-impl ConfigFaults {
     /// For a log: one line, however many there are.
     pub fn in_a_line(&self) -> String {
         let shown: Vec<String> = self.0.iter().take(SHOWN_MAX).map(ToString::to_string).collect();

@@ -69,8 +69,12 @@ impl ConfigKey {
 
     /// The long name of its variable: `JENIUS_PAY__<SECTION>__<KEY>`.
     pub fn variable(&self) -> String {
-        format!("{PREFIX}{}", self.name.replace('.', "__").to_ascii_uppercase())
+        variable_of(self.name)
     }
+}
+
+pub fn variable_of(name: &str) -> String {
+    format!("{PREFIX}{}", name.replace('.', "__").to_ascii_uppercase())
 }
 
 /// Every variable that starts like this is ours.
@@ -81,6 +85,24 @@ pub const FILE_SUFFIX: &str = "_FILE";
 /// Every key, in the order of the sections.
 pub fn keys() -> &'static [ConfigKey] {
     KEYS
+}
+
+/// The row of the table for a full name; a merchant's or a profile's key is found by its template.
+pub fn key(name: &str) -> Option<&'static ConfigKey> {
+    let template = apart(name).map(|(section, _, member)| format!("{section}.<name>.{member}"));
+    let wanted = template.as_deref().unwrap_or(name);
+    keys().iter().find(|key| key.name == wanted)
+}
+
+/// Sections whose members have names of their own, and what such a member is.
+pub const NAMED: [(&str, &str); 2] = [("merchants", "merchant"), ("settlement.profile", "profile")];
+
+/// `merchants.shop.client_id` apart: its section, the name of its own, and the key. `None`: it has no name of its own.
+pub fn apart(name: &str) -> Option<(&'static str, &str, &str)> {
+    NAMED.into_iter().find_map(|(section, _)| {
+        let (own, member) = name.strip_prefix(section)?.strip_prefix('.')?.split_once('.')?;
+        Some((section, own, member))
+    })
 }
 
 use KeyForm::{Flag, Integer, Integers, Number, Text, Texts};

@@ -1,6 +1,6 @@
 //! The accounts at DOKU: `default` through `doku.*`, the others through `merchants.<name>.*`.
 
-use super::{MerchantConfig, parse, reader::Reader};
+use super::{MerchantConfig, load::Reader, parse};
 use crate::domain::ids::MerchantName;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ const MERCHANTS_MAX: usize = 1000;
 /// Reads every account. Where `needed`, there is at least one and each is complete.
 pub fn read(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, MerchantConfig> {
     let default = MerchantName::default_account();
-    let named = r.merchants();
+    let named = r.given.names("merchants");
     let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
     if in_doku && named.contains(&default) {
         let problem =

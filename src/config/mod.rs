@@ -5,31 +5,26 @@ mod console;
 mod database_url;
 mod example;
 mod fault;
-mod file;
-mod in_force;
 mod keys;
+mod load;
 mod merchants;
 mod parse;
-mod reader;
 mod role;
 mod rsa_key;
 mod sections;
 mod settlement;
 mod snapshot;
-mod source;
-mod values;
 
 pub use console::{ConsoleAuth, ConsoleConfig, OidcAuth, ProxyAuth};
 pub use example::example;
 pub use fault::{ConfigFault, ConfigFaults};
-pub use in_force::{BY_DEFAULT, InForce, in_force};
 pub use keys::{ConfigKey, keys};
+pub use load::Source;
 pub use parse::same_but_for_its_user;
 pub use role::Role;
 pub use rsa_key::{RsaKey, RsaKeyError};
 pub use settlement::SettlementConfig;
-pub use snapshot::{ConfigDiff, ConfigSnapshot};
-pub use source::Source;
+pub use snapshot::{BY_DEFAULT, ConfigDiff, ConfigSnapshot, InForce};
 
 use crate::domain::{
     ids::MerchantName,
@@ -37,7 +32,7 @@ use crate::domain::{
     schedule::{AttemptSchedule, CheckSchedule},
     senders::Senders,
 };
-use reader::{Reader, missing};
+use load::{Reader, missing};
 use secrecy::SecretString;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,13 +93,13 @@ impl Config {
     /// # Errors
     /// It is missing.
     pub fn need_database(&self) -> Result<&Database, ConfigFaults> {
-        self.database.as_ref().ok_or_else(|| missing("database.url"))
+        self.database.as_ref().ok_or_else(|| ConfigFaults(vec![missing("database.url")]))
     }
 
     /// # Errors
     /// It is missing.
     pub fn need_amqp(&self) -> Result<&Amqp, ConfigFaults> {
-        self.amqp.as_ref().ok_or_else(|| missing("amqp.url"))
+        self.amqp.as_ref().ok_or_else(|| ConfigFaults(vec![missing("amqp.url")]))
     }
 
     /// When DOKU is asked again.
@@ -158,10 +153,8 @@ pub struct Config {
     /// How long a stop waits for what is in hand.
     pub shutdown_drain: Duration,
     pub settlement: SettlementConfig,
-    /// What a later reading is compared with.
+    /// Every key as it was given: for people, and to compare a later reading with.
     pub snapshot: ConfigSnapshot,
-    /// Every key as it was read, for people.
-    pub in_force: Arc<[InForce]>,
 }
 
 #[derive(Debug, Clone)]

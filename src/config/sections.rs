@@ -5,9 +5,9 @@ use super::{
     Amqp, BreakerConfig, Config, Database, Doku, Environment, RequiredSections, SnapConfig, TokenRule,
     console,
     database_url::database_url,
+    load::Reader,
     merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
-    reader::Reader,
     settlement,
 };
 use crate::domain::{retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
@@ -59,8 +59,7 @@ pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
         shutdown_drain: shutdown_drain?,
         settlement: settlement?,
         time_zone: time_zone?,
-        snapshot: r.snapshot(),
-        in_force: r.in_force().into(),
+        snapshot: r.given.clone(),
     })
 }
 

@@ -1,8 +1,8 @@
 //! Settlement: when a pay-out is late, what DOKU may keep, and how files are written.
 
 use super::{
+    load::Reader,
     parse::{self, Parsed, whole},
-    reader::Reader,
 };
 use crate::domain::{
     ids::MerchantName,
@@ -63,7 +63,7 @@ pub fn read(r: &mut Reader<'_>) -> Option<SettlementConfig> {
     let keep_files_days = r.get("settlement.keep_files_days", whole(1..=36_500));
     let watch_dir = r.get("settlement.watch_dir", directory);
     let mut profiles = BTreeMap::from([(BUILT_IN.to_owned(), Profile::doku())]);
-    for name in r.profiles() {
+    for name in r.given.names("settlement.profile") {
         let profile = read_profile(r, name.as_str());
         profiles.extend(profile.map(|profile| (name.to_string(), profile)));
     }

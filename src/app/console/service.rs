@@ -70,9 +70,10 @@ impl ServiceOperations for Desk {
             processes: self.processes().await.map_err(|error| error.to_string()),
             config: self
                 .config
-                .in_force
-                .iter()
-                .map(|row| (row.key.clone(), row.value.clone(), row.origin.clone()))
+                .snapshot
+                .in_force()
+                .into_iter()
+                .map(|row| (row.key, row.value, row.origin))
                 .collect(),
         }
     }

@@ -1,8 +1,8 @@
 //! The provider that the console asks who a person is.
 
 use crate::config::{
+    load::Reader,
     parse::{self, Parsed},
-    reader::Reader,
 };
 use secrecy::SecretString;
 
