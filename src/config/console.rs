@@ -1,9 +1,5 @@
 //! The console: where it listens, who may enter, and what each may do.
 
-mod oidc;
-
-pub use oidc::OidcAuth;
-
 use super::{
     load::Reader,
     parse::{self, Parsed},
@@ -20,6 +16,8 @@ use url::Url;
 /// Groups of one role.
 const GROUPS_MAX: usize = 100;
 const GROUP_CHARS_MAX: usize = 255;
+const CLAIM_CHARS_MAX: usize = 128;
+const SCOPES_MAX: usize = 20;
 /// Addresses that a proxy comes from.
 const NETWORKS_MAX: usize = 100;
 /// Who knows the secret may say who anybody is: it must not be guessed.
@@ -59,6 +57,19 @@ pub struct ProxyAuth {
     pub from: Vec<IpNet>,
 }
 
+/// An OpenID Connect provider, and which claims it is believed by.
+#[derive(Debug, Clone)]
+pub struct OidcAuth {
+    /// As its tokens have it.
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: SecretString,
+    pub scopes: Vec<String>,
+    /// Of the ID token; a point leads into an object.
+    pub name_claim: String,
+    pub groups_claim: String,
+}
+
 impl ProxyAuth {
     pub fn is_from(&self, peer: IpAddr) -> bool {
         self.from.iter().any(|network| network.contains(&peer.to_canonical()))
@@ -81,73 +92,85 @@ enum AuthWay {
 }
 
 pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
-    let listen = r.get("console.listen", parse::listen);
-    let public_url = r.get("console.public_url", public_url);
-    let read_only = r.get("console.read_only", parse::flag);
+    let listen = r.get("console.listen", parse::listen)?;
     let way = r.get("console.auth", |text| match text.trim() {
         "local" => Ok(AuthWay::Local),
         "proxy" => Ok(AuthWay::Proxy),
         "oidc" => Ok(AuthWay::Oidc),
         _ => Err("no such way; allowed: local, proxy, oidc".to_owned()),
-    });
+    })?;
+    // What is not used may be missing, but not wrong.
+    let (proxy, oidc) = (read_proxy(r), read_oidc(r));
     let second_person_above = r.get("console.second_person_above", parse::whole(1..=Rupiah::MAX));
-    if second_person_above.is_some() && way == Some(AuthWay::Local) {
-        let needs =
-            "a name must be verified to be a second one who decides; allowed: console.auth = proxy or oidc";
-        r.fault("console.second_person_above", needs);
-    }
-    let mut roles = BTreeMap::new();
-    for role in ConsoleRole::ALL {
-        let groups = r.list(&format!("console.roles.{}", role.name()), GROUPS_MAX, group);
-        roles.insert(role, groups?.into_iter().collect::<BTreeSet<_>>());
-    }
-    let user_header = r.get("console.proxy.user_header", header);
-    let groups_header = r.get("console.proxy.groups_header", header);
-    let secret = r.file("console.proxy.secret_file", secret);
-    let from = r.list("console.proxy.from", NETWORKS_MAX, network);
-    let oidc = oidc::read(r, way == Some(AuthWay::Oidc));
-    if way == Some(AuthWay::Oidc) && public_url.is_none() {
-        r.fault("console.public_url", "missing; console.auth = oidc needs it");
-    }
-    let auth = match way? {
-        AuthWay::Oidc => ConsoleAuth::Oidc(oidc?),
-        AuthWay::Proxy => {
-            for (key, says) in [
-                ("console.proxy.user_header", user_header.is_some()),
-                ("console.proxy.groups_header", groups_header.is_some()),
-                ("console.proxy.secret_file", secret.is_some()),
-                ("console.proxy.from", from.as_ref().is_some_and(|from| !from.is_empty())),
-                ("console.public_url", public_url.is_some()),
-            ] {
-                if !says {
-                    r.fault(key, "missing; console.auth = proxy needs it");
-                }
-            }
-            ConsoleAuth::Proxy(ProxyAuth {
-                user_header: user_header?,
-                groups_header: groups_header?,
-                secret: SecretString::from(secret?),
-                from: from?,
-            })
-        }
+    let auth = match way {
         AuthWay::Local => {
-            if listen.is_some_and(|listen| !listen.ip().to_canonical().is_loopback()) {
-                r.fault(
-                "console.listen",
-                "not this machine alone, and console.auth = local verifies no name; allowed: 127.0.0.1 or [::1], or \
-                 console.auth = proxy or oidc",
-            );
+            if !listen.ip().to_canonical().is_loopback() {
+                let problem = "not this machine alone, and console.auth = local verifies no name; allowed: 127.0.0.1 \
+                               or [::1], or console.auth = proxy or oidc";
+                r.clash(["console.listen", "console.auth"], problem);
             }
-            ConsoleAuth::Local
+            if second_person_above.is_some() {
+                let problem = "a name must be verified to be a second one who decides; allowed: console.auth = proxy \
+                               or oidc";
+                r.clash(["console.second_person_above", "console.auth"], problem);
+            }
+            Some(ConsoleAuth::Local)
+        }
+        AuthWay::Proxy => {
+            PROXY_NEEDS.iter().for_each(|key| r.need(key, "console.auth = proxy"));
+            proxy.map(ConsoleAuth::Proxy)
+        }
+        AuthWay::Oidc => {
+            OIDC_NEEDS.iter().for_each(|key| r.need(key, "console.auth = oidc"));
+            oidc.map(ConsoleAuth::Oidc)
         }
     };
+    let mut groups = |role: ConsoleRole| r.list(&format!("console.roles.{}", role.name()), GROUPS_MAX, group);
     Some(ConsoleConfig {
-        listen: listen?,
-        public_url,
-        read_only: read_only?,
-        auth,
-        roles,
+        listen,
+        roles: ConsoleRole::ALL.map(|role| (role, groups(role).into_iter().collect())).into(),
+        public_url: r.get("console.public_url", public_url),
+        read_only: r.get("console.read_only", parse::flag)?,
+        auth: auth?,
         second_person_above,
+    })
+}
+
+const PROXY_NEEDS: [&str; 5] = [
+    "console.proxy.user_header",
+    "console.proxy.groups_header",
+    "console.proxy.secret_file",
+    "console.proxy.from",
+    "console.public_url",
+];
+
+fn read_proxy(r: &mut Reader<'_>) -> Option<ProxyAuth> {
+    let user_header = r.get("console.proxy.user_header", header);
+    let groups_header = r.get("console.proxy.groups_header", header);
+    let secret = r.file("console.proxy.secret_file", |text| secret(text, SECRET_CHARS_MIN));
+    let from = r.list("console.proxy.from", NETWORKS_MAX, network);
+    let (user_header, groups_header) = (user_header?, groups_header?);
+    Some(ProxyAuth { user_header, groups_header, secret: secret?.into(), from })
+}
+
+const OIDC_NEEDS: [&str; 4] = [
+    "console.oidc.issuer",
+    "console.oidc.client_id",
+    "console.oidc.client_secret_file",
+    "console.public_url",
+];
+
+fn read_oidc(r: &mut Reader<'_>) -> Option<OidcAuth> {
+    let issuer = r.get("console.oidc.issuer", issuer);
+    let client_id = r.get("console.oidc.client_id", name);
+    let client_secret = r.file("console.oidc.client_secret_file", |text| secret(text, 1));
+    Some(OidcAuth {
+        scopes: r.list("console.oidc.scopes", SCOPES_MAX, name),
+        name_claim: r.get("console.oidc.name_claim", name)?,
+        groups_claim: r.get("console.oidc.groups_claim", name)?,
+        issuer: issuer?,
+        client_id: client_id?,
+        client_secret: client_secret?.into(),
     })
 }
 
@@ -181,13 +204,40 @@ fn header(text: &str) -> Parsed<String> {
     }
 }
 
-/// A trailing newline is dropped.
-fn secret(text: &str) -> Parsed<String> {
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.len() >= SECRET_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+/// As the provider writes it: a slash at its end belongs to it.
+fn issuer(text: &str) -> Parsed<String> {
+    let is_safe = |url: &Url| match url.scheme() {
+        "https" => true,
+        // For trying, and for tests.
+        "http" => matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")),
+        _ => false,
+    };
+    let fits = parse::parse_url(text).is_some_and(|url| {
+        is_safe(&url) && url.host_str().is_some() && url.query().is_none() && url.fragment().is_none()
+    });
+    if fits {
         Ok(text.to_owned())
     } else {
-        Err(format!("not a secret; allowed: {SECRET_CHARS_MIN} or more visible ASCII characters"))
+        Err("not an issuer; allowed: https://host/path, as the provider's tokens have it".to_owned())
+    }
+}
+
+fn name(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    if (1..=CLAIM_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not a name; allowed: 1 to {CLAIM_CHARS_MAX} visible ASCII characters"))
+    }
+}
+
+/// A trailing newline is dropped.
+fn secret(text: &str, chars_min: usize) -> Parsed<String> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.len() >= chars_min && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not a secret; allowed: {chars_min} or more visible ASCII characters"))
     }
 }
 

@@ -71,4 +71,25 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_input_panics(
+        file in "(\\[(doku|amqp|merchants\\.a|x)\\]\n([a-z_]{1,8} = [-0-9a-z\"'\\[\\]., ]{0,9}\n){0,3}){0,3}|\\PC*",
+        names in prop::collection::vec("[A-Z_]{1,12}|DATABASE_URL(_FILE)?|DOKU__TIMEOUT_MS|MERCHANTS__\\PC{0,9}", 0..6),
+        value in "\\PC*",
+    ) {
+        let environment: Vec<_> = names.iter().map(|n| (format!("JENIUS_PAY__{n}"), value.clone())).collect();
+        let read = |_: &std::path::Path| Ok(file.clone());
+        let source = Source::new(Some(PathBuf::from("f")), environment, read);
+        for needs in [RequiredSections::EVERYTHING, RequiredSections::DATABASE, RequiredSections::BROKER] {
+            let _ = Config::load(&source, needs).map_err(|faults| faults.to_string());
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_known_key_panics(index in 0..keys().len(), value in "\\PC*|-?[0-9.e]{1,30}") {
+        let key = &keys()[index];
+        let variable = key.variable().replace("<NAME>", "SHOP");
+        let _ = load(FILE, vec![(variable, value)]).map_err(|faults| faults.to_string());
+    }
 }

@@ -130,27 +130,40 @@ impl<'s> Reader<'s> {
         self.faults.0.push(ConfigFault { origin, ..ConfigFault::new(name, problem) });
     }
 
-    /// The value, or its default; `None` if there is neither, or (then it is a fault) it is bad.
-    pub fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
-        let parsed = match self.given.get(name) {
-            Some(value) => parse(value.texts.first().map_or("", SecretString::expose_secret)),
-            None => parse(key(name)?.default?),
-        };
-        self.good(name, parsed)
+    /// A fault where nothing is given.
+    pub fn need(&mut self, name: &str, by: &str) {
+        if self.given.get(name).is_none_or(|value| value.texts.is_empty()) {
+            self.fault(name, format!("missing; {by} needs it"));
+        }
     }
 
-    pub fn list<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
-        let parsed = match self.given.get(name) {
-            Some(value) if value.texts.len() > max => {
-                Err(format!("too many entries; allowed: at most {max}"))
-            }
-            Some(value) => value.texts.iter().map(|text| parse(text.expose_secret())).collect(),
-            None => {
-                let default = key(name).and_then(|key| key.default).unwrap_or_default();
-                default.split(',').filter(|text| !text.is_empty()).map(parse).collect()
-            }
-        };
-        self.good(name, parsed)
+    /// The first key's fault, which values have together; told only where each is good by itself.
+    pub fn clash<const N: usize>(&mut self, names: [&str; N], problem: &str) {
+        if !self.faults.0.iter().any(|fault| names.contains(&fault.key.as_str())) {
+            self.fault(names[0], problem);
+        }
+    }
+
+    /// The value, or its default; `None` if there is neither. The default stands in for a bad value too, which is a fault: a
+    /// section is read to its end.
+    pub fn get<T>(&mut self, name: &str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        let given = self.given.get(name);
+        let parsed = given.map(|value| parse(value.texts.first().map_or("", SecretString::expose_secret)));
+        let good = parsed.and_then(|parsed| self.good(name, parsed));
+        good.or_else(|| parse(key(name)?.default?).ok())
+    }
+
+    /// The same for a list; without a default it is empty.
+    pub fn list<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
+        let parsed = self.given.get(name).map(|value| match value.texts.len() {
+            length if length > max => Err(format!("too many entries; allowed: at most {max}")),
+            _ => value.texts.iter().map(|text| parse(text.expose_secret())).collect(),
+        });
+        let good = parsed.and_then(|parsed| self.good(name, parsed));
+        good.unwrap_or_else(|| {
+            let default = key(name).and_then(|key| key.default).unwrap_or_default();
+            default.split(',').filter(|text| !text.is_empty()).filter_map(|text| parse(text).ok()).collect()
+        })
     }
 
     /// A secret that is a fault where it is needed and missing.
@@ -179,7 +192,7 @@ impl<'s> Reader<'s> {
             Some(true) => self.fault(name, parse("").err().unwrap_or_default()),
             None | Some(false) => {}
         }
-        let texts = self.list(name, max, parse)?;
+        let texts = self.list(name, max, parse);
         (!texts.is_empty()).then(|| texts.into_iter().map(SecretString::from).collect())
     }
 
@@ -191,10 +204,10 @@ impl<'s> Reader<'s> {
     }
 
     /// What the files hold that a key names; none is no fault.
-    pub fn files<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Option<Vec<T>> {
-        let paths = self.list(name, max, |path| Ok(path.to_owned()))?;
+    pub fn files<T>(&mut self, name: &str, max: usize, parse: impl Fn(&str) -> Parsed<T>) -> Vec<T> {
+        let paths = self.list(name, max, |path| Ok(path.to_owned()));
         let parsed = paths.iter().map(|path| self.read_file(path, &parse)).collect();
-        self.good(name, parsed)
+        self.good(name, parsed).unwrap_or_default()
     }
 
     fn read_file<T>(&self, path: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<T> {

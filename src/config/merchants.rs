@@ -60,10 +60,7 @@ fn account(
         r.fault(&id, "another merchant has this Client-Id; allowed: one merchant for each");
     }
     let secret_key = r.secret(&key, needed, parse::secret_key);
-    let previous_secret_keys = r.list(&previous, PREVIOUS_KEYS_MAX, parse::secret_key);
-    Some(MerchantConfig {
-        client_id: client_id?,
-        secret_key: secret_key?,
-        previous_secret_keys: previous_secret_keys?.into_iter().map(SecretString::from).collect(),
-    })
+    let previous = r.list(&previous, PREVIOUS_KEYS_MAX, parse::secret_key);
+    let previous_secret_keys = previous.into_iter().map(SecretString::from).collect();
+    Some(MerchantConfig { client_id: client_id?, secret_key: secret_key?, previous_secret_keys })
 }

@@ -56,65 +56,62 @@ impl SettlementConfig {
 }
 
 pub fn read(r: &mut Reader<'_>) -> Option<SettlementConfig> {
-    let due_days = r.get("settlement.due_days", whole(0..=60));
     let day = |text: &str| text.trim().parse().map_err(|_| "not a day; allowed: YYYY-MM-DD".to_owned());
-    let holidays = r.list("settlement.holidays", HOLIDAYS_MAX, day);
-    let fees = r.list("settlement.fees", FEES_MAX, FeeRule::parse);
-    let keep_files_days = r.get("settlement.keep_files_days", whole(1..=36_500));
-    let watch_dir = r.get("settlement.watch_dir", directory);
     let mut profiles = BTreeMap::from([(BUILT_IN.to_owned(), Profile::doku())]);
     for name in r.given.names("settlement.profile") {
-        let profile = read_profile(r, name.as_str());
-        profiles.extend(profile.map(|profile| (name.to_string(), profile)));
+        profiles.insert(name.to_string(), read_profile(r, name.as_str())?);
     }
-    let calendar = Calendar { holidays: holidays?.into_iter().collect(), due_days: due_days? };
-    Some(SettlementConfig { calendar, fees: fees?, keep_files_days: keep_files_days?, watch_dir, profiles })
+    Some(SettlementConfig {
+        calendar: Calendar {
+            holidays: r.list("settlement.holidays", HOLIDAYS_MAX, day).into_iter().collect(),
+            due_days: r.get("settlement.due_days", whole(0..=60))?,
+        },
+        fees: r.list("settlement.fees", FEES_MAX, FeeRule::parse),
+        keep_files_days: r.get("settlement.keep_files_days", whole(1..=36_500))?,
+        watch_dir: r.get("settlement.watch_dir", directory),
+        profiles,
+    })
 }
 
 fn read_profile(r: &mut Reader<'_>, name: &str) -> Option<Profile> {
     let key = |member: &str| format!("settlement.profile.{name}.{member}");
     let usual = Profile::doku();
-    let merchant = r.get(&key("merchant"), |text| {
-        MerchantName::parse(text).map_err(|e| format!("not a merchant's name; allowed: {}", e.allowed))
-    });
-    let columns = r.list(&key("columns"), WORDS_MAX, column);
-    let separator = r.get(&key("separator"), separator);
-    let decimal = r.get(&key("decimal"), mark);
-    let thousands =
-        r.get(&key("thousands"), |text| if text == "none" { Ok(None) } else { mark(text).map(Some) });
-    if decimal.is_some() && thousands.flatten() == decimal {
-        r.fault(&key("thousands"), "the same as the decimal mark; allowed: another, or none");
-    }
-    let dates = r.list(&key("dates"), FORMS_MAX, |text| {
-        DateForm::parse(text).ok_or_else(|| {
-            "no date form; allowed: DD, MM or MMM, YYYY with - / . or a space between".to_owned()
-        })
-    });
-    let zone = r.get(&key("zone"), zone);
-    let mut words = |member: &str, usual: Vec<String>| {
-        if r.says(&key(member)) { r.list(&key(member), WORDS_MAX, word) } else { Some(usual) }
+    let marks = Marks {
+        decimal: r.get(&key("decimal"), mark)?,
+        thousands: r
+            .get(&key("thousands"), |text| if text == "none" { Ok(None) } else { mark(text).map(Some) })?,
     };
-    let channels = words("channels", usual.channels);
-    let other_channels = words("other_channels", usual.other_channels);
-    let purchase_words = words("purchase_words", usual.purchase_words);
-    let refund_words = words("refund_words", usual.refund_words);
-    let split = r.get(&key("split"), parse::flag);
-    let rhythm = r.get(&key("rhythm"), rhythm);
+    if marks.thousands == Some(marks.decimal) {
+        let problem = "the same as the decimal mark; allowed: another, or none";
+        r.clash([&key("thousands"), &key("decimal")], problem);
+    }
     Some(Profile {
         name: name.to_owned(),
-        merchant,
-        columns: columns?,
-        separator,
-        marks: Marks { decimal: decimal?, thousands: thousands? },
-        dates: dates?,
-        zone: zone?,
-        channels: channels?,
-        other_channels: other_channels?,
-        purchase_words: purchase_words?,
-        refund_words: refund_words?,
-        split: split?,
-        rhythm: rhythm?,
+        merchant: r.get(&key("merchant"), |text| {
+            MerchantName::parse(text).map_err(|e| format!("not a merchant's name; allowed: {}", e.allowed))
+        }),
+        columns: r.list(&key("columns"), WORDS_MAX, column),
+        separator: r.get(&key("separator"), separator),
+        marks,
+        dates: r.list(&key("dates"), FORMS_MAX, date_form),
+        zone: r.get(&key("zone"), zone)?,
+        channels: words(r, &key("channels"), usual.channels),
+        other_channels: words(r, &key("other_channels"), usual.other_channels),
+        purchase_words: words(r, &key("purchase_words"), usual.purchase_words),
+        refund_words: words(r, &key("refund_words"), usual.refund_words),
+        split: r.get(&key("split"), parse::flag)?,
+        rhythm: r.get(&key("rhythm"), rhythm)?,
     })
+}
+
+/// The usual ones where none are given.
+fn words(r: &mut Reader<'_>, key: &str, usual: Vec<String>) -> Vec<String> {
+    if r.says(key) { r.list(key, WORDS_MAX, word) } else { usual }
+}
+
+fn date_form(text: &str) -> Parsed<DateForm> {
+    let allowed = "no date form; allowed: DD, MM or MMM, YYYY with - / . or a space between";
+    DateForm::parse(text).ok_or_else(|| allowed.to_owned())
 }
 
 fn directory(text: &str) -> Parsed<PathBuf> {
