@@ -21,7 +21,7 @@ pub const DURATION_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 /// No text is longer, whatever its key.
 const TEXT_MAX: usize = 4096;
 /// At most this many characters of a parameter's name are shown.
-const PARAMETER_CHARS_MAX: usize = 32;
+const PARAMETER_CHARS_MAX: usize = 40;
 
 pub fn whole<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
 where
@@ -181,6 +181,64 @@ pub fn secret_key(text: &str) -> Parsed<String> {
     }
 }
 
+/// Parameters that are used as PostgreSQL's own clients use them; `options[name]` too.
+const DATABASE_PARAMETERS: [&str; 10] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password"];
+const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+/// Every part of it is used, or refused: what would be ignored in silence (a parameter of another client, a second host) is
+/// something that its author relies on.
+pub fn database_url(text: &str) -> Parsed<String> {
+    if text.contains('#') {
+        return Err("it has a `#`; allowed: `%23`, in a password too".to_owned());
+    }
+    let url = parse_url(text).filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let Some(url) = url else {
+        return Err(
+            "not a PostgreSQL URL; allowed: postgres://user:password@host:port/database, and in a user or \
+                    password `%40` for `@`, `%2F` for `/`, `%3A` for `:`, `%3F` for `?`"
+                .to_owned(),
+        );
+    };
+    if url.host_str().is_some_and(|host| host.contains(',')) {
+        return Err(ONE_HOST.to_owned());
+    }
+    let mut unknown = Vec::new();
+    for (name, value) in url.query_pairs() {
+        if name == "options" || name.starts_with("options[") && name.ends_with(']') {
+            continue;
+        }
+        if !DATABASE_PARAMETERS.contains(&name.as_ref()) {
+            unknown.push(if may_be_shown(text, &name) { format!("`{name}`") } else { NOT_SHOWN.to_owned() });
+        } else if name == "sslmode" && !SSL_MODES.contains(&value.as_ref()) {
+            return Err(format!("no such sslmode; allowed: {}", SSL_MODES.join(", ")));
+        } else if matches!(name.as_ref(), "host" | "hostaddr" | "port") && value.contains(',') {
+            return Err(ONE_HOST.to_owned());
+        } else if name == "port" && value.parse::<u16>().is_err() {
+            return Err("no such port; allowed: 1 to 65535".to_owned());
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let allowed = DATABASE_PARAMETERS.join(", ");
+    Err(format!("it has a parameter that is not used: {}; allowed: {allowed}, options", unknown.join(", ")))
+}
+
+const NOT_SHOWN: &str = "one that is not shown (in a password, `?` is written `%3F`)";
+const ONE_HOST: &str =
+    "several hosts; allowed: one address that leads to the primary (RUNBOOK, Several database hosts)";
+
+/// Whether the name of a URL's parameter may be: behind a `?` in a password stands the rest of it, and then an `@` follows, or
+/// there is no `name=`.
+fn may_be_shown(text: &str, name: &str) -> bool {
+    let Some((_, query)) = text.split_once('?') else { return false };
+    name.len() <= PARAMETER_CHARS_MAX
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        && !query.contains('@')
+        && query.split('&').any(|one| one.starts_with(&format!("{name}=")))
+}
+
 /// What a URL of the broker may say after `?`.
 const AMQP_PARAMETERS: [&str; 5] =
     ["auth_mechanism", "channel_max", "connection_timeout", "frame_max", "heartbeat"];
@@ -200,13 +258,7 @@ pub fn amqp_url(text: &str) -> Parsed<String> {
     match url.query_pairs().find(|(name, _)| !AMQP_PARAMETERS.contains(&name.as_ref())) {
         None => Ok(text.to_owned()),
         Some((name, _)) => {
-            // Without a `=` it may be the rest of a password that has a `?` in it.
-            let is_name = name.len() <= PARAMETER_CHARS_MAX
-                && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-                && url
-                    .query()
-                    .is_some_and(|all| all.split('&').any(|one| one.starts_with(&format!("{name}="))));
-            let shown = if is_name { format!(" `{name}`") } else { String::new() };
+            let shown = if may_be_shown(text, &name) { format!(" `{name}`") } else { String::new() };
             Err(format!(
                 "unknown parameter{shown}; allowed: {}; an authority of your own is amqp.ca_file",
                 AMQP_PARAMETERS.join(", ")
@@ -287,4 +339,43 @@ pub fn parse_url(text: &str) -> Option<Url> {
         return None;
     }
     Url::parse(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_ignored_is_refused_by_its_name_alone() {
+        for (url, named) in [
+            ("postgres://u:p@h/d?sslpassword=S3CRET", "`sslpassword`"),
+            ("postgres://u:p@h/d?cacertfile=/S3CRET", "`cacertfile`"),
+            ("postgres://u:p@h/d?target_session_attrs=S3CRET", "`target_session_attrs`"),
+            ("postgres://u:p@h/d?application_name=S3CRET&sslmode=require", "`application_name`"),
+            ("postgres://u:S3CRET@h/d?sslmode=allow", "sslmode"),
+            ("postgres://u:S3CRET@a,b/d", "one address"),
+            ("postgres:///d?user=u&password=S3CRET&host=a,b", "one address"),
+            ("postgres://u:S3C#RET@h/d", "%23"),
+            ("postgres://u:S3CRET@h/d?port=x", "port"),
+            ("amqp://u:S3CRET@h/d", "not a PostgreSQL URL"),
+            ("postgres://u?S3CRET", "not shown"),
+            ("postgres://u:12?s3c_ret@h/d", "%3F"),
+            ("postgres://u:12?s3c_ret=@h/d", "%3F"),
+        ] {
+            let problem = database_url(url).unwrap_err();
+            assert!(problem.contains(named) && !problem.to_uppercase().contains("S3C"), "{url}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_allowed() {
+        for url in [
+            "postgres://u:p@h:5432/d",
+            "postgresql://u@[::1]:5432/d?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgres:///d?host=/run/postgresql&user=u&password=p",
+            "postgres://u@h/d?options=-c%20search_path%3Dpay&options[work_mem]=8MB",
+        ] {
+            assert_eq!(database_url(url).as_deref(), Ok(url));
+        }
+    }
 }

@@ -2,16 +2,18 @@
 //! too: `?` ends no section before its last key, and every fault is found in one go.
 
 use super::{
-    Amqp, BreakerConfig, Config, Database, Doku, Environment, RequiredSections, SnapConfig, TokenRule,
-    console,
-    database_url::database_url,
+    Amqp, BreakerConfig, Config, Database, Doku, Environment, MerchantConfig, RequiredSections, SnapConfig,
+    TokenRule, console,
     load::Reader,
-    merchants,
     parse::{self, DURATION_MAX_MS, millis, number, whole},
     settlement,
 };
-use crate::domain::{retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
-use std::sync::Arc;
+use crate::domain::{ids::MerchantName, retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
+use secrecy::SecretString;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The longest timeout of one HTTP exchange that can be configured.
 const TIMEOUT_MAX_MS: u64 = 600_000;
@@ -25,6 +27,10 @@ const URLS_MAX: usize = 16;
 const PUBLIC_KEYS_MAX: usize = 8;
 /// Paths that were in use before.
 const PATHS_MAX: usize = 16;
+/// Keys that are in rotation at one time.
+const PREVIOUS_KEYS_MAX: usize = 16;
+/// Every merchant has its own breaker, limits and metrics.
+const MERCHANTS_MAX: usize = 1000;
 
 pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
     // It may be missing where its auth needs keys without a default.
@@ -33,7 +39,7 @@ pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
         database: read_database(r, needs.database),
         amqp: read_amqp(r, needs.amqp),
         doku: read_doku(r)?,
-        merchants: merchants::read(r, needs.merchants),
+        merchants: read_merchants(r, needs.merchants),
         retry: read_retry(r)?,
         payment_budget: r.get("retry.payment_max_elapsed_ms", millis(1..=DURATION_MAX_MS))?,
         refund_budget: r.get("retry.refund_max_elapsed_ms", millis(1..=DURATION_MAX_MS))?,
@@ -53,7 +59,7 @@ pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
 }
 
 fn read_database(r: &mut Reader<'_>, needed: bool) -> Option<Database> {
-    let url = r.secret("database.url", needed, database_url);
+    let url = r.secret("database.url", needed, parse::database_url);
     Some(Database {
         authorities: r.file("database.ca_file", parse::authorities),
         max_connections: r.get("database.max_connections", whole(1..=1_000))?,
@@ -125,6 +131,61 @@ fn unsafe_place(environment: Environment, base_url: &str, insecure_http: bool) -
         ),
         Environment::Sandbox => None,
     }
+}
+
+/// The accounts at DOKU: `default` through `doku.*`, the others through `merchants.<name>.*`. Where `needed`, there is at least one and each is complete.
+fn read_merchants(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, MerchantConfig> {
+    let default = MerchantName::default_account();
+    let named = r.given.names("merchants");
+    let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
+    if in_doku && named.contains(&default) {
+        let problem =
+            "given twice; allowed: the default merchant in `doku` or in `merchants.default`, not both";
+        r.fault("doku.client_id", problem);
+    }
+    if named.len() > MERCHANTS_MAX {
+        r.fault("merchants", format!("too many merchants; allowed: at most {MERCHANTS_MAX}"));
+    }
+    if needed && !in_doku && named.is_empty() {
+        r.missing("doku.client_id");
+        r.missing("doku.secret_key");
+    }
+    let mut sections: Vec<_> =
+        named.into_iter().map(|name| (format!("merchants.{name}"), name)).take(MERCHANTS_MAX).collect();
+    if in_doku {
+        sections.push(("doku".to_owned(), default));
+    }
+    let mut merchants = BTreeMap::new();
+    let mut client_ids = BTreeSet::new();
+    for (section, name) in sections {
+        if let Some(merchant) = read_merchant(r, &section, needed, &mut client_ids) {
+            merchants.insert(name, merchant);
+        }
+    }
+    merchants
+}
+
+const MEMBERS: [&str; 3] = ["client_id", "secret_key", "previous_secret_keys"];
+
+fn read_merchant(
+    r: &mut Reader<'_>,
+    section: &str,
+    needed: bool,
+    client_ids: &mut BTreeSet<String>,
+) -> Option<MerchantConfig> {
+    let [id, key, previous] = MEMBERS.map(|member| format!("{section}.{member}"));
+    if needed && !r.says(&id) {
+        r.missing(&id);
+    }
+    let client_id = r.get(&id, parse::client_id);
+    // A notification's Client-Id decides which key verifies it: two merchants with one Client-Id would be one.
+    if client_id.clone().is_some_and(|client_id| !client_ids.insert(client_id)) {
+        r.fault(&id, "another merchant has this Client-Id; allowed: one merchant for each");
+    }
+    let secret_key = r.secret(&key, needed, parse::secret_key);
+    let previous = r.list(&previous, PREVIOUS_KEYS_MAX, parse::secret_key);
+    let previous_secret_keys = previous.into_iter().map(SecretString::from).collect();
+    Some(MerchantConfig { client_id: client_id?, secret_key: secret_key?, previous_secret_keys })
 }
 
 fn read_retry(r: &mut Reader<'_>) -> Option<RetryPolicy> {

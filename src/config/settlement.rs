@@ -190,7 +190,8 @@ mod tests {
     fn a_profile_names_what_differs_and_keeps_the_rest() {
         let settlement = load(
             "[settlement]\nholidays = [\"2026-01-01\"]\nfees = [\"2026-01-01;fixed=1500\"]\n\
-             [settlement.profile.toko]\nmerchant = \"toko\"\ncolumns = [\"amount=BRUTO\"]\ndecimal = \",\"\nthousands = \".\"\nrhythm = \"daily\"\n",
+             [settlement.profile.toko]\nmerchant = \"toko\"\ncolumns = [\"amount=BRUTO\"]\ndecimal = \",\"\nthousands = \".\"\nrhythm = \"daily\"\n\
+             [settlement.profile.plain]\n",
         )
         .unwrap()
         .settlement;
@@ -201,6 +202,7 @@ mod tests {
         assert_eq!(own.channels, ["jenius"]);
         assert_eq!(settlement.profile(None, None).unwrap().name, BUILT_IN);
         assert!(settlement.profile(Some("other"), None).is_none());
+        assert_eq!(settlement.profile(Some("plain"), None).unwrap().channels, ["jenius"], "nothing differs");
         assert_eq!((settlement.calendar.due_days, settlement.fees.len()), (3, 1));
     }
 
