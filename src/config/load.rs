@@ -85,7 +85,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     }
 }
 
-/// What a required key says that is not there.
+/// The fault of a required key that is not there.
 pub fn missing(name: &str) -> ConfigFault {
     let key = key(name);
     let file = key.filter(|key| key.secret).map_or("", |_| ", or in a file that …_FILE names");
@@ -121,8 +121,11 @@ impl<'s> Reader<'s> {
         self.given.get(name).is_some()
     }
 
+    /// What is there and cannot be used has its own fault: it is not missing.
     pub fn missing(&mut self, name: &str) {
-        self.faults.0.push(missing(name));
+        if !self.is_at_fault(&[name]) {
+            self.faults.0.push(missing(name));
+        }
     }
 
     pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
@@ -132,16 +135,21 @@ impl<'s> Reader<'s> {
 
     /// A fault where nothing is given.
     pub fn need(&mut self, name: &str, by: &str) {
-        if self.given.get(name).is_none_or(|value| value.texts.is_empty()) {
+        let nothing = self.given.get(name).is_none_or(|value| value.texts.is_empty());
+        if nothing && !self.is_at_fault(&[name]) {
             self.fault(name, format!("missing; {by} needs it"));
         }
     }
 
-    /// The first key's fault, which values have together; told only where each is good by itself.
+    /// A fault of the first key that only follows from the values together; each is good by itself, or has its own fault.
     pub fn clash<const N: usize>(&mut self, names: [&str; N], problem: &str) {
-        if !self.faults.0.iter().any(|fault| names.contains(&fault.key.as_str())) {
+        if !self.is_at_fault(&names) {
             self.fault(names[0], problem);
         }
+    }
+
+    fn is_at_fault(&self, names: &[&str]) -> bool {
+        self.faults.0.iter().any(|fault| names.contains(&fault.key.as_str()))
     }
 
     /// The value, or its default; `None` if there is neither. The default stands in for a bad value too, which is a fault: a

@@ -33,13 +33,15 @@ const PREVIOUS_KEYS_MAX: usize = 16;
 const MERCHANTS_MAX: usize = 1000;
 
 pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
-    // It may be missing where its auth needs keys without a default.
+    // What may be missing is read first: nothing ends before all the rest is read too.
+    let (database, amqp) = (read_database(r, needs.database), read_amqp(r, needs.amqp));
+    let (doku, merchants) = (read_doku(r), read_merchants(r, needs.merchants));
     let console = console::read(r);
     Some(Config {
-        database: read_database(r, needs.database),
-        amqp: read_amqp(r, needs.amqp),
-        doku: read_doku(r)?,
-        merchants: read_merchants(r, needs.merchants),
+        database,
+        amqp,
+        doku: doku?,
+        merchants,
         retry: read_retry(r)?,
         payment_budget: r.get("retry.payment_max_elapsed_ms", millis(1..=DURATION_MAX_MS))?,
         refund_budget: r.get("retry.refund_max_elapsed_ms", millis(1..=DURATION_MAX_MS))?,

@@ -271,6 +271,8 @@ fn a_secret_is_read_from_the_file_its_variable_names() {
     let lost = faults(with(&[("JENIUS_PAY__DATABASE__URL_FILE", "/nowhere")]));
     let named = "database.url (from JENIUS_PAY__DATABASE__URL_FILE): its file cannot be read";
     assert!(lost[0].starts_with(named), "{lost:?}");
+    let lost = [("JENIUS_PAY__DATABASE__URL_FILE", "/nowhere"), COMPLETE[1], COMPLETE[2], COMPLETE[3]];
+    assert_eq!(faults(load("", &lost)).len(), 1, "it is not missing too");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn is_section(wanted: &str) -> bool {
     keys().iter().any(|key| key.name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// What is said of a member that a section does not have; the whole file has no name.
+/// Why a member is refused that a section does not have; the whole file has no name.
 fn unknown(section: &str) -> String {
     let (what, mut allowed): (_, Vec<&str>) = if section.is_empty() {
         ("section", keys().iter().filter_map(|key| Some(key.name.split_once('.')?.0)).collect())
