@@ -4,8 +4,6 @@
 #[cfg(feature = "otel")]
 mod export;
 mod lines;
-#[cfg(feature = "otel")]
-mod recorded;
 pub mod span;
 
 #[cfg(feature = "otel")]

@@ -1,14 +1,11 @@
 //! Where spans go: OTLP over HTTP, in batches, from a thread of its own. A collector that is away costs the
 //! spans and nothing else: what finishes a span never waits, and a full queue drops it.
 
-use super::LogError;
-use opentelemetry::trace::TracerProvider;
+use super::{LogError, span::TRACER};
+use opentelemetry::{global::BoxedTracer, trace::TracerProvider};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SdkTracer, SdkTracerProvider},
-};
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use std::{
     future::Future,
     pin::Pin,
@@ -31,11 +28,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// At the end of the process: what is not taken by then is lost.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-static EXPORT: OnceLock<(SdkTracerProvider, SdkTracer)> = OnceLock::new();
-
-pub(super) fn tracer() -> Option<&'static SdkTracer> {
-    EXPORT.get().map(|(_, tracer)| tracer)
-}
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
 /// Starts to export, where the environment names an endpoint. Sampling, limits and the service's name are
 /// configured by OpenTelemetry's own variables.
@@ -60,15 +53,17 @@ pub fn start(runtime: Handle) -> Result<(), LogError> {
     }
     let provider =
         SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build();
-    let tracer = provider.tracer(SCOPE);
+    let tracer = BoxedTracer::new(Box::new(provider.tracer(SCOPE)));
     // A second start finds the first one's; its own exporter ends with it.
-    let _ = EXPORT.set((provider, tracer));
+    if PROVIDER.set(provider).is_ok() {
+        let _ = TRACER.set(tracer);
+    }
     Ok(())
 }
 
 /// Sends what is not sent yet, within a bound. Before the runtime ends.
 pub fn flush() {
-    if let Some((provider, _)) = EXPORT.get()
+    if let Some(provider) = PROVIDER.get()
         && provider.shutdown_with_timeout(FLUSH_MAX).is_err()
     {
         tracing::warn!("the last traces were not taken in time");
