@@ -39,9 +39,16 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_answers_200_lives() {
-        for (status, lives) in
-            [("200 OK", true), ("404 Not Found", false), ("503 Service Unavailable", false)]
-        {
+        for (answer, lives) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.0 200\r\n\r\n", true),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", false),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
+            ("HTTP/1.1 many\r\n\r\n", false),
+            ("HTTP/1.1 200", false),
+            ("SSH-2.0-x\r\n\r\n", false),
+            ("", false),
+        ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let answering = async {
@@ -53,10 +60,10 @@ mod tests {
                     stream.read_line(&mut asked).await.unwrap();
                 }
                 assert!(asked.starts_with("GET /livez "), "{asked}");
-                stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
             };
             let (answered, ()) = tokio::join!(health_of(address), answering);
-            assert_eq!(answered.is_ok(), lives, "{status}: {answered:?}");
+            assert_eq!(answered.is_ok(), lives, "{answer}: {answered:?}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! One look at a listener, for `doctor` and `health`: does a server listen, and what does it answer to a
 //! GET. Nothing it asks is counted or changes anything.
 
+use axum::body::{Body, to_bytes};
+use hyper::{Request, client::conn::http1::handshake, header::HOST};
+use hyper_util::rt::TokioIo;
 use std::{
     collections::BTreeSet,
     io,
@@ -8,7 +11,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -16,7 +18,7 @@ use tokio::{
 /// It is this machine that is asked, or one near by.
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// A page of ours is smaller, the metrics of a thousand merchants too.
-const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,20 +49,17 @@ pub async fn ask_all(place: &str, path: &str) -> Vec<(String, io::Result<Answere
     answers
 }
 
+/// One request on one connection: no pool, no TLS, no proxy, and nothing is followed.
 async fn get(address: SocketAddr, path: &str) -> io::Result<Answered> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    read(&String::from_utf8_lossy(&answer))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what answers there speaks no HTTP"))
-}
-
-fn read(answer: &str) -> Option<Answered> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answered { status, body: body.to_owned() })
+    let no_http = |error| io::Error::other(format!("what answers there speaks no HTTP: {error}"));
+    let stream = TokioIo::new(TcpStream::connect(address).await?);
+    let (mut requests, connection) = handshake(stream).await.map_err(no_http)?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header(HOST, address.to_string()).body(Body::empty());
+    let answer = requests.send_request(request.map_err(io::Error::other)?).await.map_err(no_http)?;
+    let status = answer.status().as_u16();
+    let body = to_bytes(Body::new(answer.into_body()), ANSWER_BYTES_MAX).await.map_err(io::Error::other)?;
+    Ok(Answered { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// Who listens everywhere is asked here.
@@ -76,21 +75,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_http_is_an_answer() {
-        let answered = |status, body: &str| Some(Answered { status, body: body.to_owned() });
-        for (answer, expected) in [
-            ("HTTP/1.1 405 Method Not Allowed\r\nAllow: POST\r\n\r\n{}", answered(405, "{}")),
-            ("HTTP/1.0 200\r\n\r\n", answered(200, "")),
-            ("HTTP/1.1 405", None),
-            ("SSH-2.0-x\r\n\r\n", None),
-            ("HTTP/1.1 many\r\n\r\n", None),
-            ("", None),
-        ] {
-            assert_eq!(read(answer), expected, "{answer:?}");
-        }
-    }
 
     #[test]
     fn who_listens_everywhere_is_asked_here() {
