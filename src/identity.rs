@@ -18,6 +18,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use jsonwebtoken::jwk::JwkSet;
+use parking_lot::RwLock;
 use reqwest::{
     Client,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -27,10 +28,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{
-    sync::{PoisonError, RwLock},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{
     sync::{Mutex, Semaphore},
     time::{Instant, timeout},
@@ -200,13 +198,13 @@ impl IdentityProvider {
 
     /// Its addresses and keys, if it was heard lately.
     fn heard(&self) -> Option<KnownProvider> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.provider.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR).cloned()
     }
 
     /// Why it does not answer, as far as that was asked lately.
     fn lately_away(&self) -> Option<String> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         known.fault.as_ref().filter(|(at, _)| at.elapsed() < AWAY_FOR).map(|(_, why)| why.clone())
     }
 
@@ -220,7 +218,7 @@ impl IdentityProvider {
             return Err(why);
         }
         let asked = self.ask().await;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         known.fault = asked.as_ref().err().map(|why| (Instant::now(), why.clone()));
         known.provider = asked.as_ref().ok().cloned().or(known.provider.take());
         asked

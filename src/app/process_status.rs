@@ -12,11 +12,12 @@ use crate::{
     rabbit::Broker,
 };
 use chrono::{SecondsFormat, TimeDelta};
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -71,7 +72,7 @@ impl ProcessStatus {
     /// The database is reached and migrated, or not: `detail` says what a person should know.
     pub fn database(&self, fault: Option<String>) {
         let is_up = fault.is_none();
-        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = fault.unwrap_or_default();
+        *self.database.lock() = fault.unwrap_or_default();
         self.store_state.send_if_modified(|state| {
             let next = match (*state, is_up) {
                 (_, false) => StoreState::Away,
@@ -84,13 +85,13 @@ impl ProcessStatus {
 
     /// What could not be counted for the gauges just now.
     pub fn uncounted(&self, faults: String) {
-        *self.uncounted.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+        *self.uncounted.lock() = faults;
     }
 
     /// How old the oldest event in the outbox is; `None` if there is none.
     pub fn outbox(&self, age: Option<Duration>) {
         let now = Instant::now();
-        let mut oldest = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut oldest = self.outbox.lock();
         let Some(age) = age else {
             *oldest = None;
             return;
@@ -103,7 +104,7 @@ impl ProcessStatus {
 
     /// How long the same event has been the oldest of the outbox, where that is for too long.
     fn outbox_stuck(&self) -> Option<Duration> {
-        let oldest = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = self.outbox.lock();
         oldest.as_ref().map(|oldest| oldest.since.elapsed()).filter(|stuck| *stuck > OUTBOX_STUCK)
     }
 
@@ -117,7 +118,7 @@ impl ProcessStatus {
     }
 
     fn postgres(&self) -> ComponentStatus {
-        let fault = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fault = self.database.lock().clone();
         if !fault.is_empty() {
             return ComponentStatus::bad(fault);
         }
@@ -130,7 +131,7 @@ impl ProcessStatus {
 
     /// Gauges concern no payment: they make no process unready.
     fn counted(&self) -> String {
-        let faults = self.uncounted.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = self.uncounted.lock();
         if faults.is_empty() {
             return "up and migrated".to_owned();
         }

@@ -12,8 +12,8 @@ use crate::{
     postgres::{PgConnectOptions, PgPool},
     rabbit::Broker,
 };
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a pool connects to a database.
 type ConnectOptions = fn(&Database) -> Result<PgConnectOptions, StoreError>;
@@ -57,7 +57,7 @@ impl Secrets {
 
     /// A pool that uses newly read secrets for its next connections, and how it connects.
     pub fn add_pool(&self, pool: &PgPool, connect_options: ConnectOptions) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock();
         pools.push((pool.clone(), connect_options));
     }
 
@@ -72,7 +72,7 @@ impl Secrets {
 
     fn take(&self, read: Result<Config, ConfigFaults>) -> Result<Vec<String>, String> {
         let config = read.map_err(|faults| faults.in_a_line())?;
-        let mut taken = self.lock();
+        let mut taken = self.taken.lock();
         let difference = taken.snapshot.difference(&config.snapshot);
         let bound: Vec<&String> = difference.others.iter().filter(|name| is_bound(name)).collect();
         if !bound.is_empty() {
@@ -114,12 +114,8 @@ impl Secrets {
     }
 
     fn connect_options(&self, database: &Database) -> Result<Vec<(PgPool, PgConnectOptions)>, StoreError> {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools = self.pools.lock();
         pools.iter().map(|(pool, options)| Ok((pool.clone(), options(database)?))).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SecretsInUse> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::{
     chance, domain::retry::RetryPolicy, failpoint, http::admin::ComponentStatus, metric, metric::PanicIn,
     panics::caught, shutdown::Shutdown,
 };
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -91,7 +92,7 @@ impl Supervisor {
 
     /// The tasks that were restarted lately, for `/readyz`.
     pub fn restarted(&self) -> BTreeMap<&'static str, ComponentStatus> {
-        let mut restarts = self.state.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut restarts = self.state.restarts.lock();
         let now = Instant::now();
         restarts.values_mut().for_each(|all| forget_old(all, now));
         let word = |all: &VecDeque<Restart>| {
@@ -116,7 +117,7 @@ impl Supervisor {
 
     /// How long to wait before the restart; `None`: it was restarted too often.
     fn restart(&self, task: &'static str, end: TaskEnd) -> Option<Duration> {
-        let mut restarts = self.state.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut restarts = self.state.restarts.lock();
         let all = restarts.entry(task).or_default();
         let now = Instant::now();
         forget_old(all, now);

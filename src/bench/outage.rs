@@ -51,7 +51,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Section> {
 async fn outage(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     let waiting = setup.bench.options.commands;
     preload(setup, waiting).await?;
-    setup.doku_ends()?;
+    setup.doku_ends();
     let limit = ("JENIUS_PAY__DOKU__REQUESTS_PER_SECOND", REQUESTS_PER_SECOND.to_string());
     let mut service = Service::start(setup, &WORKING, &[limit])?;
     tokio::time::sleep(DOWN).await;

@@ -11,10 +11,10 @@ use super::{
 };
 use anyhow::{Context, anyhow, bail};
 use doku_sandbox::{Counts, EXAMPLE_CLIENT_ID, EXAMPLE_SECRET_KEY};
+use parking_lot::Mutex;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use std::{
     process::Command,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 use url::Url;
@@ -81,24 +81,23 @@ impl BenchSetup<'_> {
     }
 
     /// Nothing listens any more where DOKU was.
-    pub fn doku_ends(&self) -> anyhow::Result<()> {
-        let running = self.doku.lock().map_err(|_| anyhow!("a task panicked"))?.take();
+    pub fn doku_ends(&self) {
+        let running = self.doku.lock().take();
         drop(running);
-        Ok(())
     }
 
     /// Under the address it had, with no memory of before.
     pub async fn doku_returns(&self) -> anyhow::Result<()> {
         let address = self.doku_url.trim_start_matches("http://");
         let (process, _) = start_doku(self.bench, address).await?;
-        *self.doku.lock().map_err(|_| anyhow!("a task panicked"))? = Some(process);
+        *self.doku.lock() = Some(process);
         Ok(())
     }
 
     /// Everything with a CPU time that can be read: servers on this machine, DOKU, and the load.
     pub fn groups(&self) -> Groups {
         let mut groups = Groups::default().with("load", std::process::id());
-        if let Some(pid) = self.doku.lock().ok().and_then(|doku| doku.as_ref().map(Process::pid)) {
+        if let Some(pid) = self.doku.lock().as_ref().map(Process::pid) {
             groups = groups.with("doku", pid);
         }
         for (name, url) in [("postgres", Some(&self.database_url)), ("rabbitmq", self.bench.amqp().as_ref())]

@@ -6,10 +6,11 @@
 use super::signature::{self, AccountKeys};
 use crate::{config, domain::ids::MerchantName};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 /// One account, as requests are signed for it and answers verified.
@@ -38,7 +39,7 @@ impl Accounts {
 
     /// From now on these keys sign and verify. What is under way keeps the ones it began with.
     pub fn exchange(&self, merchants: &BTreeMap<MerchantName, config::MerchantConfig>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table(merchants));
+        *self.0.write() = Arc::new(table(merchants));
     }
 
     pub fn by_merchant(&self, merchant: &MerchantName) -> Option<Arc<KeyedAccount>> {
@@ -85,7 +86,7 @@ impl Accounts {
 
     /// The lock is held for the copy of a pointer.
     fn now(&self) -> Arc<AccountTable> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 

@@ -2,10 +2,8 @@
 //! every answer.
 
 use crate::{domain::Time, metric};
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
 
 /// Beyond this a person should set a clock; DOKU tolerates sixty times as much.
 const WARN_ABOVE: Duration = Duration::from_secs(60);
@@ -32,7 +30,7 @@ impl Drift {
     }
 
     fn may_warn(&self, now: Instant) -> bool {
-        let mut warned_at = self.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned_at = self.warned_at.lock();
         let quiet = warned_at.is_some_and(|at| now.saturating_duration_since(at) < WARN_EVERY);
         if !quiet {
             *warned_at = Some(now);

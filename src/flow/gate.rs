@@ -18,11 +18,8 @@ use crate::domain::{
 };
 use breakers::{Breakers, Probes};
 use merchant_limiter::{AttemptSlot, MerchantLimiter};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// While one send at a time may try: how many due orders are looked at for one that was not refused before.
@@ -137,7 +134,7 @@ impl Gate {
         wait_max: Duration,
     ) -> Result<Permit, NoPermit> {
         let limiter = self.limiters.get(merchant).ok_or(NoPermit::Stopped)?;
-        if self.lock().stops(merchant, kind, now()) {
+        if self.breakers.lock().stops(merchant, kind, now()) {
             return Err(NoPermit::Stopped);
         }
         let Ok(slot) = tokio::time::timeout(wait_max, limiter.enter(kind)).await else {
@@ -145,7 +142,7 @@ impl Gate {
             return Err(NoPermit::Busy);
         };
         // Judged last: a probe that still waited for its token would occupy the only place.
-        let Some(probes) = self.lock().admit(merchant, kind, now()) else {
+        let Some(probes) = self.breakers.lock().admit(merchant, kind, now()) else {
             limiter.return_token();
             return Err(NoPermit::Stopped);
         };
@@ -156,7 +153,7 @@ impl Gate {
     /// How many due orders of this kind are of use now: none while it is stopped, and no more than go within the
     /// time one is waited for.
     pub fn wanted(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
-        let breakers = self.lock();
+        let breakers = self.breakers.lock();
         if breakers.stops(merchant, kind, now()) {
             return 0;
         }
@@ -168,14 +165,14 @@ impl Gate {
 
     /// While one send at a time may try, one that was not refused before is to: the orders that were.
     pub fn probes_without(&self, merchant: &MerchantName) -> Option<impl Fn(i64) -> bool + '_> {
-        let is_probing = self.lock().probes(merchant, AttemptKind::Send, now());
+        let is_probing = self.breakers.lock().probes(merchant, AttemptKind::Send, now());
         let merchant = merchant.clone();
-        is_probing.then_some(move |order_key| self.lock().was_refused(&merchant, order_key))
+        is_probing.then_some(move |order_key| self.breakers.lock().was_refused(&merchant, order_key))
     }
 
     /// What keeps a merchant's due sends from going now.
     pub fn stop_of(&self, merchant: &MerchantName) -> Option<Stop> {
-        let stop = self.lock().stop_of(merchant, now());
+        let stop = self.breakers.lock().stop_of(merchant, now());
         stop.or_else(|| {
             let limiter = self.limiters.get(merchant).filter(|limiter| limiter.is_limited())?;
             let since = limiter.jammed_since(AttemptKind::Send)?;
@@ -190,17 +187,17 @@ impl Gate {
 
     /// How the breakers stand, pauses aside.
     pub fn phases(&self) -> Phases {
-        self.lock().phases(now())
+        self.breakers.lock().phases(now())
     }
 
     /// What operators paused; `None`: not known yet.
     pub fn paused(&self) -> Option<Paused> {
-        self.lock().paused().cloned()
+        self.breakers.lock().paused().cloned()
     }
 
     /// Says what operators paused. Sends that have their permit are made.
     pub fn set_paused(&self, paused: Paused) {
-        self.lock().set_paused(paused);
+        self.breakers.lock().set_paused(paused);
     }
 
     /// Follow-up says whether any inquiry of a merchant is due: then one token in five is kept for inquiries.
@@ -217,13 +214,9 @@ impl Gate {
         tokio::spawn(async move {
             tokio::time::sleep(open).await;
             if let Some(gate) = gate.upgrade() {
-                gate.lock().show(now());
+                gate.breakers.lock().show(now());
             }
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Breakers> {
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,7 +231,7 @@ impl Permit {
         self.used();
         // Taken, so that the drop does not release a later probe.
         let probes = std::mem::take(&mut self.probes);
-        if self.gate.lock().sent(&self.merchant, order_key, probes, health, now()) {
+        if self.gate.breakers.lock().sent(&self.merchant, order_key, probes, health, now()) {
             self.gate.show_when_half_open();
         }
     }
@@ -249,7 +242,7 @@ impl Permit {
         self.used();
         let probes = std::mem::take(&mut self.probes);
         let health = if hung { DokuHealth::Unwell } else { DokuHealth::Well };
-        self.gate.lock().inquired(&self.merchant, probes, health, now());
+        self.gate.breakers.lock().inquired(&self.merchant, probes, health, now());
     }
 }
 
@@ -259,7 +252,7 @@ impl Drop for Permit {
             limiter.return_token();
         }
         if self.probes.any() {
-            self.gate.lock().release(&self.merchant, self.probes);
+            self.gate.breakers.lock().release(&self.merchant, self.probes);
         }
     }
 }

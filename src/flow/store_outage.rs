@@ -3,10 +3,8 @@
 
 use super::{disposition::Disposition, ports::StoreError};
 use crate::chance;
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -76,7 +74,7 @@ impl StoreOutage {
 
     /// A claim is asked for, until the guard is dropped: `/readyz` asks by the path of the work.
     pub fn claiming(&self) -> Claiming {
-        let mut state = self.stalled.lock();
+        let mut state = self.stalled.0.lock();
         if state.claiming == 0 {
             state.claiming_since = Some(Instant::now());
         }
@@ -94,7 +92,7 @@ impl StoreOutage {
     /// A change has committed: deliveries may come as fast as configured again.
     pub fn store_is_back(&self) {
         let now = Instant::now();
-        let mut state = self.stalled.lock();
+        let mut state = self.stalled.0.lock();
         state.committed_at = Some(now);
         if state.claiming > 0 {
             state.claiming_since = Some(now);
@@ -165,7 +163,7 @@ pub struct Claiming(Arc<StalledDeliveries>);
 
 impl Drop for Claiming {
     fn drop(&mut self) {
-        self.0.lock().claiming -= 1;
+        self.0.0.lock().claiming -= 1;
     }
 }
 
@@ -176,7 +174,7 @@ impl StalledDeliveries {
     }
 
     fn fault_at(&self, now: Instant) -> Option<String> {
-        let state = self.lock();
+        let state = self.0.lock();
         let Stalled { deliveries, why, away, .. } = &*state;
         let is_long = |since: Option<Instant>| since.is_some_and(|at| now - at > NOTHING_COMMITTED_MAX);
         let is_silent = state.committed_at.is_none_or(|at| now - at > NOTHING_COMMITTED_MAX);
@@ -194,13 +192,9 @@ impl StalledDeliveries {
 
     /// What is held although others are taken, for a person.
     pub fn note(&self) -> Option<String> {
-        let state = self.lock();
+        let state = self.0.lock();
         let Stalled { deliveries, why, .. } = &*state;
         (*deliveries > 0).then(|| format!("deliveries held: {deliveries}; {why}"))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Stalled> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,7 +204,7 @@ struct StalledDelivery(Arc<StalledDeliveries>);
 
 impl StalledDelivery {
     pub fn new(stalled: &Arc<StalledDeliveries>) -> Self {
-        let mut state = stalled.lock();
+        let mut state = stalled.0.lock();
         if state.deliveries == 0 {
             state.held_since = Some(Instant::now());
             state.why.clear();
@@ -222,7 +216,7 @@ impl StalledDelivery {
 
     /// True if it was not known.
     pub fn set_reason(&self, why: &str, away: bool) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.0.0.lock();
         state.away = away;
         let is_news = state.why != why;
         why.clone_into(&mut state.why);
@@ -232,7 +226,7 @@ impl StalledDelivery {
 
 impl Drop for StalledDelivery {
     fn drop(&mut self) {
-        self.0.lock().deliveries -= 1;
+        self.0.0.lock().deliveries -= 1;
     }
 }
 

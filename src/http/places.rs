@@ -3,10 +3,11 @@
 //! request; never the newest, or strangers who come first would keep out who comes later.
 
 use super::ServerLimits;
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -86,7 +87,7 @@ impl ConnectionPlaces {
     }
 
     fn try_enter(self: &Arc<Self>) -> Option<Arc<ConnectionPlace>> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         while table.connections.len() >= self.limits.connections {
             if !table.close_one() {
                 return None;
@@ -114,11 +115,7 @@ impl ConnectionPlaces {
 
     /// Closes one connection, because the process has no descriptor left for a new one.
     pub fn make_room(&self) {
-        self.lock().close_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().close_one();
     }
 }
 
@@ -169,7 +166,7 @@ impl ConnectionPlace {
     /// Bytes of a request came.
     pub fn received(&self, bytes: usize) {
         let limits = self.places.limits;
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let Some(connection) = table.connections.get_mut(&self.number) else { return };
         match connection.phase {
             RequestPhase::Answered => return,
@@ -194,7 +191,7 @@ impl ConnectionPlace {
     /// The head is there, and a handler reads the body: until when. A client that is too slow gets an answer that says so.
     pub fn body_until(&self) -> Instant {
         let limits = self.places.limits;
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let Some(connection) = table.connections.get_mut(&self.number) else { return Instant::now() };
         let until = connection.began + limits.request;
         connection.deadline = until + limits.answer;
@@ -205,7 +202,7 @@ impl ConnectionPlace {
     /// The request is whole, and not a stranger's: it gives way to no other until it is answered.
     pub fn finished(&self) {
         let answer = self.places.limits.answer;
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         table.phase(self.number, RequestPhase::Answered);
         if let Some(connection) = table.connections.get_mut(&self.number) {
             // The handler has a limit of its own; the same again is for writing the answer.
@@ -217,7 +214,7 @@ impl ConnectionPlace {
     /// A part of an answer is written whose end is not known yet: it has the time of an answer again.
     pub fn goes_on(&self) {
         let answer = self.places.limits.answer;
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         let connection = table.connections.get_mut(&self.number);
         if let Some(connection) = connection.filter(|connection| connection.phase == RequestPhase::Answered) {
             connection.deadline = Instant::now() + answer + answer;
@@ -236,7 +233,7 @@ impl ConnectionPlace {
 
     /// The answer is written. That of an unfinished request leaves it as it is: its connection closes.
     pub fn answered(&self) {
-        let mut table = self.places.lock();
+        let mut table = self.places.table.lock();
         match table.connections.get_mut(&self.number) {
             Some(connection) if connection.phase == RequestPhase::Answered => {
                 connection.deadline = Instant::now() + self.places.limits.idle;
@@ -252,7 +249,7 @@ impl ConnectionPlace {
     /// Ends when the connection must be closed: its time is over, or it gives way.
     pub async fn given_up(&self) {
         loop {
-            let deadline = self.places.lock().connections.get(&self.number).map(|c| c.deadline);
+            let deadline = self.places.table.lock().connections.get(&self.number).map(|c| c.deadline);
             let Some(deadline) = deadline.filter(|deadline| *deadline > Instant::now()) else { return };
             tokio::select! {
                 () = self.end.cancelled() => return,
@@ -265,7 +262,7 @@ impl ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        self.places.lock().close(self.number);
+        self.places.table.lock().close(self.number);
         self.places.freed.notify_one();
     }
 }

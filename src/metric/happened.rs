@@ -2,11 +2,9 @@
 //! Prometheus has the counts by event too; a console has no Prometheus to ask.
 
 use crate::domain::event::EventType;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 /// DOKU's codes are few; what a broken answer makes of them must not fill the memory.
 const CODES_MAX: usize = 50;
@@ -46,7 +44,7 @@ static HAPPENED: Mutex<Happened> =
 
 /// An event about this much money was committed; `code`: DOKU's, where it declined.
 pub fn event_happened(event: EventType, rupiah: u64, code: Option<&str>) {
-    let mut happened = HAPPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut happened = HAPPENED.lock();
     let sum = match happened.events.get_mut(event.routing_key()) {
         Some(sum) => sum,
         None => happened.events.entry(event.routing_key().to_owned()).or_default(),
@@ -59,11 +57,11 @@ pub fn event_happened(event: EventType, rupiah: u64, code: Option<&str>) {
 
 /// Everything since it was last taken. A report that fails gives it back.
 pub fn take_happened() -> Happened {
-    std::mem::take(&mut *HAPPENED.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *HAPPENED.lock())
 }
 
 pub fn give_back_happened(happened: Happened) {
-    HAPPENED.lock().unwrap_or_else(PoisonError::into_inner).add(happened);
+    HAPPENED.lock().add(happened);
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub use record::*;
 pub use table::{Metric, MetricKind, all, name};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 use std::{sync::OnceLock, time::Duration};
 
 /// How often histograms are drained into their buckets: without it they grow until the next scrape.
@@ -29,8 +30,8 @@ pub struct InstallError(String);
 /// # Errors
 /// Another library has installed a recorder, or the table's buckets are not usable.
 pub fn install() -> Result<&'static PrometheusHandle, InstallError> {
-    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = INSTALLING.lock().map_err(|e| InstallError(e.to_string()))?;
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock();
     if let Some(handle) = HANDLE.get() {
         return Ok(handle);
     }

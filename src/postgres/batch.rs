@@ -7,11 +7,12 @@
 
 use super::error::{TxError, TxResult};
 use crate::{flow::ports::StoreError, metric::PanicIn, panics::caught};
+use parking_lot::Mutex;
 use std::{
     collections::{HashSet, VecDeque},
     future::Future,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -107,7 +108,7 @@ impl<G: Group> Batch<G> {
     }
 
     fn enqueue(&self, waiting: WaitingItem<G>) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.waiting.push_back(waiting);
         if queue.waiting.len() == GATHERED {
             self.gathered.notify_one();
@@ -125,7 +126,7 @@ impl<G: Group> Batch<G> {
 
     /// Those that wait are done alone; the next item begins a flush.
     fn give_up(&self) {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         queue.is_flushing = false;
         queue.waiting.clear();
     }
@@ -145,7 +146,7 @@ impl<G: Group> Batch<G> {
 
     /// The oldest of each key; `None`, and no longer flushing, where nothing waits.
     fn next_flush(&self) -> Option<Vec<WaitingItem<G>>> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         if queue.waiting.is_empty() {
             queue.is_flushing = false;
             return None;
@@ -166,10 +167,6 @@ impl<G: Group> Batch<G> {
         later.append(&mut queue.waiting);
         queue.waiting = later;
         Some(flush)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BatchQueue<G>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -23,8 +23,9 @@ use crate::{
     },
     flow::ports::{Claim, ClaimError, Reconciled, StoreError},
 };
+use parking_lot::Mutex;
 use sqlx::{FromRow, PgConnection};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// At most this many parked notifications of one invoice are applied in one transaction: DOKU sends a handful.
 const PARKED_MAX: i64 = 25;
@@ -255,10 +256,10 @@ impl Parked {
     async fn net(&self) -> Result<(), StoreError> {
         let mut failed = Vec::new();
         for _ in 0..LOOKS_MAX {
-            let from = self.place().clone();
+            let from = self.net.lock().clone();
             let (orders, next) = known(&self.context, &from).await?;
             let is_end = next.is_none();
-            *self.place() = next.unwrap_or_default();
+            *self.net.lock() = next.unwrap_or_default();
             for order_key in orders {
                 if let Err(error) = apply_to(&self.context, order_key).await {
                     tracing::warn!(order_key, %error, "parked notifications of an order cannot be applied now; the next sweep tries again");
@@ -270,10 +271,6 @@ impl Parked {
             }
         }
         failed.into_iter().next().map_or(Ok(()), Err)
-    }
-
-    fn place(&self) -> std::sync::MutexGuard<'_, ParkedPosition> {
-        self.net.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

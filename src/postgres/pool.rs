@@ -10,6 +10,7 @@ use super::{
     server::{Judged, Server, Unfit},
 };
 use crate::{chance, flow::ports::StoreError};
+use parking_lot::Mutex;
 use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -17,7 +18,7 @@ use sqlx::{
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -196,12 +197,12 @@ impl PgPool {
 
     /// What new connections use from now on.
     pub fn set_connect_options(&self, options: PgConnectOptions) {
-        self.0.lock().options = options;
+        self.0.state.lock().options = options;
     }
 
     /// Closes what is idle.
     pub async fn close(&self) {
-        let idle = std::mem::take(&mut self.0.lock().idle);
+        let idle = std::mem::take(&mut self.0.state.lock().idle);
         for Idle { live, .. } in idle {
             let _ = live.connection.close().await;
         }
@@ -212,7 +213,7 @@ impl PgPool {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE_MAX)
-            .connect_lazy_with(self.0.lock().options.clone())
+            .connect_lazy_with(self.0.state.lock().options.clone())
     }
 
     pub(super) fn server(&self) -> &Arc<Server> {
@@ -235,7 +236,7 @@ impl PgPool {
     /// One that can be used; what cannot be used any more is closed.
     async fn idle(&self) -> Option<Live> {
         loop {
-            let Idle { mut live, since } = self.0.lock().idle.pop()?;
+            let Idle { mut live, since } = self.0.state.lock().idle.pop()?;
             let idle_for = since.elapsed();
             if live.is_over(since) {
                 live.close();
@@ -252,7 +253,7 @@ impl PgPool {
     /// Tries until it reaches a primary, within bounded time.
     async fn connect(&self, settings: &[(&str, &str)], until: Instant) -> Result<Beside, Unfit> {
         loop {
-            let options = self.0.lock().options.clone().options(settings.iter().copied());
+            let options = self.0.state.lock().options.clone().options(settings.iter().copied());
             match connect(&options, &self.0.server, until).await {
                 Err(Unfit::NotPrimary(_)) if Instant::now() + PAUSE < until => sleep(PAUSE).await,
                 answer => return answer,
@@ -261,7 +262,7 @@ impl PgPool {
     }
 
     fn take_away(&self, place: OwnedSemaphorePermit) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         place.forget();
         state.missing += 1;
         state.refused_at = Some(Instant::now());
@@ -269,7 +270,7 @@ impl PgPool {
 
     /// The server may have room again.
     fn give_again(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         if state.missing > 0 && state.refused_at.is_none_or(|at| at.elapsed() >= ROOM_AGAIN) {
             self.0.places.add_permits(std::mem::take(&mut state.missing));
         }
@@ -282,7 +283,7 @@ impl PgPool {
         }
         // In turn, so that there is one under any load.
         let Ok(place) = self.place(until).await else { return false };
-        let idle = self.0.lock().idle.pop();
+        let idle = self.0.state.lock().idle.pop();
         if let Some(Idle { live, .. }) = idle {
             live.close();
             self.take_away(place);
@@ -298,7 +299,7 @@ impl Pooled {
         let Self { live, _place: place } = self;
         if live.judged.is_current() {
             let pool = Arc::clone(&live.counted.0);
-            let mut state = pool.lock();
+            let mut state = pool.state.lock();
             state.idle.push(Idle { live, since: Instant::now() });
             // The one that was used least lately would stay for ever.
             let first = state.idle.first().is_some_and(Idle::is_over).then(|| state.idle.remove(0));
@@ -373,10 +374,4 @@ fn close(connection: PgConnection, judged: Judged, counted: Option<OpenCount>) {
         let _ = timeout(TRY_MAX, connection.close()).await;
         drop(counted);
     });
-}
-
-impl PoolShared {
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -8,10 +8,8 @@ use crate::{
     domain::{change::RequestOf, ids::MerchantName},
     flow::ports::StoreError,
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 
 /// More reports than this about requests of others, and none about ours, are no accident.
 pub const NEVER_MATCHED_MAX: i64 = 3;
@@ -30,21 +28,18 @@ struct ReportCounts {
 
 impl Reported {
     pub fn note(&self, merchant: &MerchantName, of: RequestOf) {
-        let mut all = self.all();
+        let mut all = self.0.lock();
         if let Some(seen) = all.get_mut(merchant) {
             return seen.note(of);
         }
         all.entry(merchant.clone()).or_default().note(of);
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<MerchantName, ReportCounts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What is to be written down now.
     fn news(&self) -> Vec<(MerchantName, ReportCounts)> {
         let is_news = |seen: &ReportCounts| !seen.is_known && (seen.others > 0 || seen.is_matched);
-        self.all()
+        self.0
+            .lock()
             .iter()
             .filter(|(_, seen)| is_news(seen))
             .map(|(name, seen)| (name.clone(), *seen))
@@ -52,7 +47,7 @@ impl Reported {
     }
 
     fn written(&self, merchant: &MerchantName, written: ReportCounts) {
-        if let Some(seen) = self.all().get_mut(merchant) {
+        if let Some(seen) = self.0.lock().get_mut(merchant) {
             seen.others -= written.others;
             seen.is_known = written.is_matched;
         }

@@ -4,6 +4,7 @@
 
 use super::error::{ConnectFault, fault};
 use crate::flow::ports::StoreError;
+use parking_lot::Mutex;
 use sqlx::{
     Connection, Executor, PgConnection, Postgres, Row,
     postgres::{PgConnectOptions, PgRow},
@@ -11,7 +12,7 @@ use sqlx::{
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -146,7 +147,7 @@ impl Server {
             let what = if who.standby { "is a standby" } else { "is set to read only" };
             return Err(not_primary(format!("25006: the server that answers {what}; the primary is needed")));
         }
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         if let (Some(found), Some(before)) = (who.line, known.line) {
             if found.system == before.system && found.timeline < before.timeline {
                 return Err(not_primary(format!(
@@ -177,10 +178,6 @@ impl Server {
     pub fn renew(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.changed.send_replace(());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, KnownServer> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +214,7 @@ impl Judged {
 
 impl Drop for Judged {
     fn drop(&mut self) {
-        self.server.lock().sessions.remove(&self.session);
+        self.server.known.lock().sessions.remove(&self.session);
     }
 }
 

@@ -24,6 +24,7 @@ use lapin::{
     tcp::{AsyncTcpStream, OwnedTLSConfig},
     uri::{AMQPScheme, AMQPUri, SASLMechanism},
 };
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use std::{
     fmt,
@@ -31,7 +32,7 @@ use std::{
     net::TcpStream,
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -104,13 +105,13 @@ impl Broker {
 
     /// Every link that is opened from now on uses these URLs; those that are open stay.
     pub fn exchange_urls(&self, urls: &[SecretString]) -> Result<(), BadUrl> {
-        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = read_all(urls)?;
+        *self.nodes.lock() = read_all(urls)?;
         Ok(())
     }
 
     /// At least one.
     pub(super) fn nodes(&self) -> Vec<AMQPUri> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.nodes.lock().clone()
     }
 
     /// Who we are there, where the URL itself says so.

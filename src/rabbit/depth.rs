@@ -7,11 +7,8 @@ use super::{
 };
 use crate::metric;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -24,19 +21,15 @@ pub struct QueueDepths(Arc<Mutex<BTreeMap<String, u32>>>);
 impl QueueDepths {
     /// `None`: it was not looked at yet, or there is no such queue.
     pub fn ready(&self, queue: &str) -> Option<u32> {
-        self.lock().get(queue).copied()
+        self.0.lock().get(queue).copied()
     }
 
     fn found(&self, queue: &str, ready: Option<u32>) {
         metric::queue_messages(queue, ready.unwrap_or_default());
         match ready {
-            Some(ready) => self.lock().insert(queue.to_owned(), ready),
-            None => self.lock().remove(queue),
+            Some(ready) => self.0.lock().insert(queue.to_owned(), ready),
+            None => self.0.lock().remove(queue),
         };
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 const LOOK_EVERY: Duration = Duration::from_secs(5);

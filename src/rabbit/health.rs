@@ -2,10 +2,8 @@
 //! metrics. Never says a password: links are named by what they do, the broker by host and virtual host.
 
 use crate::metric::{self, Dependency::Broker};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Characters of a cause that are shown: a broker's reply can be long. The names of all that may be missing fit.
 const CAUSE_CHARS_MAX: usize = 600;
@@ -87,7 +85,7 @@ impl Board {
 
     /// Every link must be up, and there must be one.
     pub fn health(&self) -> BrokerHealth {
-        let links = self.lock();
+        let links = self.links.lock();
         if links.is_empty() {
             return LinkState::Away("not connected".to_owned()).of(&self.place);
         }
@@ -112,11 +110,7 @@ impl Board {
 
     pub fn health_of(&self, name: &str) -> BrokerHealth {
         let away = LinkState::Away("not connected".to_owned());
-        self.lock().get(name).unwrap_or(&away).of(&self.place)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, LinkState>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock().get(name).unwrap_or(&away).of(&self.place)
     }
 }
 
@@ -132,7 +126,7 @@ impl LinkHealth {
     /// It works: declared, consuming or in confirm mode.
     pub fn up(&self) {
         let is_new = self.set(LinkState::Up) != Some(LinkState::Up);
-        let mut was_up = self.was_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut was_up = self.was_up.lock();
         if is_new && *was_up && self.board.is_counted {
             metric::reconnected(Broker);
         }
@@ -153,7 +147,7 @@ impl LinkHealth {
     }
 
     fn set(&self, state: LinkState) -> Option<LinkState> {
-        let mut links = self.board.lock();
+        let mut links = self.board.links.lock();
         let before = links.insert(self.name.clone(), state);
         let all_up = links.values().all(|s| *s == LinkState::Up);
         self.board.count(all_up);
@@ -163,7 +157,7 @@ impl LinkHealth {
 
 impl Drop for LinkHealth {
     fn drop(&mut self) {
-        let mut links = self.board.lock();
+        let mut links = self.board.links.lock();
         links.remove(&self.name);
         let all_up = !links.is_empty() && links.values().all(|s| *s == LinkState::Up);
         self.board.count(all_up);

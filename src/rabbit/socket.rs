@@ -1,9 +1,10 @@
 //! The socket behind a connection, held so that it can be closed whatever the client does.
 
+use parking_lot::Mutex;
 use std::{
     io,
     net::{Shutdown, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// A second handle of the socket, to end a connection that will not end by itself: one that hangs in
@@ -19,7 +20,7 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.0.lock();
         if let SocketState::Open(stream) = &*state {
             // An error says that it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
@@ -42,7 +43,7 @@ enum SocketState {
 
 impl Socket {
     pub fn put(&self, stream: TcpStream) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         match *state {
             SocketState::GivenUp => Err(io::ErrorKind::TimedOut.into()),
             SocketState::Unopened | SocketState::Open(_) => {
@@ -50,9 +51,5 @@ impl Socket {
                 Ok(())
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SocketState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

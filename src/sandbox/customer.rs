@@ -24,7 +24,7 @@ pub(super) fn start(world: &Arc<World>, then: Then) {
 
 /// A person answers in the customer's place. Nothing happens if the payment does not wait any more.
 pub(super) fn answer(world: &Arc<World>, order: OrderIndex, status: TransactionStatus, wrong_amount: bool) {
-    if world.book().status(order) != TransactionStatus::Pending || !step(world, order, status) {
+    if world.book.lock().status(order) != TransactionStatus::Pending || !step(world, order, status) {
         return;
     }
     let words = if wrong_amount { "notify_wrong_amount" } else { "" };
@@ -68,7 +68,7 @@ async fn pay(world: Arc<World>, order: OrderIndex, plan: Arc<FaultScript>) {
 
 /// False if the order was refunded meanwhile: nothing that the customer does changes it any more.
 fn step(world: &World, order: OrderIndex, status: TransactionStatus) -> bool {
-    let mut book = world.book();
+    let mut book = world.book.lock();
     let open = book.status(order) != TransactionStatus::Refunded;
     if open {
         book.change(order, status, clock::now());
@@ -107,7 +107,7 @@ fn notifications(
     status: TransactionStatus,
     plan: &FaultScript,
 ) -> Vec<OutgoingNotification> {
-    let facts = world.book().facts(order);
+    let facts = world.book.lock().facts(order);
     let amount = facts.amount.saturating_add(u64::from(plan.notifies(NotifyHabit::WrongAmount)));
     let amount = if plan.notifies(NotifyHabit::Number) {
         amount.to_string()

@@ -93,7 +93,7 @@ fn hidden(name: &str, value: &str) -> String {
 /// The payments that reached the customer.
 pub(super) async fn app(State(world): SharedWorld) -> Response<Body> {
     let by_hand = world.by_hand.load(Ordering::Relaxed);
-    let ledger = world.book().snapshot();
+    let ledger = world.book.lock().snapshot();
     let (who, other) = if by_hand {
         ("You are the customer: payments wait for you.", "Let customers answer by themselves")
     } else {
@@ -172,7 +172,7 @@ pub(super) async fn answer_payment(State(world): SharedWorld, body: Bytes) -> Re
     let is_wrong = field(&body, "choice").as_deref() == Some("wrong_amount");
     let named = field(&body, "client_id").zip(field(&body, "invoice"));
     if let Some((client_id, invoice)) = named {
-        let order = world.book().order_of(&Arc::from(client_id.as_str()), &invoice);
+        let order = world.book.lock().order_of(&Arc::from(client_id.as_str()), &invoice);
         if let Some(order) = order {
             customer::answer(&world, order, status, is_wrong);
         }
@@ -188,7 +188,7 @@ pub(super) async fn set_hand(State(world): SharedWorld, body: Bytes) -> Response
 
 /// DOKU's side: what it did, and how it misbehaves from now on.
 pub(super) async fn home(State(world): SharedWorld) -> Response<Body> {
-    let ledger = world.book().snapshot();
+    let ledger = world.book.lock().snapshot();
     let faults = world.switch().faults.clone();
     let mut body = format!(
         "<p>Charges: {}, refunds: {}, requests: {}, notifications: {}. <a href=\"/ledger\">All of it</a>, \

@@ -5,14 +5,15 @@
 //! It must never charge twice or forget a charge: what a load test did is held against these counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, AnswerSigner, JSON, SandboxAnswer, Seal, order_body};
@@ -45,7 +46,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn counts(&self) -> Counts {
-        let charges = self.charged.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let charges = self.charged.lock().len();
         Counts {
             requests: self.requests.load(Ordering::Relaxed),
             charges: u64::try_from(charges).unwrap_or(u64::MAX),
@@ -57,7 +58,7 @@ impl Tally {
     /// Charges unless this Request-Id was charged; the answer is what the normal mode gives.
     fn pay(&self, caller: &Caller, payment: &body::Payment) -> SandboxAnswer {
         let key = (caller.client_id.clone(), caller.request_id.clone());
-        let mut charged = self.charged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut charged = self.charged.lock();
         let known = charged.get(&key).map(|digest| *digest == caller.digest);
         if known.is_none() {
             charged.insert(key, caller.digest.clone());

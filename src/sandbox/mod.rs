@@ -35,10 +35,11 @@ mod world;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -155,7 +156,7 @@ impl Sandbox {
     /// What DOKU did so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.world.book().snapshot()
+        self.world.book.lock().snapshot()
     }
 
     /// A settlement file of what DOKU did so far, with what was planted in it.
@@ -232,7 +233,7 @@ impl Sandbox {
             amount,
             status: TransactionStatus::Success,
         };
-        let mut book = self.world.book();
+        let mut book = self.world.book.lock();
         let order = book.open(&Arc::from(client_id), charge, None, Arc::new(FaultScript::default()));
         book.change(order, TransactionStatus::Success, at);
     }
@@ -241,7 +242,7 @@ impl Sandbox {
     /// is no such order.
     #[must_use]
     pub fn set_status(&self, client_id: &str, invoice_number: &str, status: TransactionStatus) -> bool {
-        let mut book = self.world.book();
+        let mut book = self.world.book.lock();
         let order = book.order_of(&Arc::from(client_id), invoice_number);
         if let Some(order) = order {
             book.change(order, status, clock::now());

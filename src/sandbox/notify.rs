@@ -126,7 +126,7 @@ pub(super) async fn send(
         NotifyForm::Snap(signature) => post_snap(world, notification, &url, &keys.signing, signature).await,
     };
     drop(permit);
-    world.book().note_notification(NotificationSend {
+    world.book.lock().note_notification(NotificationSend {
         at,
         client_id: notification.client_id.to_string(),
         request_id: request_id.to_owned(),

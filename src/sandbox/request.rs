@@ -87,7 +87,7 @@ pub(super) async fn serve(
     let caller = match check::verify(&world.merchants(), now, &headers, target, signed_body) {
         Ok(caller) => caller,
         Err(refusal) => {
-            world.book().note_refused(refusal.code());
+            world.book.lock().note_refused(refusal.code());
             let answer = SandboxAnswer::refusal(refusal);
             return answer::unsigned(answer.status, JSON, answer.body);
         }
@@ -95,7 +95,7 @@ pub(super) async fn serve(
     let asked = match RequestOperation::read(operation, &caller, target, &body, &switch) {
         Ok(asked) => asked,
         Err(messages) => {
-            world.book().note_request(note(operation, &caller, "", Some(400), None, false, now));
+            world.book.lock().note_request(note(operation, &caller, "", Some(400), None, false, now));
             return respond(&world, operation, &caller, target, SandboxAnswer::messages(&messages));
         }
     };
@@ -120,7 +120,7 @@ fn act_and_note(
     asked: &RequestOperation,
     now: DateTime<Utc>,
 ) -> (Option<SandboxAnswer>, Option<ScriptedFault>) {
-    let mut book = world.book();
+    let mut book = world.book.lock();
     let (own, nth) = match asked {
         RequestOperation::Payment(_, plan) | RequestOperation::Refund(_, plan) => {
             let nth = book.count_send(caller);
@@ -172,7 +172,7 @@ async fn hang(world: &Arc<World>, play: &ScriptedFault, caller: &Caller, asked: 
             if !task.sleep(wait).await {
                 return;
             }
-            let acted = act(&mut task.book(), &caller, &asked, task.now());
+            let acted = act(&mut task.book.lock(), &caller, &asked, task.now());
             if let Some(then) = acted.then {
                 customer::start(&task, then);
             }

@@ -93,12 +93,12 @@ async fn help() -> Response<Body> {
 }
 
 async fn ledger(State(world): SharedWorld) -> Response<Body> {
-    let ledger = world.book().snapshot();
+    let ledger = world.book.lock().snapshot();
     json(&ledger)
 }
 
 async fn settlement(State(world): SharedWorld, uri: Uri) -> Response<Body> {
-    let ledger = world.book().snapshot();
+    let ledger = world.book.lock().snapshot();
     let request = SettlementRequest::parse(uri.query().unwrap_or_default());
     let file = request.and_then(|request| {
         settlement::settlement_file(&ledger, &request, world.now()).map_err(|error| error.to_string())
@@ -135,7 +135,7 @@ async fn set_faults(State(world): SharedWorld, body: Bytes) -> Response<Body> {
 }
 
 async fn redirected(State(world): SharedWorld) -> Response<Body> {
-    world.book().note_refused("followed_redirect");
+    world.book.lock().note_refused("followed_redirect");
     answer::unsigned(200, JSON, "{}")
 }
 

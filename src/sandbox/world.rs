@@ -2,11 +2,12 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,33 +41,29 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn merchants(&self) -> Arc<Merchants> {
-        self.merchants.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.merchants.read().clone()
     }
 
     pub(super) fn set_keys(&self, client_id: &str, keys: Keys) {
-        let mut merchants = self.merchants.write().unwrap_or_else(PoisonError::into_inner);
+        let mut merchants = self.merchants.write();
         Arc::make_mut(&mut merchants).insert(Arc::from(client_id), keys);
     }
 
     pub(super) fn switch(&self) -> Arc<Switch> {
-        self.switch.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.switch.read().clone()
     }
 
     pub(super) fn set_switch(&self, switch: Switch) {
-        *self.switch.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(switch);
+        *self.switch.write() = Arc::new(switch);
     }
 
     pub(super) fn notify_url(&self) -> Option<Url> {
-        self.notify_url.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.notify_url.read().clone()
     }
 
     pub(super) fn set_notify_url(&self, url: Option<Url>) {
-        *self.notify_url.write().unwrap_or_else(PoisonError::into_inner) = url;
+        *self.notify_url.write() = url;
     }
 
     /// DOKU's clock, as far off as the switch says.

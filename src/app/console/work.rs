@@ -2,10 +2,11 @@
 //! of its changes.
 
 use crate::flow::ports::{WorkEnd, WorkLine, WorkStart, WorkView};
+use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, VecDeque},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use uuid::Uuid;
 
@@ -36,7 +37,7 @@ impl Works {
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         {
-            let mut works = self.lock();
+            let mut works = self.0.lock();
             if works.iter().any(|(known, _)| *known == id) {
                 return WorkStart::Repeated;
             }
@@ -65,11 +66,7 @@ impl Works {
     }
 
     pub fn of(&self, id: Uuid) -> Option<WorkView> {
-        self.lock().iter().find(|(known, _)| *known == id).map(|(_, work)| work.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Uuid, WorkView)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().find(|(known, _)| *known == id).map(|(_, work)| work.clone())
     }
 }
 
@@ -97,7 +94,7 @@ impl WorkProgress {
     }
 
     fn update(&self, change: impl FnOnce(&mut WorkView)) {
-        if let Some((_, work)) = self.works.lock().iter_mut().find(|(id, _)| *id == self.id) {
+        if let Some((_, work)) = self.works.0.lock().iter_mut().find(|(id, _)| *id == self.id) {
             change(work);
         }
     }

@@ -5,9 +5,10 @@ use crate::{
     domain::{finding::AttemptKind, ids::MerchantName},
     flow::ports::{DueOrder, DueWhat},
 };
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// At most this many due orders of one merchant and one kind are in flight; more wait in the table.
@@ -30,14 +31,14 @@ struct InFlightOrders {
 impl InFlight {
     /// How many more may be picked up.
     pub fn room(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
-        let held = self.lock().counts.get(&(merchant.clone(), Some(kind))).copied();
+        let held = self.0.lock().counts.get(&(merchant.clone(), Some(kind))).copied();
         IN_FLIGHT_MAX.saturating_sub(held.unwrap_or_default())
     }
 
     /// Whether the table has more of these than were picked up.
     pub fn note_more(&self, merchant: &MerchantName, kind: AttemptKind, more: bool) {
         let which = (merchant.clone(), Some(kind));
-        let mut orders_in_flight = self.lock();
+        let mut orders_in_flight = self.0.lock();
         if more {
             orders_in_flight.more_waits.insert(which);
         } else {
@@ -53,17 +54,13 @@ impl InFlight {
             DueWhat::Inquiry(_) => Some(AttemptKind::Inquiry),
         };
         let which = (order.merchant.clone(), kind);
-        let mut orders_in_flight = self.lock();
+        let mut orders_in_flight = self.0.lock();
         if !orders_in_flight.orders.insert(order.order_key) {
             return None;
         }
         *orders_in_flight.counts.entry(which.clone()).or_default() += 1;
         drop(orders_in_flight);
         Some(InFlightGuard { in_flight: Arc::clone(self), order_key: order.order_key, which })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, InFlightOrders> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,7 +76,7 @@ impl InFlightGuard {
     pub fn leaves_room_for_more(self) -> bool {
         let (in_flight, which) = (Arc::clone(&self.in_flight), self.which.clone());
         drop(self);
-        let orders_in_flight = in_flight.lock();
+        let orders_in_flight = in_flight.0.lock();
         let held = orders_in_flight.counts.get(&which).copied().unwrap_or_default();
         orders_in_flight.more_waits.contains(&which) && held <= IN_FLIGHT_MAX / 2
     }
@@ -87,7 +84,7 @@ impl InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let mut orders_in_flight = self.in_flight.lock();
+        let mut orders_in_flight = self.in_flight.0.lock();
         orders_in_flight.orders.remove(&self.order_key);
         if let Some(held) = orders_in_flight.counts.get_mut(&self.which) {
             *held -= 1;

@@ -6,10 +6,11 @@ use crate::domain::{
     slots::AttemptSlots,
     token_share::{NoToken, TokenShare},
 };
+use parking_lot::Mutex;
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -116,7 +117,7 @@ impl MerchantLimiter {
 
     fn free_slot(&self, kind: AttemptKind) -> Option<AttemptSlot> {
         let other_waits = self.other(kind).anybody_waits();
-        let taken = lock(&self.slots).take(kind, other_waits);
+        let taken = self.slots.lock().take(kind, other_waits);
         let (slots, freed) = (Arc::clone(&self.slots), Arc::clone(&self.freed));
         taken.then(|| AttemptSlot { slots, freed, kind })
     }
@@ -127,7 +128,7 @@ impl MerchantLimiter {
             added.as_mut().enable();
             let inquiries_due = kind == AttemptKind::Send && self.inquiries_due.load(Ordering::Relaxed);
             let other_waits = self.other(kind).anybody_waits() || inquiries_due;
-            let taken = self.rate().take(kind, other_waits, super::now());
+            let taken = self.rate.lock().take(kind, other_waits, super::now());
             match taken {
                 Ok(()) => return,
                 Err(NoToken::Until(at)) => {
@@ -147,7 +148,7 @@ impl MerchantLimiter {
     /// An attempt waited in vain.
     pub fn jam(&self, kind: AttemptKind) {
         let now = Instant::now();
-        let mut jammed = lock(&self.queue(kind).jammed);
+        let mut jammed = self.queue(kind).jammed.lock();
         let since = jammed.filter(|jam| now < jam.until).map_or(now, |jam| jam.since);
         *jammed = Some(Jam { since, until: now + JAMMED_FOR });
     }
@@ -155,7 +156,7 @@ impl MerchantLimiter {
     /// Since when a new attempt would wait in vain; `None`: not now.
     pub fn jammed_since(&self, kind: AttemptKind) -> Option<Instant> {
         let queue = self.queue(kind);
-        let jam = lock(&queue.jammed).filter(|jam| Instant::now() < jam.until)?;
+        let jam = queue.jammed.lock().filter(|jam| Instant::now() < jam.until)?;
         queue.anybody_waits().then_some(jam.since)
     }
 
@@ -183,20 +184,20 @@ impl MerchantLimiter {
     /// How many tokens to take next; `None`: none now.
     pub fn next_block(&self) -> Option<u32> {
         let waiting = self.sends.how_many_wait().saturating_add(self.inquiries.how_many_wait());
-        self.rate().next_block(waiting, super::now())
+        self.rate.lock().next_block(waiting, super::now())
     }
 
     /// Takes a token back for which DOKU was not asked.
     pub fn return_token(&self) {
         if self.is_limited {
-            self.rate().return_token(super::now());
+            self.rate.lock().return_token(super::now());
             self.added.notify_waiters();
         }
     }
 
     /// Takes in a block whose first token is usable at `starts`.
     pub fn add(&self, starts: Instant, tokens: u32) {
-        self.rate().add(starts.into_std(), tokens);
+        self.rate.lock().add(starts.into_std(), tokens);
         self.added.notify_waiters();
     }
 
@@ -218,19 +219,11 @@ impl MerchantLimiter {
             AttemptKind::Inquiry => &self.sends,
         }
     }
-
-    fn rate(&self) -> MutexGuard<'_, TokenShare> {
-        lock(&self.rate)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for AttemptSlot {
     fn drop(&mut self) {
-        lock(&self.slots).release(self.kind);
+        self.slots.lock().release(self.kind);
         self.freed.notify_waiters();
     }
 }

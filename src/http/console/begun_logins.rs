@@ -9,12 +9,10 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 /// Longer than a person takes for it.
 pub const LOGIN_SECONDS: u32 = 600;
@@ -69,7 +67,7 @@ impl BegunLogins {
 
     /// Whether it has not come back before.
     pub fn use_up(&self, login: &BegunLogin, now: Time) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         used.retain(|_, ends| *ends > now.timestamp());
         if used.len() >= USED_MAX {
             used.clear();

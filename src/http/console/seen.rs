@@ -1,11 +1,8 @@
 //! Sessions that the database confirmed a moment ago: with the database away their people may read on.
 
 use crate::{domain::console::Person, flow::ports::KeyHash};
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 
 const SEEN_LASTS: Duration = Duration::from_secs(300);
@@ -17,7 +14,7 @@ pub struct SeenSessions(Mutex<HashMap<KeyHash, (Person, Instant)>>);
 
 impl SeenSessions {
     pub fn saw(&self, key: KeyHash, person: &Person, now: Instant) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.0.lock();
         seen.retain(|_, (_, at)| now.duration_since(*at) < SEEN_LASTS);
         if seen.len() < SESSIONS_MAX || seen.contains_key(&key) {
             seen.insert(key, (person.clone(), now));
@@ -25,11 +22,11 @@ impl SeenSessions {
     }
 
     pub fn forget(&self, key: KeyHash) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.0.lock().remove(&key);
     }
 
     pub fn lately(&self, key: KeyHash, now: Instant) -> Option<Person> {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.0.lock();
         seen.get(&key)
             .filter(|(_, at)| now.duration_since(*at) < SEEN_LASTS)
             .map(|(person, _)| person.clone())

@@ -54,9 +54,9 @@ async fn at_the_bound_of_bytes_the_oldest_unfinished_request_gives_way_and_its_b
     all[3].received(1);
     assert_eq!(closed(&all), [1]);
     all[3].received(39);
-    assert_eq!((closed(&all), places.lock().bytes), (vec![1], 100));
+    assert_eq!((closed(&all), places.table.lock().bytes), (vec![1], 100));
     drop(all);
-    let table = places.lock();
+    let table = places.table.lock();
     assert_eq!((table.bytes, table.connections.len()), (0, 0));
 }
 

@@ -33,7 +33,7 @@ impl Group for Tens {
             gate.acquire().await.unwrap().forget();
         }
         let items: Vec<u64> = items.iter().map(|item| **item).collect();
-        self.flushes.lock().unwrap().push(items.clone());
+        self.flushes.lock().push(items.clone());
         assert!(!items.contains(&PANICS), "as asked");
         if items.contains(&AWAY) {
             return Err(StoreError::Away("gone".to_owned()).into());
@@ -45,7 +45,7 @@ impl Group for Tens {
     }
 
     async fn alone(self: Arc<Self>, item: Arc<u64>) -> Result<u64, StoreError> {
-        self.alone.lock().unwrap().push(*item);
+        self.alone.lock().push(*item);
         if *item == REFUSED { Err(StoreError::Refused("it still does".to_owned())) } else { Ok(*item * 10) }
     }
 }
@@ -77,7 +77,7 @@ async fn whoever_comes_alone_is_flushed_alone() {
     let batch = Batch::new(Tens::default());
     assert_eq!(batch.add(7).await.unwrap(), 70);
     assert_eq!(batch.add(8).await.unwrap(), 80);
-    assert_eq!(*batch.group.flushes.lock().unwrap(), [[7], [8]]);
+    assert_eq!(*batch.group.flushes.lock(), [[7], [8]]);
 }
 
 #[tokio::test]
@@ -88,8 +88,8 @@ async fn what_comes_while_a_flush_runs_shares_the_next_one_and_no_key_is_in_it_t
     for (added, answer) in added.into_iter().zip([10, 20, 30, 1020, 40, 2020]) {
         assert_eq!(added.await.unwrap().unwrap(), answer);
     }
-    assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, 3, 4], vec![102], vec![202]]);
-    assert!(batch.group.alone.lock().unwrap().is_empty());
+    assert_eq!(*batch.group.flushes.lock(), [vec![1], vec![2, 3, 4], vec![102], vec![202]]);
+    assert!(batch.group.alone.lock().is_empty());
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_flush_is_bounded_and_drops_nobody() {
     for (added, item) in added.into_iter().zip(&many) {
         assert_eq!(added.await.unwrap().unwrap(), item * 10);
     }
-    let sizes: Vec<usize> = batch.group.flushes.lock().unwrap().iter().map(Vec::len).collect();
+    let sizes: Vec<usize> = batch.group.flushes.lock().iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, FLUSH_MAX, FLUSH_MAX, 4]);
 }
 
@@ -114,8 +114,8 @@ async fn one_that_cannot_be_done_does_not_keep_the_others_from_being_done() {
         for (added, item) in added.into_iter().zip([1, 2, bad, 3]) {
             assert_eq!(added.await.unwrap().is_err(), item == REFUSED, "{item}");
         }
-        assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, bad, 3]]);
-        let mut alone = batch.group.alone.lock().unwrap().clone();
+        assert_eq!(*batch.group.flushes.lock(), [vec![1], vec![2, bad, 3]]);
+        let mut alone = batch.group.alone.lock().clone();
         alone.sort_unstable();
         assert_eq!(alone, [2, 3, bad]);
     }
@@ -129,7 +129,7 @@ async fn one_that_is_better_judged_alone_is() {
     for added in added {
         added.await.unwrap().unwrap();
     }
-    assert_eq!(*batch.group.alone.lock().unwrap(), [BETTER_ALONE]);
+    assert_eq!(*batch.group.alone.lock(), [BETTER_ALONE]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_store_that_is_away_is_told_to_all_and_asked_once() {
         .map(|answer| matches!(answer.unwrap(), Err(StoreError::Away(_))))
         .collect();
     assert_eq!(told, [false, true, true, true]);
-    assert!(batch.group.alone.lock().unwrap().is_empty());
+    assert!(batch.group.alone.lock().is_empty());
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_caller_that_is_gone_changes_nothing_for_the_others() {
     tokio::task::yield_now().await;
     let_through(&batch);
     assert_eq!(added.pop().unwrap().await.unwrap().unwrap(), 30);
-    assert_eq!(*batch.group.flushes.lock().unwrap(), [vec![1], vec![2, 3]]);
+    assert_eq!(*batch.group.flushes.lock(), [vec![1], vec![2, 3]]);
 }
 
 /// Remembers its flushes, and gathers that long.
@@ -175,7 +175,7 @@ impl<const MS: u64> Group for Gathering<MS> {
 
     async fn together(self: Arc<Self>, items: Vec<Arc<u64>>) -> TxResult<Vec<Option<u64>>> {
         let items: Vec<u64> = items.iter().map(|item| **item).collect();
-        self.0.lock().unwrap().push(items.clone());
+        self.0.lock().push(items.clone());
         Ok(items.into_iter().map(Some).collect())
     }
 
@@ -196,7 +196,7 @@ async fn what_comes_while_a_group_gathers_is_flushed_with_the_first() {
         tokio::task::yield_now().await;
     }
     assert_eq!((batch.add(2).await.unwrap(), first.await.unwrap().unwrap()), (2, 1));
-    assert_eq!(*batch.group.0.lock().unwrap(), [[1, 2]]);
+    assert_eq!(*batch.group.0.lock(), [[1, 2]]);
 }
 
 #[tokio::test]
@@ -206,5 +206,5 @@ async fn a_group_that_has_gathered_enough_waits_no_longer() {
     assert_eq!(all.len(), GATHERED);
     let added = join_all(all.iter().map(|item| batch.add(*item)));
     timeout(Duration::from_secs(60), added).await.unwrap();
-    assert_eq!(*batch.group.0.lock().unwrap(), [all]);
+    assert_eq!(*batch.group.0.lock(), [all]);
 }

@@ -24,7 +24,7 @@ struct Receiver {
 impl Receiver {
     async fn start(answers: &[u16]) -> (Self, String) {
         let receiver = Self::default();
-        receiver.answers.lock().unwrap().extend(answers);
+        receiver.answers.lock().extend(answers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let router = Router::new().route(PATH, post(take)).with_state(receiver.clone());
@@ -33,7 +33,7 @@ impl Receiver {
     }
 
     fn bodies(&self) -> Vec<Value> {
-        self.got.lock().unwrap().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
+        self.got.lock().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
     }
 
     fn statuses(&self) -> Vec<String> {
@@ -42,8 +42,8 @@ impl Receiver {
 }
 
 async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    receiver.got.lock().unwrap().push((headers, body));
-    let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(200);
+    receiver.got.lock().push((headers, body));
+    let status = receiver.answers.lock().pop_front().unwrap_or(200);
     StatusCode::from_u16(status).unwrap()
 }
 
@@ -71,7 +71,7 @@ async fn a_paid_order_is_notified_signed_and_by_its_own_url_if_it_has_one() {
     client.post(PAYMENT_PATH, "INV-2", body.to_string()).await.unwrap();
     until("both", || sandbox.ledger().notifications.len() == 2).await;
     for (receiver, invoice) in [(general, "INV-1"), (own, "INV-2")] {
-        let got = receiver.got.lock().unwrap();
+        let got = receiver.got.lock();
         assert_eq!(got.len(), 1);
         assert!(verified(&got[0].0, &got[0].1, SECRET_KEY));
         assert_ne!(got[0].0["Request-Id"], invoice);
@@ -96,7 +96,7 @@ async fn a_notification_is_tried_again_until_2xx_and_four_times_at_most() {
         client.pay("INV-1", "$admin").await.unwrap();
         until("all tries", || sandbox.ledger().notifications.len() == attempts).await;
         tokio::time::sleep(Duration::from_millis(150)).await;
-        assert_eq!(receiver.got.lock().unwrap().len(), attempts, "{answers:?}");
+        assert_eq!(receiver.got.lock().len(), attempts, "{answers:?}");
         let sent = sandbox.ledger().notifications;
         assert_eq!(sent.last().map(|sent| sent.attempt as usize), Some(attempts));
         assert_eq!(sent[0].http_status, Some(answers[0]));
@@ -121,11 +121,11 @@ async fn notifications_are_spoiled_by_the_cash_tag() {
         ("fails_then_pays", vec![r#""50000""#; 2], vec!["FAILED", "SUCCESS"]),
         ("expires,notify_number", vec!["50000"], vec!["EXPIRED"]),
     ] {
-        receiver.got.lock().unwrap().clear();
+        receiver.got.lock().clear();
         let start = std::time::Instant::now();
         client.pay(tag, tag).await.unwrap();
         until(tag, || sandbox.ledger().notifications_of(tag).count() == amounts.len()).await;
-        let raw: Vec<_> = receiver.got.lock().unwrap().iter().map(|(_, body)| body.clone()).collect();
+        let raw: Vec<_> = receiver.got.lock().iter().map(|(_, body)| body.clone()).collect();
         for (body, amount) in raw.iter().zip(&amounts) {
             let text = String::from_utf8_lossy(body);
             assert!(text.contains(&format!(r#""amount":{amount}}}"#)), "{tag}: {text}");
@@ -175,7 +175,7 @@ async fn a_hand_made_notification_says_what_it_is_told_to() {
     assert_eq!(sandbox.notify(made.clone()).await.unwrap(), 200);
     let stranger = HandMade { client_id: "MCH-9".into(), ..made };
     assert!(matches!(sandbox.notify(stranger).await, Err(NotSent::UnknownMerchant)));
-    let got = receiver.got.lock().unwrap();
+    let got = receiver.got.lock();
     assert!(verified(&got[0].0, &got[0].1, "SK-2") && !verified(&got[0].0, &got[0].1, SECRET_KEY));
     assert_eq!(got[0].0["Request-Id"], "INV-1");
     assert!(String::from_utf8_lossy(&got[0].1).contains(r#""status":"MOON""#));
