@@ -138,6 +138,66 @@ fn every_role_starts_with_what_its_pod_gives_it() {
     }
 }
 
+/// The services of Compose that run the program, each with its lines.
+fn services() -> Vec<String> {
+    let compose = read("compose.yaml");
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let mut blocks: Vec<String> = Vec::new();
+    for line in services.lines() {
+        if line.starts_with("  ") && !line[2..].starts_with([' ', '#']) {
+            blocks.push(String::new());
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(&format!("{line}\n"));
+        }
+    }
+    blocks.retain(|block| block.contains("    <<: *jenius\n"));
+    blocks
+}
+
+/// An authority, a prefix or DOKU's environment that is set for all is for the jobs too.
+#[test]
+fn everybody_who_runs_the_program_takes_what_is_set_for_all() {
+    let mut seen = 0;
+    for (name, text) in texts() {
+        let pods = text.matches("image: jenius-pay:").count();
+        let take = text.matches("configMapRef:\n").count();
+        assert_eq!(pods, take, "{name}");
+        let starts = text.matches("\nExecStart=").count();
+        assert_eq!(
+            starts,
+            text.matches("\nEnvironmentFile=-/etc/jenius-pay/environment\n").count(),
+            "{name}"
+        );
+        seen += pods + starts;
+    }
+    // The roles, the console, `migrate`, `prune` and the operator's; three units.
+    assert_eq!(seen, Role::UNNAMED.len() + 4 + 3);
+
+    let compose = read("compose.yaml");
+    assert!(compose.contains("  environment: &environment\n    <<: *settings\n"));
+    let takes = ["      <<: *settings\n", "      <<: *environment\n"];
+    let services = services();
+    assert_eq!(
+        services.len(),
+        Role::UNNAMED.len() + 4,
+        "and the console, `migrate`, the operator's, the sandbox"
+    );
+    for service in services.iter().filter(|service| !service.contains("command: [sandbox,")) {
+        let is_own = service.contains("\n    environment:\n");
+        assert!(!is_own || takes.iter().any(|take| service.contains(take)), "{service}");
+    }
+
+    let parts = read("helm/jenius-pay/templates/_parts.tpl");
+    let (_, container) = parts.split_once("{{- define \"jenius-pay.container\" -}}\nenvFrom:\n").unwrap();
+    assert!(container.starts_with("  - configMapRef:\n"));
+    for name in ["roles", "jobs", "console"] {
+        let text = read(&format!("helm/jenius-pay/templates/{name}.yaml"));
+        let [pods, take] = ["image", "container"].map(|part| format!("include \"jenius-pay.{part}\""));
+        assert_eq!(text.matches(&pods).count(), text.matches(&take).count(), "{name}");
+    }
+}
+
 #[test]
 fn every_role_has_its_deployment_its_service_and_its_scrape() {
     let compose = read("compose.yaml");

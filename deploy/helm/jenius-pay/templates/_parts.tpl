@@ -27,6 +27,9 @@ securityContext:
 {{- end }}
 
 {{- define "jenius-pay.container" -}}
+envFrom:
+  - configMapRef:
+      name: {{ include "jenius-pay.config" . }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
