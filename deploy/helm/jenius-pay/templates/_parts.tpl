@@ -7,9 +7,14 @@ app.kubernetes.io/name: jenius-pay
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
-{{- /* Its name carries a hash of what it holds, so a change replaces the pods. */}}
-{{- define "jenius-pay.config" -}}
-jenius-pay-{{ toJson .Values.config | sha256sum | trunc 10 }}
+{{- /* A change of the settings replaces the pods. Their ConfigMap keeps its name: pods of before may still start with it. */}}
+{{- define "jenius-pay.checksum" -}}
+checksum/config: {{ toJson .Values.config | sha256sum }}
+{{- end }}
+
+{{- define "jenius-pay.small" -}}
+requests: {cpu: 50m, memory: 64Mi}
+limits: {cpu: "1", memory: 256Mi}
 {{- end }}
 
 {{- /* What every pod has in common. */}}
@@ -29,7 +34,7 @@ securityContext:
 {{- define "jenius-pay.container" -}}
 envFrom:
   - configMapRef:
-      name: {{ include "jenius-pay.config" . }}
+      name: jenius-pay
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
