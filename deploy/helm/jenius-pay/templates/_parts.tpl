@@ -73,7 +73,7 @@ volumeMounts:
       {{- end }}
 {{- end }}
 
-{{- /* The files that a role reads, as JSON: database, amqp, doku. */}}
+{{- /* The files that a role reads, as JSON: database, amqp, doku; with DOKU's keys come those of `secretFiles`. */}}
 {{- define "jenius-pay.files" -}}
 {{- $files := list }}
 {{- if .database }}{{ $files = append $files (dict "variable" "DATABASE_URL_FILE" "file" "database-url") }}{{ end }}
@@ -81,6 +81,7 @@ volumeMounts:
 {{- if .doku }}
 {{- $files = append $files (dict "variable" "DOKU_SECRET_KEY_FILE" "file" "doku-secret-key") }}
 {{- $files = append $files (dict "variable" "JENIUS_PAY__DOKU__PREVIOUS_SECRET_KEYS_FILE" "file" "doku-previous-secret-keys") }}
+{{- range .more }}{{ $files = append $files (dict "variable" .variable "file" .key) }}{{ end }}
 {{- end }}
 {{- toJson $files }}
 {{- end }}
