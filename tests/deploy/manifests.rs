@@ -312,6 +312,16 @@ fn replicas_follow_the_queues_that_are_worked_on() {
     assert!(policies.contains(&format!(r#""^{}\\.(dead|unrouted)$""#, default_of("amqp.prefix"))));
 }
 
+/// Deliveries that are taken beforehand are memory, as large as the broker lets a message be.
+#[test]
+fn the_broker_takes_no_message_much_larger_than_ours() {
+    let ours = u64::try_from(jenius_pay::rabbit::wire::BODY_BYTES_MAX).unwrap();
+    for name in ["compose.yaml", "RUNBOOK.md"] {
+        let sizes = numbers_after(&read(name), "max_message_size =");
+        assert!(sizes.len() == 1 && (ours..=4 * ours).contains(&sizes[0]), "{name}: {sizes:?}");
+    }
+}
+
 #[test]
 fn the_version_is_this_one_and_the_image_is_built_with_a_rust_that_can() {
     let image = format!("jenius-pay:{}", env!("CARGO_PKG_VERSION"));
