@@ -2,7 +2,7 @@
 """What must hold of Compose, Kubernetes, the chart and the list of parts: manifests.py compose|kubernetes|chart|sbom DEPLOY SCHEMAS
 
 For `check`. DEPLOY is the folder to check, SCHEMAS one with wheels (kubernetes-validate, check-jsonschema and
-cyclonedx-python-lib), of which only the schemas are read; for the chart, one with helm/helm and kubectl/kubectl beside it, in
+cyclonedx-python-lib), of which only the schemas are read; for Kubernetes and the chart, one with helm/helm and kubectl/kubectl, in
 TOOLS. Prints every fault; exit code 1 where there is one.
 """
 
@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -159,10 +158,8 @@ def kubernetes(deploy, schemas):
         check_folder(folder, schemas)
     paths = [path for folder in ("base", "prune", "operator", "console") for path in (deploy / "kubernetes" / folder).glob("*.yaml")]
     check_together([document for path in paths for document in documents(path)])
-    for kustomize in (["kubectl", "kustomize"], ["kustomize", "build"]):
-        if shutil.which(kustomize[0]):
-            return check_rendered([*kustomize, str(deploy / "kubernetes/example")], schemas)
-    return None
+    for document in documents_of(output(tool("kubectl"), "kustomize", str(deploy / "kubernetes/example"))):
+        schemas.judge(f"example, rendered: {document['metadata']['name']}", document)
 
 
 def check_folder(folder, schemas):
@@ -178,15 +175,6 @@ def check_folder(folder, schemas):
             fault(folder.name, f"kustomization.yaml leaves {path.name} out")
         for document in documents(path):
             schemas.judge(f"{folder.name}/{path.name}", document)
-
-
-def check_rendered(command, schemas):
-    rendered = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if rendered.returncode:
-        return fault("example", rendered.stderr.strip())
-    for document in filter(None, yaml.safe_load_all(rendered.stdout)):
-        schemas.judge(f"example, rendered: {document['metadata']['name']}", document)
-    return None
 
 
 def check_together(resources):
@@ -264,6 +252,10 @@ def check_services(services, pods):
 # --- the chart -----------------------------------------------------------------------------------------------
 
 
+def tool(name):
+    return str(Path(os.environ["TOOLS"]) / name / name)
+
+
 def output(*command):
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if ran.returncode:
@@ -273,7 +265,7 @@ def output(*command):
 
 def chart(deploy, schemas):
     """With its defaults it makes what kustomize makes, and with the console too; an example of a cluster's own is valid."""
-    helm, kubectl = (str(Path(os.environ["TOOLS"]) / name / name) for name in ("helm", "kubectl"))
+    helm, kubectl = tool("helm"), tool("kubectl")
     folder = deploy / "helm/jenius-pay"
     output(helm, "lint", "--strict", str(folder))
     compare(by_name(output(helm, "template", "jenius-pay", str(folder))),
