@@ -73,6 +73,12 @@ async fn the_publisher_and_the_subscriber_of_the_readme_work_as_printed() {
     let (lines, heard) = next(lines).await;
     assert_eq!(heard, format!("new jenius.order.paid.v1 {invoice} 2 paid"));
 
+    // A rejection of another command for the same invoice has no sequence, and what is known of the order stays known.
+    let bad = payment_with(&invoice, "");
+    world.publish(&bad).await;
+    let (lines, rejected) = next(lines).await;
+    assert_eq!(rejected, format!("new jenius.command.rejected.v1 {invoice} 0 None"));
+
     let failed = after_a_restore(&paid.body);
     for event in [&paid.body, &failed, &paid.body] {
         world.broker.deliver(&queue, event).await;
