@@ -42,14 +42,14 @@ impl Clients {
     }
 
     fn start(line: &[String], arguments: &[&str], prefix: &str) -> Client {
+        Self::start_by(&broker::url(), line, arguments, prefix)
+    }
+
+    fn start_by(url: &str, line: &[String], arguments: &[&str], prefix: &str) -> Client {
         let child = Command::new(&line[0])
             .args(&line[1..])
             .args(arguments)
-            .envs([
-                ("AMQP_URL", broker::url().as_str()),
-                ("JENIUS_PREFIX", prefix),
-                ("AGAIN_AFTER_SECONDS", "0.2"),
-            ])
+            .envs([("AMQP_URL", url), ("JENIUS_PREFIX", prefix), ("AGAIN_AFTER_SECONDS", "0.2")])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -97,6 +97,11 @@ async fn play(clients: Clients) {
     let publisher = Clients::start(&clients.publish, &[&invoice], &prefix);
     let twice = async || (world.broker.depth("payments").await >= 2).then_some(());
     eventually("the same command a second time", twice).await;
+    let command: Value = serde_json::from_slice(&world.broker.get("payments").await.unwrap().body).unwrap();
+    assert!(
+        command["time"].as_str().is_some_and(|time| time.ends_with('Z')),
+        "its budget counts from there: {command}"
+    );
     world.stop().await;
     world.start(&Role::UNNAMED).await;
     let (told, well) = ended(publisher).await;
@@ -188,30 +193,57 @@ async fn fail(clients: &Clients) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clients_in_python_ask_until_they_are_answered_and_handle_each_event_once() {
-    let folder = folder("python");
-    let python = crate::readme_clients::python();
-    play(Clients::of(&[python], &folder.join("publish.py"), &folder.join("subscribe.py"))).await;
+    play(in_python()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clients_in_node_ask_until_they_are_answered_and_handle_each_event_once() {
-    let folder = node_tools("deploy/clients/node").await;
-    play(Clients::of(&["node"], &folder.join("publish.js"), &folder.join("subscribe.js"))).await;
+    play(in_node().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clients_in_java_ask_until_they_are_answered_and_handle_each_event_once() {
-    // Debian's: librabbitmq-client-java and libgoogle-gson-java.
+    match in_java() {
+        Some(clients) => play(clients).await,
+        None => eprintln!("not run: javac and its libraries are not on this machine"),
+    }
+}
+
+fn in_python() -> Clients {
+    let folder = folder("python");
+    Clients::of(&[crate::readme_clients::python()], &folder.join("publish.py"), &folder.join("subscribe.py"))
+}
+
+async fn in_node() -> Clients {
+    let folder = node_tools("deploy/clients/node").await;
+    Clients::of(&["node"], &folder.join("publish.js"), &folder.join("subscribe.js"))
+}
+
+/// With Debian's librabbitmq-client-java and libgoogle-gson-java.
+fn in_java() -> Option<Clients> {
     let jars =
         ["amqp-client", "gson", "slf4j-api", "slf4j-nop"].map(|name| format!("/usr/share/java/{name}.jar"));
     let runs = Command::new("javac").arg("-version").output().is_ok_and(|output| output.status.success());
     if !runs || !jars.iter().all(|jar| Path::new(jar).exists()) {
-        eprintln!("not run: javac and its libraries are not on this machine");
-        return;
+        return None;
     }
     let folder = folder("java");
     let program = ["java", "-XX:TieredStopAtLevel=1", "-cp", &jars.join(":")];
-    play(Clients::of(&program, &folder.join("Publish.java"), &folder.join("Subscribe.java"))).await;
+    Some(Clients::of(&program, &folder.join("Publish.java"), &folder.join("Subscribe.java")))
+}
+
+/// Each publisher has its payment accepted with this user of the broker, and names it.
+pub async fn every_publisher_pays_by(url: &str, world: &World) {
+    for clients in [Some(in_python()), Some(in_node().await), in_java()].into_iter().flatten() {
+        let invoice = world.invoice();
+        let publisher = Clients::start_by(url, &clients.publish, &[&invoice], &world.broker.prefix);
+        let (told, well) = ended(publisher).await;
+        assert!(
+            well && told[1].starts_with("jenius.payment.accepted.v1 "),
+            "{:?}: {told:?}",
+            clients.publish
+        );
+    }
 }
 
 /// The folder with what its package-lock.json pins, installed where it is missing.

@@ -1,12 +1,15 @@
 //! Upstream services that are bound to their users of the broker: nobody speaks for another.
 
-use crate::harness::{
-    World,
-    broker::publish_by,
-    child::{Service, run},
-    eventually, free_port, get, payment, refund,
-    reports::Report,
-    servers::Server,
+use crate::{
+    clients::every_publisher_pays_by,
+    harness::{
+        World,
+        broker::publish_by,
+        child::{Service, run},
+        eventually, free_port, get, payment, refund,
+        reports::Report,
+        servers::Server,
+    },
 };
 use futures_util::{StreamExt, stream};
 use jenius_pay::app::Role;
@@ -214,6 +217,9 @@ async fn each_role_runs_with_the_rights_that_the_runbook_gives_it_and_nobody_has
     forged.key = "wrong".to_owned();
     world.queue(&forged.event()).await;
     assert_eq!(world.broker.dead().await.reason.as_deref(), Some("not_authentic"));
+
+    // The clients that are there to be copied need no more than that.
+    every_publisher_pays_by(&url_of(&server, "checkout"), &world).await;
 
     // Nobody has more rights than that.
     let own = payment(&world.invoice());

@@ -7,6 +7,7 @@ import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -47,8 +48,9 @@ public class Publish {
                 "customer", Map.of("name", "Astari", "phone", "081288910205"),
                 "redirect_url", "https://shop.example.com/thanks",
                 "jenius_info", Map.of("cash_tag", "$admin"));
+        // The payment's budget counts from its time.
         return new Gson().toJson(Map.of("specversion", "1.0", "id", id, "source", SOURCE,
-                "type", "jenius.payment.request.v1", "data", data));
+                "type", "jenius.payment.request.v1", "time", Instant.now().toString(), "data", data));
     }
 
     public static void main(String[] args) {
@@ -78,7 +80,8 @@ public class Publish {
                     "error: no queue takes commands of " + returned.getExchange() + ": is jenius-pay running?"));
             BlockingQueue<JsonObject> outcome = new ArrayBlockingQueue<>(1);
             hear(channel, id, outcome);
-            AMQP.BasicProperties properties = new AMQP.BasicProperties.Builder()
+            // The broker lets no other user name this one: amqp.sources asks for it.
+            AMQP.BasicProperties properties = new AMQP.BasicProperties.Builder().userId(factory.getUsername())
                     .contentType("application/cloudevents+json").deliveryMode(2).build();
             while (System.nanoTime() < end) {
                 channel.basicPublish(PREFIX + ".commands", "payment.request", true, properties, command);

@@ -28,6 +28,8 @@ const command = {
   id,
   source: '/checkout',
   type: 'jenius.payment.request.v1',
+  // The payment's budget counts from here.
+  time: new Date().toISOString(),
   data: {
     order: {
       invoice_number: invoice,
@@ -56,7 +58,9 @@ for (const key of outcomes) await channel.bindQueue(queue, `${prefix}.events`, k
 
 // Resolves when the broker has it, else rejects.
 async function publish() {
-  const properties = { contentType: 'application/cloudevents+json', persistent: true, mandatory: true };
+  // The broker lets no other user name this one: amqp.sources asks for it.
+  const userId = decodeURIComponent(new URL(process.env.AMQP_URL).username) || undefined;
+  const properties = { contentType: 'application/cloudevents+json', persistent: true, mandatory: true, userId };
   channel.publish(`${prefix}.commands`, 'payment.request', Buffer.from(JSON.stringify(command)), properties);
   await channel.waitForConfirms();
 }

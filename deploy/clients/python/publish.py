@@ -24,6 +24,8 @@ def command(invoice, id):
         "id": id,
         "source": "/checkout",
         "type": "jenius.payment.request.v1",
+        # The payment's budget counts from here.
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "data": {
             "order": {
                 "invoice_number": invoice,
@@ -45,12 +47,13 @@ def connect():
     queue = channel.queue_declare("", exclusive=True).method.queue
     for key in OUTCOMES:
         channel.queue_bind(queue, PREFIX + ".events", key)
-    return channel, queue
+    return channel, queue, parameters.credentials.username
 
 
-def publish(channel, command):
+def publish(channel, user, command):
     """Returns when the broker has it, else raises."""
-    properties = pika.BasicProperties(content_type="application/cloudevents+json", delivery_mode=2)
+    # The broker lets no other user name this one: amqp.sources asks for it.
+    properties = pika.BasicProperties(content_type="application/cloudevents+json", delivery_mode=2, user_id=user)
     body = json.dumps(command)
     channel.basic_publish(PREFIX + ".commands", "payment.request", body, properties, mandatory=True)
 
@@ -70,10 +73,10 @@ def main(invoice, id):
     # Your table of orders is where the id belongs. It is there before anything is published.
     print("id", id, flush=True)
     end = time.monotonic() + GIVE_UP_AFTER_SECONDS
-    channel, queue = connect()
+    channel, queue, user = connect()
     event = None
     while event is None and time.monotonic() < end:
-        publish(channel, wanted)
+        publish(channel, user, wanted)
         event = outcome(channel, queue, wanted, min(end, time.monotonic() + AGAIN_AFTER_SECONDS))
     if event is None:
         sys.exit(f"error: no outcome within {GIVE_UP_AFTER_SECONDS:g} s; ask again later: publish.py {invoice} {id}")
