@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// If this many different orders in a row, or one order this many times, are refused, the cause is more than
 /// one order's content.
 const REFUSALS_MAX: usize = 3;
+/// So many times as long as it was open. By default four minutes, longer than what waits is put off at first, and shorter
+/// than what a person is woken for.
+const IDLE_AFTER: u32 = 16;
 
 /// What a breaker guards; it decides which health counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,21 @@ impl Breaker {
             BreakerState::Tripped { until, .. } if now < until => BreakerPhase::Open,
             BreakerState::Tripped { probing, .. } => BreakerPhase::HalfOpen { probing },
         }
+    }
+
+    /// How it stands as others are told. One that is half-open and that nobody has tried for long keeps nobody waiting.
+    pub fn told(&self, now: Instant) -> BreakerPhase {
+        match self.state {
+            BreakerState::Tripped { until, probing: false } if now >= until + self.open * IDLE_AFTER => {
+                BreakerPhase::Closed
+            }
+            BreakerState::Tripped { .. } | BreakerState::Closed { .. } => self.phase(now),
+        }
+    }
+
+    /// After it opened: when time alone changes what is told of it.
+    pub fn changes_after(open: Duration) -> [Duration; 2] {
+        [open, open * (1 + IDLE_AFTER)]
     }
 
     /// Asks for one send. A probe occupies the only place until it has learned something.
@@ -352,6 +370,21 @@ mod tests {
         for (row, (story, expected)) in table.iter().enumerate() {
             assert_eq!(run(Breaker::for_inquiries(3, OPEN), story), *expected, "row {row}");
         }
+    }
+
+    #[test]
+    fn one_that_nobody_tries_is_told_as_closed_and_still_lets_one_at_a_time_try() {
+        let now = Instant::now();
+        let mut breaker = Breaker::for_merchant(3, OPEN);
+        breaker.learned(KeyRefused, 1, false, now);
+        let [half_open, idle] = Breaker::changes_after(OPEN).map(|after| now + after);
+        let just_before = idle - Duration::from_millis(1);
+        assert_eq!(breaker.told(half_open), BreakerPhase::HalfOpen { probing: false });
+        assert_eq!(breaker.told(just_before), BreakerPhase::HalfOpen { probing: false });
+        assert_eq!((breaker.told(idle), breaker.admit(idle)), (BreakerPhase::Closed, Admission::Probe));
+        assert_eq!(breaker.told(idle), BreakerPhase::HalfOpen { probing: true });
+        breaker.learned(KeyRefused, 1, true, idle);
+        assert_eq!(breaker.told(idle), BreakerPhase::Open);
     }
 
     #[test]

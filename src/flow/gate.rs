@@ -11,7 +11,7 @@ mod tokens;
 
 use crate::domain::{
     Time,
-    breaker::BreakerPhase,
+    breaker::{Breaker, BreakerPhase},
     finding::{AttemptKind, DokuHealth},
     ids::MerchantName,
     pause::Paused,
@@ -208,13 +208,16 @@ impl Gate {
     }
 
     /// An open breaker half-opens by time alone, and no attempt comes by to notice while nothing is due: this task
-    /// looks once, and ends.
+    /// looks then, and once nobody has tried for long, and ends.
     fn show_when_half_open(self: &Arc<Self>) {
-        let (gate, open) = (Arc::downgrade(self), self.breaker_open);
+        let (gate, opened) = (Arc::downgrade(self), Instant::now());
+        let looks = Breaker::changes_after(self.breaker_open);
         tokio::spawn(async move {
-            tokio::time::sleep(open).await;
-            if let Some(gate) = gate.upgrade() {
-                gate.breakers.lock().show(now());
+            for after in looks {
+                tokio::time::sleep_until(opened + after).await;
+                if let Some(gate) = gate.upgrade() {
+                    gate.breakers.lock().show(now());
+                }
             }
         });
     }

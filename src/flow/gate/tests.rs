@@ -290,6 +290,32 @@ async fn a_breaker_is_shown_as_open_until_sends_are_free() {
     shown(0, 0);
 }
 
+/// Else a breaker that opened with the last order of a day would be told of all night.
+#[tokio::test]
+async fn a_breaker_that_nobody_tries_is_not_told_of_for_ever() {
+    crate::metric::install().unwrap();
+    let gate = gate(&GateLimits { breaker_open: 20 * MS, ..limits() }, &["idle"]);
+    let by = || gate.stop_of(&merchant("idle")).map(|stop| stop.by);
+    fail(&gate, "idle", DokuHealth::KeyRefused, 1).await;
+    assert_eq!(by(), Some(StopBy::Merchant));
+    let shown = |value: u8| {
+        let line = format!("jenius_breaker_open{{scope=\"idle\"}} {value}");
+        crate::metric::render().lines().any(|l| l == line)
+    };
+    assert!(shown(1));
+    let silent = async {
+        while by().is_some() || !shown(0) {
+            tokio::time::sleep(MS).await;
+        }
+    };
+    tokio::time::timeout(10_000 * MS, silent).await.expect("it is told of for ever");
+    assert_eq!(gate.phases(), Phases { doku: BreakerPhase::Closed, merchants: BTreeMap::new() });
+    // One at a time tries still, and tells how it is.
+    assert!(gate.probes_without(&merchant("idle")).is_some());
+    fail(&gate, "idle", DokuHealth::KeyRefused, 1).await;
+    assert_eq!((by(), shown(1)), (Some(StopBy::Merchant), true));
+}
+
 fn pause(gate: &Gate, all: bool, merchants: &[&str]) {
     let since = crate::domain::Time::from_timestamp(1_767_225_600, 0).unwrap();
     let merchants = merchants.iter().map(|name| (merchant(name), since)).collect();
