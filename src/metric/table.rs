@@ -189,7 +189,7 @@ const ALL: &[Metric] = &[
         name::IN_DOUBT_OLDEST,
         Gauge,
         &["merchant", "kind"],
-        "since the claim of the oldest of them; 0: none",
+        "since the send that left the oldest of them in doubt; 0: none",
     ),
     metric(name::QUEUE_MESSAGES, Gauge, &["queue"], "messages that are ready in a queue of ours"),
     metric(name::PARKED_NOTIFICATIONS, Gauge, &[], "verified notifications for invoices without an order"),

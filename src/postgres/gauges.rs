@@ -54,7 +54,7 @@ pub struct OpenOrders {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct InDoubt {
     pub count: i64,
-    /// Since the claim.
+    /// Since the first send that left it in doubt.
     pub oldest_seconds: f64,
 }
 
@@ -121,7 +121,7 @@ const OPEN: &str = "
         WHERE order_key = d.order_key AND state IN ('submitting', 'awaiting_payment', 'refunding')
         OFFSET 0) AS o ON true
     LEFT JOIN LATERAL (
-        SELECT c.claimed_at AS since FROM commands c
+        SELECT coalesce(c.doubted_at, c.maybe_acted_at) AS since FROM commands c
         WHERE o.state <> 'awaiting_payment'
           AND c.key = CASE WHEN o.state = 'refunding' THEN o.refund ELSE o.payment END
           AND c.outcome IS NULL AND c.maybe_acted_at IS NOT NULL

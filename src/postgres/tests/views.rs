@@ -132,7 +132,9 @@ async fn the_gauges_count_what_is_open_waiting_and_parked() {
         assert_eq!((open.state.name(), open.count, open.rupiah), ("submitting", 2, 100_000));
         assert!(about_30(open.oldest_seconds), "{open:?}");
         assert_eq!(open.in_doubt, InDoubt::default());
-        let doubt = "UPDATE commands SET maybe_acted_at = claimed_at WHERE invoice_number = 'INV-2'";
+        // Its send left an hour after the claim, and was sent again.
+        let doubt = "UPDATE commands SET claimed_at = claimed_at - interval '1 hour', doubted_at = claimed_at,
+                         maybe_acted_at = claimed_at + interval '20 seconds' WHERE invoice_number = 'INV-2'";
         db.execute(doubt).await.unwrap();
         let [open] = db.store.gauges(CountingPace::AtOnce).await.unwrap().open_orders.try_into().unwrap();
         assert_eq!((open.count, open.in_doubt.count), (2, 1));
