@@ -222,7 +222,7 @@ const ALL: &[Metric] = &[
     metric(name::BREAKER_PROBING, Gauge, &["scope"], "1: one send at a time tries whether they can go on"),
     metric(name::PAUSED, Gauge, &["scope"], "1: an operator stopped sends, for all (doku) or for a merchant"),
     metric(name::CONNECTION_UP, Gauge, &["dependency"], "1: connected"),
-    metric(name::RECONNECTS, Counter, &["dependency"], "connections made anew"),
+    metric(name::RECONNECTS, Counter, &["dependency"], "times that it was connected again after a loss"),
     metric(name::DOKU_ODDITIES, Counter, &["kind"], "answers that DOKU does not document"),
     metric(name::CLOCK_DRIFT, Gauge, &[], "DOKU's clock minus ours"),
     metric(name::STRANDED_ORDERS, Gauge, &[], "made for an account or host that is not configured"),

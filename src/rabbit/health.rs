@@ -3,7 +3,13 @@
 
 use crate::metric::{self, Dependency::Broker};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// Characters of a cause that are shown: a broker's reply can be long. The names of all that may be missing fit.
 const CAUSE_CHARS_MAX: usize = 600;
@@ -55,6 +61,8 @@ fn plain(cause: &str) -> String {
 pub(super) struct Board {
     place: Arc<str>,
     links: Arc<Mutex<BTreeMap<String, LinkState>>>,
+    /// A link that was up went away, and not all of them are up again.
+    is_broken: Arc<AtomicBool>,
     /// Whether the metrics of the process are about these links.
     is_counted: bool,
 }
@@ -67,7 +75,7 @@ impl Board {
 
     /// For links that no role needs: metrics and `/readyz` know nothing of them.
     pub fn apart(place: &str) -> Self {
-        Self { place: place.into(), links: Arc::default(), is_counted: false }
+        Self { place: place.into(), links: Arc::default(), is_broken: Arc::default(), is_counted: false }
     }
 
     fn count(&self, all_up: bool) {
@@ -78,7 +86,7 @@ impl Board {
 
     /// Puts a link on the board, away until it says otherwise; its entry goes with it.
     pub fn link(&self, name: &str) -> LinkHealth {
-        let link = LinkHealth { name: name.to_owned(), board: self.clone(), was_up: Mutex::new(false) };
+        let link = LinkHealth { name: name.to_owned(), board: self.clone() };
         link.set(LinkState::Away("connecting".to_owned()));
         link
     }
@@ -119,18 +127,12 @@ impl Board {
 pub(super) struct LinkHealth {
     name: String,
     board: Board,
-    was_up: Mutex<bool>,
 }
 
 impl LinkHealth {
     /// It works: declared, consuming or in confirm mode.
     pub fn up(&self) {
-        let is_new = self.set(LinkState::Up) != Some(LinkState::Up);
-        let mut was_up = self.was_up.lock();
-        if is_new && *was_up && self.board.is_counted {
-            metric::reconnected(Broker);
-        }
-        *was_up = true;
+        self.set(LinkState::Up);
     }
 
     pub fn away(&self, cause: &str) {
@@ -146,12 +148,19 @@ impl LinkHealth {
         self.set(LinkState::Up);
     }
 
-    fn set(&self, state: LinkState) -> Option<LinkState> {
+    /// However many links a broker takes with it, all of them are one connection made anew.
+    fn set(&self, state: LinkState) {
         let mut links = self.board.links.lock();
+        let is_away = matches!(state, LinkState::Away(_));
         let before = links.insert(self.name.clone(), state);
+        if is_away && matches!(before, Some(LinkState::Up | LinkState::Blocked(_))) {
+            self.board.is_broken.store(true, Ordering::Relaxed);
+        }
         let all_up = links.values().all(|s| *s == LinkState::Up);
         self.board.count(all_up);
-        before
+        if all_up && self.board.is_broken.swap(false, Ordering::Relaxed) && self.board.is_counted {
+            metric::reconnected(Broker);
+        }
     }
 }
 
@@ -198,5 +207,31 @@ mod tests {
         one.up();
         drop(two);
         assert!(board.health().ok);
+    }
+
+    #[test]
+    fn a_broker_that_comes_back_counts_once_however_many_links_it_took() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let is_counted = |times: u32| {
+            let line = format!("jenius_reconnects_total{{dependency=\"broker\"}} {times}");
+            let metrics = recorder.handle().render();
+            if times == 0 { !metrics.contains("reconnects") } else { metrics.lines().any(|it| it == line) }
+        };
+        metrics::with_local_recorder(&recorder, || {
+            let board = Board::new("host/vhost");
+            let mut links =
+                ["one", "two", "three"].map(|name| board.link(name)).into_iter().collect::<Vec<_>>();
+            links.iter().for_each(LinkHealth::up);
+            assert!(is_counted(0), "connected for the first time");
+            links.iter().for_each(|link| link.away("reset"));
+            links.iter().for_each(|link| link.away("refused"));
+            links.iter().for_each(LinkHealth::up);
+            assert!(is_counted(1));
+            links[0].blocked("low on memory");
+            links[0].unblocked();
+            links.push(board.link("late"));
+            links[3].up();
+            assert!(is_counted(1), "none of it was a loss");
+        });
     }
 }
