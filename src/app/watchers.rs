@@ -187,6 +187,7 @@ pub async fn refresh_gauges(
 ) {
     let mut balanced: Option<Instant> = None;
     let mut faults = BTreeMap::new();
+    let mut reviewed = accounts.iter().map(|account| account.merchant.clone()).collect();
     GaugeGroup::ALL.into_iter().for_each(|figures| metric::figures_counted(figures, super::now_here()));
     loop {
         let started = Instant::now();
@@ -211,7 +212,7 @@ pub async fn refresh_gauges(
             }
         }
         if let Some(reviews) = counted(GaugeGroup::Reviews, store.reviews().await, &mut faults) {
-            publish_reviews(&reviews, &accounts);
+            publish_reviews(&reviews, &mut reviewed);
         }
         if let Some(unmatched) = counted(GaugeGroup::Reports, store.never_matched().await, &mut faults) {
             publish_reports(&unmatched, &accounts);
@@ -337,10 +338,12 @@ fn reported_by_another(merchant: &MerchantName, reported: &[(MerchantName, Strin
     by.and_then(|by| Blocked::ALL.into_iter().find(|blocked| blocked.name() == by)).unwrap_or(Blocked::None)
 }
 
-/// Orders that wait for a person: one state, whatever the cause.
-fn publish_reviews(reviews: &[Reviews], accounts: &[Account]) {
+/// Orders that wait for a person: one state, whatever the cause; of a merchant that is configured away too, whose
+/// figure is 0 after its last one.
+fn publish_reviews(reviews: &[Reviews], merchants: &mut BTreeSet<MerchantName>) {
     let state = OrderState::Review(ReviewCause::PaymentUnresolved);
-    for Account { merchant, .. } in accounts {
+    merchants.extend(reviews.iter().map(|reviews| reviews.merchant.clone()));
+    for merchant in merchants.iter() {
         let found = reviews.iter().find(|reviews| reviews.merchant == *merchant);
         let (orders, rupiah, oldest) = found.map_or((0, 0, 0.0), |r| (r.count, r.rupiah, r.oldest_seconds));
         let oldest = Duration::from_secs_f64(oldest);
@@ -368,4 +371,24 @@ fn publish_breaks(breaks: &[OpenBreaks]) {
 /// A count of rows is never negative.
 fn count(rows: i64) -> u64 {
     u64::try_from(rows).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merchant_that_is_configured_away_still_has_its_reviews_counted() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let gone = MerchantName::parse("gone").unwrap();
+        let reviews = [Reviews { merchant: gone, count: 2, rupiah: 50_000, oldest_seconds: 9.0 }];
+        let mut merchants = BTreeSet::new();
+        metrics::with_local_recorder(&recorder, || {
+            for (reviews, figure) in [(&reviews[..], 2), (&[], 0)] {
+                publish_reviews(reviews, &mut merchants);
+                let line = format!("jenius_open_orders{{merchant=\"gone\",state=\"review\"}} {figure}");
+                assert!(recorder.handle().render().lines().any(|it| it == line), "{line}");
+            }
+        });
+    }
 }
