@@ -22,7 +22,10 @@ use lapin::{
     types::FieldTable,
 };
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 /// A consumer that holds nothing and gets nothing for this long consumes anew. RabbitMQ 3.10 was seen to
@@ -97,6 +100,7 @@ impl<H: Handler> Consumer<H> {
             prefetch: prefetch.max(1),
             consume,
             is_cautious: true,
+            was_waited_for: false,
             stop: stop.clone(),
             deliveries: deliveries.clone(),
         };
@@ -117,6 +121,8 @@ struct ConsumerSession<H> {
     consume: watch::Receiver<Consume>,
     /// One delivery at a time, until an innocent one comes.
     is_cautious: bool,
+    /// What is in hand was, when the last consumer was left.
+    was_waited_for: bool,
     stop: CancellationToken,
     deliveries: Arc<DeliveryTasks<H>>,
 }
@@ -185,6 +191,9 @@ impl<H: Handler> ConsumerSession<H> {
 
     /// Waits until nothing is in hand, or what is there was waited for long enough; false: another pace is wanted.
     async fn drained(&mut self, broken: &CancellationToken) -> Result<bool, BrokerError> {
+        if std::mem::take(&mut self.was_waited_for) {
+            return Ok(true);
+        }
         let deliveries = self.deliveries.clone();
         tokio::select! {
             biased;
@@ -204,21 +213,34 @@ impl<H: Handler> ConsumerSession<H> {
         broken: &CancellationToken,
     ) -> Result<(), BrokerError> {
         const DOING: &str = "consuming";
+        self.was_waited_for = false;
         bounded("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consuming = channel.basic_consume(short(&self.queue), short(""), options, arguments);
         let mut deliveries = bounded(DOING, consuming).await?;
         link.up();
+        // While one at a time is taken: until when the last one may keep the next from coming.
+        let mut alone_until = None;
         while self.wanted() == Some(prefetch) {
+            let alone = alone_until.filter(|_| prefetch == 1 && !self.deliveries.is_empty());
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 () = broken.cancelled() => return Err(lost_ack()),
                 () = changed(&mut self.consume) => {}
                 () = sleep(IDLE_LIMIT) => if self.deliveries.is_empty() { break },
+                () = sleep_until(alone.unwrap_or_else(Instant::now)), if alone.is_some() => {
+                    // It keeps the only place, and only waits: the next consumer has a place of its own.
+                    self.was_waited_for = self.deliveries.len() < usize::from(self.prefetch);
+                    if self.was_waited_for { break }
+                    alone_until = Some(Instant::now() + ALONE_MAX);
+                }
                 next = deliveries.next() => match next {
-                    Some(Ok(delivery)) => self.is_cautious = self.deliveries.start(delivery, acks, broken),
+                    Some(Ok(delivery)) => {
+                        alone_until = Some(Instant::now() + ALONE_MAX);
+                        self.is_cautious = self.deliveries.start(delivery, acks, broken);
+                    }
                     Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
                     None => return Err(cancelled()),
                 },
@@ -229,6 +251,7 @@ impl<H: Handler> ConsumerSession<H> {
         // What the broker sent before it heard of it is in hand too; then the stream ends.
         while let Some(delivery) = deliveries.next().await {
             let delivery = delivery.map_err(|e| BrokerError::of(DOING, &e))?;
+            self.was_waited_for = false;
             self.is_cautious |= self.deliveries.start(delivery, acks, broken);
         }
         Ok(())

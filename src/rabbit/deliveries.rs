@@ -52,7 +52,7 @@ pub(super) struct DeliveryTasks<H> {
     leave_now: CancellationToken,
     tasks: TaskTracker,
     /// Held for reading by deliveries that are worked on beside others, for writing by one that is
-    /// worked on alone, until `ALONE_MAX` is over.
+    /// worked on alone, until `ALONE_MAX` is over. That is waited for no longer either.
     exclusive: Arc<RwLock<()>>,
 }
 
@@ -74,6 +74,10 @@ impl<H: Handler> DeliveryTasks<H> {
 
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.tasks.len()
     }
 
     pub async fn all_done(&self) {
@@ -124,7 +128,8 @@ impl<H: Handler> DeliveryTasks<H> {
         count: u64,
     ) -> Result<(), BrokerError> {
         let (alone, _beside) = if count >= SUSPECT_FROM {
-            (Some(self.exclusive.write().await), None)
+            // Others may wait for long too: beside them it is after that.
+            (timeout(ALONE_MAX, self.exclusive.write()).await.ok(), None)
         } else {
             (None, Some(self.exclusive.read().await))
         };

@@ -185,37 +185,60 @@ async fn what_came_back_twice_is_worked_on_alone() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_came_back_twice_and_only_waits_holds_nobody_back() {
-    with_rig(async |rig| {
-        rig.put_numbers(&rig.names.payments_queue, 0..20).await;
-        let (waiting, held, done) =
-            (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (gate, suspects, counter) = (waiting.clone(), held.clone(), done.clone());
-        let consumer = rig.consumer(move |delivery| {
-            let (gate, held, done) = (gate.clone(), suspects.clone(), counter.clone());
-            async move {
-                if delivery.body.as_ref() == b"7" {
-                    if delivery.delivery_count < 2 {
-                        return Disposition::Requeue;
-                    }
-                    held.fetch_add(1, Ordering::SeqCst);
-                    gate.acquire().await.unwrap().forget();
+/// A handler that is done with all but these, which wait: at their first delivery, or only once they are suspects.
+fn holding(
+    held: &'static [(&'static str, u64)],
+    waiting: &Arc<Semaphore>,
+    in_hand: &Arc<AtomicUsize>,
+    done: &Arc<AtomicUsize>,
+) -> impl Fn(Delivery) -> BoxFuture<'static, Disposition> + use<> {
+    let (waiting, in_hand, done) = (waiting.clone(), in_hand.clone(), done.clone());
+    move |delivery| {
+        let (waiting, in_hand, done) = (waiting.clone(), in_hand.clone(), done.clone());
+        let from = held.iter().find(|(body, _)| body.as_bytes() == delivery.body.as_ref());
+        let from = from.map(|(_, from)| *from);
+        async move {
+            match from {
+                Some(from) if delivery.delivery_count < from => return Disposition::Requeue,
+                Some(_) => {
+                    in_hand.fetch_add(1, Ordering::SeqCst);
+                    waiting.acquire().await.unwrap().forget();
                 }
-                done.fetch_add(1, Ordering::SeqCst);
-                Disposition::Ack
+                None => {}
             }
-            .boxed()
-        });
-        until("it is held", async || held.load(Ordering::SeqCst) == 1).await;
-        rig.put_numbers(&rig.names.payments_queue, 20..40).await;
-        until("all others are done, those that came later too", async || done.load(Ordering::SeqCst) == 39)
-            .await;
-        waiting.add_permits(1);
-        until("it itself", async || done.load(Ordering::SeqCst) == 40).await;
-        consumer.stop().await;
-    })
-    .await;
+            done.fetch_add(1, Ordering::SeqCst);
+            Disposition::Ack
+        }
+        .boxed()
+    }
+}
+
+/// One that came back twice; several, of which the later ones come when one at a time is taken; and one that came once,
+/// beside one that came back twice and has nothing to wait for but it.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_only_wait_hold_nobody_back_however_many_they_are() {
+    let cases: [(&[(&str, u64)], &str); 3] =
+        [(&[("7", 2)], "none"), (&[("7", 2), ("8", 2), ("9", 2)], "none"), (&[("7", 0)], "12")];
+    for (held, back) in cases {
+        with_rig(async |rig| {
+            let (waiting, in_hand, done) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
+            let handle = holding(held, &waiting, &in_hand, &done);
+            let consumer = rig.consumer(move |delivery| {
+                let is_back = delivery.body.as_ref() == back.as_bytes() && delivery.delivery_count < 2;
+                if is_back { dispose(Disposition::Requeue) } else { handle(delivery) }
+            });
+            rig.put_numbers(&rig.names.payments_queue, 0..20).await;
+            let count = held.len();
+            until("all that wait are held", async || in_hand.load(Ordering::SeqCst) == count).await;
+            rig.put_numbers(&rig.names.payments_queue, 20..40).await;
+            let others = async || done.load(Ordering::SeqCst) == 40 - count;
+            until("all others are done, those that came later too", others).await;
+            waiting.add_permits(count);
+            until("they themselves", async || done.load(Ordering::SeqCst) == 40).await;
+            consumer.stop().await;
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
