@@ -3,7 +3,7 @@
 //!
 //! A delivery that comes again and again may be what kills the process, and everything held beside it is
 //! counted as often. So a consumer starts on every link with one delivery at a time, goes to the full
-//! prefetch at the first innocent one, and back when a suspect comes.
+//! prefetch at the first innocent one, and back when a suspect comes, or a body that is too large.
 
 use super::{
     acks::{self, Acks},

@@ -34,6 +34,9 @@ const SUSPECT_FROM: u64 = 2;
 /// What kills the process does so at once: one that is worked on alone for this long is no danger to others, and only waits
 /// for something.
 pub(super) const ALONE_MAX: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 5 });
+/// A body of more than this is larger than any that is worked on: while such ones come, one at a time is taken. The broker
+/// sends a whole prefetch, whatever its size.
+pub(super) const LARGE_BYTES: usize = 2 * 1024 * 1024;
 /// The pause before a delivery is requeued because its dead letter was not taken: it comes again at once.
 const DEAD_LETTER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -84,7 +87,7 @@ impl<H: Handler> DeliveryTasks<H> {
         self.tasks.wait().await;
     }
 
-    /// Starts to work on a delivery, and returns whether it is a suspect. Cancels `broken` if the delivery cannot be
+    /// Starts to work on a delivery, and returns whether the next one is to be taken alone. Cancels `broken` if the delivery cannot be
     /// settled on this link.
     pub fn start(
         self: &Arc<Self>,
@@ -93,7 +96,7 @@ impl<H: Handler> DeliveryTasks<H> {
         broken: &CancellationToken,
     ) -> bool {
         let count = delivery_count(&raw);
-        let is_suspect = count >= SUSPECT_FROM;
+        let wants_caution = count >= SUSPECT_FROM || raw.data.len() > LARGE_BYTES;
         let (deliveries, broken) = (self.clone(), broken.clone());
         let on = OnChannel { acks: acks.clone(), tag: raw.delivery_tag };
         self.tasks.spawn(async move {
@@ -118,7 +121,7 @@ impl<H: Handler> DeliveryTasks<H> {
                 broken.cancel();
             }
         });
-        is_suspect
+        wants_caution
     }
 
     async fn handle(

@@ -1,7 +1,7 @@
 //! What becomes of a delivery, and how much is taken.
 
 use super::*;
-use crate::flow::disposition::DeadReason;
+use crate::{flow::disposition::DeadReason, rabbit::deliveries::LARGE_BYTES};
 use lapin::types::AMQPValue;
 use std::{
     collections::BTreeMap,
@@ -352,6 +352,36 @@ async fn a_publishers_delivery_count_serialises_nobody() {
         until("all are done", async || counts.lock().unwrap().len() == MESSAGES).await;
         assert_eq!(*counts.lock().unwrap(), [0; MESSAGES]);
         consumer.stop().await;
+    })
+    .await;
+}
+
+/// The broker sends as many as the prefetch allows, whatever their size.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_are_in_hand_one_at_a_time() {
+    with_rig(async |rig| {
+        let (in_hand, most, done) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let state = Arc::new((in_hand, most, done));
+        for _ in 0..8 {
+            rig.put(&rig.names.payments_queue, &vec![b' '; LARGE_BYTES + 1], BasicProperties::default())
+                .await;
+        }
+        let shared = state.clone();
+        let consumer = rig.consumer(move |_| {
+            let state = shared.clone();
+            async move {
+                let beside = state.0.fetch_add(1, Ordering::SeqCst);
+                state.1.fetch_max(beside + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                state.0.fetch_sub(1, Ordering::SeqCst);
+                state.2.fetch_add(1, Ordering::SeqCst);
+                Disposition::Ack
+            }
+            .boxed()
+        });
+        until("all are done", async || state.2.load(Ordering::SeqCst) == 8).await;
+        consumer.stop().await;
+        assert_eq!(state.1.load(Ordering::SeqCst), 1);
     })
     .await;
 }
