@@ -4,7 +4,7 @@
 //! known*, never *failed*: the caller publishes it again, with the same id.
 
 use super::{
-    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, bounded, bounded_by, keep_connected},
+    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
     message::Message,
     topology::Part,
     wire::notification,
@@ -33,7 +33,8 @@ pub const NOTIFICATION_KEY: &str = "notification.received";
 const AWAY_LIMIT: Duration = Duration::from_secs(5);
 /// Messages that are handed to the link at once: some 0.5 MB of events, a fraction of its buffer.
 const GROUP_MAX: usize = 500;
-/// For all confirms of a batch.
+const DOING: &str = "publishing";
+/// For all confirms of a batch, while the broker takes anything.
 const CONFIRM_LIMIT: Duration = ANSWER_LIMIT;
 /// For one call: another batch may have to end first.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(21);
@@ -229,7 +230,13 @@ impl PublisherSession {
             // A caller that does not wait any more has the answer "not known", and may have asked again.
             requests.retain(|request| !request.answers.is_closed());
             let messages: Vec<&Message> = requests.iter().flat_map(|request| &request.messages).collect();
-            let answers = publish(&channel, &messages).await?;
+            let answers = tokio::select! {
+                biased;
+                answers = publish(&channel, &messages) => answers?,
+                () = silent(&mut blocked, up.0) => {
+                    return Err(BrokerError::Silent { doing: DOING, limit: CONFIRM_LIMIT });
+                }
+            };
             if answers.contains(&PublishAnswer::Returned) {
                 // A binding is gone.
                 self.broker.declared().lost();
@@ -255,8 +262,20 @@ async fn publish(channel: &Channel, messages: &[&Message]) -> Result<Vec<Publish
         }
         try_join_all(awaited).await
     };
-    let confirmations = bounded_by(CONFIRM_LIMIT, "publishing", batch).await?;
+    let confirmations = batch.await.map_err(|e| BrokerError::of(DOING, &e))?;
     Ok(judge(messages, confirmations))
+}
+
+/// Ends when the broker had its time to confirm a batch. While it blocks us it reads nothing: that does not count, for on
+/// another link the same events would only be written once more. Callers need not wait meanwhile.
+async fn silent(blocked: &mut watch::Receiver<bool>, up: &watch::Sender<bool>) {
+    while timeout(CONFIRM_LIMIT, blocked.wait_for(|blocked| *blocked)).await.is_ok_and(|is| is.is_ok()) {
+        up.send_replace(false);
+        if blocked.wait_for(|blocked| !blocked).await.is_err() {
+            return;
+        }
+        up.send_replace(true);
+    }
 }
 
 async fn hand_over(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {

@@ -10,6 +10,7 @@ mod table;
 use crate::harness::{
     World,
     child::Service,
+    commands::payment_with,
     eventually, payment, proof,
     proxy::{Mode, Proxy},
     servers::Server,
@@ -178,5 +179,38 @@ async fn a_start_without_servers_or_schema_waits_and_says_for_what() {
     })
     .await;
     drop(unmigrated);
+    world.end().await;
+}
+
+/// The broker reads nothing while it is short of memory, and the next link would only write the same events once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memory_alarm_neither_cuts_the_publishers_link_nor_multiplies_events() {
+    let server = Server::start("rabbitmq").await;
+    let mut world = World::with().without_service().on_broker(&server.url).build().await;
+    world.start(&[Role::Worker]).await;
+    let invoices: Vec<String> = (0..300).map(|_| world.invoice()).collect();
+    for invoice in &invoices {
+        world.publish(&payment_with(invoice, "never_pays")).await;
+    }
+    let waiting = async || world.database.count("SELECT count(*) FROM outbox").await;
+    eventually("all events to wait", async || (waiting().await == 300).then_some(())).await;
+    server.ctl(&["set_vm_memory_high_watermark", "0.00001"]).await;
+    let relay = Service::start_unready_role(&world, "relay");
+    let blocked = async || relay.log().contains("the broker blocks publishers").then_some(());
+    eventually("the broker to block the relay", blocked).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    server.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    for invoice in &invoices {
+        world.event(invoice, "payment.accepted").await;
+    }
+    eventually("the outbox to be empty", async || (waiting().await == 0).then_some(())).await;
+    for invoice in &invoices {
+        let times = world.events(|event| event.invoice() == Some(invoice)).len();
+        assert!(times <= 2, "{invoice} was told {times} times");
+    }
+    let log = relay.log();
+    let cut = log.lines().filter(|line| line.contains("the link to the broker broke")).count();
+    assert_eq!(cut, 0, "{log}");
+    drop(relay);
     world.end().await;
 }
