@@ -387,6 +387,9 @@ pub trait Outbox: Send + 'static {
         but: &LeftOut,
     ) -> impl Future<Output = Result<Vec<OutboxEvent>, StoreError>> + Send;
 
+    /// The sequence of the newest event, if there is one.
+    fn newest(&mut self) -> impl Future<Output = Result<Option<i64>, StoreError>> + Send;
+
     /// Marks events as published and takes them out of the outbox.
     fn mark_published(&mut self, sequences: &[i64]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

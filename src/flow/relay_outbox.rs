@@ -82,7 +82,7 @@ pub struct Relay<S, P> {
 }
 
 impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
-    /// Runs until the stop, and then until the outbox is empty or cannot be emptied.
+    /// Runs until the stop, and then until what was in the outbox by then is out of it or cannot be taken out.
     pub async fn run(self) {
         while !self.stop.is_cancelled() {
             // Without leadership there is nothing to relay before the stop.
@@ -110,14 +110,20 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
         let relayed = async {
             let (mut under_way, mut confirmed) = (UnderWay::default(), Vec::new());
             let mut refused = RefusedEvents::default();
-            let (mut look, mut has_more, mut is_stopping, mut has_moved) = (true, false, false, false);
+            let (mut look, mut has_more, mut has_moved) = (true, false, false);
+            // Other processes go on committing: what is newer than the stop is another relay's.
+            let mut last: Option<i64> = None;
             loop {
                 if look && under_way.sequences.len() < UNDER_WAY_MAX {
-                    (look, is_stopping, has_moved) = (false, self.stop.is_cancelled(), false);
+                    (look, has_moved) = (false, false);
+                    if last.is_none() && self.stop.is_cancelled() {
+                        last = Some(outbox.newest().await?.unwrap_or(i64::MIN));
+                    }
                     // 1 Read the oldest that the broker does not have; this fails if leadership is lost.
                     let mut known = refused.waiting(Instant::now());
                     known.sequences.extend(under_way.sequences.iter().chain(&confirmed));
-                    let events = outbox.unpublished(BATCH_MAX, &known).await?;
+                    let mut events = outbox.unpublished(BATCH_MAX, &known).await?;
+                    events.retain(|event| last.is_none_or(|last| event.sequence <= last));
                     failpoint(Failpoint::BeforeRelay).await;
                     let read = events.len();
                     let group = under_way.begin(events);
@@ -133,7 +139,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                     take_out(&mut outbox, &std::mem::take(&mut confirmed)).await?;
                 }
                 if is_idle && self.stop.is_cancelled() {
-                    if is_stopping && !has_moved {
+                    if last.is_some() && !has_moved {
                         return Ok(());
                     }
                     look = true;

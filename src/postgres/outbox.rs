@@ -104,6 +104,11 @@ impl Outbox for ActiveOutbox {
         Ok(rows.into_iter().map(OutboxRow::event).collect())
     }
 
+    async fn newest(&mut self) -> Result<Option<i64>, StoreError> {
+        let newest = sqlx::query_scalar("SELECT max(sequence) FROM outbox");
+        answered(newest.fetch_one(self.seated()?)).await
+    }
+
     async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
         answered(
             sqlx::query(

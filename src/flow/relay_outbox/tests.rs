@@ -62,6 +62,9 @@ impl Outbox for Table {
         };
         Ok(table.iter().filter(is_in).take(limit as usize).cloned().collect())
     }
+    async fn newest(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(self.0.lock().unwrap().iter().map(|event| event.sequence).max())
+    }
     async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
         self.0.lock().unwrap().retain(|e| !sequences.contains(&e.sequence));
         Ok(())
@@ -155,6 +158,9 @@ impl Outbox for Trickle {
     async fn unpublished(&mut self, _: u32, but: &LeftOut) -> Result<Vec<OutboxEvent>, StoreError> {
         self.0.unpublished(1, but).await
     }
+    async fn newest(&mut self) -> Result<Option<i64>, StoreError> {
+        self.0.newest().await
+    }
     async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
         self.1.lock().unwrap().push(sequences.len());
         self.0.mark_published(sequences).await
@@ -231,4 +237,44 @@ async fn an_event_waits_for_the_confirm_of_its_own_order_and_of_no_other() {
     stop.cancel();
     running.await.unwrap();
     assert_eq!(*broker.0.confirmed.lock().unwrap(), [2, 1, 3]);
+}
+
+/// Another process commits an event whenever this one looks.
+struct Busy(Table);
+
+impl Outbox for Busy {
+    async fn unpublished(&mut self, limit: u32, but: &LeftOut) -> Result<Vec<OutboxEvent>, StoreError> {
+        let newest = self.newest().await?.unwrap_or_default();
+        self.0.0.lock().unwrap().push(event(newest + 1, None));
+        self.0.unpublished(limit, but).await
+    }
+    async fn newest(&mut self) -> Result<Option<i64>, StoreError> {
+        self.0.newest().await
+    }
+    async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), StoreError> {
+        self.0.mark_published(sequences).await
+    }
+}
+
+impl RelayLeadership for Busy {
+    type Outbox = Self;
+    async fn acquire(&self) -> Result<Option<Self>, StoreError> {
+        Ok(Some(Self(Table(Arc::clone(&self.0.0)))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_stopped_ends_however_fast_others_commit() {
+    let rows = (1..=i64::from(BATCH_MAX) + 100).map(|sequence| event(sequence, None)).collect();
+    let broker = Arc::new(Broker::default());
+    let relay = relay(Busy(Table(Arc::new(Mutex::new(rows)))), Arc::clone(&broker));
+    let stop = relay.stop.clone();
+    let running = tokio::spawn(relay.run());
+    while broker.confirmed.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("it relays for ever").unwrap();
+    let confirmed = broker.confirmed.lock().unwrap();
+    assert!(confirmed.starts_with(&(1..=i64::from(BATCH_MAX) + 100).collect::<Vec<_>>()), "{confirmed:?}");
 }
