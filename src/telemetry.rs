@@ -22,6 +22,8 @@ use tracing_subscriber::EnvFilter;
 const FILTER_DEFAULT: &str = "info,lapin=off,sqlx=warn";
 /// A person who runs a command reads what it prints.
 const FILTER_OF_COMMANDS: &str = "warn,lapin=off";
+/// lapin's line of a returned message has all of it, a customer's data: nobody asks for that by `debug`.
+const FILTER_ALWAYS: &str = "lapin::returned_messages=off";
 const FILTER_VARIABLE: &str = "RUST_LOG";
 const FORMAT_VARIABLE: &str = "JENIUS_PAY_LOG";
 
@@ -79,12 +81,13 @@ fn format(wanted: Option<OsString>, terminal: bool) -> Result<Format, LogError> 
 fn filter(wanted: Option<OsString>, default: &str) -> Result<EnvFilter, LogError> {
     let problem = |problem: String| LogError::Setting { variable: FILTER_VARIABLE, problem };
     let wanted = wanted.unwrap_or_default();
-    match wanted.to_str() {
-        Some("") => EnvFilter::try_new(default),
-        Some(directives) => EnvFilter::try_new(directives),
+    let directives = match wanted.to_str() {
+        Some("") => default,
+        Some(directives) => directives,
         None => return Err(problem("not UTF-8; allowed: directives as info,lapin=error".to_owned())),
-    }
-    .map_err(|e| problem(format!("not a filter ({e}); allowed: directives as info,lapin=error")))
+    };
+    EnvFilter::try_new(format!("{directives},{FILTER_ALWAYS}"))
+        .map_err(|e| problem(format!("not a filter ({e}); allowed: directives as info,lapin=error")))
 }
 
 #[cfg(test)]
@@ -117,7 +120,8 @@ mod tests {
     fn lapin_and_sqlx_are_quiet_unless_asked() {
         let default = filter(None, FILTER_DEFAULT).unwrap().to_string();
         assert!(default.contains("lapin=off") && default.contains("sqlx=warn"), "{default}");
-        assert_eq!(filter(Some("debug".into()), FILTER_OF_COMMANDS).unwrap().to_string(), "debug");
+        let asked = filter(Some("debug".into()), FILTER_OF_COMMANDS).unwrap().to_string();
+        assert_eq!(asked, "lapin::returned_messages=off,debug");
     }
 
     #[test]

@@ -112,6 +112,22 @@ async fn a_search_for_an_invoice_finds_its_story_in_the_log() {
     world.end().await;
 }
 
+/// What the broker returns is a whole message, its customer included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_the_broker_returns_is_not_logged_whatever_is_asked_for() {
+    let world = World::with().without_service().build().await;
+    let service = Service::start_with(&world, &[("RUST_LOG", "debug")]).await;
+    let dead = format!("{}.dead", world.broker.prefix);
+    world.broker.unbind(&dead, &dead, "#").await;
+    world.broker.publish_bytes("payment.request", "application/json", b"malformed").await;
+    assert_eq!(world.broker.dead().await.reason.as_deref(), Some("malformed"));
+    let log = service.log();
+    assert!(log.contains("a dead letter was not confirmed") && log.contains("Returned"), "{log}");
+    assert!(!log.contains("Server returned us a message"), "{log}");
+    drop(service);
+    world.end().await;
+}
+
 /// It cannot start, and cannot say so: it ends all the same.
 #[test]
 fn an_error_that_cannot_be_told_ends_the_program() {

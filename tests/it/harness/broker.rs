@@ -282,6 +282,11 @@ impl Broker {
         self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments).await.unwrap();
     }
 
+    pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) {
+        let arguments = FieldTable::default();
+        self.channel.queue_unbind(queue.into(), exchange.into(), key.into(), arguments).await.unwrap();
+    }
+
     pub async fn delete(&self, queue: &str) {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
     }
