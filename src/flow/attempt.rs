@@ -82,7 +82,8 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
                 Ok(decided) => return Ok(Some(decided)),
                 Err(ClaimError::Forgotten) => return Err(Forgotten),
                 Err(ClaimError::Store(error)) => {
-                    if !retry.wait(&self.stop).await {
+                    // The place at DOKU is held meanwhile: no longer than until it is too late to ask.
+                    if !self.may_start(claim) || !retry.wait(&self.stop).await {
                         tracing::error!(
                             %error, order = claim.order_key,
                             "parked notifications could not be read; nothing is sent"

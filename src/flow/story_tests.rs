@@ -176,6 +176,19 @@ async fn a_stop_ends_the_wait_for_the_store_and_gives_the_claim_back() {
     assert_eq!(*steps.lock().unwrap(), ["parked", "give back"]);
 }
 
+/// Its permit is a place at DOKU: it is not held for a send that can come no more.
+#[tokio::test]
+async fn the_wait_for_the_store_ends_where_it_is_too_late_to_ask() {
+    const TOO_LATE: Duration = Duration::from_secs(34);
+    for (lease, sends) in [(TOO_LATE, LONG), (LONG, Duration::ZERO)] {
+        let (worker, steps, _) = worker(|store| store.parked_errors = vec![away(), away()].into(), 1);
+        let permit = permit(&worker, AttemptKind::Send).await;
+        let kept = worker.attempts.make(claim(AttemptKind::Send, lease, sends), permit).await;
+        assert_eq!(kept, Kept::ByTheStore);
+        assert_eq!(*steps.lock().unwrap(), ["parked", "give back"]);
+    }
+}
+
 /// The broker has the only copy of a command whose claim the store has forgotten, wherever that comes out.
 #[tokio::test]
 async fn a_delivery_whose_claim_is_forgotten_is_given_back_and_never_acked() {
