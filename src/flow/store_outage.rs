@@ -46,8 +46,9 @@ pub struct StoreOutage {
 
 impl StoreOutage {
     /// Waits before the store is asked again; after too long the broker keeps the delivery instead. What the store
-    /// refuses for good (a missing right, a text that it cannot hold) waits too: a person mends it, and no delivery is
-    /// dead-lettered for a fault of ours. Only a store that is away keeps others from being taken: an order that another
+    /// refuses for good (a missing right, a text that it cannot hold) waits too: a person mends it, and the broker's
+    /// delivery limit leaves more than four hours for that. Held for longer at a time, it would outlast the ack timeout,
+    /// which gives back all deliveries of the channel. Only a store that is away keeps others from being taken: an order that another
     /// transaction holds is waited for by its own delivery alone.
     pub async fn on(&self, retry: &mut StoreRetry, error: &StoreError) -> Option<Disposition> {
         let (StoreError::Away(detail) | StoreError::Contended(detail) | StoreError::Refused(detail)) = error;
