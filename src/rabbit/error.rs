@@ -21,8 +21,8 @@ pub enum BrokerError {
     #[error("{doing}: {cause}")]
     NotFound { doing: &'static str, cause: String },
     /// Properties that are no AMQP: lapin ends the connection, and the same message comes again, until the
-    /// broker's delivery limit.
-    #[error("{doing}: a message with properties that cannot be read")]
+    /// broker's delivery limit. A dead letter is then in the way of all behind it, until a person takes it off.
+    #[error("{doing}: a message with properties that cannot be read (RUNBOOK, Dead letters)")]
     Unreadable { doing: &'static str },
 }
 
