@@ -249,6 +249,7 @@ pub fn worker(
     let mut fake = FakeStore { steps: Arc::clone(&steps), ..FakeStore::default() };
     store(&mut fake);
     let limits = GateLimits {
+        prefetch: 16,
         concurrency,
         requests_per_second: 0,
         breaker_failures: 20,

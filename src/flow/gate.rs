@@ -6,17 +6,20 @@
 //! sends belongs into `Breakers`.
 
 mod breakers;
+mod delivery_places;
 mod merchant_limiter;
 mod tokens;
 
 use crate::domain::{
     Time,
     breaker::{Breaker, BreakerPhase},
+    command::CommandKind,
     finding::{AttemptKind, DokuHealth},
     ids::MerchantName,
     pause::Paused,
 };
 use breakers::{Breakers, Probes};
+use delivery_places::{DeliveryPlace, DeliveryPlaces};
 use merchant_limiter::{AttemptSlot, MerchantLimiter};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -25,9 +28,11 @@ use tokio::time::Instant;
 /// While one send at a time may try: how many due orders are looked at for one that was not refused before.
 const PROBE_CANDIDATES: u32 = 16;
 
-/// The configured limits (`doku.concurrency`, `doku.requests_per_second`, `breaker.*`).
+/// The configured limits (`amqp.prefetch`, `doku.concurrency`, `doku.requests_per_second`, `breaker.*`).
 #[derive(Debug, Clone)]
 pub struct GateLimits {
+    /// Deliveries of a queue in hand.
+    pub prefetch: u16,
     /// Attempts under way at once, per merchant.
     pub concurrency: u32,
     /// Per merchant; 0: no limit.
@@ -83,6 +88,8 @@ pub struct Gate {
     breaker_open: Duration,
     requests_per_second: u32,
     limiters: BTreeMap<MerchantName, MerchantLimiter>,
+    /// Those of payments and of refunds; `None`: there is one merchant, who takes no place from others.
+    places: Option<[Arc<DeliveryPlaces>; 2]>,
     breakers: Mutex<Breakers>,
 }
 
@@ -95,6 +102,7 @@ pub struct Permit {
     /// DOKU is asked: its token is used up.
     is_used: bool,
     _slot: AttemptSlot,
+    _place: Option<DeliveryPlace>,
 }
 
 impl Gate {
@@ -103,10 +111,13 @@ impl Gate {
         let limiters: BTreeMap<_, _> =
             merchants.into_iter().map(|merchant| (merchant, MerchantLimiter::new(limits))).collect();
         let breakers = Breakers::new(limits, limiters.keys());
+        let places = || DeliveryPlaces::new(limits.prefetch, limiters.keys());
+        let places = (limiters.len() > 1).then(|| [places(), places()]);
         Arc::new(Self {
             breaker_open: limits.breaker_open,
             requests_per_second: limits.requests_per_second,
             limiters,
+            places,
             breakers: Mutex::new(breakers),
         })
     }
@@ -116,13 +127,28 @@ impl Gate {
     pub async fn first_permit(
         self: &Arc<Self>,
         merchant: &MerchantName,
+        command: CommandKind,
         wait_max: Duration,
     ) -> Result<Permit, NoPermit> {
         let limiter = self.limiters.get(merchant).ok_or(NoPermit::Stopped)?;
         if limiter.jammed_since(AttemptKind::Send).is_some() {
             return Err(NoPermit::Busy);
         }
-        self.permit(merchant, AttemptKind::Send, wait_max).await
+        if self.lock().stops(merchant, AttemptKind::Send, now()) {
+            return Err(NoPermit::Stopped);
+        }
+        let (mut place, begun) = (None, Instant::now());
+        if let Some([payments, refunds]) = &self.places {
+            let places = match command {
+                CommandKind::Payment => payments,
+                CommandKind::Refund => refunds,
+            };
+            place = Some(places.take(merchant, wait_max).await.ok_or(NoPermit::Busy)?);
+        }
+        let left = wait_max.saturating_sub(begun.elapsed());
+        let mut permit = self.permit(merchant, AttemptKind::Send, left).await?;
+        permit._place = place;
+        Ok(permit)
     }
 
     /// Waits for a place and a token, at most `wait_max`. It is refused at once while a breaker of its kind is
@@ -147,7 +173,7 @@ impl Gate {
             return Err(NoPermit::Stopped);
         };
         let (gate, merchant) = (Arc::clone(self), merchant.clone());
-        Ok(Permit { gate, merchant, probes, is_used: false, _slot: slot })
+        Ok(Permit { gate, merchant, probes, is_used: false, _slot: slot, _place: None })
     }
 
     /// How many due orders of this kind are of use now: none while it is stopped, and no more than go within the

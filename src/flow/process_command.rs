@@ -56,7 +56,8 @@ impl<S: Store, G: Gateway> Worker<S, G> {
         let mut retry = StoreRetry::start();
         loop {
             // 2 Permit, before the claim, so that no lease runs out in our own queue.
-            let permit = self.gate.first_permit(&new.order.merchant, PERMIT_WAIT_MAX).await.ok();
+            let (merchant, kind) = (&new.order.merchant, new.command.kind);
+            let permit = self.gate.first_permit(merchant, kind, PERMIT_WAIT_MAX).await.ok();
             // 3 Claim: from here on the command is ours or due, whatever happens to this process.
             failpoint(Failpoint::BeforeClaim).await;
             let lease = permit.is_some().then(|| self.attempts.lease());

@@ -8,7 +8,7 @@ use crate::harness::{
     eventually, eventually_or,
     world::{CLIENT_ID, OTHER_CLIENT_ID},
 };
-use doku_sandbox::Faults;
+use doku_sandbox::{Faults, Merchant};
 use sqlx::{Connection, Executor, PgConnection};
 use std::time::{Duration, Instant};
 
@@ -235,6 +235,35 @@ async fn a_publishers_count_of_deliveries_makes_no_payment_wait_for_another() {
     let took = begun.elapsed();
     assert!(took < ANSWER * PAYMENTS / 2, "{PAYMENTS} payments took {took:?}");
     world.sandbox.set_faults(Faults::default()).unwrap();
+    world.end().await;
+}
+
+/// All merchants' commands share the consumer's prefetch, and a send that hangs holds its delivery.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sends_of_two_merchants_that_hang_leave_deliveries_to_a_third() {
+    const THIRD: &str = "BRN-0003-third";
+    let world = World::with()
+        .set("MERCHANTS__THIRD__CLIENT_ID", THIRD)
+        .set("MERCHANTS__THIRD__SECRET_KEY", "sk_third")
+        .set("AMQP__PREFETCH", 16)
+        .set("DOKU__CONCURRENCY", 16)
+        .set("DOKU__TIMEOUT_MS", 20_000)
+        .set("SHUTDOWN__DRAIN_MS", 1000)
+        .sandbox(|sandbox| sandbox.merchants.push(Merchant::new(THIRD, "sk_third")))
+        .build()
+        .await;
+    for _ in 0..60 {
+        for merchant in ["default", "other"] {
+            world.publish(&payment_with(&world.invoice(), "hang").with("merchant", merchant)).await;
+        }
+    }
+    let hang = async || (world.sandbox.ledger().requests.len() >= 10).then_some(());
+    eventually("sends to hang", hang).await;
+    let (invoice, begun) = (world.invoice(), Instant::now());
+    world.publish(&payment(&invoice).with("merchant", "third")).await;
+    world.event(&invoice, "payment.accepted").await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "a payment of a third merchant took {took:?}");
     world.end().await;
 }
 

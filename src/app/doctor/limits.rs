@@ -60,7 +60,7 @@ pub fn limits(config: &Config) -> Result<Vec<Check>, ConfigFaults> {
             "raise shutdown.drain_ms, and what stops the process after it: requests in hand are cut off, in doubt",
         ),
         rate(config.doku.requests_per_second, config.doku.concurrency),
-        prefetch(config.need_amqp()?.prefetch, config.doku.concurrency),
+        prefetch(config.need_amqp()?.prefetch, config.doku.concurrency, config.merchants.len()),
         descriptors(config, config.need_database()?.max_connections, startup::descriptors()),
     ])
 }
@@ -90,13 +90,19 @@ fn rate(requests_per_second: u32, concurrency: u32) -> Check {
     }
 }
 
-fn prefetch(prefetch: u16, concurrency: u32) -> Check {
-    let detail = format!("amqp.prefetch {prefetch}, doku.concurrency {concurrency}");
-    if u32::from(prefetch) < concurrency {
-        let hint = "raise amqp.prefetch: a consumer never holds as many commands as may be under way";
+/// Of several merchants each may hold as many deliveries as nobody holds: one by itself half of the prefetch.
+fn prefetch(prefetch: u16, concurrency: u32, merchants: usize) -> Check {
+    let several = merchants > 1;
+    let least = if several { concurrency.saturating_mul(2) } else { concurrency };
+    let detail = format!("amqp.prefetch {prefetch}, doku.concurrency {concurrency}, {merchants} merchants");
+    if u32::from(prefetch) >= least {
+        Check::ok(PREFETCH, detail)
+    } else if several {
+        let hint = "raise amqp.prefetch to twice doku.concurrency: one of several merchants holds no more than half of it";
         Check::warn(PREFETCH, detail, hint)
     } else {
-        Check::ok(PREFETCH, detail)
+        let hint = "raise amqp.prefetch: a consumer never holds as many commands as may be under way";
+        Check::warn(PREFETCH, detail, hint)
     }
 }
 
@@ -154,6 +160,9 @@ mod tests {
         Config::load(&source, RequiredSections::EVERYTHING).unwrap()
     }
 
+    const OTHER: [(&str, &str); 2] =
+        [("MERCHANTS__OTHER__CLIENT_ID", "y"), ("MERCHANTS__OTHER__SECRET_KEY", "y")];
+
     #[test]
     fn each_limit_that_spoils_another_is_named_alone_and_the_defaults_spoil_none() {
         for (warned, changes) in [
@@ -165,6 +174,8 @@ mod tests {
             (Some("limits.drain"), vec![("SHUTDOWN__DRAIN_MS", "29999")]),
             (Some("limits.rate"), vec![("DOKU__REQUESTS_PER_SECOND", "129")]),
             (Some("limits.prefetch"), vec![("AMQP__PREFETCH", "127")]),
+            (Some("limits.prefetch"), [&[("AMQP__PREFETCH", "255")], &OTHER[..]].concat()),
+            (None, OTHER.to_vec()),
             (None, vec![]),
             (None, vec![("RETRY__MAX_INTERVAL_MS", "60000"), ("AMQP__PREFETCH", "128")]),
             (None, vec![("CHECK__NOT_FOUND_GRACE_MS", "3630000"), ("DOKU__REQUESTS_PER_SECOND", "128")]),

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const LIMITS: GateLimits = GateLimits {
+    prefetch: 16,
     concurrency: 8,
     requests_per_second: 0,
     breaker_failures: 2,

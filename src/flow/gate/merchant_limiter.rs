@@ -253,7 +253,7 @@ mod tests {
 
     fn limits(concurrency: u32, requests_per_second: u32) -> GateLimits {
         let breaker_open = Duration::from_secs(1);
-        GateLimits { concurrency, requests_per_second, breaker_failures: 1, breaker_open }
+        GateLimits { prefetch: 16, concurrency, requests_per_second, breaker_failures: 1, breaker_open }
     }
 
     #[test]

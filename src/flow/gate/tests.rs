@@ -25,7 +25,13 @@ fn fed(limits: &GateLimits) -> Arc<Gate> {
 }
 
 fn limits() -> GateLimits {
-    GateLimits { concurrency: 8, requests_per_second: 0, breaker_failures: 2, breaker_open: 60 * MS }
+    GateLimits {
+        prefetch: 16,
+        concurrency: 8,
+        requests_per_second: 0,
+        breaker_failures: 2,
+        breaker_open: 60 * MS,
+    }
 }
 
 async fn send(gate: &Arc<Gate>, name: &str) -> Result<Permit, NoPermit> {
@@ -160,10 +166,10 @@ async fn a_delivery_does_not_wait_where_others_waited_in_vain() {
         tokio::time::sleep(MS).await;
     }
     let before = Instant::now();
-    let first = gate.first_permit(&merchant("default"), long).await;
+    let first = gate.first_permit(&merchant("default"), CommandKind::Payment, long).await;
     assert_eq!(first.err(), Some(NoPermit::Busy));
     assert!(before.elapsed() < long / 2);
-    assert!(gate.first_permit(&merchant("second"), AT_ONCE).await.is_ok());
+    assert!(gate.first_permit(&merchant("second"), CommandKind::Payment, AT_ONCE).await.is_ok());
     waits.abort();
 }
 
@@ -364,4 +370,32 @@ async fn a_pause_is_not_probed_open() {
     assert_eq!(refused(&gate, "second").await, NoPermit::Stopped);
     pause(&gate, false, &[]);
     send(&gate, "second").await.unwrap().sent(1, DokuHealth::Well);
+}
+
+#[tokio::test]
+async fn first_sends_of_one_of_several_merchants_leave_deliveries_to_the_others() {
+    use CommandKind::{Payment, Refund};
+    let limits = GateLimits { prefetch: 8, ..limits() };
+    let first =
+        async |gate: &Arc<Gate>, name: &str, kind| gate.first_permit(&merchant(name), kind, AT_ONCE).await;
+    let alone = gate(&limits, &["default"]);
+    let several = gate(&limits, &["default", "second", "third"]);
+    let (mut own, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        own.push(first(&alone, "default", Payment).await.expect("nobody to leave any to"));
+    }
+    for name in ["default", "default", "default", "default", "second", "second", "third"] {
+        held.push(first(&several, name, Payment).await.expect(name));
+    }
+    for name in ["default", "second"] {
+        assert_eq!(first(&several, name, Payment).await.err(), Some(NoPermit::Busy), "{name}");
+    }
+    assert!(first(&several, "default", Refund).await.is_ok(), "another queue");
+    assert!(send(&several, "default").await.is_ok(), "no delivery is held for it");
+    held.remove(0).sent(1, DokuHealth::Well);
+    assert!(
+        first(&several, "second", Payment).await.is_err(),
+        "it waited in vain a moment ago, and has its share"
+    );
+    assert!(first(&several, "third", Payment).await.is_ok());
 }
