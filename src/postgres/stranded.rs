@@ -16,7 +16,8 @@ const SLICE_OF_DUE: &str = "SELECT count(*), max(order_key)
 
 /// The account that counts is that of the command that `due` would send or ask about. OFFSET 0 and ANY keep the server
 /// from holding all orders against all commands: it looks up the order, and then the command, of what is due. An
-/// order that was written meanwhile has another revision, and its turn at the next look.
+/// order that was written meanwhile has another revision, and its turn at the next look; so has one whose mark another
+/// process has set or taken away meanwhile: `w` is read again once it is locked, or a budget would be given back twice.
 macro_rules! due_and_known {
     ($those:literal, $rest:literal) => {
         concat!(
@@ -39,8 +40,10 @@ macro_rules! due_and_known {
             "),
              found AS MATERIALIZED (
                  SELECT seen.* FROM seen JOIN orders o USING (order_key)
+                 JOIN due w ON w.order_key = o.order_key AND w.stranded_at IS NOT DISTINCT FROM seen.stranded_at
                  WHERE o.order_key = ANY (ARRAY(SELECT order_key FROM seen)) AND o.revision = seen.revision
-                 FOR UPDATE OF o SKIP LOCKED)",
+                   AND w.order_key = ANY (ARRAY(SELECT order_key FROM seen))
+                 FOR UPDATE OF o, w SKIP LOCKED)",
             $rest
         )
     };

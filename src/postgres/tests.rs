@@ -140,6 +140,36 @@ impl Db {
         self.text("SELECT state FROM orders").await
     }
 
+    /// A store whose updates of a table by a statement with these words wait until what is returned beside it ends: each has
+    /// its snapshot by then, and others overtake it.
+    async fn overtaken(
+        &self,
+        table: &str,
+        words: &str,
+    ) -> (PostgresStore, sqlx::Transaction<'static, sqlx::Postgres>) {
+        let gate = format!(
+            "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_setting('application_name') = 'overtaken' AND position(TG_ARGV[0] IN current_query()) > 0
+                 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+                 RETURN NULL; END $$;
+             CREATE TRIGGER gate BEFORE UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION gate('{words}')"
+        );
+        self.execute(&gate).await.unwrap();
+        let mut held = self.sql.begin().await.unwrap();
+        sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *held).await.unwrap();
+        let options = self.options.clone().application_name("overtaken");
+        (PostgresStore::with_jitter(pool(options, 2), schedule(), Arc::new(|| 0.5)), held)
+    }
+
+    /// Until a statement of that store waits.
+    async fn until_overtaken(&self) {
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND application_name = 'overtaken' AND wait_event = 'advisory'";
+        while self.number(waits).await == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// The bodies of all events, in the order of their outbox rows.
     async fn outbox(&self) -> Vec<serde_json::Value> {
         let bodies: Vec<Vec<u8>> =

@@ -318,6 +318,27 @@ async fn the_budget_of_a_stranded_order_stands_still_and_its_expirytime_does_not
     .await;
 }
 
+/// Every process with follow-up looks for what is stranded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_stood_still_is_given_back_once_though_two_look_at_once() {
+    on_a_database(|db| async move {
+        defer(&db, "1", "INV-1").await;
+        db.jump(60).await;
+        db.store.look_for_stranded(&[]).await.unwrap();
+        db.jump(1000).await;
+        let (late, held) = db.overtaken("due", "SET stranded_at = NULL").await;
+        let looking = tokio::spawn(async move { late.look_for_stranded(&[account()]).await });
+        db.until_overtaken().await;
+        db.store.look_for_stranded(&[account()]).await.unwrap();
+        held.rollback().await.unwrap();
+        looking.await.unwrap().unwrap();
+        let budget = "SELECT round(extract(epoch FROM sends_end_at - claimed_at))::bigint FROM commands";
+        assert_eq!(db.number(budget).await, 900 + 940);
+        assert_eq!(db.number("SELECT count(*) FROM due WHERE stranded_at IS NULL").await, 1);
+    })
+    .await;
+}
+
 /// `orders check` asks about it beside its schedule, by whatever account it has itself.
 #[tokio::test]
 async fn a_question_about_a_stranded_order_does_not_forget_how_long_its_budget_stood_still() {
