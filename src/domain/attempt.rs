@@ -166,9 +166,7 @@ impl OrderRecord {
         time: AttemptTime,
         schedule: &AttemptSchedule,
     ) -> (Change, AttemptMade) {
-        if let Some(command) = self.command_mut(of) {
-            command.doubt(time.started_at, time.now);
-        }
+        self.doubt(|order| order.command_mut(of), time.started_at, time.now);
         let change = Change::none(self).again(finding.retry_after, 0, time, schedule);
         (change, sent(finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why)))
     }
@@ -250,7 +248,7 @@ impl OrderRecord {
                 AttemptKind::Send => {
                     command.sends = command.sends.saturating_add(1);
                     command.last_send_at = command.last_send_at.max(Some(lease_end));
-                    command.doubt(lease_end, lease_end);
+                    self.doubt(Self::open_command_mut, lease_end, lease_end);
                 }
                 AttemptKind::Inquiry => {
                     command.inquired_at = command.inquired_at.max(Some(started_at));

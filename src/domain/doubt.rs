@@ -1,6 +1,29 @@
 //! Doubt: since when it is not known whether DOKU acted on a command. It sticks until authority clears it.
 
-use super::{Time, record::Progress};
+use super::{
+    Time,
+    record::{OrderRecord, Progress},
+};
+
+impl OrderRecord {
+    /// As `Progress::doubt` of one of its commands. Where doubt of the open one begins, so do the intervals between its
+    /// inquiries: those made before were about something else.
+    pub(super) fn doubt(
+        &mut self,
+        command: impl FnOnce(&mut Self) -> Option<&mut Progress>,
+        sent_at: Time,
+        last: Time,
+    ) {
+        let is_doubted = |order: &Self| order.open_command().is_some_and(|c| c.maybe_acted_at.is_some());
+        let was_doubted = is_doubted(self);
+        if let Some(command) = command(self) {
+            command.doubt(sent_at, last);
+        }
+        if !was_doubted && is_doubted(self) {
+            self.checks_made = 0;
+        }
+    }
+}
 
 impl Progress {
     /// Since when it is not known whether DOKU acted; `None`: without doubt.
@@ -9,7 +32,7 @@ impl Progress {
     }
 
     /// A send that was made then may have acted as late as `last`.
-    pub(super) fn doubt(&mut self, sent_at: Time, last: Time) {
+    fn doubt(&mut self, sent_at: Time, last: Time) {
         self.doubted_at = self.doubt_since().or(Some(sent_at));
         self.maybe_acted_at = self.maybe_acted_at.max(Some(last));
     }

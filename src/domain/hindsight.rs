@@ -29,8 +29,10 @@ impl OrderRecord {
             | OrderState::Refunded
             | OrderState::Review(_) => return None,
         }
+        if let Some(claimed_at) = self.open_command().map(|command| command.claimed_at) {
+            self.doubt(Self::open_command_mut, claimed_at, now);
+        }
         if let Some(command) = self.open_command_mut() {
-            command.doubt(command.claimed_at, now);
             // Another refund may have been made since; another payment of the same invoice cannot.
             command.ask_first = command.kind == CommandKind::Refund;
         }

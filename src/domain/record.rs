@@ -30,7 +30,7 @@ pub struct OrderRecord {
     pub announced: Announced,
     pub doku_status: Option<String>,
     pub evidence: Option<EvidenceSource>,
-    /// Inquiries made since it became this state.
+    /// Inquiries made since it became this state, or since its open command came into doubt.
     pub checks_made: u32,
     pub origin: Origin,
     pub payment: Progress,

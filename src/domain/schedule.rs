@@ -161,7 +161,7 @@ impl Due {
 
 impl AttemptSchedule {
     /// What an open command waits for, where its next send may start at `send_at` and `inquiries` were made
-    /// since it was opened.
+    /// since it was opened, or came into doubt.
     pub fn open(&self, command: &Progress, inquiries: u32, send_at: Time) -> Due {
         let send = DueSend { at: send_at, ends_at: command.sends_end_at, rank: SendRank::of(command) };
         if command.ask_first {
@@ -193,7 +193,8 @@ impl AttemptSchedule {
         send: Option<DueSend>,
     ) -> DueInquiry {
         let first = since + self.check.first_after;
-        let scheduled = command.inquired_at.map_or(first, |asked| asked + self.interval(inquiries));
+        let asked = command.inquired_at.filter(|asked| *asked >= since);
+        let scheduled = asked.map_or(first, |asked| asked + self.interval(inquiries));
         let is_asked = command.inquired_at >= command.last_send_at && command.inquired_at.is_some();
         let before_send = send.map(|send| send.at).filter(|at| *at >= first && !is_asked);
         let at = before_send.map_or(scheduled, |send| scheduled.min(send)).min(command.sends_end_at);

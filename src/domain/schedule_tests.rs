@@ -1,12 +1,14 @@
 //! What an order waits for, by tables: the times are seconds after the claim.
 
 use super::{
+    attempt::AttemptOf,
     attempt_tests::{lost, order, progress, schedule, seconds},
     command::CommandKind,
-    finding::{AttemptKind, ReportedStatus},
+    finding::{AttemptKind, DokuHealth, ReportedStatus, SendFinding, SendFindingKind},
     order::{OrderState, ReviewCause, Verdict},
     reconcile::Evidence,
     record::{OrderRecord, Progress},
+    record_tests::time,
     schedule::{AttemptSchedule, CheckSchedule, Due, InquiryRank, LostAttempt, SendRank},
 };
 use std::time::Duration;
@@ -40,6 +42,14 @@ fn sends_and_inquiries_of_an_open_command_have_times_of_their_own() {
             (160, Doubt),
         ),
         ("the send late", open(Some(100), Some(100), None), 0, 300, Some(300), (160, Doubt)),
+        (
+            "asked only before the doubt",
+            open(Some(100), Some(100), Some(90)),
+            6,
+            300,
+            Some(300),
+            (160, Doubt),
+        ),
         ("asked once", open(Some(100), Some(100), Some(160)), 1, 300, Some(300), (280, Doubt)),
         ("asked twice", open(Some(100), Some(100), Some(280)), 2, 300, Some(300), (520, Doubt)),
         ("asked, and sent since", open(Some(200), Some(100), Some(160)), 1, 220, Some(220), (220, Doubt)),
@@ -54,6 +64,33 @@ fn sends_and_inquiries_of_an_open_command_have_times_of_their_own() {
         assert_eq!(due.send.map(|send| send.at), send.map(seconds), "{name}");
         assert_eq!((due.inquiry.at, due.inquiry.rank), (seconds(*inquiry), *rank), "{name}");
     }
+}
+
+/// The first inquiry about a doubt is followed by the second as soon as where nobody had asked before it.
+#[test]
+fn intervals_of_inquiries_begin_anew_where_doubt_begins() {
+    let finding = SendFinding {
+        kind: SendFindingKind::InDoubt { why: "timeout".to_owned() },
+        http_status: None,
+        retry_after: None,
+        health: DokuHealth::Well,
+    };
+    let sent = |order: OrderRecord, kind| {
+        let of = if kind == CommandKind::Refund { AttemptOf::Refund } else { AttemptOf::Payment };
+        order.after_send(of, &finding, time(100), &schedule()).0.order
+    };
+    let was_lost = |order: OrderRecord| order.after_lost(&lost(AttemptKind::Send, 100, 145)).0;
+    for kind in [CommandKind::Payment, CommandKind::Refund] {
+        let asked = |order: OrderRecord| OrderRecord { checks_made: 6, ..order };
+        for doubted in [sent(asked(order(kind)), kind), was_lost(asked(order(kind)))] {
+            assert_eq!(doubted.checks_made, 0, "{kind:?}");
+            assert_eq!(sent(asked(doubted.clone()), kind).checks_made, 6, "the same doubt");
+            assert_eq!(was_lost(asked(doubted)).checks_made, 6, "the same doubt");
+        }
+    }
+    // An earlier command's late answer is not about the one that is open.
+    let refunding = OrderRecord { checks_made: 6, ..order(CommandKind::Refund) };
+    assert_eq!(sent(refunding, CommandKind::Payment).checks_made, 6);
 }
 
 #[test]
