@@ -167,6 +167,20 @@ fn the_last_inquiry_of_an_order_that_ended_is_made_again_where_it_fails() {
     assert_eq!(next, Some(Due::inquiry(seconds(7200), Afterwards)));
 }
 
+/// A report without an account made it due before its time.
+#[test]
+fn an_inquiry_that_was_asked_for_takes_the_place_of_none_that_is_planned() {
+    use InquiryRank::Afterwards;
+    for state in [OrderState::Failed, OrderState::Expired, OrderState::Review(ReviewCause::OtherRequest)] {
+        let early = inquired(opened_in(state), Afterwards, says("PENDING"), 3599);
+        assert_eq!(early.due, asked_again(3600, Afterwards), "{state:?}");
+        let early = failed(early.order, Afterwards, 3599);
+        assert_eq!((&early.due, early.order.checks_made), (&asked_again(3600, Afterwards), 0), "{state:?}");
+        let planned = inquired(early.order, Afterwards, says("PENDING"), 3600);
+        assert_eq!((planned.due, planned.order.checks_made), (DueChange::Replace(None), 1), "{state:?}");
+    }
+}
+
 fn reports(word: &str, amount: u64) -> Report {
     let amount = ReportedAmount::Whole(Rupiah::new(amount).unwrap());
     Report { status: ReportedStatus::read(word), word: word.to_owned(), amount, request: None }

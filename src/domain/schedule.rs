@@ -340,7 +340,8 @@ impl AttemptSchedule {
         doubled.min(self.check.max_interval).max(Duration::from_millis(1))
     }
 
-    fn afterwards(&self, order: &OrderRecord) -> Option<Due> {
+    /// The next inquiry of an order that has ended.
+    pub(super) fn afterwards(&self, order: &OrderRecord) -> Option<Due> {
         let step = usize::try_from(order.checks_made).ok()?;
         let at = |after: &Duration| order.state_since + *after;
         self.check.afterwards.get(step).map(|after| Due::inquiry(at(after), InquiryRank::Afterwards))

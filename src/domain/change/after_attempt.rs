@@ -67,9 +67,13 @@ impl Change {
         self
     }
 
-    /// An inquiry was made, answered or not. One that a restore asks for uses up none of `check.afterwards_ms`.
-    pub(in crate::domain) fn inquired(&mut self, time: AttemptTime) {
-        if time.inquiry != Some(InquiryRank::Restored) || self.order.state.is_open() {
+    /// An inquiry was made, answered or not. One that a restore or a report asks for uses up none of
+    /// `check.afterwards_ms`.
+    pub(in crate::domain) fn inquired(&mut self, time: AttemptTime, schedule: &AttemptSchedule) {
+        let planned = schedule.afterwards(&self.order).map(|due| due.inquiry.at);
+        let is_afterwards = time.inquiry != Some(InquiryRank::Restored)
+            && planned.is_some_and(|planned| planned <= time.started_at);
+        if self.order.state.is_open() || is_afterwards {
             self.order.checks_made = self.order.checks_made.saturating_add(1);
         }
         if let Some(command) = self.order.open_command_mut() {
@@ -85,7 +89,7 @@ impl Change {
         if schedule.gives_up(&self.order, time.started_at) {
             return self.gave_up(schedule, time.now);
         }
-        self.inquired(time);
+        self.inquired(time, schedule);
         let Some(command) = self.order.open_command_mut() else {
             self.order.payment.failed_inquiries = 0;
             self.due = DueChange::Replace(schedule.next_inquiry(&self.order, time.now));
@@ -125,13 +129,13 @@ impl Change {
         match (ended, is_doubted, grace_is_over) {
             (false, _, _) => self.nothing_new(time, schedule),
             (true, false, _) => {
-                self.inquired(time);
+                self.inquired(time, schedule);
                 self.ended(schedule, time.now)
             }
             (true, true, false) => {
                 let at = schedule.grace_end(command).unwrap_or(time.now);
                 command.failed_inquiries = 0;
-                self.inquired(time);
+                self.inquired(time, schedule);
                 self.due = DueChange::Replace(Some(Due::inquiry(at, InquiryRank::Doubt)));
                 self
             }
@@ -149,7 +153,7 @@ impl Change {
             return self;
         }
         let gives_up = schedule.gives_up(&self.order, time.started_at);
-        self.inquired(time);
+        self.inquired(time, schedule);
         let Some(command) = self.order.open_command_mut() else {
             let counts = gives_up || !self.order.state.is_open();
             let payment = &mut self.order.payment;
