@@ -117,12 +117,13 @@ macro_rules! write_and_count {
             ") AS n
         WHERE o.order_key = n.order_key AND o.revision = n.revision
         RETURNING o.order_key),
-    done AS (DELETE FROM due WHERE order_key = ANY ($43) AND prompted_at IS NULL),
+    done AS (DELETE FROM due WHERE order_key = ANY ($43) AND prompted_at IS NULL RETURNING order_key),
     asked AS (
         UPDATE due
         SET inquire_at = prompted_at, prompted_at = NULL, inquire_rank = 3, send_at = NULL, sends_end_at = NULL,
             send_rank = NULL, token = NULL, claimed_at = NULL, attempt = NULL, lease_ends_at = NULL, stranded_at = NULL
-        WHERE order_key = ANY ($43) AND prompted_at IS NOT NULL),
+        WHERE order_key = ANY ($43) AND prompted_at IS NOT NULL
+        RETURNING order_key),
     attempted AS (
         INSERT INTO attempts
             (command_key, number, kind, started_at, finished_at, http_status, result, detail, token)
@@ -133,7 +134,8 @@ macro_rules! write_and_count {
                     $49::text[], $50::text[], $51::uuid[])
              AS n (command_key, kind, started_at, finished_at, http_status, result, detail, token))
     SELECT moved, progressed
-    FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed) AS c ",
+    FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed,
+                 (SELECT count(*) FROM done) + (SELECT count(*) FROM asked) AS ended) AS c ",
             $only_if
         )
     };
@@ -142,7 +144,8 @@ macro_rules! write_and_count {
 const WRITE: &str = write_and_count!("", "", "", "");
 
 /// The same for first claims, undone where it does not find what it rests on, or the database's clock far from where it is
-/// believed to be. It does not wait for an order that another transaction holds: all others would wait too.
+/// believed to be. It does not wait for an order that another transaction holds: all others would wait too. What an order
+/// waited for may have been asked for meanwhile by another, and then is neither `done` nor `asked` to this statement.
 ///
 /// A revision of 0 shows that the order was not written to, not that it is ours: under the same keys another may stand. So
 /// the order, and the claim of its payment, are compared with what the claim says about itself.
@@ -154,7 +157,7 @@ const WRITE_OR_NOTHING: &str = write_and_count!(
                        WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
                          AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
          FOR UPDATE OF f SKIP LOCKED",
-    "WHERE all_or_nothing(moved = $54 AND progressed = $55
+    "WHERE all_or_nothing(moved = $54 AND progressed = $55 AND ended = cardinality($43)
                           AND jenius_now() BETWEEN $56 - interval '0.5 s' AND $56 + interval '0.5 s')"
 );
 

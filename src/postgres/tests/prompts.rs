@@ -4,7 +4,10 @@ use super::{
     evidence::{notification, notify},
     *,
 };
-use crate::{domain::notification::Notification, flow::ports::Reconciled};
+use crate::{
+    domain::{finding::DokuError, notification::Notification},
+    flow::ports::Reconciled,
+};
 
 fn unbound(invoice: &str, word: &str) -> Notification {
     Notification { form: Form::Snap, ..notification(invoice, word, 50_000) }
@@ -17,6 +20,11 @@ const KEPT: &str = "SELECT count(*) FROM notifications WHERE reason = 'not_bound
 async fn ask(db: &Db, invoice: &str, word: &str) {
     let reconciled = db.store.ask_about(&merchant(), &unbound(invoice, word)).await.unwrap();
     assert_eq!(reconciled, Reconciled::NoChange);
+}
+
+fn declined() -> Finding {
+    let error = DokuError { code: "declined".to_owned(), message: "no".to_owned() };
+    send(SendFindingKind::Declined(error))
 }
 
 async fn paid(db: &Db, invoice: &str) {
@@ -125,6 +133,22 @@ async fn an_inquiry_that_a_report_made_due_and_that_fails_is_made_again() {
         let asked = evidence::inquiry(&db.store, "INV-1").await;
         db.store.record(&asked, &reported("REFUNDED", 50_000), Duration::ZERO).await.unwrap();
         assert_eq!(db.state().await, "refunded");
+    })
+    .await;
+}
+
+/// The report commits while the record is written that ends what the order waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inquiry_that_becomes_due_while_a_first_answer_is_written_is_kept() {
+    on_a_database(|db| async move {
+        let claim = db.claim(payment("c-1", "INV-1")).await;
+        let (late, held) = db.overtaken("orders", "all_or_nothing").await;
+        let recording = tokio::spawn(async move { late.record(&claim, &declined(), Duration::ZERO).await });
+        db.until_overtaken().await;
+        ask(&db, "INV-1", "SUCCESS").await;
+        held.rollback().await.unwrap();
+        recording.await.unwrap().unwrap();
+        assert_eq!((db.state().await.as_str(), db.number(DUE).await), ("failed", 1));
     })
     .await;
 }
