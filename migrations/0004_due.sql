@@ -27,8 +27,8 @@ CREATE TABLE due (
     lease_ends_at timestamptz,
     -- Since when no process has the account and host it was made for: its budget stands still.
     stranded_at   timestamptz,
-    -- An inquiry that became due while an attempt is under way: the record of that attempt makes it due, and would
-    -- otherwise write over it.
+    -- For when a report or a row of settlement asked for an inquiry, until one begins: whatever else is written about
+    -- the order keeps it due.
     prompted_at   timestamptz,
     CONSTRAINT due_send_is_whole CHECK (num_nulls(send_at, sends_end_at, send_rank) IN (0, 3)),
     CONSTRAINT due_lease_is_whole CHECK (num_nulls(token, claimed_at, attempt, lease_ends_at) IN (0, 4)),

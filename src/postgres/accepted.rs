@@ -50,9 +50,9 @@ const RECORD: &str = "
         RETURNING c.key),
     waiting AS (
         UPDATE due d
-        SET inquire_at = least(n.inquire_at, d.prompted_at), prompted_at = NULL, inquire_rank = n.inquire_rank,
-            send_at = NULL, sends_end_at = NULL, send_rank = NULL, token = NULL, claimed_at = NULL,
-            attempt = NULL, lease_ends_at = NULL, stranded_at = NULL
+        SET inquire_at = least(n.inquire_at, d.prompted_at), inquire_rank = n.inquire_rank, send_at = NULL,
+            sends_end_at = NULL, send_rank = NULL, token = NULL, claimed_at = NULL, attempt = NULL,
+            lease_ends_at = NULL, stranded_at = NULL
         FROM n WHERE d.order_key = n.order_key
         RETURNING d.order_key),
     announced AS (

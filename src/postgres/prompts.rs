@@ -83,8 +83,8 @@ async fn keep(
 }
 
 /// Makes an inquiry due now, or, less than a minute after one that another notification made due, when that minute ends:
-/// the two may say different things. What else is due stays due. While an attempt is under way the inquiry is kept for the
-/// attempt's record. Says whether an inquiry is due now.
+/// the two may say different things. What else is due stays due, and the inquiry too, whatever else is written before it
+/// is made. Says whether one is due now.
 async fn prompt(connection: &mut PgConnection, order: &LoadedOrder) -> TxResult<bool> {
     let is_due = sqlx::query_scalar(
         "WITH prompted AS (
@@ -96,12 +96,11 @@ async fn prompt(connection: &mut PgConnection, order: &LoadedOrder) -> TxResult<
                  ELSE $3 END
              WHERE order_key = $1
              RETURNING order_key, merchant, prompted_at)
-         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
-         SELECT order_key, merchant, prompted_at, $2 FROM prompted
+         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank, prompted_at)
+         SELECT order_key, merchant, prompted_at, $2, prompted_at FROM prompted
          ON CONFLICT (order_key) DO UPDATE
-         SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
-                               ELSE due.inquire_at END,
-             prompted_at = CASE WHEN due.token IS NOT NULL THEN least(due.prompted_at, excluded.inquire_at) END
+         SET inquire_at = least(due.inquire_at, excluded.inquire_at),
+             prompted_at = least(due.prompted_at, excluded.prompted_at)
          RETURNING token IS NULL AND inquire_at <= $3",
     )
     .bind(order.order_key)

@@ -69,9 +69,9 @@ const LET_GO: &str = due_and_known!(
      UPDATE due SET stranded_at = NULL,
                     sends_end_at = CASE WHEN send_at IS NOT NULL
                                         THEN coalesce(moved.sends_end_at, due.sends_end_at) END,
-                    -- What concludes after the end comes as much later as the end does.
+                    -- What concludes after the end comes as much later as the end does; what was asked for does not.
                     inquire_at = CASE WHEN inquire_rank = 2 AND moved.sends_end_at > due.sends_end_at
-                                      THEN inquire_at + (moved.sends_end_at - due.sends_end_at)
+                                      THEN least(inquire_at + (moved.sends_end_at - due.sends_end_at), prompted_at)
                                       ELSE inquire_at END
      FROM found LEFT JOIN moved USING (key) WHERE due.order_key = found.order_key"
 );

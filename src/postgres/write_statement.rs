@@ -35,7 +35,7 @@ pub(super) struct Writes<'a> {
     /// In place of whatever these orders waited for.
     pub due: Vec<NewDue<'a>>,
     pub orders: Vec<Moved<'a>>,
-    /// Orders that wait for nothing any more, unless an inquiry became due during the attempt.
+    /// Orders that wait for nothing any more, unless a report or a row of settlement asked for an inquiry.
     pub done: Vec<i64>,
     pub attempts: Vec<NewAttempt<'a>>,
 }
@@ -92,7 +92,10 @@ macro_rules! write_and_count {
                              $25::timestamptz[], $26::smallint[], $27::uuid[], $28::timestamptz[], $29::text[],
                              $30::timestamptz[])
         ON CONFLICT (order_key) DO UPDATE
-        SET inquire_at = least(excluded.inquire_at, due.prompted_at), prompted_at = NULL,
+        SET inquire_at = least(excluded.inquire_at, due.prompted_at),
+            -- The inquiry that it was for begins; one that began before does not make it.
+            prompted_at = CASE WHEN excluded.attempt = 'inquiry' AND due.prompted_at <= excluded.claimed_at THEN NULL
+                               ELSE due.prompted_at END,
             inquire_rank = excluded.inquire_rank, send_at = excluded.send_at,
             sends_end_at = excluded.sends_end_at, send_rank = excluded.send_rank, token = excluded.token,
             claimed_at = excluded.claimed_at, attempt = excluded.attempt,
@@ -120,7 +123,7 @@ macro_rules! write_and_count {
     done AS (DELETE FROM due WHERE order_key = ANY ($43) AND prompted_at IS NULL RETURNING order_key),
     asked AS (
         UPDATE due
-        SET inquire_at = prompted_at, prompted_at = NULL, inquire_rank = 3, send_at = NULL, sends_end_at = NULL,
+        SET inquire_at = prompted_at, inquire_rank = 3, send_at = NULL, sends_end_at = NULL,
             send_rank = NULL, token = NULL, claimed_at = NULL, attempt = NULL, lease_ends_at = NULL, stranded_at = NULL
         WHERE order_key = ANY ($43) AND prompted_at IS NOT NULL
         RETURNING order_key),

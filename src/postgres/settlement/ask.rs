@@ -46,7 +46,7 @@ pub(super) async fn ask(
     Ok(asked)
 }
 
-/// While an attempt is under way the inquiry is kept for the attempt's record.
+/// They stay due until they are made, whatever else is written before.
 async fn make_due(c: &mut PgConnection, order_keys: &[i64]) -> TxResult<u64> {
     sqlx::query("SELECT order_key FROM orders WHERE order_key = ANY ($1) ORDER BY order_key FOR UPDATE")
         .bind(order_keys)
@@ -54,12 +54,11 @@ async fn make_due(c: &mut PgConnection, order_keys: &[i64]) -> TxResult<u64> {
         .await?;
     let made = sqlx::query(
         "WITH clock AS MATERIALIZED (SELECT jenius_now() AS now)
-         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
-         SELECT order_key, merchant, (SELECT now FROM clock), $2 FROM orders WHERE order_key = ANY ($1)
+         INSERT INTO due (order_key, merchant, inquire_at, inquire_rank, prompted_at)
+         SELECT order_key, merchant, now, $2, now FROM clock, orders WHERE order_key = ANY ($1)
          ON CONFLICT (order_key) DO UPDATE
-         SET inquire_at = CASE WHEN due.token IS NULL THEN least(due.inquire_at, excluded.inquire_at)
-                               ELSE due.inquire_at END,
-             prompted_at = CASE WHEN due.token IS NOT NULL THEN least(due.prompted_at, excluded.inquire_at) END",
+         SET inquire_at = least(due.inquire_at, excluded.inquire_at),
+             prompted_at = least(due.prompted_at, excluded.prompted_at)",
     )
     .bind(order_keys)
     .bind(InquiryRank::Afterwards.number())

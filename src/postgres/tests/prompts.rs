@@ -137,6 +137,38 @@ async fn an_inquiry_that_a_report_made_due_and_that_fails_is_made_again() {
     .await;
 }
 
+/// What the claim of a refund, or of a send, writes about the order comes before the inquiry is made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_before_the_inquiry_is_made_does_not_put_it_off() {
+    on_a_database(|db| async move {
+        paid(&db, "INV-1").await;
+        ask(&db, "INV-1", "REFUNDED").await;
+        let claimed = db.store.claim(NewCommand { lease: None, ..refund("r-1", "INV-1") }).await;
+        assert!(matches!(claimed, Ok(Claimed::Deferred)), "{claimed:?}");
+        assert_eq!(db.number(DUE).await, 1, "the claim of a refund");
+        let asked = evidence::inquiry(&db.store, "INV-1").await;
+        db.store.record(&asked, &reported("REFUNDED", 50_000), Duration::ZERO).await.unwrap();
+        assert_eq!((db.number(DUE).await, db.state().await.as_str()), (0, "refunded"));
+
+        let claimed = db.store.claim(NewCommand { lease: None, ..payment("c-2", "INV-2") }).await;
+        assert!(matches!(claimed, Ok(Claimed::Deferred)), "{claimed:?}");
+        ask(&db, "INV-2", "SUCCESS").await;
+        let due = db.store.due(&filter()).await.unwrap();
+        let send = due.iter().find(|order| matches!(order.what, DueWhat::Send { .. })).expect("a send");
+        let DueClaim::Attempt(send) = db.store.claim_due(send, for_it(send), LEASE).await.unwrap() else {
+            panic!("not taken")
+        };
+        db.store.record(&send, &declined(), Duration::ZERO).await.unwrap();
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'failed'").await, 1);
+        assert_eq!(db.number(DUE).await, 1, "the record of a send");
+        let asked = evidence::inquiry(&db.store, "INV-2").await;
+        db.store.record(&asked, &reported("SUCCESS", 50_000), Duration::ZERO).await.unwrap();
+        assert_eq!(db.number("SELECT count(*) FROM orders WHERE state = 'paid'").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM due").await, 0);
+    })
+    .await;
+}
+
 /// The report commits while the record is written that ends what the order waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_inquiry_that_becomes_due_while_a_first_answer_is_written_is_kept() {
