@@ -61,7 +61,10 @@ const RECORD: &str = "
     queued AS (INSERT INTO outbox (event_id, order_key) SELECT event_id, order_key FROM n),
     attempted AS (
         INSERT INTO attempts (command_key, number, kind, started_at, finished_at, http_status, result, token)
-        SELECT command_key, 1, 'send', started_at, now, http_status, 'accepted', birth FROM n)
+        SELECT command_key,
+               (SELECT coalesce(max(number), 0) + 1 FROM attempts a WHERE a.command_key = n.command_key),
+               'send', started_at, now, http_status, 'accepted', birth
+        FROM n)
     SELECT FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed,
                         (SELECT count(*) FROM waiting) AS waiting) AS c
     WHERE all_or_nothing(moved = $14 AND progressed = $14 AND waiting = $14

@@ -280,3 +280,33 @@ async fn parked_evidence_of_another_amount_sends_the_order_to_review() {
     })
     .await;
 }
+
+/// Beside another's answer: that one is recorded in the same statement.
+#[tokio::test]
+async fn an_order_that_was_asked_about_during_its_first_send_has_its_attempts_in_order() {
+    on_a_database(|db| async move {
+        let (checked, other) = (db.claim(payment("1", "INV-1")).await, db.claim(payment("2", "INV-2")).await);
+        let asked = evidence::inquiry(&db.store, "INV-1").await;
+        let finding = InquiryFindingKind::NotFound { proves: false };
+        let nothing = InquiryFinding { kind: finding, http_status: Some(404), retry_after: None };
+        db.store.record(&asked, &Finding::Inquiry(nothing), Duration::ZERO).await.unwrap();
+        db.execute(
+            "CREATE FUNCTION several() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT count(*) FROM written) <> 2 THEN RAISE EXCEPTION 'not together'; END IF;
+                 RETURN NULL; END $$;
+             CREATE TRIGGER several AFTER INSERT ON attempts REFERENCING NEW TABLE AS written
+             FOR EACH STATEMENT EXECUTE FUNCTION several()",
+        )
+        .await
+        .unwrap();
+        let answer = accepted("PENDING");
+        let (first, second) = tokio::join!(
+            db.store.record(&checked, &answer, Duration::ZERO),
+            db.store.record(&other, &answer, Duration::ZERO)
+        );
+        first.and(second).unwrap();
+        let made = "SELECT string_agg(number || kind || ' ' || result, ', ' ORDER BY command_key, number) FROM attempts";
+        assert_eq!(db.text(made).await, "1inquiry not_found, 2send accepted, 1send accepted");
+    })
+    .await;
+}
