@@ -37,15 +37,36 @@ impl Pruned {
     }
 }
 
-/// Of the commands from $1 up to $2, those of orders that ended before $3 and have not been pruned.
+/// The notifications that repeat another of the same order. One of each stays: by it an old one that comes again is
+/// known, and does not undo what was decided meanwhile.
+macro_rules! repeats {
+    ($of:literal) => {
+        concat!(
+            "FROM notifications n WHERE n.order_key ",
+            $of,
+            " AND EXISTS (
+                 SELECT FROM notifications e
+                 WHERE e.order_key = n.order_key AND e.key < n.key AND e.report_key = n.report_key
+                   AND (coalesce(e.reason, '') = 'other_request') = (coalesce(n.reason, '') = 'other_request')
+                   AND (coalesce(e.reason, '') = 'not_bound') = (coalesce(n.reason, '') = 'not_bound')) "
+        )
+    };
+}
+
+/// Of the commands from $1 up to $2, those of orders that ended before $3 of which something can go: a command without a
+/// request may have been asked about since. OFFSET 0 makes each look one into the index.
 macro_rules! of_old_commands {
     ($lock:literal, $rest:literal) => {
         concat!(
             "WITH old AS MATERIALIZED (
                  SELECT c.key, o.order_key, octet_length(c.request_body) AS bytes
                  FROM commands c JOIN orders o USING (merchant, invoice_number)
-                 WHERE c.key >= $1 AND c.key < $2 AND c.settled_at < $3
-                   AND c.outcome <> 'rejected' AND octet_length(c.request_body) > 0
+                 WHERE c.key >= $1 AND c.key < $2 AND c.settled_at < $3 AND c.outcome <> 'rejected'
+                   AND (octet_length(c.request_body) > 0
+                        OR EXISTS (SELECT FROM attempts WHERE command_key = c.key OFFSET 0)
+                        OR EXISTS (SELECT ",
+            repeats!("= o.order_key"),
+            "OFFSET 0))
                    AND o.state IN ('paid', 'failed', 'expired', 'abandoned', 'refunded') AND o.state_since < $3
                    AND NOT EXISTS (SELECT FROM due d WHERE d.order_key = o.order_key) ",
             $lock,
@@ -55,38 +76,27 @@ macro_rules! of_old_commands {
     };
 }
 
-/// The notifications that repeat another of the same order. One of each stays: by it an old one that comes again is
-/// known, and does not undo what was decided meanwhile.
-macro_rules! repeats_of_old {
-    () => {
-        "FROM notifications n WHERE order_key IN (SELECT order_key FROM old) AND EXISTS (
-             SELECT FROM notifications e
-             WHERE e.order_key = n.order_key AND e.key < n.key AND e.report_key = n.report_key
-               AND (coalesce(e.reason, '') = 'other_request') = (coalesce(n.reason, '') = 'other_request')
-               AND (coalesce(e.reason, '') = 'not_bound') = (coalesce(n.reason, '') = 'not_bound'))"
-    };
-}
-
 const COUNT: &str = concat!(
     of_old_commands!(
         "",
-        "SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
+        "SELECT count(*) FILTER (WHERE bytes > 0) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
                 (SELECT count(*) FROM attempts WHERE command_key IN (SELECT key FROM old)) AS attempts,
                 (SELECT count(*) "
     ),
-    repeats_of_old!(),
+    repeats!("IN (SELECT order_key FROM old)"),
     ") AS notifications FROM old"
 );
 
 const PRUNE: &str = concat!(
     of_old_commands!(
         "FOR UPDATE OF o SKIP LOCKED",
-        ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key RETURNING bytes),
+        ", emptied AS (UPDATE commands SET request_body = '' FROM old WHERE commands.key = old.key AND bytes > 0
+                       RETURNING bytes),
            made AS (DELETE FROM attempts WHERE command_key IN (SELECT key FROM old) RETURNING 1),
            repeated AS (DELETE "
     ),
-    repeats_of_old!(),
-    " RETURNING 1)
+    repeats!("IN (SELECT order_key FROM old)"),
+    "RETURNING 1)
      SELECT count(*) AS requests, coalesce(sum(bytes), 0)::bigint AS request_bytes,
             (SELECT count(*) FROM made) AS attempts, (SELECT count(*) FROM repeated) AS notifications
      FROM emptied"

@@ -1,7 +1,7 @@
 //! Retention: what goes, and what must never go.
 
 use super::*;
-use crate::postgres::{PruneRun, Pruned, order_view};
+use crate::postgres::{OrderImport, PaidOrder, PruneRun, Pruned, order_view};
 
 const DAY: i64 = 24 * 3600;
 
@@ -81,6 +81,57 @@ async fn an_order_that_somebody_works_on_is_left_for_the_next_run() {
         assert_eq!(prune(&db, false).await, Pruned::default());
         held.rollback().await.unwrap();
         assert_eq!(prune(&db, false).await.requests, 1);
+    })
+    .await;
+}
+
+/// What was learned of an order after its request went, and of one that never had a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_run_takes_what_came_after_the_request_was_emptied() {
+    on_a_database(|db| async move {
+        for imported in [false, true] {
+            if imported {
+                let import = OrderImport {
+                    orders: vec![PaidOrder {
+                        merchant: merchant(),
+                        invoice_number: InvoiceNumber::parse("INV-true").unwrap(),
+                        amount: Rupiah::new(50_000).unwrap(),
+                        paid_at: chrono::DateTime::UNIX_EPOCH,
+                        request_id: None,
+                    }],
+                    accounts: vec![account()],
+                    file: "orders.csv".to_owned(),
+                    reason: "from before".to_owned(),
+                    done_by: None,
+                    dry_run: false,
+                };
+                db.store.import_orders(import).await.unwrap();
+            } else {
+                db.paid_order("INV-false").await;
+            }
+            let invoice = format!("INV-{imported}");
+            db.jump(31 * DAY).await;
+            assert_eq!(prune(&db, false).await.requests, i64::from(!imported), "{imported}");
+            db.store
+                .ask_about(&merchant(), &evidence::notification(&invoice, "SUCCESS", 50_000))
+                .await
+                .unwrap();
+            let asked = evidence::inquiry(&db.store, &invoice).await;
+            db.store.record(&asked, &reported("SUCCESS", 50_000), Duration::ZERO).await.unwrap();
+            for _ in 0..2 {
+                evidence::notify(&db.store, &invoice, "SUCCESS", 50_000).await;
+            }
+            db.jump(62 * DAY).await;
+            let would = prune(&db, true).await;
+            assert_eq!((would.requests, would.attempts, would.notifications), (0, 1, 1), "{imported}");
+            assert_eq!(prune(&db, false).await, would, "{imported}");
+            assert_eq!(prune(&db, false).await, Pruned::default(), "{imported}");
+
+            // A repeat alone.
+            evidence::notify(&db.store, &invoice, "SUCCESS", 50_000).await;
+            let repeat = Pruned { notifications: 1, ..Pruned::default() };
+            assert_eq!(prune(&db, false).await, repeat, "{imported}");
+        }
     })
     .await;
 }
