@@ -91,3 +91,14 @@ async fn time_that_nobody_took_is_not_saved_up_and_a_clock_that_went_back_blocks
     })
     .await;
 }
+
+/// A block of tokens waits for no disk. What a crash empties must be of no worth to anybody but the limit.
+#[tokio::test]
+async fn a_crash_empties_the_schedule_and_no_other_table() {
+    on_a_database(async |db| {
+        let unlogged =
+            "SELECT string_agg(relname, ', ') FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'";
+        assert_eq!(db.text(unlogged).await, "rate_schedule");
+    })
+    .await;
+}
