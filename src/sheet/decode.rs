@@ -1,4 +1,4 @@
-//! A reader of bytes in any encoding as a reader of UTF-8, piece by piece.
+//! A reader of bytes in any encoding as a reader of UTF-8 with one sort of line end, piece by piece.
 
 use super::Encoding;
 use encoding_rs::{CoderResult, Decoder, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
@@ -14,6 +14,8 @@ pub struct Decoded<R> {
     /// What of `text` was handed over.
     at: usize,
     is_over: bool,
+    /// The last byte of the piece before was a `\r`, whose `\n` may follow.
+    is_after_return: bool,
 }
 
 impl<R: Read> Decoded<R> {
@@ -26,7 +28,8 @@ impl<R: Read> Decoded<R> {
         };
         // A byte-order mark is no part of the first heading.
         let decoder = encoding.new_decoder_with_bom_removal();
-        Self { source, decoder, raw: vec![0; PIECE], text: Vec::new(), at: 0, is_over: false }
+        let (raw, text) = (vec![0; PIECE], Vec::new());
+        Self { source, decoder, raw, text, at: 0, is_over: false, is_after_return: false }
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -40,8 +43,23 @@ impl<R: Read> Decoded<R> {
             return Err(io::Error::other("the decoder asked for more room than it announced"));
         }
         self.text.truncate(written);
+        self.end_lines_alike();
         self.at = 0;
         Ok(())
+    }
+
+    /// `\r\n` and a lone `\r` become `\n`: the reader of CSV ends a record at each of them, but counts lines by `\n` alone.
+    fn end_lines_alike(&mut self) {
+        let mut is_after_return = self.is_after_return;
+        self.text.retain_mut(|byte| {
+            let is_second = *byte == b'\n' && is_after_return;
+            is_after_return = *byte == b'\r';
+            if is_after_return {
+                *byte = b'\n';
+            }
+            !is_second
+        });
+        self.is_after_return = is_after_return;
     }
 }
 

@@ -56,6 +56,7 @@ fn separators_line_ends_and_encodings_are_found() {
     }
     for file in [
         text.replace('\n', "\r\n").into_bytes(),
+        text.replace('\n', "\r").into_bytes(),
         text.replace(',', "\",\"")
             .replace('\n', "\"\n\"")
             .trim_end_matches('"')
@@ -97,10 +98,25 @@ fn an_empty_line_ends_the_table_though_cells_have_lines_of_their_own() {
         "{HEADER},NOTE\n{ROW},\"two\nlines\"\n{}\n\nINV-3,Jenius Pay,02-01-2026,1,06-01-2026\n",
         ROW.replace("INV-1", "INV-2")
     );
-    assert_eq!(
-        rows_of(two_lines.as_bytes()).unwrap(),
-        ["INV-1 50000", "INV-2 50000", "line 6: stands below the table's end"]
-    );
+    for end in ["\n", "\r\n", "\r"] {
+        assert_eq!(
+            rows_of(two_lines.replace('\n', end).as_bytes()).unwrap(),
+            ["INV-1 50000", "INV-2 50000", "line 6: stands below the table's end"],
+            "{end:?}"
+        );
+    }
+}
+
+/// One that two pieces share is one as well.
+#[test]
+fn a_line_is_named_by_its_number_whatever_ends_lines() {
+    let bad = ROW.replace("50000", "?");
+    for end in ["\n", "\r\n", "\r"] {
+        let rows = format!("{ROW}{end}").repeat(5_000);
+        let file = format!("{HEADER}{end}{rows}{bad}{end}{ROW}{end}");
+        let found = rows_of(file.as_bytes()).unwrap();
+        assert_eq!((found.len(), &*found[5_000]), (5_002, "line 5002: amount"), "{end:?}");
+    }
 }
 
 #[test]

@@ -71,6 +71,22 @@ async fn a_held_file_is_read_anew_by_the_right_profile_or_by_a_mended_one() {
 }
 
 #[tokio::test]
+async fn all_rows_of_a_file_are_kept_whatever_ends_its_lines() {
+    for (count, end) in [(2_500, "\r"), (1_500, "\r\n")] {
+        on_a_database(|db| async move {
+            let file = file(&db).await;
+            let (header, row) = file.trim_end().split_once('\n').unwrap();
+            let rows: String = (0..count).map(|n| row.replace("D-1", &format!("D-{n}")) + end).collect();
+            let (import, file) = (import(&db, "NO ORDER"), format!("{header}{end}{rows}"));
+            let done = run(&import, "doku", Consent::Anyway, &file).await;
+            assert!(matches!(done, Ok(ImportOutcome::Done { rows, .. }) if rows == count), "{done:?}");
+            assert_eq!(db.number("SELECT count(*) FROM settlement_rows").await, count);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_held_file_that_was_emptied_is_read_from_the_bytes_that_come_again() {
     on_a_database(|db| async move {
         let (file, import) = (file(&db).await, import(&db, "NO ORDER"));
