@@ -9,7 +9,7 @@ use crate::{
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How often events may leave; they leave only while no order's event waits.
+/// How often events may leave; they leave only while nothing waits in the outbox.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// With nothing to publish.
 const IDLE: Duration = Duration::from_secs(1);
@@ -23,15 +23,18 @@ pub async fn tend(import: &Import) {
 }
 
 async fn publish(import: &Import) {
+    let mut pause = IDLE;
     loop {
-        match import.settlement.publish_matched().await {
-            Ok(0) => sleep(IDLE).await,
-            Ok(_) => sleep(PUBLISH_EVERY).await,
+        pause = match import.settlement.publish_matched().await {
+            // Those before may be out in a moment.
+            Ok(0) => IDLE.min(pause * 2),
+            Ok(_) => PUBLISH_EVERY,
             Err(error) => {
                 tracing::debug!(%error, "events of settled rows wait");
-                sleep(IDLE).await;
+                IDLE
             }
-        }
+        };
+        sleep(pause).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! The events of rows that fit. They wait in a table of their own, and enter the outbox a few at a time while no order's
-//! event waits there: a month of rows never stands before a payment's event.
+//! The events of rows that fit. They wait in a table of their own, and enter the outbox a few at a time while nothing waits
+//! there, not even the few before: a month of rows never stands before a payment's event.
 
 use super::SettlementStore;
 use crate::{
@@ -35,7 +35,7 @@ struct WaitingRow {
 }
 
 impl SettlementStore {
-    /// Puts the next events into the outbox, and says how many: 0 where none waits or an order's event is before them.
+    /// Puts the next events into the outbox, and says how many: 0 where none waits, or something is before them.
     pub async fn publish_matched(&self) -> Result<usize, StoreError> {
         let entered = self.context.transaction(|c| Box::pin(enter(c))).await?;
         if entered > 0 {
@@ -50,7 +50,7 @@ async fn enter(c: &mut PgConnection) -> TxResult<usize> {
         // What waits grows by thousands before the server counts it: in one query it would read all rows for these few.
         "WITH next AS MATERIALIZED (
              SELECT row_key, replaces FROM settlement_waiting
-             WHERE NOT EXISTS (SELECT FROM outbox WHERE order_key IS NOT NULL)
+             WHERE NOT EXISTS (SELECT FROM outbox)
              ORDER BY row_key LIMIT $1 FOR UPDATE SKIP LOCKED)
          SELECT n.row_key, r.id, n.replaces, r.merchant, r.batch, r.invoice_number, r.kind, r.gross, r.fee,
                 r.discount, r.net, r.paid_out_on

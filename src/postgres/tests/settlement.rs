@@ -168,6 +168,22 @@ async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
     .await;
 }
 
+/// Else those of a month would stand before the event of the next payment.
+#[tokio::test]
+async fn events_of_settled_rows_enter_the_outbox_only_once_those_before_are_out() {
+    on_a_database(|db| async move {
+        let day = db.today().await;
+        let rows: Vec<SettlementRow> = (0..500).map(|n| purchase(&format!("INV-{n}"), "B-1", day)).collect();
+        keep(&db, 1, &rows).await;
+        db.execute("INSERT INTO settlement_waiting (row_key) SELECT key FROM settlement_rows").await.unwrap();
+        let publish = async || db.settlement().publish_matched().await.unwrap();
+        assert_eq!((publish().await, publish().await), (200, 0));
+        db.execute("DELETE FROM outbox").await.unwrap();
+        assert_eq!((publish().await, publish().await), (200, 0));
+    })
+    .await;
+}
+
 /// A database that went back gives its numbers out again.
 #[tokio::test]
 async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_at() {
