@@ -154,8 +154,11 @@ async fn finish(
             );
             (words, None)
         }
-        Ok(ImportOutcome::Held { rows, without_order }) => {
-            (format!("{rows} rows of our channel are read, {without_order} of them without an order"), None)
+        Ok(ImportOutcome::Held { rows, without_order, unreadable }) => {
+            let words = format!(
+                "{rows} rows of our channel are read, {without_order} of them without an order; {unreadable} cannot be read"
+            );
+            (words, None)
         }
         Ok(ImportOutcome::Known(_) | ImportOutcome::Busy) => return None,
         Err(ImportError::Refused(why)) => (format!("refused: {why}"), Some(why)),

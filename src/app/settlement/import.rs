@@ -4,7 +4,10 @@
 use super::{judging, lines::Place};
 use crate::{
     config,
-    domain::{ids::MerchantName, settlement::profile::Profile},
+    domain::{
+        ids::MerchantName,
+        settlement::{is_doubtful, profile::Profile},
+    },
     flow::ports::StoreError,
     postgres::{
         self, By, FileKey, FileState, GroupCounts, KeptFile, MerchantLock, ReceivedBytes, SettlementStore,
@@ -23,8 +26,6 @@ const LOCK_TRIES: u32 = 10;
 const LOCK_AGAIN: Duration = Duration::from_millis(300);
 const EMPTIED: &str = "`prune` took its bytes away: bring the file in again";
 const PIECES_GONE: &str = "another database server took over meanwhile, and lacks a part of the file";
-/// One row in so many may be without an order before a person is asked.
-const WITHOUT_ORDER_SHARE: i64 = 10;
 
 /// What an import needs besides its file.
 pub struct Import {
@@ -47,7 +48,7 @@ pub struct ImportRequest {
 /// Whether a file whose rows are kept is matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Unless more than one in ten rows has no order.
+    /// Unless more than one in ten rows has no order, or cannot be read.
     Usual,
     /// A person says so, whatever its rows are.
     Anyway,
@@ -85,10 +86,11 @@ pub enum ImportOutcome {
     },
     /// The same bytes were imported before.
     Known(FileKey),
-    /// Too many rows have no order: nothing is matched until a person says so.
+    /// Too many rows have no order, or cannot be read: nothing is matched until a person says so.
     Held {
         rows: i64,
         without_order: i64,
+        unreadable: i64,
     },
     /// Another import of this merchant runs.
     Busy,
@@ -249,7 +251,8 @@ impl Import {
             let now = self.settlement.file(kept.key).await?;
             if is_held(consent, &now) {
                 self.settlement.hold_file(kept.key).await?;
-                return Ok(ImportOutcome::Held { rows: now.own_rows, without_order: now.without_order });
+                let KeptFile { own_rows: rows, without_order, unreadable, .. } = now;
+                return Ok(ImportOutcome::Held { rows, without_order, unreadable });
             }
             // 2 From here on all of them count.
             self.settlement.begin_matching(merchant, kept.key, end).await?;
@@ -335,7 +338,7 @@ fn begins_anew(known: &KeptFile, request: &ImportRequest) -> bool {
 
 fn is_held(consent: Consent, kept: &KeptFile) -> bool {
     match consent {
-        Consent::Usual => kept.without_order * WITHOUT_ORDER_SHARE > kept.own_rows,
+        Consent::Usual => is_doubtful(kept.own_rows, kept.without_order, kept.unreadable),
         Consent::Anyway => false,
         Consent::AfterALook => true,
     }

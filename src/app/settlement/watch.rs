@@ -193,10 +193,10 @@ async fn bring_in(
             put(path, &folder.join(DONE), None)
         }
         Ok(ImportOutcome::Known(_)) => put(path, &folder.join(DONE), None),
-        Ok(ImportOutcome::Held { rows, without_order }) => {
+        Ok(ImportOutcome::Held { rows, without_order, unreadable }) => {
             let why = format!(
-                "{without_order} of {rows} rows have no order: nothing is matched. If that is right, run \
-                 `jenius-pay settlement import --anyway` with this file"
+                "{without_order} of {rows} rows have no order, and {unreadable} more cannot be read: nothing is matched. If \
+                 that is right, run `jenius-pay settlement import --anyway` with this file"
             );
             refuse(path, folder, &name, &why)
         }

@@ -26,7 +26,7 @@ pub struct Args {
     /// How the file is written: a profile of the configuration, or `doku`.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
-    /// Match even if more than one in ten rows has no order here.
+    /// Match even if more than one in ten rows has no order here, or cannot be read.
     #[arg(long)]
     anyway: bool,
     #[command(flatten)]
@@ -112,10 +112,11 @@ fn summary(request: &ImportRequest, outcome: &Result<ImportOutcome, ImportError>
             format!("{} for {}: imported before, nothing changed", request.name, request.merchant),
             ExitCode::SUCCESS,
         ),
-        Ok(ImportOutcome::Held { rows, without_order }) => (
+        Ok(ImportOutcome::Held { rows, without_order, unreadable }) => (
             format!(
-                "{of}: {without_order} of {rows} rows have no order here, so nothing is matched\n\
-                 Is it the right merchant and environment? If so, run it again with --anyway"
+                "{of}: {without_order} of {rows} rows have no order here, and {unreadable} more cannot be read, so nothing is \
+                 matched\n\
+                 Are merchant, environment and profile right? If so, run it again with --anyway"
             ),
             ExitCode::FAILURE,
         ),

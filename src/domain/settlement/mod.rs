@@ -17,5 +17,14 @@ pub mod row;
 pub mod table;
 pub mod totals;
 
+/// Of so many rows one may be without an order, or not be read, before a person is asked.
+const DOUBT_SHARE: i64 = 10;
+
+/// Whether a person looks at a file before anything of it counts: another merchant's, or one of another form than its profile.
+/// Of rows that cannot be read nobody knows whether they have an order: they are none of `own_rows`.
+pub fn is_doubtful(own_rows: i64, without_order: i64, unreadable: i64) -> bool {
+    (without_order + unreadable) * DOUBT_SHARE > own_rows + unreadable
+}
+
 /// A month of some millions of payments has less.
 pub const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;

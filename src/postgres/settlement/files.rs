@@ -22,7 +22,7 @@ pub enum FileState {
     Receiving,
     /// Its rows are being kept.
     Reading,
-    /// More than one in ten of its rows has no order: a person must say `--anyway`.
+    /// More than one in ten of its rows has no order, or cannot be read: a person must say `--anyway`.
     Held,
     /// All its rows count, and its invoices are being judged.
     Matching,
@@ -66,6 +66,7 @@ pub struct KeptFile {
     pub judged_to: i64,
     pub own_rows: i64,
     pub without_order: i64,
+    pub unreadable: i64,
     /// `prune` took its bytes away.
     pub is_emptied: bool,
 }
@@ -92,6 +93,7 @@ struct KeptRow {
     judged_to: i64,
     own_rows: i64,
     without_order: i64,
+    unreadable: i64,
     is_emptied: bool,
 }
 
@@ -293,7 +295,7 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
 async fn kept(c: &mut PgConnection, file: FileKey) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
         "SELECT key, state, profile, received_at, form, encoding, lines_read, judged_to, own_rows, without_order,
-                emptied_at IS NOT NULL AS is_emptied
+                unreadable, emptied_at IS NOT NULL AS is_emptied
          FROM settlement_files WHERE key = $1",
     )
     .bind(file)
@@ -310,6 +312,7 @@ async fn kept(c: &mut PgConnection, file: FileKey) -> TxResult<KeptFile> {
         judged_to: row.judged_to,
         own_rows: row.own_rows,
         without_order: row.without_order,
+        unreadable: row.unreadable,
         is_emptied: row.is_emptied,
     })
 }

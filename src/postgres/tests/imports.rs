@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     app::settlement::{Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, lines::Place},
     config::{Config, RequiredSections, Source},
-    domain::settlement::profile::{Column, Profile},
+    domain::settlement::{
+        amount::Marks,
+        profile::{Column, Profile},
+    },
 };
 
 /// With a profile `own` by which the order's number stands in a column of the merchant's own.
@@ -40,7 +43,7 @@ async fn run(
 }
 
 fn is_held(outcome: &Result<ImportOutcome, ImportError>) -> bool {
-    matches!(outcome, Ok(ImportOutcome::Held { rows: 1, without_order: 1 }))
+    matches!(outcome, Ok(ImportOutcome::Held { rows: 1, without_order: 1, .. }))
 }
 
 fn is_done(outcome: &Result<ImportOutcome, ImportError>) -> bool {
@@ -68,6 +71,24 @@ async fn a_held_file_is_read_anew_by_the_right_profile_or_by_a_mended_one() {
         })
         .await;
     }
+}
+
+/// Of a row that cannot be read nothing is kept, neither an order nor that there is none.
+#[tokio::test]
+async fn a_file_whose_rows_cannot_be_read_is_held_and_read_anew_too() {
+    on_a_database(|db| async move {
+        let marked = ",\"50.000,00\",\"1.500,00\",\"48.500,00\",";
+        let file = file(&db).await.replace(",50000,1500,48500,", marked);
+        let mut import = import(&db, "NO ORDER");
+        let held = run(&import, "own", Consent::Usual, &file).await;
+        assert!(matches!(held, Ok(ImportOutcome::Held { rows: 0, .. })), "{held:?}");
+        assert_eq!(db.number("SELECT count(*) FROM settlement_breaks").await, 0);
+        let own = import.config.profiles.get_mut("own").unwrap();
+        own.marks = Marks { decimal: ',', thousands: Some('.') };
+        let done = run(&import, "own", Consent::Usual, &file).await;
+        assert!(is_done(&done), "{done:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

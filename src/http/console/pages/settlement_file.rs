@@ -3,7 +3,7 @@
 
 use super::settlement::{batch_link, named, signed};
 use crate::{
-    domain::{console::Permission, ids::MerchantName},
+    domain::{console::Permission, ids::MerchantName, settlement::is_doubtful},
     flow::{
         ports::{BroughtIn, NewFile, Operations},
         view::settlement::FileView,
@@ -193,9 +193,12 @@ fn next(visit: &Visit, file: &FileView) -> Markup {
     let why_not = visit.refusal(Permission::Settle);
     html! {
         form.sheet action="/settlement/match" method="post" {
-            @if file.without_order * 10 > file.own_rows {
+            @if is_doubtful(file.own_rows, file.without_order, file.unreadable) {
                 div.note.warn role="status" {
-                    p { "More than one in ten of its rows has no order here. Is it the right merchant and environment?" }
+                    p {
+                        "More than one in ten of its rows has no order here, or cannot be read. Are merchant, environment and \
+                         the form it is written in right? A file that is matched is not read anew."
+                    }
                 }
             }
             p { (words) }
