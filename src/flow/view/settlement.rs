@@ -3,6 +3,7 @@
 use crate::domain::{Time, ids::MerchantName};
 use chrono::NaiveDate;
 use serde::Serialize;
+use uuid::Uuid;
 
 /// A file that came in. Amounts are whole rupiah.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,9 +94,11 @@ pub struct BreakView {
 }
 
 impl BreakView {
-    /// Its name, beside a number that another break may have in a database that went back.
+    /// What a person saw of it, as a name beside its number: a file may change its values meanwhile, and in a database that went
+    /// back the number may be another break's.
     pub fn name(&self) -> String {
-        format!("{}|{}", self.cause, self.subject)
+        let Self { merchant, cause, subject, at_stake, found, .. } = self;
+        name(merchant, cause, subject, at_stake, found)
     }
 
     /// Who closed it and why, where a person did.
@@ -104,6 +107,14 @@ impl BreakView {
         let entry = entry.filter(|_| self.closed_by.as_deref() == Some("person"))?;
         Some((entry.done_by.as_deref().unwrap_or_default(), entry.reason.as_deref().unwrap_or_default()))
     }
+}
+
+/// As `BreakView::name`; short, however long its parts are.
+pub fn name(merchant: &str, cause: &str, subject: &str, at_stake: &str, found: &str) -> String {
+    const NAMESPACE: Uuid = uuid::uuid!("5c6c3f0e-8a0b-5d52-9d3b-2f7c4d1e6a90");
+    // No text of the database has such a byte.
+    let parts = [merchant, cause, subject, at_stake, found].join("\0");
+    Uuid::new_v5(&NAMESPACE, parts.as_bytes()).to_string()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,7 +7,10 @@ use crate::{
         ids::MerchantName,
         settlement::breaks::Cause,
     },
-    flow::ports::{Mark, StoreError},
+    flow::{
+        ports::{Mark, StoreError},
+        view::settlement,
+    },
     postgres::{error::TxResult, operators::actions, rows},
 };
 use sqlx::PgConnection;
@@ -20,7 +23,7 @@ pub enum Closing {
         subject: String,
     },
     AlreadyClosed,
-    /// The number is another break's than the one that was looked at.
+    /// It is not what was looked at: its values changed, or the number is another break's.
     Another,
     Unknown,
 }
@@ -53,15 +56,18 @@ async fn close(
     done_by: &str,
     mark: Option<&Mark>,
 ) -> TxResult<Closing> {
-    let found: Option<(String, String, String, Option<String>, bool)> = sqlx::query_as(
-        "SELECT merchant, cause, subject, invoice_number, closed_at IS NOT NULL FROM settlement_breaks
+    let broken: Option<(String, String, String, Option<String>, i64, String, bool)> = sqlx::query_as(
+        "SELECT merchant, cause, subject, invoice_number, at_stake, found, closed_at IS NOT NULL FROM settlement_breaks
          WHERE key = $1 FOR UPDATE",
     )
     .bind(key)
     .fetch_optional(&mut *c)
     .await?;
-    let Some((merchant, cause, subject, invoice, is_closed)) = found else { return Ok(Closing::Unknown) };
-    if name.is_some_and(|name| name != format!("{cause}|{subject}")) {
+    let Some((merchant, cause, subject, invoice, at_stake, found, is_closed)) = broken else {
+        return Ok(Closing::Unknown);
+    };
+    let is_now = || settlement::name(&merchant, &cause, &subject, &at_stake.to_string(), &found);
+    if name.is_some_and(|name| name != is_now()) {
         return Ok(Closing::Another);
     }
     if is_closed {

@@ -196,8 +196,13 @@ async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_a
             let (name, reason) = (Some(name.to_owned()), "r".to_owned());
             settlement.close(open.number, name, reason, "sari".to_owned(), None).await.unwrap()
         };
-        assert_eq!(close("missing_here|OTHER").await, Closing::Another);
-        assert_eq!(db.open().await, "missing_here NOBODYS");
+        for change in ["subject = 'OTHER'", "merchant = 'other'", "at_stake = at_stake + 1", "found = 'other'"] {
+            let was = "subject = 'NOBODYS', merchant = 'default', at_stake = 50000, found = 'DOKU 50000, ours none'";
+            db.execute(&format!("UPDATE settlement_breaks SET {change}")).await.unwrap();
+            assert_eq!(close(&open.name()).await, Closing::Another, "{change}");
+            assert_eq!(db.open().await, "missing_here NOBODYS");
+            db.execute(&format!("UPDATE settlement_breaks SET {was}")).await.unwrap();
+        }
         assert!(matches!(close(&open.name()).await, Closing::Closed { .. }));
         assert_eq!(db.open().await, "");
     })

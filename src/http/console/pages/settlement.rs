@@ -92,7 +92,7 @@ fn filter(query: &Params, limit: u32) -> Result<BreakFilter, PageRefusal> {
 }
 
 const OLD_PAGE: PageRefusal =
-    PageRefusal::Senseless("That page is old: its number is another break's now. Load it again, and look.");
+    PageRefusal::Senseless("That page is old: the break's values are others now. Load it again, and look.");
 const NO_CAUSE: PageRefusal = PageRefusal::Senseless("There is no such cause.");
 
 fn with(filter: &BreakFilter, path: &str) -> String {

@@ -17,7 +17,10 @@ fn form(path: &str) -> String {
         "/order/decide" | "/order/decide/confirm" => {
             format!("merchant=default&invoice=INV-1&reason=ticket+7&verdict=paid&revision=1&action={ACTION}")
         }
-        "/settlement/close" => format!("number=7&of=missing_here%7CINV-1&reason=ticket+7&action={ACTION}"),
+        "/settlement/close" => {
+            let of = super::settlement::open_break().name();
+            format!("number=7&of={of}&reason=ticket+7&action={ACTION}")
+        }
         "/dead/replay/confirm" | "/dead/replay" | "/dead/drop/confirm" | "/dead/drop" => {
             format!("id=letter-0001&reason=ticket+7&action={ACTION}")
         }

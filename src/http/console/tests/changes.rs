@@ -162,20 +162,17 @@ async fn finance_closes_a_break_with_a_reason() {
     let browser = Browser::with(operations.clone(), &[ConsoleRole::Finance]);
     let page = browser.get("/settlement").await.body;
     assert!(page.contains("Rp50.000") && page.contains("What to do about missing here"), "{page}");
+    let of = super::settlement::open_break().name();
     let closed = browser
-        .post(
-            "/settlement/close",
-            &format!("number=7&of=missing_here%7CINV-1&reason=paid+by+hand&action={ACTION}"),
-        )
+        .post("/settlement/close", &format!("number=7&of={of}&reason=paid+by+hand&action={ACTION}"))
         .await;
     assert_eq!(
         (closed.status, &closed.headers["location"]),
         (StatusCode::SEE_OTHER, &"/settlement".parse().unwrap())
     );
     assert_eq!(*operations.done.lock().unwrap(), ["close 7 by local:budi (unverified): paid by hand"]);
-    let unknown = browser
-        .post("/settlement/close", &format!("number=8&of=missing_here%7CINV-1&reason=x&action={ACTION}"))
-        .await;
+    let unknown =
+        browser.post("/settlement/close", &format!("number=8&of={of}&reason=x&action={ACTION}")).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
 }
 

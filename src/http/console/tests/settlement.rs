@@ -209,9 +209,10 @@ async fn a_batch_that_takes_long_to_count_shows_its_breaks_and_asks_to_be_loaded
 async fn a_break_is_closed_as_the_one_that_was_looked_at() {
     let (_, browser) = finance();
     let page = browser.get("/settlement").await.body;
-    assert!(page.contains("name=\"of\" value=\"missing_here|INV-1\""), "{page}");
+    assert!(page.contains(&format!("name=\"of\" value=\"{}\"", open_break().name())), "{page}");
     let browser = browser.header("content-type", "");
-    let form = format!("number=7&of=missing_here%7CINV-2&reason=x&action={ACTION}");
+    let of = BreakView { at_stake: "50001".to_owned(), ..open_break() }.name();
+    let form = format!("number=7&of={of}&reason=x&action={ACTION}");
     let old = browser.post("/settlement/close", &form).await;
     assert!(old.status == StatusCode::BAD_REQUEST && old.body.contains("page is old"), "{}", old.body);
 }
