@@ -6,6 +6,7 @@ use crate::{
         ids::MerchantName,
         settlement::{
             breaks::{Break, Cause},
+            calendar::Calendar,
             row::{RowKind, SettlementRow},
             table::UnreadableLine,
             totals::{Stated, Sums},
@@ -62,11 +63,14 @@ impl SettlementStore {
         merchant: &MerchantName,
         file: FileKey,
         group: RowGroup,
+        calendar: &Calendar,
     ) -> Result<GroupKept, StoreError> {
+        let purchases = group.rows.iter().filter(|row| row.kind == RowKind::Purchase);
+        let begins_on = purchases.map(|row| calendar.begins_on(row.transaction_on, row.paid_out_on)).min();
         let merchant = merchant.clone();
-        let kept = self
-            .context
-            .transaction(move |c| Box::pin(async move { keep_rows(c, &merchant, file, &group).await }));
+        let kept = self.context.transaction(move |c| {
+            Box::pin(async move { keep_rows(c, &merchant, file, &group, begins_on).await })
+        });
         Ok(kept.await?)
     }
 
@@ -156,6 +160,7 @@ async fn keep_rows(
     merchant: &MerchantName,
     file: FileKey,
     group: &RowGroup,
+    begins_on: Option<NaiveDate>,
 ) -> TxResult<GroupKept> {
     let [after_line, last_line] =
         [group.after_line, group.last_line].map(|line| i64::try_from(line).unwrap_or(i64::MAX));
@@ -176,7 +181,7 @@ async fn keep_rows(
     }
     let came_before = add_forms(c, merchant, file, &group.rows).await?;
     keep::keep(c, merchant, file, &group.rows, came_before).await?;
-    add_sums(c, merchant, file, last_line, &group.rows).await?;
+    add_sums(c, merchant, file, last_line, &group.rows, begins_on).await?;
     Ok(GroupKept::Now)
 }
 
@@ -261,6 +266,7 @@ async fn add_sums(
     file: FileKey,
     last_line: i64,
     rows: &[SettlementRow],
+    begins_on: Option<NaiveDate>,
 ) -> TxResult<()> {
     let sum = |of: fn(&SettlementRow) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
     sqlx::query(
@@ -280,7 +286,7 @@ async fn add_sums(
     .bind(sum(|row| row.fee))
     .bind(sum(|row| row.discount))
     .bind(sum(|row| row.net))
-    .bind(rows.iter().filter(|row| row.kind == RowKind::Purchase).map(|row| row.transaction_on).min())
+    .bind(begins_on)
     .bind(rows.iter().map(|row| row.paid_out_on).max())
     .bind(merchant.as_str())
     .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())

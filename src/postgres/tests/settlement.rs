@@ -54,9 +54,13 @@ impl Db {
     }
 }
 
+fn calendar() -> Calendar {
+    Calendar { due_days: 3, ..Calendar::default() }
+}
+
 fn judging() -> Judging {
-    let calendar = Calendar { due_days: 3, ..Calendar::default() };
-    Judging { rules: Rules { calendar, fees: vec![], split: false }, zone: jakarta(), by: By::File }
+    let rules = Rules { calendar: calendar(), fees: vec![], split: false };
+    Judging { rules, zone: jakarta(), by: By::File }
 }
 
 /// A row that was paid on a day, and paid out three days later.
@@ -87,7 +91,8 @@ async fn keep(db: &Db, sha256: u8, rows: &[SettlementRow]) -> FileKey {
     assert!(settlement.keep_piece(file, 0, b"x").await.unwrap());
     settlement.received(file, received(sha256, 1, 1)).await.unwrap().unwrap();
     let group = RowGroup { rows: rows.to_vec(), after_line: 0, last_line: 10 };
-    assert_eq!(settlement.keep_rows(&merchant(), file, group).await.unwrap(), GroupKept::Now);
+    let kept = settlement.keep_rows(&merchant(), file, group, &calendar()).await.unwrap();
+    assert_eq!(kept, GroupKept::Now);
     file
 }
 
