@@ -32,8 +32,9 @@ CREATE TABLE settlement_files (
     net           bigint      NOT NULL DEFAULT 0,   -- of all its rows
     stated_net    bigint,
     totals_fault  text,
-    first_transaction_on date,
-    latest_paid_out_on   date,
+    first_transaction_on date,               -- of our rows that were not paid out late
+    latest_paid_out_on   date,               -- of our rows
+    latest_batch_on      date,               -- of all its rows
     CONSTRAINT settlement_files_bytes_are_one_file UNIQUE (merchant, sha256),
     CONSTRAINT settlement_files_state_is_known CHECK (state IN ('receiving', 'reading', 'held', 'matching', 'done')),
     CONSTRAINT settlement_files_digest_is_sha256 CHECK (octet_length(sha256) = 32),
@@ -110,6 +111,7 @@ CREATE TABLE settlement_accounts (
     profile              text        NOT NULL,
     first_transaction_on date,
     latest_paid_out_on   date,
+    latest_batch_on      date,
     search_from          bigint      NOT NULL DEFAULT 0,
     search_asked_at      timestamptz          -- a person closed what hid missing orders
 );

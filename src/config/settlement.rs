@@ -39,14 +39,15 @@ pub struct SettlementConfig {
 impl SettlementConfig {
     /// The profile of a name; where none is named the merchant's own, else the built-in one.
     pub fn profile(&self, name: Option<&str>, merchant: Option<&MerchantName>) -> Option<&Profile> {
-        let own = || {
-            let is_own = |profile: &&Profile| merchant.is_some() && profile.merchant.as_ref() == merchant;
-            self.profiles.values().find(is_own)
-        };
         match name {
             Some(name) => self.profiles.get(name),
-            None => own().or_else(|| self.profiles.get(BUILT_IN)),
+            None => merchant.and_then(|name| self.own_profile(name)).or_else(|| self.profiles.get(BUILT_IN)),
         }
+    }
+
+    /// The profile that is a merchant's alone.
+    pub fn own_profile(&self, merchant: &MerchantName) -> Option<&Profile> {
+        self.profiles.values().find(|profile| profile.merchant.as_ref() == Some(merchant))
     }
 
     /// What a profile's rows are judged by.

@@ -63,6 +63,12 @@ impl Import {
     /// The database is away, or refuses.
     pub async fn look(&self, account: &ImportingAccount) -> Result<(), StoreError> {
         let ImportingAccount { merchant, profile, search_due } = account;
+        // By whatever profile the last file was read: when batches come is the merchant's.
+        let last = || self.config.profile(Some(profile), None);
+        if let Some(own) = self.config.own_profile(merchant).or_else(last) {
+            let calendar = self.config.calendar.clone();
+            self.settlement.judge_rhythm(merchant, own.rhythm, calendar, own.zone).await?;
+        }
         // The profile may be another's who imports elsewhere.
         let Some(judging) = self.judging(profile) else { return Ok(()) };
         let due = self.settlement.due_looks(merchant, LOOKS_MAX).await?;
@@ -73,10 +79,7 @@ impl Import {
             lock.end();
             judged?;
         }
-        let rhythm =
-            self.config.profile(Some(profile), None).map(|profile| profile.rhythm).unwrap_or_default();
-        let calendar = judging.rules.calendar.clone();
-        self.settlement.judge_rhythm(merchant, rhythm, calendar, judging.zone).await
+        Ok(())
     }
 }
 

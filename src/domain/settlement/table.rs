@@ -145,7 +145,7 @@ impl<'p> Table<'p> {
                 return Ok(self.unreadable(line, batch, invoice, fault, gross));
             }
         };
-        self.sums.add(row.kind, row.gross, row.fee, row.discount, row.net);
+        self.sums.add(&row);
         Ok(match channel {
             ChannelOf::Ours => TableLine::Ours(row),
             ChannelOf::Other => TableLine::Nothing,

@@ -1,6 +1,11 @@
 //! What a file states about itself, and what its rows add up to.
 
-use super::{amount::Marks, profile::normalised, row::RowKind};
+use super::{
+    amount::Marks,
+    profile::normalised,
+    row::{RowKind, SettlementRow},
+};
+use chrono::NaiveDate;
 
 /// The sums of a file's readable rows, of all channels. Refunds count as positive amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +18,7 @@ pub struct Sums {
     pub fee: i64,
     pub discount: i64,
     pub net: i64,
+    pub latest_paid_out_on: Option<NaiveDate>,
     /// Rows that could not be read: the sums are without them.
     pub unreadable: i64,
     /// Rows of other channels that could not be read: no break of ours, and the sums are without them too.
@@ -26,8 +32,10 @@ impl Sums {
 }
 
 impl Sums {
-    pub fn add(&mut self, kind: RowKind, gross: i64, fee: i64, discount: i64, net: i64) {
+    pub fn add(&mut self, row: &SettlementRow) {
+        let SettlementRow { kind, gross, fee, discount, net, paid_out_on, .. } = *row;
         self.rows += 1;
+        self.latest_paid_out_on = self.latest_paid_out_on.max(Some(paid_out_on));
         match kind {
             RowKind::Purchase => {
                 self.purchases += 1;

@@ -46,7 +46,7 @@ impl SettlementStore {
         rows.into_iter().map(read).collect()
     }
 
-    /// A batch that is late by its rhythm is one break, until the next one comes.
+    /// A batch that is late by its rhythm is one break, until the next one comes, of whatever channels its rows are.
     pub async fn judge_rhythm(
         &self,
         merchant: &MerchantName,
@@ -58,7 +58,7 @@ impl SettlementStore {
         let judged = self.context.transaction(move |c| {
             Box::pin(async move {
                 let (latest, now): (Option<NaiveDate>, Time) = sqlx::query_as(
-                    "SELECT latest_paid_out_on, jenius_now() FROM settlement_accounts WHERE merchant = $1",
+                    "SELECT latest_batch_on, jenius_now() FROM settlement_accounts WHERE merchant = $1",
                 )
                 .bind(merchant.as_str())
                 .fetch_one(&mut *c)
@@ -73,16 +73,8 @@ impl SettlementStore {
                     at_stake: 0,
                     values: format!("a batch was to come by {by}"),
                 });
-                let subject = rhythm.name();
-                super::breaks::settle_subject(
-                    c,
-                    &merchant,
-                    Cause::BatchMissing,
-                    subject,
-                    found,
-                    super::By::File,
-                )
-                .await
+                // By another rhythm none is missed any more.
+                super::breaks::settle(c, &merchant, Cause::BatchMissing, None, found, super::By::File).await
             })
         });
         Ok(judged.await?)

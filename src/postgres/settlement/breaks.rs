@@ -59,18 +59,18 @@ pub(super) async fn open_missing(
     found: &[Break],
 ) -> TxResult<()> {
     for found in found {
-        let stored = of_subject(c, merchant, found.cause, &found.subject).await?;
+        let stored = of_subject(c, merchant, found.cause, Some(&found.subject)).await?;
         write(c, merchant, &changes(&stored, std::slice::from_ref(found)), By::File).await?;
     }
     Ok(())
 }
 
-/// One subject is odd, or is not.
-pub(super) async fn settle_subject(
+/// One subject is odd, or is not. `None`: so is the only one of this cause.
+pub(super) async fn settle(
     c: &mut PgConnection,
     merchant: &MerchantName,
     cause: Cause,
-    subject: &str,
+    subject: Option<&str>,
     found: Option<Break>,
     by: By,
 ) -> TxResult<()> {
@@ -82,11 +82,11 @@ async fn of_subject(
     c: &mut PgConnection,
     merchant: &MerchantName,
     cause: Cause,
-    subject: &str,
+    subject: Option<&str>,
 ) -> TxResult<Vec<StoredBreak>> {
     let rows: Vec<BreakRow> = sqlx::query_as(
         "SELECT cause, subject, invoice_number, batch, at_stake, found, closed_by FROM settlement_breaks
-         WHERE merchant = $1 AND cause = $2 AND subject = $3",
+         WHERE merchant = $1 AND cause = $2 AND ($3::text IS NULL OR subject = $3)",
     )
     .bind(merchant.as_str())
     .bind(cause.name())

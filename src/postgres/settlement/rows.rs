@@ -81,7 +81,7 @@ impl SettlementStore {
             Box::pin(async move {
                 sqlx::query(
                     "UPDATE settlement_files SET batch = $2, rows = $3, net = $4, stated_net = $5, totals_fault = $6,
-                            unreadable = $7
+                            unreadable = $7, latest_batch_on = $8
                      WHERE key = $1 AND state IN ('reading', 'held')",
                 )
                 .bind(file)
@@ -91,6 +91,7 @@ impl SettlementStore {
                 .bind(end.stated.net())
                 .bind(fault)
                 .bind(end.sums.unreadable)
+                .bind(end.sums.latest_paid_out_on)
                 .execute(c)
                 .await?;
                 Ok(())
@@ -325,8 +326,9 @@ async fn begin_matching(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO settlement_accounts (merchant, profile, first_transaction_on, latest_paid_out_on)
-         SELECT merchant, profile, first_transaction_on, latest_paid_out_on FROM settlement_files WHERE key = $1
+        "INSERT INTO settlement_accounts (merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on)
+         SELECT merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on
+         FROM settlement_files WHERE key = $1
          ON CONFLICT (merchant) DO UPDATE
          SET profile = excluded.profile,
              -- Earlier payments are expected now: the search begins anew.
@@ -334,7 +336,8 @@ async fn begin_matching(
                                   OR excluded.first_transaction_on < settlement_accounts.first_transaction_on THEN 0
                                 ELSE settlement_accounts.search_from END,
              first_transaction_on = least(settlement_accounts.first_transaction_on, excluded.first_transaction_on),
-             latest_paid_out_on = greatest(settlement_accounts.latest_paid_out_on, excluded.latest_paid_out_on)",
+             latest_paid_out_on = greatest(settlement_accounts.latest_paid_out_on, excluded.latest_paid_out_on),
+             latest_batch_on = greatest(settlement_accounts.latest_batch_on, excluded.latest_batch_on)",
     )
     .bind(file)
     .execute(&mut *c)
@@ -389,5 +392,5 @@ async fn totals(c: &mut PgConnection, merchant: &MerchantName, file: FileKey) ->
         at_stake,
         values,
     });
-    breaks::settle_subject(c, merchant, Cause::TotalsMismatch, &subject, found, super::By::File).await
+    breaks::settle(c, merchant, Cause::TotalsMismatch, Some(&subject), found, super::By::File).await
 }

@@ -6,7 +6,7 @@ mod searched;
 use super::*;
 use crate::{
     domain::settlement::{
-        calendar::Calendar,
+        calendar::{Calendar, Rhythm},
         case::Rules,
         profile::{Profile, jakarta},
         row::{RowKind, SettlementRow},
@@ -169,6 +169,25 @@ async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
         end.stated.read("Batch ID_", "B-1", Profile::doku().marks);
         count(&db, file, end).await;
         assert_eq!(db.open().await, "batch_changed INV-1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_that_one_rhythm_misses_is_not_missed_by_another() {
+    on_a_database(|db| async move {
+        import(&db, 1, &[]).await;
+        db.execute("UPDATE settlement_accounts SET latest_batch_on = '2026-01-05'").await.unwrap();
+        for (rhythm, expected) in [
+            (Rhythm::Daily, "batch_missing daily"),
+            (Rhythm::Monthly, "batch_missing monthly"),
+            (Rhythm::Unknown, ""),
+        ] {
+            db.settlement().judge_rhythm(&merchant(), rhythm, calendar(), jakarta()).await.unwrap();
+            let open = "SELECT coalesce(string_agg(cause || ' ' || subject, ', '), '') FROM settlement_breaks
+                        WHERE closed_at IS NULL";
+            assert_eq!(db.text(open).await, expected);
+        }
     })
     .await;
 }
