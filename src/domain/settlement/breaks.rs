@@ -177,15 +177,13 @@ pub enum Change {
 
 /// What is to be written where `found` is all that is wrong now, and `stored` all that was known of the same subjects.
 pub fn changes(stored: &[StoredBreak], found: &[Break]) -> Vec<Change> {
-    let is_same = |a: &Break, b: &Break| a.cause == b.cause && a.subject == b.subject;
     let mut changes = Vec::new();
     for new in found {
         let Some(old) = stored.iter().find(|old| is_same(&old.found, new)) else {
             changes.push(Change::Open(new.clone()));
             continue;
         };
-        let differs = (old.found.at_stake, &old.found.values) != (new.at_stake, &new.values);
-        match (&old.standing, differs) {
+        match (&old.standing, !is_unchanged(&old.found, new)) {
             (Standing::Open | Standing::ClosedByPerson, false) => {}
             (Standing::Open, true) => changes.push(Change::Update(new.clone())),
             (Standing::ClosedByPerson, true) | (Standing::ClosedByItself, _) => {
@@ -197,6 +195,23 @@ pub fn changes(stored: &[StoredBreak], found: &[Break]) -> Vec<Change> {
     let gone = gone.filter(|old| !found.iter().any(|new| is_same(&old.found, new)));
     changes.extend(gone.map(|old| Change::Close(old.found.clone())));
     changes
+}
+
+/// Whether a person closed all that an order may still change, with the values that are found now.
+pub fn are_closed_by_person(stored: &[StoredBreak], found: &[Break]) -> bool {
+    let waiting: Vec<&Break> = found.iter().filter(|found| found.cause.depends_on_order()).collect();
+    let is_closed = |new: &Break| {
+        stored.iter().any(|old| old.standing == Standing::ClosedByPerson && is_unchanged(&old.found, new))
+    };
+    !waiting.is_empty() && waiting.into_iter().all(is_closed)
+}
+
+fn is_same(a: &Break, b: &Break) -> bool {
+    a.cause == b.cause && a.subject == b.subject
+}
+
+fn is_unchanged(a: &Break, b: &Break) -> bool {
+    is_same(a, b) && (a.at_stake, &a.values) == (b.at_stake, &b.values)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
         ids::MerchantName,
         order::OrderState,
         settlement::{
-            breaks::{StoredBreak, changes},
+            breaks::{StoredBreak, are_closed_by_person, changes},
             case::{AccountFacts, Case, KnownRow, OrderFacts},
             judge::judge,
             row::{RowId, RowKind, SettlementRow},
@@ -22,8 +22,14 @@ use crate::{
 };
 use chrono::NaiveDate;
 use sqlx::{FromRow, PgConnection};
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 use uuid::Uuid;
+
+/// What a person closed is judged again so often: it may be thousands, and more every day.
+const LOOK_SELDOM: Duration = Duration::from_secs(24 * 3600);
 
 /// What a group of invoices came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -172,8 +178,12 @@ async fn judge_all(
             rules: &judging.rules,
             now: known.now,
         };
-        let judgement = judge(&case);
+        let mut judgement = judge(&case);
         let stored = known.breaks.get(invoice).map(Vec::as_slice).unwrap_or_default();
+        if are_closed_by_person(stored, &judgement.breaks) {
+            // An order may still become what fits; one that is none here comes with a file or not at all.
+            judgement.look_again_at = order.map(|_| known.now + LOOK_SELDOM);
+        }
         let changed = changes(stored, &judgement.breaks);
         counts.invoices += 1;
         counts.fits += judgement.fits.len() as u64;

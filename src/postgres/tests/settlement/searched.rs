@@ -183,6 +183,31 @@ async fn doku_is_asked_about_a_deduction_also_of_an_order_that_is_missed_already
     .await;
 }
 
+/// There may be thousands of them, and more every day.
+#[tokio::test]
+async fn what_a_person_closed_is_looked_at_once_a_day_and_not_at_all_without_an_order() {
+    on_a_database(|db| async move {
+        db.paid_before("INV-1", 10).await;
+        let day = db.today().await - Days::new(10);
+        let rows = [refund_of("INV-1", "B-1", day), purchase("INV-1", "B-1", day), purchase("NOBODYS", "B-1", day)];
+        import(&db, 1, &rows).await;
+        assert_eq!(db.open().await, "missing_here NOBODYS, refund_unexpected INV-1");
+        let looks = "SELECT coalesce(string_agg(invoice_number || ' ' || (look_at > jenius_now() + interval '20 hours'), ', '
+                                                ORDER BY invoice_number), '') FROM settlement_looks";
+        assert_eq!(db.text(looks).await, "INV-1 false, NOBODYS false");
+        db.execute("UPDATE settlement_breaks SET closed_at = jenius_now(), closed_by = 'person'").await.unwrap();
+        let due = vec!["INV-1".to_owned(), "NOBODYS".to_owned()];
+        let judging = Judging { by: By::Check, ..judging() };
+        db.settlement().judge_group(&merchant(), due.clone(), &judging, None).await.unwrap();
+        assert_eq!(db.text(looks).await, "INV-1 true");
+        // What a person has not seen is looked at as before.
+        db.execute("UPDATE settlement_breaks SET found = 'other'").await.unwrap();
+        db.settlement().judge_group(&merchant(), due, &judging, None).await.unwrap();
+        assert_eq!(db.text(looks).await, "INV-1 false, NOBODYS false");
+    })
+    .await;
+}
+
 /// The process dies between the judgement's commit and the inquiry.
 #[tokio::test]
 async fn an_inquiry_that_was_not_asked_for_is_asked_for_at_the_next_look() {
