@@ -126,7 +126,7 @@ CREATE TABLE settlement_breaks (
     batch          text,
     at_stake       bigint      NOT NULL,
     found          text        NOT NULL,     -- both sides, without a customer's data
-    first_seen_at  timestamptz NOT NULL DEFAULT jenius_now(),
+    first_seen_at  timestamptz NOT NULL DEFAULT jenius_now(),   -- since it opened, or opened again
     closed_at      timestamptz,
     closed_by      text,                     -- file, check or person
     CONSTRAINT settlement_breaks_are_known_by_their_subject UNIQUE (merchant, cause, subject),

@@ -86,6 +86,7 @@ pub struct BreakView {
     /// Whole rupiah, in digits.
     pub at_stake: String,
     pub found: String,
+    /// Of a break that opened again: when it did. The history has what was before.
     pub first_seen_at: Time,
     pub closed_at: Option<Time>,
     /// `file`, `check` or `person`.

@@ -116,6 +116,7 @@ pub(super) async fn write(
                  VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (merchant, cause, subject) DO UPDATE
                  SET at_stake = excluded.at_stake, found = excluded.found, batch = excluded.batch, closed_by = $8,
+                     first_seen_at = CASE WHEN $9 = 'reopened' THEN jenius_now() ELSE settlement_breaks.first_seen_at END,
                      closed_at = CASE WHEN $8::text IS NOT NULL THEN jenius_now() END
                  RETURNING key)
              INSERT INTO settlement_break_history (break, what, at_stake, found)

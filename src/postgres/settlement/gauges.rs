@@ -13,7 +13,7 @@ pub struct OpenBreaks {
     pub cause: Cause,
     pub count: i64,
     pub rupiah: i64,
-    /// Since it was first seen.
+    /// Since the oldest opened, or opened again.
     pub oldest_seconds: f64,
 }
 

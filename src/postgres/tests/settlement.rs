@@ -234,6 +234,28 @@ async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_a
 }
 
 #[tokio::test]
+async fn a_break_is_as_old_as_its_last_opening() {
+    on_a_database(|db| async move {
+        import(&db, 1, &[purchase("NOBODYS", "B-1", db.today().await)]).await;
+        let age = async || db.settlement().open_breaks().await.unwrap()[0].oldest_seconds;
+        let older = "UPDATE settlement_breaks SET first_seen_at = first_seen_at - interval '9 days'";
+        let judge = async || {
+            db.settlement()
+                .judge_group(&merchant(), vec!["NOBODYS".to_owned()], &judging(), None)
+                .await
+                .unwrap();
+        };
+        db.execute(&format!("{older}, at_stake = 1")).await.unwrap();
+        judge().await;
+        assert!(age().await > 700_000.0, "it is open, and its values changed");
+        db.execute(&format!("{older}, closed_at = jenius_now(), closed_by = 'file'")).await.unwrap();
+        judge().await;
+        assert!(age().await < 3_600.0, "it is open again: {}", age().await);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_batch_shows_the_breaks_of_its_invoices_and_the_sums_of_its_last_form() {
     on_a_database(|db| async move {
         db.paid_before("INV-1", 10).await;
