@@ -46,7 +46,7 @@ impl RoleContext {
         let store = PostgresStore::new(pool.clone(), config.schedule());
         let gateway = Arc::new(Client::new(&config.doku, secrets.accounts.clone(), SystemClock)?);
         let limits = GateLimits {
-            prefetch: config.amqp.prefetch,
+            prefetch: amqp.prefetch,
             concurrency: config.doku.concurrency,
             requests_per_second: config.doku.requests_per_second,
             breaker_failures: config.breaker.failures,

@@ -134,7 +134,7 @@ impl Gate {
         if limiter.jammed_since(AttemptKind::Send).is_some() {
             return Err(NoPermit::Busy);
         }
-        if self.lock().stops(merchant, AttemptKind::Send, now()) {
+        if self.breakers.lock().stops(merchant, AttemptKind::Send, now()) {
             return Err(NoPermit::Stopped);
         }
         let (mut place, begun) = (None, Instant::now());

@@ -77,7 +77,10 @@ impl Probe {
         self.head.extend(piece.iter().take(missing));
         self.bytes += piece.len() as u64;
         if self.bytes > FILE_BYTES_MAX {
-            return Err(refused(format!("larger than {} MiB: split it", FILE_BYTES_MAX >> 20)));
+            return Err(refused(format!(
+                "larger than {} MiB: ask DOKU for one file a batch",
+                FILE_BYTES_MAX >> 20
+            )));
         }
         if let Some((_, why)) = NO_TABLES.iter().find(|(magic, _)| self.head.starts_with(magic)) {
             return Err(refused(*why));

@@ -53,7 +53,7 @@ pub fn read(
         let cells = cells(&record, line)?;
         line_after = after;
         if line > LINES_MAX {
-            return Err(refused(format!("more than {LINES_MAX} lines: split it")));
+            return Err(refused(format!("more than {LINES_MAX} lines: ask DOKU for one file a batch")));
         }
         take(line, &cells, is_after_gap)?;
     }

@@ -46,7 +46,7 @@ struct SheetRow {
 impl SheetRow {
     fn begin(&mut self, line: u64) -> Result<(), SheetError> {
         if line > LINES_MAX {
-            return Err(refused(format!("more than {LINES_MAX} rows: split it")));
+            return Err(refused(format!("more than {LINES_MAX} rows: ask DOKU for one file a batch")));
         }
         (self.before, self.line) = (self.line, line);
         Ok(())

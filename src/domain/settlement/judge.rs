@@ -50,9 +50,7 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(case: &'a Case<'a>) -> Self {
-        let is_everywhere = |row: &KnownRow| {
-            case.account.forms.get(&row.row.batch).is_none_or(|all| all.is_subset(&row.files))
-        };
+        let is_everywhere = |row: &KnownRow| case.files_of(&row.row).is_subset(&row.files);
         let changed = case.rows.iter().filter(|row| !is_everywhere(row)).map(group).collect();
         Self { case, changed, judgement: Judgement::default(), waits: false }
     }

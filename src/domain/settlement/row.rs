@@ -49,7 +49,17 @@ pub struct SettlementRow {
 /// Names a row by what it says: the `id` of its event.
 pub type RowId = Uuid;
 
+/// The batch of rows for which no file names one: the pay-out of their day.
+pub fn batch_of_day(paid_out_on: NaiveDate) -> String {
+    format!("PAYOUT-{paid_out_on}")
+}
+
 impl SettlementRow {
+    /// Whether the batch is a day's. It may come in several files, each with a part of it.
+    pub fn is_of_day(&self) -> bool {
+        self.batch == batch_of_day(self.paid_out_on)
+    }
+
     /// The same for equal rows of the same merchant and batch, in whatever file, and after a restore.
     pub fn id(&self, merchant: &MerchantName) -> RowId {
         const NAMESPACE: Uuid = uuid::uuid!("8a1a3f53-0f3e-5c1b-9f0e-6d2f6c9a4b27");

@@ -5,7 +5,7 @@ use super::{
     super::ids::InvoiceNumber,
     dates,
     profile::{ChannelOf, Column, Profile},
-    row::{RowKind, SettlementRow},
+    row::{RowKind, SettlementRow, batch_of_day},
     totals::{Stated, Sums, is_batch},
 };
 use chrono::{Days, NaiveDate};
@@ -336,7 +336,7 @@ impl Cells<'_> {
     fn batch(&self, stated: &Stated, paid_out_on: Option<NaiveDate>) -> Option<String> {
         match self.get(Column::Batch).map(Cell::text) {
             Some(own) => is_batch(&own).then_some(own),
-            None => stated.batch.clone().or_else(|| paid_out_on.map(|day| format!("PAYOUT-{day}"))),
+            None => stated.batch.clone().or_else(|| paid_out_on.map(batch_of_day)),
         }
     }
 }

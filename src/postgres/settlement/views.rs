@@ -151,7 +151,8 @@ impl SettlementStore {
 /// Rows of one order that are shown.
 const ROWS_MAX: i64 = 100;
 
-/// The rows of an order that count, in the order of their pay-out: those in the last form of their batch.
+/// The rows of an order that count, in the order of their pay-out: those in the last form of their batch. A day without a batch
+/// may come in parts: all of it counts.
 pub async fn row_of_order(
     pool: &PgPool,
     merchant: &str,
@@ -162,9 +163,11 @@ pub async fn row_of_order(
         "SELECT seen_at, batch, to_char(paid_out_on, 'YYYY-MM-DD') AS paid_out_on, kind, gross::text, fee::text,
                 discount::text, net::text
          FROM settlement_rows r
-         WHERE merchant = $1 AND invoice_number = $2 AND files @> ARRAY[(
-             SELECT max(o.file) FROM settlement_forms o JOIN settlement_files f ON f.key = o.file
-             WHERE o.merchant = $1 AND o.batch = r.batch AND f.state IN ('matching', 'done'))]
+         WHERE merchant = $1 AND invoice_number = $2 AND files && (
+             SELECT CASE r.batch WHEN 'PAYOUT-' || to_char(r.paid_out_on, 'YYYY-MM-DD')
+                    THEN array_agg(o.file) ELSE ARRAY[max(o.file)] END
+             FROM settlement_forms o JOIN settlement_files f ON f.key = o.file
+             WHERE o.merchant = $1 AND o.batch = r.batch AND f.state IN ('matching', 'done'))
          ORDER BY r.paid_out_on, id, number LIMIT $3"
     )
     .bind(merchant)

@@ -9,7 +9,7 @@ use crate::{
         calendar::{Calendar, Rhythm},
         case::Rules,
         profile::{Profile, jakarta},
-        row::{RowKind, SettlementRow},
+        row::{RowKind, SettlementRow, batch_of_day},
         table::UnreadableLine,
     },
     flow::view::settlement::BreakFilter,
@@ -169,6 +169,24 @@ async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
         end.stated.read("Batch ID_", "B-1", Profile::doku().marks);
         count(&db, file, end).await;
         assert_eq!(db.open().await, "batch_changed INV-1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_day_without_a_batch_may_come_in_two_files() {
+    on_a_database(|db| async move {
+        let day = db.today().await - Days::new(10);
+        for (sha256, invoice) in [(1, "INV-1"), (2, "INV-2")] {
+            db.paid_before(invoice, 10).await;
+            import(&db, sha256, &[purchase(invoice, &batch_of_day(day + Days::new(3)), day)]).await;
+        }
+        assert_eq!(db.open().await, "");
+        assert_eq!(db.number("SELECT count(*) FROM settlement_waiting").await, 2);
+        for invoice in ["INV-1", "INV-2"] {
+            let shown = row_of_order(&db.pool, "default", invoice).await.unwrap();
+            assert_eq!(shown.len(), 1, "{invoice}");
+        }
     })
     .await;
 }

@@ -36,8 +36,7 @@ impl Judge<'_> {
 
     /// Whether the last file of its batch has this row.
     fn is_latest(&self, row: &KnownRow) -> bool {
-        let last = self.case.account.forms.get(&row.row.batch).and_then(|files| files.last());
-        last.is_none_or(|last| row.files.contains(last))
+        self.case.files_of(&row.row).last().is_none_or(|last| row.files.contains(last))
     }
 
     /// What is judged of rows that are certain; a changed one was left out there.

@@ -319,6 +319,21 @@ fn a_refund_of_an_earlier_or_imported_order_is_missed_too() {
     }
 }
 
+/// Each file of a day has a part of it, and neither names a batch.
+#[test]
+fn a_row_of_a_day_that_another_file_of_the_day_has_not_is_no_change() {
+    let first = purchase("PAYOUT-2026-01-08");
+    let changed = SettlementRow { fee: 1_600, net: 48_400, ..first.clone() };
+    let forms = [(first.batch.clone(), [1, 2].into())];
+    let mut scene = Scene::new(OrderState::Paid, vec![first.clone()]);
+    scene.account.forms = forms.clone().into();
+    assert_eq!(scene.said(), "+");
+    let mut scene = Scene::new(OrderState::Paid, vec![first, changed]);
+    scene.rows[1].files = [2].into();
+    scene.account.forms = forms.into();
+    assert_eq!(scene.said(), "batch_changed +");
+}
+
 #[test]
 fn a_batch_in_two_forms_is_one_break_whichever_came_first_and_the_latest_form_fits() {
     let first = purchase("B");
