@@ -342,12 +342,10 @@ async fn begin_matching(
     .bind(file)
     .execute(&mut *c)
     .await?;
-    // Of a batch that came before all rows are compared, also where none of ours is left in this form of it.
+    // All forms of a batch are compared, also one with none of our rows.
     sqlx::query(
         "INSERT INTO settlement_forms (merchant, batch, file)
-         SELECT merchant, batch, key FROM settlement_files f
-         WHERE key = $1 AND EXISTS (
-             SELECT FROM settlement_forms o WHERE o.merchant = f.merchant AND o.batch = f.batch)
+         SELECT merchant, batch, key FROM settlement_files WHERE key = $1 AND batch IS NOT NULL
          ON CONFLICT DO NOTHING",
     )
     .bind(file)

@@ -159,18 +159,22 @@ async fn a_file_that_contradicts_itself_is_a_break_with_and_without_a_batch() {
 }
 
 #[tokio::test]
-async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed() {
-    on_a_database(|db| async move {
-        db.paid_before("INV-1", 10).await;
-        import(&db, 1, &[purchase("INV-1", "B-1", db.today().await - Days::new(10))]).await;
-        assert_eq!(db.open().await, "");
-        let file = keep(&db, 2, &[]).await;
-        let mut end = FileEnd::default();
-        end.stated.read("Batch ID_", "B-1", Profile::doku().marks);
-        count(&db, file, end).await;
-        assert_eq!(db.open().await, "batch_changed INV-1");
-    })
-    .await;
+async fn a_batch_that_comes_again_without_a_row_of_ours_has_changed_whichever_comes_first() {
+    for is_empty_first in [false, true] {
+        on_a_database(|db| async move {
+            db.paid_before("INV-1", 10).await;
+            let mut end = FileEnd::default();
+            end.stated.read("Batch ID_", "B-1", Profile::doku().marks);
+            for (sha256, is_empty) in [(1, is_empty_first), (2, !is_empty_first)] {
+                assert_eq!(db.open().await, "");
+                let row = purchase("INV-1", "B-1", db.today().await - Days::new(10));
+                let file = keep(&db, sha256, if is_empty { &[] } else { std::slice::from_ref(&row) }).await;
+                count(&db, file, end.clone()).await;
+            }
+            assert_eq!(db.open().await, "batch_changed INV-1", "empty first: {is_empty_first}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
