@@ -95,11 +95,14 @@ pub struct BreakView {
 }
 
 impl BreakView {
-    /// What a person saw of it, as a name beside its number: a file may change its values meanwhile, and in a database that went
+    /// What a person saw of it, as a short name beside its number: a file may change its values meanwhile, and in a database that went
     /// back the number may be another break's.
     pub fn name(&self) -> String {
+        const NAMESPACE: Uuid = uuid::uuid!("5c6c3f0e-8a0b-5d52-9d3b-2f7c4d1e6a90");
         let Self { merchant, cause, subject, at_stake, found, .. } = self;
-        name(merchant, cause, subject, at_stake, found)
+        // No text of the database has such a byte.
+        let parts = [merchant, cause, subject, at_stake, found].map(String::as_str).join("\0");
+        Uuid::new_v5(&NAMESPACE, parts.as_bytes()).to_string()
     }
 
     /// Who closed it and why, where a person did.
@@ -108,14 +111,6 @@ impl BreakView {
         let entry = entry.filter(|_| self.closed_by.as_deref() == Some("person"))?;
         Some((entry.done_by.as_deref().unwrap_or_default(), entry.reason.as_deref().unwrap_or_default()))
     }
-}
-
-/// As `BreakView::name`; short, however long its parts are.
-pub fn name(merchant: &str, cause: &str, subject: &str, at_stake: &str, found: &str) -> String {
-    const NAMESPACE: Uuid = uuid::uuid!("5c6c3f0e-8a0b-5d52-9d3b-2f7c4d1e6a90");
-    // No text of the database has such a byte.
-    let parts = [merchant, cause, subject, at_stake, found].join("\0");
-    Uuid::new_v5(&NAMESPACE, parts.as_bytes()).to_string()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use crate::{
     },
     flow::{
         ports::{Mark, StoreError},
-        view::settlement,
+        view::settlement::BreakView,
     },
     postgres::{error::TxResult, operators::actions, rows},
 };
@@ -56,23 +56,21 @@ async fn close(
     done_by: &str,
     mark: Option<&Mark>,
 ) -> TxResult<Closing> {
-    let broken: Option<(String, String, String, Option<String>, i64, String, bool)> = sqlx::query_as(
-        "SELECT merchant, cause, subject, invoice_number, at_stake, found, closed_at IS NOT NULL FROM settlement_breaks
-         WHERE key = $1 FOR UPDATE",
+    let broken: Option<BreakView> = sqlx::query_as(
+        "SELECT key, merchant, cause, subject, invoice_number, batch, at_stake, found, first_seen_at, closed_at, closed_by
+         FROM settlement_breaks WHERE key = $1 FOR UPDATE",
     )
     .bind(key)
     .fetch_optional(&mut *c)
     .await?;
-    let Some((merchant, cause, subject, invoice, at_stake, found, is_closed)) = broken else {
-        return Ok(Closing::Unknown);
-    };
-    let is_now = || settlement::name(&merchant, &cause, &subject, &at_stake.to_string(), &found);
-    if name.is_some_and(|name| name != is_now()) {
+    let Some(broken) = broken else { return Ok(Closing::Unknown) };
+    if name.is_some_and(|name| name != broken.name()) {
         return Ok(Closing::Another);
     }
-    if is_closed {
+    if broken.closed_at.is_some() {
         return Ok(Closing::AlreadyClosed);
     }
+    let BreakView { merchant, cause, subject, invoice_number, .. } = broken;
     sqlx::query(
         "WITH closed AS (
              UPDATE settlement_breaks SET closed_at = jenius_now(), closed_by = 'person' WHERE key = $1
@@ -95,7 +93,7 @@ async fn close(
     let merchant: MerchantName = rows::merchant(&merchant)?;
     let action = Action {
         kind: ActionKind::CloseBreak,
-        subject: invoice.unwrap_or_else(|| subject.clone()),
+        subject: invoice_number.unwrap_or_else(|| subject.clone()),
         merchant: Some(merchant.to_string()),
         reason: Some(reason.to_owned()),
         done_by: Some(done_by.to_owned()),
