@@ -56,7 +56,7 @@ use crate::{
         NewCommand, OperatorStore, Store,
     },
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -66,6 +66,8 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(45);
 const BUDGET: Duration = Duration::from_secs(900);
+
+const POOL_MAX: u32 = 20;
 
 /// A database of one test.
 #[derive(Clone)]
@@ -108,9 +110,9 @@ impl Db {
         copy(&mut connection, &name, &template).await;
         connection.close().await.unwrap();
         let options = with_settings(server.clone().database(&name));
-        let pool = pool(options.clone(), 20);
+        let pool = pool(options.clone(), POOL_MAX);
         let store = PostgresStore::with_jitter(pool.clone(), schedule(), Arc::new(|| 0.5));
-        let sql = PgPoolOptions::new().max_connections(20).connect_lazy_with(options.clone());
+        let sql = PgPoolOptions::new().max_connections(POOL_MAX).connect_lazy_with(options.clone());
         Self { name, server, options, pool, sql, store }
     }
 
@@ -126,6 +128,15 @@ impl Db {
         ))
         .await
         .unwrap();
+    }
+
+    /// Has the store's sessions say what they read so far: the server hears of it up to ten seconds later otherwise.
+    async fn count_now(&self) {
+        for session in join_all((0..POOL_MAX).map(|_| self.pool.acquire())).await {
+            let mut session = session.unwrap();
+            execute(&mut session, "SELECT pg_stat_force_next_flush()").await.unwrap();
+            session.release();
+        }
     }
 
     async fn number(&self, sql: &str) -> i64 {
