@@ -311,7 +311,7 @@ const KEYS: &[ConfigKey] = &[
         "settlement.keep_files_days",
         Integer,
         Some("90"),
-        "then `prune` empties files as they came",
+        "then `prune` empties files as they came; those in `done` and `refused` are yours to remove",
     ),
     ConfigKey::new("settlement.watch_dir", Text, None, "follow-up imports the files that are put there"),
     ConfigKey::new("settlement.profile.<name>.merchant", Text, None, "the merchant of files of this form"),

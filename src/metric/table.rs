@@ -258,12 +258,7 @@ const ALL: &[Metric] = &[
         "open breaks between DOKU's settlement files and our orders",
     ),
     metric(name::SETTLEMENT_BREAKS_RUPIAH, Gauge, &["cause"], "what is at stake in them"),
-    metric(
-        name::SETTLEMENT_BREAKS_OLDEST,
-        Gauge,
-        &["cause"],
-        "since the oldest of them was first seen; 0: none",
-    ),
+    metric(name::SETTLEMENT_BREAKS_OLDEST, Gauge, &["cause"], "since the oldest of them opened; 0: none"),
     metric(
         name::FIGURES_COUNTED_AT,
         Gauge,

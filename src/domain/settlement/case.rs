@@ -70,21 +70,6 @@ pub struct Case<'a> {
     pub now: Time,
 }
 
-impl Case<'_> {
-    /// The files that a row stands in unless it was changed: all of its batch. A day may come in parts: then those alone that
-    /// have a row of the same sort.
-    pub fn files_of(&self, row: &SettlementRow) -> BTreeSet<i64> {
-        if !row.is_of_day() {
-            return self.account.forms.get(&row.batch).cloned().unwrap_or_default();
-        }
-        let is_alike = |other: &&KnownRow| {
-            let SettlementRow { batch, kind, sub_account, .. } = &other.row;
-            (batch, *kind, sub_account) == (&row.batch, row.kind, &row.sub_account)
-        };
-        self.rows.iter().filter(is_alike).flat_map(|other| other.files.iter().copied()).collect()
-    }
-}
-
 /// The judgement of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Judgement {

@@ -41,7 +41,9 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 
 struct Judge<'a> {
     case: &'a Case<'a>,
-    /// Groups whose rows are not the same in all files of their batch: their values are in doubt.
+    /// The files that have all rows of a group, unless it was changed.
+    files: BTreeMap<Group<'a>, BTreeSet<i64>>,
+    /// Groups whose rows are not the same in all of these files: their values are in doubt.
     changed: BTreeSet<Group<'a>>,
     judgement: Judgement,
     /// Something may change with the order.
@@ -50,9 +52,11 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(case: &'a Case<'a>) -> Self {
-        let is_everywhere = |row: &KnownRow| case.files_of(&row.row).is_subset(&row.files);
+        let files = files_of_groups(case);
+        let is_everywhere =
+            |row: &KnownRow| files.get(&group(row)).is_none_or(|all| all.is_subset(&row.files));
         let changed = case.rows.iter().filter(|row| !is_everywhere(row)).map(group).collect();
-        Self { case, changed, judgement: Judgement::default(), waits: false }
+        Self { case, files, changed, judgement: Judgement::default(), waits: false }
     }
 
     fn rows(&self, kind: RowKind) -> impl Iterator<Item = (usize, &'a KnownRow)> + use<'a> {
@@ -352,6 +356,16 @@ impl<'a> Judge<'a> {
 
 fn group(row: &KnownRow) -> Group<'_> {
     (&row.row.batch, row.row.kind, &row.row.sub_account)
+}
+
+/// All files of a batch. A day without one may come in parts: those that have a row of the group.
+fn files_of_groups<'a>(case: &Case<'a>) -> BTreeMap<Group<'a>, BTreeSet<i64>> {
+    let mut files: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
+    for row in case.rows {
+        let all = if row.row.is_of_day() { Some(&row.files) } else { case.account.forms.get(&row.row.batch) };
+        files.entry(group(row)).or_default().extend(all.into_iter().flatten());
+    }
+    files
 }
 
 /// All but one may be too much: their sum without the largest, and all of them as text.

@@ -21,7 +21,7 @@ pub mod totals;
 const DOUBT_SHARE: i64 = 10;
 
 /// Whether a person looks at a file before anything of it counts: another merchant's, or one of another form than its profile.
-/// Of rows that cannot be read nobody knows whether they have an order: they are none of `own_rows`.
+/// Rows that cannot be read are none of `own_rows`, and whether they have an order is not known.
 pub fn is_doubtful(own_rows: i64, without_order: i64, unreadable: i64) -> bool {
     (without_order + unreadable) * DOUBT_SHARE > own_rows + unreadable
 }

@@ -9,6 +9,7 @@ use crate::domain::{
         row::{RowKind, SettlementRow},
     },
 };
+use std::collections::BTreeSet;
 
 impl Judge<'_> {
     /// Rows fit where nothing else is wrong with the invoice. Of a batch in several forms the latest counts.
@@ -36,7 +37,8 @@ impl Judge<'_> {
 
     /// Whether the last file of its batch has this row.
     fn is_latest(&self, row: &KnownRow) -> bool {
-        self.case.files_of(&row.row).last().is_none_or(|last| row.files.contains(last))
+        let last = self.files.get(&group(row)).and_then(BTreeSet::last);
+        last.is_none_or(|last| row.files.contains(last))
     }
 
     /// What is judged of rows that are certain; a changed one was left out there.
