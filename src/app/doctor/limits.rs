@@ -90,7 +90,7 @@ fn rate(requests_per_second: u32, concurrency: u32) -> Check {
     }
 }
 
-/// Of several merchants each may hold as many deliveries as nobody holds: one by itself half of the prefetch.
+/// Of several merchants each may hold as many deliveries as are free: one by itself half of the prefetch.
 fn prefetch(prefetch: u16, concurrency: u32, merchants: usize) -> Check {
     let several = merchants > 1;
     let least = if several { concurrency.saturating_mul(2) } else { concurrency };

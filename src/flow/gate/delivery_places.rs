@@ -1,7 +1,7 @@
 //! How many deliveries the first sends of one merchant may hold. All merchants' commands share a consumer's prefetch, and a
 //! send that hangs holds its delivery: those of a few merchants would hold every place.
 //!
-//! A merchant may hold as many as nobody holds: one by itself half of the prefetch. So some are left to the others however
+//! A merchant may hold as many as are free: one by itself half of the prefetch. So some are left to the others however
 //! many hang, and one by itself is not held back where the prefetch is twice `doku.concurrency`.
 
 use crate::domain::ids::MerchantName;
