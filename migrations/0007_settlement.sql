@@ -32,7 +32,7 @@ CREATE TABLE settlement_files (
     net           bigint      NOT NULL DEFAULT 0,   -- of all its rows
     stated_net    bigint,
     totals_fault  text,
-    first_transaction_on date,               -- of our rows that were not paid out late
+    first_transaction_on date,
     latest_paid_out_on   date,               -- of our rows
     latest_batch_on      date,               -- of all its rows
     CONSTRAINT settlement_files_bytes_are_one_file UNIQUE (merchant, sha256),

@@ -88,8 +88,8 @@ impl Breaker {
         }
     }
 
-    /// How it stands as others are told. One that is half-open and that nobody has tried for long keeps nobody waiting.
-    pub fn told(&self, now: Instant) -> BreakerPhase {
+    /// How it stands, for reports. One that is half-open and that no send has tried for long keeps no send waiting.
+    pub fn reported(&self, now: Instant) -> BreakerPhase {
         match self.state {
             BreakerState::Tripped { until, probing: false } if now >= until + self.open * IDLE_AFTER => {
                 BreakerPhase::Closed
@@ -98,7 +98,7 @@ impl Breaker {
         }
     }
 
-    /// After it opened: when time alone changes what is told of it.
+    /// After it opened: when time alone changes what is reported of it.
     pub fn changes_after(open: Duration) -> [Duration; 2] {
         [open, open * (1 + IDLE_AFTER)]
     }
@@ -379,12 +379,12 @@ mod tests {
         breaker.learned(KeyRefused, 1, false, now);
         let [half_open, idle] = Breaker::changes_after(OPEN).map(|after| now + after);
         let just_before = idle - Duration::from_millis(1);
-        assert_eq!(breaker.told(half_open), BreakerPhase::HalfOpen { probing: false });
-        assert_eq!(breaker.told(just_before), BreakerPhase::HalfOpen { probing: false });
-        assert_eq!((breaker.told(idle), breaker.admit(idle)), (BreakerPhase::Closed, Admission::Probe));
-        assert_eq!(breaker.told(idle), BreakerPhase::HalfOpen { probing: true });
+        assert_eq!(breaker.reported(half_open), BreakerPhase::HalfOpen { probing: false });
+        assert_eq!(breaker.reported(just_before), BreakerPhase::HalfOpen { probing: false });
+        assert_eq!((breaker.reported(idle), breaker.admit(idle)), (BreakerPhase::Closed, Admission::Probe));
+        assert_eq!(breaker.reported(idle), BreakerPhase::HalfOpen { probing: true });
         breaker.learned(KeyRefused, 1, true, idle);
-        assert_eq!(breaker.told(idle), BreakerPhase::Open);
+        assert_eq!(breaker.reported(idle), BreakerPhase::Open);
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Gate {
     }
 
     /// An open breaker half-opens by time alone, and no attempt comes by to notice while nothing is due: this task
-    /// looks then, and once nobody has tried for long, and ends.
+    /// looks then, and once no send has tried for long, and ends.
     fn show_when_half_open(self: &Arc<Self>) {
         let (gate, opened) = (Arc::downgrade(self), Instant::now());
         let looks = Breaker::changes_after(self.breaker_open);

@@ -34,7 +34,7 @@ impl Import {
         while let Some(group) = groups.recv().await {
             let next = Instant::now() + GROUP_LASTS;
             must_hold(lock).await?;
-            match self.settlement.keep_rows(merchant, kept.key, group, &self.config.calendar).await? {
+            match self.settlement.keep_rows(merchant, kept.key, group).await? {
                 GroupKept::Now => sleep_until(next).await,
                 GroupKept::Before => {}
                 GroupKept::AfterAHole | GroupKept::NotReading => {

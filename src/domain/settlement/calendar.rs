@@ -64,19 +64,6 @@ impl Calendar {
         self.working_days_after(day, self.due_days)
     }
 
-    /// Since when a file has payments that has one of `transaction_on`: since that day, unless it was paid out late. What is
-    /// paid out after all says nothing about the days before.
-    pub fn begins_on(&self, transaction_on: NaiveDate, paid_out_on: NaiveDate) -> NaiveDate {
-        if self.due_on(transaction_on) >= paid_out_on {
-            return transaction_on;
-        }
-        let mut first = paid_out_on;
-        while let Some(before) = first.pred_opt().filter(|before| self.due_on(*before) >= paid_out_on) {
-            first = before;
-        }
-        first
-    }
-
     /// The day by which the batch after that of `paid_out_on` is here, with the same patience as for a payment.
     pub fn next_batch_by(&self, rhythm: Rhythm, paid_out_on: NaiveDate) -> Option<NaiveDate> {
         let expected = match rhythm {
@@ -115,19 +102,6 @@ mod tests {
             ("2026-01-14", "2026-01-20"), // over the holiday and a weekend
         ] {
             assert_eq!(calendar().due_on(day(from)), day(due), "{from}");
-        }
-    }
-
-    #[test]
-    fn a_file_begins_with_a_payment_that_was_not_paid_out_late() {
-        for (paid, paid_out, begins) in [
-            ("2026-01-05", "2026-01-08", "2026-01-05"), // as it is due
-            ("2026-01-05", "2026-01-05", "2026-01-05"),
-            ("2026-01-05", "2026-01-02", "2026-01-05"), // a slip of the pen
-            ("2026-01-05", "2026-01-09", "2026-01-06"), // one day late
-            ("2025-08-01", "2026-01-20", "2026-01-14"), // over the holiday and a weekend
-        ] {
-            assert_eq!(calendar().begins_on(day(paid), day(paid_out)), day(begins), "{paid} {paid_out}");
         }
     }
 

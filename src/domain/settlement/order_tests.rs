@@ -42,9 +42,8 @@ impl Book {
             self.rows.entry((row.clone(), *number)).or_default().insert(self.next);
             let account = &mut self.account;
             if row.kind == RowKind::Purchase {
-                let begins_on = rules.calendar.begins_on(row.transaction_on, row.paid_out_on);
                 account.first_transaction_on =
-                    account.first_transaction_on.into_iter().chain([begins_on]).min();
+                    account.first_transaction_on.into_iter().chain([row.transaction_on]).min();
             }
             account.latest_paid_out_on = account.latest_paid_out_on.max(Some(row.paid_out_on));
         }

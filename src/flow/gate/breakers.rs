@@ -193,7 +193,7 @@ impl Breakers {
         let open = |watched: &Watched, by| {
             let since =
                 watched.since.map_or(Since::Unknown, |at| Since::Ago(now.saturating_duration_since(at)));
-            (watched.breaker.told(now) != BreakerPhase::Closed).then_some(Stop { by, since })
+            (watched.breaker.reported(now) != BreakerPhase::Closed).then_some(Stop { by, since })
         };
         open(&self.doku, StopBy::Doku).or_else(|| open(&own.sends, StopBy::Merchant))
     }
@@ -201,18 +201,18 @@ impl Breakers {
     /// How DOKU's breaker stands, and those of merchants that are not closed.
     pub fn phases(&self, now: Instant) -> Phases {
         let own = self.merchants.iter();
-        let own = own.map(|(merchant, own)| (merchant.clone(), own.sends.breaker.told(now)));
+        let own = own.map(|(merchant, own)| (merchant.clone(), own.sends.breaker.reported(now)));
         Phases {
-            doku: self.doku.breaker.told(now),
+            doku: self.doku.breaker.reported(now),
             merchants: own.filter(|(_, phase)| *phase != BreakerPhase::Closed).collect(),
         }
     }
 
     /// Time alone changes a phase: it is shown to Prometheus here.
     pub fn show(&self, now: Instant) {
-        show(SCOPE_DOKU, self.doku.breaker.told(now));
+        show(SCOPE_DOKU, self.doku.breaker.reported(now));
         for (merchant, own) in &self.merchants {
-            show(merchant.as_str(), own.sends.breaker.told(now));
+            show(merchant.as_str(), own.sends.breaker.reported(now));
         }
     }
 

@@ -6,7 +6,6 @@ use crate::{
         ids::MerchantName,
         settlement::{
             breaks::{Break, Cause},
-            calendar::Calendar,
             row::{RowKind, SettlementRow},
             table::UnreadableLine,
             totals::{Stated, Sums},
@@ -63,14 +62,11 @@ impl SettlementStore {
         merchant: &MerchantName,
         file: FileKey,
         group: RowGroup,
-        calendar: &Calendar,
     ) -> Result<GroupKept, StoreError> {
-        let purchases = group.rows.iter().filter(|row| row.kind == RowKind::Purchase);
-        let begins_on = purchases.map(|row| calendar.begins_on(row.transaction_on, row.paid_out_on)).min();
         let merchant = merchant.clone();
-        let kept = self.context.transaction(move |c| {
-            Box::pin(async move { keep_rows(c, &merchant, file, &group, begins_on).await })
-        });
+        let kept = self
+            .context
+            .transaction(move |c| Box::pin(async move { keep_rows(c, &merchant, file, &group).await }));
         Ok(kept.await?)
     }
 
@@ -161,7 +157,6 @@ async fn keep_rows(
     merchant: &MerchantName,
     file: FileKey,
     group: &RowGroup,
-    begins_on: Option<NaiveDate>,
 ) -> TxResult<GroupKept> {
     let [after_line, last_line] =
         [group.after_line, group.last_line].map(|line| i64::try_from(line).unwrap_or(i64::MAX));
@@ -182,7 +177,7 @@ async fn keep_rows(
     }
     let came_before = add_forms(c, merchant, file, &group.rows).await?;
     keep::keep(c, merchant, file, &group.rows, came_before).await?;
-    add_sums(c, merchant, file, last_line, &group.rows, begins_on).await?;
+    add_sums(c, merchant, file, last_line, &group.rows).await?;
     Ok(GroupKept::Now)
 }
 
@@ -267,7 +262,6 @@ async fn add_sums(
     file: FileKey,
     last_line: i64,
     rows: &[SettlementRow],
-    begins_on: Option<NaiveDate>,
 ) -> TxResult<()> {
     let sum = |of: fn(&SettlementRow) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
     sqlx::query(
@@ -287,7 +281,7 @@ async fn add_sums(
     .bind(sum(|row| row.fee))
     .bind(sum(|row| row.discount))
     .bind(sum(|row| row.net))
-    .bind(begins_on)
+    .bind(rows.iter().filter(|row| row.kind == RowKind::Purchase).map(|row| row.transaction_on).min())
     .bind(rows.iter().map(|row| row.paid_out_on).max())
     .bind(merchant.as_str())
     .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())
@@ -326,18 +320,18 @@ async fn begin_matching(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO settlement_accounts (merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on)
+        "INSERT INTO settlement_accounts AS a (merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on)
          SELECT merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on
          FROM settlement_files WHERE key = $1
          ON CONFLICT (merchant) DO UPDATE
          SET profile = excluded.profile,
              -- Earlier payments are expected now: the search begins anew.
-             search_from = CASE WHEN settlement_accounts.first_transaction_on IS NULL
-                                  OR excluded.first_transaction_on < settlement_accounts.first_transaction_on THEN 0
-                                ELSE settlement_accounts.search_from END,
-             first_transaction_on = least(settlement_accounts.first_transaction_on, excluded.first_transaction_on),
-             latest_paid_out_on = greatest(settlement_accounts.latest_paid_out_on, excluded.latest_paid_out_on),
-             latest_batch_on = greatest(settlement_accounts.latest_batch_on, excluded.latest_batch_on)",
+             search_from = CASE WHEN a.first_transaction_on IS NULL
+                                  OR excluded.first_transaction_on < a.first_transaction_on THEN 0
+                                ELSE a.search_from END,
+             first_transaction_on = least(a.first_transaction_on, excluded.first_transaction_on),
+             latest_paid_out_on = greatest(a.latest_paid_out_on, excluded.latest_paid_out_on),
+             latest_batch_on = greatest(a.latest_batch_on, excluded.latest_batch_on)",
     )
     .bind(file)
     .execute(&mut *c)

@@ -91,7 +91,7 @@ async fn keep(db: &Db, sha256: u8, rows: &[SettlementRow]) -> FileKey {
     assert!(settlement.keep_piece(file, 0, b"x").await.unwrap());
     settlement.received(file, received(sha256, 1, 1)).await.unwrap().unwrap();
     let group = RowGroup { rows: rows.to_vec(), after_line: 0, last_line: 10 };
-    let kept = settlement.keep_rows(&merchant(), file, group, &calendar()).await.unwrap();
+    let kept = settlement.keep_rows(&merchant(), file, group).await.unwrap();
     assert_eq!(kept, GroupKept::Now);
     file
 }

@@ -33,7 +33,7 @@ async fn a_file_with_a_hole_is_broken_off_at_its_next_piece_group_or_slice() {
         ] {
             let rows = vec![purchase(&format!("INV-{last_line}"), "B-1", day)];
             let group = RowGroup { rows, after_line, last_line };
-            let kept = settlement.keep_rows(&merchant(), file, group, &calendar()).await.unwrap();
+            let kept = settlement.keep_rows(&merchant(), file, group).await.unwrap();
             assert_eq!(kept, expected, "{after_line} to {last_line}");
         }
         assert_eq!(db.number("SELECT count(*) FROM settlement_rows").await, 2);
