@@ -32,7 +32,8 @@ CREATE TABLE settlement_files (
     net           bigint      NOT NULL DEFAULT 0,   -- of all its rows
     stated_net    bigint,
     totals_fault  text,
-    first_transaction_on date,
+    first_paid_out_on    date,               -- of our payments
+    first_transaction_on date,               -- of those in that pay-out
     latest_paid_out_on   date,               -- of our rows
     latest_batch_on      date,               -- of all its rows
     CONSTRAINT settlement_files_bytes_are_one_file UNIQUE (merchant, sha256),
@@ -109,6 +110,7 @@ CREATE TABLE settlement_forms (
 CREATE TABLE settlement_accounts (
     merchant             text        PRIMARY KEY,
     profile              text        NOT NULL,
+    first_paid_out_on    date,
     first_transaction_on date,
     latest_paid_out_on   date,
     latest_batch_on      date,

@@ -40,7 +40,7 @@ pub struct KnownRow {
 /// What is known of the merchant's account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountFacts {
-    /// The first payment in our rows of all its files: earlier ones expect no row.
+    /// The first payment in our rows of the first pay-out in all its files: earlier ones expect no row.
     pub first_transaction_on: Option<NaiveDate>,
     /// The latest pay-out of our rows in all its files. A file without any says nothing about what ours are late with.
     pub latest_paid_out_on: Option<NaiveDate>,

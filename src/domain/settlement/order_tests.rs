@@ -7,6 +7,7 @@ use super::{
     judge::{judge, tests},
     row::{RowKind, SettlementRow},
 };
+use chrono::NaiveDate;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ struct File {
 struct Book {
     rows: BTreeMap<(SettlementRow, u32), BTreeSet<i64>>,
     account: AccountFacts,
+    /// The first pay-out, and the first payment in it.
+    first: Option<(NaiveDate, NaiveDate)>,
     stored: Vec<StoredBreak>,
     next: i64,
     seen: Vec<File>,
@@ -42,8 +45,9 @@ impl Book {
             self.rows.entry((row.clone(), *number)).or_default().insert(self.next);
             let account = &mut self.account;
             if row.kind == RowKind::Purchase {
-                account.first_transaction_on =
-                    account.first_transaction_on.into_iter().chain([row.transaction_on]).min();
+                let first = (row.paid_out_on, row.transaction_on);
+                self.first = self.first.into_iter().chain([first]).min();
+                account.first_transaction_on = self.first.map(|(_, transaction_on)| transaction_on);
             }
             account.latest_paid_out_on = account.latest_paid_out_on.max(Some(row.paid_out_on));
         }

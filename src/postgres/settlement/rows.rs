@@ -264,11 +264,16 @@ async fn add_sums(
     rows: &[SettlementRow],
 ) -> TxResult<()> {
     let sum = |of: fn(&SettlementRow) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
+    let purchases = rows.iter().filter(|row| row.kind == RowKind::Purchase);
+    let first = purchases.map(|row| (row.paid_out_on, row.transaction_on)).min();
     sqlx::query(
         "UPDATE settlement_files
          SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_fee = own_fee + $5,
              own_discount = own_discount + $6, own_net = own_net + $7,
-             first_transaction_on = least(first_transaction_on, $8), latest_paid_out_on = greatest(latest_paid_out_on, $9),
+             first_transaction_on = CASE
+                 WHEN first_paid_out_on IS NULL OR ($12, $8) < (first_paid_out_on, first_transaction_on) THEN $8
+                 ELSE first_transaction_on END,
+             first_paid_out_on = least(first_paid_out_on, $12), latest_paid_out_on = greatest(latest_paid_out_on, $9),
              without_order = without_order + (
                  SELECT count(*) FROM unnest($11::text[]) AS r (number)
                  WHERE NOT EXISTS (SELECT FROM orders WHERE merchant = $10 AND invoice_number = r.number))
@@ -281,10 +286,11 @@ async fn add_sums(
     .bind(sum(|row| row.fee))
     .bind(sum(|row| row.discount))
     .bind(sum(|row| row.net))
-    .bind(rows.iter().filter(|row| row.kind == RowKind::Purchase).map(|row| row.transaction_on).min())
+    .bind(first.map(|(_, transaction_on)| transaction_on))
     .bind(rows.iter().map(|row| row.paid_out_on).max())
     .bind(merchant.as_str())
     .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())
+    .bind(first.map(|(paid_out_on, _)| paid_out_on))
     .execute(c)
     .await?;
     Ok(())
@@ -320,8 +326,9 @@ async fn begin_matching(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO settlement_accounts AS a (merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on)
-         SELECT merchant, profile, first_transaction_on, latest_paid_out_on, latest_batch_on
+        "INSERT INTO settlement_accounts AS a (merchant, profile, first_paid_out_on, first_transaction_on, latest_paid_out_on,
+                                               latest_batch_on)
+         SELECT merchant, profile, first_paid_out_on, first_transaction_on, latest_paid_out_on, latest_batch_on
          FROM settlement_files WHERE key = $1
          ON CONFLICT (merchant) DO UPDATE
          SET profile = excluded.profile,
@@ -329,7 +336,12 @@ async fn begin_matching(
              search_from = CASE WHEN a.first_transaction_on IS NULL
                                   OR excluded.first_transaction_on < a.first_transaction_on THEN 0
                                 ELSE a.search_from END,
-             first_transaction_on = least(a.first_transaction_on, excluded.first_transaction_on),
+             -- Of the first pay-out: what a later one brings after all says nothing about the days before.
+             first_transaction_on = CASE
+                 WHEN a.first_paid_out_on IS NULL OR (excluded.first_paid_out_on, excluded.first_transaction_on)
+                                                     < (a.first_paid_out_on, a.first_transaction_on)
+                 THEN excluded.first_transaction_on ELSE a.first_transaction_on END,
+             first_paid_out_on = least(a.first_paid_out_on, excluded.first_paid_out_on),
              latest_paid_out_on = greatest(a.latest_paid_out_on, excluded.latest_paid_out_on),
              latest_batch_on = greatest(a.latest_batch_on, excluded.latest_batch_on)",
     )

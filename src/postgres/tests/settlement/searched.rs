@@ -134,6 +134,29 @@ async fn only_payments_say_when_the_first_file_begins() {
     .await;
 }
 
+/// DOKU pays one out months late: that says nothing about when the files begin.
+#[tokio::test]
+async fn a_payment_that_was_paid_out_late_does_not_move_the_beginning_of_the_files() {
+    for late_first in [false, true] {
+        on_a_database(|db| async move {
+            for (invoice, days) in
+                [("LATE", 150), ("EARLIER", 100), ("FIRST", 40), ("MISSING", 39), ("LATEST", 10)]
+            {
+                db.paid_before(invoice, days).await;
+            }
+            let today = db.today().await;
+            let row = |invoice, batch, days| purchase(invoice, batch, today - Days::new(days));
+            let usual = [row("FIRST", "B-1", 40), row("LATEST", "B-1", 10)];
+            let late = [SettlementRow { paid_out_on: today - Days::new(1), ..row("LATE", "B-2", 150) }];
+            let [first, second] = if late_first { [&late[..], &usual] } else { [&usual[..], &late] };
+            import(&db, 1, first).await;
+            import(&db, 2, second).await;
+            assert_eq!(db.open().await, "missing_at_doku MISSING", "late first: {late_first}");
+        })
+        .await;
+    }
+}
+
 fn refund_of(invoice: &str, batch: &str, day: NaiveDate) -> SettlementRow {
     SettlementRow { kind: RowKind::Refund, fee: 0, net: -50_000, ..purchase(invoice, batch, day) }
 }
