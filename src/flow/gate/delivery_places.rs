@@ -5,11 +5,12 @@
 //! many hang, and one by itself is not held back where the prefetch is twice `doku.concurrency`.
 
 use crate::domain::ids::MerchantName;
+use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -60,7 +61,7 @@ impl DeliveryPlaces {
         wait_max: Duration,
     ) -> Option<DeliveryPlace> {
         let own = self.merchants.get(merchant)?;
-        let is_jammed = lock(&own.jammed_until).is_some_and(|until| Instant::now() < until);
+        let is_jammed = own.jammed_until.lock().is_some_and(|until| Instant::now() < until);
         let place = async {
             let _first = own.first.lock().await;
             loop {
@@ -74,13 +75,13 @@ impl DeliveryPlaces {
         };
         let taken = timeout(if is_jammed { Duration::ZERO } else { wait_max }, place).await.ok();
         if taken.is_none() && !is_jammed {
-            *lock(&own.jammed_until) = Some(Instant::now() + JAMMED_FOR);
+            *own.jammed_until.lock() = Some(Instant::now() + JAMMED_FOR);
         }
         taken
     }
 
     fn free(self: &Arc<Self>, own: &Arc<MerchantPlaces>) -> Option<DeliveryPlace> {
-        let mut all = lock(&self.held);
+        let mut all = self.held.lock();
         let (held, left) = (own.held.load(Ordering::Relaxed), self.prefetch.saturating_sub(*all));
         if held > 0 && held >= left {
             return None;
@@ -93,16 +94,12 @@ impl DeliveryPlaces {
 
 impl Drop for DeliveryPlace {
     fn drop(&mut self) {
-        let mut all = lock(&self.places.held);
+        let mut all = self.places.held.lock();
         self.own.held.fetch_sub(1, Ordering::Relaxed);
         *all -= 1;
         drop(all);
         self.places.freed.notify_waiters();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -119,7 +116,7 @@ mod tests {
             taken.push(place);
         }
         // None of them waits in vain here.
-        *lock(&places.merchants[&merchant(name)].jammed_until) = None;
+        *places.merchants[&merchant(name)].jammed_until.lock() = None;
         taken
     }
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// An order's summary, and whose attempts are shown with it.
 #[derive(FromRow)]
-struct Shown {
+struct ShownRow {
     #[sqlx(flatten)]
     order: OrderSummary,
     payment: i64,
@@ -137,8 +137,8 @@ pub async fn order_view(
     invoice: &str,
 ) -> Result<Option<OrderView>, StoreError> {
     let found = sqlx::query_as(select_summary!("WHERE o.merchant = $1 AND o.invoice_number = $2"));
-    let shown: Option<Shown> = answered!(pool, |c| found.bind(merchant).bind(invoice).fetch_optional(c))?;
-    let Some(Shown { mut order, payment, refund }) = shown else { return Ok(None) };
+    let shown: Option<ShownRow> = answered!(pool, |c| found.bind(merchant).bind(invoice).fetch_optional(c))?;
+    let Some(ShownRow { mut order, payment, refund }) = shown else { return Ok(None) };
     let attempts_made = attempts(pool, payment).await?;
     let history = history(pool, order.key).await?;
     let notifications = notifications(pool, order.key).await?;
