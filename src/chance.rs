@@ -1,4 +1,4 @@
-//! Chance, in one place. What waits a random while takes the number as a parameter, so that a test can decide it.
+//! Chance, in one place. Where a test must decide it, the number is a parameter; pauses that decide nothing draw it themselves.
 
 /// A number in [0, 1).
 pub fn draw() -> f64 {

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
     /// The reader has left: there is no one to report it to.
-    #[error("the reader of standard output has left")]
+    #[error("standard output was closed by its reader")]
     Closed,
     #[error("standard output cannot be written: {0}")]
     Failed(io::Error),
@@ -52,7 +52,7 @@ pub fn bytes(bytes: &[u8]) -> Result<(), PrintError> {
     if out.is_terminal() {
         let text = clean_lines(&String::from_utf8_lossy(bytes));
         write_line(&mut out, &text)?;
-        complain("shown for a terminal; in a file are its exact bytes");
+        complain("the body is shown as a terminal can; written to a file it keeps its exact bytes");
         return Ok(());
     }
     out.write_all(bytes)?;

@@ -45,7 +45,7 @@ fn show(body: &[u8], times: Times, json: bool) -> anyhow::Result<()> {
     match line {
         Ok(line) => print::line(&line)?,
         // Others may publish to the exchange too; what is no JSON is no event of ours.
-        Err(e) => print::complain(&format!("skipped what is no event: {e}")),
+        Err(e) => print::complain(&format!("skipped a message that is not an event: {e}")),
     }
     Ok(())
 }

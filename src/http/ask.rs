@@ -51,7 +51,7 @@ pub async fn ask_all(place: &str, path: &str) -> Vec<(String, io::Result<Answere
 
 /// One request on one connection: no pool, no TLS, no proxy, and nothing is followed.
 async fn get(address: SocketAddr, path: &str) -> io::Result<Answered> {
-    let no_http = |error| io::Error::other(format!("what answers there speaks no HTTP: {error}"));
+    let no_http = |error| io::Error::other(format!("the answer is not HTTP: {error}"));
     let stream = TokioIo::new(TcpStream::connect(address).await?);
     let (mut requests, connection) = handshake(stream).await.map_err(no_http)?;
     tokio::spawn(connection);

@@ -117,8 +117,8 @@ async fn a_file_is_imported_whole_or_not_at_all() {
     let line = |amount: &str, paid_at: &str| format!("{head},request_id\n{new},{amount},{paid_at},\n");
     imported(&world, &line("50000", "2025-01-31")).await;
     for (file, fault) in [
-        (line("50001", "2025-01-31"), "amount: another was imported before"),
-        (line("50000", "2025-02-01"), "paid_at: another was imported before"),
+        (line("50001", "2025-01-31"), "amount: it was imported before with another one"),
+        (line("50000", "2025-02-01"), "paid_at: it was imported before with another one"),
         (format!("{head},request_id\n{new},50000,2025-01-31,R-1\n"), "request_id: another, or none,"),
     ] {
         let (code, _, err) = import(&world, &file, &[]).await;

@@ -69,7 +69,7 @@ fn stays(end: ReplayEnd) -> Option<&'static str> {
 }
 
 fn forecast_of(fate: &ReplayForecast, replays: u64, again: bool, is_twin: bool) -> LetterForecast {
-    let twin = if is_twin { "; by then it is known, from another one here" } else { "" };
+    let twin = if is_twin { "; it stands here twice: the other one makes it known first" } else { "" };
     LetterForecast { sentence: sentence(fate) + twin, stays: stays(judge(fate, replays, again)) }
 }
 

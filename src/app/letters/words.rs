@@ -50,7 +50,9 @@ pub fn sentence(fate: &ReplayForecast) -> String {
             }
         }
         ReplayForecast::DeadAgain { reason, detail } => format!("{} still: {}", reason.name(), clean(detail)),
-        ReplayForecast::Nowhere => "nowhere to go: it does not say what it is".to_owned(),
+        ReplayForecast::Nowhere => {
+            "nowhere to go: neither its type nor its routing key is one of ours".to_owned()
+        }
     }
 }
 
@@ -126,7 +128,12 @@ mod tests {
             ),
             (dead(DeadReason::Malformed), "malformed", "malformed still: why\u{fffd}", true),
             (dead(DeadReason::NotAuthentic), "not_authentic", "not_authentic still: why\u{fffd}", true),
-            (ReplayForecast::Nowhere, "nowhere", "nowhere to go: it does not say what it is", true),
+            (
+                ReplayForecast::Nowhere,
+                "nowhere",
+                "nowhere to go: neither its type nor its routing key is one of ours",
+                true,
+            ),
         ] {
             assert_eq!(
                 (word(&fate), sentence(&fate).as_str(), is_hopeless(&fate)),

@@ -111,12 +111,12 @@ impl BrowseSession {
         if self.is_cut() {
             let (looked_at, left) = (self.looked_at, self.left);
             print::complain(&format!(
-                "looked at the first {looked_at} only; {left} or more are behind: --limit"
+                "only the first {looked_at} letters were looked at; at least {left} more stand behind them: raise --limit"
             ));
         }
         if self.returns_max >= RETURNS_NOTED {
             print::complain(&format!(
-                "a letter was looked at {} times; RabbitMQ 4 drops one at 20, unless the policy of the README is set",
+                "a letter was looked at {} times; RabbitMQ 4 drops one at 20, unless a policy is set (RUNBOOK, RabbitMQ 4)",
                 self.returns_max
             ));
         }

@@ -101,7 +101,8 @@ async fn replay(
 }
 
 fn in_words(planned: &PlannedReplay) -> String {
-    let twin = if planned.is_twin { "; by then it is known, from another one here" } else { "" };
+    let twin =
+        if planned.is_twin { "; it stands here twice: the other one makes it known first" } else { "" };
     let left = match planned.end {
         ReplayEnd::Hopeless => "; left where it is",
         ReplayEnd::DiedAgain => "; left where it is, unless you say --again",

@@ -96,10 +96,12 @@ fn for_people(letter: &DeadLetter, body: &Shown, times: Times) -> String {
         ("message", &letter.message_id),
     ];
     facts.extend(texts.into_iter().filter_map(|(name, text)| Some((name, clean(text.as_ref()?)))));
-    let belongs = letter.destination.map_or("nowhere: it does not say what it is", Destination::name);
+    let belongs = letter
+        .destination
+        .map_or("nowhere: neither its type nor its routing key is one of ours", Destination::name);
     facts.push(("belongs", belongs.to_owned()));
     for (name, value) in &letter.headers {
-        let value = value.as_deref().map_or("(not shown: it may say anything)".to_owned(), clean);
+        let value = value.as_deref().map_or("(not shown: it may hold a customer's data)".to_owned(), clean);
         facts.push(("header", format!("{} {value}", clean(name))));
     }
     let facts: Vec<_> = facts.into_iter().map(|(name, text)| format!("{name:<8} {text}")).collect();

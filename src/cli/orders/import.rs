@@ -110,8 +110,8 @@ fn text(file: &Path) -> anyhow::Result<String> {
 fn in_words(conflict: ImportConflict) -> &'static str {
     match conflict {
         ImportConflict::Commanded => "invoice_number: a command asked for this order",
-        ImportConflict::Amount => "amount: another was imported before",
-        ImportConflict::PaidAt => "paid_at: another was imported before",
+        ImportConflict::Amount => "amount: it was imported before with another one",
+        ImportConflict::PaidAt => "paid_at: it was imported before with another one",
         ImportConflict::RequestId => "request_id: another, or none, was imported before",
     }
 }
@@ -150,7 +150,7 @@ impl Columns {
             return Err(format!("unknown column {:?}; {allowed}", print::clean(other)));
         }
         if heads.iter().collect::<BTreeSet<_>>().len() < heads.len() {
-            return Err(format!("a column stands there twice; {allowed}"));
+            return Err(format!("a column is named twice; {allowed}"));
         }
         match Self::NEEDED.map(place) {
             [Some(invoice_number), Some(amount), Some(paid_at)] => Ok(Self {

@@ -95,7 +95,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let (possible, mut undecided) = args.foretell(&store, &pool, all, &second, Times::of(source)?).await?;
     let count = possible.len();
     let question =
-        if count == 1 { "decide so?".to_owned() } else { format!("decide so about {count} orders?") };
+        if count == 1 { "decide this?".to_owned() } else { format!("decide this about {count} orders?") };
     if count > 0 && (args.dry_run || !confirm::is_confirmed(&question, args.yes).await?) {
         print::line("nothing was done")?;
         return Ok(if undecided == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -169,7 +169,7 @@ fn forecast(view: &OrderView, decided: &Decided, events: &[&str], times: Times) 
     lines.push(format!("becomes  {}", decided.verdict.state().name()));
     lines.push(format!("events   {}, evidence operator", events.join(", ")));
     if decided.verdict == Verdict::Paid {
-        lines.push("         it takes a refund then".to_owned());
+        lines.push("         it can be refunded then".to_owned());
     }
     lines.join("\n")
 }

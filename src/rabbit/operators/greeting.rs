@@ -64,7 +64,7 @@ fn properties(payload: &[u8]) -> Option<FieldTable> {
 }
 
 fn not_amqp() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "what answers there speaks no AMQP 0-9-1")
+    io::Error::new(io::ErrorKind::InvalidData, "the answer is not AMQP 0-9-1")
 }
 
 fn text(properties: &FieldTable, name: &str) -> String {

@@ -212,7 +212,7 @@ fn one(visit: &Visit, shown: &LetterPage) -> Markup {
                     dt { "Type" } dd { (text(letter.event_type.as_deref().unwrap_or("unknown"))) }
                     @if let Some(source) = &letter.source { dt { "Source" } dd { span.id { (text(source)) } } }
                     @if let Some(command) = &letter.command_id { dt { "Command" } dd { span.id { (text(command)) } } }
-                    dt { "Belongs to" } dd { (shown.belongs_to.unwrap_or("nowhere: it does not say what it is")) }
+                    dt { "Belongs to" } dd { (shown.belongs_to.unwrap_or("nowhere: neither its type nor its routing key is one of ours")) }
                     dt { "Size" } dd { (letter.bytes) " bytes" }
                 }
             }
@@ -234,7 +234,7 @@ fn one(visit: &Visit, shown: &LetterPage) -> Markup {
             summary { "Headers" }
             dl.facts {
                 @for (name, value) in &shown.headers {
-                    dt { span.id { (text(name)) } } dd { (text(value.as_deref().unwrap_or("not shown: it may say anything"))) }
+                    dt { span.id { (text(name)) } } dd { (text(value.as_deref().unwrap_or("not shown: it may hold a customer's data"))) }
                 }
             }
         }
