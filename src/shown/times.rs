@@ -3,21 +3,19 @@
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
-type Time = DateTime<Utc>;
-
 /// How times are shown, and when that is.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
     zone: Tz,
-    now: Time,
+    now: DateTime<Utc>,
 }
 
 impl Times {
-    pub fn new(zone: Tz, now: Time) -> Self {
+    pub fn new(zone: Tz, now: DateTime<Utc>) -> Self {
         Self { zone, now }
     }
 
-    pub fn now(&self) -> Time {
+    pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
@@ -27,45 +25,45 @@ impl Times {
     }
 
     /// `2026-11-26 22:03:34`, for a column whose head names the zone.
-    pub fn short(&self, at: Time) -> String {
+    pub fn short(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// `2026-11-26`.
-    pub fn day(&self, at: Time) -> String {
+    pub fn day(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).date_naive().to_string()
     }
 
     /// `2026-11-26 22:03:34 WIB`.
-    pub fn full(&self, at: Time) -> String {
+    pub fn full(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
     /// What a browser's field for date and time gives, which knows no zone: in the one that is configured.
-    pub fn typed(&self, text: &str) -> Option<Time> {
+    pub fn typed(&self, text: &str) -> Option<DateTime<Utc>> {
         let formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
         let naive = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?;
         naive.and_local_timezone(self.zone).earliest().map(|at| at.to_utc())
     }
 
     /// The same, written.
-    pub fn for_field(&self, at: Time) -> String {
+    pub fn for_field(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).format("%Y-%m-%dT%H:%M:%S").to_string()
     }
 
     /// `3 min ago`, `in 3 min`.
-    pub fn away(&self, at: Time) -> String {
+    pub fn away(&self, at: DateTime<Utc>) -> String {
         if at > self.now { format!("in {}", span(at - self.now)) } else { format!("{} ago", self.age(at)) }
     }
 
     /// `3 min`.
-    pub fn age(&self, at: Time) -> String {
+    pub fn age(&self, at: DateTime<Utc>) -> String {
         span(self.now - at)
     }
 }
 
 /// For programs, and to be typed again.
-pub fn rfc3339(at: Time) -> String {
+pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -95,8 +93,8 @@ mod tests {
     use super::*;
 
     /// A second of the year 2026 in UTC.
-    pub fn at(second: i64) -> Time {
-        Time::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default()
+    pub fn at(second: i64) -> DateTime<Utc> {
+        DateTime::<Utc>::from_timestamp(1_767_225_600 + second, 0).unwrap_or_default()
     }
 
     #[test]

@@ -173,15 +173,17 @@ fn no_type_name_is_found_in_two_layers() {
     }
 }
 
-/// The type that a line defines; an associated type is the trait's word.
+/// The type that a line defines; an associated type is the trait's word, and stands within it.
 fn type_name(line: &str) -> Option<&str> {
+    let is_outermost = !line.starts_with(' ');
     let line = line.trim_start();
     let line = match line.strip_prefix("pub") {
         Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
         Some(rest) => rest.trim_start(),
         None => line,
     };
-    let rest = ["struct ", "enum ", "trait "].iter().find_map(|kind| line.strip_prefix(kind))?;
+    let named = ["struct ", "enum ", "trait "].iter().find_map(|kind| line.strip_prefix(kind));
+    let rest = named.or_else(|| line.strip_prefix("type ").filter(|_| is_outermost))?;
     Some(&rest[..rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())])
 }
 
@@ -192,6 +194,7 @@ fn planted_types_are_found() {
         ("    enum Step {", Some("Step")),
         ("pub trait Store: Send {", Some("Store")),
         ("    type Answer = bool;", None),
+        ("pub type Answer = bool;", Some("Answer")),
         ("let structure = 1;", None),
     ] {
         assert_eq!(type_name(line), name, "{line}");

@@ -33,7 +33,7 @@ const REFUSED: &str = "refused";
 /// Imports what is put there. Runs for ever.
 pub async fn watch(import: &Import, directory: &Path) {
     let mut known = WatchMemory::default();
-    let mut reported = Faults::new();
+    let mut reported = FileFaults::new();
     loop {
         let faults = look(import, directory, &mut known, UNCHANGED_FOR).await;
         for (folder, error) in faults.iter().filter(|(folder, error)| reported.get(*folder) != Some(*error)) {
@@ -48,7 +48,7 @@ pub async fn watch(import: &Import, directory: &Path) {
 }
 
 /// Folders that cannot be used, each with the reason.
-type Faults = BTreeMap<PathBuf, String>;
+type FileFaults = BTreeMap<PathBuf, String>;
 
 /// What a file was, and since when it is that.
 type Seen = HashMap<PathBuf, (u64, Option<SystemTime>, Instant)>;
@@ -81,7 +81,7 @@ pub(super) async fn look(
     directory: &Path,
     known: &mut WatchMemory,
     patience: Duration,
-) -> Faults {
+) -> FileFaults {
     let mut folders = vec![(directory.to_path_buf(), None)];
     let of_merchants =
         import.merchants.iter().map(|name| (directory.join(name.as_str()), Some(name.clone())));
@@ -89,7 +89,7 @@ pub(super) async fn look(
         of_merchants.filter(|(folder, _)| folder.symlink_metadata().is_ok_and(|found| found.is_dir())),
     );
     let before = std::mem::take(&mut known.seen);
-    let mut faults = Faults::new();
+    let mut faults = FileFaults::new();
     for (folder, merchant) in folders {
         let claimed = claim_whole(&folder, &before, known, patience);
         let outcome = bring_all_in(import, &folder, merchant, known).await;

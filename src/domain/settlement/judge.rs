@@ -25,7 +25,7 @@ const LOOK_SOON: Duration = Duration::from_secs(60);
 const LOOK_LATER: Duration = Duration::from_secs(3600);
 
 /// Rows of one batch, type and account: more than one is odd.
-type Group<'a> = (&'a str, RowKind, &'a str);
+type RowClass<'a> = (&'a str, RowKind, &'a str);
 
 /// Judges one invoice.
 pub fn judge(case: &Case<'_>) -> Judgement {
@@ -42,9 +42,9 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 struct Judge<'a> {
     case: &'a Case<'a>,
     /// The files that have all rows of a group, unless it was changed.
-    files: BTreeMap<Group<'a>, BTreeSet<i64>>,
+    files: BTreeMap<RowClass<'a>, BTreeSet<i64>>,
     /// Groups whose rows are not the same in all of these files: their values are in doubt.
-    changed: BTreeSet<Group<'a>>,
+    changed: BTreeSet<RowClass<'a>>,
     judgement: Judgement,
     /// Something may change with the order.
     waits: bool,
@@ -354,12 +354,12 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn group(row: &KnownRow) -> Group<'_> {
+fn group(row: &KnownRow) -> RowClass<'_> {
     (&row.row.batch, row.row.kind, &row.row.sub_account)
 }
 
 /// All files of a batch. A day without one may come in parts: those that have a row of the group.
-fn files_of_groups<'a>(case: &Case<'a>) -> BTreeMap<Group<'a>, BTreeSet<i64>> {
+fn files_of_groups<'a>(case: &Case<'a>) -> BTreeMap<RowClass<'a>, BTreeSet<i64>> {
     let mut files: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
     for row in case.rows {
         let all = if row.row.is_of_day() { Some(&row.files) } else { case.account.forms.get(&row.row.batch) };

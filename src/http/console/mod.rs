@@ -205,7 +205,7 @@ pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
 }
 
 /// What a page's handler answers.
-type Answer = Result<Response, refusal::PageRefusal>;
+type PageAnswer = Result<Response, refusal::PageRefusal>;
 
 #[cfg(test)]
 mod tests;

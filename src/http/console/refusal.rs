@@ -1,7 +1,7 @@
 //! What is answered in place of a page, in plain words: what happened, and what to do.
 
 use super::{
-    Answer, Shared, Visit, layout,
+    PageAnswer, Shared, Visit, layout,
     params::{Params, link},
 };
 use crate::{
@@ -174,7 +174,7 @@ impl IntoResponse for PageRefusal {
 pub async fn no_such_page<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let text = html! { div.empty { p { "There is no such page." } p { a href="/" { "To the overview" } } } };
     Ok(layout::page(&console, &visit, StatusCode::NOT_FOUND, "Not found", text).await)
 }

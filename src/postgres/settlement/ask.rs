@@ -1,6 +1,6 @@
 //! Has DOKU asked about orders that a row puts in doubt: an inquiry that is due now. Nothing else of an order is written.
 
-use super::writes::Asked;
+use super::writes::AskedOrder;
 use crate::{
     domain::{ids::MerchantName, schedule::InquiryRank},
     flow::ports::StoreError,
@@ -16,7 +16,7 @@ const ORDERS_MAX: usize = 100;
 pub(super) async fn ask(
     context: &Arc<StoreContext>,
     merchant: &MerchantName,
-    mut asks: Vec<Asked>,
+    mut asks: Vec<AskedOrder>,
 ) -> Result<u64, StoreError> {
     // In one order everywhere, so that two who lock do not wait for each other.
     asks.sort_unstable();

@@ -3,7 +3,7 @@
 
 use super::{
     FileKey, Judging, SettlementStore, account, ask, breaks, shares,
-    writes::{Asked, GroupWrites},
+    writes::{AskedOrder, GroupWrites},
 };
 use crate::{
     domain::{
@@ -162,7 +162,7 @@ async fn judge_all(
     invoices: &[String],
     judging: &Judging,
     slice: Option<&SettledSlice>,
-) -> TxResult<(GroupCounts, Vec<Asked>)> {
+) -> TxResult<(GroupCounts, Vec<AskedOrder>)> {
     let known = read(c, merchant, invoices, judging).await?;
     let mut counts = GroupCounts::default();
     let mut writes = GroupWrites::default();

@@ -44,7 +44,7 @@ struct Look {
 }
 
 /// An order that DOKU is to be asked about, by its key and its invoice.
-pub(super) type Asked = (i64, String);
+pub(super) type AskedOrder = (i64, String);
 
 impl GroupWrites {
     pub fn take(
@@ -90,7 +90,12 @@ impl GroupWrites {
     }
 
     /// Writes all, and says about which orders DOKU is asked.
-    pub async fn write(self, c: &mut PgConnection, merchant: &MerchantName, by: By) -> TxResult<Vec<Asked>> {
+    pub async fn write(
+        self,
+        c: &mut PgConnection,
+        merchant: &MerchantName,
+        by: By,
+    ) -> TxResult<Vec<AskedOrder>> {
         breaks::write(c, merchant, &self.changes, by).await?;
         self.write_fits(c).await?;
         self.write_looks(c, merchant, by).await
@@ -143,7 +148,7 @@ impl GroupWrites {
         c: &mut PgConnection,
         merchant: &MerchantName,
         by: By,
-    ) -> TxResult<Vec<Asked>> {
+    ) -> TxResult<Vec<AskedOrder>> {
         // Nothing of a file that comes for the first time is looked at yet: that costs no statement.
         if !self.done.is_empty() && (by == By::Check || !self.changes.is_empty()) {
             sqlx::query("DELETE FROM settlement_looks WHERE merchant = $1 AND invoice_number = ANY ($2)")

@@ -3,7 +3,7 @@
 use crate::{
     flow::ports::{AboutView, Operations, ProcessView, SchemaView},
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         words::{ago, text},
     },
@@ -16,7 +16,7 @@ use maud::{Markup, html};
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let about = console.operations.about().await;
     let times = console.times();
     let body = html! {

@@ -6,7 +6,7 @@ use crate::{
         view::{ActionPage, ActionPlace, ActionView, csv as table},
     },
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         pages::orders::csv_answer,
         params::{Params, link},
@@ -30,7 +30,7 @@ const WINDOWS: [(&str, &str, i64); 4] = [
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let times = console.times();
     let ActionPage { actions, next } =
         console.operations.actions(&search(&visit.query, times, PAGE_ROWS)?).await?;
@@ -52,7 +52,7 @@ pub async fn list<O: Operations>(
 pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let search = search(&visit.query, console.times(), CSV_ROWS)?;
     let ActionPage { actions, next } = console.operations.actions(&search).await?;
     // A file that is cut says so by its name.

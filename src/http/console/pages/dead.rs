@@ -8,7 +8,7 @@ use crate::{
         view::letters::{LetterGroup, LetterView, groups},
     },
     http::console::{
-        Answer, Console, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         layout::page,
         pages::work::begun,
         params::link,
@@ -31,7 +31,7 @@ const SEEN_AGAIN: PageRefusal = PageRefusal::Unknown(
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let seen = console.operations.letters().await;
     let body = html! {
         p.lede { "Messages that could not be worked on (dead), or that reached no queue (unrouted)." }
@@ -66,7 +66,7 @@ fn looked<O: Operations>(console: &Console<O>, visit: &Visit, seen: Option<&Lett
 pub async fn look<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let person = visit.person.as_ref().ok_or(PageRefusal::NotKnown)?;
     match console.operations.look_at_letters(&person.audited()).await {
         Ok(()) => Ok((StatusCode::SEE_OTHER, [("location", "/dead")]).into_response()),
@@ -117,7 +117,7 @@ fn grouped(seen: &LettersView, times: Times) -> Markup {
 pub async fn group<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let seen = console.operations.letters().await.ok_or(SEEN_AGAIN)?;
     if visit.query.get("look") != Some(seen.at.timestamp_millis().to_string().as_str()) {
         return Err(SEEN_AGAIN);
@@ -192,7 +192,7 @@ fn before(letter: &LetterView) -> Markup {
 pub async fn letter<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let id = visit.query.get("id").ok_or(SEEN_AGAIN)?;
     let shown = console.operations.letter(id).await?.ok_or(SEEN_AGAIN)?;
     let title = format!("Why did {} die?", text(&shown.letter.id));
@@ -248,7 +248,7 @@ fn forecast(forecast: &LetterForecast) -> Markup {
 pub async fn confirm_replay<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let work = LetterWork::Replay { again: visit.form.get("again").is_some() };
     confirm(&console, &visit, work).await
 }
@@ -256,12 +256,12 @@ pub async fn confirm_replay<O: Operations>(
 pub async fn confirm_drop<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     confirm(&console, &visit, LetterWork::Drop).await
 }
 
 /// Says what will become of each. It changes nothing.
-async fn confirm<O: Operations>(console: &Console<O>, visit: &Visit, work: LetterWork) -> Answer {
+async fn confirm<O: Operations>(console: &Console<O>, visit: &Visit, work: LetterWork) -> PageAnswer {
     let foreseen = console.operations.foresee_letters(work, &chosen(visit)?).await?;
     if foreseen.is_empty() {
         return Err(SEEN_AGAIN);
@@ -331,7 +331,7 @@ fn confirm_form(foreseen: &[(LetterView, LetterForecast)], work: LetterWork, goi
 pub async fn replay<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let work = LetterWork::Replay { again: visit.form.get("again").is_some() };
     begin(&console, &visit, work).await
 }
@@ -339,11 +339,11 @@ pub async fn replay<O: Operations>(
 pub async fn drop<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     begin(&console, &visit, LetterWork::Drop).await
 }
 
-async fn begin<O: Operations>(console: &Console<O>, visit: &Visit, work: LetterWork) -> Answer {
+async fn begin<O: Operations>(console: &Console<O>, visit: &Visit, work: LetterWork) -> PageAnswer {
     let (ids, act) = (chosen(visit)?, visit.act()?);
     let id = act.mark.action_id;
     let start = console.operations.work_on_letters(work, ids, act).await;

@@ -14,7 +14,7 @@ use crate::{
         view::{OrderView, ProposalView},
     },
     http::console::{
-        Answer, Console, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         layout::page,
         params::link,
         refusal::PageRefusal,
@@ -33,7 +33,7 @@ use maud::{Markup, html};
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = visit.query.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let view = console.operations.order(&merchant, &invoice).await?.ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let Some(cause) = cause(&view) else { return Ok(no_longer(&console, &visit, &view).await) };
@@ -51,7 +51,7 @@ pub async fn show<O: Operations>(
 pub async fn hold<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = visit.form.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let view = console.operations.order(&merchant, &invoice).await?.ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let person = visit.person.as_ref().ok_or(PageRefusal::NotKnown)?;
@@ -64,7 +64,7 @@ pub async fn hold<O: Operations>(
 pub async fn confirm<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let asked = WantedDecision::read(&visit)?;
     asked.confirm(&console, &visit, None).await
 }
@@ -73,7 +73,7 @@ pub async fn confirm<O: Operations>(
 pub async fn decide<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let wanted = WantedDecision::read(&visit)?;
     let revision = visit.form.get("revision").and_then(|text| text.parse().ok());
     let revision = revision.ok_or(PageRefusal::Senseless("The form is not whole: open its page again."))?;

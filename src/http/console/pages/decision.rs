@@ -13,7 +13,7 @@ use crate::{
         view::OrderView,
     },
     http::console::{
-        Answer, Console, Visit,
+        Console, PageAnswer, Visit,
         layout::page,
         params::link,
         refusal::PageRefusal,
@@ -92,7 +92,7 @@ impl WantedDecision {
         console: &Console<O>,
         visit: &Visit,
         news: Option<&str>,
-    ) -> Answer {
+    ) -> PageAnswer {
         // Read first: evidence that is kept after it raises the revision, and the form is refused.
         let view = self.order(console).await?;
         let events = match console.operations.foresee(self.decision(second_person(console, visit))).await? {

@@ -5,7 +5,7 @@ use crate::{
     domain::console::Permission,
     flow::ports::{CheckView, DoctorView, Operations},
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         refusal::PageRefusal,
         words::{ago, text},
@@ -17,7 +17,7 @@ use maud::{Markup, html};
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (seen, is_busy) = console.operations.examined().await;
     let why_not = visit.refusal(Permission::Operate);
     let times = console.times();
@@ -41,7 +41,7 @@ pub async fn show<O: Operations>(
 pub async fn look<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let person = visit.person.as_ref().ok_or(PageRefusal::NotKnown)?;
     // If another look runs, its page shows what it finds.
     console.operations.examine(&person.audited()).await;

@@ -3,7 +3,7 @@
 
 use crate::{
     flow::ports::{ConsoleEntry, Operations},
-    http::console::{Answer, BrowserKey, Shared, Visit, guard::set_cookie, layout, refusal::PageRefusal},
+    http::console::{BrowserKey, PageAnswer, Shared, Visit, guard::set_cookie, layout, refusal::PageRefusal},
 };
 use axum::{
     Extension,
@@ -17,7 +17,10 @@ use axum::{
 use maud::html;
 
 /// The page of an address.
-pub async fn ask<O: Operations>(State(_): State<Shared<O>>, Extension(visit): Extension<Visit>) -> Answer {
+pub async fn ask<O: Operations>(
+    State(_): State<Shared<O>>,
+    Extension(visit): Extension<Visit>,
+) -> PageAnswer {
     let Some(key) = visit.query.get("key").and_then(BrowserKey::parse) else {
         return Err(PageRefusal::NotKnown);
     };
@@ -35,7 +38,7 @@ pub async fn ask<O: Operations>(State(_): State<Shared<O>>, Extension(visit): Ex
 pub async fn enter<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let login = visit.form.get("key").and_then(BrowserKey::parse).ok_or(PageRefusal::NotKnown)?;
     let session = BrowserKey::draw().map_err(|_| PageRefusal::NoRandomness)?;
     let entry = ConsoleEntry { login: login.hash(), session: session.hash(), from: visit.peer.to_string() };
@@ -52,7 +55,7 @@ pub async fn enter<O: Operations>(
 pub async fn leave<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     if let (Some(key), Some(person)) = (visit.key, &visit.person) {
         console.operations.leave(key, person, &visit.peer.to_string()).await?;
         console.seen.forget(key);

@@ -4,7 +4,7 @@ use crate::{
     domain::{console::Permission, event::EventType, ids::MerchantName},
     flow::ports::{EventFilter, EventRange, EventView, Operations},
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         pages::{
             orders::{WINDOW, WINDOWS, window},
@@ -25,7 +25,7 @@ const PAGE_ROWS: u32 = 50;
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = filter(&visit.query)?;
     let mut found = console.operations.events(&filter).await?;
     let rows = usize::try_from(PAGE_ROWS).unwrap_or(usize::MAX);
@@ -210,7 +210,7 @@ fn range(visit: &Visit, times: Times) -> Result<EventRange, PageRefusal> {
 pub async fn confirm<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let times = console.times();
     let range = range(&visit, times)?;
     let (count, is_cut) = console.operations.count_events(range).await?;
@@ -236,7 +236,7 @@ pub async fn confirm<O: Operations>(
 pub async fn publish<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (range, act) = (range(&visit, console.times())?, visit.act()?);
     let id = act.mark.action_id;
     let start = console.operations.publish_range(range, act).await;

@@ -4,7 +4,7 @@
 use crate::{
     flow::ports::{EventFilter, EventView, LiveEvents, LiveRefusal, Operations},
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         words::{moment, order_link, text},
     },
@@ -32,7 +32,7 @@ const RETRY: &str = "retry: 5000\n\n";
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = EventFilter { limit: ROWS, ..EventFilter::default() };
     let latest = console.operations.events(&filter).await?.events;
     let times = console.times();
@@ -85,7 +85,7 @@ fn shown(events: &[EventView], times: Times, zone: &str) -> Markup {
 pub async fn stream_events<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let viewer = visit.person.as_ref().map_or("", |person| person.name.as_str());
     Ok(match console.operations.live(viewer).await {
         Ok(live) => events(live),

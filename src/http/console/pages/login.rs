@@ -5,7 +5,7 @@ use crate::{
     config::ConsoleAuth,
     flow::ports::{LoginFault, OidcLogin, OidcReturn, Operations},
     http::console::{
-        Answer, BrowserKey, Shared, Visit,
+        BrowserKey, PageAnswer, Shared, Visit,
         guard::{login_cookie, set_cookie},
         refusal::PageRefusal,
     },
@@ -34,7 +34,7 @@ pub fn is_ours(path: &str) -> bool {
 pub async fn begin<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     if !matches!(console.setting.config.auth, ConsoleAuth::Oidc(_)) || visit.is_local {
         return Err(PageRefusal::NotKnown);
     }
@@ -50,7 +50,7 @@ pub async fn begin<O: Operations>(
 pub async fn back<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     const ANOTHER: PageRefusal =
         PageRefusal::Senseless("This login did not begin in this browser, or took too long. Log in again.");
     let begun = visit.login.as_ref().ok_or(ANOTHER)?;

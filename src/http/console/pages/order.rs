@@ -11,7 +11,7 @@ use crate::{
         view::{OrderView, StepKind, steps},
     },
     http::console::{
-        Answer, Console, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         diagram::diagram,
         layout::page,
         params::link,
@@ -31,7 +31,7 @@ const NO_ORDER: &str = "This merchant has no such order.";
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = visit.query.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let news = html! {
         @if visit.query.get("done") == Some("decided") {
@@ -47,7 +47,7 @@ pub async fn show<O: Operations>(
 pub async fn show_customer<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = visit.form.order().ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let customer = match console.operations.show_customer(&merchant, &invoice, visit.act()?).await? {
         CustomerLook::Shown(customer) => customer,
@@ -164,7 +164,7 @@ fn order_params(view: &OrderView) -> [(&'static str, &str); 2] {
 pub async fn ask_doku<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = known(&console, &visit).await?;
     let (class, outcome) = match console.operations.ask_doku(&merchant, &invoice, visit.act()?).await? {
         Asked::Answered(words) => ("note", format!("DOKU: {}", text(&words))),
@@ -178,7 +178,7 @@ pub async fn ask_doku<O: Operations>(
 pub async fn publish_again<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let (merchant, invoice) = known(&console, &visit).await?;
     let (class, outcome) = match console.operations.publish_again(&merchant, &invoice, visit.act()?).await? {
         Some(count) => (
@@ -214,7 +214,7 @@ async fn with_news<O: Operations>(
     merchant: &MerchantName,
     invoice: &InvoiceNumber,
     news: Markup,
-) -> Answer {
+) -> PageAnswer {
     let view = console.operations.order(merchant, invoice).await?.ok_or(PageRefusal::Unknown(NO_ORDER))?;
     let customer = masked_customer(console, merchant, invoice).await?;
     let body = html! { (news) (body(console, visit, &view, customer.as_ref(), true)) };

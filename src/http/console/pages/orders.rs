@@ -7,7 +7,7 @@ use crate::{
         view::{OrderSummary, csv as table},
     },
     http::console::{
-        Answer, Console, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         layout::page,
         params::{Params, link},
         refusal::PageRefusal,
@@ -43,7 +43,7 @@ const RANGE_MAX: TimeDelta = TimeDelta::days(31);
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = filter(&visit.query, PAGE_ROWS, console.times())?;
     let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
     let is_search = filter.search.is_some();
@@ -75,7 +75,7 @@ pub async fn list<O: Operations>(
 pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = filter(&visit.query, CSV_ROWS, console.times())?;
     let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
     // A file that is cut says so by its name.

@@ -4,7 +4,7 @@ use crate::{
     domain::Time,
     flow::ports::{Figures, FiguresView, Operations, Waiting},
     http::console::{
-        Answer, Console, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         layout::{dependency, page},
         pages::about::processes_of,
         params::link,
@@ -30,7 +30,7 @@ pub const LATE: [(&str, Duration); 7] = [
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let view = console.operations.figures().await;
     let times = console.times();
     let body = html! {

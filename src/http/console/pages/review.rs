@@ -6,7 +6,7 @@ use crate::{
         view::OrderSummary,
     },
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         params::link,
         words::{ago, order_link, rupiah, rupiah_of, text},
@@ -23,7 +23,7 @@ const PAGE_ROWS: usize = 50;
 pub async fn list<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = OrderFilter { states: vec!["review".to_owned()], limit: ROWS_MAX, ..OrderFilter::default() };
     let mut orders = console.operations.orders(&filter).await?.orders;
     let (count, sum) = (orders.len(), orders.iter().map(amount).sum::<u64>());

@@ -7,7 +7,7 @@ use crate::{
         view::{PauseView, StopView},
     },
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         refusal::PageRefusal,
         words::{action_field, ago, moment, text},
@@ -20,7 +20,7 @@ use maud::{Markup, html};
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let sends = console.operations.sends().await?;
     let service = console.operations.service().await;
     let times = console.times();
@@ -36,7 +36,7 @@ pub async fn show<O: Operations>(
 pub async fn pause<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     console.operations.pause(scope(&visit)?, true, visit.act()?).await?;
     Ok(to_sends())
 }
@@ -44,7 +44,7 @@ pub async fn pause<O: Operations>(
 pub async fn resume<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     console.operations.pause(scope(&visit)?, false, visit.act()?).await?;
     Ok(to_sends())
 }

@@ -12,7 +12,7 @@ use crate::{
         },
     },
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         pages::orders::csv_answer,
         params::{Params, link},
@@ -34,7 +34,7 @@ const CSV_ROWS: u32 = 10_000;
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let filter = filter(&visit.query, BREAKS_MAX)?;
     let breaks = console.operations.breaks(&filter).await?;
     let files = console.operations.settlement_files(FILES_MAX).await?;
@@ -57,7 +57,7 @@ pub async fn show<O: Operations>(
 pub async fn csv<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let mut breaks = console.operations.breaks(&filter(&visit.query, CSV_ROWS + 1)?).await?;
     let rows = usize::try_from(CSV_ROWS).unwrap_or(usize::MAX);
     // A file that is cut says so by its name.
@@ -70,7 +70,7 @@ pub async fn csv<O: Operations>(
 pub async fn close<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let number = visit.form.get("number").and_then(|number| number.parse().ok());
     let number = number.ok_or(PageRefusal::Senseless("Which break?"))?;
     let name = visit.form.get("of").unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::{
         view::settlement::{BatchView, BreakFilter},
     },
     http::console::{
-        Answer, Shared, Visit,
+        PageAnswer, Shared, Visit,
         layout::page,
         pages::work::LOAD_AGAIN,
         params::link,
@@ -24,7 +24,7 @@ const NO_BATCH: PageRefusal =
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let name = visit.query.get("name").ok_or(NO_BATCH)?;
     let sums = console.operations.batch(name).await?;
     if matches!(&sums, BatchSums::Counted(_, batches) if batches.is_empty()) {

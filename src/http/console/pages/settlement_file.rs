@@ -10,7 +10,7 @@ use crate::{
     },
     http::{
         console::{
-            Answer, Console, Shared, Visit,
+            Console, PageAnswer, Shared, Visit,
             layout::page,
             params::link,
             refusal::PageRefusal,
@@ -87,7 +87,7 @@ pub async fn bring_in<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
     request: Request,
-) -> Answer {
+) -> PageAnswer {
     let (parts, body) = request.into_parts();
     let place = parts.extensions.get::<Arc<ConnectionPlace>>().cloned();
     let mut upload = Upload::new(&parts.headers, body, place)?;
@@ -109,7 +109,7 @@ pub async fn bring_in<O: Operations>(
 pub async fn match_file<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let number = visit.form.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
     let outcome = console
         .operations
@@ -118,7 +118,7 @@ pub async fn match_file<O: Operations>(
     answer(&console, &visit, outcome).await
 }
 
-async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: BroughtIn) -> Answer {
+async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: BroughtIn) -> PageAnswer {
     let to = match outcome {
         BroughtIn::Begun(number) | BroughtIn::Known(number) => file_link(number),
         BroughtIn::Repeated => "/settlement".to_owned(),
@@ -140,7 +140,7 @@ async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: Brou
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let number = visit.query.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
     let file = console.operations.settlement_file(number).await?.ok_or(NO_FILE)?;
     let body = html! {

@@ -4,7 +4,7 @@
 use crate::{
     flow::ports::{Operations, WorkEnd, WorkStart, WorkView},
     http::console::{
-        Answer, Console, Shared, Visit, layout, params::link, refusal::PageRefusal, words::text,
+        Console, PageAnswer, Shared, Visit, layout, params::link, refusal::PageRefusal, words::text,
     },
 };
 use axum::{
@@ -25,7 +25,7 @@ const LINES_SHOWN: usize = 150;
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
-) -> Answer {
+) -> PageAnswer {
     let id = visit.query.get("id").and_then(|id| Uuid::try_parse(id).ok());
     let work = match id {
         Some(id) => console.operations.work(id).await,
