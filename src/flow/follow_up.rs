@@ -131,8 +131,11 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     /// What there is room for.
     fn filter(&self, in_flight: &InFlight) -> DueFilter {
         let of = |account: super::ports::Account| {
-            let wanted =
-                |kind| self.gate.wanted(&account.merchant, kind).min(in_flight.room(&account.merchant, kind));
+            let wanted = |kind| {
+                let most = self.gate.wanted(&account.merchant, kind).min(IN_FLIGHT_MAX);
+                // Those in hand that wait for their permit are found again: else a look would find hardly any other.
+                if in_flight.held(&account.merchant, kind) < most { most } else { 0 }
+            };
             let (sends, inquiries) = (wanted(AttemptKind::Send), wanted(AttemptKind::Inquiry));
             DueOf { account, sends, inquiries }
         };
@@ -153,10 +156,12 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
             let due = by_merchant.remove(merchant).unwrap_or_default();
             let (sends, inquiries): (Vec<_>, Vec<_>) = due.into_iter().partition(is_send);
             self.gate.set_inquiries_due(merchant, !inquiries.is_empty());
-            picking.in_flight.note_more(merchant, AttemptKind::Send, is_full(&sends, of.sends));
+            let (sends, sends_max) = picking.in_flight.others(merchant, AttemptKind::Send, sends, of.sends);
+            let (inquiries, inquiries_max) =
+                picking.in_flight.others(merchant, AttemptKind::Inquiry, inquiries, of.inquiries);
             let turns = picking.turns.entry(merchant.clone()).or_default();
             let sends = match self.gate.probes_without(merchant) {
-                None => sends_in_turn(sends, turns, limit(of.sends)),
+                None => sends_in_turn(sends, turns, sends_max),
                 // One at a time tries, best one that nothing refused before.
                 Some(was_refused) => {
                     let mut sends = sends_in_turn(sends, turns, usize::MAX);
@@ -165,21 +170,11 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
                     sends
                 }
             };
-            picking.in_flight.note_more(merchant, AttemptKind::Inquiry, is_full(&inquiries, of.inquiries));
             picked.extend(sends);
-            picked.extend(by_rank(inquiries).into_iter().take(limit(of.inquiries)));
+            picked.extend(by_rank(inquiries).into_iter().take(inquiries_max));
         }
         picked
     }
-}
-
-/// The table may have more of them.
-fn is_full(found: &[DueOrder], of: u32) -> bool {
-    of > 0 && found.len() >= limit(of)
-}
-
-fn limit(of: u32) -> usize {
-    usize::try_from(of).unwrap_or(usize::MAX)
 }
 
 fn is_send(order: &DueOrder) -> bool {

@@ -3,10 +3,10 @@
 
 use tokio::time::{Instant, sleep};
 
-/// Rows of one slice: some milliseconds.
-pub(super) const SLICE: i64 = 256;
+/// Rows of one slice: a millisecond.
+pub(super) const SLICE: i64 = 64;
 /// A gentle look takes one part in this many of its time.
-const PARTS: u32 = 5;
+const PARTS: u32 = 8;
 
 /// Whether a look may take its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,26 +24,36 @@ pub(super) struct InFlight(Mutex<InFlightOrders>);
 struct InFlightOrders {
     orders: HashSet<i64>,
     counts: HashMap<MerchantAndKind, u32>,
-    /// Of these the table had more than could be picked up.
-    more_waits: HashSet<MerchantAndKind>,
+    /// Of these the table may have more than were picked up: when fewer than this are left, it is looked at again.
+    more_waits: HashMap<MerchantAndKind, u32>,
 }
 
 impl InFlight {
-    /// How many more may be picked up.
-    pub fn room(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
-        let held = self.0.lock().counts.get(&(merchant.clone(), Some(kind))).copied();
-        IN_FLIGHT_MAX.saturating_sub(held.unwrap_or_default())
+    /// How many are in hand.
+    pub fn held(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
+        self.0.lock().counts.get(&(merchant.clone(), Some(kind))).copied().unwrap_or_default()
     }
 
-    /// Whether the table has more of these than were picked up.
-    pub fn note_more(&self, merchant: &MerchantName, kind: AttemptKind, more: bool) {
+    /// Those that were found and are not in hand, and how many of them may be picked up where at most `of` are to be in hand.
+    /// 0: none was looked for.
+    pub fn others(
+        &self,
+        merchant: &MerchantName,
+        kind: AttemptKind,
+        mut found: Vec<DueOrder>,
+        of: u32,
+    ) -> (Vec<DueOrder>, usize) {
         let which = (merchant.clone(), Some(kind));
+        let count = |of: u32| usize::try_from(of).unwrap_or(usize::MAX);
         let mut orders_in_flight = self.0.lock();
-        if more {
-            orders_in_flight.more_waits.insert(which);
-        } else {
+        if of > 0 && found.len() >= count(of) {
+            orders_in_flight.more_waits.insert(which.clone(), of / 2);
+        } else if of > 0 {
             orders_in_flight.more_waits.remove(&which);
         }
+        found.retain(|order| !orders_in_flight.orders.contains(&order.order_key));
+        let held = orders_in_flight.counts.get(&which).copied().unwrap_or_default();
+        (found, count(of.saturating_sub(held)))
     }
 
     /// `None` if the order is in flight already.
@@ -71,14 +81,14 @@ pub(super) struct InFlightGuard {
 }
 
 impl InFlightGuard {
-    /// Lets the order go. True if it is worth to look for more: half of the room is free, and what
-    /// was not picked up would otherwise wait for the next look.
+    /// Lets the order go. True if it is worth to look for more: half of them are done, and what was not picked up
+    /// would otherwise wait for the next look.
     pub fn leaves_room_for_more(self) -> bool {
         let (in_flight, which) = (Arc::clone(&self.in_flight), self.which.clone());
         drop(self);
         let orders_in_flight = in_flight.0.lock();
         let held = orders_in_flight.counts.get(&which).copied().unwrap_or_default();
-        orders_in_flight.more_waits.contains(&which) && held <= IN_FLIGHT_MAX / 2
+        orders_in_flight.more_waits.get(&which).is_some_and(|few| held <= *few)
     }
 }
 
@@ -122,19 +132,30 @@ mod tests {
     fn one_merchants_full_hand_of_one_kind_is_nobody_elses() {
         let (in_flight, one, two) =
             (Arc::new(InFlight::default()), "one", MerchantName::parse("two").unwrap());
-        let mut held: Vec<InFlightGuard> = (1..=i64::from(IN_FLIGHT_MAX))
+        let _held: Vec<InFlightGuard> = (1..=i64::from(IN_FLIGHT_MAX))
             .map(|key| in_flight.take(&order(key, one, SEND)).unwrap())
             .collect();
         let one = MerchantName::parse(one).unwrap();
-        assert_eq!(in_flight.room(&one, AttemptKind::Send), 0);
-        assert_eq!(in_flight.room(&one, AttemptKind::Inquiry), IN_FLIGHT_MAX);
-        assert_eq!(in_flight.room(&two, AttemptKind::Send), IN_FLIGHT_MAX);
-        in_flight.note_more(&one, AttemptKind::Send, true);
-        for held in held.split_off(IN_FLIGHT_MAX as usize / 2 + 1) {
-            assert!(!held.leaves_room_for_more());
-        }
-        assert!(held.pop().unwrap().leaves_room_for_more(), "half of the hand is free");
-        in_flight.note_more(&one, AttemptKind::Send, false);
-        assert!(!held.pop().unwrap().leaves_room_for_more(), "nothing was left in the table");
+        assert_eq!(in_flight.held(&one, AttemptKind::Send), IN_FLIGHT_MAX);
+        assert_eq!(in_flight.held(&one, AttemptKind::Inquiry), 0);
+        assert_eq!(in_flight.held(&two, AttemptKind::Send), 0);
+    }
+
+    #[test]
+    fn a_look_finds_others_than_those_in_hand_and_the_next_one_waits_until_half_of_them_are_done() {
+        let (in_flight, one) = (Arc::new(InFlight::default()), MerchantName::parse("one").unwrap());
+        let found = |keys: std::ops::RangeInclusive<i64>| keys.map(|key| order(key, "one", SEND)).collect();
+        let others = |found, of| {
+            let (others, most) = in_flight.others(&one, AttemptKind::Send, found, of);
+            (others.iter().map(|order| order.order_key).collect::<Vec<_>>(), most)
+        };
+        let mut held: Vec<_> = (1..=3).map(|key| in_flight.take(&order(key, "one", SEND)).unwrap()).collect();
+        assert_eq!(others(found(1..=4), 4), (vec![4], 1), "a full list: there may be more");
+        held.push(in_flight.take(&order(4, "one", SEND)).unwrap());
+        assert_eq!(others(Vec::new(), 0), (Vec::new(), 0), "not looked for: what is known stays so");
+        assert!(!held.pop().unwrap().leaves_room_for_more(), "three are left");
+        assert!(held.pop().unwrap().leaves_room_for_more(), "two are left");
+        assert_eq!(others(found(1..=3), 4), (vec![3], 2));
+        assert!(!held.pop().unwrap().leaves_room_for_more(), "the list was not full");
     }
 }
