@@ -239,7 +239,7 @@ async fn a_look_is_as_narrow_as_it_is_asked_to_be() {
     let said = dead(&world, &["show", id(&all[1]), "--limit", "3"], 1).await;
     assert!(said.contains("no dead letter"), "{said}");
     let cut = run(&world, &["dead", "list", "--limit", "3"], "").await;
-    assert!(String::from_utf8_lossy(&cut.stderr).contains("the first 3 only"), "{cut:?}");
+    assert!(String::from_utf8_lossy(&cut.stderr).contains("only the first 3 letters"), "{cut:?}");
     let mut rest = list(&world).await;
     rest.sort_by_key(|letter| all.iter().position(|known| known == letter));
     assert_eq!(rest, all, "every look gave all back");
