@@ -132,9 +132,12 @@ impl<S: Store, G: Gateway> FollowUp<S, G> {
     fn filter(&self, in_flight: &InFlight) -> DueFilter {
         let of = |account: super::ports::Account| {
             let wanted = |kind| {
-                let most = self.gate.wanted(&account.merchant, kind).min(IN_FLIGHT_MAX);
-                // Those in hand that wait for their permit are found again: else a look would find hardly any other.
-                if in_flight.held(&account.merchant, kind) < most { most } else { 0 }
+                let (wanted, held) =
+                    (self.gate.wanted(&account.merchant, kind), in_flight.held(&account.merchant, kind));
+                // Those in hand that wait for their permit are found again: else a look would find hardly any other. Those
+                // that DOKU keeps waiting take nothing of what may go meanwhile.
+                let most = wanted.saturating_add(held).min(wanted.max(2 * held)).min(IN_FLIGHT_MAX);
+                if held < most { most } else { 0 }
             };
             let (sends, inquiries) = (wanted(AttemptKind::Send), wanted(AttemptKind::Inquiry));
             DueOf { account, sends, inquiries }

@@ -198,3 +198,16 @@ async fn an_order_that_cannot_be_taken_makes_few_looks() {
     let looks = looks(follow_up, &steps).await;
     assert!((1..=limit).contains(&looks), "{looks} looks in a second, at most {limit}");
 }
+
+#[tokio::test]
+async fn a_look_asks_for_those_in_hand_too_and_what_hangs_takes_nothing_of_what_may_go_meanwhile() {
+    for (per_second, held, looked_for) in
+        [(5, 0, 5), (5, 5, 10), (5, 100, 105), (200, 100, 200), (200, 128, 256), (0, 0, 256), (0, 256, 0)]
+    {
+        let (follow_up, _) = follow_up(&GateLimits { requests_per_second: per_second, ..LIMITS }, |_| {});
+        let picking = Picking::default();
+        let _held: Vec<_> = (1..=held).map(|key| picking.in_flight.take(&due(key, SEND)).unwrap()).collect();
+        let sends = follow_up.filter(&picking.in_flight).merchants[0].sends;
+        assert_eq!(sends, looked_for, "{held} in hand at {per_second} a second");
+    }
+}
