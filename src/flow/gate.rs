@@ -134,11 +134,12 @@ impl Gate {
         if limiter.jammed_since(AttemptKind::Send).is_some() {
             return Err(NoPermit::Busy);
         }
-        if self.breakers.lock().stops(merchant, AttemptKind::Send, now()) {
-            return Err(NoPermit::Stopped);
-        }
         let (mut place, begun) = (None, Instant::now());
         if let Some([payments, refunds]) = &self.places {
+            // What is stopped waits for no place.
+            if self.breakers.lock().stops(merchant, AttemptKind::Send, now()) {
+                return Err(NoPermit::Stopped);
+            }
             let places = match command {
                 CommandKind::Payment => payments,
                 CommandKind::Refund => refunds,
