@@ -20,7 +20,7 @@ pub struct DueFilter {
 pub struct DueOf {
     /// As configured now: an order made for another account or host is stranded.
     pub account: Account,
-    /// At most this many of each rank.
+    /// At most this many of each rank, those that are in hand and wait for their permit among them.
     pub sends: u32,
     pub inquiries: u32,
 }

@@ -7,7 +7,7 @@ use crate::{
         letters::{
             Audit, BODIES_BYTES_MAX, ReplayEnd, Twins, judge, plan,
             redact::{self, Shown},
-            words::sentence,
+            words::{sentence, twin},
         },
     },
     domain::{Time, action::ActionKind},
@@ -69,8 +69,7 @@ fn stays(end: ReplayEnd) -> Option<&'static str> {
 }
 
 fn forecast_of(fate: &ReplayForecast, replays: u64, again: bool, is_twin: bool) -> LetterForecast {
-    let twin = if is_twin { "; it stands here twice: the other one makes it known first" } else { "" };
-    LetterForecast { sentence: sentence(fate) + twin, stays: stays(judge(fate, replays, again)) }
+    LetterForecast { sentence: sentence(fate) + twin(is_twin), stays: stays(judge(fate, replays, again)) }
 }
 
 impl LetterOperations for Desk {

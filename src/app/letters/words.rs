@@ -102,6 +102,11 @@ pub fn is_hopeless(fate: &ReplayForecast) -> bool {
     }
 }
 
+/// What is added where a letter is one of two with the same command.
+pub fn twin(is_twin: bool) -> &'static str {
+    if is_twin { "; it stands here twice: the other one makes it known first" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

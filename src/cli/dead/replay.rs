@@ -9,7 +9,7 @@ use crate::{
         forecast::Forecaster,
         letters::{
             Audit, PlannedReplay, ReplayEnd, plan,
-            words::{replays, sentence, word},
+            words::{replays, sentence, twin, word},
         },
         parts::broker_of,
     },
@@ -101,8 +101,7 @@ async fn replay(
 }
 
 fn in_words(planned: &PlannedReplay) -> String {
-    let twin =
-        if planned.is_twin { "; it stands here twice: the other one makes it known first" } else { "" };
+    let twin = twin(planned.is_twin);
     let left = match planned.end {
         ReplayEnd::Hopeless => "; left where it is",
         ReplayEnd::DiedAgain => "; left where it is, unless you say --again",

@@ -24,7 +24,7 @@ pub(super) struct InFlight(Mutex<InFlightOrders>);
 struct InFlightOrders {
     orders: HashSet<i64>,
     counts: HashMap<MerchantAndKind, u32>,
-    /// Of these the table may have more than were picked up: when fewer than this are left, it is looked at again.
+    /// Of these the table may have more than were picked up: when no more than this are left, it is looked at again.
     more_waits: HashMap<MerchantAndKind, u32>,
 }
 
