@@ -77,7 +77,7 @@ async fn two_people_whom_a_provider_names_decide_together_and_one_brings_a_settl
     browser.is_at(&format!("What happened to {wrong}?")).await;
     pictured(&browser, "proposed").await;
     assert_eq!(world.order(&wrong).await["state"], "review");
-    browser.click("=Leave").await;
+    browser.leave_by("=Leave").await;
     browser.open(&order_url(&console, "/order/decide", &wrong)).await;
     log_in(&browser, "budi").await;
     browser.is_at("What is true about").await;
@@ -115,7 +115,7 @@ async fn bring_a_file_in(world: &World, browser: &Browser, console: &str, folder
     eventually("the file to be read", async || reads("Have it matched").await).await;
     pictured(browser, "settlement-file").await;
     browser.write("main input[name=reason]", "the sums are right").await;
-    browser.click("=Have it matched").await;
+    browser.leave_by("=Have it matched").await;
     eventually("the file to be matched", async || reads("State\nmatched").await).await;
     pictured(browser, "settlement-matched").await;
     browser.click(".facts a.id").await;
@@ -125,7 +125,7 @@ async fn bring_a_file_in(world: &World, browser: &Browser, console: &str, folder
     browser.open(&format!("{console}/settlement?cause=fee_mismatch")).await;
     pictured(browser, "settlement").await;
     browser.write("form[action='/settlement/close'] input[name=reason]", "DOKU pays it back").await;
-    browser.click("=Close").await;
+    browser.leave_by("=Close").await;
     browser.open(&format!("{console}/settlement?cause=fee_mismatch")).await;
     assert!(browser.text("main").await.contains("No break of this sort is open"));
 }

@@ -1,7 +1,7 @@
 //! A real browser: Debian's chromium behind its chromedriver, spoken to in WebDriver's own JSON. It waits for elements,
 //! never for time; what it holds goes with it.
 
-use super::http;
+use super::{eventually, http};
 use crate::clients::node_tools;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use std::{
 
 /// How the protocol names an element in its JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-const PATIENCE_MS: u64 = 20_000;
+const PATIENCE_MS: u64 = 60_000;
 const README_HEIGHT: u32 = 960;
 /// All who clone the repository carry them.
 const README_BYTES_MAX: usize = 150_000;
@@ -59,6 +59,10 @@ impl Browser {
             "--headless=new".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--disable-gpu".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            "--no-first-run".to_owned(),
             "--hide-scrollbars".to_owned(),
             "--force-prefers-reduced-motion".to_owned(),
             "--window-size=1280,900".to_owned(),
@@ -73,7 +77,7 @@ impl Browser {
             "acceptInsecureCerts": true,
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
-            "timeouts": {"implicit": PATIENCE_MS},
+            "timeouts": {"implicit": PATIENCE_MS, "script": PATIENCE_MS},
         }}});
         let driver_url = format!("http://127.0.0.1:{port}/session");
         let (examiner, runs_scripts) = (examiner().await, AtomicBool::new(true));
@@ -84,15 +88,19 @@ impl Browser {
     }
 
     async fn send(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+        let value = self.answer(method, path, body.as_ref()).await;
+        assert!(value["error"].is_null(), "{path} {body:?}: {} {}", value["error"], value["message"]);
+        value
+    }
+
+    async fn answer(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Value {
         let mut request = http().request(method, format!("{}{path}", self.session));
-        if let Some(body) = &body {
+        if let Some(body) = body {
             request = request.body(body.to_string());
         }
         let answer = request.send().await.unwrap().bytes().await.unwrap();
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
-        let value = answer["value"].clone();
-        assert!(value["error"].is_null(), "{path} {body:?}: {} {}", value["error"], value["message"]);
-        value
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap();
+        answer["value"].take()
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
@@ -132,6 +140,18 @@ impl Browser {
     pub async fn click(&self, named: &str) {
         let element = self.element(named).await;
         self.post(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    /// Clicks what leads to another page and waits until this one is gone: who opens a page while a form is being sent takes
+    /// the form back.
+    pub async fn leave_by(&self, named: &str) {
+        let page = format!("/element/{}/name", self.element("html").await);
+        self.click(named).await;
+        eventually("another page", async || {
+            let answer = self.answer(reqwest::Method::GET, &page, None).await;
+            (!answer["error"].is_null()).then_some(())
+        })
+        .await;
     }
 
     pub async fn write(&self, named: &str, text: &str) {
