@@ -13,6 +13,9 @@ const REFUSALS_MAX: usize = 3;
 /// than what a person is woken for.
 const IDLE_AFTER: u32 = 16;
 
+/// This part of the time that it was open is for the other merchants' first tries.
+const LAST_AFTER: u32 = 4;
+
 /// What a breaker guards; it decides which health counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guards {
@@ -99,8 +102,9 @@ impl Breaker {
     }
 
     /// After it opened: when time alone changes what is reported of it.
-    pub fn changes_after(open: Duration) -> [Duration; 2] {
-        [open, open * (1 + IDLE_AFTER)]
+    pub fn changes_after(open: Duration) -> [Duration; 4] {
+        let (later, idle) = (open / LAST_AFTER, open * IDLE_AFTER);
+        [open, open + later, open + idle, open + later + idle]
     }
 
     /// Asks for one send. A probe occupies the only place until it has learned something.
@@ -181,6 +185,12 @@ impl Breaker {
                 self.trip(now);
             }
         }
+    }
+
+    /// Of several merchants, the one whose send opened DOKU's breaker tries last: the cause may be that merchant alone, and
+    /// the others are to find out.
+    pub fn try_last(&mut self, now: Instant) {
+        self.trip(now + self.open / LAST_AFTER);
     }
 
     fn trip(&mut self, now: Instant) {
@@ -377,7 +387,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::for_merchant(3, OPEN);
         breaker.learned(KeyRefused, 1, false, now);
-        let [half_open, idle] = Breaker::changes_after(OPEN).map(|after| now + after);
+        let [half_open, _, idle, _] = Breaker::changes_after(OPEN).map(|after| now + after);
         let just_before = idle - Duration::from_millis(1);
         assert_eq!(breaker.reported(half_open), BreakerPhase::HalfOpen { probing: false });
         assert_eq!(breaker.reported(just_before), BreakerPhase::HalfOpen { probing: false });

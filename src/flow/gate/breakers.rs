@@ -124,6 +124,7 @@ impl Breakers {
         now: Instant,
     ) -> bool {
         let doku = self.doku.learned(SCOPE_DOKU, health, order_key, probes.doku, now);
+        let has_others = self.merchants.len() > 1;
         let Some(own) = self.merchants.get_mut(merchant) else { return doku };
         match health {
             DokuHealth::OrderRefused if own.refused.len() < REFUSED_MAX => {
@@ -137,7 +138,11 @@ impl Breakers {
             | DokuHealth::AccountUnwell
             | DokuHealth::KeyRefused => {}
         }
-        own.sends.learned(merchant.as_str(), health, order_key, probes.merchant, now) || doku
+        let merchant_opened = own.sends.learned(merchant.as_str(), health, order_key, probes.merchant, now);
+        if doku && has_others {
+            own.sends.try_last(merchant.as_str(), now);
+        }
+        merchant_opened || doku
     }
 
     /// Takes in whether an inquiry hung.
@@ -267,8 +272,17 @@ impl Watched {
         probe: bool,
         now: Instant,
     ) -> bool {
+        self.changed(scope, now, |breaker| breaker.learned(health, order_key, probe, now))
+    }
+
+    fn try_last(&mut self, scope: &str, now: Instant) {
+        self.changed(scope, now, |breaker| breaker.try_last(now));
+    }
+
+    /// True if it opened.
+    fn changed(&mut self, scope: &str, now: Instant, change: impl FnOnce(&mut Breaker)) -> bool {
         let before = self.breaker.phase(now);
-        self.breaker.learned(health, order_key, probe, now);
+        change(&mut self.breaker);
         let after = self.breaker.phase(now);
         if before == after {
             return false;

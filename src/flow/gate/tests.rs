@@ -137,6 +137,24 @@ async fn a_refused_key_stops_its_merchant_only() {
 }
 
 #[tokio::test]
+async fn of_several_merchants_the_one_that_opened_dokus_breaker_tries_last() {
+    let gate = gate(&limits(), &["default", "second"]);
+    fail(&gate, "default", DokuHealth::Unwell, 2).await;
+    assert_eq!(refused(&gate, "second").await, NoPermit::Stopped);
+    half_open(&gate, "second").await;
+    assert_eq!(refused(&gate, "default").await, NoPermit::Stopped);
+    send(&gate, "second").await.unwrap().sent(1, DokuHealth::Well);
+    assert!(send(&gate, "second").await.is_ok(), "DOKU is well for this one");
+    half_open(&gate, "default").await;
+    send(&gate, "default").await.unwrap().sent(1, DokuHealth::Unwell);
+    assert!(is_stopped(&gate, "default"));
+    assert!(send(&gate, "second").await.is_ok(), "what fails for one merchant stops one");
+    // Where the others have nothing to send it may try in their place.
+    half_open(&gate, "default").await;
+    assert!(send(&gate, "default").await.is_ok());
+}
+
+#[tokio::test]
 async fn an_order_that_was_refused_is_no_probe_until_it_was_answered() {
     let gate = gate(&limits(), &["default"]);
     for order_key in [7, 8, 9] {
