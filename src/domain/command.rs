@@ -115,8 +115,12 @@ impl Command {
     /// Whether it may have been sent under a claim that the store has forgotten: it was delivered before, or is older than
     /// the last time that the database went back. Because it has ended, such a command must not be called unsent.
     pub fn may_have_been_sent(&self, restored_at: Option<Time>) -> bool {
-        let is_older = self.published_at.zip(restored_at).is_some_and(|(published, back)| published <= back);
-        self.came_before > 0 || is_older
+        self.came_before > 0 || self.is_from_before(restored_at)
+    }
+
+    /// Whether it is older than the last time that the database went back.
+    pub fn is_from_before(&self, restored_at: Option<Time>) -> bool {
+        self.published_at.zip(restored_at).is_some_and(|(published, back)| published <= back)
     }
 
     /// When its sends end, whenever it is claimed; `None` if only the claim says so.

@@ -307,3 +307,30 @@ async fn an_open_order_without_anything_due_cannot_be_stored() {
     assert!(forgotten.unwrap_err().to_string().contains("due"));
     world.end().await;
 }
+
+/// Nor is a refund of what was paid there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_goes_to_the_account_that_the_order_was_made_for_or_waits() {
+    let mut world = World::with().notified().build().await;
+    let invoice = world.invoice();
+    world.paid(&invoice).await;
+    world.stop().await;
+    let usual = world.settings.clone();
+    world.settings.insert("DOKU_CLIENT_ID".to_owned(), "MCH-9999-1".to_owned());
+    let requests = world.sandbox.ledger().requests.len();
+    world.start(&Role::UNNAMED).await;
+    world.publish(&commands::refund(&invoice)).await;
+    eventually("the refund to be stranded", async || {
+        let (_, ready) = world.admin("/readyz").await;
+        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+        (ready["stranded_orders"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(world.sandbox.ledger().requests.len(), requests);
+    world.stop().await;
+    world.settings = usual;
+    world.start(&Role::UNNAMED).await;
+    world.event(&invoice, "order.refunded").await;
+    assert_eq!(world.sandbox.ledger().refunds_of(&invoice).count(), 1);
+    world.end().await;
+}

@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 /// A payment's sends end a budget after its `time`, if it has one that is not in the future: that end is stored
 /// as its expiry, which never stands still. A command that was seen before, or has ended, is left out. One that may have
-/// been sent under a claim that is gone is not left out: it is claimed with its sends ended, in doubt, and DOKU is asked
-/// about it. What another transaction commits meanwhile breaks a unique index, and then nothing of this statement is
+/// been sent under a claim that is gone is not left out: it is claimed in doubt if it has ended, or is older than the last
+/// time that the database went back, and DOKU is asked about it before anything is sent. What another transaction commits meanwhile breaks a unique index, and then nothing of this statement is
 /// written. The keys are drawn first, so that nothing has to be looked up to join what is inserted.
 const CLAIM: &str = "
     WITH clock AS MATERIALIZED (
         SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at),
     asked AS MATERIALIZED (
         SELECT a.*, now, e.ends_at, least(now + a.budget * interval '1 microsecond', e.ends_at) AS sends_end_at,
-               e.ends_at <= now AS is_over,
+               (e.ends_at <= now OR a.published_at <= restored_at) IS TRUE AS is_doubted,
                nextval('commands_key_seq') AS command_key, nextval('orders_order_key_seq') AS order_key
         FROM clock, unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[],
                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $13::bigint[],
@@ -47,7 +47,7 @@ const CLAIM: &str = "
         OVERRIDING SYSTEM VALUE
         SELECT command_key, source, id, 'payment', merchant, digest, invoice_number, traceparent, tracestate,
                now, request_id, client_id, base_url, request_body, now, sends_end_at, ends_at,
-               published_at, token, CASE WHEN is_over THEN now END
+               published_at, token, CASE WHEN is_doubted THEN now END
         FROM asked),
     opened AS (
         INSERT INTO orders (order_key, merchant, invoice_number, amount, state, state_since, payment, created_at)
@@ -60,10 +60,10 @@ const CLAIM: &str = "
         SELECT order_key, merchant, sends_end_at + $19 * interval '1 microsecond', 2, now, sends_end_at, 0,
                CASE WHEN lease IS NOT NULL THEN token END, CASE WHEN lease IS NOT NULL THEN now END,
                CASE WHEN lease IS NOT NULL THEN 'send' END, now + lease * interval '1 microsecond'
-        FROM asked WHERE is_over IS NOT TRUE
+        FROM asked WHERE NOT is_doubted
         UNION ALL
-        SELECT order_key, merchant, now, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM asked WHERE is_over)
-    SELECT place, order_key, command_key, now, sends_end_at FROM asked";
+        SELECT order_key, merchant, now, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM asked WHERE is_doubted)
+    SELECT place, order_key, command_key, now, sends_end_at, is_doubted FROM asked";
 
 #[derive(FromRow)]
 struct ClaimRow {
@@ -72,6 +72,7 @@ struct ClaimRow {
     command_key: i64,
     now: Time,
     sends_end_at: Time,
+    is_doubted: bool,
 }
 
 /// Claims the new ones; `None` for the others.
@@ -90,7 +91,7 @@ pub(super) async fn claim(
     let rows = insert(connection, &in_order, schedule).await?;
     let mut granted: Vec<Option<Granted>> = all.iter().map(|_| None).collect();
     for row in rows {
-        let ClaimRow { place, order_key, command_key, now, sends_end_at } = row;
+        let ClaimRow { place, order_key, command_key, now, sends_end_at, is_doubted } = row;
         let asked = usize::try_from(place - 1).ok().and_then(|place| places.get(place)).copied();
         let Some(mine) = asked.and_then(|place| granted.get_mut(place)) else {
             return Err(StoreError::Refused(
@@ -98,7 +99,7 @@ pub(super) async fn claim(
             )
             .into());
         };
-        *mine = Some(Granted { order_key, command_key, now, sends_end_at });
+        *mine = Some(Granted { order_key, command_key, now, sends_end_at, is_doubted });
     }
     Ok(granted)
 }

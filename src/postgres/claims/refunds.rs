@@ -82,15 +82,17 @@ async fn open(
     // What DOKU did with the order before is not known here: another refund may have been made.
     let ask_first =
         order.record.is_paid_by_a_file_alone() || restored_at.is_some_and(|at| order.is_from_before(at));
-    let inserted: Option<(i64, Time)> = sqlx::query_as(
+    // For the account that the order was made for, whichever is configured now.
+    let inserted: Option<(i64, Time, bool)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
                                received_at, request_id, client_id, base_url, request_body, claimed_at,
                                sends_end_at, expires_at, published_at, birth, maybe_acted_at, ask_first)
-         VALUES ($1, $2, 'refund', $3, $4, $5, $6, $7, $12, $8, $9, $10, $11, $12,
-                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16,
-                 CASE WHEN $14::timestamptz <= $12 THEN $12 END, $17)
+         SELECT $1, $2, 'refund', $3, $4, $5, $6, $7, $12::timestamptz, $8, payment.client_id, payment.base_url, $11, $12,
+                least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16,
+                CASE WHEN $14::timestamptz <= $12 OR $15::timestamptz <= $18::timestamptz THEN $12 END, $17
+         FROM commands payment WHERE key = (SELECT payment FROM orders WHERE order_key = $19)
          ON CONFLICT (source, id) DO NOTHING
-         RETURNING key, sends_end_at",
+         RETURNING key, sends_end_at, (client_id, base_url) = ($9, $10)",
     )
     .bind(command.identity.source.as_str())
     .bind(command.identity.id.as_str())
@@ -109,23 +111,26 @@ async fn open(
     .bind(command.published_at)
     .bind(new.token)
     .bind(ask_first)
+    .bind(restored_at)
+    .bind(order.order_key)
     .fetch_optional(&mut *connection)
     .await?;
-    let Some((command_key, sends_end_at)) = inserted else { return Err(TxError::Raced) };
-    let is_asked_about = ask_first || sends_end_at <= now;
+    let Some((command_key, sends_end_at, is_for_this_account)) = inserted else { return Err(TxError::Raced) };
+    let is_asked_about = ask_first || sends_end_at <= now || command.is_from_before(restored_at);
     let due = if is_asked_about {
         Due::inquiry(now, InquiryRank::Doubt)
     } else {
         schedule.opened_refund(now, sends_end_at)
     };
     let (kind, token) = (AttemptKind::Send, new.token);
-    let lease = new.lease.filter(|_| !is_asked_about);
+    let lease = new.lease.filter(|_| !is_asked_about && is_for_this_account);
     let lease = lease.map(|lease| Lease { kind, token, claimed_at: now, ends_at: now + lease });
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, lease };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
-    if is_asked_about {
+    if is_asked_about || !is_for_this_account {
         return Ok(Claimed::Deferred);
     }
-    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at }.claimed(asked, None))
+    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at, is_doubted: false }
+        .claimed(asked, None))
 }

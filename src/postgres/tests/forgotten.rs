@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    domain::action::{Action, ActionKind},
+    domain::{
+        action::{Action, ActionKind},
+        finding::{AttemptKind, DokuError},
+    },
     flow::ports::{ClaimError, OperatorStore},
 };
 
@@ -204,11 +207,45 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
                 "SELECT count(*) FROM commands WHERE id = '1' AND maybe_acted_at IS NOT NULL AND sends = 0";
             assert_eq!(db.number(doubted).await, 1, "{what}");
             let inquiry = taken(&db.store).await;
-            assert_eq!(inquiry.kind, crate::domain::finding::AttemptKind::Inquiry, "{what}");
+            assert_eq!(inquiry.kind, AttemptKind::Inquiry, "{what}");
             let word = if kind == CommandKind::Payment { "SUCCESS" } else { "REFUNDED" };
             db.store.record(&inquiry, &reported(word, 50_000), Duration::ZERO).await.unwrap();
             let state = if kind == CommandKind::Payment { "paid" } else { "refunded" };
             assert_eq!(db.state().await, state, "{what}");
+        })
+        .await;
+    }
+}
+
+/// Neither does what DOKU declines then: it may decline it because it did it before.
+#[tokio::test]
+async fn what_is_older_than_a_restore_is_asked_about_first_and_stays_in_doubt_when_it_is_declined() {
+    for kind in [CommandKind::Payment, CommandKind::Refund] {
+        on_a_database(|db| async move {
+            if kind == CommandKind::Refund {
+                db.paid_order("INV-1").await;
+            }
+            db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
+            let now: crate::domain::Time =
+                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
+            let mut new = new_command(kind, "1", "INV-1", 50_000);
+            new.command.published_at = Some(now - chrono::TimeDelta::seconds(100));
+            assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)), "{kind:?}");
+            let mut claim = taken(&db.store).await;
+            assert_eq!(claim.kind, AttemptKind::Inquiry, "{kind:?}");
+            let failed = InquiryFindingKind::Failed { why: "HTTP 500".to_owned() };
+            let failed =
+                Finding::Inquiry(InquiryFinding { kind: failed, http_status: None, retry_after: None });
+            while claim.kind == AttemptKind::Inquiry {
+                db.store.record(&claim, &failed, Duration::ZERO).await.unwrap();
+                db.jump(5).await;
+                claim = taken(&db.store).await;
+            }
+            let error = DokuError { code: "already_refunded".to_owned(), message: "no".to_owned() };
+            db.store.record(&claim, &send(SendFindingKind::Declined(error)), Duration::ZERO).await.unwrap();
+            let doubted = "SELECT count(*) FROM commands
+                           WHERE id = '1' AND sends = 1 AND outcome IS NULL AND maybe_acted_at IS NOT NULL";
+            assert_eq!(db.number(doubted).await, 1, "{kind:?}");
         })
         .await;
     }
