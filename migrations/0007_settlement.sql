@@ -87,8 +87,8 @@ CREATE TABLE settlement_rows (
     CONSTRAINT settlement_rows_number_from_one CHECK (number >= 1)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- The rows of a batch stand together, as they came: a line for each few pages is enough to find them.
-CREATE INDEX settlement_rows_of_a_batch ON settlement_rows USING brin (batch) WITH (pages_per_range = 32, autosummarize = on);
+-- The rows of a batch stand together, as they came: a line for each megabyte is enough to find them.
+CREATE INDEX settlement_rows_of_a_batch ON settlement_rows USING brin (batch) WITH (autosummarize = on);
 
 -- The files of each batch, in the order in which they came, each with what our rows of the batch in it come to.
 CREATE TABLE settlement_forms (

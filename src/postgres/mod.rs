@@ -69,7 +69,7 @@ pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{
     By, Closing, FileEnd, FileKey, FileState, GroupCounts, GroupKept, ImportingAccount, Judging, KeptFile,
-    MerchantLock, OpenBreaks, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
+    MerchantLock, OpenBreaks, ReceivedBytes, RowGroup, SettledSlice, SettlementStore, rest,
 };
 pub use slices::CountingPace;
 pub use sqlx::postgres::PgConnectOptions;

@@ -4,16 +4,13 @@
 use super::{Import, ImportError, lines, lines::Place};
 use crate::{
     domain::{ids::MerchantName, settlement::profile::Profile},
-    postgres::{By, FileEnd, GroupCounts, GroupKept, Judging, KeptFile, MerchantLock, SettledSlice},
+    postgres::{By, FileEnd, GroupCounts, GroupKept, Judging, KeptFile, MerchantLock, SettledSlice, rest},
     sheet::{Encoding, FileForm, Shape},
 };
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-/// Rows of one slice: they are judged in one transaction.
-const SLICE_KEYS: i64 = 1_000;
-/// What a group and a slice take at least: payments go on meanwhile, and find the processors free.
-const GROUP_LASTS: Duration = Duration::from_millis(20);
+/// Rows of one slice: they are judged in one transaction, for some milliseconds.
+const SLICE_KEYS: i64 = 250;
 const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
 const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
 
@@ -32,10 +29,10 @@ impl Import {
         let (mut groups, reading) =
             lines::read(&self.settlement, kept.key, place, shape, profile, received_on);
         while let Some(group) = groups.recv().await {
-            let next = Instant::now() + GROUP_LASTS;
+            let began = Instant::now();
             must_hold(lock).await?;
             match self.settlement.keep_rows(merchant, kept.key, group).await? {
-                GroupKept::Now => sleep_until(next).await,
+                GroupKept::Now => rest(began).await,
                 GroupKept::Before => {}
                 GroupKept::AfterAHole | GroupKept::NotReading => {
                     return Err(ImportError::BrokenOff(ROWS_GONE.to_owned()));
@@ -73,7 +70,7 @@ impl Import {
         let (first, last) = self.settlement.keys_of_batches(merchant, kept.key).await?;
         let (mut after, mut judged_to) = (kept.judged_to.max(first - 1), kept.judged_to);
         while after < last {
-            let next = Instant::now() + GROUP_LASTS;
+            let began = Instant::now();
             let to = last.min(after + SLICE_KEYS);
             let slice = SettledSlice { file: kept.key, after, to, judged_to };
             let invoices = self.settlement.invoices_between(merchant, &slice).await?;
@@ -81,7 +78,7 @@ impl Import {
                 must_hold(lock).await?;
                 counts.add(self.settlement.judge_group(merchant, invoices, &judging, Some(slice)).await?);
                 judged_to = to;
-                sleep_until(next).await;
+                rest(began).await;
             }
             after = slice.to;
         }

@@ -47,14 +47,15 @@ impl SettlementStore {
 
 async fn enter(c: &mut PgConnection) -> TxResult<usize> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
-        // What waits grows by thousands before the server counts it: in one query it would read all rows for these few.
+        // Rows and what waits grow by thousands before the server counts them: without OFFSET 0 it would read all rows for
+        // each of these few.
         "WITH next AS MATERIALIZED (
              SELECT row_key, replaces FROM settlement_waiting
              WHERE NOT EXISTS (SELECT FROM outbox)
              ORDER BY row_key LIMIT $1 FOR UPDATE SKIP LOCKED)
          SELECT n.row_key, r.id, n.replaces, r.merchant, r.batch, r.invoice_number, r.kind, r.gross, r.fee,
                 r.discount, r.net, r.paid_out_on
-         FROM next n JOIN settlement_rows r ON r.key = n.row_key",
+         FROM next n CROSS JOIN LATERAL (SELECT * FROM settlement_rows WHERE key = n.row_key OFFSET 0) AS r",
     )
     .bind(ENTER_MAX)
     .fetch_all(&mut *c)

@@ -1,20 +1,21 @@
 //! The search forward: orders that a batch should have held, and did not. Slices of keys, so that no look at the table is
 //! long, and from where the last search ended.
 
-use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts};
+use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts, rest};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::ports::StoreError,
     postgres::tx::answered,
 };
+use tokio::time::Instant;
 
 /// Keys that one statement looks at.
-const KEYS: i64 = 5_000;
+const KEYS: i64 = 500;
 /// An order that was claimed so many days, and twice the due days, before the latest pay-out is searched once more and then
 /// left: a payment that comes later than this after its claim is seen by its row, and not missed without it.
 const SEARCHED_DAYS: i32 = 60;
 /// Invoices that one transaction judges.
-pub(super) const GROUP: usize = 1_000;
+pub(super) const GROUP: usize = 250;
 
 impl SettlementStore {
     /// Judges every order that may be missing in the files, every refund that may, and everything that was missing.
@@ -30,12 +31,14 @@ impl SettlementStore {
         }
         let (mut next, end, keep) = self.bounds(merchant, judging).await?;
         while next <= end {
+            let began = Instant::now();
             let invoices = self.without_row(merchant, next, next + KEYS).await?;
             for invoices in invoices.chunks(GROUP) {
                 counts.add(self.judge_group(merchant, invoices.to_vec(), judging, None).await?);
             }
             next += KEYS;
             self.searched(merchant, next.min(keep)).await?;
+            rest(began).await;
         }
         let mut after = String::new();
         while let Some(last) = self.refunds(merchant, &after, judging, &mut counts).await? {

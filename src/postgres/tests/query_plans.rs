@@ -39,7 +39,7 @@ async fn db_claim(store: &PostgresStore, new: NewCommand) -> Claim {
 pub(super) async fn whole_scans(connection: &mut PgConnection) -> Vec<String> {
     let statements: Vec<(String, String, i32)> = sqlx::query_as(
         "SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
-         WHERE statement ~ '(orders|commands|due|events|outbox|publications|attempts|notifications)'",
+         WHERE statement ~ '(orders|commands|due|events|outbox|publications|attempts|notifications|settlement_)'",
     )
     .fetch_all(&mut *connection)
     .await

@@ -230,6 +230,24 @@ async fn events_of_settled_rows_enter_the_outbox_only_once_those_before_are_out(
     .await;
 }
 
+/// The worst moment to count, before the first file: rows are looked for one by one all the same.
+#[tokio::test]
+async fn what_was_counted_before_the_first_file_makes_nobody_read_all_rows() {
+    on_a_database(|mut db| async move {
+        db.execute("VACUUM (ANALYZE)").await.unwrap();
+        let one = pool(db.options.clone(), 1);
+        db.store = PostgresStore::with_jitter(one.clone(), schedule(), Arc::new(|| 0.5));
+        import(&db, 1, &[purchase("INV-1", "B-1", db.today().await)]).await;
+        db.execute("INSERT INTO settlement_waiting (row_key) SELECT key FROM settlement_rows").await.unwrap();
+        db.settlement().publish_matched().await.unwrap();
+        let mut whole = super::query_plans::whole_scans(&mut one.acquire().await.unwrap()).await;
+        whole.retain(|scan| scan.split(':').next().unwrap_or_default().contains("settlement_rows"));
+        assert!(whole.is_empty(), "{whole:#?}");
+        one.close().await;
+    })
+    .await;
+}
+
 /// A database that went back gives its numbers out again.
 #[tokio::test]
 async fn a_break_is_closed_by_its_number_only_if_it_is_the_one_that_was_looked_at() {
