@@ -149,7 +149,7 @@ fn hint_of(code: &str, message: &str) -> &'static str {
     match code {
         "08P01" if message.contains("startup parameter") => {
             "; a pooler (PgBouncer) is in between and does not pass a session's settings on: connect to PostgreSQL \
-             itself, or see README, What is supported"
+             itself, or see RUNBOOK.md, PgBouncer"
         }
         "42P05" | "26000" => {
             "; a pooler gives one server session to several connections: connect to PostgreSQL itself, or set \

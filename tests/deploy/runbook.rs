@@ -1,12 +1,12 @@
-//! The runbook: an entry for everything that can come to a person on call and for nothing else, and whatever it says to
-//! run, set or look at is there.
+//! The runbook: an entry for everything that can come to a person on call and for nothing else. Whatever it or README
+//! says to run, set or look at is there, and so is whatever a page links to.
 
-use crate::{alerts, read};
-use clap::Parser;
+use crate::{alerts, file, read};
+use clap::{Parser, error::ErrorKind};
 use jenius_pay::{
     app::letters::BROKERS_CAUSES,
     cli, config,
-    domain::{order::ReviewCause, settlement::breaks::Cause},
+    domain::{event::EventType, order::ReviewCause, settlement::breaks::Cause},
     flow::disposition::DeadReason,
     http::console::{RULES, Verb},
     metric,
@@ -35,13 +35,16 @@ fn titles(section: &str) -> Vec<String> {
     entries(section).into_iter().map(|(title, _)| title).collect()
 }
 
-/// What stands in backquotes or in a block of a shell, a line each.
-fn code() -> Vec<String> {
-    let text = read("RUNBOOK.md");
+/// The page that stands above this folder.
+const README: &str = "../README.md";
+
+/// What stands in backquotes or in a block of a shell, a line each, without its comment.
+fn code(page: &str) -> Vec<String> {
+    let text = read(page);
     let mut code = Vec::new();
     for (index, part) in text.split("```").enumerate() {
         if index % 2 == 1 {
-            code.extend(part.lines().skip(1).map(str::to_owned));
+            code.extend(part.lines().skip(1).map(|line| line.split("  # ").next().unwrap().to_owned()));
         } else {
             code.extend(part.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " ")));
         }
@@ -112,36 +115,49 @@ fn every_entry_names_the_page_that_its_alert_or_its_cause_leads_to() {
 }
 
 #[test]
-fn every_command_it_says_is_one() {
-    let commands: Vec<String> = code().into_iter().filter(|line| line.starts_with("jenius-pay ")).collect();
-    assert!(commands.len() > 20, "only {} commands found", commands.len());
-    for command in commands {
-        if let Err(error) = cli::Cli::try_parse_from(command.split_whitespace()) {
-            panic!("{command}: {error}");
+fn every_command_it_or_readme_says_is_one() {
+    for (page, least) in [("RUNBOOK.md", 20), (README, 10)] {
+        let commands: Vec<String> =
+            code(page).into_iter().filter(|line| line.starts_with("jenius-pay ")).collect();
+        assert!(commands.len() > least, "{page}: only {} commands found", commands.len());
+        for command in commands {
+            let parsed = cli::Cli::try_parse_from(command.split_whitespace());
+            let is_one =
+                parsed.as_ref().map_or_else(|error| error.kind() == ErrorKind::DisplayHelp, |_| true);
+            assert!(is_one, "{page}: {command}: {:?}", parsed.err());
         }
     }
 }
 
 #[test]
-fn every_key_and_metric_it_names_and_every_link_is_there() {
+fn every_key_and_metric_it_or_readme_names_is_there() {
     let keys: BTreeSet<&str> = config::keys().iter().map(|key| key.name).collect();
     let sections = sorted(keys.iter().map(|key| key.split('.').next().unwrap()));
-    for word in code() {
+    let events = EventType::ALL.map(EventType::routing_key);
+    let words = ["RUNBOOK.md", README].into_iter().flat_map(code);
+    for word in words.filter(|word| !events.contains(&word.as_str())) {
         let is_key = word.split_once('.').is_some_and(|(section, _)| sections.contains(section));
         assert!(!is_key || keys.contains(word.as_str()), "there is no key {word}");
         let is_metric = word.starts_with("jenius_") && !GROUPS.contains(&word.as_str());
         assert!(!is_metric || metric::all().iter().any(|m| m.name == word), "there is no metric {word}");
     }
-    let text = read("RUNBOOK.md");
-    let headings: BTreeSet<String> = text
-        .lines()
-        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')))
-        .map(|heading| heading.to_lowercase().replace(' ', "-"))
-        .collect();
-    for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-        match link.strip_prefix('#') {
-            Some(anchor) => assert!(headings.contains(anchor), "no heading {anchor}"),
-            None => assert!(!read(link).is_empty(), "{link}"),
+}
+
+#[test]
+fn every_link_of_a_page_leads_to_a_file_and_a_heading() {
+    for page in ["RUNBOOK.md", "REFERENCE.md", "CHANGELOG.md", "clients/README.md", README] {
+        let text = read(page);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (name, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if name.is_empty() { file(page) } else { file(page).with_file_name(name) };
+            assert!(target.exists(), "{page}: no file {link}");
+            if !anchor.is_empty() {
+                let target = std::fs::read_to_string(target).unwrap();
+                let headings = target.lines().filter(|line| line.starts_with('#'));
+                let mut anchors =
+                    headings.map(|h| h.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-"));
+                assert!(anchors.any(|a| a == anchor), "{page}: no heading {link}");
+            }
         }
     }
 }

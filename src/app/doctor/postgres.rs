@@ -259,7 +259,7 @@ fn connections(ours: u32, facts: &ServerFacts) -> Check {
 /// A pooler in between drops what a session asks for at its start.
 fn session(facts: &ServerFacts) -> Check {
     if facts.pooled {
-        let hint = "connect to PostgreSQL itself, or set pool_mode = session in PgBouncer: see README, What is supported";
+        let hint = "connect to PostgreSQL itself, or set pool_mode = session in PgBouncer: see RUNBOOK.md, PgBouncer";
         let detail =
             "a pooler gives one server session to several connections (PgBouncer in transaction mode)";
         return Check::fail(POSTGRES_SESSION, detail, hint);
