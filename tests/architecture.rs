@@ -83,7 +83,7 @@ const CRATES: [&str; 2] = ["bench", "sandbox"];
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 
 /// A crate, and the only places that may use it.
-const HOMES: [(&str, &[&str]); 23] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("fastrand", &["chance.rs", "sandbox"]),
     // The tools know the service from outside, and the service does not know them.
     ("doku_sandbox", &["bench", "cli/sandbox.rs", "cli/bench.rs"]),
@@ -109,6 +109,7 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("calamine", &["sheet"]),
     ("zip", &["sheet"]),
     ("encoding_rs", &["sheet"]),
+    ("serde_saphyr", &["cli/asyncapi"]),
     ("rlimit", &["startup.rs"]),
     ("backoff", &["domain/retry.rs"]),
     ("ring", &["doku/snap/public_key.rs", "sandbox/snap.rs", "identity/verify.rs"]),

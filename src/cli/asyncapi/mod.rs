@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return write_schemas(folder);
     }
     let document = document(&args.prefix);
-    let text = if args.json { format!("{document:#}") } else { yaml::write(&document) };
+    let text = if args.json { format!("{document:#}") } else { yaml::write(&document)? };
     print::line(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -56,7 +56,7 @@ impl Described {
 #[test]
 fn the_committed_document_is_what_the_code_says() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/asyncapi.yaml");
-    let text = yaml::write(&document(&TopologyNames::new("jenius").unwrap()));
+    let text = yaml::write(&document(&TopologyNames::new("jenius").unwrap())).unwrap();
     if std::env::var_os("JENIUS_WRITE_ASYNCAPI").is_some() {
         std::fs::write(path, &text).unwrap();
     }
