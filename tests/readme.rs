@@ -250,6 +250,7 @@ fn files() -> String {
         ("tests/architecture.rs", "The layers, held by reading the sources."),
         ("tests/readme.rs", "README, REFERENCE and this page, held against the code."),
         ("deploy/local/", "The commands above, the private servers they start, and what checks `deploy/`."),
+        ("deploy/local/build/", "What only those who change this project use, and what the tests install."),
         ("deploy/grafana/", "A dashboard: is money stuck, is DOKU well, are we keeping up."),
         ("deploy/Dockerfile", "The image: the program, its libraries, and no shell."),
         ("deploy/compose.yaml", "Everything on one machine, with Prometheus, Grafana and the sandbox."),

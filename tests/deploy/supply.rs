@@ -71,7 +71,7 @@ fn the_build_that_is_compared_is_the_image_s() {
         let start = text.find("cargo build").unwrap();
         text[start..].split(['\n', ')']).next().unwrap().trim().to_owned()
     };
-    assert_eq!(built_by("local/reproducible"), built_by("Dockerfile"));
+    assert_eq!(built_by("local/build/reproducible"), built_by("Dockerfile"));
 }
 
 /// A tag may be moved all the same: which digest is yours, only your registry knows.

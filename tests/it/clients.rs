@@ -249,7 +249,7 @@ pub async fn every_publisher_pays_by(url: &str, world: &World) {
 /// The folder with what its package-lock.json pins, installed where it is missing.
 pub async fn node_tools(from: &'static str) -> PathBuf {
     let install = move || {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/node-tools");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/local/build/node-tools");
         Command::new(script).arg(from).stderr(Stdio::inherit()).output().unwrap()
     };
     let output = tokio::task::spawn_blocking(install).await.unwrap();

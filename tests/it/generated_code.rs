@@ -101,7 +101,7 @@ async fn datamodel_codegen_makes_a_class_of_each_schema_that_reads_its_examples(
         generate(&tools, &scratch.0);
         let wrote = printed(Command::new(BINARY).args(["asyncapi", "--schemas"]).arg(folder("schemas")), &[]);
         assert_eq!(wrote.lines().count(), EXAMPLES - 1);
-        let install = deployed("local/python-tools");
+        let install = deployed("local/build/python-tools");
         let packages = printed(Command::new(install).arg("deploy/asyncapi"), &[]);
         let python = || {
             let mut python = Command::new("python3");

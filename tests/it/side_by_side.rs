@@ -1,7 +1,7 @@
 //! Two versions side by side: what a release left in a database is migrated, and this version works on it.
 //!
 //! `tests/schemas` holds the schema of every release that may still be upgraded from, one file each, named after its version:
-//! `./deploy/local/schema VERSION` writes it when the version is released. There is none yet; until then the schema of this
+//! `./deploy/local/build/schema VERSION` writes it when the version is released. There is none yet; until then the schema of this
 //! version stands for them, so that the way is tried. The other way round, an older program on this schema:
 //! `JENIUS_OTHER_PROGRAM=/path/to/jenius-pay` makes one of the two instances of the soak and of the clusters that program.
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # What the base images of Docker's library have, as packages and as a search path.
 PACKAGES = {"debian": "", "rust": "ca-certificates,gcc,libc6-dev"}
 ENVIRONMENT = {"PATH": "/usr/local/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin", "CARGO_HOME": "/usr/local/cargo"}
