@@ -39,7 +39,7 @@ fn events() -> String {
     let rows = EventType::ALL.map(|event| {
         vec![code(event.routing_key()), event.meaning().to_owned(), for_a_checkout(event).to_owned()]
     });
-    table(&["event", "what it tells", "what a checkout does"], rows)
+    table(&["event", "what it means", "what a checkout does"], rows)
 }
 
 /// What the service that asked for the payment does when it receives the event.
@@ -165,7 +165,7 @@ const FAILURES: [(&str, &str, &str); 23] = [
     ),
     (
         "Check Status fails",
-        "notifications tell every payment",
+        "notifications report every payment",
         "a_thousand_payments_are_paid_by_notifications_alone_while_check_status_fails",
     ),
     (
