@@ -36,31 +36,30 @@ const REPLAY_CODES: [&str; 2] = ["idempotent_request", "duplicate_transaction"];
 const NOT_FOUND_CODES: [&str; 5] =
     ["not_found", "data_not_found", "order_not_found", "transaction_not_found", "invoice_not_found"];
 
+/// What an answer says about the request, and about DOKU and our standing with it.
+struct AnswerMeaning {
+    kind: SendFindingKind,
+    health: DokuHealth,
+}
+
 /// What the answer to a send teaches. Whether an earlier send may have acted is not known here: a refusal
 /// is final only where the order's record has no doubt.
 pub fn classify_send(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> SendFinding {
-    let (finding, health) = match answer.status {
+    let AnswerMeaning { kind, health } = match answer.status {
         200 => success(request, answer, mode),
         408 => in_doubt("HTTP 408: DOKU gave up waiting", DokuHealth::Unwell),
         409 => replay(request, answer, mode),
-        429 => (
-            SendFindingKind::NotActed { why: "HTTP 429: too many requests".to_owned() },
-            DokuHealth::AccountUnwell,
-        ),
-        401 => key_refused(format!("HTTP {}", answer.status)),
+        429 => not_acted("HTTP 429: too many requests", DokuHealth::AccountUnwell),
+        401 => not_acted("HTTP 401", DokuHealth::KeyRefused),
         403 | 405 | 413 => refused_on_the_way(request, answer),
         400..=499 => refusal(request, answer),
-        500..=599 => in_doubt(&format!("HTTP {}", answer.status), DokuHealth::Unwell),
-        other => in_doubt(&format!("HTTP {other} is no answer DOKU gives"), DokuHealth::Unwell),
+        500..=599 => in_doubt(format!("HTTP {}", answer.status), DokuHealth::Unwell),
+        other => in_doubt(format!("HTTP {other} is no answer DOKU gives"), DokuHealth::Unwell),
     };
-    SendFinding { kind: finding, http_status: Some(answer.status), retry_after: answer.retry_after, health }
+    SendFinding { kind, http_status: Some(answer.status), retry_after: answer.retry_after, health }
 }
 
-fn success(
-    request: &StoredRequest,
-    answer: &Answer,
-    mode: ResponseSignature,
-) -> (SendFindingKind, DokuHealth) {
+fn success(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> AnswerMeaning {
     let Some(fields) = read(answer, StatusIn::Answer) else {
         return in_doubt("HTTP 200 with an unreadable body", DokuHealth::Unwell);
     };
@@ -84,7 +83,7 @@ fn success(
     if !ReportedAmount::read(&amount).is(request.amount) {
         return contradiction("DOKU answered for another amount");
     }
-    (by_status(request, status), DokuHealth::Well)
+    well(by_status(request, status))
 }
 
 /// The word of an answer for our invoice and amount.
@@ -115,15 +114,11 @@ pub fn unknown_word(answer: &Answer, status_in: StatusIn) -> Option<String> {
 }
 
 /// The same Request-Id with the same body gets the first answer's body with a 409: then it is the answer.
-fn replay(
-    request: &StoredRequest,
-    answer: &Answer,
-    mode: ResponseSignature,
-) -> (SendFindingKind, DokuHealth) {
-    match success(request, answer, mode).0 {
-        finding @ (SendFindingKind::Accepted { .. }
+fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> AnswerMeaning {
+    match success(request, answer, mode).kind {
+        kind @ (SendFindingKind::Accepted { .. }
         | SendFindingKind::Failed { .. }
-        | SendFindingKind::Contradiction { .. }) => (finding, DokuHealth::Well),
+        | SendFindingKind::Contradiction { .. }) => well(kind),
         SendFindingKind::Declined(_) | SendFindingKind::NotActed { .. } | SendFindingKind::InDoubt { .. } => {
             in_doubt("HTTP 409 without the answer: DOKU knows the request", DokuHealth::Well)
         }
@@ -132,56 +127,59 @@ fn replay(
 
 /// By a firewall or a proxy, unless DOKU itself names the account, or refuses a refund: an account may have the refund
 /// call switched off, which stops no other send.
-fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHealth) {
+fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> AnswerMeaning {
     let status = answer.status;
     match answer.body.as_deref().map(parse_error_body) {
         Some(ErrorBody::Error { code, message })
             if is_one_of(code.as_deref().unwrap_or(&message), &KEY_REFUSED_CODES) =>
         {
-            key_refused(format!("HTTP {status}: {}", snake(code.as_deref().unwrap_or(&message))))
+            let code = snake(code.as_deref().unwrap_or(&message));
+            not_acted(format!("HTTP {status}: {code}"), DokuHealth::KeyRefused)
         }
         Some(ErrorBody::Error { code: Some(code), .. })
             if request.kind == CommandKind::Refund
                 && matches!(status, 403 | 405)
                 && answer.authenticity != Authenticity::Wrong =>
         {
-            let why = format!("HTTP {status}: {}", bounded(&mask_code(&code, request)));
-            (SendFindingKind::NotActed { why }, DokuHealth::Well)
+            let code = bounded(&mask_code(&code, request));
+            not_acted(format!("HTTP {status}: {code}"), DokuHealth::Well)
         }
         Some(ErrorBody::Error { .. } | ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign)
-        | None => order_refused(format!("HTTP {status}")),
+        | None => not_acted(format!("HTTP {status}"), DokuHealth::OrderRefused),
     }
 }
 
-fn refusal(request: &StoredRequest, answer: &Answer) -> (SendFindingKind, DokuHealth) {
+fn refusal(request: &StoredRequest, answer: &Answer) -> AnswerMeaning {
     let status = answer.status;
     let Some(body) = &answer.body else {
-        return in_doubt(&format!("HTTP {status}, its body cut off"), DokuHealth::Unwell);
+        return in_doubt(format!("HTTP {status}, its body cut off"), DokuHealth::Unwell);
     };
     let (code, message) = match parse_error_body(body) {
         ErrorBody::Error { code, message } => (code, message),
-        ErrorBody::Answer => return in_doubt(&format!("HTTP {status} with an answer"), DokuHealth::Unwell),
+        ErrorBody::Answer => return in_doubt(format!("HTTP {status} with an answer"), DokuHealth::Unwell),
         ErrorBody::Unreadable => {
-            return in_doubt(&format!("HTTP {status} with an unreadable body"), DokuHealth::Unwell);
+            return in_doubt(format!("HTTP {status} with an unreadable body"), DokuHealth::Unwell);
         }
-        ErrorBody::Foreign => return order_refused(format!("HTTP {status}, not from DOKU itself")),
+        ErrorBody::Foreign => {
+            return not_acted(format!("HTTP {status}, not from DOKU itself"), DokuHealth::OrderRefused);
+        }
     };
     let named = code.as_deref().unwrap_or(&message);
     if is_one_of(named, &KEY_REFUSED_CODES) {
-        return key_refused(format!("HTTP {status}: {}", snake(named)));
+        return not_acted(format!("HTTP {status}: {}", snake(named)), DokuHealth::KeyRefused);
     }
     if is_one_of(named, &REPLAY_CODES) {
-        return in_doubt(&format!("HTTP {status}: DOKU knows the request"), DokuHealth::Well);
+        return in_doubt(format!("HTTP {status}: DOKU knows the request"), DokuHealth::Well);
     }
     // A wrong key of ours makes every signature look wrong, so it is judged after the refusals above.
     if answer.authenticity == Authenticity::Wrong {
-        return in_doubt(&format!("HTTP {status} with a wrong signature"), DokuHealth::AccountUnwell);
+        return in_doubt(format!("HTTP {status} with a wrong signature"), DokuHealth::AccountUnwell);
     }
     let error = DokuError {
         code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
         message: bounded(&mask(&message, request)),
     };
-    (SendFindingKind::Declined(error), DokuHealth::Well)
+    well(SendFindingKind::Declined(error))
 }
 
 /// What the answer to an inquiry teaches. It may come unsigned; a wrong signature is never believed.
@@ -240,22 +238,20 @@ pub fn snake(named: &str) -> String {
     named.trim().to_ascii_lowercase().replace([' ', '-'], "_")
 }
 
-fn in_doubt(why: &str, health: DokuHealth) -> (SendFindingKind, DokuHealth) {
-    (SendFindingKind::InDoubt { why: why.to_owned() }, health)
+fn well(kind: SendFindingKind) -> AnswerMeaning {
+    AnswerMeaning { kind, health: DokuHealth::Well }
 }
 
-fn contradiction(why: &str) -> (SendFindingKind, DokuHealth) {
-    (SendFindingKind::Contradiction { why: why.to_owned() }, DokuHealth::Well)
+fn in_doubt(why: impl Into<String>, health: DokuHealth) -> AnswerMeaning {
+    AnswerMeaning { kind: SendFindingKind::InDoubt { why: why.into() }, health }
 }
 
-/// Something in between refuses the request, and may mean what is in it.
-fn order_refused(why: String) -> (SendFindingKind, DokuHealth) {
-    (SendFindingKind::NotActed { why }, DokuHealth::OrderRefused)
+fn not_acted(why: impl Into<String>, health: DokuHealth) -> AnswerMeaning {
+    AnswerMeaning { kind: SendFindingKind::NotActed { why: why.into() }, health }
 }
 
-/// Our key or clock is wrong, for every order of the account.
-fn key_refused(why: String) -> (SendFindingKind, DokuHealth) {
-    (SendFindingKind::NotActed { why }, DokuHealth::KeyRefused)
+fn contradiction(why: &str) -> AnswerMeaning {
+    well(SendFindingKind::Contradiction { why: why.to_owned() })
 }
 
 fn failed(why: String) -> InquiryFindingKind {
