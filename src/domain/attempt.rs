@@ -93,6 +93,13 @@ pub struct AttemptMade {
     pub detail: Option<String>,
 }
 
+/// One attempt, and what it changes about its order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempted {
+    pub change: Change,
+    pub made: AttemptMade,
+}
+
 impl OrderRecord {
     /// What one send changes.
     pub fn after_send(
@@ -101,7 +108,7 @@ impl OrderRecord {
         finding: &SendFinding,
         time: AttemptTime,
         schedule: &AttemptSchedule,
-    ) -> (Change, AttemptMade) {
+    ) -> Attempted {
         if let Some(command) = self.command_mut(of) {
             command.last_send_at = command.last_send_at.max(Some(time.started_at));
             if time.claim_held {
@@ -113,7 +120,7 @@ impl OrderRecord {
         match &finding.kind {
             SendFindingKind::Accepted { status } => {
                 let change = Change::none(self).taken(of, status, schedule, time.now);
-                (change, sent(finding, AttemptClass::Answered, AttemptResult::Accepted, None))
+                sent(change, finding, AttemptClass::Answered, AttemptResult::Accepted, None)
             }
             SendFindingKind::Failed { status } => {
                 let change = Change::none(self);
@@ -132,7 +139,7 @@ impl OrderRecord {
                     ),
                     AttemptOf::EarlierRefund => change,
                 };
-                (change, sent(finding, AttemptClass::Answered, AttemptResult::Declined, None))
+                sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, None)
             }
             SendFindingKind::Declined(error) if !doubted => {
                 let evidence = match of {
@@ -142,7 +149,7 @@ impl OrderRecord {
                 let attribution = attribution.with_error(EventError::from_doku(error, finding.http_status));
                 let change = Change::none(self).with(evidence, attribution, schedule, time.now);
                 let detail = format!("{}: {}", error.code, error.message);
-                (change, sent(finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail)))
+                sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail))
             }
             SendFindingKind::Declined(error) => {
                 let why = format!("{}: {}, but an earlier send may have acted", error.code, error.message);
@@ -153,7 +160,7 @@ impl OrderRecord {
             SendFindingKind::NotActed { why } => {
                 let as_if = if finding.health == DokuHealth::OrderRefused { REFUSED_COUNTS_AS } else { 0 };
                 let change = Change::none(self).again(finding.retry_after, as_if, time, schedule);
-                (change, sent(finding, AttemptClass::NotActed, AttemptResult::NotActed, Some(why.clone())))
+                sent(change, finding, AttemptClass::NotActed, AttemptResult::NotActed, Some(why.clone()))
             }
         }
     }
@@ -165,10 +172,10 @@ impl OrderRecord {
         why: String,
         time: AttemptTime,
         schedule: &AttemptSchedule,
-    ) -> (Change, AttemptMade) {
+    ) -> Attempted {
         self.doubt(|order| order.command_mut(of), time.started_at, time.now);
         let change = Change::none(self).again(finding.retry_after, 0, time, schedule);
-        (change, sent(finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why)))
+        sent(change, finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why))
     }
 
     /// A verified answer that names another invoice or amount: once may be an accident of theirs.
@@ -179,7 +186,7 @@ impl OrderRecord {
         why: &str,
         time: AttemptTime,
         schedule: &AttemptSchedule,
-    ) -> (Change, AttemptMade) {
+    ) -> Attempted {
         let times = self.command_mut(of).map_or(0, |command| {
             command.contradictions = command.contradictions.saturating_add(1);
             command.contradictions
@@ -190,7 +197,7 @@ impl OrderRecord {
         let error = EventError::ours("amount_mismatch", why);
         let attribution = Attribution::by(EvidenceSource::Response).with_error(error);
         let change = Change::none(self).with(Evidence::OtherAmount, attribution, schedule, time.now);
-        (change, sent(finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned())))
+        sent(change, finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned()))
     }
 
     /// What one inquiry changes.
@@ -199,31 +206,22 @@ impl OrderRecord {
         finding: &InquiryFinding,
         time: AttemptTime,
         schedule: &AttemptSchedule,
-    ) -> (Change, AttemptMade) {
+    ) -> Attempted {
         let (change, class, result, detail) = match &finding.kind {
-            InquiryFindingKind::Reported(report)
-                if self.request_of(report, schedule) == Some(RequestOf::Another) =>
-            {
-                let before = self.state;
-                let change =
-                    Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
-                let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
-                let id = report.request.as_deref().unwrap_or_default();
-                let why =
-                    format!("{ABOUT_ANOTHER} ({id}), which it calls {}, {}", report.word, report.amount);
-                (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
-            }
             InquiryFindingKind::Reported(report) => {
                 let before = self.state;
-                let change =
-                    Change::none(self).with_report(report, EvidenceSource::Check, schedule, time.now);
-                let change = change.unless_moved(before, report, finding.retry_after, time, schedule);
-                (
-                    change,
-                    AttemptClass::Answered,
-                    AttemptResult::Reported(report.word.to_ascii_lowercase()),
-                    Some(report.amount.to_string()),
-                )
+                let change = Change::none(self)
+                    .with_report(report, EvidenceSource::Check, schedule, time.now)
+                    .unless_moved(before, report, finding.retry_after, time, schedule);
+                let (word, amount) = (&report.word, &report.amount);
+                if change.reported == Some(RequestOf::Another) {
+                    let id = report.request.as_deref().unwrap_or_default();
+                    let why = format!("{ABOUT_ANOTHER} ({id}), which it calls {word}, {amount}");
+                    (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
+                } else {
+                    let result = AttemptResult::Reported(word.to_ascii_lowercase());
+                    (change, AttemptClass::Answered, result, Some(amount.to_string()))
+                }
             }
             InquiryFindingKind::NotFound { proves } => {
                 let change = Change::none(self).not_found(*proves, time, schedule);
@@ -235,7 +233,8 @@ impl OrderRecord {
             }
         };
         let http_status = finding.http_status;
-        (change, AttemptMade { kind: AttemptKind::Inquiry, class, result, http_status, detail })
+        let made = AttemptMade { kind: AttemptKind::Inquiry, class, result, http_status, detail };
+        Attempted { change, made }
     }
 
     /// An attempt whose lease ran out without a record. A lost send may have acted, as late as the end of
@@ -281,11 +280,12 @@ impl OrderRecord {
 }
 
 fn sent(
+    change: Change,
     finding: &SendFinding,
     class: AttemptClass,
     result: AttemptResult,
     detail: Option<String>,
-) -> AttemptMade {
+) -> Attempted {
     let http_status = finding.http_status;
-    AttemptMade { kind: AttemptKind::Send, class, result, http_status, detail }
+    Attempted { change, made: AttemptMade { kind: AttemptKind::Send, class, result, http_status, detail } }
 }

@@ -2,7 +2,7 @@
 //! last one was, whether an inquiry was answered since.
 
 use super::{
-    attempt::{AttemptOf, AttemptTime},
+    attempt::{AttemptOf, AttemptTime, Attempted},
     attempt_tests::{lost, order, progress, schedule, seconds},
     change::{Change, DueChange},
     command::CommandKind,
@@ -40,7 +40,7 @@ fn inquired() -> OrderRecord {
 
 fn inquire(order: OrderRecord, started: i64, finding: InquiryFindingKind) -> Change {
     let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
-    order.after_inquiry(&learned, time(started, true), &schedule()).0
+    order.after_inquiry(&learned, time(started, true), &schedule()).change
 }
 
 fn pending() -> InquiryFindingKind {
@@ -60,7 +60,7 @@ fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
         let not_acted = SendFindingKind::NotActed { why: "refused".to_owned() };
         let learned =
             SendFinding { kind: not_acted, http_status: None, retry_after: None, health: DokuHealth::Well };
-        let (change, made) =
+        let Attempted { change, made } =
             inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &schedule());
         let payment = change.order.payment;
         assert_eq!((payment.sends, payment.last_send_at), (sends, Some(seconds(last_send_at))), "{started}");
@@ -75,7 +75,7 @@ fn an_order_that_is_refused_on_the_way_waits_longer_than_usual() {
     let after = |health| {
         let finding = SendFindingKind::NotActed { why: "HTTP 403".to_owned() };
         let learned = SendFinding { kind: finding, http_status: Some(403), retry_after: None, health };
-        let (change, _) = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &schedule());
+        let change = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &schedule()).change;
         let DueChange::Replace(Some(Due { send: Some(send), .. })) = change.due else { panic!("no send") };
         (send.at - seconds(201)).num_seconds()
     };

@@ -2,7 +2,7 @@
 //! contradict the request, attempts that were lost.
 
 use super::{
-    attempt::{AttemptOf, AttemptResult, AttemptTime},
+    attempt::{AttemptOf, AttemptResult, AttemptTime, Attempted},
     attempt_tests::{lost, order, progress, schedule, seconds},
     change::{Change, DueChange, RequestOf},
     command::{CommandKind, Outcome, RefundRefusal},
@@ -33,7 +33,7 @@ pub(super) fn time(started: i64) -> AttemptTime {
 fn sent(of: AttemptOf, order: OrderRecord, finding: SendFindingKind, schedule: &AttemptSchedule) -> Change {
     let learned =
         SendFinding { kind: finding, http_status: Some(200), retry_after: None, health: DokuHealth::Well };
-    order.after_send(of, &learned, time(1), schedule).0
+    order.after_send(of, &learned, time(1), schedule).change
 }
 
 /// A command whose last send, at 100 s, may have acted; its sends end at 900 s, a payment's grace at 4000 s.
@@ -47,7 +47,7 @@ fn doubtful(kind: CommandKind) -> OrderRecord {
 fn not_found(order: OrderRecord, proves: bool, time: AttemptTime) -> Change {
     let finding = InquiryFindingKind::NotFound { proves };
     let learned = InquiryFinding { kind: finding, http_status: Some(404), retry_after: None };
-    order.after_inquiry(&learned, time, &schedule()).0
+    order.after_inquiry(&learned, time, &schedule()).change
 }
 
 fn in_state(state: OrderState) -> OrderRecord {
@@ -188,7 +188,7 @@ fn a_refusal_is_final_only_without_doubt_and_from_whoever_holds_the_claim() {
             health: DokuHealth::Well,
         };
         let time = AttemptTime { claim_held, ..time(200) };
-        order.after_send(Payment, &learned, time, &schedule()).0.order.state
+        order.after_send(Payment, &learned, time, &schedule()).change.order.state
     };
     assert_eq!(refuse(order(CommandKind::Payment), true), OrderState::Failed);
     assert_eq!(refuse(order(CommandKind::Payment), false), OrderState::Submitting);
@@ -355,12 +355,12 @@ fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
     };
     for order in [order(CommandKind::Payment), doubtful(CommandKind::Payment), doubtful(CommandKind::Refund)]
     {
-        let (change, made) = ask(order.clone(), ReportedStatus::Failed, 1000);
+        let Attempted { change, made } = ask(order.clone(), ReportedStatus::Failed, 1000);
         assert_eq!((change.order.state, change.events.len()), (order.state, 0));
         assert_eq!(change.order.open_command().unwrap().failed_inquiries, 1);
         assert_eq!((made.class, made.result), (AttemptClass::Failed, AttemptResult::InquiryFailed));
     }
-    let (change, made) = ask(doubtful(CommandKind::Payment), ReportedStatus::Success, 1000);
+    let Attempted { change, made } = ask(doubtful(CommandKind::Payment), ReportedStatus::Success, 1000);
     assert_eq!(change.order.state, OrderState::Review(ReviewCause::OtherRequest));
     assert_eq!(change.settled, Some((CommandKind::Payment, Outcome::Unresolved)));
     assert_eq!(made.result, AttemptResult::InquiryFailed);

@@ -77,7 +77,7 @@ fn intervals_of_inquiries_begin_anew_where_doubt_begins() {
     };
     let sent = |order: OrderRecord, kind| {
         let of = if kind == CommandKind::Refund { AttemptOf::Refund } else { AttemptOf::Payment };
-        order.after_send(of, &finding, time(100), &schedule()).0.order
+        order.after_send(of, &finding, time(100), &schedule()).change.order
     };
     let was_lost = |order: OrderRecord| order.after_lost(&lost(AttemptKind::Send, 100, 145)).0;
     for kind in [CommandKind::Payment, CommandKind::Refund] {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         Time,
-        attempt::{AttemptMade, AttemptOf, AttemptTime},
+        attempt::{AttemptMade, AttemptOf, AttemptTime, Attempted},
         change::Change,
         command::CommandKind,
         schedule::AttemptSchedule,
@@ -245,7 +245,7 @@ impl<'a> Judged<'a> {
         let (inquiry, chance) = (due.map(|due| due.inquiry.rank), attempt.chance);
         let time = AttemptTime { started_at, now: order.now, claim_held, send_at, inquiry, chance };
         let record = order.record.clone();
-        let (change, made) = match &attempt.finding {
+        let Attempted { change, made } = match &attempt.finding {
             Finding::Send(finding) => record.after_send(attempt_of(&order, attempt), finding, time, schedule),
             Finding::Inquiry(finding) => record.after_inquiry(finding, time, schedule),
         };

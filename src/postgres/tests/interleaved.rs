@@ -285,11 +285,11 @@ impl Model {
         let (inquiry, now) = (due.map(|due| due.inquiry.rank), self.now);
         let time = AttemptTime { started_at: now, now, claim_held, send_at, inquiry, chance: 0.5 };
         let order = self.order.clone();
-        let (change, _) = match learned {
+        let attempted = match learned {
             Finding::Send(learned) => order.after_send(of, learned, time, &self.schedule),
             Finding::Inquiry(learned) => order.after_inquiry(learned, time, &self.schedule),
         };
-        self.apply(change);
+        self.apply(attempted.change);
     }
 
     pub fn give_back(&mut self, claim: usize) {
