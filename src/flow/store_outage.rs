@@ -2,7 +2,7 @@
 //! store meanwhile, and which deliveries stall. All handlers of deliveries share it.
 
 use super::{disposition::Disposition, ports::StoreError};
-use crate::chance;
+use crate::{chance, domain::retry::RetryPolicy};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -11,18 +11,26 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a delivery without a claim is held before it goes back to the broker: the first time, and at most.
-const GIVE_BACK_FIRST: Duration = Duration::from_secs(1);
-const GIVE_BACK_MAX: Duration = Duration::from_secs(60);
-const GIVE_BACK_DOUBLINGS_MAX: u32 = 6;
+/// How long a delivery without a claim is held before it goes back to the broker, by how often it went back.
+const GIVE_BACK: RetryPolicy = RetryPolicy {
+    initial: Duration::from_secs(1),
+    multiplier: 2.0,
+    jitter: 0.0,
+    max_interval: Duration::from_secs(60),
+};
 /// If deliveries are held and no change was committed for this long, this process is not ready.
 const NOTHING_COMMITTED_MAX: Duration = Duration::from_secs(15);
 
 /// How long work is held; after that the broker, or the lease, takes it over. Under the broker's default ack
 /// timeout of 30 minutes.
 const HOLD_MAX: Duration = Duration::from_secs(1500);
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Between two tries of a change that the store did not take.
+const TRY_AGAIN: RetryPolicy = RetryPolicy {
+    initial: Duration::from_millis(200),
+    multiplier: 2.0,
+    jitter: 0.5,
+    max_interval: Duration::from_secs(5),
+};
 
 /// Whether the store can be worked with. From `Away` it comes back by way of `Recovering`: one delivery at a time,
 /// until a claim has committed.
@@ -106,13 +114,13 @@ impl StoreOutage {
 /// The retries of one change that the store did not take.
 pub struct StoreRetry {
     since: Instant,
-    wait: Duration,
+    tries: u32,
     stalled: Option<StalledDelivery>,
 }
 
 impl StoreRetry {
     pub fn start() -> Self {
-        Self { since: Instant::now(), wait: FIRST_WAIT, stalled: None }
+        Self { since: Instant::now(), tries: 0, stalled: None }
     }
 
     /// It is a delivery's, which is held from now to its end.
@@ -126,18 +134,15 @@ impl StoreRetry {
         if self.since.elapsed() >= HOLD_MAX {
             return false;
         }
-        let jittered = self.wait.mul_f64(0.5 + chance::draw());
-        self.wait = (self.wait * 2).min(WAIT_MAX);
-        tokio::select! {
-            () = stopping.cancelled() => false,
-            () = sleep(jittered) => true,
-        }
+        self.tries += 1;
+        let wait = TRY_AGAIN.wait(self.tries, chance::draw(), None);
+        stopping.run_until_cancelled(sleep(wait)).await.is_some()
     }
 }
 
 fn wait_before_giving_back(came_before: u64) -> Duration {
-    let doublings = u32::try_from(came_before).unwrap_or(u32::MAX).min(GIVE_BACK_DOUBLINGS_MAX);
-    (GIVE_BACK_FIRST * 2_u32.pow(doublings)).min(GIVE_BACK_MAX)
+    let times = u32::try_from(came_before).unwrap_or(u32::MAX).saturating_add(1);
+    GIVE_BACK.wait(times, 0.0, None)
 }
 
 /// The deliveries that are held now. A database may answer every look and still take no change: a
@@ -293,8 +298,8 @@ mod tests {
         let mut retry = StoreRetry::start();
         let mut waits = Vec::new();
         for _ in 0..6 {
-            waits.push(retry.wait.as_millis());
             assert!(!retry.wait(&stopping).await, "nobody waits after the stop");
+            waits.push(TRY_AGAIN.wait(retry.tries, 0.5, None).as_millis());
         }
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 5000]);
     }
