@@ -12,6 +12,7 @@ use crate::{
     domain::action::NAME_CHARS_MAX,
     flow::ports::{IdentifiedPerson, OidcLogin},
     shown::is_unsafe,
+    startup,
 };
 use base64::{
     Engine,
@@ -93,7 +94,7 @@ impl IdentityProvider {
     /// # Errors
     /// No TLS.
     pub fn new(auth: OidcAuth, public_url: &str) -> Result<Self, reqwest::Error> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        startup::install_cryptography();
         verify::install();
         let http = Client::builder().timeout(ANSWER_MAX).redirect(Policy::none()).build()?;
         let back = format!("{public_url}/login/back");

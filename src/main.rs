@@ -26,8 +26,7 @@ fn start(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     startup::threads()?;
     telemetry::install(cli.is_service())?;
     panics::install_hook();
-    // Fails only where a provider is installed already, and nothing else installs one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    startup::install_cryptography();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     #[cfg(feature = "otel")]
     telemetry::start_traces(runtime.handle().clone())?;

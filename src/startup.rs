@@ -1,6 +1,4 @@
-//! What must stand in the environment before the first thread starts and the first byte is allocated. A
-//! running program may not change its environment safely, so the program starts itself anew, once, under the
-//! same process id.
+//! What the process needs before it does anything else: its environment, its threads, its files, its cryptography.
 
 use rlimit::{Resource, getrlimit, increase_nofile_limit};
 use std::{
@@ -13,7 +11,8 @@ use std::{
     thread,
 };
 
-/// A variable that is set already is left alone.
+/// What must stand in the environment before the first thread starts and the first byte is allocated. A variable that is
+/// set already is left alone.
 const VARIABLES: [(&str, &str); 3] = [
     // Room on the stack of every thread. The AMQP parser follows nested headers by recursion, and a message of
     // a stranger nests as many levels as RabbitMQ's usual frame of 128 KiB holds: 26,208 arrays, which a debug
@@ -25,7 +24,8 @@ const VARIABLES: [(&str, &str); 3] = [
     ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
 ];
 
-/// Returns where all of them are set.
+/// Returns where all of them are set. A running program may not change its environment safely, so the program starts
+/// itself anew, once, under the same process id.
 ///
 /// # Errors
 /// The program cannot be started anew.
@@ -51,6 +51,12 @@ pub fn environment() -> io::Result<()> {
         "the program cannot start itself again ({error}; {RUNNING}: {again}): was its file replaced, is /proc not \
          mounted? Start it anew, or with these variables, by which it need not start itself: {set}"
     )))
+}
+
+/// Ring is the cryptography of every TLS connection. The first provider that is installed stays, so that each client may
+/// call this before it is built.
+pub fn install_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The program that runs, whatever became of its file.

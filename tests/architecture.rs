@@ -50,6 +50,7 @@ const EDGE: &[&str] = &[
     "failpoint",
     "json_schema",
     "telemetry",
+    "startup",
     "panics",
     "chance",
 ];
@@ -111,6 +112,8 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("encoding_rs", &["sheet"]),
     ("serde_saphyr", &["cli/asyncapi"]),
     ("rlimit", &["startup.rs"]),
+    // The provider is installed in one place; certificates of the configuration are read in another.
+    ("rustls", &["startup.rs", "config/parse.rs", "sandbox"]),
     ("backoff", &["domain/retry.rs"]),
     ("ring", &["doku/snap/public_key.rs", "sandbox/snap.rs", "identity/verify.rs"]),
     (

@@ -19,6 +19,7 @@ use crate::{
     },
     flow::ports::{Account, Clock, Gateway, Inquiry},
     metric::{self, DokuOperation, Oddity},
+    startup,
     telemetry::span::Span,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -86,8 +87,7 @@ impl<C: Clock> Client<C> {
     /// # Errors
     /// TLS cannot be set up, because the machine has no CA certificates for example. Plain http needs none.
     pub fn new(doku: &config::Doku, accounts: Accounts, clock: C) -> Result<Self, NoTls> {
-        // An error says that another part of the process installed it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        startup::install_cryptography();
         let concurrency = usize::try_from(doku.concurrency).unwrap_or(usize::MAX);
         let builder = reqwest::Client::builder();
         let builder = if doku.base_url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };

@@ -17,7 +17,7 @@ use super::{
     topology::{Part, TopologyNames},
     url::{BadUrl, host, place, read_all},
 };
-use crate::chance;
+use crate::{chance, startup};
 use futures_util::{StreamExt, stream::BoxStream};
 use lapin::{
     ConnectionProperties, Event,
@@ -80,8 +80,7 @@ impl Broker {
         authorities: Option<&str>,
         names: TopologyNames,
     ) -> Result<Self, BadUrl> {
-        // lapin takes the process's provider; the first one installed stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        startup::install_cryptography();
         let nodes = read_all(urls)?;
         let board = Board::new(&place(&nodes));
         let tls = OwnedTLSConfig { cert_chain: authorities.map(str::to_owned), ..OwnedTLSConfig::default() };
