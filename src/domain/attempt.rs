@@ -14,7 +14,7 @@ use super::{
         SendFindingKind,
     },
     reconcile::Evidence,
-    record::{OrderRecord, Progress},
+    record::OrderRecord,
     schedule::{AttemptSchedule, InquiryRank, LostAttempt},
 };
 
@@ -100,183 +100,166 @@ pub struct Attempted {
     pub made: AttemptMade,
 }
 
-impl OrderRecord {
-    /// What one send changes.
-    pub fn after_send(
-        mut self,
-        of: AttemptOf,
-        finding: &SendFinding,
-        time: AttemptTime,
-        schedule: &AttemptSchedule,
-    ) -> Attempted {
-        if let Some(command) = self.command_mut(of) {
-            command.last_send_at = command.last_send_at.max(Some(time.started_at));
-            if time.claim_held {
+/// What one send changes.
+pub fn after_send(
+    mut order: OrderRecord,
+    of: AttemptOf,
+    finding: &SendFinding,
+    time: AttemptTime,
+    schedule: &AttemptSchedule,
+) -> Attempted {
+    if let Some(command) = order.command_mut(of) {
+        command.last_send_at = command.last_send_at.max(Some(time.started_at));
+        if time.claim_held {
+            command.sends = command.sends.saturating_add(1);
+        }
+    }
+    let doubted = order.command_mut(of).is_none_or(|c| c.maybe_acted_at.is_some()) || !time.claim_held;
+    let attribution = Attribution::by(EvidenceSource::Response);
+    match &finding.kind {
+        SendFindingKind::Accepted { status } => {
+            let change = Change::none(order).taken(of, status, schedule, time.now);
+            sent(change, finding, AttemptClass::Answered, AttemptResult::Accepted, None)
+        }
+        SendFindingKind::Failed { status } => {
+            let change = Change::none(order);
+            let attribution = attribution.with_status(status);
+            let change = match of {
+                AttemptOf::Payment => change.with(Evidence::AnswerFailed, attribution, schedule, time.now),
+                AttemptOf::Refund => {
+                    change.with(Evidence::RefundAnswerFailed, attribution, schedule, time.now)
+                }
+                AttemptOf::EarlierRefund => change,
+            };
+            sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, None)
+        }
+        SendFindingKind::Declined(error) if !doubted => {
+            let evidence = match of {
+                AttemptOf::Payment => Evidence::AnswerDeclined,
+                AttemptOf::Refund | AttemptOf::EarlierRefund => Evidence::RefundAnswerDeclined,
+            };
+            let attribution = attribution.with_error(EventError::from_doku(error, finding.http_status));
+            let change = Change::none(order).with(evidence, attribution, schedule, time.now);
+            let detail = format!("{}: {}", error.code, error.message);
+            sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail))
+        }
+        SendFindingKind::Declined(error) => {
+            let why = format!("{}: {}, but an earlier send may have acted", error.code, error.message);
+            in_doubt(order, of, finding, why, time, schedule)
+        }
+        SendFindingKind::InDoubt { why } => in_doubt(order, of, finding, why.clone(), time, schedule),
+        SendFindingKind::Contradiction { why } => contradicted(order, of, finding, why, time, schedule),
+        SendFindingKind::NotActed { why } => {
+            let as_if = if finding.health == DokuHealth::OrderRefused { REFUSED_COUNTS_AS } else { 0 };
+            let change = Change::none(order).again(finding.retry_after, as_if, time, schedule);
+            sent(change, finding, AttemptClass::NotActed, AttemptResult::NotActed, Some(why.clone()))
+        }
+    }
+}
+
+fn in_doubt(
+    mut order: OrderRecord,
+    of: AttemptOf,
+    finding: &SendFinding,
+    why: String,
+    time: AttemptTime,
+    schedule: &AttemptSchedule,
+) -> Attempted {
+    order.doubt(|order| order.command_mut(of), time.started_at, time.now);
+    let change = Change::none(order).again(finding.retry_after, 0, time, schedule);
+    sent(change, finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why))
+}
+
+/// A verified answer that names another invoice or amount: once may be an accident of theirs.
+fn contradicted(
+    mut order: OrderRecord,
+    of: AttemptOf,
+    finding: &SendFinding,
+    why: &str,
+    time: AttemptTime,
+    schedule: &AttemptSchedule,
+) -> Attempted {
+    let times = order.command_mut(of).map_or(0, |command| {
+        command.contradictions = command.contradictions.saturating_add(1);
+        command.contradictions
+    });
+    if times < CONTRADICTIONS_MAX {
+        return in_doubt(order, of, finding, why.to_owned(), time, schedule);
+    }
+    let error = EventError::ours("amount_mismatch", why);
+    let attribution = Attribution::by(EvidenceSource::Response).with_error(error);
+    let change = Change::none(order).with(Evidence::OtherAmount, attribution, schedule, time.now);
+    sent(change, finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned()))
+}
+
+/// What one inquiry changes.
+pub fn after_inquiry(
+    order: OrderRecord,
+    finding: &InquiryFinding,
+    time: AttemptTime,
+    schedule: &AttemptSchedule,
+) -> Attempted {
+    let (change, class, result, detail) = match &finding.kind {
+        InquiryFindingKind::Reported(report) => {
+            let before = order.state;
+            let change = Change::none(order)
+                .with_report(report, EvidenceSource::Check, schedule, time.now)
+                .unless_moved(before, report, finding.retry_after, time, schedule);
+            let (word, amount) = (&report.word, &report.amount);
+            if change.reported == Some(RequestOf::Another) {
+                let id = report.request.as_deref().unwrap_or_default();
+                let why = format!("{ABOUT_ANOTHER} ({id}), which it calls {word}, {amount}");
+                (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
+            } else {
+                let result = AttemptResult::Reported(word.to_ascii_lowercase());
+                (change, AttemptClass::Answered, result, Some(amount.to_string()))
+            }
+        }
+        InquiryFindingKind::NotFound { proves } => {
+            let change = Change::none(order).not_found(*proves, time, schedule);
+            (change, AttemptClass::Answered, AttemptResult::NotFound, None)
+        }
+        InquiryFindingKind::Failed { why } => {
+            let change = Change::none(order).inquiry_failed(finding.retry_after, time, schedule);
+            (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why.clone()))
+        }
+    };
+    let http_status = finding.http_status;
+    let made = AttemptMade { kind: AttemptKind::Inquiry, class, result, http_status, detail };
+    Attempted { change, made }
+}
+
+/// An attempt whose lease ran out without a record. A lost send may have acted, as late as the end of
+/// its lease, and doubt begins there.
+pub fn after_lost(mut order: OrderRecord, lost: &LostAttempt) -> (OrderRecord, AttemptMade) {
+    let LostAttempt { kind, started_at, lease_ended_at: lease_end, .. } = *lost;
+    let state = order.state;
+    if let Some(command) = order.open_command_mut() {
+        match kind {
+            AttemptKind::Send => {
                 command.sends = command.sends.saturating_add(1);
+                command.last_send_at = command.last_send_at.max(Some(lease_end));
+                order.doubt(OrderRecord::open_command_mut, lease_end, lease_end);
             }
-        }
-        let doubted = self.command_mut(of).is_none_or(|c| c.maybe_acted_at.is_some()) || !time.claim_held;
-        let attribution = Attribution::by(EvidenceSource::Response);
-        match &finding.kind {
-            SendFindingKind::Accepted { status } => {
-                let change = Change::none(self).taken(of, status, schedule, time.now);
-                sent(change, finding, AttemptClass::Answered, AttemptResult::Accepted, None)
-            }
-            SendFindingKind::Failed { status } => {
-                let change = Change::none(self);
-                let change = match of {
-                    AttemptOf::Payment => change.with(
-                        Evidence::AnswerFailed,
-                        attribution.with_status(status),
-                        schedule,
-                        time.now,
-                    ),
-                    AttemptOf::Refund => change.with(
-                        Evidence::RefundAnswerFailed,
-                        attribution.with_status(status),
-                        schedule,
-                        time.now,
-                    ),
-                    AttemptOf::EarlierRefund => change,
-                };
-                sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, None)
-            }
-            SendFindingKind::Declined(error) if !doubted => {
-                let evidence = match of {
-                    AttemptOf::Payment => Evidence::AnswerDeclined,
-                    AttemptOf::Refund | AttemptOf::EarlierRefund => Evidence::RefundAnswerDeclined,
-                };
-                let attribution = attribution.with_error(EventError::from_doku(error, finding.http_status));
-                let change = Change::none(self).with(evidence, attribution, schedule, time.now);
-                let detail = format!("{}: {}", error.code, error.message);
-                sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail))
-            }
-            SendFindingKind::Declined(error) => {
-                let why = format!("{}: {}, but an earlier send may have acted", error.code, error.message);
-                self.in_doubt(of, finding, why, time, schedule)
-            }
-            SendFindingKind::InDoubt { why } => self.in_doubt(of, finding, why.clone(), time, schedule),
-            SendFindingKind::Contradiction { why } => self.contradicted(of, finding, why, time, schedule),
-            SendFindingKind::NotActed { why } => {
-                let as_if = if finding.health == DokuHealth::OrderRefused { REFUSED_COUNTS_AS } else { 0 };
-                let change = Change::none(self).again(finding.retry_after, as_if, time, schedule);
-                sent(change, finding, AttemptClass::NotActed, AttemptResult::NotActed, Some(why.clone()))
-            }
-        }
-    }
-
-    fn in_doubt(
-        mut self,
-        of: AttemptOf,
-        finding: &SendFinding,
-        why: String,
-        time: AttemptTime,
-        schedule: &AttemptSchedule,
-    ) -> Attempted {
-        self.doubt(|order| order.command_mut(of), time.started_at, time.now);
-        let change = Change::none(self).again(finding.retry_after, 0, time, schedule);
-        sent(change, finding, AttemptClass::InDoubt, AttemptResult::InDoubt, Some(why))
-    }
-
-    /// A verified answer that names another invoice or amount: once may be an accident of theirs.
-    fn contradicted(
-        mut self,
-        of: AttemptOf,
-        finding: &SendFinding,
-        why: &str,
-        time: AttemptTime,
-        schedule: &AttemptSchedule,
-    ) -> Attempted {
-        let times = self.command_mut(of).map_or(0, |command| {
-            command.contradictions = command.contradictions.saturating_add(1);
-            command.contradictions
-        });
-        if times < CONTRADICTIONS_MAX {
-            return self.in_doubt(of, finding, why.to_owned(), time, schedule);
-        }
-        let error = EventError::ours("amount_mismatch", why);
-        let attribution = Attribution::by(EvidenceSource::Response).with_error(error);
-        let change = Change::none(self).with(Evidence::OtherAmount, attribution, schedule, time.now);
-        sent(change, finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned()))
-    }
-
-    /// What one inquiry changes.
-    pub fn after_inquiry(
-        self,
-        finding: &InquiryFinding,
-        time: AttemptTime,
-        schedule: &AttemptSchedule,
-    ) -> Attempted {
-        let (change, class, result, detail) = match &finding.kind {
-            InquiryFindingKind::Reported(report) => {
-                let before = self.state;
-                let change = Change::none(self)
-                    .with_report(report, EvidenceSource::Check, schedule, time.now)
-                    .unless_moved(before, report, finding.retry_after, time, schedule);
-                let (word, amount) = (&report.word, &report.amount);
-                if change.reported == Some(RequestOf::Another) {
-                    let id = report.request.as_deref().unwrap_or_default();
-                    let why = format!("{ABOUT_ANOTHER} ({id}), which it calls {word}, {amount}");
-                    (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why))
-                } else {
-                    let result = AttemptResult::Reported(word.to_ascii_lowercase());
-                    (change, AttemptClass::Answered, result, Some(amount.to_string()))
-                }
-            }
-            InquiryFindingKind::NotFound { proves } => {
-                let change = Change::none(self).not_found(*proves, time, schedule);
-                (change, AttemptClass::Answered, AttemptResult::NotFound, None)
-            }
-            InquiryFindingKind::Failed { why } => {
-                let change = Change::none(self).inquiry_failed(finding.retry_after, time, schedule);
-                (change, AttemptClass::Failed, AttemptResult::InquiryFailed, Some(why.clone()))
-            }
-        };
-        let http_status = finding.http_status;
-        let made = AttemptMade { kind: AttemptKind::Inquiry, class, result, http_status, detail };
-        Attempted { change, made }
-    }
-
-    /// An attempt whose lease ran out without a record. A lost send may have acted, as late as the end of
-    /// its lease, and doubt begins there.
-    pub fn after_lost(mut self, lost: &LostAttempt) -> (Self, AttemptMade) {
-        let LostAttempt { kind, started_at, lease_ended_at: lease_end, .. } = *lost;
-        let state = self.state;
-        if let Some(command) = self.open_command_mut() {
-            match kind {
-                AttemptKind::Send => {
-                    command.sends = command.sends.saturating_add(1);
-                    command.last_send_at = command.last_send_at.max(Some(lease_end));
-                    self.doubt(Self::open_command_mut, lease_end, lease_end);
-                }
-                AttemptKind::Inquiry => {
-                    command.inquired_at = command.inquired_at.max(Some(started_at));
-                    if started_at >= command.sends_end_at {
-                        command.failed_inquiries = command.failed_inquiries.saturating_add(1);
-                    }
+            AttemptKind::Inquiry => {
+                command.inquired_at = command.inquired_at.max(Some(started_at));
+                if started_at >= command.sends_end_at {
+                    command.failed_inquiries = command.failed_inquiries.saturating_add(1);
                 }
             }
         }
-        if kind == AttemptKind::Inquiry && state.open_command().is_some() {
-            self.checks_made = self.checks_made.saturating_add(1);
-        }
-        let made = AttemptMade {
-            kind,
-            class: AttemptClass::Lost,
-            result: AttemptResult::Lost,
-            http_status: None,
-            detail: None,
-        };
-        (self, made)
     }
-
-    fn command_mut(&mut self, of: AttemptOf) -> Option<&mut Progress> {
-        match of {
-            AttemptOf::Payment => Some(&mut self.payment),
-            AttemptOf::Refund => self.refund.as_mut(),
-            AttemptOf::EarlierRefund => None,
-        }
+    if kind == AttemptKind::Inquiry && state.open_command().is_some() {
+        order.checks_made = order.checks_made.saturating_add(1);
     }
+    let made = AttemptMade {
+        kind,
+        class: AttemptClass::Lost,
+        result: AttemptResult::Lost,
+        http_status: None,
+        detail: None,
+    };
+    (order, made)
 }
 
 fn sent(

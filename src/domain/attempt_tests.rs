@@ -2,7 +2,7 @@
 
 use super::{
     Time,
-    attempt::{AttemptOf, AttemptTime},
+    attempt::{AttemptOf, AttemptTime, after_inquiry, after_lost, after_send},
     change::{Change, DueChange},
     command::{CommandKind, CommandRef, Outcome},
     event::EventType,
@@ -168,7 +168,7 @@ impl Played {
                 self.acted = true;
                 self.now += 45;
                 let lost = lost(AttemptKind::Send, self.now - 45, self.now);
-                let (order, made) = self.order.clone().after_lost(&lost);
+                let (order, made) = after_lost(self.order.clone(), &lost);
                 assert_eq!(made.class, AttemptClass::Lost);
                 self.due = schedule().after_lost(&order, &lost, &self.due, 0.5);
                 self.order = order;
@@ -181,7 +181,7 @@ impl Played {
         };
         let learned =
             SendFinding { kind: finding, http_status: None, retry_after: None, health: DokuHealth::Well };
-        let change = self.order.clone().after_send(of, &learned, self.time(), &schedule()).change;
+        let change = after_send(self.order.clone(), of, &learned, self.time(), &schedule()).change;
         self.take(change);
     }
 
@@ -204,7 +204,7 @@ impl Played {
             (true, CommandKind::Refund, false) => report(ReportedStatus::Success, "SUCCESS"),
         };
         let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
-        let change = self.order.clone().after_inquiry(&learned, self.time(), &schedule()).change;
+        let change = after_inquiry(self.order.clone(), &learned, self.time(), &schedule()).change;
         self.take(change);
     }
 }
@@ -293,7 +293,7 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
         inquiry: None,
         chance: 0.5,
     };
-    let (lost, _) = order(CommandKind::Payment).after_lost(&lost(AttemptKind::Send, 0, 45));
+    let (lost, _) = after_lost(order(CommandKind::Payment), &lost(AttemptKind::Send, 0, 45));
     let send = |finding| SendFinding {
         kind: finding,
         http_status: None,
@@ -301,11 +301,11 @@ fn a_late_worker_brings_its_answer_but_clears_no_doubt() {
         health: DokuHealth::Well,
     };
     let not_acted = send(SendFindingKind::NotActed { why: String::new() });
-    let change = lost.clone().after_send(AttemptOf::Payment, &not_acted, late, &schedule()).change;
+    let change = after_send(lost.clone(), AttemptOf::Payment, &not_acted, late, &schedule()).change;
     assert_eq!(change.due, DueChange::Keep);
     assert_eq!(change.order.payment.maybe_acted_at, Some(seconds(45)));
     let answer = send(SendFindingKind::Accepted { status: "PENDING".to_owned() });
-    let change = lost.after_send(AttemptOf::Payment, &answer, late, &schedule()).change;
+    let change = after_send(lost, AttemptOf::Payment, &answer, late, &schedule()).change;
     assert_eq!(change.order.state, OrderState::AwaitingPayment);
 }
 
@@ -322,7 +322,7 @@ fn what_was_given_up_and_doku_took_all_the_same_is_asked_about() {
     };
     for state in OrderState::ALL {
         let before = OrderRecord { state, ..order(CommandKind::Payment) };
-        let change = before.after_send(AttemptOf::Payment, &answer, late, &schedule()).change;
+        let change = after_send(before, AttemptOf::Payment, &answer, late, &schedule()).change;
         let is_ended = [OrderState::Abandoned, OrderState::Failed, OrderState::Expired].contains(&state);
         if is_ended {
             assert_eq!((change.order.state, change.events.len()), (state, 0));
@@ -351,7 +351,7 @@ fn an_earlier_refunds_late_refusal_does_not_touch_the_refund_after_it() {
         health: DokuHealth::Well,
     };
     let before = order(CommandKind::Refund);
-    let change = before.clone().after_send(AttemptOf::EarlierRefund, &refused, late, &schedule()).change;
+    let change = after_send(before.clone(), AttemptOf::EarlierRefund, &refused, late, &schedule()).change;
     assert_eq!((change.order, change.events.len()), (before, 0));
 }
 
@@ -368,7 +368,7 @@ fn an_order_nobody_pays_goes_to_review_after_its_time() {
             chance: 0.5,
         };
         let learned = InquiryFinding { kind: finding, http_status: None, retry_after: None };
-        waiting.clone().after_inquiry(&learned, time, &schedule()).change
+        after_inquiry(waiting.clone(), &learned, time, &schedule()).change
     };
     let before = ask(259_199, InquiryFindingKind::NotFound { proves: true });
     assert_eq!(before.order.state, OrderState::AwaitingPayment);

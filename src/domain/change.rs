@@ -204,6 +204,18 @@ impl Change {
             now,
         )
     }
+
+    /// DOKU has refunded what our own refund was not sent for: the order is refunded by another, which this database has
+    /// forgotten or never knew.
+    fn refuse_unsent_refund(&mut self) {
+        if self.order.open_command().is_some_and(Progress::is_unsent) {
+            self.order.state = OrderState::Paid;
+            self.order.refund = None;
+            self.refused = Some(RefundRefusal::AlreadyRefunded);
+            self.settled = Some((CommandKind::Refund, Outcome::Rejected));
+        }
+    }
+
     /// What another request for the invoice came to decides nothing here; that money moved is for a person.
     fn with_another_request(
         self,

@@ -2,7 +2,7 @@
 //! last one was, whether an inquiry was answered since.
 
 use super::{
-    attempt::{AttemptOf, AttemptTime, Attempted},
+    attempt::{AttemptOf, AttemptTime, Attempted, after_inquiry, after_lost, after_send},
     attempt_tests::{lost, order, progress, schedule, seconds},
     change::{Change, DueChange},
     command::CommandKind,
@@ -40,7 +40,7 @@ fn inquired() -> OrderRecord {
 
 fn inquire(order: OrderRecord, started: i64, finding: InquiryFindingKind) -> Change {
     let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
-    order.after_inquiry(&learned, time(started, true), &schedule()).change
+    after_inquiry(order, &learned, time(started, true), &schedule()).change
 }
 
 fn pending() -> InquiryFindingKind {
@@ -61,7 +61,7 @@ fn a_send_counts_for_whoever_holds_the_claim_and_its_time_for_anybody() {
         let learned =
             SendFinding { kind: not_acted, http_status: None, retry_after: None, health: DokuHealth::Well };
         let Attempted { change, made } =
-            inquired().after_send(AttemptOf::Payment, &learned, time(started, claim_held), &schedule());
+            after_send(inquired(), AttemptOf::Payment, &learned, time(started, claim_held), &schedule());
         let payment = change.order.payment;
         assert_eq!((payment.sends, payment.last_send_at), (sends, Some(seconds(last_send_at))), "{started}");
         assert_eq!(payment.inquired_at, Some(seconds(150)), "a send asks nothing");
@@ -75,7 +75,8 @@ fn an_order_that_is_refused_on_the_way_waits_longer_than_usual() {
     let after = |health| {
         let finding = SendFindingKind::NotActed { why: "HTTP 403".to_owned() };
         let learned = SendFinding { kind: finding, http_status: Some(403), retry_after: None, health };
-        let change = inquired().after_send(AttemptOf::Payment, &learned, time(200, true), &schedule()).change;
+        let change =
+            after_send(inquired(), AttemptOf::Payment, &learned, time(200, true), &schedule()).change;
         let DueChange::Replace(Some(Due { send: Some(send), .. })) = change.due else { panic!("no send") };
         (send.at - seconds(201)).num_seconds()
     };
@@ -85,7 +86,7 @@ fn an_order_that_is_refused_on_the_way_waits_longer_than_usual() {
 #[test]
 fn a_lost_send_counts_and_may_have_acted_as_late_as_its_lease() {
     for (lease_end, last) in [(200, 200), (50, 100)] {
-        let (lost, _) = inquired().after_lost(&lost(AttemptKind::Send, lease_end - 45, lease_end));
+        let (lost, _) = after_lost(inquired(), &lost(AttemptKind::Send, lease_end - 45, lease_end));
         let payment = lost.payment;
         assert_eq!((payment.sends, payment.last_send_at), (2, Some(seconds(last))));
         let since = Some(seconds(lease_end));

@@ -2,7 +2,7 @@
 //! not.
 
 use super::{
-    attempt::AttemptTime,
+    attempt::{AttemptTime, after_inquiry},
     attempt_tests::{order, progress, schedule, seconds},
     change::{Change, DueChange},
     command::{CommandKind, Outcome, RefundRefusal},
@@ -52,7 +52,7 @@ fn unsent_refund() -> OrderRecord {
 
 fn asked(order: OrderRecord, finding: InquiryFindingKind, started: i64) -> Change {
     let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
-    order.after_inquiry(&learned, time(started), &schedule()).change
+    after_inquiry(order, &learned, time(started), &schedule()).change
 }
 
 fn says(word: &str) -> InquiryFindingKind {
@@ -96,7 +96,7 @@ fn an_unsent_refund_waits_until_doku_says_that_its_order_is_paid() {
 fn inquired(order: OrderRecord, rank: InquiryRank, finding: InquiryFindingKind, started: i64) -> Change {
     let learned = InquiryFinding { kind: finding, http_status: Some(200), retry_after: None };
     let time = AttemptTime { inquiry: Some(rank), ..time(started) };
-    order.after_inquiry(&learned, time, &schedule()).change
+    after_inquiry(order, &learned, time, &schedule()).change
 }
 
 fn failed(order: OrderRecord, rank: InquiryRank, started: i64) -> Change {

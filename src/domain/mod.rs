@@ -13,10 +13,8 @@ pub mod console;
 #[cfg(test)]
 mod count_tests;
 pub mod document;
-pub mod doubt;
 pub mod event;
 pub mod finding;
-pub mod hindsight;
 #[cfg(test)]
 mod hindsight_tests;
 pub mod ids;

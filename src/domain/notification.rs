@@ -1,13 +1,10 @@
-//! What a verified notification says about an order, and what follows from it. How it is verified and read
+//! What a verified notification says about an order, and why it changed nothing. How it is verified and read
 //! is `doku`'s.
 
 use super::{
-    Time,
-    change::{Change, OTHER_REQUEST, RequestOf},
+    change::OTHER_REQUEST,
     finding::{Report, ReportedStatus},
     money::{self, ReportedAmount},
-    record::OrderRecord,
-    schedule::AttemptSchedule,
     signed::Form,
 };
 
@@ -75,42 +72,6 @@ impl Notification {
         let amount = self.amount.as_deref().map(money::by_value);
         let parts = [status.as_deref(), amount.as_deref(), self.request.as_deref()];
         parts.map(Option::unwrap_or_default).join("\n")
-    }
-}
-
-impl OrderRecord {
-    /// What a verified notification about this order changes; `already_reported`: the same report came before. The
-    /// same evidence again is no new evidence, also if a person has decided in between.
-    pub fn apply_notification(
-        self,
-        notification: &Notification,
-        already_reported: bool,
-        schedule: &AttemptSchedule,
-        now: Time,
-    ) -> (Change, Option<NotApplied>) {
-        let Some(report) = notification.report() else {
-            return (Change::none(self), Some(NotApplied::Incomplete));
-        };
-        let is_anothers = self.request_of(&report, schedule) == Some(RequestOf::Another);
-        match (is_anothers, already_reported) {
-            (true, true) => return (Change::none(self), Some(NotApplied::OtherRequest)),
-            (false, true) => return (Change::none(self), Some(NotApplied::Duplicate)),
-            (true, false) => {
-                let change = self.apply_report(&report, schedule, now);
-                return (change, Some(NotApplied::OtherRequest));
-            }
-            (false, false) => {}
-        }
-        let (before, amount) = (self.state, self.amount);
-        let change = self.apply_report(&report, schedule, now);
-        let reason = if !report.amount.is(amount) {
-            Some(NotApplied::AmountMismatch)
-        } else if change.order.state == before {
-            Some(NotApplied::NoChange)
-        } else {
-            None
-        };
-        (change, reason)
     }
 }
 

@@ -1,18 +1,19 @@
 //! An order as the store keeps it, and what can be read from it. The store asks one of its functions
-//! `after_…` or `apply_…`, here and in `attempt`, `notification` and `hindsight`, and writes the `Change` that it
-//! gets back.
+//! `after_…` or `apply_…`, here and in `attempt`, and writes the `Change` that it gets back.
 
 use super::{
     Time,
-    change::{Attribution, Change, RequestOf},
+    attempt::AttemptOf,
+    change::{Attribution, Change, DueChange, RequestOf},
     command::{CommandKind, CommandRef, Order, Outcome, RefundRefusal},
     event::EvidenceSource,
     finding::{Report, ReportedStatus},
     ids::{InvoiceNumber, MerchantName, RequestId},
     money::Rupiah,
+    notification::{NotApplied, Notification},
     order::{OrderState, ReviewCause, Verdict},
     reconcile::Evidence,
-    schedule::AttemptSchedule,
+    schedule::{AttemptSchedule, Due, InquiryRank},
 };
 
 /// An order as the store keeps it.
@@ -150,6 +151,33 @@ impl OrderRecord {
         }
     }
 
+    /// The command that an attempt was for.
+    pub(super) fn command_mut(&mut self, of: AttemptOf) -> Option<&mut Progress> {
+        match of {
+            AttemptOf::Payment => Some(&mut self.payment),
+            AttemptOf::Refund => self.refund.as_mut(),
+            AttemptOf::EarlierRefund => None,
+        }
+    }
+
+    /// As `Progress::doubt` of one of its commands. Where doubt of the open one begins, so do the intervals between its
+    /// inquiries: those made before were about something else.
+    pub(super) fn doubt(
+        &mut self,
+        command: impl FnOnce(&mut Self) -> Option<&mut Progress>,
+        sent_at: Time,
+        last: Time,
+    ) {
+        let is_doubted = |order: &Self| order.open_command().is_some_and(|c| c.maybe_acted_at.is_some());
+        let was_doubted = is_doubted(self);
+        if let Some(command) = command(self) {
+            command.doubt(sent_at, last);
+        }
+        if !was_doubted && is_doubted(self) {
+            self.checks_made = 0;
+        }
+    }
+
     /// When DOKU was last sent this order; its claim, where evidence came before any send.
     pub fn sent_at(&self) -> Time {
         self.payment.last_send_at.unwrap_or(self.payment.claimed_at)
@@ -207,6 +235,40 @@ impl OrderRecord {
         Some(if is_own { RequestOf::Order } else { RequestOf::Another })
     }
 
+    /// What a verified notification about this order changes; `already_reported`: the same report came before. The
+    /// same evidence again is no new evidence, also if a person has decided in between.
+    pub fn apply_notification(
+        self,
+        notification: &Notification,
+        already_reported: bool,
+        schedule: &AttemptSchedule,
+        now: Time,
+    ) -> (Change, Option<NotApplied>) {
+        let Some(report) = notification.report() else {
+            return (Change::none(self), Some(NotApplied::Incomplete));
+        };
+        let is_anothers = self.request_of(&report, schedule) == Some(RequestOf::Another);
+        match (is_anothers, already_reported) {
+            (true, true) => return (Change::none(self), Some(NotApplied::OtherRequest)),
+            (false, true) => return (Change::none(self), Some(NotApplied::Duplicate)),
+            (true, false) => {
+                let change = self.apply_report(&report, schedule, now);
+                return (change, Some(NotApplied::OtherRequest));
+            }
+            (false, false) => {}
+        }
+        let (before, amount) = (self.state, self.amount);
+        let change = self.apply_report(&report, schedule, now);
+        let reason = if !report.amount.is(amount) {
+            Some(NotApplied::AmountMismatch)
+        } else if change.order.state == before {
+            Some(NotApplied::NoChange)
+        } else {
+            None
+        };
+        (change, reason)
+    }
+
     /// What a verified notification changes.
     pub fn apply_report(self, report: &Report, schedule: &AttemptSchedule, now: Time) -> Change {
         Change::none(self).with_report(report, EvidenceSource::Notification, schedule, now)
@@ -226,5 +288,53 @@ impl OrderRecord {
     pub fn after_verdict(self, verdict: Verdict, schedule: &AttemptSchedule, now: Time) -> Change {
         let attribution = Attribution::by(EvidenceSource::Operator);
         Change::none(self).with(Evidence::Operator(verdict), attribution, schedule, now)
+    }
+
+    /// What follows where the database went back in time: DOKU may have acted on whatever is open, and whatever ended
+    /// lately may have ended otherwise. `None`: DOKU is not asked about it.
+    pub fn after_going_back(mut self, schedule: &AttemptSchedule, now: Time) -> Option<Change> {
+        match self.state {
+            OrderState::Submitting | OrderState::AwaitingPayment | OrderState::Refunding => {}
+            OrderState::Failed | OrderState::Expired | OrderState::Abandoned
+                if now <= self.state_since + schedule.check.give_up_after => {}
+            OrderState::Failed
+            | OrderState::Expired
+            | OrderState::Abandoned
+            | OrderState::Paid
+            | OrderState::Refunded
+            | OrderState::Review(_) => return None,
+        }
+        if let Some(claimed_at) = self.open_command().map(|command| command.claimed_at) {
+            self.doubt(Self::open_command_mut, claimed_at, now);
+        }
+        if let Some(command) = self.open_command_mut() {
+            // Another refund may have been made since; another payment of the same invoice cannot.
+            command.ask_first = command.kind == CommandKind::Refund;
+        }
+        let due = Due::inquiry(now, InquiryRank::Restored);
+        Some(Change { due: DueChange::Replace(Some(due)), ..Change::none(self) })
+    }
+}
+
+impl Progress {
+    /// Since when it is not known whether DOKU acted; `None`: without doubt.
+    pub fn doubt_since(&self) -> Option<Time> {
+        self.maybe_acted_at.map(|last| self.doubted_at.unwrap_or(last))
+    }
+
+    /// A send that was made then may have acted as late as `last`.
+    fn doubt(&mut self, sent_at: Time, last: Time) {
+        self.doubted_at = self.doubt_since().or(Some(sent_at));
+        self.maybe_acted_at = self.maybe_acted_at.max(Some(last));
+    }
+
+    /// Authority says that nothing acted.
+    pub(super) fn clear_doubt(&mut self) {
+        (self.maybe_acted_at, self.doubted_at) = (None, None);
+    }
+
+    /// Whether nothing of it can have been sent: it waits for DOKU's word, and waited for it all the time.
+    pub fn is_unsent(&self) -> bool {
+        self.ask_first && self.sends == 0 && self.maybe_acted_at.is_none()
     }
 }

@@ -2,7 +2,7 @@
 //! contradict the request, attempts that were lost.
 
 use super::{
-    attempt::{AttemptOf, AttemptResult, AttemptTime, Attempted},
+    attempt::{AttemptOf, AttemptResult, AttemptTime, Attempted, after_inquiry, after_lost, after_send},
     attempt_tests::{lost, order, progress, schedule, seconds},
     change::{Change, DueChange, RequestOf},
     command::{CommandKind, Outcome, RefundRefusal},
@@ -33,7 +33,7 @@ pub(super) fn time(started: i64) -> AttemptTime {
 fn sent(of: AttemptOf, order: OrderRecord, finding: SendFindingKind, schedule: &AttemptSchedule) -> Change {
     let learned =
         SendFinding { kind: finding, http_status: Some(200), retry_after: None, health: DokuHealth::Well };
-    order.after_send(of, &learned, time(1), schedule).change
+    after_send(order, of, &learned, time(1), schedule).change
 }
 
 /// A command whose last send, at 100 s, may have acted; its sends end at 900 s, a payment's grace at 4000 s.
@@ -47,7 +47,7 @@ fn doubtful(kind: CommandKind) -> OrderRecord {
 fn not_found(order: OrderRecord, proves: bool, time: AttemptTime) -> Change {
     let finding = InquiryFindingKind::NotFound { proves };
     let learned = InquiryFinding { kind: finding, http_status: Some(404), retry_after: None };
-    order.after_inquiry(&learned, time, &schedule()).change
+    after_inquiry(order, &learned, time, &schedule()).change
 }
 
 fn in_state(state: OrderState) -> OrderRecord {
@@ -127,7 +127,7 @@ fn a_synchronous_success_is_a_payment_only_where_it_is_trusted() {
 fn a_lost_inquiry_counts_once_asking_on_is_of_no_use() {
     for (started, counted) in [(899, 0), (900, 1), (901, 1)] {
         let lost = lost(AttemptKind::Inquiry, started, started + 45);
-        let (lost, _) = order(CommandKind::Payment).after_lost(&lost);
+        let (lost, _) = after_lost(order(CommandKind::Payment), &lost);
         assert_eq!((lost.payment.failed_inquiries, lost.payment.sends), (counted, 0), "{started}");
         assert_eq!(lost.payment.maybe_acted_at, None, "an inquiry moves no money");
     }
@@ -188,7 +188,7 @@ fn a_refusal_is_final_only_without_doubt_and_from_whoever_holds_the_claim() {
             health: DokuHealth::Well,
         };
         let time = AttemptTime { claim_held, ..time(200) };
-        order.after_send(Payment, &learned, time, &schedule()).change.order.state
+        after_send(order, Payment, &learned, time, &schedule()).change.order.state
     };
     assert_eq!(refuse(order(CommandKind::Payment), true), OrderState::Failed);
     assert_eq!(refuse(order(CommandKind::Payment), false), OrderState::Submitting);
@@ -351,7 +351,7 @@ fn an_inquiry_that_tells_of_another_request_counts_as_one_that_failed() {
             http_status: Some(200),
             retry_after: None,
         };
-        order.after_inquiry(&learned, time(started), &schedule())
+        after_inquiry(order, &learned, time(started), &schedule())
     };
     for order in [order(CommandKind::Payment), doubtful(CommandKind::Payment), doubtful(CommandKind::Refund)]
     {

@@ -1,7 +1,7 @@
 //! What an order waits for, by tables: the times are seconds after the claim.
 
 use super::{
-    attempt::AttemptOf,
+    attempt::{AttemptOf, after_lost, after_send},
     attempt_tests::{lost, order, progress, schedule, seconds},
     command::CommandKind,
     finding::{AttemptKind, DokuHealth, ReportedStatus, SendFinding, SendFindingKind},
@@ -77,9 +77,9 @@ fn intervals_of_inquiries_begin_anew_where_doubt_begins() {
     };
     let sent = |order: OrderRecord, kind| {
         let of = if kind == CommandKind::Refund { AttemptOf::Refund } else { AttemptOf::Payment };
-        order.after_send(of, &finding, time(100), &schedule()).change.order
+        after_send(order, of, &finding, time(100), &schedule()).change.order
     };
-    let was_lost = |order: OrderRecord| order.after_lost(&lost(AttemptKind::Send, 100, 145)).0;
+    let was_lost = |order: OrderRecord| after_lost(order, &lost(AttemptKind::Send, 100, 145)).0;
     for kind in [CommandKind::Payment, CommandKind::Refund] {
         let asked = |order: OrderRecord| OrderRecord { checks_made: 6, ..order };
         for doubted in [sent(asked(order(kind)), kind), was_lost(asked(order(kind)))] {
@@ -121,7 +121,7 @@ fn an_attempt_that_was_lost_is_made_again_when_its_time_has_come() {
     let due = schedule().open(&open(Some(100), Some(100), None).payment, 0, seconds(300));
     let after = |order: OrderRecord, kind, started, ended, now| {
         let attempt = LostAttempt { now: seconds(now), ..lost(kind, started, ended) };
-        let (order, _) = order.after_lost(&attempt);
+        let (order, _) = after_lost(order, &attempt);
         schedule().after_lost(&order, &attempt, &due, 0.5)
     };
     let fresh = after(open(None, None, None), AttemptKind::Send, 0, 45, 50);

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         Time,
-        attempt::AttemptMade,
+        attempt::{AttemptMade, after_lost},
         change::{Change, DueChange},
         command::StoredRequest,
         finding::AttemptKind,
@@ -246,7 +246,7 @@ fn with_lost_attempt(order: &LoadedOrder, context: &StoreContext) -> Option<Foun
     }
     let (kind, started_at, lease_ended_at) = (lease.kind, lease.claimed_at, lease.ends_at);
     let lost = LostAttempt { kind, started_at, lease_ended_at, now: order.now };
-    let (record, made) = record.after_lost(&lost);
+    let (record, made) = after_lost(record, &lost);
     let due = context.schedule.after_lost(&record, &lost, &due, (context.jitter)());
     Some(FoundOrder { record, due, lost: Some((lost, made)) })
 }

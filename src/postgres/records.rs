@@ -13,7 +13,7 @@ use super::{
 use crate::{
     domain::{
         Time,
-        attempt::{AttemptMade, AttemptOf, AttemptTime, Attempted},
+        attempt::{AttemptMade, AttemptOf, AttemptTime, Attempted, after_inquiry, after_send},
         change::Change,
         command::CommandKind,
         schedule::AttemptSchedule,
@@ -246,8 +246,10 @@ impl<'a> Judged<'a> {
         let time = AttemptTime { started_at, now: order.now, claim_held, send_at, inquiry, chance };
         let record = order.record.clone();
         let Attempted { change, made } = match &attempt.finding {
-            Finding::Send(finding) => record.after_send(attempt_of(&order, attempt), finding, time, schedule),
-            Finding::Inquiry(finding) => record.after_inquiry(finding, time, schedule),
+            Finding::Send(finding) => {
+                after_send(record, attempt_of(&order, attempt), finding, time, schedule)
+            }
+            Finding::Inquiry(finding) => after_inquiry(record, finding, time, schedule),
         };
         Self { attempt, order, change, made, started_at }
     }

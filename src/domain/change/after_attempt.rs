@@ -1,12 +1,13 @@
 //! What an order waits for after an attempt, and what ends its waiting.
 
-use super::{Attribution, Change, DueChange};
+use super::{Attribution, Change, DueChange, RequestOf};
 use crate::domain::{
     Time,
     attempt::{AttemptOf, AttemptTime},
     command::CommandKind,
-    event::EvidenceSource,
-    finding::ReportedStatus,
+    event::{EventError, EvidenceSource},
+    finding::{Report, ReportedStatus},
+    order::OrderState,
     reconcile::Evidence,
     schedule::{AttemptSchedule, Due, FAILED_INQUIRIES_MAX, InquiryRank},
 };
@@ -38,6 +39,18 @@ impl Change {
         }
     }
 
+    /// A late worker brings that DOKU took what was given up meanwhile: the customer may still pay, so it is asked
+    /// about, whatever it waited for.
+    fn taken_after_its_end(mut self, schedule: &AttemptSchedule, now: Time) -> Self {
+        let is_ended =
+            matches!(self.order.state, OrderState::Failed | OrderState::Expired | OrderState::Abandoned);
+        if is_ended {
+            let due = Due::inquiry(now + schedule.check.first_after, InquiryRank::Afterwards);
+            self.due = DueChange::Replace(Some(due));
+        }
+        self
+    }
+
     /// The open command is sent again, later.
     pub(in crate::domain) fn again(
         mut self,
@@ -55,11 +68,7 @@ impl Change {
     }
 
     /// An inquiry about an open command did not settle it: its send goes when it was to go.
-    pub(in crate::domain) fn send_as_planned(
-        mut self,
-        time: AttemptTime,
-        schedule: &AttemptSchedule,
-    ) -> Self {
+    fn send_as_planned(mut self, time: AttemptTime, schedule: &AttemptSchedule) -> Self {
         if let Some(command) = self.order.open_command() {
             let send_at = time.send_at.unwrap_or(time.now);
             self.due = DueChange::Replace(Some(schedule.open(command, self.order.checks_made, send_at)));
@@ -69,7 +78,7 @@ impl Change {
 
     /// An inquiry was made, answered or not. One that a restore or a report asks for uses up none of
     /// `check.afterwards_ms`.
-    pub(in crate::domain) fn inquired(&mut self, time: AttemptTime, schedule: &AttemptSchedule) {
+    fn inquired(&mut self, time: AttemptTime, schedule: &AttemptSchedule) {
         let planned = schedule.afterwards(&self.order).map(|due| due.inquiry.at);
         let is_afterwards = time.inquiry != Some(InquiryRank::Restored)
             && planned.is_some_and(|planned| planned <= time.started_at);
@@ -81,8 +90,33 @@ impl Change {
         }
     }
 
+    /// Whether nothing may be sent before DOKU says that the order is paid still.
+    fn asks_first(&self) -> bool {
+        self.order.open_command().is_some_and(|command| command.ask_first)
+    }
+
+    /// What a report changes that left the order in the state `before`. One about another request is no answer; where
+    /// the order must be paid still, neither is another word.
+    pub(in crate::domain) fn unless_moved(
+        self,
+        before: OrderState,
+        report: &Report,
+        retry_after: Option<Duration>,
+        time: AttemptTime,
+        schedule: &AttemptSchedule,
+    ) -> Self {
+        let is_anothers = self.reported == Some(RequestOf::Another);
+        if self.order.state != before {
+            self
+        } else if is_anothers || (self.asks_first() && report.status != ReportedStatus::Success) {
+            self.inquiry_failed(retry_after, time, schedule)
+        } else {
+            self.nothing_new(time, schedule)
+        }
+    }
+
     /// DOKU answered an inquiry, and it decided nothing.
-    pub(in crate::domain) fn nothing_new(mut self, time: AttemptTime, schedule: &AttemptSchedule) -> Self {
+    fn nothing_new(mut self, time: AttemptTime, schedule: &AttemptSchedule) -> Self {
         if !time.claim_held {
             return self;
         }
@@ -180,8 +214,16 @@ impl Change {
         self
     }
 
+    /// Check Status found nothing new for too long.
+    fn gave_up(self, schedule: &AttemptSchedule, now: Time) -> Self {
+        let message = "Check Status found nothing new for check.give_up_after_ms";
+        let attribution =
+            Attribution::by(EvidenceSource::Check).with_error(EventError::ours("check_gave_up", message));
+        self.with(Evidence::CheckGaveUp, attribution, schedule, now)
+    }
+
     /// The sends have ended, DOKU was asked since, and no more is to be learned.
-    pub(in crate::domain) fn ended(self, schedule: &AttemptSchedule, now: Time) -> Self {
+    fn ended(self, schedule: &AttemptSchedule, now: Time) -> Self {
         let is_doubted = self.order.open_command().is_some_and(|command| command.maybe_acted_at.is_some());
         let evidence = if is_doubted { Evidence::EndedInDoubt } else { Evidence::EndedWithoutAct };
         self.with(evidence, Attribution::by(EvidenceSource::Check), schedule, now)

@@ -4,7 +4,7 @@
 use super::{evidence::report, *};
 use crate::domain::{
     Time,
-    attempt::{AttemptOf, AttemptTime},
+    attempt::{AttemptOf, AttemptTime, after_inquiry, after_lost, after_send},
     change::{Change, DueChange},
     command::CommandRef,
     event::OrderEvent,
@@ -233,7 +233,7 @@ impl Model {
         }
         let (kind, started_at, lease_ended_at) = (holding.kind, holding.claimed_at, holding.ends_at);
         let lost = LostAttempt { kind, started_at, lease_ended_at, now: self.now };
-        let order = self.order.clone().after_lost(&lost).0;
+        let order = after_lost(self.order.clone(), &lost).0;
         let due = self.schedule.after_lost(&order, &lost, due, 0.5);
         Some((order, due))
     }
@@ -286,8 +286,8 @@ impl Model {
         let time = AttemptTime { started_at: now, now, claim_held, send_at, inquiry, chance: 0.5 };
         let order = self.order.clone();
         let attempted = match learned {
-            Finding::Send(learned) => order.after_send(of, learned, time, &self.schedule),
-            Finding::Inquiry(learned) => order.after_inquiry(learned, time, &self.schedule),
+            Finding::Send(learned) => after_send(order, of, learned, time, &self.schedule),
+            Finding::Inquiry(learned) => after_inquiry(order, learned, time, &self.schedule),
         };
         self.apply(attempted.change);
     }
