@@ -9,9 +9,9 @@ pub(super) mod refunds;
 use super::{
     StoreContext,
     batch::{Batch, Group},
-    error::{TxError, TxResult},
-    parked,
-    rejections::{self, RACES_MAX, violation},
+    error::{RACES_MAX, TxError, TxResult},
+    moment::Moment,
+    parked, rejections,
     requests::instant,
 };
 use crate::{
@@ -138,7 +138,7 @@ async fn not_claimed(connection: &mut PgConnection, asked: &ClaimRequest) -> TxR
         return Ok(answer);
     }
     let new = &asked.new;
-    let moment = rejections::moment(connection).await?;
+    let moment = Moment::read(connection).await?;
     let now = moment.now;
     if let Some(expired) = rejections::expired(&new.command, &moment) {
         return rejections::store(connection, &new.command, &[expired], now).await;
@@ -160,8 +160,8 @@ pub(super) async fn invoice_used(
             .bind(order.invoice_number.as_str())
             .fetch_one(&mut *connection)
             .await?;
-    let message = "must be an invoice number that no other command of this merchant used";
-    Ok(exists.then(|| violation(Code::InvoiceExists, "order.invoice_number", message)))
+    let allowed = "an invoice number that no other command of this merchant used";
+    Ok(exists.then(|| Violation::new(Code::InvoiceExists, "order.invoice_number", allowed, None)))
 }
 
 /// The answer for an identity that is known already; our own claim, where only its reply was lost.

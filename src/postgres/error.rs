@@ -21,6 +21,10 @@ pub(super) enum TxError {
     Failed(StoreError),
 }
 
+/// How often a transaction is judged again after another one overtook it; each time the other has committed what
+/// the next look sees.
+pub(super) const RACES_MAX: u32 = 5;
+
 pub(super) type TxResult<T> = Result<T, TxError>;
 
 impl From<Error> for TxError {

@@ -4,8 +4,7 @@
 use super::{
     error::TxResult,
     event_body::{CURRENCY, CloudEvent, ErrorData, OrderData, RejectedData, ViolationData},
-    rejections::TRACE_CHARS_MAX,
-    rows::storable,
+    rows::{storable, storable_trace},
     write_statement::Statement,
 };
 use crate::{
@@ -118,8 +117,8 @@ struct About<'a> {
 impl About<'_> {
     fn event(&self, event_type: EventType, now: Time, data: impl Serialize) -> Result<NewEvent, StoreError> {
         let event_id = new_id(now);
-        let traceparent = self.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
-        let tracestate = self.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
+        let traceparent = storable_trace(self.trace.traceparent.as_deref());
+        let tracestate = storable_trace(self.trace.tracestate.as_deref());
         let body = serde_json::to_vec(&CloudEvent {
             specversion: "1.0",
             id: event_id.to_string(),

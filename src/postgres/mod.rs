@@ -19,6 +19,7 @@ mod event_log;
 mod events;
 mod gauges;
 mod migrate;
+mod moment;
 mod notifications;
 mod operators;
 mod orders;

@@ -3,9 +3,10 @@
 
 use super::{
     StoreContext,
-    error::{TxError, TxResult, unknown_value},
+    error::{RACES_MAX, TxError, TxResult, unknown_value},
     events,
-    rows::{command_kind, storable},
+    moment::Moment,
+    rows::{command_kind, storable, storable_trace},
     write_statement::Writes,
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         Time,
         command::{Command, Outcome, RefundRefusal, Rejection, TraceContext},
         ids::{CommandId, CommandSource, Identity},
+        order::OrderState,
         validate::{Code, Violation},
     },
     flow::ports::{Claimed, StoreError},
@@ -23,11 +25,6 @@ use sqlx::{FromRow, PgConnection};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How often a transaction is judged again after another one overtook it; each time the other has committed what
-/// the next look sees.
-pub(super) const RACES_MAX: u32 = 5;
-/// Trace context as W3C bounds it; what is longer is cut.
-pub(super) const TRACE_CHARS_MAX: usize = 512;
 /// The field of what only the order itself can say.
 const ORDER: &str = "order.invoice_number";
 /// At most this many characters of a rejected command's merchant or invoice number are kept.
@@ -75,7 +72,7 @@ async fn reject_one(connection: &mut PgConnection, rejection: Arc<Rejection>) ->
     if let Some(known) = find(connection, &command.identity).await? {
         return answer_known(connection, command, &known).await;
     }
-    let moment = moment(connection).await?;
+    let moment = Moment::read(connection).await?;
     store(connection, command, &ranked(&rejection, &moment), moment.now).await
 }
 
@@ -86,19 +83,6 @@ pub(super) fn ranked(rejection: &Rejection, moment: &Moment) -> Vec<Violation> {
         Some(expired) => vec![expired],
         None => rejection.violations.clone(),
     }
-}
-
-/// When something is judged.
-#[derive(FromRow)]
-pub(super) struct Moment {
-    pub now: Time,
-    /// When the database last went back in time, as an operator reported it.
-    pub restored_at: Option<Time>,
-}
-
-pub(super) async fn moment(connection: &mut PgConnection) -> TxResult<Moment> {
-    let moment = "SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at";
-    Ok(sqlx::query_as(moment).fetch_one(connection).await?)
 }
 
 pub(super) async fn find(
@@ -127,18 +111,15 @@ pub(super) async fn answer_known(
         }
         return Ok(Claimed::Duplicate);
     }
-    let now = moment(connection).await?.now;
+    let now = Moment::read(connection).await?.now;
     let event = events::rejection_event(command, &[conflict()], now)?;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     Ok(Claimed::Rejected)
 }
 
 pub(super) fn conflict() -> Violation {
-    violation(
-        Code::IdentityConflict,
-        "id",
-        "must be a new id: the command that first had this one has other data",
-    )
+    let allowed = "a new id: the command that first had this one has other data";
+    Violation::new(Code::IdentityConflict, "id", allowed, None)
 }
 
 /// Whether the command had ended when it was first seen.
@@ -153,11 +134,11 @@ pub(super) fn expired(command: &Command, moment: &Moment) -> Option<Violation> {
         let (time, seconds) = (format_time(time), budget.as_secs());
         format!("; its time is {time}, and its budget {seconds} s (retry.payment_max_elapsed_ms)")
     });
-    let message = format!(
-        "must be after the command is first seen: it ended at {ended_at} and was first seen at {seen}{}",
+    let allowed = format!(
+        "after the command is first seen: it ended at {ended_at} and was first seen at {seen}{}",
         from_time.unwrap_or_default()
     );
-    Some(violation(Code::CommandExpired, "expirytime", &message))
+    Some(Violation::new(Code::CommandExpired, "expirytime", &allowed, None))
 }
 
 /// How old a command is when it is first seen, where its sender dates it: an upstream's clock that is wrong
@@ -195,8 +176,8 @@ pub(super) async fn store(
     .bind(storable(&command.merchant, WRITTEN_CHARS_MAX))
     .bind(command.digest.as_slice())
     .bind(command.invoice_number.as_deref().map(|n| storable(n, WRITTEN_CHARS_MAX)))
-    .bind(command.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
-    .bind(command.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(storable_trace(command.trace.traceparent.as_deref()))
+    .bind(storable_trace(command.trace.tracestate.as_deref()))
     .bind(now)
     .bind(Outcome::Rejected.name())
     .bind(event_id)
@@ -276,34 +257,26 @@ async fn claimed(connection: &mut PgConnection, key: i64) -> TxResult<Command> {
     })
 }
 
-pub(super) fn violation(code: Code, field: &str, message: &str) -> Violation {
-    Violation { code, field: field.to_owned(), message: message.to_owned() }
-}
-
 /// Why a refund cannot start, as its event says it.
 pub(super) fn refused(refusal: RefundRefusal) -> Violation {
-    let (code, field) = match refusal {
-        RefundRefusal::OrderUnknown => (Code::OrderUnknown, ORDER),
-        RefundRefusal::RefundInProgress(_) => (Code::RefundInProgress, ORDER),
-        RefundRefusal::AlreadyRefunded => (Code::AlreadyRefunded, ORDER),
-        RefundRefusal::OrderNotPaid(_) => (Code::OrderNotPaid, ORDER),
-        RefundRefusal::AmountMismatch { .. } => (Code::AmountMismatch, "order.amount"),
-    };
-    let message = match refusal {
-        RefundRefusal::OrderUnknown => "must be an order of this merchant; no such order is known".to_owned(),
-        RefundRefusal::RefundInProgress(state) => format!(
-            "must be an order without another refund that is open or unresolved; it is {}",
-            state.name()
-        ),
+    let is = |state: OrderState| Some(format!("is {}", state.name()));
+    let (code, allowed, found) = match refusal {
+        RefundRefusal::OrderUnknown => {
+            (Code::OrderUnknown, "an order of this merchant; no such order is known", None)
+        }
+        RefundRefusal::RefundInProgress(state) => {
+            let allowed = "an order without another refund that is open or unresolved";
+            (Code::RefundInProgress, allowed, is(state))
+        }
         RefundRefusal::AlreadyRefunded => {
-            "must be an order that is not refunded yet; it is refunded".to_owned()
+            (Code::AlreadyRefunded, "an order that is not refunded yet", Some("is refunded".to_owned()))
         }
-        RefundRefusal::OrderNotPaid(state) => {
-            format!("must be an order that is paid; it is {}", state.name())
-        }
+        RefundRefusal::OrderNotPaid(state) => (Code::OrderNotPaid, "an order that is paid", is(state)),
         RefundRefusal::AmountMismatch { paid, asked } => {
-            format!("must be the order's own amount, {paid}: a refund is a full one; it is {asked}")
+            let allowed = format!("the order's own amount, {paid}: a refund is a full one");
+            let found = format!("is {asked}");
+            return Violation::new(Code::AmountMismatch, "order.amount", &allowed, Some(&found));
         }
     };
-    violation(code, field, &message)
+    Violation::new(code, ORDER, allowed, found.as_deref())
 }

@@ -19,6 +19,8 @@ use crate::{
 use sqlx::FromRow;
 use uuid::Uuid;
 
+const TRACE_CHARS_MAX: usize = 512;
+
 /// Reads a view straight from a row: its columns have the names of the view's fields.
 macro_rules! read_straight {
     ($view:ty { $($field:ident),+ $(,)? }) => {
@@ -259,6 +261,11 @@ pub(super) fn stored_count(count: u32) -> i32 {
 
 pub(super) fn stored_length(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// Trace context, cut to what W3C bounds it to.
+pub(super) fn storable_trace(text: Option<&str>) -> Option<String> {
+    text.map(|text| storable(text, TRACE_CHARS_MAX))
 }
 
 /// Text of strangers, cut to what a column takes: no U+0000, at most `chars_max` characters.

@@ -6,9 +6,8 @@ use crate::{
     flow::ports::{NewCommand, StoreError},
     postgres::{
         error::{TxError, TxResult},
-        rejections::TRACE_CHARS_MAX,
         requests::micros,
-        rows::storable,
+        rows::storable_trace,
     },
 };
 use sqlx::{Error, FromRow, PgConnection};
@@ -109,7 +108,7 @@ async fn insert(
     all: &[&NewCommand],
     schedule: &AttemptSchedule,
 ) -> TxResult<Vec<ClaimRow>> {
-    let trace = |text: &Option<String>| text.as_deref().map(|t| storable(t, TRACE_CHARS_MAX));
+    let trace = |text: &Option<String>| storable_trace(text.as_deref());
     let amounts = all.iter().map(|new| stored_amount(new)).collect::<Result<Vec<_>, _>>()?;
     sqlx::query_as(CLAIM)
         .bind(all.iter().map(|new| new.command.identity.source.as_str()).collect::<Vec<_>>())

@@ -14,10 +14,11 @@ use crate::{
     postgres::{
         due::NewDue,
         error::{TxError, TxResult},
+        moment::Moment,
         orders::{self, LoadedOrder},
-        rejections::{self, TRACE_CHARS_MAX, refused},
+        rejections::{self, refused},
         requests::{self, micros},
-        rows::{Lease, storable},
+        rows::{Lease, storable_trace},
         write_statement::Writes,
     },
 };
@@ -47,7 +48,7 @@ async fn judge(
     }
     let new = &asked.new;
     let order = orders::lock_invoice(connection, &new.order.merchant, &new.order.invoice_number).await?;
-    let moment = rejections::moment(connection).await?;
+    let moment = Moment::read(connection).await?;
     let now = moment.now;
     if let Some(expired) = rejections::expired(&new.command, &moment) {
         return rejections::store(connection, &new.command, &[expired], now).await;
@@ -99,8 +100,8 @@ async fn open(
     .bind(new.order.merchant.as_str())
     .bind(command.digest.as_slice())
     .bind(new.order.invoice_number.as_str())
-    .bind(command.trace.traceparent.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
-    .bind(command.trace.tracestate.as_deref().map(|t| storable(t, TRACE_CHARS_MAX)))
+    .bind(storable_trace(command.trace.traceparent.as_deref()))
+    .bind(storable_trace(command.trace.tracestate.as_deref()))
     .bind(request.request_id.as_str())
     .bind(&request.client_id)
     .bind(&request.base_url)

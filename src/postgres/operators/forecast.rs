@@ -4,6 +4,7 @@
 use crate::postgres::{
     claims::{self, refunds},
     error::TxResult,
+    moment::Moment,
     orders,
     pool::PgPool,
     rejections,
@@ -37,7 +38,7 @@ async fn claim(connection: &mut PgConnection, command: &Command, order: &Order) 
     if let Some(known) = seen_before(connection, command).await? {
         return Ok(known);
     }
-    let moment = rejections::moment(connection).await?;
+    let moment = Moment::read(connection).await?;
     let refused = match rejections::expired(command, &moment) {
         Some(expired) => Some(expired),
         None => refused_by_order(connection, command.kind, order).await?,
@@ -63,7 +64,7 @@ async fn reject(connection: &mut PgConnection, rejection: &Rejection) -> TxResul
     if let Some(known) = seen_before(connection, &rejection.command).await? {
         return Ok(known);
     }
-    let moment = rejections::moment(connection).await?;
+    let moment = Moment::read(connection).await?;
     Ok(ClaimForecast::Rejected(rejections::ranked(rejection, &moment)))
 }
 
