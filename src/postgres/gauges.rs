@@ -1,6 +1,11 @@
 //! Figures about everything at once, for `/metrics` and `/readyz`. What is open is counted through `due`,
 //! so that old orders cost nothing.
 
+mod balance;
+mod reviews;
+
+pub use reviews::Reviews;
+
 use super::{
     PostgresStore,
     pool::PgPool,

@@ -6,7 +6,6 @@
 
 mod accepted;
 mod attempts;
-mod balance;
 mod batch;
 mod claim_identity;
 mod claims;
@@ -33,7 +32,6 @@ mod records;
 mod rejections;
 mod reported;
 mod requests;
-mod reviews;
 mod rights;
 mod rows;
 mod schema;
@@ -47,7 +45,7 @@ mod wake;
 mod write_statement;
 
 pub use connect::{connect_options, console_connect_options};
-pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders};
+pub use gauges::{DueSends, Gauges, InDoubt, OpenOrders, Reviews};
 pub use migrate::migrate;
 pub use operators::actions::{actions, record_action, record_form};
 pub use operators::forecast;
@@ -65,7 +63,6 @@ pub use outbox::{ActiveOutbox, PostgresLeadership};
 pub use pool::{PgPool, Pooled, pool};
 pub use processes::{ReportingProcess, last_hour, processes};
 pub use reported::NEVER_MATCHED_MAX;
-pub use reviews::Reviews;
 pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{

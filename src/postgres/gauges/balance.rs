@@ -2,8 +2,10 @@
 //! that is not settled, so that years of settled ones cost nothing. And orphans: rows that point to nothing, which no
 //! foreign key refuses, for it would be a query for each row of the hot path.
 
-use super::{PostgresStore, tx::answered};
-use crate::flow::ports::StoreError;
+use crate::{
+    flow::ports::StoreError,
+    postgres::{PostgresStore, tx::answered},
+};
 
 /// A command that was received longer ago is committed, or never will be: no transaction of ours lasts that
 /// long. Above the first younger one a smaller key may still appear.

@@ -1,8 +1,11 @@
 //! Orders that wait for a person. Nothing may be due for them, and the orders have no index on their state: they are
 //! found through the few events that ask for a person.
 
-use super::{PostgresStore, rows, tx::answered};
-use crate::{domain::ids::MerchantName, flow::ports::StoreError};
+use crate::{
+    domain::ids::MerchantName,
+    flow::ports::StoreError,
+    postgres::{PostgresStore, rows, tx::answered},
+};
 use sqlx::FromRow;
 
 /// The orders of one merchant in review.
