@@ -78,9 +78,7 @@ impl Broker {
             }
         }
     }
-}
 
-impl Broker {
     /// For a command that runs once and publishes: declares these parts, and binds if anything was missing.
     ///
     /// # Errors
