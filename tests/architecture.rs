@@ -84,7 +84,7 @@ const CRATES: [&str; 2] = ["bench", "sandbox"];
 const EDGE_SEES_OF_FLOW: [&str; 3] = ["ports", "disposition", "view"];
 
 /// A crate, and the only places that may use it.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 25] = [
     ("fastrand", &["chance.rs", "sandbox"]),
     // The tools know the service from outside, and the service does not know them.
     ("doku_sandbox", &["bench", "cli/sandbox.rs", "cli/bench.rs"]),

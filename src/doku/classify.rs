@@ -126,7 +126,7 @@ fn replay(request: &StoredRequest, answer: &Answer, mode: ResponseSignature) -> 
 }
 
 /// By a firewall or a proxy, unless DOKU itself names the account, or refuses a refund: an account may have the refund
-/// call switched off, which stops no other send.
+/// call switched off, and then DOKU declines it and stops no other send.
 fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> AnswerMeaning {
     let status = answer.status;
     match answer.body.as_deref().map(parse_error_body) {
@@ -136,13 +136,12 @@ fn refused_on_the_way(request: &StoredRequest, answer: &Answer) -> AnswerMeaning
             let code = snake(code.as_deref().unwrap_or(&message));
             not_acted(format!("HTTP {status}: {code}"), DokuHealth::KeyRefused)
         }
-        Some(ErrorBody::Error { code: Some(code), .. })
+        Some(ErrorBody::Error { code: Some(_), .. })
             if request.kind == CommandKind::Refund
                 && matches!(status, 403 | 405)
                 && answer.authenticity != Authenticity::Wrong =>
         {
-            let code = bounded(&mask_code(&code, request));
-            not_acted(format!("HTTP {status}: {code}"), DokuHealth::Well)
+            refusal(request, answer)
         }
         Some(ErrorBody::Error { .. } | ErrorBody::Answer | ErrorBody::Unreadable | ErrorBody::Foreign)
         | None => not_acted(format!("HTTP {status}"), DokuHealth::OrderRefused),

@@ -357,25 +357,25 @@ fn a_status_that_doku_does_not_document_is_told() {
     }
 }
 
-/// An account may have the refund call switched off: that says nothing of its payments.
+/// An account may have the refund call switched off: DOKU declines it in its own words, and that says nothing of payments.
 #[test]
-fn a_refund_that_doku_itself_forbids_stops_no_other_send() {
+fn a_refund_that_doku_itself_forbids_is_declined_and_stops_no_other_send() {
     let forbidden = r#"{"error":{"code":"refund_not_allowed","message":"No refunds for this account"}}"#;
-    for (kind, status, body, why, health) in [
-        (Refund, 403, forbidden, "HTTP 403: refund_not_allowed", Well),
-        (Refund, 405, forbidden, "HTTP 405: refund_not_allowed", Well),
-        (Payment, 403, forbidden, "HTTP 403", OrderRefused),
-        (Refund, 403, HTML, "HTTP 403", OrderRefused),
-        (
-            Refund,
-            403,
-            r#"{"error":{"code":"invalid_signature","message":"m"}}"#,
-            "HTTP 403: invalid_signature",
-            KeyRefused,
-        ),
+    let declined = || {
+        let (code, message) = ("refund_not_allowed".to_owned(), "No refunds for this account".to_owned());
+        SendFindingKind::Declined(DokuError { code, message })
+    };
+    let not_acted = |why: &str| SendFindingKind::NotActed { why: why.to_owned() };
+    let bad_key = r#"{"error":{"code":"invalid_signature","message":"m"}}"#;
+    for (kind, status, authenticity, body, expected, health) in [
+        (Refund, 403, Unsigned, forbidden, declined(), Well),
+        (Refund, 405, Unsigned, forbidden, declined(), Well),
+        (Refund, 403, Wrong, forbidden, not_acted("HTTP 403"), OrderRefused),
+        (Payment, 403, Unsigned, forbidden, not_acted("HTTP 403"), OrderRefused),
+        (Refund, 403, Unsigned, HTML, not_acted("HTTP 403"), OrderRefused),
+        (Refund, 403, Unsigned, bad_key, not_acted("HTTP 403: invalid_signature"), KeyRefused),
     ] {
-        let learned = classify_send(&request(kind), &answer(status, Unsigned, body), TlsOnly);
-        let expected = SendFindingKind::NotActed { why: why.to_owned() };
+        let learned = classify_send(&request(kind), &answer(status, authenticity, body), TlsOnly);
         assert_eq!((learned.kind, learned.health), (expected, health), "{kind:?} {status} {body}");
     }
 }
