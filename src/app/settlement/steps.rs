@@ -10,7 +10,7 @@ use crate::{
 use tokio::time::Instant;
 
 /// Rows of one slice: they are judged in one transaction, for some milliseconds.
-const SLICE_KEYS: i64 = 500;
+const SLICE_KEYS: i64 = 1_000;
 const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
 const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
 

@@ -10,12 +10,12 @@ use crate::{
 use tokio::time::Instant;
 
 /// Keys that one statement looks at.
-const KEYS: i64 = 1_000;
+const KEYS: i64 = 2_000;
 /// An order that was claimed so many days, and twice the due days, before the latest pay-out is searched once more and then
 /// left: a payment that comes later than this after its claim is seen by its row, and not missed without it.
 const SEARCHED_DAYS: i32 = 60;
 /// Invoices that one transaction judges.
-pub(super) const GROUP: usize = 500;
+pub(super) const GROUP: usize = 1_000;
 
 impl SettlementStore {
     /// Judges every order that may be missing in the files, every refund that may, and everything that was missing.
