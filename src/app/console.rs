@@ -29,7 +29,7 @@ use crate::{
         ports::{
             Act, ActionFilter, Asked, BatchSums, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision,
             DoctorView, FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter,
-            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoreError,
+            OrderPage, Resolved, SeenFile, SendsView, SentForm, ServiceView, SessionView, StoreError,
         },
         view::{
             ActionPage, OrderView, ProposalView,
@@ -368,8 +368,8 @@ impl Operations for Desk {
         self.keep_and_read(file, bytes, act).await
     }
 
-    async fn match_file(&self, number: i64, sha256: &str, act: Act) -> Result<BroughtIn, StoreError> {
-        self.match_kept(number, sha256, act).await
+    async fn match_file(&self, number: i64, seen: SeenFile, act: Act) -> Result<BroughtIn, StoreError> {
+        self.match_kept(number, seen, act).await
     }
 
     async fn close_break(&self, number: i64, name: &str, act: Act) -> Result<BreakEnd, StoreError> {

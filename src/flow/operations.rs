@@ -23,7 +23,7 @@ use events::EventOperations;
 use identity::{IdentityOperations, SessionView};
 use letters::LetterOperations;
 use service::ServiceOperations;
-use settlement::{BatchSums, BroughtIn, NewFile};
+use settlement::{BatchSums, BroughtIn, NewFile, SeenFile};
 use std::{collections::BTreeSet, future::Future, time::Duration};
 use tokio::io::AsyncRead;
 use uuid::Uuid;
@@ -367,11 +367,10 @@ pub trait Operations:
     ) -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
 
     /// Has a file that came in matched, or an import go on that was broken off.
-    /// `sha256`: as the person saw it.
     fn match_file(
         &self,
         number: i64,
-        sha256: &str,
+        seen: SeenFile,
         act: Act,
     ) -> impl Future<Output = Result<BroughtIn, StoreError>> + Send;
 

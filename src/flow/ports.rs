@@ -15,7 +15,7 @@ pub use super::{
             WorkStart, WorkView,
         },
         service::{AboutView, CheckView, DoctorView, LastHour, ProcessView, SchemaView, ServiceOperations},
-        settlement::{BatchSums, BroughtIn, NewFile},
+        settlement::{BatchSums, BroughtIn, NewFile, SeenFile},
     },
     received::{
         NotificationPublisher, NotificationReader, ReceivedNotification, ReportOf, TokenIssuer, TokenRequest,

@@ -13,7 +13,7 @@ use crate::{
         action::{Action, ActionKind},
         ids::MerchantName,
     },
-    flow::ports::{Act, BreakEnd, BroughtIn, NewFile, StoreError},
+    flow::ports::{Act, BreakEnd, BroughtIn, NewFile, SeenFile, StoreError},
     postgres::{self, Closing, PgPool, PostgresStore},
 };
 use std::{sync::Arc, time::Duration};
@@ -80,22 +80,26 @@ impl Desk {
     pub(super) async fn match_kept(
         &self,
         number: i64,
-        sha256: &str,
+        seen: SeenFile,
         act: Act,
     ) -> Result<BroughtIn, StoreError> {
         let Some(file) = self.store.settlement().view_file(number).await? else {
             return Ok(BroughtIn::Unknown);
         };
-        if file.sha256.as_deref().unwrap_or_default() != sha256 {
+        if file.sha256.as_deref().unwrap_or_default() != seen.sha256 {
             return Ok(BroughtIn::Another);
+        }
+        // What a person has not seen whole is only read.
+        let is_held = file.state == "held";
+        if is_held && !seen.is_held {
+            return Ok(BroughtIn::ReadMeanwhile);
         }
         let Ok(merchant) = MerchantName::parse(&*file.merchant) else { return Ok(BroughtIn::Unknown) };
         let action = action(&file.name, &merchant, &act, "to be matched");
         if !postgres::record_form(&self.pool, &action, &act.mark).await? {
             return Ok(BroughtIn::Begun(number));
         }
-        // What a person has not seen whole is only read.
-        let consent = if file.state == "held" { Consent::Anyway } else { Consent::AfterALook };
+        let consent = if is_held { Consent::Anyway } else { Consent::AfterALook };
         let begun = self.import.resume(merchant, number).await;
         self.go_on(begun, consent, action).await
     }

@@ -14,6 +14,14 @@ pub struct NewFile {
     pub profile: Option<String>,
 }
 
+/// A file as the person saw it who sends a form about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenFile {
+    pub sha256: String,
+    /// It was read whole and waited for a person: the form has it matched.
+    pub is_held: bool,
+}
+
 /// What came of bringing a file in, or of having it matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BroughtIn {
@@ -29,6 +37,8 @@ pub enum BroughtIn {
     NotWhole,
     /// The number is another file's than the one that was looked at.
     Another,
+    /// It was read whole since it was looked at, and nothing was done: its sums are to be seen first.
+    ReadMeanwhile,
     Refused(String),
     Unknown,
 }

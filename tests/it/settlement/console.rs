@@ -95,6 +95,11 @@ async fn finance_sends_a_file_and_nothing_of_it_counts_before_a_second_press() {
         Uuid::new_v4()
     );
     let kind = "application/x-www-form-urlencoded";
+    // Made while the file was read: its sums were not seen.
+    let early = led(visitor.post("/settlement/match", kind, form.clone() + "&state=reading").await).await;
+    assert!(early.unwrap_err().contains("read whole since you looked"));
+    assert_eq!(open_breaks(&world).await, []);
+    let form = form + "&state=held";
     for _ in 0..2 {
         // The same form twice acts once.
         let led = led(visitor.post("/settlement/match", kind, form.clone()).await).await;

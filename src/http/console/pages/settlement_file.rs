@@ -5,7 +5,7 @@ use super::settlement::{batch_link, named, signed};
 use crate::{
     domain::{console::Permission, ids::MerchantName, settlement::is_doubtful},
     flow::{
-        ports::{BroughtIn, NewFile, Operations},
+        ports::{BroughtIn, NewFile, Operations, SeenFile},
         view::settlement::FileView,
     },
     http::{
@@ -25,7 +25,7 @@ use axum::{
     Extension,
     extract::{Request, State},
     http::StatusCode,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -40,6 +40,9 @@ const NOT_WHOLE: PageRefusal =
 
 const OLD_PAGE: PageRefusal =
     PageRefusal::Senseless("That page is old: its number is another file's now. Look at the list of files.");
+
+const READ_MEANWHILE: &str =
+    "The file has been read whole since you looked. Nothing was done: look at its sums now.";
 
 pub fn file_link(number: i64) -> String {
     link("/settlement/file", &[("number", &number.to_string())])
@@ -111,10 +114,15 @@ pub async fn match_file<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
     let number = visit.form.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
-    let outcome = console
-        .operations
-        .match_file(number, visit.form.get("sha256").unwrap_or_default(), visit.act()?)
-        .await?;
+    let seen = SeenFile {
+        sha256: visit.form.get("sha256").unwrap_or_default().to_owned(),
+        is_held: visit.form.get("state") == Some("held"),
+    };
+    let outcome = console.operations.match_file(number, seen, visit.act()?).await?;
+    if outcome == BroughtIn::ReadMeanwhile {
+        let file = console.operations.settlement_file(number).await?.ok_or(NO_FILE)?;
+        return Ok(file_page(&console, &visit, &file, Some(READ_MEANWHILE)).await);
+    }
     answer(&console, &visit, outcome).await
 }
 
@@ -125,6 +133,7 @@ async fn answer<O: Operations>(console: &Shared<O>, visit: &Visit, outcome: Brou
         BroughtIn::Busy => return Err(BUSY),
         BroughtIn::NotWhole => return Err(NOT_WHOLE),
         BroughtIn::Unknown => return Err(NO_FILE),
+        BroughtIn::ReadMeanwhile => return Err(PageRefusal::Senseless(READ_MEANWHILE)),
         BroughtIn::Another => return Err(OLD_PAGE),
         BroughtIn::Refused(why) => {
             let body = html! {
@@ -143,13 +152,24 @@ pub async fn show<O: Operations>(
 ) -> PageAnswer {
     let number = visit.query.get("number").and_then(|number| number.parse().ok()).ok_or(NO_FILE)?;
     let file = console.operations.settlement_file(number).await?.ok_or(NO_FILE)?;
+    Ok(file_page(&console, &visit, &file, None).await)
+}
+
+/// `news`: why the page comes again in place of what its form asked for.
+async fn file_page<O: Operations>(
+    console: &Console<O>,
+    visit: &Visit,
+    file: &FileView,
+    news: Option<&str>,
+) -> Response {
     let body = html! {
-        div.sheet { (facts(&file, console.times())) }
-        (next(&visit, &file))
+        @if let Some(news) = news { div.note.warn role="status" { p { (news) } } }
+        div.sheet { (facts(file, console.times())) }
+        (next(visit, file))
         p.actions { a href="/settlement" { "All of settlement" } }
     };
-    let title = format!("What is in {}?", named(&file.name));
-    Ok(page(&console, &visit, StatusCode::OK, &title, body).await)
+    let status = if news.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+    page(console, visit, status, &format!("What is in {}?", named(&file.name)), body).await
 }
 
 fn facts(file: &FileView, times: Times) -> Markup {
@@ -203,6 +223,8 @@ fn next(visit: &Visit, file: &FileView) -> Markup {
             }
             p { (words) }
             input type="hidden" name="number" value=(file.number);
+            // Only a form that was made for a file that waits has it matched.
+            input type="hidden" name="state" value=(file.state);
             input type="hidden" name="sha256" value=(file.sha256.as_deref().unwrap_or_default());
             (action_field())
             div.actions {

@@ -15,8 +15,8 @@ use crate::{
         ports::{
             Act, ActionFilter, Asked, BatchSums, BreakEnd, BroughtIn, ConsoleEntry, CustomerLook, Decision,
             Figures, FiguresView, FormEnd, Hold, KeyHash, NewFile, Operations, OrderCustomer, OrderFilter,
-            OrderPage, Resolved, SendsView, SentForm, ServiceView, SessionView, StoppedAt, StoreError,
-            Waiting,
+            OrderPage, Resolved, SeenFile, SendsView, SentForm, ServiceView, SessionView, StoppedAt,
+            StoreError, Waiting,
         },
         view::{
             ActionPage, ActionPlace, OrderView, PauseView, ProposalView, StopView, sample,
@@ -339,10 +339,13 @@ impl Operations for FakeOperations {
         Ok(if text.starts_with("%PDF") { BroughtIn::Refused(hostile()) } else { BroughtIn::Begun(3) })
     }
 
-    async fn match_file(&self, number: i64, sha256: &str, act: Act) -> Result<BroughtIn, StoreError> {
+    async fn match_file(&self, number: i64, seen: SeenFile, act: Act) -> Result<BroughtIn, StoreError> {
+        if number == 2 && !seen.is_held {
+            return Ok(BroughtIn::ReadMeanwhile);
+        }
         self.does(format!("match {number} by {}: {}", act.by, act.reason));
         let begun = if number == 3 { BroughtIn::Begun(3) } else { BroughtIn::Busy };
-        Ok(if sha256 == "ab".repeat(32) { begun } else { BroughtIn::Another })
+        Ok(if seen.sha256 == "ab".repeat(32) { begun } else { BroughtIn::Another })
     }
 
     async fn close_break(&self, number: i64, name: &str, act: Act) -> Result<BreakEnd, StoreError> {

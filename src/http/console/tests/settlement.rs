@@ -115,6 +115,15 @@ async fn a_file_is_sent_with_a_reason_and_looked_at_before_it_counts() {
     assert_eq!(*operations.done.lock().unwrap(), kept);
     let busy = browser.post("/settlement/match", &form.replace("number=3", "number=4")).await;
     assert!(busy.status == StatusCode::BAD_REQUEST && busy.body.contains("Another file"), "{}", busy.body);
+    // A form that was made while the file was read has nothing matched that was not seen.
+    operations.done.lock().unwrap().clear();
+    let early = form.replace("number=3", "number=2");
+    let again = browser.post("/settlement/match", &early).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    for words in ["read whole since you looked", "Rp500.000", "name=\"state\" value=\"held\""] {
+        assert!(again.body.contains(words), "{words}: {}", again.body);
+    }
+    assert!(operations.done.lock().unwrap().is_empty());
     // The database went back, and the number is another file's now.
     let old = browser.post("/settlement/match", &form.replace("sha256=ab", "sha256=cd")).await;
     assert!(old.status == StatusCode::BAD_REQUEST && old.body.contains("page is old"), "{}", old.body);
