@@ -22,7 +22,7 @@ use crate::{
         console::Person,
         finding::InquiryFindingKind,
         ids::{InvoiceNumber, MerchantName},
-        pause::Scope,
+        pause::{PauseLift, Scope},
     },
     flow::{
         check_order::{check_order, words},
@@ -154,6 +154,10 @@ impl Desk {
             provider: identity::provider(&shared.config.console)?,
         })
     }
+}
+
+fn pause_change(scope: Scope, act: Act) -> PauseChange {
+    PauseChange { scope, reason: Some(act.reason), done_by: Some(act.by), mark: Some(act.mark) }
 }
 
 impl Operations for Desk {
@@ -330,17 +334,17 @@ impl Operations for Desk {
         Ok(sends)
     }
 
-    async fn pause(&self, scope: Scope, pauses: bool, act: Act) -> Result<(), StoreError> {
-        let change =
-            PauseChange { scope, reason: Some(act.reason), done_by: Some(act.by), mark: Some(act.mark) };
-        if pauses {
-            self.store.pause(change).await?
-        } else {
-            self.store.resume(change).await?
-        };
+    async fn pause(&self, scope: Scope, act: Act) -> Result<(), StoreError> {
+        self.store.pause(pause_change(scope, act)).await?;
         // The next page says so.
         *self.service.lock().await = None;
         Ok(())
+    }
+
+    async fn resume(&self, scope: Scope, since: Time, act: Act) -> Result<PauseLift, StoreError> {
+        let lift = self.store.resume(pause_change(scope, act), Some(since)).await?;
+        *self.service.lock().await = None;
+        Ok(lift)
     }
 
     async fn breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {

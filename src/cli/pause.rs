@@ -4,7 +4,10 @@
 use super::{UsageError, print, times::Times, who};
 use crate::{
     config::{Config, RequiredSections, Source},
-    domain::{ids::MerchantName, pause::Scope},
+    domain::{
+        ids::MerchantName,
+        pause::{PauseLift, Scope},
+    },
     flow::view::PauseView,
     postgres::{self, PauseChange, PgPool, PostgresStore, WaitingSends},
 };
@@ -48,7 +51,7 @@ pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode>
     let change = args.change()?;
     let (pool, store) = store(&Config::load(source, RequiredSections::DATABASE)?)?;
     let scope = change.scope.clone();
-    let was_paused = store.resume(change).await?;
+    let was_paused = store.resume(change, None).await? == PauseLift::Lifted;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };
     print::line(&format!("{first}: {scope}"))?;
     let times = Times::of(source)?;

@@ -36,6 +36,15 @@ impl fmt::Display for Scope {
     }
 }
 
+/// What became of a wish to let sends go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseLift {
+    Lifted,
+    NotPaused,
+    /// Another pause stands than the one that was seen, and it was left.
+    Another,
+}
+
 /// All pauses together, and since when each holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paused {

@@ -17,7 +17,7 @@ use crate::domain::{
     Time,
     console::{ConsoleRole, Person},
     ids::{InvoiceNumber, MerchantName},
-    pause::Scope,
+    pause::{PauseLift, Scope},
 };
 use events::EventOperations;
 use identity::{IdentityOperations, SessionView};
@@ -335,13 +335,16 @@ pub trait Operations:
     /// What waits for a send, of all merchants and of each.
     fn sends(&self) -> impl Future<Output = Result<Vec<SendsView>, StoreError>> + Send;
 
-    /// Pauses sends, or lets them go on.
-    fn pause(
+    /// Pauses sends.
+    fn pause(&self, scope: Scope, act: Act) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Lets sends go on: lifts the pause that a person saw, which holds `since` then.
+    fn resume(
         &self,
         scope: Scope,
-        pauses: bool,
+        since: Time,
         act: Act,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<PauseLift, StoreError>> + Send;
 
     /// What does not fit DOKU's pay-outs, those with most at stake first.
     fn breaks(&self, filter: &BreakFilter)

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         Time,
         action::{Action, ActionKind, DONE_BY_CHARS_MAX, REASON_CHARS_MAX},
-        pause::{Paused, Scope},
+        pause::{PauseLift, Paused, Scope},
     },
     flow::{
         ports::{Mark, StoreError},
@@ -52,36 +52,50 @@ impl PostgresStore {
 
     /// Pauses sends, in every process. False if they were paused already: then the first reason stays.
     pub async fn pause(&self, change: PauseChange) -> Result<bool, StoreError> {
-        self.change(true, change).await
-    }
-
-    /// Lets sends go on. False if they were not paused.
-    pub async fn resume(&self, change: PauseChange) -> Result<bool, StoreError> {
-        self.change(false, change).await
-    }
-
-    async fn change(&self, pauses: bool, change: PauseChange) -> Result<bool, StoreError> {
         let is_new = self
             .context
             .transaction(move |c| {
                 Box::pin(async move {
-                    let mark = change.mark.clone();
-                    if let Some(mark) = &mark
-                        && actions::is_done(c, mark.action_id).await?
-                    {
+                    if is_done(c, &change).await? {
                         return Ok(false);
                     }
-                    let is_new = if pauses { insert(c, &change).await? } else { delete(c, &change).await? };
-                    actions::write_marked(c, &action(pauses, change, is_new), mark.as_ref()).await?;
+                    let is_new = insert(c, &change).await?;
+                    record(c, ActionKind::Pause, change, is_new).await?;
                     Ok(is_new)
                 })
             })
             .await?;
+        self.wake_others().await;
+        Ok(is_new)
+    }
+
+    /// Lets sends go on.
+    /// `seen`: since when the pause holds that is to be lifted, and no other; `None`: the one that stands.
+    pub async fn resume(&self, change: PauseChange, seen: Option<Time>) -> Result<PauseLift, StoreError> {
+        let lift = self
+            .context
+            .transaction(move |c| {
+                Box::pin(async move {
+                    if is_done(c, &change).await? {
+                        return Ok(PauseLift::NotPaused);
+                    }
+                    let lift = delete(c, &change.scope, seen).await?;
+                    if lift != PauseLift::Another {
+                        record(c, ActionKind::Resume, change, lift == PauseLift::Lifted).await?;
+                    }
+                    Ok(lift)
+                })
+            })
+            .await?;
+        self.wake_others().await;
+        Ok(lift)
+    }
+
+    async fn wake_others(&self) {
         // They look every second too: what is committed must not look as if it were not.
         if let Err(error) = wake::tell(&self.context.pool, PAUSES).await {
             tracing::debug!(%error, "other processes were not notified; they look every second");
         }
-        Ok(is_new)
     }
 
     /// What a pause of this scope makes wait.
@@ -127,22 +141,38 @@ async fn insert(connection: &mut PgConnection, change: &PauseChange) -> TxResult
     Ok(done.rows_affected() == 1)
 }
 
-async fn delete(connection: &mut PgConnection, change: &PauseChange) -> TxResult<bool> {
-    let done = sqlx::query("DELETE FROM pauses WHERE scope = $1")
-        .bind(change.scope.name())
-        .execute(connection)
+async fn delete(c: &mut PgConnection, scope: &Scope, seen: Option<Time>) -> TxResult<PauseLift> {
+    let done = sqlx::query("DELETE FROM pauses WHERE scope = $1 AND ($2::timestamptz IS NULL OR since = $2)")
+        .bind(scope.name())
+        .bind(seen)
+        .execute(&mut *c)
         .await?;
-    Ok(done.rows_affected() == 1)
+    if done.rows_affected() == 1 {
+        return Ok(PauseLift::Lifted);
+    }
+    let another = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pauses WHERE scope = $1)");
+    let is_another: bool = another.bind(scope.name()).fetch_one(c).await?;
+    Ok(if is_another { PauseLift::Another } else { PauseLift::NotPaused })
+}
+
+/// Whether the form acted before.
+async fn is_done(c: &mut PgConnection, change: &PauseChange) -> TxResult<bool> {
+    match &change.mark {
+        Some(mark) => actions::is_done(c, mark.action_id).await,
+        None => Ok(false),
+    }
 }
 
 /// Also what changed nothing was done.
-fn action(pauses: bool, change: PauseChange, is_new: bool) -> Action {
-    Action {
-        kind: if pauses { ActionKind::Pause } else { ActionKind::Resume },
+async fn record(c: &mut PgConnection, kind: ActionKind, change: PauseChange, is_new: bool) -> TxResult<()> {
+    let mark = change.mark.clone();
+    let action = Action {
+        kind,
         subject: change.scope.name().to_owned(),
         merchant: change.scope.merchant().map(ToString::to_string),
         reason: change.reason,
         done_by: change.done_by,
         detail: (!is_new).then(|| "it was so already".to_owned()),
-    }
+    };
+    actions::write_marked(c, &action, mark.as_ref()).await
 }

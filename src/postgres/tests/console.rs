@@ -5,7 +5,7 @@ use crate::{
     domain::{
         console::{ConsoleRole, Identified, Person},
         order::{OrderState, Verdict},
-        pause::Scope,
+        pause::{PauseLift, Scope},
     },
     flow::ports::{
         ActionFilter, ConsoleEntry, Decision, FormEnd, Mark, NewLogin, OrderFilter, Resolved, SentForm,
@@ -156,7 +156,7 @@ async fn a_form_that_is_sent_twice_pauses_or_asks_once() {
         };
         let (pause, resume) = (mark(), mark());
         assert!(db.store.pause(change(&pause)).await.unwrap());
-        assert!(db.store.resume(change(&resume)).await.unwrap());
+        assert_eq!(db.store.resume(change(&resume), None).await.unwrap(), PauseLift::Lifted);
         assert!(!db.store.pause(change(&pause)).await.unwrap(), "an old form does not pause again");
         assert_eq!(db.number("SELECT count(*) FROM pauses").await, 0);
         assert_eq!(db.number("SELECT count(*) FROM operator_actions").await, 2);

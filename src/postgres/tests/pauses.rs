@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    domain::pause::{Paused, Scope},
+    domain::pause::{PauseLift, Paused, Scope},
     postgres::{PauseChange, pauses},
 };
 use std::time::Instant;
@@ -27,8 +27,9 @@ async fn pauses_of_everybody_and_of_a_merchant_stand_beside_each_other() {
         let expected =
             [("*", "a restore"), ("default", "its key")].map(|(s, r)| (s.to_owned(), r.to_owned()));
         assert_eq!(kept, expected, "the first reason stays");
-        assert!(db.store.resume(change(Scope::AllMerchants, "done")).await.unwrap());
-        assert!(!db.store.resume(change(Scope::AllMerchants, "done")).await.unwrap());
+        for expected in [PauseLift::Lifted, PauseLift::NotPaused] {
+            assert_eq!(db.store.resume(change(Scope::AllMerchants, "done"), None).await.unwrap(), expected);
+        }
         let left = db.store.paused().await.unwrap();
         assert_eq!(left, Paused { all: None, ..both });
         let actions =
@@ -37,6 +38,27 @@ async fn pauses_of_everybody_and_of_a_merchant_stand_beside_each_other() {
         let expected =
             "pause default, pause *, pause * it was so already, resume *, resume * it was so already";
         assert_eq!(db.text(actions).await, expected);
+    })
+    .await;
+}
+
+/// A page is old: others lifted the pause that it shows, and paused again.
+#[tokio::test]
+async fn a_pause_that_a_person_did_not_see_is_not_lifted_by_that_person() {
+    on_a_database(|db| async move {
+        let all = || Scope::AllMerchants;
+        let since = async || db.store.paused().await.unwrap().all;
+        let lift = async |seen| db.store.resume(change(all(), "a form"), seen).await.unwrap();
+        assert!(db.store.pause(change(all(), "a release")).await.unwrap());
+        let seen = since().await;
+        assert_eq!(lift(None).await, PauseLift::Lifted);
+        db.jump(60).await;
+        assert!(db.store.pause(change(all(), "DOKU charges twice")).await.unwrap());
+        let stands = since().await;
+        assert_eq!(lift(seen).await, PauseLift::Another);
+        assert_eq!(since().await, stands);
+        assert_eq!(db.number("SELECT count(*) FROM operator_actions").await, 3, "nothing was done");
+        assert_eq!((lift(stands).await, lift(stands).await), (PauseLift::Lifted, PauseLift::NotPaused));
     })
     .await;
 }

@@ -1,13 +1,18 @@
 //! Sends: do they go, of whom not and why, how much waits, and who stops them or lets them go on.
 
 use crate::{
-    domain::{console::Permission, ids::MerchantName, pause::Scope},
+    domain::{
+        Time,
+        console::Permission,
+        ids::MerchantName,
+        pause::{PauseLift, Scope},
+    },
     flow::{
         ports::{Operations, SendsView, ServiceView},
         view::{PauseView, StopView},
     },
     http::console::{
-        PageAnswer, Shared, Visit,
+        Console, PageAnswer, Shared, Visit,
         layout::page,
         refusal::PageRefusal,
         words::{action_field, ago, moment, text},
@@ -17,27 +22,37 @@ use crate::{
 use axum::{Extension, extract::State, http::StatusCode, response::IntoResponse};
 use maud::{Markup, html};
 
+const ANOTHER: &str =
+    "Another pause stands than the one you saw, and it was left: see below who paused, and why.";
+
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
+    sends_page(&console, &visit, None).await
+}
+
+/// `news`: why the page comes again in place of what its form asked for.
+async fn sends_page<O: Operations>(console: &Console<O>, visit: &Visit, news: Option<&str>) -> PageAnswer {
     let sends = console.operations.sends().await?;
     let service = console.operations.service().await;
     let times = console.times();
     let body = html! {
+        @if let Some(news) = news { div.note.warn role="status" { p { (news) } } }
         p.lede { "A pause stops requests to DOKU in every process, within two seconds. Inquiries, notifications and events go on. \
                   New commands are claimed and wait, and their budgets run meanwhile: a command that can be sent no more is abandoned, or \
                   unresolved where DOKU may have acted." }
-        div.stack { @for scope in &sends { (scope_of(&visit, scope, &service, times)) } }
+        div.stack { @for scope in &sends { (scope_of(visit, scope, &service, times)) } }
     };
-    Ok(page(&console, &visit, StatusCode::OK, "Do sends go?", body).await)
+    let status = if news.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+    Ok(page(console, visit, status, "Do sends go?", body).await)
 }
 
 pub async fn pause<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
-    console.operations.pause(scope(&visit)?, true, visit.act()?).await?;
+    console.operations.pause(scope(&visit)?, visit.act()?).await?;
     Ok(to_sends())
 }
 
@@ -45,8 +60,12 @@ pub async fn resume<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
-    console.operations.pause(scope(&visit)?, false, visit.act()?).await?;
-    Ok(to_sends())
+    let since = visit.form.get("since").and_then(|micros| Time::from_timestamp_micros(micros.parse().ok()?));
+    let since = since.ok_or(PageRefusal::Senseless("The form is not whole: open its page again."))?;
+    match console.operations.resume(scope(&visit)?, since, visit.act()?).await? {
+        PauseLift::Lifted | PauseLift::NotPaused => Ok(to_sends()),
+        PauseLift::Another => sends_page(&console, &visit, Some(ANOTHER)).await,
+    }
 }
 
 fn to_sends() -> axum::response::Response {
@@ -84,7 +103,7 @@ fn scope_of(visit: &Visit, sends: &SendsView, service: &ServiceView, times: Time
                 @if let Some(end) = sends.first_end { ", the first of them until " (moment(end, times)) " " (times.zone()) }
                 "."
             }
-            (button(visit, name, own.is_some()))
+            (button(visit, name, own))
         }
     }
 }
@@ -105,14 +124,15 @@ fn reason_of(pause: &PauseView, times: Times) -> Markup {
     }
 }
 
-fn button(visit: &Visit, name: &str, is_paused: bool) -> Markup {
+fn button(visit: &Visit, name: &str, pause: Option<&PauseView>) -> Markup {
     let why_not = visit.refusal(Permission::Operate);
-    let is_off = why_not.is_some();
+    let (is_off, is_paused) = (why_not.is_some(), pause.is_some());
     let (path, word) =
         if is_paused { ("/sends/resume", "Let sends go on") } else { ("/sends/pause", "Pause sends") };
     html! {
         form.actions action=(path) method="post" {
             input type="hidden" name="scope" value=(name);
+            @if let Some(pause) = pause { input type="hidden" name="since" value=(pause.since.timestamp_micros()); }
             (action_field())
             input name="reason" maxlength="500" required placeholder="Why, or the ticket" aria-label="Why" disabled[is_off];
             button.risky[!is_paused && !is_off].main[is_paused && !is_off] disabled[is_off] { (word) }

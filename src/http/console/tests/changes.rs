@@ -131,6 +131,7 @@ async fn no_change_is_made_without_a_reason_or_by_half_a_form() {
         ("/sends/pause", format!("scope=*&action={ACTION}")),
         ("/sends/pause", format!("scope=SHOP&reason=x&action={ACTION}")),
         ("/sends/resume", format!("reason=x&action={ACTION}")),
+        ("/sends/resume", format!("scope=*&reason=x&action={ACTION}")),
     ] {
         let answered = browser.post(path, &form).await;
         assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{path} {form}");
@@ -145,7 +146,9 @@ async fn sends_are_paused_and_go_on_with_who_and_why() {
     let page = browser.get("/sends").await.body;
     assert!(page.contains("3 claimed commands wait") && page.contains("Let sends go on"), "{page}");
     assert!(page.contains("Pause sends"), "the shop has no pause of its own: {page}");
-    for (path, scope) in [("/sends/pause", "shop"), ("/sends/resume", "*")] {
+    let seen = crate::flow::view::sample::at(0).timestamp_micros();
+    assert!(page.contains(&format!("name=\"since\" value=\"{seen}\"")), "{page}");
+    for (path, scope) in [("/sends/pause", "shop".to_owned()), ("/sends/resume", format!("*&since={seen}"))] {
         let sent = browser.post(path, &format!("scope={scope}&reason=a+release&action={ACTION}")).await;
         assert_eq!(
             (sent.status, &sent.headers["location"]),
@@ -153,6 +156,12 @@ async fn sends_are_paused_and_go_on_with_who_and_why() {
         );
     }
     let kept = ["pause shop", "resume *"].map(|what| format!("{what} by local:budi (unverified): a release"));
+    assert_eq!(*operations.done.lock().unwrap(), kept);
+    // The page is old: the pause that it shows was lifted, and another stands.
+    let old = format!("scope=*&since={}&reason=x&action={ACTION}", seen - 1);
+    let old = browser.post("/sends/resume", &old).await;
+    assert_eq!(old.status, StatusCode::CONFLICT);
+    assert!(old.body.contains("Another pause stands") && old.body.contains("Paused"), "{}", old.body);
     assert_eq!(*operations.done.lock().unwrap(), kept);
 }
 

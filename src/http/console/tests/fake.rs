@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     domain::{
+        Time,
         console::Person,
         event::EventType,
         ids::{InvoiceNumber, MerchantName},
-        pause::Scope,
+        pause::{PauseLift, Scope},
     },
     flow::{
         ports::{
@@ -299,11 +300,18 @@ impl Operations for FakeOperations {
         Ok([Scope::AllMerchants, shop].map(view).into())
     }
 
-    async fn pause(&self, scope: Scope, pauses: bool, act: Act) -> Result<(), StoreError> {
+    async fn pause(&self, scope: Scope, act: Act) -> Result<(), StoreError> {
         self.reached()?;
-        let what = if pauses { "pause" } else { "resume" };
-        self.does(format!("{what} {} by {}: {}", scope.name(), act.by, act.reason));
+        self.does(format!("pause {} by {}: {}", scope.name(), act.by, act.reason));
         Ok(())
+    }
+
+    async fn resume(&self, scope: Scope, since: Time, act: Act) -> Result<PauseLift, StoreError> {
+        if since != sample::at(0) {
+            return Ok(PauseLift::Another);
+        }
+        self.does(format!("resume {} by {}: {}", scope.name(), act.by, act.reason));
+        Ok(PauseLift::Lifted)
     }
 
     async fn breaks(&self, filter: &BreakFilter) -> Result<Vec<BreakView>, StoreError> {
