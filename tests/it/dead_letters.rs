@@ -5,6 +5,7 @@ use crate::harness::{
     child::run,
     commands::{Message, payment_data},
     eventually, payment, refund,
+    visitor::Visitor,
     world::assert_no_canary,
 };
 use jenius_pay::app::Role;
@@ -212,6 +213,46 @@ async fn a_letter_is_dropped_by_its_reason_with_why_and_never_unaudited() {
     let kept = "SELECT count(*) FROM operator_actions WHERE action = 'drop_dead_letter' \
                 AND reason IN ('forged', 'noise')";
     assert_eq!(world.database.count(kept).await, 2);
+    world.end().await;
+}
+
+/// Another look saw all of them before: then one that is cut puts what it saw behind the rest, and what a person chooses of it
+/// lies far back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_a_cut_look_saw_is_dropped_and_not_called_gone() {
+    let mut world = World::with().set("CONSOLE__LISTEN", "127.0.0.1:0").without_service().build().await;
+    world.start(&Role::ALL).await;
+    // A look takes a thousand, about in their order: those at its end are of a group of their own.
+    for n in 0..1200 {
+        let data = payment_data(&format!("INV-{n}"), "$admin");
+        let message = if (950..1000).contains(&n) { Message::refund(data) } else { Message::payment(data) };
+        publish_unrouted(&world, &message).await;
+    }
+    let left = async |count| {
+        let there = async || (world.broker.depth("unrouted").await == count).then_some(());
+        eventually("so many letters", there).await;
+    };
+    left(1200).await;
+    assert_eq!(rows(&world, &["list", "--limit", "2000"]).await.len(), 1200);
+    left(1200).await;
+    let visitor = Visitor::enter(&world, &["operator", "decider"]).await;
+    assert_eq!(visitor.send("/dead/look", String::new()).await.as_deref(), Ok("/dead"));
+    left(1200).await;
+    let page = visitor.get("/dead").await;
+    assert!(page.contains("These are the first 1000; 200 or more are behind them"), "{page}");
+    let group = page.split("href=\"").find(|link| link.contains("group=1\"")).unwrap();
+    let group = visitor.get(&group[..group.find('"').unwrap()].replace("&amp;", "&")).await;
+    let ids: Vec<&str> = group.split("name=\"id\" value=\"").skip(1).map(|id| &id[..12]).collect();
+    assert!(ids.len() > 10, "{group}");
+    let form = format!("id={}&reason=noise&action={}", ids.join("&id="), uuid::Uuid::new_v4());
+    let work = visitor.send("/dead/drop", form).await.unwrap();
+    let done = eventually("the work to end", async || {
+        let page = visitor.get(&work).await;
+        page.contains("Finished").then_some(page)
+    });
+    let done = done.await;
+    assert!(!done.contains("in no queue any more"), "{done}");
+    left(1200 - u32::try_from(ids.len()).unwrap()).await;
     world.end().await;
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     rabbit::{
         Broker, Part, Publisher,
-        dead::{DeadLetter, DeadLetterBrowser, DeadQueue, Destination, FetchedLetter},
+        dead::{DeadLetter, DeadLetterBrowser, DeadQueue, Destination, FetchedLetter, SearchMax},
     },
     shown::rfc3339,
 };
@@ -35,6 +35,13 @@ use uuid::Uuid;
 
 /// Letters that one look takes out of their queues.
 const LOOK_MAX: usize = 1000;
+/// A look that is cut may put what it saw behind the rest: its letters are searched much further.
+const SEARCH_MAX: SearchMax = SearchMax { letters: 20_000, bytes: BODIES_BYTES_MAX };
+/// How a letter ends that lies further back, and what to do then.
+const NOT_REACHED: (&str, &str) = (
+    "not reached",
+    "The search ended before it was found: look again, or use `jenius-pay dead` with a larger --limit.",
+);
 /// Bodies that are kept with them: a letter page and a forecast read them, and no look is spent on that.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// They hold customers: after this time they are forgotten.
@@ -247,25 +254,6 @@ async fn take_all(browser: &mut DeadLetterBrowser) -> anyhow::Result<(Vec<KeptLe
     Ok((letters, notes))
 }
 
-/// Holds the wanted letters, and looks no further than the last of them.
-async fn hold(
-    browser: &mut DeadLetterBrowser,
-    wanted: &mut BTreeSet<String>,
-) -> anyhow::Result<Vec<FetchedLetter>> {
-    let (mut held, mut bytes, mut seen) = (Vec::new(), 0_usize, 0);
-    for queue in DeadQueue::ALL {
-        while !wanted.is_empty() && seen < LOOK_MAX && bytes < BODIES_BYTES_MAX {
-            let Some(next) = browser.take(queue).await? else { break };
-            seen += 1;
-            if wanted.remove(&next.letter.id) {
-                bytes = bytes.saturating_add(next.body.len());
-                held.push(next);
-            }
-        }
-    }
-    Ok(held)
-}
-
 async fn carry_out(
     browser: &mut DeadLetterBrowser,
     broker: &Broker,
@@ -277,10 +265,12 @@ async fn carry_out(
 ) -> anyhow::Result<()> {
     progress.expect(u64::try_from(ids.len()).unwrap_or(u64::MAX));
     let mut wanted: BTreeSet<String> = ids.into_iter().collect();
-    let held = hold(browser, &mut wanted).await?;
+    let found = browser.find(&mut wanted, SEARCH_MAX).await?;
     for id in wanted {
-        progress.line(id, "gone", "It is in no queue any more.".to_owned());
+        let (end, why) = if found.is_cut { NOT_REACHED } else { ("gone", "It is in no queue any more.") };
+        progress.line(id, end, why.to_owned());
     }
+    let held = found.letters;
     match work {
         LetterWork::Drop => drop_all(held, audit, progress).await,
         LetterWork::Replay { again } => {

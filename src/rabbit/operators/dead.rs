@@ -23,7 +23,10 @@ use lapin::{
     Acker, BasicProperties, Channel,
     options::{BasicAckOptions, BasicGetOptions, BasicNackOptions},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 const NAME: &str = "dead";
 
@@ -66,6 +69,22 @@ pub struct DeadLetterBrowser {
     alike: HashMap<String, u32>,
 }
 
+/// How far a search goes.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchMax {
+    /// That are taken, wanted or not.
+    pub letters: usize,
+    /// Of the bodies that are found.
+    pub bytes: usize,
+}
+
+/// What a search found.
+pub struct FoundLetters {
+    pub letters: Vec<FetchedLetter>,
+    /// A bound ended it: what was not found may lie further back.
+    pub is_cut: bool,
+}
+
 /// A fetched letter: no other client sees it until the browser ends.
 pub struct FetchedLetter {
     pub letter: DeadLetter,
@@ -101,6 +120,30 @@ impl DeadLetterBrowser {
         }
         let body = Bytes::from(std::mem::take(&mut raw.data));
         Ok(Some(FetchedLetter { letter, body, left, properties: raw.properties, acker: raw.acker }))
+    }
+
+    /// Walks both queues, from the oldest letter on, until each wanted letter is found, or a bound is reached. What is left in
+    /// `wanted` was not found.
+    pub async fn find(
+        &mut self,
+        wanted: &mut BTreeSet<String>,
+        max: SearchMax,
+    ) -> Result<FoundLetters, BrokerError> {
+        let (mut letters, mut bytes, mut seen) = (Vec::new(), 0_usize, 0);
+        for queue in DeadQueue::ALL {
+            while !wanted.is_empty() {
+                if seen >= max.letters || bytes >= max.bytes {
+                    return Ok(FoundLetters { letters, is_cut: true });
+                }
+                let Some(next) = self.take(queue).await? else { break };
+                seen += 1;
+                if wanted.remove(&next.letter.id) {
+                    bytes = bytes.saturating_add(next.body.len());
+                    letters.push(next);
+                }
+            }
+        }
+        Ok(FoundLetters { letters, is_cut: false })
     }
 
     /// Gives back what was not removed.

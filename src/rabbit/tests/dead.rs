@@ -5,7 +5,7 @@ use crate::{
     domain::command::CommandKind,
     flow::disposition::DeadReason,
     rabbit::{
-        dead::{DeadLetterBrowser, DeadQueue, Destination, FetchedLetter},
+        dead::{DeadLetterBrowser, DeadQueue, Destination, FetchedLetter, SearchMax},
         publisher::PublishAnswer,
     },
 };
@@ -72,6 +72,32 @@ async fn what_is_removed_is_gone_and_the_rest_stays() {
         look.end().await.unwrap();
         let left = seen(rig).await;
         assert_eq!(left.iter().map(|(_, body)| body.as_ref()).collect::<Vec<_>>(), [b"2"]);
+    })
+    .await;
+}
+
+/// Each look puts what it saw behind the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_says_whether_a_letter_that_it_did_not_find_may_lie_further_back() {
+    with_rig(async |rig| {
+        let queue = &rig.names.dead_queue;
+        rig.put_numbers(queue, 0..20).await;
+        until("all are there", async || rig.ready(queue).await == 20).await;
+        let ids: Vec<String> = seen(rig).await.into_iter().map(|(id, _)| id).collect();
+        let find = async |wanted: &[&str], letters, bytes| {
+            let mut look = DeadLetterBrowser::start(&rig.broker).await.unwrap();
+            let mut wanted = wanted.iter().map(|id| (*id).to_owned()).collect();
+            let found = look.find(&mut wanted, SearchMax { letters, bytes }).await.unwrap();
+            look.end().await.unwrap();
+            (found.letters.len(), wanted.len(), found.is_cut)
+        };
+        assert_eq!(find(&[&ids[3], &ids[12]], 10, 1000).await, (1, 1, true));
+        // The first ten are at the back now, and a longer search finds them.
+        assert_eq!(find(&[&ids[3]], 10, 1000).await, (0, 1, true));
+        assert_eq!(find(&[&ids[3]], 20, 1000).await, (1, 0, false));
+        let both = [ids[0].as_str(), &ids[1]];
+        assert_eq!(find(&both, 100, 1).await, (1, 1, true), "bodies are bounded too");
+        assert_eq!(find(&["none"], 100, 1000).await, (0, 1, false), "it is in no queue");
     })
     .await;
 }

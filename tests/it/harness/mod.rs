@@ -14,6 +14,7 @@ pub mod raw;
 pub mod reports;
 pub mod servers;
 pub mod snap;
+pub mod visitor;
 pub mod vitals;
 pub mod world;
 

@@ -1,65 +1,26 @@
 //! A file that finance sends by the console: kept, looked at, and matched by a second press.
 
 use super::{late, open_breaks, pay, said, settled};
-use crate::harness::{World, child::run, eventually};
+use crate::harness::{
+    World, eventually,
+    visitor::{Visitor, led},
+};
 use doku_sandbox::SettlementRequest;
 use jenius_pay::app::Role;
-use reqwest::{Client, redirect::Policy};
 use uuid::Uuid;
 
-/// A browser that entered, without the browser.
-struct Visitor {
-    client: Client,
-    address: String,
-    cookie: String,
-}
-
-impl Visitor {
-    async fn enter(world: &World, role: &str) -> Self {
-        let address = world.app().console_address().unwrap().to_string();
-        let login = run(world, &["console", "login", "--as", "sari", "--role", role], "").await;
-        let link = String::from_utf8(login.stdout).unwrap();
-        let key = link.trim().rsplit_once("key=").unwrap().1.to_owned();
-        let client = Client::builder().redirect(Policy::none()).build().unwrap();
-        let visitor = Self { client, address, cookie: String::new() };
-        let entered = visitor.post("/enter", "application/x-www-form-urlencoded", format!("key={key}")).await;
-        let cookie = entered.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-        Self { cookie, ..visitor }
-    }
-
-    async fn post(&self, path: &str, kind: &str, body: String) -> reqwest::Response {
-        let origin = format!("http://{}", self.address);
-        let request = self.client.post(format!("{origin}{path}")).header("origin", &origin).body(body);
-        request.header("cookie", &self.cookie).header("content-type", kind).send().await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> String {
-        let request = self.client.get(format!("http://{}{path}", self.address));
-        let answer = request.header("cookie", &self.cookie).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{path}");
-        answer.text().await.unwrap()
-    }
-
-    /// Where the answer leads, or what it says.
-    async fn sends(&self, file: &str) -> Result<String, String> {
-        let part = |name: &str, value: &str| {
-            format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        let fields = part("action", &Uuid::new_v4().to_string())
-            + &part("merchant", "default")
-            + &part("profile", "doku")
-            + &part("reason", "the pay-out of Monday")
-            + &part("file\"; filename=\"sent.csv", file)
-            + "--edge--\r\n";
-        led(self.post("/settlement/bring", "multipart/form-data; boundary=edge", fields).await).await
-    }
-}
-
-async fn led(answer: reqwest::Response) -> Result<String, String> {
-    match answer.headers().get("location") {
-        Some(to) => Ok(to.to_str().unwrap().to_owned()),
-        None => Err(answer.text().await.unwrap()),
-    }
+/// Sends a file. Where the answer leads, or what it says.
+async fn sends(visitor: &Visitor, file: &str) -> Result<String, String> {
+    let part = |name: &str, value: &str| {
+        format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields = part("action", &Uuid::new_v4().to_string())
+        + &part("merchant", "default")
+        + &part("profile", "doku")
+        + &part("reason", "the pay-out of Monday")
+        + &part("file\"; filename=\"sent.csv", file)
+        + "--edge--\r\n";
+    led(visitor.post("/settlement/bring", "multipart/form-data; boundary=edge", fields).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,8 +37,8 @@ async fn finance_sends_a_file_and_nothing_of_it_counts_before_a_second_press() {
     };
     let file = world.sandbox.settlement(&request).unwrap();
     let named = file.csv.replacen("PELANGGAN", "Astari", 1);
-    let visitor = Visitor::enter(&world, "finance").await;
-    let page = visitor.sends(&named).await.unwrap();
+    let visitor = Visitor::enter(&world, &["finance"]).await;
+    let page = sends(&visitor, &named).await.unwrap();
     let read = eventually("the file to be read", async || {
         let text = visitor.get(&page).await;
         text.contains("Have it matched").then_some(text)
@@ -94,15 +55,14 @@ async fn finance_sends_a_file_and_nothing_of_it_counts_before_a_second_press() {
         &sha256[..64],
         Uuid::new_v4()
     );
-    let kind = "application/x-www-form-urlencoded";
     // Made while the file was read: its sums were not seen.
-    let early = led(visitor.post("/settlement/match", kind, form.clone() + "&state=reading").await).await;
+    let early = visitor.send("/settlement/match", form.clone() + "&state=reading").await;
     assert!(early.unwrap_err().contains("read whole since you looked"));
     assert_eq!(open_breaks(&world).await, []);
     let form = form + "&state=held";
     for _ in 0..2 {
         // The same form twice acts once.
-        let led = led(visitor.post("/settlement/match", kind, form.clone()).await).await;
+        let led = visitor.send("/settlement/match", form.clone()).await;
         assert_eq!(led.as_deref(), Ok(page.as_str()));
     }
     let matched = eventually("the file to be matched", async || {
@@ -116,8 +76,8 @@ async fn finance_sends_a_file_and_nothing_of_it_counts_before_a_second_press() {
     let fitting = paid.iter().find(|invoice| Some(*invoice) != planted[0].1.as_ref()).unwrap();
     settled(&world, fitting, "purchase").await;
     // The same bytes again lead to the same file, and what is none says why.
-    assert_eq!(visitor.sends(&named).await, Ok(page.clone()));
-    let refused = visitor.sends("%PDF-1.7").await.unwrap_err();
+    assert_eq!(sends(&visitor, &named).await, Ok(page.clone()));
+    let refused = sends(&visitor, "%PDF-1.7").await.unwrap_err();
     assert!(refused.contains("a PDF holds no table"), "{refused}");
     let batch = visitor.get("/settlement").await;
     assert!(batch.contains("sent.csv") && batch.contains("fee mismatch"), "{batch}");
