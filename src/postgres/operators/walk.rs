@@ -94,6 +94,28 @@ const OPEN_OR_IN_REVIEW_OLDEST_FIRST: &str = walk!(
     "ASC"
 );
 
+/// However many others are due: who waits for a person is among these.
+const IN_REVIEW: &str = walk!(
+    "SELECT o.* FROM (
+         SELECT DISTINCT order_key FROM events
+         WHERE type IN ('order.review', 'payment.unresolved', 'refund.unresolved') AND order_key < $1
+         ORDER BY order_key DESC LIMIT $2) AS asked
+     CROSS JOIN LATERAL (
+         SELECT order_key, merchant, state, amount, created_at FROM orders
+         WHERE order_key = asked.order_key OFFSET 0) AS o",
+    "DESC"
+);
+const IN_REVIEW_OLDEST_FIRST: &str = walk!(
+    "SELECT o.* FROM (
+         SELECT DISTINCT order_key FROM events
+         WHERE type IN ('order.review', 'payment.unresolved', 'refund.unresolved') AND order_key > $1
+         ORDER BY order_key LIMIT $2) AS asked
+     CROSS JOIN LATERAL (
+         SELECT order_key, merchant, state, amount, created_at FROM orders
+         WHERE order_key = asked.order_key OFFSET 0) AS o",
+    "ASC"
+);
+
 #[derive(FromRow)]
 struct WalkedRow {
     read: i64,
@@ -113,11 +135,14 @@ pub async fn walk_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPag
             .any(|known| known.name() == state && (known.is_open() || known.review_cause().is_some()))
     };
     let is_few = !filter.states.is_empty() && filter.states.iter().all(has_index);
-    let sql = match (is_few, filter.oldest_first) {
-        (true, false) => OPEN_OR_IN_REVIEW,
-        (true, true) => OPEN_OR_IN_REVIEW_OLDEST_FIRST,
-        (false, false) => ALL,
-        (false, true) => ALL_OLDEST_FIRST,
+    let is_review = !filter.states.is_empty() && filter.states.iter().all(|state| state == "review");
+    let sql = match (is_review, is_few, filter.oldest_first) {
+        (true, _, false) => IN_REVIEW,
+        (true, _, true) => IN_REVIEW_OLDEST_FIRST,
+        (false, true, false) => OPEN_OR_IN_REVIEW,
+        (false, true, true) => OPEN_OR_IN_REVIEW_OLDEST_FIRST,
+        (false, false, false) => ALL,
+        (false, false, true) => ALL_OLDEST_FIRST,
     };
     let read_max = if filter.declined.is_some() { READ_MAX_BY_CODE } else { READ_MAX };
     let walk = sqlx::query_as(sql)

@@ -22,8 +22,12 @@ pub async fn ask_every_list(pool: &PgPool, store: &PostgresStore) {
     };
     walk_orders(pool, &by_time).await.unwrap();
     walk_orders(pool, &OrderFilter { oldest_first: true, ..by_time.clone() }).await.unwrap();
-    let few = vec!["review".to_owned()];
-    walk_orders(pool, &OrderFilter { oldest_first: true, states: few, ..by_time }).await.unwrap();
+    for states in [vec!["review".to_owned()], vec!["review".to_owned(), "submitting".to_owned()]] {
+        for oldest_first in [true, false] {
+            let few = OrderFilter { oldest_first, states: states.clone(), ..by_time.clone() };
+            walk_orders(pool, &few).await.unwrap();
+        }
+    }
     let events =
         EventFilter { limit: 50, younger_than: Some(Duration::from_secs(60)), ..EventFilter::default() };
     latest_events(pool, &events).await.unwrap();
@@ -90,6 +94,25 @@ async fn orders_are_found_by_when_they_were_created_and_by_the_code_that_decline
         assert_eq!(keys(&db, by_code.clone()).await, ["INV-7"]);
         assert_eq!(keys(&db, OrderFilter { declined: Some("C".to_owned()), ..any() }).await, [""; 0]);
         assert_eq!(keys(&db, OrderFilter { created_from: range.created_from, ..by_code }).await, [""; 0]);
+    })
+    .await;
+}
+
+/// More orders are due than a page reads.
+#[tokio::test]
+async fn who_waits_for_a_person_is_found_however_many_others_are_due_since() {
+    on_a_database(|db| async move {
+        super::reviews::in_review(&db, "INV-1").await;
+        db.execute(
+            "INSERT INTO due (order_key, merchant, inquire_at, inquire_rank)
+             SELECT n, 'default', jenius_now(), 1 FROM generate_series(100, 10100) AS n",
+        )
+        .await
+        .unwrap();
+        let review = OrderFilter { states: vec!["review".to_owned()], ..OrderFilter::default() };
+        for oldest_first in [false, true] {
+            assert_eq!(keys(&db, OrderFilter { oldest_first, ..review.clone() }).await, ["INV-1"]);
+        }
     })
     .await;
 }

@@ -171,6 +171,25 @@ async fn a_list_goes_on_by_its_address_and_is_a_file_too() {
 }
 
 #[tokio::test]
+async fn more_orders_in_review_than_a_page_sorts_are_counted_as_the_overview_does_and_the_rest_is_a_link_away()
+ {
+    let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
+    let page = browser.get("/review?first=dearest&from=50").await.body;
+    for words in [
+        "3 wait, Rp150.000 together",
+        "/review?first=dearest&amp;from=100\"",
+        "Here are the 500 that were claimed first.",
+        "/review?first=dearest&amp;before=1\"",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let rest = browser.get("/review?before=1").await.body;
+    assert!(rest.contains("claimed first of the rest."), "{rest}");
+    assert!(rest.contains("/review?before=1&amp;from=50\""), "{rest}");
+    assert_eq!(browser.get("/review?before=x").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn the_audit_goes_on_behind_its_first_page_and_a_file_that_is_cut_says_so() {
     let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
     let first = browser.get("/audit?by=budi").await.body;
