@@ -54,6 +54,12 @@ pub fn batch_of_day(paid_out_on: NaiveDate) -> String {
     format!("PAYOUT-{paid_out_on}")
 }
 
+/// Whether a name is a day's.
+pub fn is_batch_of_day(batch: &str) -> bool {
+    let day = batch.strip_prefix("PAYOUT-").and_then(|day| day.parse().ok());
+    day.is_some_and(|day| batch == batch_of_day(day))
+}
+
 impl SettlementRow {
     /// Whether the batch is a day's. It may come in several files, each with a part of it.
     pub fn is_of_day(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Keeps the rows of a file, a group at a time, and what the file as a whole says.
 
-use super::{SettlementStore, breaks, files::FileKey, keep};
+use super::{SettlementStore, batches::FormSums, breaks, files::FileKey, keep};
 use crate::{
     domain::{
         ids::MerchantName,
@@ -14,8 +14,7 @@ use crate::{
     flow::ports::StoreError,
     postgres::error::TxResult,
 };
-use chrono::NaiveDate;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use std::collections::BTreeMap;
 
 /// Lines of a file that are kept in one transaction.
@@ -221,39 +220,6 @@ async fn add_forms(
     .bind(sums.values().map(|of| of.paid_out_on).collect::<Vec<_>>())
     .fetch_one(c)
     .await?)
-}
-
-/// What the rows of a batch in one file come to.
-#[derive(Default, FromRow)]
-pub(super) struct FormSums {
-    pub purchases: i64,
-    pub gross: i64,
-    pub fee: i64,
-    pub discount: i64,
-    pub net: i64,
-    pub refunds: i64,
-    pub refunded: i64,
-    pub paid_out_on: Option<NaiveDate>,
-}
-
-impl FormSums {
-    fn add(&mut self, row: &SettlementRow) {
-        match row.kind {
-            RowKind::Purchase => {
-                self.purchases += 1;
-                self.gross = self.gross.saturating_add(row.gross);
-            }
-            RowKind::Refund => {
-                self.refunds += 1;
-                self.refunded = self.refunded.saturating_add(row.gross);
-            }
-            RowKind::Unknown => {}
-        }
-        self.fee = self.fee.saturating_add(row.fee);
-        self.discount = self.discount.saturating_add(row.discount);
-        self.net = self.net.saturating_add(row.net);
-        self.paid_out_on = self.paid_out_on.max(Some(row.paid_out_on));
-    }
 }
 
 async fn add_sums(

@@ -191,6 +191,15 @@ async fn a_day_without_a_batch_may_come_in_two_files() {
             let shown = row_of_order(&db.pool, "default", invoice).await.unwrap();
             assert_eq!(shown.len(), 1, "{invoice}");
         }
+        // All of it is summed, and a row that comes in a third file too counts once.
+        let name = batch_of_day(day + Days::new(3));
+        let refund = SettlementRow { kind: RowKind::Refund, net: -50_000, ..purchase("INV-2", &name, day) };
+        import(&db, 3, &[purchase("INV-1", &name, day), refund]).await;
+        let sums = db.settlement().batches(&name).await.unwrap().remove(0);
+        assert_eq!((sums.forms, sums.purchases, sums.gross, sums.fee), (3, 2, 100_000, 4_500));
+        assert_eq!((sums.refunds, sums.refunded, sums.net), (1, 50_000, 47_000));
+        assert_eq!((sums.own_purchases, sums.own_gross, sums.own_refunds), (2, 100_000, 0));
+        assert_eq!(sums.paid_out_on, Some(day + Days::new(3)));
     })
     .await;
 }
