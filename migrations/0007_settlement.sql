@@ -23,7 +23,8 @@ CREATE TABLE settlement_files (
     batch         text,                      -- the one that it states
     rows          bigint      NOT NULL DEFAULT 0,   -- of all channels, readable
     own_rows      bigint      NOT NULL DEFAULT 0,
-    own_gross     bigint      NOT NULL DEFAULT 0,
+    own_gross     bigint      NOT NULL DEFAULT 0,   -- of purchases
+    own_refunded  bigint      NOT NULL DEFAULT 0,
     own_fee       bigint      NOT NULL DEFAULT 0,
     own_discount  bigint      NOT NULL DEFAULT 0,
     own_net       bigint      NOT NULL DEFAULT 0,

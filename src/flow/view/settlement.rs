@@ -21,7 +21,10 @@ pub struct FileView {
     pub rows: i64,
     /// Of our channel, as far as they are kept.
     pub own_rows: i64,
+    /// Of the purchases among them.
     pub own_gross: i64,
+    pub own_refunded: i64,
+    /// Of all of them.
     pub own_fee: i64,
     pub own_discount: i64,
     pub own_net: i64,

@@ -230,11 +230,12 @@ async fn add_sums(
     rows: &[SettlementRow],
 ) -> TxResult<()> {
     let sum = |of: fn(&SettlementRow) -> i64| rows.iter().map(of).fold(0_i64, i64::saturating_add);
-    let purchases = rows.iter().filter(|row| row.kind == RowKind::Purchase);
-    let first = purchases.map(|row| (row.paid_out_on, row.transaction_on)).min();
+    let of = |kind: RowKind| rows.iter().filter(move |row| row.kind == kind);
+    let gross = |kind: RowKind| of(kind).map(|row| row.gross).fold(0_i64, i64::saturating_add);
+    let first = of(RowKind::Purchase).map(|row| (row.paid_out_on, row.transaction_on)).min();
     sqlx::query(
         "UPDATE settlement_files
-         SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_fee = own_fee + $5,
+         SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_refunded = own_refunded + $13, own_fee = own_fee + $5,
              own_discount = own_discount + $6, own_net = own_net + $7,
              first_transaction_on = CASE
                  WHEN first_paid_out_on IS NULL OR ($12, $8) < (first_paid_out_on, first_transaction_on) THEN $8
@@ -248,7 +249,7 @@ async fn add_sums(
     .bind(file)
     .bind(last_line)
     .bind(i64::try_from(rows.len()).unwrap_or(i64::MAX))
-    .bind(sum(|row| row.gross))
+    .bind(gross(RowKind::Purchase))
     .bind(sum(|row| row.fee))
     .bind(sum(|row| row.discount))
     .bind(sum(|row| row.net))
@@ -257,6 +258,7 @@ async fn add_sums(
     .bind(merchant.as_str())
     .bind(rows.iter().map(|row| row.invoice_number.as_str()).collect::<Vec<_>>())
     .bind(first.map(|(paid_out_on, _)| paid_out_on))
+    .bind(gross(RowKind::Refund))
     .execute(c)
     .await?;
     Ok(())

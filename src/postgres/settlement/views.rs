@@ -31,6 +31,7 @@ read_straight!(FileView {
     rows,
     own_rows,
     own_gross,
+    own_refunded,
     own_fee,
     own_discount,
     own_net,
@@ -91,7 +92,7 @@ impl SettlementStore {
         answered!(self.context.pool, |c| {
             sqlx::query_as(
             "SELECT key AS number, merchant, name, profile, encode(sha256, 'hex') AS sha256, state, received_at, done_at, batch, rows, own_rows,
-                    own_gross, own_fee, own_discount, own_net, without_order, unreadable, net, stated_net, totals_fault,
+                    own_gross, own_refunded, own_fee, own_discount, own_net, without_order, unreadable, net, stated_net, totals_fault,
                     (SELECT count(*) FROM settlement_breaks b
                      WHERE b.merchant = f.merchant AND b.closed_at IS NULL
                        AND (b.batch = f.batch OR b.batch IS NULL AND EXISTS (

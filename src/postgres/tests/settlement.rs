@@ -204,6 +204,22 @@ async fn a_day_without_a_batch_may_come_in_two_files() {
     .await;
 }
 
+/// DOKU writes the gross of a refund without a sign.
+#[tokio::test]
+async fn only_purchases_are_the_gross_of_a_file_and_refunds_are_summed_beside() {
+    on_a_database(|db| async move {
+        let row = purchase("INV-1", "B-1", db.today().await);
+        let refund =
+            SettlementRow { kind: RowKind::Refund, gross: 20_000, fee: 0, net: -20_000, ..row.clone() };
+        let unknown = SettlementRow { kind: RowKind::Unknown, gross: 7_000, fee: 0, net: 0, ..row.clone() };
+        let file = keep(&db, 1, &[row, refund, unknown]).await;
+        let file = db.settlement().view_file(file).await.unwrap().unwrap();
+        assert_eq!((file.own_rows, file.own_gross, file.own_refunded), (3, 50_000, 20_000));
+        assert_eq!((file.own_fee, file.own_net), (1_500, 28_500));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_batch_that_one_rhythm_misses_is_not_missed_by_another() {
     on_a_database(|db| async move {

@@ -181,7 +181,7 @@ fn facts(file: &FileView, times: Times) -> Markup {
             @if let Some(batch) = &file.batch { dt { "Batch" } dd { a.id href=(batch_link(batch)) { (text(batch)) } } }
             dt { "Rows" } dd { (file.rows) ", of our channel " (file.own_rows) }
             dt { "Our rows come to" } dd {
-                "gross " (signed(file.own_gross)) ", fee " (signed(file.own_fee)) ", discount " (signed(file.own_discount))
+                "gross " (signed(file.own_gross)) ", refunded " (signed(file.own_refunded)) ", fee " (signed(file.own_fee)) ", discount " (signed(file.own_discount))
                 ", net " strong { (signed(file.own_net)) }
             }
             dt { "All channels" } dd {

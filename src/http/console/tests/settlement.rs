@@ -29,6 +29,7 @@ pub fn file(state: &str) -> FileView {
         rows: 12,
         own_rows: 10,
         own_gross: 500_000,
+        own_refunded: 20_000,
         own_fee: 15_000,
         own_discount: 0,
         own_net: -485_000,
@@ -99,7 +100,13 @@ async fn a_file_is_sent_with_a_reason_and_looked_at_before_it_counts() {
     assert_eq!(answered.status, StatusCode::SEE_OTHER, "{}", answered.body);
     assert_eq!(answered.headers["location"], "/settlement/file?number=3");
     let page = browser.get("/settlement/file?number=2").await.body;
-    for words in ["Rp500.000", "−Rp485.000", "More than one in ten", "No order moves", "Have it matched"] {
+    for words in [
+        "gross Rp500.000, refunded Rp20.000",
+        "−Rp485.000",
+        "More than one in ten",
+        "No order moves",
+        "Have it matched",
+    ] {
         assert!(page.contains(words), "{words}: {page}");
     }
     let browser = browser.header("content-type", "");
