@@ -125,12 +125,17 @@ pub struct SendsView {
     pub first_end: Option<Time>,
 }
 
+/// Orders of one search that are looked at: a beginning that more of them share is too short to search by.
+pub const FOUND_MAX: usize = 5_000;
+
 /// A page of orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderPage {
     pub orders: Vec<OrderSummary>,
     /// Where the search stopped because it had read enough.
     pub stopped: Option<StoppedAt>,
+    /// More than `FOUND_MAX` have what was searched for, and not all of them were looked at.
+    pub is_search_cut: bool,
 }
 
 /// The last order that a page read.

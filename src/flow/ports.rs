@@ -3,9 +3,9 @@
 pub use super::{
     due::{DueClaim, DueFilter, DueNeed, DueOf, DueOrder, DueWhat},
     operations::{
-        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, Figures, FiguresView, FormEnd, Hold,
-        KeyHash, Mark, NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView, SentForm,
-        ServiceView, StoppedAt, Waiting,
+        Act, ActionFilter, Asked, BreakEnd, ConsoleEntry, CustomerLook, FOUND_MAX, Figures, FiguresView,
+        FormEnd, Hold, KeyHash, Mark, NewLogin, Operations, OrderCustomer, OrderFilter, OrderPage, SendsView,
+        SentForm, ServiceView, StoppedAt, Waiting,
         events::{
             EventFilter, EventOperations, EventPage, EventRange, EventView, LiveEvents, LiveLine, LiveRefusal,
         },

@@ -5,7 +5,7 @@ use crate::{
     cli::{csv, duration, order_table, print, table::Wide, times::Times},
     config::{Database, Source},
     domain::{ids::MerchantName, order::OrderState},
-    flow::ports::OrderFilter,
+    flow::ports::{FOUND_MAX, OrderFilter, OrderPage},
     postgres,
 };
 use clap::builder::PossibleValuesParser;
@@ -90,7 +90,7 @@ impl Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let pool = reader(&Database::load(source)?)?;
-    let mut orders = postgres::list_orders(&pool, &args.filter()).await?;
+    let OrderPage { mut orders, is_search_cut, .. } = postgres::list_orders(&pool, &args.filter()).await?;
     let is_cut = orders.len() > usize::try_from(args.limit)?;
     orders.truncate(usize::try_from(args.limit)?);
     let for_a_program = args.json || args.csv;
@@ -103,6 +103,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
         order_table::list(&orders, Times::of(source)?, args.wide.room())
     };
     print::line(&shown)?;
+    if is_search_cut {
+        print::complain(&format!(
+            "more than {FOUND_MAX} orders begin so, and those with the last numbers alone were looked at: type more of it"
+        ));
+    }
     if let Some(last) = orders.last().filter(|_| is_cut) {
         let cut = format!(
             "there are more: these are the latest {}; the next page: --page {}",

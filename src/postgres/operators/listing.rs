@@ -5,16 +5,13 @@ use super::views::select_summary;
 use crate::{
     domain::ids::MerchantName,
     flow::{
-        ports::{OrderFilter, StoreError},
+        ports::{FOUND_MAX, OrderFilter, OrderPage, StoreError},
         view::OrderSummary,
     },
     postgres::{pool::PgPool, tx::answered},
 };
 use std::time::Duration;
 use uuid::Uuid;
-
-/// A beginning that more orders share is too short to search by: the last ones by their numbers are looked at.
-const FOUND_MAX: i64 = 5_000;
 
 /// Two statements: in one that may be given keys or not, the server would not look them up.
 macro_rules! wanted {
@@ -36,11 +33,13 @@ const OF_ALL: &str = select_summary!(wanted!("true"));
 const OF_FOUND: &str = select_summary!(wanted!("o.order_key = ANY ($9)"));
 
 /// The latest orders, newest first.
-pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<OrderSummary>, StoreError> {
-    let found = match &filter.search {
+pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPage, StoreError> {
+    let mut found = match &filter.search {
         Some(search) => Some(found(pool, search).await?),
         None => None,
     };
+    let is_search_cut = found.as_ref().is_some_and(|keys| keys.len() > FOUND_MAX);
+    found.iter_mut().for_each(|keys| keys.truncate(FOUND_MAX));
     let seconds = |age: Option<Duration>| age.map(|age| age.as_secs_f64());
     let query = sqlx::query_as(if found.is_some() { OF_FOUND } else { OF_ALL })
         .bind(&filter.states)
@@ -55,11 +54,13 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<Vec<Orde
         Some(keys) => query.bind(keys),
         None => query,
     };
-    answered!(pool, |c| query.fetch_all(c))
+    let orders: Vec<OrderSummary> = answered!(pool, |c| query.fetch_all(c))?;
+    Ok(OrderPage { orders, stopped: None, is_search_cut })
 }
 
 /// The keys of the orders that a text names. A command's id is unique for each source: sources are few, and found one
-/// after another by their index. An invoice number has no character behind `~`.
+/// after another by their index. An invoice number has no character behind `~`. Of a beginning, those with the last numbers;
+/// one more than are looked at says that there are more.
 async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
     let keys = answered!(pool, |c| {
         sqlx::query_scalar(
@@ -84,7 +85,7 @@ async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
     )
     .bind(search)
     .bind(Uuid::try_parse(search).ok())
-    .bind(FOUND_MAX)
+    .bind(i64::try_from(FOUND_MAX + 1).unwrap_or(i64::MAX))
     .fetch_all(c)
     })?;
     Ok(keys)

@@ -127,7 +127,7 @@ struct WalkedRow {
 /// The latest orders that are wanted, newest first.
 pub async fn walk_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPage, StoreError> {
     if filter.search.is_some() {
-        return Ok(OrderPage { orders: list_orders(pool, filter).await?, stopped: None });
+        return list_orders(pool, filter).await;
     }
     let has_index = |state: &String| {
         OrderState::ALL
@@ -171,7 +171,7 @@ pub async fn walk_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPag
     };
     let stopped = last.filter(|(_, at)| !is_past(*at));
     let stopped = stopped.map(|(key, at)| StoppedAt { key, at, read: walked.read });
-    Ok(OrderPage { orders, stopped })
+    Ok(OrderPage { orders, stopped, is_search_cut: false })
 }
 
 /// The key behind which the walk begins.

@@ -98,6 +98,22 @@ async fn orders_are_found_by_when_they_were_created_and_by_the_code_that_decline
     .await;
 }
 
+#[tokio::test]
+async fn a_search_by_what_too_many_share_says_that_not_all_were_looked_at() {
+    on_a_database(|db| async move {
+        declined_orders(&db, 5_001).await;
+        let search = async |text: &str| {
+            let filter = OrderFilter { search: Some(text.to_owned()), limit: 10, ..OrderFilter::default() };
+            let page = walk_orders(&db.pool, &filter).await.unwrap();
+            (page.orders.len(), page.is_search_cut)
+        };
+        assert_eq!(search("INV-").await, (10, true));
+        assert_eq!(search("INV-1").await, (10, false));
+        assert_eq!(search("INV-5001").await, (1, false));
+    })
+    .await;
+}
+
 /// More orders are due than a page reads.
 #[tokio::test]
 async fn who_waits_for_a_person_is_found_however_many_others_are_due_since() {

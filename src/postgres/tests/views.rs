@@ -79,7 +79,7 @@ async fn orders_are_listed_newest_first_and_by_state() {
 }
 
 async fn listed(db: &Db, filter: OrderFilter) -> Vec<String> {
-    let orders = list_orders(&db.pool, &filter).await.unwrap();
+    let orders = list_orders(&db.pool, &filter).await.unwrap().orders;
     orders.into_iter().map(|o| o.invoice_number).collect()
 }
 

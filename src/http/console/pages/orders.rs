@@ -3,7 +3,7 @@
 use crate::{
     domain::{Time, ids::MerchantName, order::OrderState},
     flow::{
-        ports::{Operations, OrderFilter, OrderPage, StoppedAt},
+        ports::{FOUND_MAX, Operations, OrderFilter, OrderPage, StoppedAt},
         view::{OrderSummary, csv as table},
     },
     http::console::{
@@ -45,9 +45,9 @@ pub async fn list<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
     let filter = filter(&visit.query, PAGE_ROWS, console.times())?;
-    let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
+    let OrderPage { mut orders, stopped, is_search_cut } = console.operations.orders(&filter).await?;
     let is_search = filter.search.is_some();
-    if is_search && filter.before.is_none() && orders.len() == 1 {
+    if is_search && !is_search_cut && filter.before.is_none() && orders.len() == 1 {
         let to = order_link(&orders[0].merchant, &orders[0].invoice_number);
         return Ok((StatusCode::SEE_OTHER, [("location", to)]).into_response());
     }
@@ -57,7 +57,13 @@ pub async fn list<O: Operations>(
     let body = html! {
         p.lede { @if filter.oldest_first { "The oldest first." } @else { "The latest first." } " The address of this page is the view: keep it or send it." }
         (filters(&visit.query, is_search))
-        @if orders.is_empty() { (nothing(is_search, queued(&console).await)) } @else { (shown(&orders, times)) }
+        @if is_search_cut {
+            div.note.warn role="status" {
+                p { "More than " (FOUND_MAX) " orders begin so, and those with the last numbers alone were looked at: type more of it." }
+            }
+        }
+        @if orders.is_empty() && is_search_cut { div.empty { p { strong { "None of those looked at." } } } }
+        @else if orders.is_empty() { (nothing(is_search, queued(&console).await)) } @else { (shown(&orders, times)) }
         div.pager {
             @if let Some(last) = orders.last().filter(|_| is_cut) {
                 a.button href=(with(&visit.query, "/orders", Some(last.key))) rel="next" { @if filter.oldest_first { "Newer orders" } @else { "Older orders" } }
@@ -77,9 +83,9 @@ pub async fn csv<O: Operations>(
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
     let filter = filter(&visit.query, CSV_ROWS, console.times())?;
-    let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
+    let OrderPage { mut orders, stopped, is_search_cut } = console.operations.orders(&filter).await?;
     // A file that is cut says so by its name.
-    let is_cut = stopped.is_some() || orders.len() > rows(CSV_ROWS);
+    let is_cut = stopped.is_some() || is_search_cut || orders.len() > rows(CSV_ROWS);
     let name = if is_cut { "orders-incomplete.csv" } else { "orders.csv" };
     orders.truncate(rows(CSV_ROWS));
     Ok(csv_answer(name, table::orders(&orders)))

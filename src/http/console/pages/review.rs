@@ -34,7 +34,7 @@ pub async fn list<O: Operations>(
         limit: ROWS_MAX + 1,
         ..OrderFilter::default()
     };
-    let OrderPage { mut orders, stopped } = console.operations.orders(&filter).await?;
+    let OrderPage { mut orders, stopped, .. } = console.operations.orders(&filter).await?;
     let rows_max = usize::try_from(ROWS_MAX).unwrap_or(usize::MAX);
     let is_full = orders.len() > rows_max;
     orders.truncate(rows_max);

@@ -181,10 +181,12 @@ impl Operations for FakeOperations {
         let world = self.reached()?;
         if filter.declined.is_some() {
             let stopped = Some(StoppedAt { key: order.key, at: order.created_at, read: 10_000 });
-            return Ok(OrderPage { orders: vec![order], stopped });
+            return Ok(OrderPage { orders: vec![order], stopped, is_search_cut: false });
         }
         let orders = if world == World::Empty { Vec::new() } else { vec![order; count] };
-        Ok(OrderPage { orders, stopped: None })
+        // A beginning of one character is always too short.
+        let is_search_cut = filter.search.as_ref().is_some_and(|text| text.len() == 1);
+        Ok(OrderPage { orders, stopped: None, is_search_cut })
     }
 
     async fn order(

@@ -171,6 +171,22 @@ async fn a_list_goes_on_by_its_address_and_is_a_file_too() {
 }
 
 #[tokio::test]
+async fn a_search_that_not_all_were_looked_at_for_says_so_and_its_file_is_not_called_whole() {
+    for world in [World::Empty, World::Hostile] {
+        let browser = Browser::with(FakeOperations::new(world), &[ConsoleRole::Viewer]);
+        let page = browser.get("/orders?text=I").await.body;
+        assert!(
+            page.contains("More than 5000 orders begin so") && page.contains("type more of it"),
+            "{page}"
+        );
+        assert!(!page.contains("No order has that"), "{page}");
+        let file = browser.get("/orders.csv?text=I").await;
+        let kept = "attachment; filename=\"orders-incomplete.csv\"";
+        assert_eq!(file.headers["content-disposition"], kept);
+    }
+}
+
+#[tokio::test]
 async fn more_orders_in_review_than_a_page_sorts_are_counted_as_the_overview_does_and_the_rest_is_a_link_away()
  {
     let browser = Browser::with(FakeOperations::new(World::Hostile), &[ConsoleRole::Viewer]);
