@@ -12,7 +12,8 @@ mod sums;
 mod work;
 
 use super::{
-    App, DokuClient, now_here, process_status::ProcessStatus, role_context::RoleContext, settlement::Import,
+    App, DokuClient, Secrets, now_here, process_status::ProcessStatus, role_context::RoleContext,
+    settlement::Import,
 };
 use crate::{
     config::Config,
@@ -113,6 +114,8 @@ struct Desk {
     service: Mutex<Option<(Instant, ServiceView)>>,
     figures: Mutex<Counted>,
     config: Arc<Config>,
+    /// What signs and lets in now: keys and passwords may have been exchanged since the start.
+    secrets: Arc<Secrets>,
     look: Arc<Mutex<Option<KeptLook>>>,
     /// One look or one work has the letters at a time.
     letter_lock: Arc<Mutex<()>>,
@@ -145,6 +148,7 @@ impl Desk {
             service: Mutex::default(),
             figures: Mutex::default(),
             config: Arc::clone(&shared.config),
+            secrets: Arc::clone(&shared.secrets),
             look: Arc::default(),
             letter_lock: Arc::default(),
             works: Works::default(),

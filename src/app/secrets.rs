@@ -14,6 +14,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 
 /// How a pool connects to a database.
 type ConnectOptions = fn(&Database) -> Result<PgConnectOptions, StoreError>;
@@ -31,6 +32,8 @@ pub struct Secrets {
 }
 
 struct SecretsInUse {
+    /// As the process was started with it, but for the secrets: those are the ones that are used now.
+    config: Arc<Config>,
     /// Of what verifies.
     fingerprint: String,
     snapshot: ConfigSnapshot,
@@ -53,6 +56,11 @@ impl Secrets {
             broker,
             pools: Mutex::default(),
         }
+    }
+
+    /// The configuration with the secrets that are used now, for what is made anew of it.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.taken.lock().config)
     }
 
     /// A pool that uses newly read secrets for its next connections, and how it connects.
@@ -105,6 +113,7 @@ impl Secrets {
         }
         taken.fingerprint = fingerprint;
         taken.snapshot.take_secrets(&config.snapshot);
+        taken.config = Arc::new(with_secrets_of(&taken.config, &config));
         (taken.database, taken.amqp) = (next.database, next.amqp);
         if !difference.others.is_empty() {
             let waiting: Vec<&String> = difference.others.iter().collect();
@@ -122,12 +131,26 @@ impl Secrets {
 impl SecretsInUse {
     fn of(config: &Config) -> Self {
         Self {
+            config: Arc::new(config.clone()),
             fingerprint: String::new(),
             snapshot: config.snapshot.clone(),
             database: config.database.iter().map(|database| database.url.clone()).collect(),
             amqp: config.amqp.iter().flat_map(|amqp| amqp.urls.clone()).collect(),
         }
     }
+}
+
+/// A configuration with the secrets of a second reading. All else changes with a restart.
+fn with_secrets_of(config: &Config, read: &Config) -> Config {
+    let mut config = Config { merchants: read.merchants.clone(), ..config.clone() };
+    if let (Some(database), Some(read)) = (&mut config.database, &read.database) {
+        database.url = read.url.clone();
+        database.authorities.clone_from(&read.authorities);
+    }
+    if let (Some(amqp), Some(read)) = (&mut config.amqp, &read.amqp) {
+        amqp.urls.clone_from(&read.urls);
+    }
+    config
 }
 
 /// What two processes have in common that verify the same notifications.

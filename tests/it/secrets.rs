@@ -8,6 +8,7 @@ use crate::harness::{
     mounted::Mounted,
     payment,
     reports::Report,
+    visitor::Visitor,
     vitals,
     world::{CLIENT_ID, PATH, SECRET_KEY, a_while},
 };
@@ -114,6 +115,40 @@ async fn a_mounted_secret_that_changes_is_taken_without_a_signal_and_its_fingerp
     let taken = async || (report.post(&ingress).await.unwrap() == 200).then_some(());
     eventually("the new key to verify", taken).await;
     assert_ne!(shown().await, before);
+    drop(service);
+    world.end().await;
+}
+
+/// What the console says of a letter, and what its doctor examines, is by the keys of now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_judges_by_the_keys_that_were_read_last() {
+    let (mut world, _) = world_with_ingress().await;
+    let console = format!("127.0.0.1:{}", free_port());
+    world.settings.insert("JENIUS_PAY__CONSOLE__LISTEN".to_owned(), console.clone());
+    let mounted = Mounted::of(&mut world, &[(KEY, OLD), (PREVIOUS, "")]);
+    world.sandbox.set_keys(CLIENT_ID, OLD, OLD);
+    let service = Service::start_role(&world, &["--role", "reconciler", "--role", "console"]).await;
+    world.queue(&Report::success(&world.invoice()).event()).await;
+    eventually("a dead letter", async || (world.broker.depth("dead").await == 1).then_some(())).await;
+    mounted.renew(&[(KEY, NEW), (PREVIOUS, OLD)]);
+    service.reread().await;
+    world.sandbox.set_keys(CLIENT_ID, NEW, NEW);
+
+    let visitor = Visitor::enter_at(&world, console, &["operator"]).await;
+    visitor.send("/dead/look", String::new()).await.unwrap();
+    let group = visitor.get("/dead").await;
+    let group = group.split("href=\"").find(|link| link.starts_with("/dead/group")).unwrap();
+    let group = visitor.get(&group[..group.find('"').unwrap()].replace("&amp;", "&")).await;
+    let (_, id) = group.split_once("name=\"id\" value=\"").unwrap();
+    let letter = visitor.get(&format!("/dead/letter?id={}", &id[..12])).await;
+    assert!(letter.contains("would be reconciled: a notification"), "{letter}");
+    visitor.send("/doctor/look", String::new()).await.unwrap();
+    let examined = eventually("the checks", async || {
+        let page = visitor.get("/doctor").await;
+        page.contains("are well").then_some(page)
+    });
+    let examined = examined.await;
+    assert!(!examined.contains("compare client_id and secret_key"), "{examined}");
     drop(service);
     world.end().await;
 }

@@ -162,7 +162,7 @@ impl LetterOperations for Desk {
             done_by: Some(act.by),
             mark: Some(act.mark),
         };
-        let forecaster = match Forecaster::new(&self.config, self.pool.clone()) {
+        let forecaster = match Forecaster::new(&self.secrets.config(), self.pool.clone()) {
             Ok(forecaster) => forecaster,
             Err(error) => return WorkStart::Refused(format!("{error:#}")),
         };
@@ -204,7 +204,7 @@ impl Desk {
 
     async fn fate(&self, letter: &DeadLetter, body: &[u8]) -> Result<ReplayForecast, StoreError> {
         self.reach()?;
-        let forecaster = Forecaster::new(&self.config, self.pool.clone())
+        let forecaster = Forecaster::new(&self.secrets.config(), self.pool.clone())
             .map_err(|error| StoreError::Refused(error.to_string()))?;
         forecaster.of(letter.destination, letter.content_type.as_deref(), body).await
     }

@@ -41,7 +41,7 @@ impl Desk {
 impl ServiceOperations for Desk {
     async fn examine(&self, by: &str) -> bool {
         let Ok(alone) = Arc::clone(&self.doctor_lock).try_lock_owned() else { return false };
-        let (config, kept, by) = (Arc::clone(&self.config), Arc::clone(&self.doctor), by.to_owned());
+        let (config, kept, by) = (self.secrets.config(), Arc::clone(&self.doctor), by.to_owned());
         let looking = tokio::spawn(async move {
             let _alone = alone;
             let checks = Box::pin(examine(&config, &[])).await.map_or_else(

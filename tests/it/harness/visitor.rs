@@ -13,6 +13,11 @@ pub struct Visitor {
 impl Visitor {
     pub async fn enter(world: &World, roles: &[&str]) -> Self {
         let address = world.app().console_address().unwrap().to_string();
+        Self::enter_at(world, address, roles).await
+    }
+
+    /// The console of a process of its own.
+    pub async fn enter_at(world: &World, address: String, roles: &[&str]) -> Self {
         let mut arguments = vec!["console", "login", "--as", "sari"];
         roles.iter().for_each(|role| arguments.extend(["--role", role]));
         let login = run(world, &arguments, "").await;
