@@ -95,10 +95,15 @@ impl SettlementStore {
                     own_gross, own_refunded, own_fee, own_discount, own_net, without_order, unreadable, net, stated_net, totals_fault,
                     (SELECT count(*) FROM settlement_breaks b
                      WHERE b.merchant = f.merchant AND b.closed_at IS NULL
-                       AND (b.batch = f.batch OR b.batch IS NULL AND EXISTS (
-                           SELECT FROM settlement_rows r
-                           WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant
-                             AND r.batch = f.batch))) AS open_breaks
+                       AND (b.batch IN (SELECT batch FROM settlement_forms WHERE merchant = f.merchant AND file = f.key)
+                            OR b.batch IS NULL AND EXISTS (
+                                SELECT FROM settlement_rows r
+                                WHERE r.invoice_number = b.invoice_number AND r.merchant = b.merchant
+                                  AND r.files @> ARRAY[f.key])
+                            -- Of the file itself, where it names no batch.
+                            OR b.batch IS NULL AND b.invoice_number IS NULL
+                               AND (b.subject = 'file ' || f.key OR starts_with(b.subject, 'file ' || f.key || ' line '))))
+                        AS open_breaks
              FROM settlement_files f WHERE ($1::bigint IS NULL OR key = $1) ORDER BY key DESC LIMIT $2"
         )
         .bind(only)

@@ -44,6 +44,10 @@ impl Db {
         .unwrap();
     }
 
+    async fn open_breaks_of(&self, file: FileKey) -> i64 {
+        self.settlement().view_file(file).await.unwrap().unwrap().open_breaks
+    }
+
     /// Causes and invoices of the open breaks.
     async fn open(&self) -> String {
         self.text(
@@ -132,6 +136,7 @@ async fn a_row_that_cannot_be_read_is_a_break_once_its_file_counts_and_not_befor
         assert_eq!(db.open().await, "", "it is held");
         count(&db, file, end).await;
         assert_eq!(db.open().await, "unreadable_row", "once, however often it is written");
+        assert_eq!(db.open_breaks_of(file).await, 1);
     })
     .await;
 }
@@ -200,6 +205,20 @@ async fn a_day_without_a_batch_may_come_in_two_files() {
         assert_eq!((sums.refunds, sums.refunded, sums.net), (1, 50_000, 47_000));
         assert_eq!((sums.own_purchases, sums.own_gross, sums.own_refunds), (2, 100_000, 0));
         assert_eq!(sums.paid_out_on, Some(day + Days::new(3)));
+    })
+    .await;
+}
+
+/// Its rows name their batches, or are of their day.
+#[tokio::test]
+async fn a_file_that_states_no_batch_has_the_breaks_of_its_rows_batches() {
+    on_a_database(|db| async move {
+        let day = db.today().await;
+        let other = import(&db, 1, &[purchase("OTHER", "B-9", day)]).await;
+        let rows = [("NOBODYS-1", "B-1".to_owned()), ("NOBODYS-2", batch_of_day(day + Days::new(3)))];
+        let file = import(&db, 2, &rows.map(|(invoice, batch)| purchase(invoice, &batch, day))).await;
+        assert_eq!(db.open().await, "missing_here NOBODYS-1, missing_here NOBODYS-2, missing_here OTHER");
+        assert_eq!((db.open_breaks_of(other).await, db.open_breaks_of(file).await), (1, 2));
     })
     .await;
 }
