@@ -15,7 +15,8 @@ use uuid::Uuid;
 pub(super) const READ_MAX: i64 = 10_000;
 
 /// The rows that are walked, then those of them that are wanted, then what is shown of these. A rejection has no order: its
-/// body says what it is about.
+/// body says what it is about. That is found as we write it, without being read as JSON: a sender's text in it may hold what no
+/// text of the database may, and in a text of JSON a quotation mark is never alone.
 macro_rules! latest {
     ($source:literal) => {
         concat!(
@@ -25,8 +26,13 @@ macro_rules! latest {
                 SELECT * FROM walked
                 WHERE ($3::text IS NULL OR type = $3)
                   AND ($4::float8 IS NULL OR created_at > (SELECT jenius_now()) - make_interval(secs => $4))
-                  AND ($5::text IS NULL OR EXISTS (
-                      SELECT FROM orders o WHERE o.order_key = walked.order_key AND o.merchant = $5))
+                  AND ($5::text IS NULL
+                       OR EXISTS (
+                           SELECT FROM orders o WHERE o.order_key = walked.order_key AND o.merchant = $5)
+                       OR walked.order_key IS NULL AND EXISTS (
+                           SELECT FROM events e
+                           WHERE e.event_id = walked.event_id
+                             AND position(convert_to('\"data\":{\"merchant\":\"' || $5 || '\"', 'UTF8') IN e.body) > 0))
                 ORDER BY event_id DESC LIMIT $6)
             SELECT w.event_id, w.type, w.version, w.created_at, p.published_at, o.merchant, o.invoice_number,
                    CASE WHEN w.order_key IS NULL THEN (

@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::{
-    domain::{Time, event::EventType},
+    domain::{
+        Time,
+        command::Rejection,
+        event::EventType,
+        validate::{Code, Violation},
+    },
     flow::ports::{EventFilter, IdentifiedPerson, OrderFilter},
     metric::Happened,
     postgres::{PgPool, ReportingProcess, last_hour, latest_events, processes, walk_orders},
@@ -163,7 +168,24 @@ async fn events_are_listed_by_type_and_order_with_whether_the_broker_has_them() 
         let first = latest_events(&db.pool, &EventFilter { limit: 1, ..any.clone() }).await.unwrap().events;
         assert_eq!(listed(EventFilter { before: Some(first[0].event_id), ..any.clone() }).await.len(), 3);
         let other = crate::domain::ids::MerchantName::parse("shop").unwrap();
-        assert_eq!(listed(EventFilter { merchant: Some(other), ..any.clone() }).await, [""; 0]);
+        assert_eq!(listed(EventFilter { merchant: Some(other.clone()), ..any.clone() }).await, [""; 0]);
+        // A rejected command has no order; what its sender wrote is in the event as it was.
+        for (id, merchant, invoice) in
+            [("1", "shop", "INV-\u{0}\"data\":{\"merchant\":\"default\""), ("2", "shop_2", "INV-8")]
+        {
+            let mut command = payment(id, "INV-9").command;
+            (command.merchant, command.invoice_number) = (merchant.to_owned(), Some(invoice.to_owned()));
+            let field = "order.invoice_number".to_owned();
+            let violation = Violation { code: Code::Missing, field, message: String::new() };
+            let rejected = db.store.reject(Rejection { command, violations: vec![violation] }).await;
+            assert!(matches!(rejected, Ok(Claimed::Rejected)));
+        }
+        let of = async |merchant| {
+            let filter = EventFilter { merchant: Some(merchant), ..any.clone() };
+            let events = latest_events(&db.pool, &filter).await.unwrap().events;
+            events.into_iter().filter(|e| e.event_type == "command.rejected").count()
+        };
+        assert_eq!((of(other).await, of(merchant()).await), (1, 0));
         db.jump(3600).await;
         let hour = Some(Duration::from_secs(1800));
         assert_eq!(listed(EventFilter { younger_than: hour, ..any }).await, [""; 0]);
