@@ -120,7 +120,7 @@ async fn admit<O: Operations>(console: &Console<O>, request: Request) -> Result<
     let is_form = verb == Verb::Post && !is_upload(request.headers());
     let (mut request, form) = if is_form { with_form(request).await? } else { (request, Params::default()) };
     if !rule.while_read_only && groups_age.is_some_and(|age| age >= GROUPS_LAST) {
-        return Err(PageRefusal::GroupsOld { path, form });
+        return Err(PageRefusal::GroupsOld { path, form: is_form.then_some(form) });
     }
     request.extensions_mut().insert(Visit {
         person,

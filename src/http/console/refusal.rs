@@ -43,7 +43,8 @@ pub enum PageRefusal {
     /// The provider must be asked again for the person's groups before a form changes anything.
     GroupsOld {
         path: String,
-        form: Params,
+        /// `None`: it has a file, which was not read.
+        form: Option<Params>,
     },
 }
 
@@ -134,20 +135,28 @@ impl PageRefusal {
                 "You could not be logged in",
                 html! { p { (clean(why)) "." } p { a href="/login" { "Try again" } } },
             ),
-            Self::GroupsOld { path, form } => ("Are you still in your groups?", old_groups(path, form)),
+            Self::GroupsOld { path, form } => {
+                ("Are you still in your groups?", old_groups(path, form.as_ref()))
+            }
             Self::NoRandomness => ("No randomness", html! { p { "The operating system gave none." } }),
         }
     }
 }
 
-/// The form stays in the page: nothing that a person wrote is lost.
-fn old_groups(path: &str, form: &Params) -> Markup {
+/// The form stays in the page: nothing that a person wrote is lost. A file cannot stay, and is chosen again.
+fn old_groups(path: &str, form: Option<&Params>) -> Markup {
     html! {
         p { "Nothing was changed. Your groups were given more than 15 minutes ago, and are asked for again before a change." }
         p { "1. " a href=(link("/login", &[("to", "/")])) target="_blank" rel="noopener" { "Log in again" } " (it opens beside this page)." }
-        form action=(path) method="post" {
-            @for (name, value) in form.pairs() { input type="hidden" name=(name) value=(value); }
-            p { "2. " button.main { "Send the form now" } }
+        @match form {
+            Some(form) => {
+                form action=(path) method="post" {
+                    @for (name, value) in form.pairs() { input type="hidden" name=(name) value=(value); }
+                    p { "2. " button.main { "Send the form now" } }
+                }
+            }
+            // Only settlement takes files.
+            None => { p { "2. The file was not taken: " a href="/settlement" { "choose it again and send it" } "." } }
         }
     }
 }

@@ -125,6 +125,23 @@ async fn old_groups_are_asked_for_again_before_a_change_and_the_form_is_not_lost
 }
 
 #[tokio::test]
+async fn a_file_that_was_sent_with_old_groups_is_to_be_sent_again_and_its_form_is_not_offered() {
+    let operations = FakeOperations::new(World::Hostile);
+    let inside = logged_in(&outside(operations.clone()), "pay-finance").await;
+    operations.groups.lock().unwrap().values_mut().for_each(|(_, age)| *age = Span::from_secs(900));
+    let upload = inside.header("origin", "https://console.test");
+    let upload = upload.header("content-type", "multipart/form-data; boundary=edge");
+    let asked = upload.post("/settlement/bring", "--edge--\r\n").await;
+    assert_eq!(asked.status, StatusCode::UNAUTHORIZED);
+    assert!(asked.body.contains("The file was not taken: <a href=\"/settlement\">"), "{}", asked.body);
+    assert!(
+        !asked.body.contains("Send the form now") && asked.body.contains("Log in again"),
+        "{}",
+        asked.body
+    );
+}
+
+#[tokio::test]
 async fn a_session_of_this_machine_is_none_at_the_public_address_and_the_other_way_round() {
     let operations = FakeOperations::new(World::Hostile);
     let here = Browser::of(operations.clone(), &ConsoleRole::ALL, by_provider());
