@@ -73,7 +73,9 @@ if (live) {
     if (wanted && !source) {
       source = new EventSource(live.dataset.stream);
       source.onopen = () => (state.textContent = "Connected: what happens appears on top.");
-      source.onerror = () => (state.textContent = "Not connected. It tries again.");
+      // A browser that was refused does not try again.
+      source.onerror = ({ target }) =>
+        (state.textContent = target.readyState === EventSource.CLOSED ? "Ended. Load again." : "Not connected. It tries again.");
       source.onmessage = (message) => show(JSON.parse(message.data));
     } else if (!wanted && source) {
       source.close();

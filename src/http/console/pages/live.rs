@@ -21,13 +21,19 @@ use bytes::Bytes;
 use futures_util::stream;
 use maud::{Markup, html};
 use std::{convert::Infallible, time::Duration};
-use tokio::{sync::broadcast::error::RecvError, time::timeout};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, timeout},
+};
 
 const ROWS: u32 = 30;
 /// A connection on which nothing goes is taken for dead by what lies between.
 const QUIET_MAX: Duration = Duration::from_secs(15);
 /// The browser comes again after this time if a stream ends.
 const RETRY: &str = "retry: 5000\n\n";
+/// Then the browser comes again at once, and the guard judges it anew: its session may have ended, or its groups changed.
+const STREAM_LASTS: Duration = Duration::from_secs(300);
+const COME_AGAIN: &str = "retry: 500\n\n";
 
 pub async fn show<O: Operations>(
     State(console): State<Shared<O>>,
@@ -88,21 +94,27 @@ pub async fn stream_events<O: Operations>(
 ) -> PageAnswer {
     let viewer = visit.person.as_ref().map_or("", |person| person.name.as_str());
     Ok(match console.operations.live(viewer).await {
-        Ok(live) => events(live),
+        Ok(live) => events(live, STREAM_LASTS),
         Err(LiveRefusal::Full) => (StatusCode::SERVICE_UNAVAILABLE, "every place is taken").into_response(),
         Err(LiveRefusal::Away(why)) => (StatusCode::SERVICE_UNAVAILABLE, text(&why)).into_response(),
     })
 }
 
-/// Server-sent events until the process stops, the browser goes, or the broker ends it.
-fn events(live: LiveEvents) -> Response {
+/// Server-sent events until the time is over, the process stops, the browser goes, or the broker ends it.
+fn events(live: LiveEvents, lasts: Duration) -> Response {
     let begin = Some((live, Some(Bytes::from_static(RETRY.as_bytes()))));
-    let lines = stream::unfold(begin, async |state| {
+    let until = Instant::now() + lasts;
+    let lines = stream::unfold(begin, move |state: Option<(LiveEvents, Option<Bytes>)>| async move {
         let (mut live, first) = state?;
         if let Some(first) = first {
             return Some((Ok::<_, Infallible>(first), Some((live, None))));
         }
-        let next = live.stop.clone().run_until_cancelled_owned(timeout(QUIET_MAX, live.lines.recv())).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Some((Ok(Bytes::from_static(COME_AGAIN.as_bytes())), None));
+        }
+        let line = timeout(left.min(QUIET_MAX), live.lines.recv());
+        let next = live.stop.clone().run_until_cancelled_owned(line).await?;
         let text = match next {
             Err(_) => ": quiet\n\n".to_owned(),
             Ok(Ok(line)) => format!("data: {line}\n\n"),
@@ -113,4 +125,31 @@ fn events(live: LiveEvents) -> Response {
     });
     let kind = HeaderValue::from_static("text/event-stream");
     ([(CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::to_bytes;
+    use tokio::sync::{Semaphore, broadcast};
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn a_stream_ends_by_itself_and_has_its_browser_come_again() {
+        let (sender, lines) = broadcast::channel(8);
+        let place = || std::sync::Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let live = LiveEvents { lines, stop: CancellationToken::new(), places: [place(), place()] };
+        // Lines that never pause keep it no longer.
+        let busy = tokio::spawn(async move {
+            while sender.send("{}".into()).is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let whole = to_bytes(events(live, Duration::from_millis(200)).into_body(), usize::MAX);
+        let whole = timeout(Duration::from_secs(20), whole).await.expect("the stream to end").unwrap();
+        let text = String::from_utf8(whole.to_vec()).unwrap();
+        assert!(text.starts_with(RETRY) && text.contains("data: {}"), "{text}");
+        assert!(text.ends_with(COME_AGAIN), "{text}");
+        busy.await.unwrap();
+    }
 }
