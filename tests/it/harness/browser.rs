@@ -137,9 +137,20 @@ impl Browser {
         self.post("/element", by).await[ELEMENT].as_str().unwrap().to_owned()
     }
 
+    /// Asks something of an element, of another one where a page was loaded between finding it and asking.
+    async fn ask(&self, named: &str, method: reqwest::Method, what: &str, body: Option<Value>) -> Value {
+        loop {
+            let path = format!("/element/{}/{what}", self.element(named).await);
+            let answer = self.answer(method.clone(), &path, body.as_ref()).await;
+            if answer["error"] != "stale element reference" {
+                assert!(answer["error"].is_null(), "{named} {what}: {} {}", answer["error"], answer["message"]);
+                return answer;
+            }
+        }
+    }
+
     pub async fn click(&self, named: &str) {
-        let element = self.element(named).await;
-        self.post(&format!("/element/{element}/click"), json!({})).await;
+        self.ask(named, reqwest::Method::POST, "click", Some(json!({}))).await;
     }
 
     /// Clicks what leads to another page and waits until this one is gone: who opens a page while a form is being sent takes
@@ -155,13 +166,11 @@ impl Browser {
     }
 
     pub async fn write(&self, named: &str, text: &str) {
-        let element = self.element(named).await;
-        self.post(&format!("/element/{element}/value"), json!({"text": text})).await;
+        self.ask(named, reqwest::Method::POST, "value", Some(json!({"text": text}))).await;
     }
 
     pub async fn text(&self, named: &str) -> String {
-        let element = self.element(named).await;
-        self.get(&format!("/element/{element}/text")).await.as_str().unwrap().to_owned()
+        self.ask(named, reqwest::Method::GET, "text", None).await.as_str().unwrap().to_owned()
     }
 
     /// Waits until the page's only h1 says this.
