@@ -67,7 +67,7 @@ pub use rights::{GROUPS, RIGHTS, TableRights, check_rights, grant, privilege};
 pub use schema::{Migrations, applied_migrations, bind_environment, is_migrated};
 pub use settlement::{
     By, Closing, FileEnd, FileKey, FileState, GroupCounts, GroupKept, ImportingAccount, Judging, KeptFile,
-    MerchantLock, OpenBreaks, ReceivedBytes, RowGroup, SettledSlice, SettlementStore, rest,
+    MerchantLock, OpenBreaks, ReceivedBytes, RowGroup, SettledSlice, SettlementStore,
 };
 pub use slices::CountingPace;
 pub use sqlx::postgres::PgConnectOptions;

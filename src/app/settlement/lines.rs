@@ -20,8 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Rows of one group: so many are written in one transaction, for some milliseconds.
-const GROUP_ROWS: usize = 1_000;
+/// Rows of one group: so many are written in one transaction.
+const GROUP_ROWS: usize = 2_000;
 /// Lines of one group, where most are other channels'.
 const GROUP_LINES: u64 = 10_000;
 /// A file with more of them is of another form than its profile.

@@ -4,13 +4,16 @@
 use super::{Import, ImportError, lines, lines::Place};
 use crate::{
     domain::{ids::MerchantName, settlement::profile::Profile},
-    postgres::{By, FileEnd, GroupCounts, GroupKept, Judging, KeptFile, MerchantLock, SettledSlice, rest},
+    postgres::{By, FileEnd, GroupCounts, GroupKept, Judging, KeptFile, MerchantLock, SettledSlice},
     sheet::{Encoding, FileForm, Shape},
 };
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
-/// Rows of one slice: they are judged in one transaction, for some milliseconds.
+/// Rows of one slice: they are judged in one transaction.
 const SLICE_KEYS: i64 = 1_000;
+/// What a slice takes at least: payments go on meanwhile, and find the processors free.
+const SLICE_LASTS: Duration = Duration::from_millis(20);
 const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
 const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
 
@@ -29,11 +32,9 @@ impl Import {
         let (mut groups, reading) =
             lines::read(&self.settlement, kept.key, place, shape, profile, received_on);
         while let Some(group) = groups.recv().await {
-            let began = Instant::now();
             must_hold(lock).await?;
             match self.settlement.keep_rows(merchant, kept.key, group).await? {
-                GroupKept::Now => rest(began).await,
-                GroupKept::Before => {}
+                GroupKept::Now | GroupKept::Before => {}
                 GroupKept::AfterAHole | GroupKept::NotReading => {
                     return Err(ImportError::BrokenOff(ROWS_GONE.to_owned()));
                 }
@@ -70,7 +71,7 @@ impl Import {
         let (first, last) = self.settlement.keys_of_batches(merchant, kept.key).await?;
         let (mut after, mut judged_to) = (kept.judged_to.max(first - 1), kept.judged_to);
         while after < last {
-            let began = Instant::now();
+            let next = Instant::now() + SLICE_LASTS;
             let to = last.min(after + SLICE_KEYS);
             let slice = SettledSlice { file: kept.key, after, to, judged_to };
             let invoices = self.settlement.invoices_between(merchant, &slice).await?;
@@ -78,7 +79,7 @@ impl Import {
                 must_hold(lock).await?;
                 counts.add(self.settlement.judge_group(merchant, invoices, &judging, Some(slice)).await?);
                 judged_to = to;
-                rest(began).await;
+                sleep_until(next).await;
             }
             after = slice.to;
         }

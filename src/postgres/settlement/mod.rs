@@ -35,7 +35,6 @@ use crate::domain::settlement::case::Rules;
 use chrono::FixedOffset;
 use sqlx::PgConnection;
 use std::sync::Arc;
-use tokio::time::{Instant, sleep};
 
 /// Settlement's part of the store.
 #[derive(Clone)]
@@ -55,11 +54,6 @@ impl PostgresStore {
 async fn commit_later(c: &mut PgConnection) -> TxResult<()> {
     sqlx::query("SET LOCAL synchronous_commit = off").execute(c).await?;
     Ok(())
-}
-
-/// After a group of rows, as long a rest as it was work: payments find a processor free.
-pub async fn rest(began: Instant) {
-    sleep(began.elapsed()).await;
 }
 
 /// What invoices are judged by.

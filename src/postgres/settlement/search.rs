@@ -1,13 +1,13 @@
 //! The search forward: orders that a batch should have held, and did not. Slices of keys, so that no look at the table is
 //! long, and from where the last search ended.
 
-use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts, rest};
+use super::{FileKey, Judging, SettledSlice, SettlementStore, group::GroupCounts};
 use crate::{
     domain::{Time, ids::MerchantName},
     flow::ports::StoreError,
     postgres::tx::answered,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// Keys that one statement looks at.
 const KEYS: i64 = 2_000;
@@ -38,7 +38,8 @@ impl SettlementStore {
             }
             next += KEYS;
             self.searched(merchant, next.min(keep)).await?;
-            rest(began).await;
+            // As long a rest as it was work: payments find a processor free.
+            sleep(began.elapsed()).await;
         }
         let mut after = String::new();
         while let Some(last) = self.refunds(merchant, &after, judging, &mut counts).await? {

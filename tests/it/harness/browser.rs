@@ -143,7 +143,12 @@ impl Browser {
             let path = format!("/element/{}/{what}", self.element(named).await);
             let answer = self.answer(method.clone(), &path, body.as_ref()).await;
             if answer["error"] != "stale element reference" {
-                assert!(answer["error"].is_null(), "{named} {what}: {} {}", answer["error"], answer["message"]);
+                assert!(
+                    answer["error"].is_null(),
+                    "{named} {what}: {} {}",
+                    answer["error"],
+                    answer["message"]
+                );
                 return answer;
             }
         }
