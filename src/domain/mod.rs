@@ -7,6 +7,8 @@ pub mod attempt;
 #[cfg(test)]
 mod attempt_tests;
 pub mod breaker;
+#[cfg(test)]
+mod breaker_tests;
 pub mod change;
 pub mod command;
 pub mod console;
