@@ -276,6 +276,10 @@ async fn what_dokus_own_key_signed_decides_nothing_and_has_doku_asked_once_a_min
     // Nothing is parked.
     let unknown = world.invoice();
     world.notify_snap(&SnapReport::success(&unknown).by_doku()).await;
+    // It is looked at before its order is there.
+    eventually("an empty queue", async || (world.broker.depth("notifications").await == 0).then_some(()))
+        .await;
+    a_while().await;
     world.publish(&payment_with(&unknown, "never_pays")).await;
     world.event(&unknown, "payment.accepted").await;
     assert_eq!(world.database.count(PARKED).await, 0);
