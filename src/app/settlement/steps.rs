@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Rows of one slice: they are judged in one transaction.
 const SLICE_KEYS: i64 = 1_000;
-/// What a slice takes at least: payments go on meanwhile, and find the processors free.
+/// What a group and a slice take at least: payments go on meanwhile, and find the processors free.
+const GROUP_LASTS: Duration = Duration::from_millis(50);
 const SLICE_LASTS: Duration = Duration::from_millis(20);
 const ROWS_GONE: &str = "another database server took over meanwhile, and lacks the rows that were kept last";
 const READ_OTHERWISE: &str = "its profile, or this program, is another since it began: it begins anew";
@@ -32,9 +33,11 @@ impl Import {
         let (mut groups, reading) =
             lines::read(&self.settlement, kept.key, place, shape, profile, received_on);
         while let Some(group) = groups.recv().await {
+            let next = Instant::now() + GROUP_LASTS;
             must_hold(lock).await?;
             match self.settlement.keep_rows(merchant, kept.key, group).await? {
-                GroupKept::Now | GroupKept::Before => {}
+                GroupKept::Now => sleep_until(next).await,
+                GroupKept::Before => {}
                 GroupKept::AfterAHole | GroupKept::NotReading => {
                     return Err(ImportError::BrokenOff(ROWS_GONE.to_owned()));
                 }

@@ -41,8 +41,7 @@ fn next<'r>(counts: &mut HashMap<RowId, i32>, id: RowId, row: &'r SettlementRow)
 }
 
 /// Writes all of them, or none: `false` where one is kept already. COPY costs half of an insertion. Its data and its end are
-/// two writes, and on a socket that waits to fill its packets the second is late by 40 ms: that is the group's rest, in which
-/// payments find a processor free.
+/// two writes, and on a socket that waits to fill its packets the second is late by 40 ms: a group is to last as long anyway.
 async fn copy(
     c: &mut PgConnection,
     merchant: &MerchantName,

@@ -235,8 +235,8 @@ async fn add_sums(
     let first = of(RowKind::Purchase).map(|row| (row.paid_out_on, row.transaction_on)).min();
     sqlx::query(
         "UPDATE settlement_files
-         SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_refunded = own_refunded + $13, own_fee = own_fee + $5,
-             own_discount = own_discount + $6, own_net = own_net + $7,
+         SET lines_read = $2, own_rows = own_rows + $3, own_gross = own_gross + $4, own_refunded = own_refunded + $13,
+             own_fee = own_fee + $5, own_discount = own_discount + $6, own_net = own_net + $7,
              first_transaction_on = CASE
                  WHEN first_paid_out_on IS NULL OR ($12, $8) < (first_paid_out_on, first_transaction_on) THEN $8
                  ELSE first_transaction_on END,
