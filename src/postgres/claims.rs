@@ -182,7 +182,7 @@ async fn seen_before(connection: &mut PgConnection, asked: &ClaimRequest) -> TxR
     .fetch_optional(&mut *connection)
     .await?;
     if let Some((order_key, lease_end, sends_end_at, now)) = own {
-        let granted = Granted { order_key, command_key: known.key, now, sends_end_at, is_doubted: false };
+        let granted = Granted { order_key, command_key: known.key, now, sends_end_at, is_deferred: false };
         return Ok(Some(Claimed::Granted(Box::new(granted.claim(asked, lease_end, None)))));
     }
     rejections::answer_known(connection, &new.command, &known).await.map(Some)
@@ -194,15 +194,15 @@ struct Granted {
     command_key: i64,
     now: Time,
     sends_end_at: Time,
-    is_doubted: bool,
+    /// It is not sent now: DOKU is asked about it first, or it is for an account that is not configured.
+    is_deferred: bool,
 }
 
 impl Granted {
     fn claimed(&self, asked: &ClaimRequest, fresh: Option<Arc<FreshOrder>>) -> Claimed {
         rejections::note_age(&asked.new.command, self.now);
         match asked.new.lease {
-            // What may have been sent under a claim that is gone: it is asked about first.
-            _ if self.is_doubted => Claimed::Deferred,
+            _ if self.is_deferred => Claimed::Deferred,
             Some(lease) => Claimed::Granted(Box::new(self.claim(asked, self.now + lease, fresh))),
             None => Claimed::Deferred,
         }

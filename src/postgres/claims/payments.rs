@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// A payment's sends end a budget after its `time`, if it has one that is not in the future: that end is stored
 /// as its expiry, which never stands still. A command that was seen before, or has ended, is left out. One that may have
 /// been sent under a claim that is gone is not left out: it is claimed in doubt if it has ended, or is older than the last
-/// time that the database went back, and DOKU is asked about it before anything is sent. What another transaction commits meanwhile breaks a unique index, and then nothing of this statement is
-/// written. The keys are drawn first, so that nothing has to be looked up to join what is inserted.
+/// time that the database went back, and DOKU is asked about it before anything is sent. What another transaction commits
+/// meanwhile breaks a unique index, and then nothing of this statement is written. The keys are drawn first, so that nothing has to be looked up to join what is inserted.
 const CLAIM: &str = "
     WITH clock AS MATERIALIZED (
         SELECT jenius_now() AS now, (SELECT at FROM restored WHERE only_row) AS restored_at),
@@ -98,7 +98,7 @@ pub(super) async fn claim(
             )
             .into());
         };
-        *mine = Some(Granted { order_key, command_key, now, sends_end_at, is_doubted });
+        *mine = Some(Granted { order_key, command_key, now, sends_end_at, is_deferred: is_doubted });
     }
     Ok(granted)
 }

@@ -83,6 +83,8 @@ async fn open(
     // What DOKU did with the order before is not known here: another refund may have been made.
     let ask_first =
         order.record.is_paid_by_a_file_alone() || restored_at.is_some_and(|at| order.is_from_before(at));
+    let may_have_acted =
+        command.expires_at.is_some_and(|at| at <= now) || command.is_from_before(restored_at);
     // For the account that the order was made for, whichever is configured now.
     let inserted: Option<(i64, Time, bool)> = sqlx::query_as(
         "INSERT INTO commands (source, id, kind, merchant, digest, invoice_number, traceparent, tracestate,
@@ -90,7 +92,7 @@ async fn open(
                                sends_end_at, expires_at, published_at, birth, maybe_acted_at, ask_first)
          SELECT $1, $2, 'refund', $3, $4, $5, $6, $7, $12::timestamptz, $8, payment.client_id, payment.base_url, $11, $12,
                 least($12 + $13 * interval '1 microsecond', $14::timestamptz), $14, $15, $16,
-                CASE WHEN $14::timestamptz <= $12 OR $15::timestamptz <= $18::timestamptz THEN $12 END, $17
+                CASE WHEN $18 THEN $12 END, $17
          FROM commands payment WHERE key = (SELECT payment FROM orders WHERE order_key = $19)
          ON CONFLICT (source, id) DO NOTHING
          RETURNING key, sends_end_at, (client_id, base_url) = ($9, $10)",
@@ -112,26 +114,24 @@ async fn open(
     .bind(command.published_at)
     .bind(new.token)
     .bind(ask_first)
-    .bind(restored_at)
+    .bind(may_have_acted)
     .bind(order.order_key)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((command_key, sends_end_at, is_for_this_account)) = inserted else { return Err(TxError::Raced) };
-    let is_asked_about = ask_first || sends_end_at <= now || command.is_from_before(restored_at);
+    let is_asked_about = ask_first || may_have_acted;
     let due = if is_asked_about {
         Due::inquiry(now, InquiryRank::Doubt)
     } else {
         schedule.opened_refund(now, sends_end_at)
     };
     let (kind, token) = (AttemptKind::Send, new.token);
-    let lease = new.lease.filter(|_| !is_asked_about && is_for_this_account);
+    let is_deferred = is_asked_about || !is_for_this_account;
+    let lease = new.lease.filter(|_| !is_deferred);
     let lease = lease.map(|lease| Lease { kind, token, claimed_at: now, ends_at: now + lease });
     let waits = NewDue { order_key: order.order_key, merchant: &new.order.merchant, due: &due, lease };
     Writes { due: vec![waits], ..Writes::default() }.write(connection).await?;
     order.open_refund(connection, command_key).await?;
-    if is_asked_about || !is_for_this_account {
-        return Ok(Claimed::Deferred);
-    }
-    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at, is_doubted: false }
+    Ok(Granted { order_key: order.order_key, command_key, now, sends_end_at, is_deferred }
         .claimed(asked, None))
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     domain::{
+        Time,
         action::{Action, ActionKind},
         finding::{AttemptKind, DokuError},
     },
@@ -171,6 +172,12 @@ async fn a_parked_notification_does_not_say_that_a_forgotten_claim_was_decided()
     }
 }
 
+/// What time it is.
+async fn restored_a_minute_ago(db: &Db) -> Time {
+    db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
+    sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap()
+}
+
 /// By its `expirytime` alone, a command that the broker delivered before must not be called unsent: its claim may be
 /// gone. It is not sent any more, and DOKU is asked.
 #[tokio::test]
@@ -188,9 +195,7 @@ async fn what_expired_and_may_have_been_sent_is_asked_about_and_not_rejected() {
             if kind == CommandKind::Refund {
                 db.paid_order("INV-1").await;
             }
-            db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
-            let now: crate::domain::Time =
-                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
+            let now = restored_a_minute_ago(&db).await;
             let before = |seconds| now + chrono::TimeDelta::seconds(seconds);
             let mut new = new_command(kind, "1", "INV-1", 50_000);
             new.command.expires_at = Some(before(-5));
@@ -225,9 +230,7 @@ async fn what_is_older_than_a_restore_is_asked_about_first_and_stays_in_doubt_wh
             if kind == CommandKind::Refund {
                 db.paid_order("INV-1").await;
             }
-            db.execute("INSERT INTO restored (at) VALUES (jenius_now() - interval '60 s')").await.unwrap();
-            let now: crate::domain::Time =
-                sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
+            let now = restored_a_minute_ago(&db).await;
             let mut new = new_command(kind, "1", "INV-1", 50_000);
             new.command.published_at = Some(now - chrono::TimeDelta::seconds(100));
             assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)), "{kind:?}");
@@ -255,8 +258,7 @@ async fn what_is_older_than_a_restore_is_asked_about_first_and_stays_in_doubt_wh
 #[tokio::test]
 async fn a_restore_gives_stranded_commands_back_the_time_that_their_budgets_stood_still() {
     on_a_database(|db| async move {
-        let now: crate::domain::Time =
-            sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
+        let now: Time = sqlx::query_scalar("SELECT jenius_now()").fetch_one(&db.sql).await.unwrap();
         for (id, expires_at) in [("1", None), ("2", Some(now + chrono::TimeDelta::seconds(1000)))] {
             let mut new = NewCommand { lease: None, ..payment(id, &format!("INV-{id}")) };
             new.command.expires_at = expires_at;
