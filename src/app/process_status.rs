@@ -235,7 +235,8 @@ fn breakers_word(phases: &Phases) -> Option<String> {
         BreakerPhase::Open | BreakerPhase::Closed => merchant.to_string(),
     };
     let merchants: Vec<String> = phases.merchants.iter().map(word).collect();
-    (!merchants.is_empty()).then(|| format!("DOKU refuses key, clock or route of: {}", merchants.join(", ")))
+    (!merchants.is_empty())
+        .then(|| format!("DOKU refuses key, clock or route of, or fails for: {}", merchants.join(", ")))
 }
 
 /// `None` for what only slows sends down.
@@ -243,7 +244,9 @@ fn stop_word(merchant: &MerchantName, stop: Stop) -> Option<String> {
     let why = match stop.by {
         StopBy::Pause => "paused by an operator",
         StopBy::Doku => "stopped by the breaker, for DOKU fails",
-        StopBy::Merchant => "stopped by the merchant's breaker, for DOKU refuses its key, clock or route",
+        StopBy::Merchant => {
+            "stopped by the merchant's breaker, for DOKU refuses its key, clock or route, or fails for it"
+        }
         StopBy::Rate => return None,
     };
     let since = match stop.since {

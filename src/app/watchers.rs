@@ -166,9 +166,10 @@ fn reported_stop(gate: &Gate, merchant: &MerchantName) -> Option<ReportedStop> {
     let (by, detail) = match by {
         StopBy::Pause => return None,
         StopBy::Doku => ("breaker", "DOKU fails; one send at a time finds out when it is back"),
-        StopBy::Merchant => {
-            ("breaker", "DOKU refuses key, clock or route; one send at a time finds out when that is over")
-        }
+        StopBy::Merchant => (
+            "breaker",
+            "DOKU refuses key, clock or route, or fails for this merchant; one send at a time finds out when that is over",
+        ),
         StopBy::Rate => ("rate", "more sends are due than doku.requests_per_second lets go"),
     };
     let ago = match since {
