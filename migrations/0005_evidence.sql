@@ -74,9 +74,12 @@ CREATE TABLE decisions (
     reason       text         NOT NULL,
     decided_by   text,                   -- the person, the system's user, the host, the user behind sudo; null: not known
     checked_doku boolean      NOT NULL,
+    done_from    text,                   -- the program or address that it came from
+    action_id    uuid         UNIQUE,    -- carried by the console's form: one that is sent twice acts once
     CONSTRAINT decisions_state_is_a_verdict CHECK (state IN ('paid', 'failed', 'refunded')),
     CONSTRAINT decisions_have_a_reason CHECK (char_length(reason) BETWEEN 1 AND 500),
     CONSTRAINT decisions_name_is_bounded CHECK (char_length(decided_by) BETWEEN 1 AND 300),
+    CONSTRAINT decisions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100),
     CONSTRAINT decisions_that_allow_a_refund_were_checked CHECK (
         checked_doku OR review_cause <> 'refund_unresolved' OR state <> 'paid')
 );

@@ -1,13 +1,15 @@
 -- What operators did, who and why, for a later audit. Rows are only ever added.
 CREATE TABLE operator_actions (
-    key      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at       timestamptz NOT NULL DEFAULT jenius_now(),
-    action   text        NOT NULL,
-    subject  text        NOT NULL,   -- what it was done to: an invoice number, a scope, a dead letter
-    merchant text,
-    reason   text,
-    done_by  text,                   -- as `decisions.decided_by`
-    detail   text,
+    key       bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at        timestamptz NOT NULL DEFAULT jenius_now(),
+    action    text        NOT NULL,
+    subject   text        NOT NULL,   -- what it was done to: an invoice number, a scope, a dead letter
+    merchant  text,
+    reason    text,
+    done_by   text,        -- as `decisions.decided_by`
+    detail    text,
+    done_from text,        -- as `decisions.done_from`, and so is the next
+    action_id uuid        UNIQUE,
     CONSTRAINT operator_actions_action_is_known CHECK (action IN (
         'pause', 'resume', 'replay_events', 'replay_dead_letter', 'drop_dead_letter', 'check_order',
         'prune', 'restored', 'import_settlement', 'close_break', 'import_order', 'console_login', 'console_enter',
@@ -16,6 +18,7 @@ CREATE TABLE operator_actions (
     CONSTRAINT operator_actions_merchant_is_bounded CHECK (char_length(merchant) BETWEEN 1 AND 255),
     CONSTRAINT operator_actions_reason_is_bounded CHECK (char_length(reason) BETWEEN 1 AND 500),
     CONSTRAINT operator_actions_name_is_bounded CHECK (char_length(done_by) BETWEEN 1 AND 300),
+    CONSTRAINT operator_actions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100),
     CONSTRAINT operator_actions_detail_is_bounded CHECK (char_length(detail) BETWEEN 1 AND 1000)
 );
 

@@ -37,17 +37,6 @@ CREATE TABLE console_sessions (
         ends_at > began_at AND ends_at <= began_at + interval '8 hours')
 );
 
--- Where an action came from, and the id that the console's form carried: a form that is sent twice acts once.
-ALTER TABLE operator_actions
-    ADD COLUMN done_from text,
-    ADD COLUMN action_id uuid UNIQUE,
-    ADD CONSTRAINT operator_actions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100);
-
-ALTER TABLE decisions
-    ADD COLUMN done_from text,
-    ADD COLUMN action_id uuid UNIQUE,
-    ADD CONSTRAINT decisions_place_is_bounded CHECK (char_length(done_from) BETWEEN 1 AND 100);
-
 -- Who is busy with an order in review, for the others to see. It forbids nothing, and ends by itself.
 CREATE TABLE review_holds (
     order_key bigint      PRIMARY KEY,
