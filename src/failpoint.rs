@@ -183,14 +183,14 @@ mod armed {
         let text = std::env::var(variable).ok()?;
         let strike = parse(&text);
         if strike.is_none() {
-            say(&format!("{variable}: no such point: {text}"));
+            log_line(&format!("{variable}: no such point: {text}"));
             exit(2);
         }
         strike
     }
 
     /// Not `eprintln`, which panics if standard error is closed.
-    fn say(text: &str) {
+    fn log_line(text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
@@ -208,7 +208,7 @@ mod armed {
         loop {
             let reached = REACHED.load(Ordering::SeqCst);
             if reached == before {
-                say(&format!("{AT}: {} held {}", strike.point.name(), reached + 1 - strike.nth));
+                log_line(&format!("{AT}: {} held {}", strike.point.name(), reached + 1 - strike.nth));
                 die();
             }
             before = reached;

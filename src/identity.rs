@@ -112,7 +112,7 @@ impl IdentityProvider {
             Some(known) => known,
             None => {
                 let _place = self.logins.try_acquire().map_err(|_| CROWDED.to_owned())?;
-                self.known(false).await?
+                self.known_provider(false).await?
             }
         };
         let mut address = Url::parse(&known.page.authorization_endpoint)
@@ -140,12 +140,12 @@ impl IdentityProvider {
         let _place = place.ok().and_then(Result::ok).ok_or_else(|| CROWDED.to_owned())?;
         let known = match self.heard() {
             Some(known) => known,
-            None => self.known(false).await?,
+            None => self.known_provider(false).await?,
         };
         let token = self.token(&known.page.token_endpoint, login, code).await?;
         let claims = match verify::claims(&token, &known.keys, &self.auth) {
             Err(verify::TokenFault::UnknownKey) => {
-                let renewed = self.known(true).await?;
+                let renewed = self.known_provider(true).await?;
                 verify::claims(&token, &renewed.keys, &self.auth)
             }
             read => read,
@@ -210,7 +210,7 @@ impl IdentityProvider {
     }
 
     /// Its addresses and keys.
-    async fn known(&self, anew: bool) -> Result<KnownProvider, String> {
+    async fn known_provider(&self, anew: bool) -> Result<KnownProvider, String> {
         let _asking = self.asking.lock().await;
         if let Some(known) = self.heard().filter(|_| !anew) {
             return Ok(known);

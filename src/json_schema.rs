@@ -17,7 +17,7 @@ pub fn text(rule: &'static Text) -> impl FnMut(&mut Schema) {
 }
 
 /// A whole number, written without fraction and exponent.
-pub fn whole(rule: &'static Whole) -> impl FnMut(&mut Schema) {
+pub fn whole_number(rule: &'static Whole) -> impl FnMut(&mut Schema) {
     |schema| {
         no_format(schema);
         schema.insert("minimum".to_owned(), json!(rule.range.start()));

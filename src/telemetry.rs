@@ -8,7 +8,7 @@ pub mod span;
 
 #[cfg(feature = "otel")]
 pub use export::{flush, start as start_traces};
-pub use lines::{flush as flush_log, say};
+pub use lines::{flush as flush_log, write_line};
 
 use crate::shown::may_colour;
 use std::{

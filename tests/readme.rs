@@ -221,7 +221,7 @@ fn configuration() -> String {
 }
 
 fn metrics() -> String {
-    let rows = metric::all().iter().map(|metric| {
+    let rows = metric::all_metrics().iter().map(|metric| {
         let labels = metric.labels.join(", ");
         vec![code(metric.name), metric.kind.name().to_owned(), labels, metric.help.to_owned()]
     });

@@ -59,9 +59,9 @@ impl<S, G> CommandHandler<S, G> {
     fn span(&self, incoming: &mut Incoming) -> Span {
         let command = &mut incoming.command;
         let span = Span::process(&self.queue, command.trace.traceparent.as_deref());
-        span.say("jenius.merchant", &command.merchant);
+        span.set_attribute("jenius.merchant", &command.merchant);
         if let Some(invoice_number) = &command.invoice_number {
-            span.say("jenius.invoice_number", invoice_number);
+            span.set_attribute("jenius.invoice_number", invoice_number);
         }
         if command.trace.traceparent.is_none() {
             command.trace.traceparent = span.traceparent();

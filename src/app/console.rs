@@ -130,7 +130,7 @@ struct Desk {
 impl Desk {
     fn new(shared: &RoleContext, stop: CancellationToken) -> anyhow::Result<Self> {
         let options = postgres::console_connect_options(shared.config.need_database()?)?;
-        let pool = shared.pool.apart(options, CONNECTIONS);
+        let pool = shared.pool.separate_pool(options, CONNECTIONS);
         shared.secrets.add_pool(&pool, postgres::console_connect_options);
         let (import, importing) = settlement::importer(shared)?;
         shared.secrets.add_pool(&importing, postgres::connect_options);
@@ -154,7 +154,7 @@ impl Desk {
             works: Works::default(),
             doctor: Arc::default(),
             doctor_lock: Arc::default(),
-            live: LiveDesk::new(shared.broker.apart(), stop),
+            live: LiveDesk::new(shared.broker.for_operators(), stop),
             provider: identity::provider(&shared.config.console)?,
         })
     }
@@ -364,7 +364,7 @@ impl Operations for Desk {
     }
 
     async fn batch(&self, name: &str) -> Result<BatchSums, StoreError> {
-        self.sums.of(name).await
+        self.sums.of_batch(name).await
     }
 
     async fn bring_in(

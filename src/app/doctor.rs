@@ -58,7 +58,7 @@ async fn look_at_postgres(config: &Config) -> anyhow::Result<Vec<Check>> {
         .await
         .unwrap_or_else(|silent| Err(StoreError::Away(silent)));
     let ours = postgres::Ours {
-        place: ServerPlace::of(&database.url),
+        place: ServerPlace::from_url(&database.url),
         environment: config.doku.environment,
         max_connections: database.max_connections,
     };

@@ -84,7 +84,7 @@ impl Forecaster {
 
     /// # Errors
     /// The database is away.
-    pub async fn of(
+    pub async fn forecast(
         &self,
         destination: Option<Destination>,
         content_type: Option<&str>,

@@ -111,7 +111,7 @@ pub async fn plan(
     let mut plan = Vec::with_capacity(chosen.len());
     for held in chosen {
         let letter = &held.letter;
-        let fate = fates.of(letter.destination, letter.content_type.as_deref(), &held.body).await?;
+        let fate = fates.forecast(letter.destination, letter.content_type.as_deref(), &held.body).await?;
         let end = judge(&fate, letter.replays, again);
         let is_twin = end == ReplayEnd::Planned && twins.has(&fate);
         plan.push(PlannedReplay { held, fate, is_twin, end });

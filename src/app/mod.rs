@@ -129,7 +129,7 @@ impl App {
         if roles.contains(&Role::Ingress) {
             app.start_ingress(&broker).await?;
         }
-        if RequiredSections::of(roles).database {
+        if RequiredSections::for_roles(roles).database {
             Box::pin(app.start_with_database(config, roles, broker, status)).await?;
         }
         tracing::info!(admin = %app.admin, roles = ?roles.iter().map(|r| r.name()).collect::<Vec<_>>(), "started");
@@ -344,16 +344,16 @@ impl App {
     pub async fn finished(self) -> AppEnd {
         self.shutdown.stop.cancelled().await;
         let work = async {
-            self.intake.ended().await;
+            self.intake.wait_for_all().await;
             self.relay.stop().cancel();
-            self.relay.ended().await;
+            self.relay.wait_for_all().await;
         };
         let drained = self.shutdown.drain(work, self.config.shutdown_drain).await;
         self.relay.stop().cancel();
         self.rest.stop().cancel();
         // The links close in bounded time; after the limit or a second signal they are not waited for.
         if drained == Drained::Finished {
-            let _ = self.shutdown.now.run_until_cancelled(self.rest.ended()).await;
+            let _ = self.shutdown.now.run_until_cancelled(self.rest.wait_for_all()).await;
         }
         match drained {
             _ if self.supervisor.has_failed() => AppEnd::Failed,

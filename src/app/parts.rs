@@ -15,7 +15,7 @@ pub fn broker(config: &Config) -> anyhow::Result<Broker> {
 /// # Errors
 /// A URL that cannot be read.
 pub fn broker_of(amqp: &Amqp) -> anyhow::Result<Broker> {
-    Ok(connect(amqp)?.apart())
+    Ok(connect(amqp)?.for_operators())
 }
 
 fn connect(amqp: &Amqp) -> anyhow::Result<Broker> {

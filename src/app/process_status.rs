@@ -124,13 +124,13 @@ impl ProcessStatus {
         }
         match (self.stalled.fault(), self.stalled.note()) {
             (Some(fault), _) => ComponentStatus::bad(fault),
-            (None, Some(note)) => ComponentStatus::ok(format!("{}; {note}", self.counted())),
-            (None, None) => ComponentStatus::ok(self.counted()),
+            (None, Some(note)) => ComponentStatus::ok(format!("{}; {note}", self.count_lines())),
+            (None, None) => ComponentStatus::ok(self.count_lines()),
         }
     }
 
     /// Gauges concern no payment: they make no process unready.
-    fn counted(&self) -> String {
+    fn count_lines(&self) -> String {
         let faults = self.uncounted.lock();
         if faults.is_empty() {
             return "up and migrated".to_owned();

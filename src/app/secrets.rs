@@ -50,7 +50,7 @@ impl Secrets {
             metric::keys_in_use(None, &fingerprint);
         }
         Self {
-            taken: Mutex::new(SecretsInUse { fingerprint, ..SecretsInUse::of(config) }),
+            taken: Mutex::new(SecretsInUse { fingerprint, ..SecretsInUse::from_config(config) }),
             accounts,
             doku: config.doku.clone(),
             broker,
@@ -86,7 +86,7 @@ impl Secrets {
         if !bound.is_empty() {
             return Err(format!("{}: changed too; allowed with a restart only", joined(&bound)));
         }
-        let next = SecretsInUse::of(&config);
+        let next = SecretsInUse::from_config(&config);
         for (name, old, new) in
             [("database.url", &taken.database, &next.database), ("amqp.url", &taken.amqp, &next.amqp)]
         {
@@ -129,7 +129,7 @@ impl Secrets {
 }
 
 impl SecretsInUse {
-    fn of(config: &Config) -> Self {
+    fn from_config(config: &Config) -> Self {
         Self {
             config: Arc::new(config.clone()),
             fingerprint: String::new(),

@@ -183,7 +183,7 @@ impl ShutdownStage {
     }
 
     /// Waits for the end of all its tasks.
-    pub async fn ended(&self) {
+    pub async fn wait_for_all(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -235,7 +235,7 @@ mod tests {
                 move || stop.clone().cancelled_owned()
             });
             stage.stop().cancel();
-            stage.ended().await;
+            stage.wait_for_all().await;
             assert_eq!(supervisor.has_failed(), panics);
             assert!(supervisor.restarted().is_empty());
         }
@@ -252,7 +252,7 @@ mod tests {
                 async move { assert!(nth.is_multiple_of(2), "of the test") }
             }
         });
-        stage.ended().await;
+        stage.wait_for_all().await;
         assert_eq!(made.load(Ordering::Relaxed), RESTARTS_MAX);
         assert!(supervisor.has_failed() && supervisor.shutdown.stop.is_cancelled());
         let told = supervisor.restarted().remove("gauges").unwrap();

@@ -33,7 +33,7 @@ pub async fn commands(setup: &BenchSetup<'_>, wanted: u64) -> anyhow::Result<Che
 /// Takes the events off their queue: one `payment.accepted` for each invoice. Gives how many came again.
 pub async fn events(setup: &BenchSetup<'_>, wanted: u64) -> anyhow::Result<u64> {
     let queue = setup.events_queue();
-    let progress = ProgressLine::of("checking", wanted);
+    let progress = ProgressLine::new("checking", wanted);
     let mut subscription = setup.load.subscribe(&queue).await?;
     let mut seen = SeenEvents::default();
     while seen.invoices() < wanted {

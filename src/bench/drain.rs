@@ -117,10 +117,10 @@ async fn plain(setup: &BenchSetup<'_>, program: &Path, commands: u64) -> anyhow:
     preload(setup, commands).await?;
     let mut plain = Plain::start(setup, program, commands, &setup.bench.settings)?;
     let groups = setup.groups().with("worker", plain.process.pid());
-    let progress = ProgressLine::of("plain worker", commands);
-    plain.says("first").await?;
+    let progress = ProgressLine::new("plain worker", commands);
+    plain.wait_for_word("first").await?;
     let first = Reading::take(1, &groups);
-    plain.says("last").await?;
+    plain.wait_for_word("last").await?;
     let pace = first.until(&Reading::take(commands, &groups));
     let memory = plain.process.memory();
     drop((plain, progress));
@@ -130,6 +130,6 @@ async fn plain(setup: &BenchSetup<'_>, program: &Path, commands: u64) -> anyhow:
 pub async fn preload(setup: &BenchSetup<'_>, commands: u64) -> anyhow::Result<()> {
     setup.doku_answers_after(setup.bench.options.answer_after).await?;
     let exchange = setup.name("commands");
-    let progress = ProgressLine::of("preloading", commands);
+    let progress = ProgressLine::new("preloading", commands);
     setup.load.publish_all(payments_route(&exchange), setup.commands.payments(commands), &progress).await
 }

@@ -139,7 +139,7 @@ pub async fn at_rate(
     body: MakeBody,
 ) -> anyhow::Result<Paced> {
     let count = usize::try_from(numbers.end - numbers.start)?;
-    let progress = ProgressLine::of(&format!("{rate} commands a second"), numbers.end - numbers.start);
+    let progress = ProgressLine::new(&format!("{rate} commands a second"), numbers.end - numbers.start);
     let publishing = publish(setup, rate, numbers.clone(), body);
     let arriving = arrivals(events, &setup.commands, numbers, &progress);
     let (published, arrived) = tokio::try_join!(publishing, arriving)?;

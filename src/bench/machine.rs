@@ -45,11 +45,11 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_average: load_average(),
             jenius_pay: env!("CARGO_PKG_VERSION"),
-            postgres: shown(&mut sql, "server_version").await?,
+            postgres: read_setting(&mut sql, "server_version").await?,
             rabbitmq: rabbitmq.unwrap_or_else(|| "unknown".to_owned()),
-            fsync: shown(&mut sql, "fsync").await?,
-            synchronous_commit: shown(&mut sql, "synchronous_commit").await?,
-            full_page_writes: shown(&mut sql, "full_page_writes").await?,
+            fsync: read_setting(&mut sql, "fsync").await?,
+            synchronous_commit: read_setting(&mut sql, "synchronous_commit").await?,
+            full_page_writes: read_setting(&mut sql, "full_page_writes").await?,
             release: !cfg!(debug_assertions),
         })
     }
@@ -76,7 +76,7 @@ impl Machine {
     }
 }
 
-async fn shown(sql: &mut PgConnection, name: &str) -> anyhow::Result<String> {
+async fn read_setting(sql: &mut PgConnection, name: &str) -> anyhow::Result<String> {
     Ok(sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(sql).await?)
 }
 

@@ -61,7 +61,7 @@ pub async fn watch(
     groups: &Groups,
     what: &str,
 ) -> anyhow::Result<Pace> {
-    let progress = ProgressLine::of(what, wanted);
+    let progress = ProgressLine::new(what, wanted);
     let mut first: Option<Reading> = None;
     let mut moved = (0, Instant::now());
     loop {

@@ -53,7 +53,7 @@ async fn hold(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     }
     let idle = service.process.memory();
     let exchange = setup.name("commands");
-    let progress = ProgressLine::of("publishing", WAITING);
+    let progress = ProgressLine::new("publishing", WAITING);
     setup.load.publish_all(payments_route(&exchange), setup.commands.payments(WAITING), &progress).await?;
     drop(progress);
     let start = Instant::now();

@@ -118,7 +118,7 @@ async fn make_busy(setup: &BenchSetup<'_>, service: &mut Service) -> anyhow::Res
     let all = WAITING + u64::from(limit(setup)) * meanwhile;
     let commands = Commands::new(&format!("{}busy", setup.prefix()));
     let exchange = setup.name("commands");
-    let progress = ProgressLine::of("the busy merchant's commands", all);
+    let progress = ProgressLine::new("the busy merchant's commands", all);
     let bodies = (0..all).map(|number| commands.payment_of(number, BUSY));
     setup.load.publish_all(payments_route(&exchange), bodies, &progress).await?;
     let end = Instant::now() + CLAIMED_WITHIN;

@@ -45,7 +45,7 @@ async fn reconcile(setup: &BenchSetup<'_>, count: u64) -> anyhow::Result<Results
     let route = Route { exchange: &exchange, key: "bench" };
     let key = SecretKey::new(EXAMPLE_SECRET_KEY);
     let bodies = (0..count).map(|number| report(&key, &setup.commands.invoice(number)));
-    let progress = ProgressLine::of("preloading", count);
+    let progress = ProgressLine::new("preloading", count);
     setup.load.publish_all(route, bodies, &progress).await?;
     drop(progress);
     let service = Service::start(setup, &["reconciler"], &[])?;

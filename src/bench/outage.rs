@@ -59,7 +59,7 @@ async fn outage(setup: &BenchSetup<'_>) -> anyhow::Result<Results> {
     setup.doku_returns().await?;
     let back = Instant::now();
     let mut seen: Vec<(Duration, u64)> = Vec::new();
-    let progress = ProgressLine::of("DOKU is back", waiting);
+    let progress = ProgressLine::new("DOKU is back", waiting);
     let mut first = None;
     while first.is_none_or(|first: Instant| first.elapsed() < WATCHED) {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -36,7 +36,7 @@ impl Plain {
     }
 
     /// Waits until it says so: `first` when one command is done, `last` when all are.
-    pub async fn says(&mut self, word: &str) -> anyhow::Result<()> {
+    pub async fn wait_for_word(&mut self, word: &str) -> anyhow::Result<()> {
         let Some(output) = self.output.take() else { bail!("the plain worker has no output left") };
         let (line, output) = self.process.line(output).await?;
         self.output = Some(output);

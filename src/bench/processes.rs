@@ -69,7 +69,7 @@ impl Process {
     }
 
     /// How it has ended, if it has.
-    pub fn ended(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
+    pub fn poll_end(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
@@ -82,7 +82,7 @@ impl Process {
     }
 
     pub fn memory(&self) -> Memory {
-        Memory::of(self.pid())
+        Memory::from_pid(self.pid())
     }
 }
 
@@ -102,7 +102,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn of(pid: u32) -> Self {
+    fn from_pid(pid: u32) -> Self {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         Self { now_mib: mib(&status, "VmRSS:"), highest_mib: mib(&status, "VmHWM:") }
     }

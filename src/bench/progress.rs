@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub struct ProgressLine(ProgressBar);
 
 impl ProgressLine {
-    pub fn of(what: &str, count: u64) -> Self {
+    pub fn new(what: &str, count: u64) -> Self {
         let bar = ProgressBar::new(count);
         let template = "{msg:40} {wide_bar} {pos}/{len} {per_sec}";
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -50,7 +50,7 @@ async fn broker(setup: &BenchSetup<'_>, events: u64) -> anyhow::Result<Pace> {
     let exchange = setup.name("events");
     let route = Route { exchange: &exchange, key: "payment.accepted" };
     let bodies = (0..events).map(|number| setup.commands.event(number));
-    let progress = ProgressLine::of("publishing", events);
+    let progress = ProgressLine::new("publishing", events);
     let groups = setup.groups();
     let first = Reading::take(0, &groups);
     setup.load.publish_all(route, bodies, &progress).await?;

@@ -97,7 +97,7 @@ async fn import(setup: &BenchSetup<'_>, file: &Path) -> anyhow::Result<(f64, Mem
     let mut process = Process::spawn(&mut command, "the import")?;
     let mut memory = process.memory();
     let status = loop {
-        if let Some(status) = process.ended()? {
+        if let Some(status) = process.poll_end()? {
             break status;
         }
         let now = process.memory();

@@ -124,7 +124,7 @@ impl Filled<'_> {
 
     /// In transactions of a bounded size, without looking up every reference: each is there by construction.
     async fn chunks(&self, sql: &mut PgConnection, statements: &str) -> anyhow::Result<()> {
-        let progress = ProgressLine::of("filling tables", self.count);
+        let progress = ProgressLine::new("filling tables", self.count);
         sql.execute("SET session_replication_role = replica")
             .await
             .context("filling tables needs a superuser")?;

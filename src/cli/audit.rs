@@ -64,7 +64,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.csv {
         csv::actions(&actions)
     } else {
-        table(&actions, Times::of(source)?, args.wide.room())
+        table(&actions, Times::from_source(source)?, args.wide.room())
     };
     print::line(&shown)?;
     if next.is_some() {
@@ -88,7 +88,7 @@ fn table(actions: &[ActionView], times: Times, room: Room) -> String {
     for action in actions {
         let merchant = action.merchant.as_deref().map(clean).unwrap_or_default();
         table.row([
-            times.short(action.at),
+            times.short_time(action.at),
             action_word(action),
             merchant,
             clean(&action.subject),

@@ -187,7 +187,7 @@ pub fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
     let text = in_words(&error);
     // In bounded time: standard error may be a pipe without a reader.
-    if !crate::telemetry::say(&text) {
+    if !crate::telemetry::write_line(&text) {
         print::complain(&text);
     }
     ExitCode::from(code_of(&error))

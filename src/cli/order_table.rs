@@ -33,7 +33,7 @@ pub fn list(orders: &[OrderSummary], times: Times, room: Room) -> String {
             times.age(order.state_since),
             rupiah(&order.amount),
             clean(&order.merchant),
-            times.short(order.created_at),
+            times.short_time(order.created_at),
             waits_for(order, times),
             order.doku_status.as_deref().map(clean).unwrap_or_default(),
             order.command.as_ref().map(|command| clean(&command.id)).unwrap_or_default(),

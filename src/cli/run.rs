@@ -35,7 +35,7 @@ fn role_parser() -> impl TypedValueParser<Value = Role> {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let roles = args.roles();
-    let config = Config::load(source, RequiredSections::of(&roles))?;
+    let config = Config::load(source, RequiredSections::for_roles(&roles))?;
     serve(config, roles, source).await
 }
 
@@ -60,7 +60,7 @@ async fn serve(config: Config, roles: BTreeSet<Role>, source: &Source<'_>) -> an
             let now = stamps(&files);
             if asked || now != seen {
                 seen = now;
-                secrets.renew(Config::load(source, RequiredSections::of(&roles)));
+                secrets.renew(Config::load(source, RequiredSections::for_roles(&roles)));
             }
         }
     };

@@ -65,7 +65,7 @@ impl TextTable {
 
     /// The table as lines, without the end of the last one.
     pub fn print(&self, room: Room) -> String {
-        let kept = self.kept(room);
+        let kept = self.kept_columns(room);
         let mut drawn = Drawn::new();
         drawn.load_preset(presets::NOTHING).force_no_tty();
         drawn.set_header(kept.iter().map(|at| self.columns[*at].0.clone()));
@@ -107,7 +107,7 @@ impl TextTable {
     }
 
     /// The columns for which there is room. One in which nothing stands is not shown.
-    fn kept(&self, room: Room) -> Vec<usize> {
+    fn kept_columns(&self, room: Room) -> Vec<usize> {
         let mut kept: Vec<usize> = (0..self.columns.len()).filter(|at| !self.is_empty(*at)).collect();
         let Room::Columns(width) = room else { return kept };
         while self.needed(&kept) > width {

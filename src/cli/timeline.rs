@@ -6,7 +6,7 @@ use super::{
     times::Times,
 };
 use crate::{
-    domain::money::grouped,
+    domain::money::group_digits,
     flow::view::{ActionView, BlockedView, DueView, OrderSummary, OrderView, steps},
 };
 
@@ -19,7 +19,7 @@ pub fn show(view: &OrderView, times: Times, room: Room) -> String {
         ("how it went", ColumnFit::Flows),
     ]);
     for step in steps(view) {
-        table.row([times.short(step.at), clean(&step.what), clean(&step.detail)]);
+        table.row([times.short_time(step.at), clean(&step.what), clean(&step.detail)]);
     }
     format!("{}\n\n{}", facts(view, times).join("\n"), table.print(room))
 }
@@ -62,7 +62,7 @@ fn facts(view: &OrderView, times: Times) -> Vec<String> {
 }
 
 /// What is different about an order now.
-pub fn changed(before: &OrderView, after: &OrderView, times: Times) -> String {
+pub fn describe_change(before: &OrderView, after: &OrderView, times: Times) -> String {
     let (was, is) = (state(&before.order), state(&after.order));
     let mut facts =
         vec![if was == is { format!("state  {is}, as before") } else { format!("state  {was} -> {is}") }];
@@ -100,7 +100,7 @@ fn due(due: &DueView, times: Times) -> String {
 
 /// `Rp50.000`, as Indonesia writes it; what is no whole number stays as it is.
 pub fn rupiah(digits: &str) -> String {
-    grouped(&clean(digits))
+    group_digits(&clean(digits))
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
-    fn shown(view: &OrderView) -> Vec<String> {
+    fn describe_all(view: &OrderView) -> Vec<String> {
         words(&show(view, times(), Room::Any))
     }
 
@@ -125,7 +125,7 @@ mod tests {
         for attempt in &mut view.attempts {
             attempt.detail = Some("HTTP 200: invalid_signature".to_owned());
         }
-        let text = shown(&view).join("\n");
+        let text = describe_all(&view).join("\n");
         assert!(text.contains("payment send 1 accepted, HTTP 200, took 1 s: invalid_signature\n"), "{text}");
     }
 
@@ -200,7 +200,7 @@ mod tests {
             "2026-01-01 07:00:10 event 2 order.paid paid by notification, not published yet",
             "2026-01-01 07:00:20 refund send 1 in_doubt, HTTP 200, took 1 s: HTTP 200 without a signature",
         ];
-        assert_eq!(shown(&eventful()), expected);
+        assert_eq!(describe_all(&eventful()), expected);
     }
 
     #[test]
@@ -213,10 +213,10 @@ mod tests {
     fn what_changed_is_the_state_and_the_events_since() {
         let after = sample::order();
         let mut before = sample::order();
-        assert_eq!(words(&changed(&after, &after, times())), ["state paid, as before"]);
+        assert_eq!(words(&describe_change(&after, &after, times())), ["state paid, as before"]);
         (before.order.state, before.order.version) = ("awaiting_payment".to_owned(), 1);
         let expected = ["state awaiting_payment -> paid", "event 2 order.paid"];
-        assert_eq!(words(&changed(&before, &after, times())), expected);
+        assert_eq!(words(&describe_change(&before, &after, times())), expected);
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         let mut view = sample::order();
         view.order.state = "review".to_owned();
         view.order.review_cause = Some("check_gave_up".to_owned());
-        assert!(shown(&view).contains(&"state review: check_gave_up (version 2)".to_owned()));
+        assert!(describe_all(&view).contains(&"state review: check_gave_up (version 2)".to_owned()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Times {
     ///
     /// # Errors
     /// Every fault of the configuration.
-    pub fn of(source: &Source<'_>) -> anyhow::Result<Self> {
+    pub fn from_source(source: &Source<'_>) -> anyhow::Result<Self> {
         Ok(Self::new(Config::load(source, RequiredSections::NOTHING)?.time_zone, SystemClock.now()))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         command::{CommandKind, sends_end_at},
         document::Document,
         ids::MerchantName,
-        validate::{self, Code, Rules, Violation, shown},
+        validate::{self, Code, Rules, Violation, shown_value},
     },
     flow::ports::Clock,
     rabbit::wire::{self, Draft},
@@ -77,7 +77,7 @@ fn of_attributes(kind: CommandKind, draft: &Draft, config: &Config) -> Vec<Viola
     let name = MerchantName::parse(draft.merchant.as_str()).ok();
     let is_known = |name: &MerchantName| config.merchants.is_empty() || config.merchants.contains_key(name);
     if !name.as_ref().is_some_and(is_known) && !faults.iter().any(Violation::leaves_no_merchant) {
-        faults.push(Violation::of_merchant(Code::MerchantUnknown, shown(&draft.merchant).as_deref()));
+        faults.push(Violation::of_merchant(Code::MerchantUnknown, shown_value(&draft.merchant).as_deref()));
     }
     faults.extend(expired(kind, draft, config.payment_budget, SystemClock.now()));
     faults

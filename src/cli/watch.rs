@@ -22,7 +22,7 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let amqp = Amqp::load(source)?;
-    let times = Times::of(source)?;
+    let times = Times::from_source(source)?;
     let mut events = subscribe(&amqp).await?;
     loop {
         let body = tokio::select! {

@@ -45,7 +45,7 @@ impl Who {
     pub fn operator(&self) -> Result<String, UsageError> {
         let given = self.name.as_ref().and_then(|name| name.0.as_deref());
         let sudo = std::env::var("SUDO_USER").ok().filter(|name| is_name(name));
-        let sudo = sudo.and_then(|name| User::from_name(&name).ok().flatten()).map(SystemUser::of);
+        let sudo = sudo.and_then(|name| User::from_name(&name).ok().flatten()).map(SystemUser::from_user);
         let host = gethostname().ok().and_then(|host| host.into_string().ok());
         let host = host.filter(|host| is_name(host)).unwrap_or_else(|| "unknown host".to_owned());
         known(given, &SystemUser::current(), sudo.as_ref(), &host).ok_or_else(|| {
@@ -61,10 +61,10 @@ impl SystemUser {
     fn current() -> Self {
         let uid = Uid::current();
         let user = User::from_uid(uid).ok().flatten();
-        user.map_or(Self { uid: uid.as_raw(), name: None, has_shell: false }, Self::of)
+        user.map_or(Self { uid: uid.as_raw(), name: None, has_shell: false }, Self::from_user)
     }
 
-    fn of(user: User) -> Self {
+    fn from_user(user: User) -> Self {
         let shell = user.shell.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let has_shell = !matches!(shell, "" | "nologin" | "false" | "nonexistent");
         Self { uid: user.uid.as_raw(), name: Some(user.name).filter(|name| is_name(name)), has_shell }

@@ -101,7 +101,7 @@ pub fn read(r: &mut Reader<'_>) -> Option<ConsoleConfig> {
     })?;
     // What is not used may be missing, but not wrong.
     let (proxy, oidc) = (read_proxy(r), read_oidc(r));
-    let second_person_above = r.get("console.second_person_above", parse::whole(1..=Rupiah::MAX));
+    let second_person_above = r.get("console.second_person_above", parse::whole_number(1..=Rupiah::MAX));
     let auth = match way {
         AuthWay::Local => {
             if !listen.ip().to_canonical().is_loopback() {

@@ -62,7 +62,7 @@ impl ConfigKey {
         Self { name, form, default: None, doc, secret: true, short: None }
     }
 
-    const fn short(mut self, variable: &'static str) -> Self {
+    const fn or_variable(mut self, variable: &'static str) -> Self {
         self.short = Some(variable);
         self
     }
@@ -89,7 +89,7 @@ pub fn keys() -> &'static [ConfigKey] {
 
 /// The row of the table for a full name; a merchant's or a profile's key is found by its template.
 pub fn key(name: &str) -> Option<&'static ConfigKey> {
-    let template = apart(name).map(|(section, _, member)| format!("{section}.<name>.{member}"));
+    let template = split_name(name).map(|(section, _, member)| format!("{section}.<name>.{member}"));
     let wanted = template.as_deref().unwrap_or(name);
     keys().iter().find(|key| key.name == wanted)
 }
@@ -98,7 +98,7 @@ pub fn key(name: &str) -> Option<&'static ConfigKey> {
 pub const NAMED: [(&str, &str); 2] = [("merchants", "merchant"), ("settlement.profile", "profile")];
 
 /// `merchants.shop.client_id` apart: its section, the name of its own, and the key. `None`: it has no name of its own.
-pub fn apart(name: &str) -> Option<(&'static str, &str, &str)> {
+pub fn split_name(name: &str) -> Option<(&'static str, &str, &str)> {
     NAMED.into_iter().find_map(|(section, _)| {
         let (own, member) = name.strip_prefix(section)?.strip_prefix('.')?.split_once('.')?;
         Some((section, own, member))
@@ -108,11 +108,11 @@ pub fn apart(name: &str) -> Option<(&'static str, &str, &str)> {
 use KeyForm::{Flag, Integer, Integers, Number, Text, Texts};
 
 const KEYS: &[ConfigKey] = &[
-    ConfigKey::secret("database.url", Text, "PostgreSQL, `postgres://…`").short("DATABASE_URL"),
+    ConfigKey::secret("database.url", Text, "PostgreSQL, `postgres://…`").or_variable("DATABASE_URL"),
     ConfigKey::new("database.ca_file", Text, None, "PEM: authorities beside the system's"),
     ConfigKey::new("database.max_connections", Integer, Some("16"), "connections of one process"),
     ConfigKey::secret("amqp.url", Texts, "RabbitMQ, `amqp://…` or `amqps://…`; several are tried in turn")
-        .short("AMQP_URL"),
+        .or_variable("AMQP_URL"),
     ConfigKey::new("amqp.ca_file", Text, None, "PEM, authorities beside the system's"),
     ConfigKey::new("amqp.prefix", Text, Some("jenius"), "first word of every exchange and queue"),
     ConfigKey::new("amqp.prefetch", Integer, Some("256"), "deliveries in hand for each consumer"),
@@ -124,11 +124,11 @@ const KEYS: &[ConfigKey] = &[
     ),
     ConfigKey::new("doku.environment", Text, Some("sandbox"), "`sandbox` or `production`"),
     ConfigKey::new("doku.base_url", Text, None, "by environment; `production` needs https")
-        .short("DOKU_BASE_URL"),
+        .or_variable("DOKU_BASE_URL"),
     ConfigKey::new("doku.insecure_http", Flag, Some("false"), "plain http to another machine, for trying"),
     ConfigKey::new("doku.client_id", Text, None, "the `default` merchant's Client-Id")
-        .short("DOKU_CLIENT_ID"),
-    ConfigKey::secret("doku.secret_key", Text, "the `default` merchant's key").short("DOKU_SECRET_KEY"),
+        .or_variable("DOKU_CLIENT_ID"),
+    ConfigKey::secret("doku.secret_key", Text, "the `default` merchant's key").or_variable("DOKU_SECRET_KEY"),
     ConfigKey::secret("doku.previous_secret_keys", Texts, "they verify, and never sign"),
     ConfigKey::new("doku.connect_timeout_ms", Integer, Some("3000"), "at most `doku.timeout_ms`"),
     ConfigKey::new("doku.timeout_ms", Integer, Some("30000"), "one request, all of it"),

@@ -117,7 +117,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    pub fn says(&self, name: &str) -> bool {
+    pub fn is_given(&self, name: &str) -> bool {
         self.given.get(name).is_some()
     }
 
@@ -181,7 +181,7 @@ impl<'s> Reader<'s> {
         needed: bool,
         parse: impl Fn(&str) -> Parsed<String>,
     ) -> Option<SecretString> {
-        if needed && !self.says(name) {
+        if needed && !self.is_given(name) {
             self.missing(name);
         }
         self.get(name, parse).map(SecretString::from)

@@ -227,7 +227,7 @@ impl RequiredSections {
     pub const RELAY: Self = Self { database: true, amqp: true, merchants: false };
 
     /// What these roles need together.
-    pub fn of(roles: &BTreeSet<Role>) -> Self {
+    pub fn for_roles(roles: &BTreeSet<Role>) -> Self {
         let all_are = |wanted: Role| roles.iter().all(|role| *role == wanted);
         if all_are(Role::Ingress) {
             Self::INGRESS

@@ -23,7 +23,7 @@ const TEXT_MAX: usize = 4096;
 /// At most this many characters of a parameter's name are shown.
 const PARAMETER_CHARS_MAX: usize = 40;
 
-pub fn whole<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
+pub fn whole_number<T>(allowed: RangeInclusive<T>) -> impl Fn(&str) -> Parsed<T>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -37,7 +37,7 @@ where
 }
 
 pub fn millis(allowed: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Duration> {
-    let number = whole(allowed);
+    let number = whole_number(allowed);
     move |text| number(text).map(Duration::from_millis).map_err(|e| format!("{e} milliseconds"))
 }
 

@@ -5,7 +5,7 @@ use super::{
     Amqp, BreakerConfig, Config, Database, Doku, Environment, MerchantConfig, RequiredSections, SnapConfig,
     TokenRule, console,
     load::Reader,
-    parse::{self, DURATION_MAX_MS, millis, number, whole},
+    parse::{self, DURATION_MAX_MS, millis, number, whole_number},
     settlement,
 };
 use crate::domain::{ids::MerchantName, retry::RetryPolicy, schedule::CheckSchedule, senders::Senders};
@@ -47,7 +47,7 @@ pub fn read(r: &mut Reader<'_>, needs: RequiredSections) -> Option<Config> {
         refund_budget: r.get("retry.refund_max_elapsed_ms", millis(1..=DURATION_MAX_MS))?,
         check: read_check(r)?,
         breaker: BreakerConfig {
-            failures: r.get("breaker.failures", whole(1..=1_000_000))?,
+            failures: r.get("breaker.failures", whole_number(1..=1_000_000))?,
             open: r.get("breaker.open_ms", millis(1..=DURATION_MAX_MS))?,
         },
         ingress_listen: r.get("ingress.listen", parse::listen)?,
@@ -64,7 +64,7 @@ fn read_database(r: &mut Reader<'_>, needed: bool) -> Option<Database> {
     let url = r.secret("database.url", needed, parse::database_url);
     Some(Database {
         authorities: r.file("database.ca_file", parse::authorities),
-        max_connections: r.get("database.max_connections", whole(1..=1_000))?,
+        max_connections: r.get("database.max_connections", whole_number(1..=1_000))?,
         url: url?,
     })
 }
@@ -76,7 +76,7 @@ fn read_amqp(r: &mut Reader<'_>, needed: bool) -> Option<Amqp> {
     Some(Amqp {
         authorities: r.file("amqp.ca_file", parse::authorities),
         prefix: r.get("amqp.prefix", parse::prefix)?,
-        prefetch: r.get("amqp.prefetch", whole(1..=u16::MAX))?,
+        prefetch: r.get("amqp.prefetch", whole_number(1..=u16::MAX))?,
         senders,
         urls: urls?,
     })
@@ -99,8 +99,8 @@ fn read_doku(r: &mut Reader<'_>) -> Option<Doku> {
             public_keys: r.files("doku.snap.public_key_files", PUBLIC_KEYS_MAX, parse::rsa_key),
             token: r.get("doku.snap.token", parse::token_rule)?,
         },
-        requests_per_second: r.get("doku.requests_per_second", whole(0..=100_000))?,
-        concurrency: r.get("doku.concurrency", whole(1..=10_000))?,
+        requests_per_second: r.get("doku.requests_per_second", whole_number(0..=100_000))?,
+        concurrency: r.get("doku.concurrency", whole_number(1..=10_000))?,
     };
     let insecure_http = r.get("doku.insecure_http", parse::flag)?;
     if let Some(problem) = unsafe_place(environment, &doku.base_url, insecure_http) {
@@ -139,7 +139,7 @@ fn unsafe_place(environment: Environment, base_url: &str, insecure_http: bool) -
 fn read_merchants(r: &mut Reader<'_>, needed: bool) -> BTreeMap<MerchantName, MerchantConfig> {
     let default = MerchantName::default_account();
     let named = r.given.names("merchants");
-    let in_doku = MEMBERS.iter().any(|member| r.says(&format!("doku.{member}")));
+    let in_doku = MEMBERS.iter().any(|member| r.is_given(&format!("doku.{member}")));
     if in_doku && named.contains(&default) {
         let problem =
             "given twice; allowed: the default merchant in `doku` or in `merchants.default`, not both";
@@ -176,7 +176,7 @@ fn read_merchant(
     client_ids: &mut BTreeSet<String>,
 ) -> Option<MerchantConfig> {
     let [id, key, previous] = MEMBERS.map(|member| format!("{section}.{member}"));
-    if needed && !r.says(&id) {
+    if needed && !r.is_given(&id) {
         r.missing(&id);
     }
     let client_id = r.get(&id, parse::client_id);

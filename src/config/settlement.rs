@@ -2,7 +2,7 @@
 
 use super::{
     load::Reader,
-    parse::{self, Parsed, whole},
+    parse::{self, Parsed, whole_number},
 };
 use crate::domain::{
     ids::MerchantName,
@@ -65,10 +65,10 @@ pub fn read(r: &mut Reader<'_>) -> Option<SettlementConfig> {
     Some(SettlementConfig {
         calendar: Calendar {
             holidays: r.list("settlement.holidays", HOLIDAYS_MAX, day).into_iter().collect(),
-            due_days: r.get("settlement.due_days", whole(0..=60))?,
+            due_days: r.get("settlement.due_days", whole_number(0..=60))?,
         },
         fees: r.list("settlement.fees", FEES_MAX, FeeRule::parse),
-        keep_files_days: r.get("settlement.keep_files_days", whole(1..=36_500))?,
+        keep_files_days: r.get("settlement.keep_files_days", whole_number(1..=36_500))?,
         watch_dir: r.get("settlement.watch_dir", directory),
         profiles,
     })
@@ -107,7 +107,7 @@ fn read_profile(r: &mut Reader<'_>, name: &str) -> Option<Profile> {
 
 /// The usual ones where none are given.
 fn words(r: &mut Reader<'_>, key: &str, usual: Vec<String>) -> Vec<String> {
-    if r.says(key) { r.list(key, WORDS_MAX, word) } else { usual }
+    if r.is_given(key) { r.list(key, WORDS_MAX, word) } else { usual }
 }
 
 fn date_form(text: &str) -> Parsed<DateForm> {

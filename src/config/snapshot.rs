@@ -1,7 +1,7 @@
 //! What was given, key by key, and where each value comes from: for a person who asks why the service does what it does, and
 //! to compare a second reading with. Never shown: a secret's text.
 
-use super::keys::{ConfigKey, apart, key, keys};
+use super::keys::{ConfigKey, key, keys, split_name};
 use crate::domain::ids::MerchantName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -66,7 +66,7 @@ impl ConfigSnapshot {
 
     /// Every key, in the order of the table; a merchant's key for each merchant, a profile's for each profile.
     pub fn in_force(&self) -> Vec<InForce> {
-        let rows = |key: &'static ConfigKey| match apart(key.name) {
+        let rows = |key: &'static ConfigKey| match split_name(key.name) {
             None => vec![self.row(key, key.name.to_owned())],
             Some((section, _, member)) => {
                 let names = self.names(section).into_iter();

@@ -298,12 +298,12 @@ fn a_command_asks_only_for_what_it_needs() {
     assert!(Amqp::load(&source("", &COMPLETE[1..2])).is_ok());
     let ingress = Config::load(&source("", &COMPLETE[1..]), RequiredSections::INGRESS).unwrap();
     assert!(ingress.database.is_none() && ingress.amqp.is_some());
-    assert_eq!(RequiredSections::of(&BTreeSet::from([Role::Ingress])), RequiredSections::INGRESS);
-    let relay = RequiredSections::of(&BTreeSet::from([Role::Relay]));
+    assert_eq!(RequiredSections::for_roles(&BTreeSet::from([Role::Ingress])), RequiredSections::INGRESS);
+    let relay = RequiredSections::for_roles(&BTreeSet::from([Role::Relay]));
     let relay = Config::load(&source("", &COMPLETE[..2]), relay).unwrap();
     assert!(relay.need_database().is_ok() && relay.need_amqp().is_ok() && relay.merchants.is_empty());
     assert_eq!(
-        RequiredSections::of(&BTreeSet::from([Role::Ingress, Role::Relay])),
+        RequiredSections::for_roles(&BTreeSet::from([Role::Ingress, Role::Relay])),
         RequiredSections::EVERYTHING
     );
     // What is not needed may be missing, but not wrong.

@@ -60,7 +60,7 @@ impl Accounts {
         Arc::clone(&self.now().decoy)
     }
 
-    pub fn all(&self) -> Vec<Arc<KeyedAccount>> {
+    pub fn all_accounts(&self) -> Vec<Arc<KeyedAccount>> {
         self.now().accounts.values().cloned().collect()
     }
 

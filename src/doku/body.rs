@@ -110,7 +110,7 @@ pub fn parse_order_fields(body: &[u8], status_in: StatusIn) -> Option<OrderField
     let not_empty = |text: &String| !text.is_empty();
     let request = status.as_ref().and_then(|s| s.original_request_id).and_then(text).filter(not_empty);
     Some(OrderFields {
-        invoice_number: invoice_number.and_then(text).map(|text| bounded(&text)).filter(not_empty),
+        invoice_number: invoice_number.and_then(text).map(|text| bounded_text(&text)).filter(not_empty),
         amount: amount.and_then(text).filter(not_empty),
         status: status.and_then(|s| s.status).and_then(text).filter(not_empty).map(word),
         request: request.map(|request| bounded_request(&request)),
@@ -120,9 +120,9 @@ pub fn parse_order_fields(body: &[u8], status_in: StatusIn) -> Option<OrderField
 /// A longer one is cut, and marked: DOKU's own limit is 128, so that it is none of ours.
 pub(super) fn bounded_request(request: &str) -> String {
     if request.chars().count() <= REQUEST_CHARS_MAX {
-        return bounded(request);
+        return bounded_text(request);
     }
-    bounded(request).chars().take(REQUEST_CHARS_MAX).chain(['…']).collect()
+    bounded_text(request).chars().take(REQUEST_CHARS_MAX).chain(['…']).collect()
 }
 
 /// A status as it may be shown: anything but one word of letters could repeat the customer's data.
@@ -163,7 +163,7 @@ fn coded(body: &Body<'_>) -> Option<String> {
 }
 
 /// Text as it may be stored and shown: without control characters, of bounded length.
-pub fn bounded(text: &str) -> String {
+pub fn bounded_text(text: &str) -> String {
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(TEXT_CHARS_MAX).map(shown).collect()
 }

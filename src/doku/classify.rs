@@ -3,7 +3,7 @@
 
 use super::{
     answer::{Answer, Authenticity},
-    body::{ErrorBody, OrderFields, StatusIn, bounded, parse_error_body, parse_order_fields},
+    body::{ErrorBody, OrderFields, StatusIn, bounded_text, parse_error_body, parse_order_fields},
     mask::{mask, mask_code},
 };
 use crate::{
@@ -175,8 +175,8 @@ fn refusal(request: &StoredRequest, answer: &Answer) -> AnswerMeaning {
         return in_doubt(format!("HTTP {status} with a wrong signature"), DokuHealth::AccountUnwell);
     }
     let error = DokuError {
-        code: bounded(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
-        message: bounded(&mask(&message, request)),
+        code: bounded_text(&mask_code(&code.unwrap_or_else(|| format!("http_{status}")), request)),
+        message: bounded_text(&mask(&message, request)),
     };
     well(SendFindingKind::Declined(error))
 }

@@ -101,7 +101,7 @@ impl<C: Clock> Client<C> {
             .connect_timeout(doku.connect_timeout)
             .timeout(doku.timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(concurrency.saturating_mul(accounts.all().len()))
+            .pool_max_idle_per_host(concurrency.saturating_mul(accounts.all_accounts().len()))
             .user_agent(concat!("jenius-pay/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| NoTls(describe(error)))?;
@@ -223,7 +223,7 @@ impl<C: Clock> Gateway for Client<C> {
     }
 
     fn accounts(&self) -> Vec<Account> {
-        self.accounts.all().iter().map(|account| self.public(account)).collect()
+        self.accounts.all_accounts().iter().map(|account| self.public(account)).collect()
     }
 
     async fn send(&self, request: &StoredRequest) -> SendFinding {
@@ -274,7 +274,7 @@ impl<C: Clock> Gateway for Client<C> {
 fn span_of(request: &Request, operation: DokuOperation) -> Span {
     let url = request.url();
     let span = Span::request(request.method().as_str(), url.host_str(), url.port_or_known_default());
-    span.say("jenius.operation", operation.name());
+    span.set_attribute("jenius.operation", operation.name());
     span
 }
 

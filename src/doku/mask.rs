@@ -53,7 +53,7 @@ struct PrivateJeniusInfo<'a> {
 
 /// `input` without the customer data of the request it answers, whole or in parts, in whatever letters.
 pub fn mask(input: &str, request: &StoredRequest) -> String {
-    Private::of(request).mask(input, |_| true)
+    Private::from_request(request).mask(input, |_| true)
 }
 
 /// The same for an error code. A code is a word of DOKU's own, so that a name which is an ordinary word
@@ -62,7 +62,7 @@ pub fn mask_code(code: &str, request: &StoredRequest) -> String {
     let is_word = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     let is_whole = |part: &str| code.to_lowercase() == part.to_lowercase();
     let masks = |part: &str| !is_word || !part.chars().all(char::is_alphabetic) || is_whole(part);
-    Private::of(request).mask(code, masks)
+    Private::from_request(request).mask(code, masks)
 }
 
 /// `input` without an account's keys.
@@ -83,7 +83,7 @@ struct Private {
 }
 
 impl Private {
-    fn of(request: &StoredRequest) -> Self {
+    fn from_request(request: &StoredRequest) -> Self {
         if request.payment_body.is_empty() {
             return Self::in_body(&request.body);
         }

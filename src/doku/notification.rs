@@ -163,7 +163,7 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
     if invoice_number.chars().count() > INVOICE_CHARS_MAX {
         return Err(Incomplete);
     }
-    let amount = fields.amount.map(|written| kept(&written));
+    let amount = fields.amount.map(|written| kept_amount(&written));
     let (status, request) = (fields.status, fields.request);
     let (form, request_id) = (Form::Jenius, request_id.to_owned());
     Ok(Notification { form, request_id, invoice_number, status, amount, request })
@@ -172,7 +172,7 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
 /// An amount as it is kept: whole rupiah as digits, whatever DOKU's notation; another number as written, and
 /// marked where it is cut, so that it is never read as a possible amount. A text that is neither a number nor
 /// a word may be private.
-pub(super) fn kept(written: &str) -> String {
+pub(super) fn kept_amount(written: &str) -> String {
     let is_number = written.bytes().all(|b| b.is_ascii_digit() || b"+-.,eE".contains(&b));
     let is_word = written.bytes().all(|b| b.is_ascii_alphabetic());
     match ReportedAmount::read(written) {

@@ -125,9 +125,9 @@ pub fn after_send(
             let change = Change::none(order);
             let attribution = attribution.with_status(status);
             let change = match of {
-                AttemptOf::Payment => change.with(Evidence::AnswerFailed, attribution, schedule, time.now),
+                AttemptOf::Payment => change.bring(Evidence::AnswerFailed, attribution, schedule, time.now),
                 AttemptOf::Refund => {
-                    change.with(Evidence::RefundAnswerFailed, attribution, schedule, time.now)
+                    change.bring(Evidence::RefundAnswerFailed, attribution, schedule, time.now)
                 }
                 AttemptOf::EarlierRefund => change,
             };
@@ -139,7 +139,7 @@ pub fn after_send(
                 AttemptOf::Refund | AttemptOf::EarlierRefund => Evidence::RefundAnswerDeclined,
             };
             let attribution = attribution.with_error(EventError::from_doku(error, finding.http_status));
-            let change = Change::none(order).with(evidence, attribution, schedule, time.now);
+            let change = Change::none(order).bring(evidence, attribution, schedule, time.now);
             let detail = format!("{}: {}", error.code, error.message);
             sent(change, finding, AttemptClass::Answered, AttemptResult::Declined, Some(detail))
         }
@@ -188,7 +188,7 @@ fn contradicted(
     }
     let error = EventError::ours("amount_mismatch", why);
     let attribution = Attribution::by(EvidenceSource::Response).with_error(error);
-    let change = Change::none(order).with(Evidence::OtherAmount, attribution, schedule, time.now);
+    let change = Change::none(order).bring(Evidence::OtherAmount, attribution, schedule, time.now);
     sent(change, finding, AttemptClass::Answered, AttemptResult::InDoubt, Some(why.to_owned()))
 }
 

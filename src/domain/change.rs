@@ -74,7 +74,7 @@ impl Change {
     }
 
     /// Brings one piece of evidence to the order: the table decides, and this writes down what follows.
-    pub(super) fn with(
+    pub(super) fn bring(
         mut self,
         evidence: Evidence,
         attribution: Attribution,
@@ -194,10 +194,10 @@ impl Change {
         }
         let attribution = Attribution::by(source).with_status(&report.word);
         if report.amount.is(change.order.amount) {
-            return change.with(Evidence::Reported(report.status), attribution, schedule, now);
+            return change.bring(Evidence::Reported(report.status), attribution, schedule, now);
         }
         let message = format!("DOKU named another amount than the order's {}", change.order.amount);
-        change.with(
+        change.bring(
             Evidence::OtherAmount,
             attribution.with_error(EventError::ours("amount_mismatch", message)),
             schedule,
@@ -231,6 +231,6 @@ impl Change {
         };
         let message = format!("DOKU says that another request for this invoice was {done}");
         let error = EventError::ours(OTHER_REQUEST, message);
-        self.with(evidence, Attribution::by(source).with_error(error), schedule, now)
+        self.bring(evidence, Attribution::by(source).with_error(error), schedule, now)
     }
 }

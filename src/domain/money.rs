@@ -26,10 +26,10 @@ impl fmt::Display for Rupiah {
 }
 
 /// `Rp50.000` or `-Rp50.000`, as Indonesia writes it; what is no whole number stays as it is.
-pub fn grouped(digits: &str) -> String {
+pub fn group_digits(digits: &str) -> String {
     if let Some(owed) = digits.strip_prefix('-').filter(|owed| owed.starts_with(|c: char| c.is_ascii_digit()))
     {
-        return format!("-{}", grouped(owed));
+        return format!("-{}", group_digits(owed));
     }
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return digits.to_owned();

@@ -287,7 +287,7 @@ impl OrderRecord {
     /// What an operator's decision changes; nothing outside of review.
     pub fn after_verdict(self, verdict: Verdict, schedule: &AttemptSchedule, now: Time) -> Change {
         let attribution = Attribution::by(EvidenceSource::Operator);
-        Change::none(self).with(Evidence::Operator(verdict), attribution, schedule, now)
+        Change::none(self).bring(Evidence::Operator(verdict), attribution, schedule, now)
     }
 
     /// What follows where the database went back in time: DOKU may have acted on whatever is open, and whatever ended

@@ -120,7 +120,7 @@ impl SendRank {
         }
     }
 
-    fn of(command: &Progress) -> Self {
+    fn for_command(command: &Progress) -> Self {
         match command.kind {
             CommandKind::Refund => Self::Refund,
             CommandKind::Payment if command.sends == 0 => Self::First,
@@ -163,7 +163,8 @@ impl AttemptSchedule {
     /// What an open command waits for, where its next send may start at `send_at` and `inquiries` were made
     /// since it was opened, or came into doubt.
     pub fn open(&self, command: &Progress, inquiries: u32, send_at: Time) -> Due {
-        let send = DueSend { at: send_at, ends_at: command.sends_end_at, rank: SendRank::of(command) };
+        let send =
+            DueSend { at: send_at, ends_at: command.sends_end_at, rank: SendRank::for_command(command) };
         if command.ask_first {
             return Due::inquiry(send_at, InquiryRank::Doubt);
         }

@@ -41,7 +41,7 @@ impl Form {
     }
 
     /// The form of a notification with these headers. DOKU sends headers of the SNAP form beside its own signature too.
-    pub fn of<'a>(get: impl Fn(&str) -> HeaderOccurrence<'a>) -> Self {
+    pub fn from_headers<'a>(get: impl Fn(&str) -> HeaderOccurrence<'a>) -> Self {
         let [.., signature] = HEADERS;
         let [.., snap_signature] = SNAP_HEADERS;
         match (get(signature), get(snap_signature)) {
@@ -66,7 +66,7 @@ pub enum HeaderOccurrence<'a> {
 
 impl<'a> HeaderOccurrence<'a> {
     /// Of all values under a name; one that is no text counts as an empty one.
-    pub fn of(mut values: impl Iterator<Item = Option<&'a str>>) -> Self {
+    pub fn from_values(mut values: impl Iterator<Item = Option<&'a str>>) -> Self {
         match (values.next(), values.next()) {
             (None, _) => Self::Nothing,
             (Some(value), None) => Self::Once(value.unwrap_or_default()),
@@ -156,7 +156,7 @@ impl SignedHeaders {
         let read = |name: &'static str, bytes_max| {
             get(name).usable(bytes_max).map(str::to_owned).ok_or(MissingHeader(name))
         };
-        match Form::of(&get) {
+        match Form::from_headers(&get) {
             Form::Jenius => {
                 let [client_id, request_id, timestamp, signature] = HEADERS;
                 Ok(Self::Jenius(JeniusHeaders {
@@ -207,7 +207,9 @@ mod tests {
     /// Reads these headers; what is not named is not there.
     fn read(headers: &[(&str, &str)]) -> Result<SignedHeaders, MissingHeader> {
         let of = |name: &str| {
-            HeaderOccurrence::of(headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| Some(*value)))
+            HeaderOccurrence::from_values(
+                headers.iter().filter(|(n, _)| *n == name).map(|(_, value)| Some(*value)),
+            )
         };
         SignedHeaders::read(of)
     }
@@ -249,9 +251,9 @@ mod tests {
     #[test]
     fn dokus_own_signature_decides_the_form() {
         fn form(signature: &[&str], snap: &[&str]) -> Form {
-            Form::of(|name| match name {
-                "Signature" => HeaderOccurrence::of(signature.iter().map(|value| Some(*value))),
-                "X-SIGNATURE" => HeaderOccurrence::of(snap.iter().map(|value| Some(*value))),
+            Form::from_headers(|name| match name {
+                "Signature" => HeaderOccurrence::from_values(signature.iter().map(|value| Some(*value))),
+                "X-SIGNATURE" => HeaderOccurrence::from_values(snap.iter().map(|value| Some(*value))),
                 _ => HeaderOccurrence::Nothing,
             })
         }

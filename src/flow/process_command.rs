@@ -71,11 +71,11 @@ impl<S: Store, G: Gateway> Worker<S, G> {
                     self.outage.store_is_back();
                     // While DOKU takes its time, nothing is kept but what the attempt needs.
                     drop(new);
-                    return self.settled(self.attempts.make(*claim, permit).await, came_before).await;
+                    return self.disposition_of(self.attempts.make(*claim, permit).await, came_before).await;
                 }
                 (Ok(Claimed::Granted(claim)), None) => {
                     self.outage.store_is_back();
-                    return self.settled(self.attempts.release_claim(&claim).await, came_before).await;
+                    return self.disposition_of(self.attempts.release_claim(&claim).await, came_before).await;
                 }
                 (Ok(Claimed::Deferred | Claimed::Duplicate | Claimed::Rejected), _) => {
                     self.outage.store_is_back();
@@ -93,7 +93,7 @@ impl<S: Store, G: Gateway> Worker<S, G> {
 
     /// What the store does not know is known to the broker alone: acked, it would be lost. Given back, it is
     /// claimed anew, or recognised.
-    async fn settled(&self, kept: Kept, came_before: u64) -> Disposition {
+    async fn disposition_of(&self, kept: Kept, came_before: u64) -> Disposition {
         match kept {
             Kept::ByTheStore => Disposition::Ack,
             Kept::Nowhere | Kept::Unknown => self.outage.requeue(came_before).await,
@@ -136,7 +136,7 @@ pub fn judge(
     let Some(account) = account else {
         let fault = violations.into_iter().find(Violation::leaves_no_merchant);
         let unknown = fault.unwrap_or_else(|| {
-            let found = validate::shown(&command.merchant);
+            let found = validate::shown_value(&command.merchant);
             Violation::of_merchant(Code::MerchantUnknown, found.as_deref())
         });
         return Err(Box::new(Rejection { command, violations: vec![unknown] }));

@@ -152,7 +152,7 @@ impl<S: RelayLeadership, P: EventPublisher> Relay<S, P> {
                         under_way.end(&group);
                         refused.confirmed(&taken);
                         let now = Instant::now();
-                        let set_aside = not_taken.into_iter().filter(|key| refused.refused(*key, now)).count();
+                        let set_aside = not_taken.into_iter().filter(|key| refused.note_refused(*key, now)).count();
                         if !taken.is_empty() || set_aside > 0 {
                             has_moved = true;
                             look |= has_more || !is_whole || publishing.is_empty();

@@ -78,7 +78,7 @@ async fn answer<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer>
     if is_for_tokens {
         return ingress.give_token(request).await;
     }
-    let form = Form::of(header_of(request.headers()));
+    let form = Form::from_headers(header_of(request.headers()));
     match ingress.receive(request).await {
         Ok(report_of) => {
             metric::notification_received_by_ingress(Received::Accepted);
@@ -112,7 +112,7 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
     async fn take(&self, request_target: String, request: Request) -> Result<ReportOf, NotTaken> {
         // 2 The raw bytes, within their limits.
         let headers = SignedHeaders::read(header_of(request.headers()));
-        let (place, body) = whole(request).await?;
+        let (place, body) = read_whole(request).await?;
         // 3 Something to verify.
         let headers = headers.map_err(NotTaken::HeaderMissing)?;
         if body.is_empty() {
@@ -144,7 +144,7 @@ impl<R: NotificationReader, P: NotificationPublisher, T: TokenIssuer> Ingress<R,
             return NotTaken::AnotherMethod.answer_uncounted(Form::Snap);
         }
         let asked = token_request(request.headers());
-        let place = match whole(request).await {
+        let place = match read_whole(request).await {
             Ok((place, _)) => place,
             Err(not_taken) => return not_taken.answer_uncounted(Form::Snap),
         };
@@ -171,7 +171,7 @@ fn token_request(headers: &HeaderMap) -> Result<TokenRequest, MissingHeader> {
 }
 
 /// The whole body, and the place of its connection.
-async fn whole(request: Request) -> Result<(Option<Arc<ConnectionPlace>>, Bytes), NotTaken> {
+async fn read_whole(request: Request) -> Result<(Option<Arc<ConnectionPlace>>, Bytes), NotTaken> {
     let place = request.extensions().get::<Arc<ConnectionPlace>>().cloned();
     let until = place.as_ref().map_or_else(|| Instant::now() + LIMITS.request, |place| place.body_until());
     let body = timeout_at(until, collected(request.into_body())).await.unwrap_or(Err(NotTaken::TooSlow))?;
@@ -210,5 +210,7 @@ async fn collected(body: Body) -> Result<Bytes, NotTaken> {
 }
 
 fn header_of<'a>(headers: &'a HeaderMap) -> impl Fn(&str) -> HeaderOccurrence<'a> {
-    move |name: &str| HeaderOccurrence::of(headers.get_all(name).iter().map(|value| value.to_str().ok()))
+    move |name: &str| {
+        HeaderOccurrence::from_values(headers.get_all(name).iter().map(|value| value.to_str().ok()))
+    }
 }

@@ -9,7 +9,7 @@ mod table;
 pub use happened::{Happened, event_happened, give_back_happened, take_happened};
 pub use label::*;
 pub use record::*;
-pub use table::{Metric, MetricKind, all, name};
+pub use table::{Metric, MetricKind, all_metrics, name};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
@@ -36,7 +36,7 @@ pub fn install() -> Result<&'static PrometheusHandle, InstallError> {
         return Ok(handle);
     }
     let mut builder = PrometheusBuilder::new();
-    for metric in all() {
+    for metric in all_metrics() {
         if let MetricKind::Histogram(buckets) = metric.kind {
             builder = builder
                 .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
@@ -52,7 +52,7 @@ pub fn install() -> Result<&'static PrometheusHandle, InstallError> {
 }
 
 fn describe() {
-    for metric in all() {
+    for metric in all_metrics() {
         match metric.kind {
             MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
             MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),

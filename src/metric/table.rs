@@ -96,7 +96,7 @@ const AGE: MetricKind =
     MetricKind::Histogram(&[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 900.0, 3600.0, 86400.0, 604_800.0]);
 
 /// Every metric.
-pub fn all() -> &'static [Metric] {
+pub fn all_metrics() -> &'static [Metric] {
     ALL
 }
 

@@ -39,7 +39,7 @@ macro_rules! is_known {
 }
 
 impl ClaimIdentity {
-    pub fn of(claim: &Claim) -> Self {
+    pub fn from_claim(claim: &Claim) -> Self {
         Self {
             order_key: claim.order_key,
             command_key: claim.command_key,

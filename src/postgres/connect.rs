@@ -79,7 +79,8 @@ pub(super) async fn connect(
     until: Instant,
 ) -> Result<Beside, Unfit> {
     let connecting = async {
-        let mut connection = PgConnection::connect_with(options).await.map_err(|error| Unfit::of(&error))?;
+        let mut connection =
+            PgConnection::connect_with(options).await.map_err(|error| Unfit::from_error(&error))?;
         let judged = server.judge(&mut connection).await?;
         server.refuse_shared(options, &mut connection).await?;
         Ok(Beside { connection, judged })

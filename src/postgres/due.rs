@@ -44,7 +44,7 @@ pub(super) fn bind<'q>(statement: Statement<'q>, all: &'q [NewDue<'_>]) -> State
 /// Gives a claim back without an attempt: what it was for is due again now, the rest as it was. One
 /// that is lost already stays so.
 pub(super) async fn release_claim(context: &Arc<StoreContext>, claim: &Claim) -> Result<(), ClaimError> {
-    let (identity, token) = (ClaimIdentity::of(claim), claim.token);
+    let (identity, token) = (ClaimIdentity::from_claim(claim), claim.token);
     let order_key = identity.order_key;
     let is_known = context
         .transaction(move |connection| {

@@ -85,7 +85,7 @@ impl Parked {
         if !self.looks.add(order).await? {
             return Ok(false);
         }
-        let identity = ClaimIdentity::of(claim);
+        let identity = ClaimIdentity::from_claim(claim);
         // What is parked for an invoice is only ever applied to the order of that invoice, under any claim.
         let (is_known, _) = identity.is_known_and_holds(&self.context, claim.token).await?;
         if !is_known {
@@ -257,7 +257,7 @@ impl Parked {
         let mut failed = Vec::new();
         for _ in 0..LOOKS_MAX {
             let from = self.net.lock().clone();
-            let (orders, next) = known(&self.context, &from).await?;
+            let (orders, next) = known_orders(&self.context, &from).await?;
             let is_end = next.is_none();
             *self.net.lock() = next.unwrap_or_default();
             for order_key in orders {
@@ -275,7 +275,7 @@ impl Parked {
 }
 
 /// The orders that are known of the next parked rows, and the invoice of the last of them; `None` at the end.
-async fn known(
+async fn known_orders(
     context: &Arc<StoreContext>,
     from: &ParkedPosition,
 ) -> Result<(Vec<i64>, Option<ParkedPosition>), StoreError> {

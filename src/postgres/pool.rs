@@ -124,7 +124,7 @@ pub(super) struct Beside {
 impl PgPool {
     /// A pool with places of its own, to the same server: when one of the two finds another primary, both leave the old one.
     #[must_use]
-    pub fn apart(&self, options: PgConnectOptions, max_connections: u32) -> Self {
+    pub fn separate_pool(&self, options: PgConnectOptions, max_connections: u32) -> Self {
         on_server(options, max_connections, Arc::clone(&self.0.server))
     }
 
@@ -245,7 +245,7 @@ impl PgPool {
             {
                 return Some(live);
             } else {
-                live.judged.lost();
+                live.judged.leave_server();
             }
         }
     }
@@ -319,8 +319,8 @@ impl Pooled {
     }
 
     /// The server ended it, reads only, or does not answer: no connection of its time is used again.
-    pub(super) fn lost(self) {
-        self.live.judged.lost();
+    pub(super) fn leave_server(self) {
+        self.live.judged.leave_server();
     }
 }
 

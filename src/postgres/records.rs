@@ -67,7 +67,7 @@ impl Records {
     /// Records one attempt. Asked again after an error, it writes nothing twice.
     pub async fn record(&self, claim: &Claim, finding: &Finding, took: Duration) -> Result<(), ClaimError> {
         let attempt = Attempt {
-            identity: ClaimIdentity::of(claim),
+            identity: ClaimIdentity::from_claim(claim),
             token: claim.token,
             finding: finding.clone(),
             took: TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX),

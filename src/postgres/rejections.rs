@@ -195,7 +195,7 @@ pub(super) async fn refuse_claimed(
     now: Time,
 ) -> TxResult<()> {
     let command = claimed(connection, key).await?;
-    let event = events::rejection_event(&command, &[refused(refusal)], now)?;
+    let event = events::rejection_event(&command, &[refusal_violation(refusal)], now)?;
     let event_id = event.event_id;
     Writes { events: vec![event], ..Writes::default() }.write(connection).await?;
     let updated = sqlx::query(
@@ -258,7 +258,7 @@ async fn claimed(connection: &mut PgConnection, key: i64) -> TxResult<Command> {
 }
 
 /// Why a refund cannot start, as its event says it.
-pub(super) fn refused(refusal: RefundRefusal) -> Violation {
+pub(super) fn refusal_violation(refusal: RefundRefusal) -> Violation {
     let is = |state: OrderState| Some(format!("is {}", state.name()));
     let (code, allowed, found) = match refusal {
         RefundRefusal::OrderUnknown => {

@@ -97,7 +97,7 @@ pub(super) enum Unfit {
 }
 
 impl Unfit {
-    pub fn of(error: &sqlx::Error) -> Self {
+    pub fn from_error(error: &sqlx::Error) -> Self {
         match fault(error) {
             ConnectFault::Full(error) => Self::Full(error),
             ConnectFault::Other(error) => Self::Failed(error),
@@ -123,7 +123,8 @@ impl Server {
             Err(sqlx::Error::Database(_)) => sqlx::raw_sql(WHO_AT_LEAST).fetch_one(connection).await,
             answer => answer,
         };
-        let who = row.and_then(|row| ServerIdentity::read(&row)).map_err(|error| Unfit::of(&error))?;
+        let who =
+            row.and_then(|row| ServerIdentity::read(&row)).map_err(|error| Unfit::from_error(&error))?;
         self.admit(who)
     }
 
@@ -137,7 +138,7 @@ impl Server {
         let look = async || match is_pooled(options, connection).await {
             Ok(true) => Err(Unfit::Failed(shared())),
             Ok(false) => Ok(()),
-            Err(error) => Err(Unfit::of(&error)),
+            Err(error) => Err(Unfit::from_error(&error)),
         };
         self.unshared.get_or_try_init(look).await.copied()
     }
@@ -188,7 +189,7 @@ impl Judged {
     }
 
     /// The server ended this connection, reads only, or does not answer: all others of its time lead to the same.
-    pub fn lost(&self) {
+    pub fn leave_server(&self) {
         let next = self.generation + 1;
         let raised = self.server.generation.compare_exchange(
             self.generation,
@@ -326,10 +327,10 @@ mod tests {
     fn one_lost_connection_makes_all_of_its_time_anew_once() {
         let server = Arc::new(Server::default());
         let (first, second) = (server.admit(who(1, 1)).unwrap(), server.admit(who(2, 1)).unwrap());
-        first.lost();
+        first.leave_server();
         assert!(!second.is_current());
         let third = server.admit(who(3, 1)).unwrap();
-        second.lost();
+        second.leave_server();
         assert!(third.is_current(), "the same loss is noticed once");
     }
 }

@@ -34,7 +34,7 @@ macro_rules! answered {
             let $connection = &mut *acquired;
             tokio::time::timeout($crate::postgres::tx::STATEMENT_MAX, $statement).await
         };
-        $crate::postgres::tx::ended(acquired, answer)
+        $crate::postgres::tx::end_statement(acquired, answer)
     }};
 }
 pub(super) use answered;
@@ -70,7 +70,7 @@ impl StoreContext {
 }
 
 /// What the end of one statement means for its connection.
-pub(super) fn ended<T>(
+pub(super) fn end_statement<T>(
     connection: Pooled,
     answer: Result<sqlx::Result<T>, tokio::time::error::Elapsed>,
 ) -> Result<T, StoreError> {
@@ -83,14 +83,14 @@ pub(super) fn ended<T>(
         }
         Ok(Err(refusal)) => {
             if error::is_loss(&refusal) {
-                connection.lost();
+                connection.leave_server();
             } else {
                 connection.release();
             }
             Err(error::store_error(&refusal))
         }
         Err(_) => {
-            connection.lost();
+            connection.leave_server();
             Err(StoreError::Away("a statement was not answered".to_owned()))
         }
     }
@@ -110,7 +110,7 @@ where
         Ok(Ok(_)) if !connection.is_current() => Err(primary_changed().into()),
         Ok(done) => {
             match &done {
-                Err(TxError::Failed(StoreError::Away(_))) => connection.lost(),
+                Err(TxError::Failed(StoreError::Away(_))) => connection.leave_server(),
                 Ok(_) | Err(TxError::Raced | TxError::Contended(_) | TxError::Failed(_)) => {
                     connection.release()
                 }
@@ -118,7 +118,7 @@ where
             done
         }
         Err(_) => {
-            connection.lost();
+            connection.leave_server();
             Err(TxError::Failed(StoreError::Away(NOT_ANSWERED.to_owned())))
         }
     }

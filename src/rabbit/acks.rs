@@ -4,7 +4,7 @@
 //! That costs the broker a tenth of acking each by itself: it looks for every delivery tag from the oldest one that is not
 //! acked, and each ack is a command that its nodes agree on. A delivery that takes long costs only this saving.
 
-use super::error::{BrokerError, bounded};
+use super::error::{BrokerError, within_limit};
 use futures_util::future::try_join_all;
 use lapin::{
     Channel,
@@ -66,7 +66,7 @@ pub(super) async fn write(channel: &Channel, mut endings: Endings) -> Result<(),
         let frames = tags.frames(group.iter().map(|ended| (ended.tag, ended.end)));
         // They leave in the order in which they are asked for first.
         let writing = try_join_all(frames.into_iter().map(|frame| frame.write(channel)));
-        let result = bounded(DOING, writing).await.map(drop);
+        let result = within_limit(DOING, writing).await.map(drop);
         for ended in group.drain(..) {
             // Who waits for it may have left with the process.
             let _ = ended.written.send(result.clone());

@@ -5,7 +5,7 @@
 //! lapin's own recovery is never switched on: it hangs, or goes on with deliveries that were given away.
 
 pub use super::error::BrokerError;
-pub(super) use super::error::{ANSWER_LIMIT, bounded, bounded_by};
+pub(super) use super::error::{ANSWER_LIMIT, bounded_by, within_limit};
 
 use super::{
     declare::Declared,
@@ -97,8 +97,8 @@ impl Broker {
 
     /// The same broker for what an operator asks for: its links are no part of the process's health.
     #[must_use]
-    pub fn apart(&self) -> Self {
-        let board = Board::apart(&place(&self.nodes()));
+    pub fn for_operators(&self) -> Self {
+        let board = Board::without_health(&place(&self.nodes()));
         Self { board, declared: Declared::default(), ..self.clone() }
     }
 
@@ -234,7 +234,7 @@ pub(super) struct Link {
 
 impl Link {
     pub async fn channel(&self) -> Result<lapin::Channel, BrokerError> {
-        bounded("opening a channel", self.connection.create_channel()).await
+        within_limit("opening a channel", self.connection.create_channel()).await
     }
 
     /// What the link is for works.
@@ -261,7 +261,7 @@ impl Link {
 
     /// Ends when the connection is lost, and says why. The end of a channel alone counts as that too, unless the
     /// session `handles_refusals` itself.
-    async fn lost(&self, mut events: Events, handles_refusals: bool) -> BrokerError {
+    async fn wait_until_lost(&self, mut events: Events, handles_refusals: bool) -> BrokerError {
         const DOING: &str = "connected";
         loop {
             match events.next().await {
@@ -275,7 +275,7 @@ impl Link {
                     self.blocked.send_replace(false);
                 }
                 Some(Event::Error(e)) if handles_refusals && is_refusal(&e) => {}
-                Some(Event::Error(e)) => return BrokerError::of(DOING, &e),
+                Some(Event::Error(e)) => return BrokerError::while_doing(DOING, &e),
                 None => return BrokerError::failed(DOING, "closed"),
                 Some(_) => {}
             }
@@ -330,7 +330,7 @@ pub(super) async fn keep_connected<S: LinkSession>(
             Ok((link, events)) => {
                 let end = tokio::select! {
                     end = session.run(&link) => end,
-                    lost = link.lost(events, S::HANDLES_REFUSALS) => Err(lost),
+                    lost = link.wait_until_lost(events, S::HANDLES_REFUSALS) => Err(lost),
                 };
                 worked_for = link.worked_since.get().map(Instant::elapsed);
                 link.close().await;
@@ -341,7 +341,7 @@ pub(super) async fn keep_connected<S: LinkSession>(
         let Err(fault) = fault else { return };
         health.away(&fault.to_string());
         if matches!(fault, BrokerError::NotFound { .. }) {
-            broker.declared.lost();
+            broker.declared.forget_all();
         }
         let is_by_message = matches!(fault, BrokerError::Unreadable { .. });
         let wait = tries.after(LinkEnd { worked_for, is_by_message }, chance::draw());

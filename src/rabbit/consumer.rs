@@ -7,10 +7,10 @@
 
 use super::{
     acks::{self, Acks},
-    connection::{Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
+    connection::{Broker, BrokerError, Link, LinkSession, keep_connected, within_limit},
     deliveries::{ALONE_MAX, DeliveryTasks},
     publisher::Publisher,
-    topology::short,
+    topology::short_string,
 };
 use crate::{domain::Time, flow::disposition::Disposition};
 use bytes::Bytes;
@@ -153,7 +153,7 @@ impl<H: Handler> ConsumerSession<H> {
             match self.wanted() {
                 None => {
                     link.up();
-                    self.paused(&broken).await?;
+                    self.wait_while_paused(&broken).await?;
                 }
                 // Whatever made us slow must not happen beside others, and happens soon if at all.
                 Some(1) if !self.drained(&broken).await? => {}
@@ -181,11 +181,11 @@ impl<H: Handler> ConsumerSession<H> {
         }
     }
 
-    async fn paused(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
+    async fn wait_while_paused(&mut self, broken: &CancellationToken) -> Result<(), BrokerError> {
         tokio::select! {
             () = self.stop.cancelled() => Ok(()),
             () = broken.cancelled() => Err(lost_ack()),
-            () = changed(&mut self.consume) => Ok(()),
+            () = wait_for_change(&mut self.consume) => Ok(()),
         }
     }
 
@@ -198,7 +198,7 @@ impl<H: Handler> ConsumerSession<H> {
         tokio::select! {
             biased;
             () = deliveries.all_done() => Ok(true),
-            paused = self.paused(broken) => paused.map(|()| false),
+            paused = self.wait_while_paused(broken) => paused.map(|()| false),
             () = sleep(ALONE_MAX) => Ok(true),
         }
     }
@@ -214,11 +214,12 @@ impl<H: Handler> ConsumerSession<H> {
     ) -> Result<(), BrokerError> {
         const DOING: &str = "consuming";
         self.was_waited_for = false;
-        bounded("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false }))
+        within_limit("setting the prefetch", channel.basic_qos(prefetch, BasicQosOptions { global: false }))
             .await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consuming = channel.basic_consume(short(&self.queue), short(""), options, arguments);
-        let mut deliveries = bounded(DOING, consuming).await?;
+        let consuming =
+            channel.basic_consume(short_string(&self.queue), short_string(""), options, arguments);
+        let mut deliveries = within_limit(DOING, consuming).await?;
         link.up();
         // While one at a time is taken: until when the last one may keep the next from coming.
         let mut alone_until = None;
@@ -228,7 +229,7 @@ impl<H: Handler> ConsumerSession<H> {
                 biased;
                 () = self.stop.cancelled() => break,
                 () = broken.cancelled() => return Err(lost_ack()),
-                () = changed(&mut self.consume) => {}
+                () = wait_for_change(&mut self.consume) => {}
                 () = sleep(IDLE_LIMIT) => if self.deliveries.is_empty() { break },
                 () = sleep_until(alone.unwrap_or_else(Instant::now)), if alone.is_some() => {
                     // It keeps the only place, and only waits: the next consumer has a place of its own.
@@ -241,16 +242,16 @@ impl<H: Handler> ConsumerSession<H> {
                         alone_until = Some(Instant::now() + ALONE_MAX);
                         self.is_cautious = self.deliveries.start(delivery, acks, broken);
                     }
-                    Some(Err(e)) => return Err(BrokerError::of(DOING, &e)),
+                    Some(Err(e)) => return Err(BrokerError::while_doing(DOING, &e)),
                     None => return Err(cancelled()),
                 },
             }
         }
         let cancelling = channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default());
-        bounded("cancelling", cancelling).await?;
+        within_limit("cancelling", cancelling).await?;
         // What the broker sent before it heard of it is in hand too; then the stream ends.
         while let Some(delivery) = deliveries.next().await {
-            let delivery = delivery.map_err(|e| BrokerError::of(DOING, &e))?;
+            let delivery = delivery.map_err(|e| BrokerError::while_doing(DOING, &e))?;
             self.was_waited_for = false;
             self.is_cautious |= self.deliveries.start(delivery, acks, broken);
         }
@@ -271,7 +272,7 @@ fn lost_ack() -> BrokerError {
 }
 
 /// Waits for another pace; for ever if no sender of paces is left.
-async fn changed(consume: &mut watch::Receiver<Consume>) {
+async fn wait_for_change(consume: &mut watch::Receiver<Consume>) {
     if consume.changed().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -9,7 +9,7 @@
 use super::{
     connection::{Broker, BrokerError, Link, LinkSession, bounded_by, keep_connected},
     refusal::{ACCESS_REFUSED, ChannelRefusal, NOT_FOUND, PRECONDITION_FAILED, asked},
-    topology::{Binding, Exchange, Part, QueueSpec, TopologyNames, short, table},
+    topology::{Binding, Exchange, Part, QueueSpec, TopologyNames, short_string, table},
 };
 use lapin::{
     Channel,
@@ -39,7 +39,7 @@ impl Declared {
     }
 
     /// The broker did not find something: everything is declared again.
-    pub fn lost(&self) {
+    pub fn forget_all(&self) {
         self.0.send_if_modified(|declared| !std::mem::take(declared).is_empty());
     }
 
@@ -48,7 +48,7 @@ impl Declared {
         let is_ours =
             self.0.borrow().iter().any(|part| names.queues_of(*part).any(|known| known.name == queue));
         if is_ours {
-            self.lost();
+            self.forget_all();
         }
     }
 
@@ -237,7 +237,7 @@ impl<'l> Pass<'l> {
                 self.channel = self.link.channel().await?;
                 false
             }
-            Err(refusal) => return self.refused(thing, refusal).await,
+            Err(refusal) => return self.note_refusal(thing, refusal).await,
         };
         match declare(&self.channel, thing).await {
             Ok(()) => {
@@ -252,11 +252,15 @@ impl<'l> Pass<'l> {
                 }
                 Ok(is_there)
             }
-            Err(refusal) => self.refused(thing, refusal).await,
+            Err(refusal) => self.note_refusal(thing, refusal).await,
         }
     }
 
-    async fn refused(&mut self, thing: &Thing<'_>, refusal: ChannelRefusal) -> Result<bool, BrokerError> {
+    async fn note_refusal(
+        &mut self,
+        thing: &Thing<'_>,
+        refusal: ChannelRefusal,
+    ) -> Result<bool, BrokerError> {
         if refusal.is_silence() {
             return Err(refusal.error("declaring"));
         }
@@ -294,12 +298,14 @@ async fn look(channel: &Channel, thing: &Thing<'_>) -> Result<(), ChannelRefusal
     match thing {
         Thing::Exchange(exchange) => {
             let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-            let name = short(exchange.name);
+            let name = short_string(exchange.name);
             asked(channel.exchange_declare(name, exchange.kind(), passive, FieldTable::default())).await
         }
         Thing::Queue(queue) => {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            asked(channel.queue_declare(short(queue.name), passive, FieldTable::default())).await.map(|_| ())
+            asked(channel.queue_declare(short_string(queue.name), passive, FieldTable::default()))
+                .await
+                .map(|_| ())
         }
     }
 }
@@ -309,13 +315,13 @@ async fn declare(channel: &Channel, thing: &Thing<'_>) -> Result<(), ChannelRefu
     match thing {
         Thing::Exchange(exchange) => {
             let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            let name = short(exchange.name);
+            let name = short_string(exchange.name);
             asked(channel.exchange_declare(name, exchange.kind(), durable, exchange.arguments())).await
         }
         Thing::Queue(queue) => {
             let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             let arguments = table(queue.arguments.iter().copied());
-            asked(channel.queue_declare(short(queue.name), durable, arguments)).await.map(|_| ())
+            asked(channel.queue_declare(short_string(queue.name), durable, arguments)).await.map(|_| ())
         }
     }
 }
@@ -340,6 +346,12 @@ pub(super) async fn bind(
     key: &str,
 ) -> Result<(), BrokerError> {
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-    let bound = channel.queue_bind(short(queue), short(exchange), short(key), options, arguments);
+    let bound = channel.queue_bind(
+        short_string(queue),
+        short_string(exchange),
+        short_string(key),
+        options,
+        arguments,
+    );
     bounded_by(BIND_LIMIT, "binding a queue", bound).await
 }

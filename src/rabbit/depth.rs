@@ -2,8 +2,8 @@
 //! that blocks publishers still answers it. While the broker is away the figures stay as they were.
 
 use super::{
-    connection::{Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
-    topology::short,
+    connection::{Broker, BrokerError, Link, LinkSession, keep_connected, within_limit},
+    topology::short_string,
 };
 use crate::metric;
 use lapin::{options::QueueDeclareOptions, types::FieldTable};
@@ -24,7 +24,7 @@ impl QueueDepths {
         self.0.lock().get(queue).copied()
     }
 
-    fn found(&self, queue: &str, ready: Option<u32>) {
+    fn note_depth(&self, queue: &str, ready: Option<u32>) {
         metric::queue_messages(queue, ready.unwrap_or_default());
         match ready {
             Some(ready) => self.0.lock().insert(queue.to_owned(), ready),
@@ -58,13 +58,14 @@ impl LinkSession for DepthSession {
             loop {
                 for queue in self.broker.names().queues() {
                     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                    let looking = channel.queue_declare(short(queue.name), passive, FieldTable::default());
-                    match bounded("looking at a queue", looking).await {
+                    let looking =
+                        channel.queue_declare(short_string(queue.name), passive, FieldTable::default());
+                    match within_limit("looking at a queue", looking).await {
                         Ok(found) => {
-                            self.broker.depths().found(queue.name, Some(found.message_count()));
+                            self.broker.depths().note_depth(queue.name, Some(found.message_count()));
                         }
                         Err(BrokerError::NotFound { .. }) => {
-                            self.broker.depths().found(queue.name, None);
+                            self.broker.depths().note_depth(queue.name, None);
                             self.broker.declared().lost_queue(queue.name, self.broker.names());
                             channel = link.channel().await?;
                         }

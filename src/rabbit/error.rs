@@ -53,7 +53,7 @@ impl BrokerError {
         }
     }
 
-    pub(super) fn of(doing: &'static str, error: &lapin::Error) -> Self {
+    pub(super) fn while_doing(doing: &'static str, error: &lapin::Error) -> Self {
         match error.kind() {
             lapin::ErrorKind::ParsingError(_) => Self::Unreadable { doing },
             lapin::ErrorKind::ProtocolError(refusal) => {
@@ -70,7 +70,7 @@ impl BrokerError {
 }
 
 /// Waits for one answer of the broker, no longer than [`ANSWER_LIMIT`].
-pub(super) async fn bounded<T>(
+pub(super) async fn within_limit<T>(
     doing: &'static str,
     answer: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
@@ -83,7 +83,7 @@ pub(super) async fn bounded_by<T>(
     answer: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, BrokerError> {
     match timeout(limit, answer).await {
-        Ok(answer) => answer.map_err(|e| BrokerError::of(doing, &e)),
+        Ok(answer) => answer.map_err(|e| BrokerError::while_doing(doing, &e)),
         Err(_) => Err(BrokerError::Silent { doing, limit }),
     }
 }

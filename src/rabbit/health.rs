@@ -32,7 +32,7 @@ enum LinkState {
 }
 
 impl LinkState {
-    fn of(&self, place: &str) -> BrokerHealth {
+    fn at(&self, place: &str) -> BrokerHealth {
         match self.fault() {
             None => BrokerHealth { ok: true, detail: format!("connected to {place}") },
             Some(fault) => BrokerHealth { ok: false, detail: format!("{place}: {fault}") },
@@ -70,11 +70,11 @@ pub(super) struct Board {
 impl Board {
     pub fn new(place: &str) -> Self {
         metric::connection_up(Broker, false);
-        Self { is_counted: true, ..Self::apart(place) }
+        Self { is_counted: true, ..Self::without_health(place) }
     }
 
     /// For links that no role needs: metrics and `/readyz` know nothing of them.
-    pub fn apart(place: &str) -> Self {
+    pub fn without_health(place: &str) -> Self {
         Self { place: place.into(), links: Arc::default(), is_broken: Arc::default(), is_counted: false }
     }
 
@@ -95,7 +95,7 @@ impl Board {
     pub fn health(&self) -> BrokerHealth {
         let links = self.links.lock();
         if links.is_empty() {
-            return LinkState::Away("not connected".to_owned()).of(&self.place);
+            return LinkState::Away("not connected".to_owned()).at(&self.place);
         }
         // As a rule one thing is wrong for all of them: it is shown once.
         let mut faults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -105,7 +105,7 @@ impl Board {
             }
         }
         if faults.is_empty() {
-            return LinkState::Up.of(&self.place);
+            return LinkState::Up.at(&self.place);
         }
         let total = links.len();
         let words = |(fault, names): (&String, &Vec<&str>)| {
@@ -118,7 +118,7 @@ impl Board {
 
     pub fn health_of(&self, name: &str) -> BrokerHealth {
         let away = LinkState::Away("not connected".to_owned());
-        self.links.lock().get(name).unwrap_or(&away).of(&self.place)
+        self.links.lock().get(name).unwrap_or(&away).at(&self.place)
     }
 }
 

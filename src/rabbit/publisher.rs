@@ -4,7 +4,7 @@
 //! known*, never *failed*: the caller publishes it again, with the same id.
 
 use super::{
-    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, bounded, keep_connected},
+    connection::{ANSWER_LIMIT, Broker, BrokerError, Link, LinkSession, keep_connected, within_limit},
     message::Message,
     topology::Part,
     wire::notification,
@@ -208,7 +208,7 @@ impl PublisherSession {
     async fn publish_until_lost(&mut self, link: &Link) -> Result<(), BrokerError> {
         link.wait_for_parts(&self.broker, &self.parts).await;
         let channel = link.channel().await?;
-        bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        within_limit("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         link.up();
         let up = Up(&self.up);
         let mut blocked = link.blocked();
@@ -239,7 +239,7 @@ impl PublisherSession {
             };
             if answers.contains(&PublishAnswer::Returned) {
                 // A binding is gone.
-                self.broker.declared().lost();
+                self.broker.declared().forget_all();
             }
             let mut answers = answers.into_iter();
             for request in requests {
@@ -262,7 +262,7 @@ async fn publish(channel: &Channel, messages: &[&Message]) -> Result<Vec<Publish
         }
         try_join_all(awaited).await
     };
-    let confirmations = batch.await.map_err(|e| BrokerError::of(DOING, &e))?;
+    let confirmations = batch.await.map_err(|e| BrokerError::while_doing(DOING, &e))?;
     Ok(judge(messages, confirmations))
 }
 

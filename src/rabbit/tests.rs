@@ -10,7 +10,7 @@ use super::{
     Broker, Consume, Consumer, Delivery, Handler, Publisher, TopologyNames,
     connection::keep_connected,
     connection::{BrokerError, Link, LinkSession},
-    topology::{Part, short},
+    topology::{Part, short_string},
 };
 use crate::flow::disposition::Disposition;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -64,7 +64,7 @@ impl Rig {
         let n = &self.names;
         let channel = self._connection.create_channel().await.unwrap();
         for queue in n.work_queues().into_iter().chain([n.dead_queue.as_str(), &n.unrouted_queue]) {
-            channel.queue_delete(short(queue), QueueDeleteOptions::default()).await.unwrap();
+            channel.queue_delete(short_string(queue), QueueDeleteOptions::default()).await.unwrap();
         }
         for exchange in [
             &n.commands_exchange,
@@ -73,14 +73,20 @@ impl Rig {
             &n.dead_exchange,
             &n.unrouted_exchange,
         ] {
-            channel.exchange_delete(short(exchange), ExchangeDeleteOptions::default()).await.unwrap();
+            channel.exchange_delete(short_string(exchange), ExchangeDeleteOptions::default()).await.unwrap();
         }
     }
 
     /// Straight into a queue.
     async fn put(&self, queue: &str, body: &[u8], properties: BasicProperties) {
         self.channel
-            .basic_publish(short(""), short(queue), BasicPublishOptions::default(), body, properties)
+            .basic_publish(
+                short_string(""),
+                short_string(queue),
+                BasicPublishOptions::default(),
+                body,
+                properties,
+            )
             .await
             .unwrap();
     }
@@ -92,13 +98,14 @@ impl Rig {
     }
 
     async fn get(&self, queue: &str) -> Option<BasicGetMessage> {
-        self.channel.basic_get(short(queue), BasicGetOptions { no_ack: true }).await.unwrap()
+        self.channel.basic_get(short_string(queue), BasicGetOptions { no_ack: true }).await.unwrap()
     }
 
     /// Messages that nobody holds.
     async fn ready(&self, queue: &str) -> u32 {
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let queue = self.channel.queue_declare(short(queue), passive, FieldTable::default()).await.unwrap();
+        let queue =
+            self.channel.queue_declare(short_string(queue), passive, FieldTable::default()).await.unwrap();
         queue.message_count()
     }
 

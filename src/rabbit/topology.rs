@@ -220,7 +220,7 @@ impl Exchange<'_> {
 
 /// An AMQP short string holds 255 bytes, and lapin panics over longer ones: cut, so that the broker says
 /// that there is no such thing. Names made here always fit.
-pub(super) fn short(text: &str) -> ShortString {
+pub(super) fn short_string(text: &str) -> ShortString {
     const BYTES_MAX: usize = 255;
     ShortString::from(&text[..text.floor_char_boundary(BYTES_MAX)])
 }
@@ -232,7 +232,7 @@ pub(super) fn table<'n>(arguments: impl IntoIterator<Item = (&'static str, Argum
             Argument::Text(text) => AMQPValue::LongString(text.into()),
             Argument::Number(number) => AMQPValue::LongInt(number),
         };
-        table.insert(short(name), value);
+        table.insert(short_string(name), value);
     }
     table
 }
@@ -276,6 +276,6 @@ mod tests {
 
     #[test]
     fn a_short_string_is_cut_at_a_character() {
-        assert_eq!(short(&"ä".repeat(200)).as_str().len(), 254);
+        assert_eq!(short_string(&"ä".repeat(200)).as_str().len(), 254);
     }
 }

@@ -25,7 +25,7 @@ impl Times {
     }
 
     /// `2026-11-26 22:03:34`, for a column whose head names the zone.
-    pub fn short(&self, at: DateTime<Utc>) -> String {
+    pub fn short_time(&self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
@@ -102,7 +102,7 @@ mod tests {
         let times = sample::times();
         let time = at(0) + chrono::TimeDelta::milliseconds(999);
         assert_eq!(times.full(time), "2026-01-01 07:00:00 WIB");
-        assert_eq!((times.short(time).as_str(), times.zone().as_str()), ("2026-01-01 07:00:00", "WIB"));
+        assert_eq!((times.short_time(time).as_str(), times.zone().as_str()), ("2026-01-01 07:00:00", "WIB"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn install() -> io::Result<&'static Lines> {
 }
 
 /// Writes a text after the lines that wait, if logging is installed. False: it is not.
-pub fn say(text: &str) -> bool {
+pub fn write_line(text: &str) -> bool {
     let Some(lines) = LINES.get() else { return false };
     text.lines().for_each(|line| lines.send(line));
     lines.flush();

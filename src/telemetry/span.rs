@@ -77,7 +77,7 @@ impl Span {
         })
     }
 
-    pub fn say(&self, key: &'static str, value: &str) {
+    pub fn set_attribute(&self, key: &'static str, value: &str) {
         if let Some(context) = &self.context {
             context.span().set_attribute(KeyValue::new(key, value.to_owned()));
         }

@@ -133,7 +133,7 @@ fn every_role_starts_with_what_its_pod_gives_it() {
         };
         let environment = environment(role);
         let source = Source::new(None, environment.clone(), secret);
-        let config = Config::load(&source, RequiredSections::of(&BTreeSet::from([role])));
+        let config = Config::load(&source, RequiredSections::for_roles(&BTreeSet::from([role])));
         let config = config.unwrap_or_else(|faults| panic!("{}: {faults}", role.name()));
         assert!(config.admin_listen.ip().is_unspecified(), "{}: nobody could probe it", role.name());
         assert_eq!(config.database.is_some(), role != Role::Ingress, "{}", role.name());

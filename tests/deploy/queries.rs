@@ -77,7 +77,7 @@ fn metric_of(name: &str) -> Option<&'static Metric> {
         MetricKind::Counter | MetricKind::Gauge => m.name == name,
         MetricKind::Histogram(_) => OF_HISTOGRAMS.iter().any(|end| name.strip_suffix(end) == Some(m.name)),
     };
-    metric::all().iter().find(is)
+    metric::all_metrics().iter().find(is)
 }
 
 fn faults_of(selector: &Selector<'_>) -> Vec<String> {

@@ -78,7 +78,7 @@ fn the_runbook_says_what_each_role_needs_of_broker_database_and_keys() {
     for role in Role::UNNAMED {
         let [.., database, keys] = &needs[role.name()];
         assert_eq!(database, group(role).unwrap_or("none"), "{}", role.name());
-        let needed = RequiredSections::of(&BTreeSet::from([role]));
+        let needed = RequiredSections::for_roles(&BTreeSet::from([role]));
         assert_eq!(
             (needed.database, needed.merchants),
             (database != "none", keys != "none"),
@@ -122,7 +122,7 @@ fn compose_gives_each_role_users_of_its_own_with_these_rights() {
         }
         assert_eq!(
             service.contains("- doku_secret_key"),
-            RequiredSections::of(&BTreeSet::from([role])).merchants,
+            RequiredSections::for_roles(&BTreeSet::from([role])).merchants,
             "{name}"
         );
     }
@@ -140,7 +140,7 @@ fn compose_gives_each_role_users_of_its_own_with_these_rights() {
 fn kubernetes_and_systemd_give_each_role_secrets_of_its_own() {
     let unit = read("systemd/jenius-pay@.service");
     for role in Role::UNNAMED {
-        let (name, needed) = (role.name(), RequiredSections::of(&BTreeSet::from([role])));
+        let (name, needed) = (role.name(), RequiredSections::for_roles(&BTreeSet::from([role])));
         let pod = read(&format!("kubernetes/base/{name}.yaml"));
         assert_eq!(pod.matches("secretName: ").count(), 1, "{name}");
         assert!(pod.contains(&format!("secretName: jenius-pay-{name}\n")), "{name}");

@@ -85,7 +85,7 @@ impl LetterOperations for Desk {
             return Err("Another look or other work has the letters now. Try again in a moment.".to_owned());
         };
         // In a task of its own: a person who waits no longer leaves no letter outside of its queue.
-        let looking = tokio::spawn(look(self.broker.apart(), by.to_owned()));
+        let looking = tokio::spawn(look(self.broker.for_operators(), by.to_owned()));
         match timeout(LOOK_TIME_MAX, looking).await {
             Ok(Ok(Ok(look))) => {
                 *self.look.lock().await = Some(look);
@@ -110,7 +110,7 @@ impl LetterOperations for Desk {
     }
 
     async fn letter(&self, id: &str) -> Result<Option<LetterPage>, StoreError> {
-        let Some((letter, body)) = self.kept(id).await else { return Ok(None) };
+        let Some((letter, body)) = self.kept_letter(id).await else { return Ok(None) };
         let fate = self.fate(&letter, &body).await?;
         Ok(Some(LetterPage {
             deaths: letter.deaths.iter().map(death).collect(),
@@ -132,7 +132,7 @@ impl LetterOperations for Desk {
     ) -> Result<Vec<(LetterView, LetterForecast)>, StoreError> {
         let (mut twins, mut all) = (Twins::default(), Vec::new());
         for id in ids {
-            let Some((letter, body)) = self.kept(id).await else { continue };
+            let Some((letter, body)) = self.kept_letter(id).await else { continue };
             let forecast = match work {
                 LetterWork::Drop => LetterForecast { sentence: letter.summary(), stays: None },
                 LetterWork::Replay { again } => {
@@ -166,7 +166,8 @@ impl LetterOperations for Desk {
             Ok(forecaster) => forecaster,
             Err(error) => return WorkStart::Refused(format!("{error:#}")),
         };
-        let (broker, lock, look) = (self.broker.apart(), self.letter_lock.clone(), Arc::clone(&self.look));
+        let (broker, lock, look) =
+            (self.broker.for_operators(), self.letter_lock.clone(), Arc::clone(&self.look));
         self.works.begin(id, title, by, move |progress| async move {
             let _alone = lock.lock_owned().await;
             let mut browser = DeadLetterBrowser::start(&broker).await?;
@@ -180,7 +181,7 @@ impl LetterOperations for Desk {
     }
 
     async fn work(&self, action_id: Uuid) -> Option<WorkView> {
-        self.works.of(action_id)
+        self.works.find(action_id)
     }
 }
 
@@ -195,7 +196,7 @@ async fn forget(look: &Mutex<Option<KeptLook>>, ids: &BTreeSet<String>) {
 }
 
 impl Desk {
-    async fn kept(&self, id: &str) -> Option<(DeadLetter, Bytes)> {
+    async fn kept_letter(&self, id: &str) -> Option<(DeadLetter, Bytes)> {
         let kept = self.look.lock().await;
         let look = kept.as_ref().filter(|look| look.taken.elapsed() < LOOK_LASTS)?;
         let found = look.letters.iter().find(|kept| kept.letter.id == id)?;
@@ -206,7 +207,7 @@ impl Desk {
         self.reach()?;
         let forecaster = Forecaster::new(&self.secrets.config(), self.pool.clone())
             .map_err(|error| StoreError::Refused(error.to_string()))?;
-        forecaster.of(letter.destination, letter.content_type.as_deref(), body).await
+        forecaster.forecast(letter.destination, letter.content_type.as_deref(), body).await
     }
 }
 

@@ -27,7 +27,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// An import on connections of its own: no page waits for it, and no page's statement limit ends it.
 pub(super) fn importer(shared: &RoleContext) -> anyhow::Result<(Arc<Import>, PgPool)> {
     let config = &shared.config;
-    let pool = shared.pool.apart(postgres::connect_options(config.need_database()?)?, CONNECTIONS);
+    let pool = shared.pool.separate_pool(postgres::connect_options(config.need_database()?)?, CONNECTIONS);
     let store = PostgresStore::new(pool.clone(), config.schedule());
     let import = Import {
         settlement: store.settlement(),
@@ -115,7 +115,7 @@ impl Desk {
             Ok(Begun::Kept(kept)) => kept,
             Ok(Begun::Ended(ImportOutcome::Known(number))) => return Ok(BroughtIn::Known(number)),
             Ok(Begun::Ended(_)) => return Ok(BroughtIn::Busy),
-            Err(error) => return self.ended(error, &action).await,
+            Err(error) => return self.note_failure(error, &action).await,
         };
         let number = kept.file();
         let (import, pool) = (Arc::clone(&self.import), self.pool.clone());
@@ -126,7 +126,7 @@ impl Desk {
         }
     }
 
-    async fn ended(&self, error: ImportError, action: &Action) -> Result<BroughtIn, StoreError> {
+    async fn note_failure(&self, error: ImportError, action: &Action) -> Result<BroughtIn, StoreError> {
         match error {
             ImportError::Store(error) => Err(error),
             ImportError::Refused(why) => {

@@ -44,7 +44,7 @@ impl PayOutSums {
         Self { settlement, state: Mutex::default() }
     }
 
-    pub(super) async fn of(&self, name: &str) -> Result<BatchSums, StoreError> {
+    pub(super) async fn of_batch(&self, name: &str) -> Result<BatchSums, StoreError> {
         let mut state = self.state.lock().await;
         loop {
             let now = Instant::now();

@@ -65,7 +65,7 @@ impl Works {
         WorkStart::Begun
     }
 
-    pub fn of(&self, id: Uuid) -> Option<WorkView> {
+    pub fn find(&self, id: Uuid) -> Option<WorkView> {
         self.0.lock().iter().find(|(known, _)| *known == id).map(|(_, work)| work.clone())
     }
 }
@@ -89,7 +89,7 @@ impl WorkProgress {
 
     /// Those with such an end.
     pub fn subjects(&self, is_such: impl Fn(&str) -> bool) -> BTreeSet<String> {
-        let lines = self.works.of(self.id).map(|work| work.lines).unwrap_or_default();
+        let lines = self.works.find(self.id).map(|work| work.lines).unwrap_or_default();
         lines.into_iter().filter(|line| is_such(line.end)).map(|line| line.subject).collect()
     }
 
@@ -105,9 +105,9 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    async fn ended(works: &Works, id: Uuid) -> WorkView {
+    async fn wait_for_end(works: &Works, id: Uuid) -> WorkView {
         loop {
-            match works.of(id).filter(|work| work.end.is_some()) {
+            match works.find(id).filter(|work| work.end.is_some()) {
                 Some(work) => return work,
                 None => tokio::task::yield_now().await,
             }
@@ -132,10 +132,10 @@ mod tests {
         let WorkStart::Refused(why) = begin(second, oneshot::channel().1) else { panic!("two at once") };
         assert!(why.contains("a replay, by budi"), "{why}");
         go.send(()).unwrap();
-        let work = ended(&works, first).await;
+        let work = wait_for_end(&works, first).await;
         assert_eq!((work.done, work.total, work.end), (1, 2, Some(WorkEnd::Finished)));
         assert_eq!(begin(second, oneshot::channel().1), WorkStart::Begun);
-        assert!(matches!(ended(&works, second).await.end, Some(WorkEnd::Stopped(_))));
-        assert!(works.of(Uuid::nil()).is_none());
+        assert!(matches!(wait_for_end(&works, second).await.end, Some(WorkEnd::Stopped(_))));
+        assert!(works.find(Uuid::nil()).is_none());
     }
 }

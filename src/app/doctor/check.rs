@@ -118,7 +118,7 @@ impl Check {
     }
 
     /// Of one of several: `doku.key.shop`.
-    pub fn of(mut self, which: &str) -> Self {
+    pub fn about(mut self, which: &str) -> Self {
         self.name = format!("{}.{which}", self.name);
         self
     }

@@ -35,7 +35,7 @@ pub fn judge(doku: &Doku, answers: &Answers) -> Vec<Check> {
         format!("{} answers in {} ms", doku.base_url, first.took.as_millis()),
     ));
     checks.push(clock(&answered));
-    checks.extend(answers.iter().map(|(merchant, answer)| key(answer).of(merchant.as_str())));
+    checks.extend(answers.iter().map(|(merchant, answer)| key(answer).about(merchant.as_str())));
     checks.push(signature(doku.response_signature, &answered));
     checks
 }

@@ -13,7 +13,7 @@ pub struct ServerPlace {
 
 impl ServerPlace {
     /// Of a URL: scheme, host, port and path.
-    pub fn of(url: &SecretString) -> Self {
+    pub fn from_url(url: &SecretString) -> Self {
         let Ok(url) = Url::parse(url.expose_secret()) else {
             return Self { text: "a URL that cannot be read".to_owned(), is_remote: true };
         };
@@ -62,7 +62,7 @@ mod tests {
             ("hunter2", "a URL that cannot be read", true),
         ] {
             let expected = ServerPlace { text: text.to_owned(), is_remote };
-            assert_eq!(ServerPlace::of(&SecretString::from(url)), expected, "{url}");
+            assert_eq!(ServerPlace::from_url(&SecretString::from(url)), expected, "{url}");
         }
     }
 }

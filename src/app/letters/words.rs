@@ -4,7 +4,7 @@ use crate::{
     app::forecast::{CommandForecast, ReplayForecast},
     domain::{
         command::ClaimForecast,
-        money::grouped,
+        money::group_digits,
         signed::{Form, SignedBy},
         validate::Violation,
     },
@@ -61,7 +61,7 @@ fn of_command(fate: &CommandForecast) -> String {
     let what = format!("{} {}", command.kind.name(), clean(command.identity.id.as_str()));
     match &fate.prospect {
         ClaimForecast::Claimed => {
-            let amount = fate.amount.map(|amount| grouped(&amount.to_string())).unwrap_or_default();
+            let amount = fate.amount.map(|amount| group_digits(&amount.to_string())).unwrap_or_default();
             let invoice = command.invoice_number.as_deref().map(clean).unwrap_or_default();
             let merchant = clean(&command.merchant);
             format!("{what} would be claimed and sent: {amount} for {invoice} of {merchant}")

@@ -22,10 +22,10 @@ const GROUPS_UNDER_WAY: usize = 4;
 
 pub async fn run(setup: &BenchSetup<'_>, messages: u64) -> anyhow::Result<Pace> {
     let (commands, events) = (setup.name("commands"), setup.name("events"));
-    let preloading = ProgressLine::of("preloading", messages);
+    let preloading = ProgressLine::new("preloading", messages);
     setup.load.publish_all(payments_route(&commands), setup.commands.payments(messages), &preloading).await?;
     drop(preloading);
-    let progress = ProgressLine::of("RabbitMQ", messages);
+    let progress = ProgressLine::new("RabbitMQ", messages);
     let groups = setup.groups();
     let publisher = Load::connect(&setup.bench.servers.amqp).await?;
     let first = Reading::take(0, &groups);

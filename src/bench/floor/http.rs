@@ -42,7 +42,7 @@ pub async fn run(setup: &BenchSetup<'_>, calls: u64) -> anyhow::Result<Pace> {
         commands: setup.commands.clone(),
         next: AtomicU64::new(0),
     });
-    let progress = Arc::new(ProgressLine::of("signed calls", calls));
+    let progress = Arc::new(ProgressLine::new("signed calls", calls));
     let groups = setup.groups();
     let first = Reading::take(0, &groups);
     let mut tasks = JoinSet::new();

@@ -33,7 +33,7 @@ struct Results {
 }
 
 impl CombinedBound {
-    fn of(parts: [&Pace; 3]) -> Self {
+    fn from_parts(parts: [&Pace; 3]) -> Self {
         Self { per_second: 1.0 / parts.iter().map(|part| 1.0 / part.per_second).sum::<f64>() }
     }
 }
@@ -42,7 +42,7 @@ pub async fn run(bench: &Bench) -> anyhow::Result<(Section, CombinedBound)> {
     let postgres = with_setup(bench, async |setup| postgres::run(setup, ROWS).await).await?;
     let broker = with_setup(bench, async |setup| broker::run(setup, MESSAGES).await).await?;
     let http = with_setup(bench, async |setup| http::run(setup, CALLS).await).await?;
-    let bound = CombinedBound::of([&postgres, &broker, &http]);
+    let bound = CombinedBound::from_parts([&postgres, &broker, &http]);
     let results = Results { postgres, broker, http, bound };
     let row = |what: &str, pace| Row { what: what.to_owned(), pace, more: vec![] };
     let rows = [
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_bound_is_what_is_left_when_each_part_takes_its_time() {
         let pace = |per_second| Pace { done: 0, seconds: 0.0, per_second, cpu_ms: [].into() };
-        let bound = CombinedBound::of([&pace(29_500.0), &pace(17_400.0), &pace(18_400.0)]);
+        let bound = CombinedBound::from_parts([&pace(29_500.0), &pace(17_400.0), &pace(18_400.0)]);
         assert!((bound.per_second - 6_862.6).abs() < 1.0, "{bound:?}");
     }
 }

@@ -22,7 +22,7 @@ const TABLES: &str = "
 
 pub async fn run(setup: &BenchSetup<'_>, rows: u64) -> anyhow::Result<Pace> {
     setup.sql().await?.execute(TABLES).await?;
-    let progress = Arc::new(ProgressLine::of("PostgreSQL", rows));
+    let progress = Arc::new(ProgressLine::new("PostgreSQL", rows));
     let groups = setup.groups();
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {

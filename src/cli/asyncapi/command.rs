@@ -78,9 +78,9 @@ pub struct PaymentOrder {
 pub struct LineItem {
     #[schemars(transform = json_schema::text(&rules::ITEM_NAME))]
     pub name: String,
-    #[schemars(transform = json_schema::whole(&rules::ITEM_PRICE))]
+    #[schemars(transform = json_schema::whole_number(&rules::ITEM_PRICE))]
     pub price: u64,
-    #[schemars(transform = json_schema::whole(&rules::ITEM_QUANTITY))]
+    #[schemars(transform = json_schema::whole_number(&rules::ITEM_QUANTITY))]
     pub quantity: u64,
 }
 

@@ -26,8 +26,8 @@ with other data, and what breaks a rule, is rejected by an event. What cannot be
 
 /// The AsyncAPI document for the exchanges and queues of this prefix.
 pub fn document(names: &TopologyNames) -> Value {
-    let messages = messages::all();
-    let schemas = schemas::all();
+    let messages = messages::all_messages();
+    let schemas = schemas::all_schemas();
     json!({
         "asyncapi": "3.0.0",
         "info": {

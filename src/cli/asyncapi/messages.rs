@@ -18,7 +18,7 @@ pub fn inbound() -> [&'static str; 3] {
 }
 
 /// Every message by its name.
-pub fn all() -> Value {
+pub fn all_messages() -> Value {
     let mut messages = Map::new();
     for kind in CommandKind::ALL {
         messages.insert(kind.routing_key().to_owned(), command(kind));

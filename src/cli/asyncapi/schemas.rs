@@ -45,7 +45,7 @@ pub fn messages() -> Vec<String> {
 }
 
 /// Every schema by its name, the whole messages first.
-pub fn all() -> Value {
+pub fn all_schemas() -> Value {
     let [payment, refund] = CommandKind::ALL.map(CommandKind::event_type);
     let mut all = Map::new();
     let read = &mut generator(Contract::Deserialize);
@@ -119,7 +119,7 @@ fn name_parts(schema: &mut Value) {
 
 /// A message's schema with all that it refers to, for a file of its own.
 pub fn alone(name: &str) -> Value {
-    let all = all();
+    let all = all_schemas();
     let mut schema = json!({"$schema": DRAFT});
     let mut definitions = Map::new();
     let mut wanted = vec![name.to_owned()];

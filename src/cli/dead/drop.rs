@@ -54,7 +54,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 async fn drop_them(args: &Args, sight: &mut BrowseSession, audit: &Audit) -> anyhow::Result<ExitCode> {
     let chosen = args.which.choose(sight).await?;
     let count = chosen.len();
-    let list = print::json(&chosen.iter().map(|h| ListedLetter::of(&h.letter)).collect::<Vec<_>>())?;
+    let list = print::json(&chosen.iter().map(|h| ListedLetter::from_letter(&h.letter)).collect::<Vec<_>>())?;
     if !args.json {
         for held in &chosen {
             print::line(&format!("{}  {}", held.letter.id, held.letter.summary()))?;

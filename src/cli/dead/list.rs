@@ -49,7 +49,7 @@ pub(super) struct ListedLetter<'a> {
 }
 
 impl<'a> ListedLetter<'a> {
-    pub fn of(letter: &'a DeadLetter) -> Self {
+    pub fn from_letter(letter: &'a DeadLetter) -> Self {
         Self {
             id: &letter.id,
             queue: letter.queue.name(),
@@ -69,11 +69,11 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let letters = letters(&mut sight).await;
     let letters = sight.end(letters).await?;
     let text = if args.json {
-        print::json(&letters.iter().map(ListedLetter::of).collect::<Vec<_>>())?
+        print::json(&letters.iter().map(ListedLetter::from_letter).collect::<Vec<_>>())?
     } else if args.each {
-        each(&letters, Times::of(source)?, args.wide.room())
+        each(&letters, Times::from_source(source)?, args.wide.room())
     } else {
-        grouped(&letters, Times::of(source)?)
+        grouped(&letters, Times::from_source(source)?)
     };
     print::line(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -141,7 +141,7 @@ fn each(letters: &[DeadLetter], times: Times, room: Room) -> String {
         table.row([
             clean(&letter.id),
             clean(letter.reason()),
-            letter.at().map(|at| times.short(at)).unwrap_or_default(),
+            letter.at().map(|at| times.short_time(at)).unwrap_or_default(),
             letter.event_type.as_deref().map(clean).unwrap_or_default(),
             letter.source.as_deref().map(clean).unwrap_or_default(),
             letter.command_id.as_deref().map(clean).unwrap_or_default(),
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn programs_get_what_the_contract_names() {
-        let row = serde_json::to_value(ListedLetter::of(&sample("a", "malformed", 1))).unwrap();
+        let row = serde_json::to_value(ListedLetter::from_letter(&sample("a", "malformed", 1))).unwrap();
         let expected = serde_json::json!({"id": "a", "queue": "dead", "reason": "malformed", "detail": "why\u{1b}",
             "at": "1970-01-01T00:00:00Z", "type": "jenius.payment.request.v1", "command_id": "c-1", "bytes": 7});
         assert_eq!(row, expected);

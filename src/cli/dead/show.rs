@@ -44,7 +44,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.json {
         print::line(&print::json(&for_programs(&held)?)?)?;
     } else {
-        print::line(&for_people(&held.letter, &redact::body(&held.body), Times::of(source)?))?;
+        print::line(&for_people(&held.letter, &redact::body(&held.body), Times::from_source(source)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,7 +61,7 @@ async fn find(sight: &mut BrowseSession, args: &Args) -> anyhow::Result<FetchedL
 
 fn for_programs(held: &FetchedLetter) -> anyhow::Result<serde_json::Value> {
     let letter = &held.letter;
-    let mut object = serde_json::to_value(ListedLetter::of(letter))?;
+    let mut object = serde_json::to_value(ListedLetter::from_letter(letter))?;
     object["replays"] = json!(letter.replays);
     object["belongs_to"] = json!(letter.destination.map(Destination::name));
     object["headers"] = letter.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -98,7 +98,7 @@ mod tests {
     fn checks() -> Vec<Check> {
         vec![
             Check::ok(LEASE, "45 s"),
-            Check::fail(DOKU_KEY, "refused\u{1b}[2J", "set it").of("default"),
+            Check::fail(DOKU_KEY, "refused\u{1b}[2J", "set it").about("default"),
             Check::warn(BROKER_LOGIN, "slow", "wait"),
             Check::ok(DRAIN, "35 s"),
         ]

@@ -49,7 +49,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     print::line(&format!(
         "DOKU   {}\n{}",
         in_words(&finding),
-        timeline::changed(&before, &after, Times::of(source)?)
+        timeline::describe_change(&before, &after, Times::from_source(source)?)
     ))?;
     let answered = match finding.kind {
         InquiryFindingKind::Reported(_) | InquiryFindingKind::NotFound { .. } => true,

@@ -142,7 +142,7 @@ impl Columns {
     const NEEDED: [&str; 3] = ["invoice_number", "amount", "paid_at"];
     const ALLOWED: [&str; 5] = ["invoice_number", "amount", "paid_at", "merchant", "request_id"];
 
-    fn of(heads: &csv::StringRecord) -> Result<Self, String> {
+    fn from_heads(heads: &csv::StringRecord) -> Result<Self, String> {
         let heads: Vec<&str> = heads.iter().map(|head| head.trim_start_matches('\u{feff}').trim()).collect();
         let place = |name: &str| heads.iter().position(|head| *head == name);
         let allowed = format!("allowed: {}", Self::ALLOWED.join(", "));
@@ -187,7 +187,7 @@ impl LineReader {
             fault(line, "it has another number of cells than the first line, or is no CSV")
         };
         let heads = lines.headers().map_err(|_| UsageError("the file is no CSV".to_owned()))?;
-        let columns = Columns::of(heads).map_err(|why| UsageError(fault(1, &why)))?;
+        let columns = Columns::from_heads(heads).map_err(|why| UsageError(fault(1, &why)))?;
         let (mut orders, mut faults) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for record in lines.records() {

@@ -100,7 +100,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.csv {
         csv::orders(&orders)
     } else {
-        order_table::list(&orders, Times::of(source)?, args.wide.room())
+        order_table::list(&orders, Times::from_source(source)?, args.wide.room())
     };
     print::line(&shown)?;
     if is_search_cut {

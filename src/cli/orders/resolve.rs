@@ -92,7 +92,8 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     report_stops(&pool, source, false).await?;
     let second =
         SecondPersonRule { above: config.console.second_person_above, ..SecondPersonRule::default() };
-    let (possible, mut undecided) = args.foretell(&store, &pool, all, &second, Times::of(source)?).await?;
+    let (possible, mut undecided) =
+        args.foretell(&store, &pool, all, &second, Times::from_source(source)?).await?;
     let count = possible.len();
     let question =
         if count == 1 { "decide this?".to_owned() } else { format!("decide this about {count} orders?") };

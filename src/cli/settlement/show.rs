@@ -133,7 +133,7 @@ mod tests {
         flow::view::{sample, settlement},
     };
 
-    fn found() -> BreakView {
+    fn break_found() -> BreakView {
         BreakView {
             number: 7,
             merchant: "default".to_owned(),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_break_fits_a_terminal_and_cannot_drive_it() {
-        let shown = breaks(&[found()], times(), false);
+        let shown = breaks(&[break_found()], times(), false);
         let widest =
             shown.lines().filter(|line| !line.contains("IIII")).map(|line| line.chars().count()).max();
         assert!(widest <= Some(WIDTH), "{shown}");

@@ -6,7 +6,7 @@ use super::{Reader, Source};
 use crate::{
     config::{
         fault::ConfigFault,
-        keys::{ConfigKey, FILE_SUFFIX, KeyForm, NAMED, PREFIX, apart, keys, variable_of},
+        keys::{ConfigKey, FILE_SUFFIX, KeyForm, NAMED, PREFIX, keys, split_name, variable_of},
         snapshot::{GivenValue, Rank},
     },
     domain::ids::MerchantName,
@@ -118,7 +118,7 @@ impl Reader<'_> {
     }
 
     fn put(&mut self, name: &str, rank: Rank, origin: &str, texts: Vec<String>) {
-        if let Some((section, own, _)) = apart(name) {
+        if let Some((section, own, _)) = split_name(name) {
             self.given.names.extend(MerchantName::parse(own).map(|own| (section, own)));
         }
         match self.given.get(name) {
@@ -228,7 +228,7 @@ fn target(variable: &str) -> Result<Option<Target>, String> {
 
 /// The full name of the key, if the variable is its own. The name of a merchant may hold `__` itself.
 fn long_name(key: &ConfigKey, variable: &str) -> Option<String> {
-    let Some((section, _, member)) = apart(key.name) else {
+    let Some((section, _, member)) = split_name(key.name) else {
         return (key.variable() == variable).then(|| key.name.to_owned());
     };
     let own = variable

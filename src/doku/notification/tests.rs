@@ -207,10 +207,15 @@ fn an_amount_is_kept_so_that_it_reads_as_what_it_was() {
         ("fifty", "fifty"),
         ("Astari 0812", NO_NUMBER),
     ] {
-        assert_eq!(kept(written), expected);
+        assert_eq!(kept_amount(written), expected);
     }
-    assert_eq!(ReportedAmount::read(&kept(&endless)), ReportedAmount::Other, "{}", kept(&endless));
-    assert!(kept(&endless).chars().count() <= AMOUNT_BYTES_MAX + 1);
+    assert_eq!(
+        ReportedAmount::read(&kept_amount(&endless)),
+        ReportedAmount::Other,
+        "{}",
+        kept_amount(&endless)
+    );
+    assert!(kept_amount(&endless).chars().count() <= AMOUNT_BYTES_MAX + 1);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! words, and a body of another channel names a request that can be none of ours.
 
 use super::super::{
-    body::{NO_WORD, bounded, bounded_request, object, text},
-    notification::{INVOICE_CHARS_MAX, Incomplete, NO_NUMBER, kept},
+    body::{NO_WORD, bounded_request, bounded_text, object, text},
+    notification::{INVOICE_CHARS_MAX, Incomplete, NO_NUMBER, kept_amount},
 };
 use crate::domain::{notification::Notification, signed::Form};
 use serde::Deserialize;
@@ -85,7 +85,7 @@ pub fn read(request_id: &str, body: &[u8]) -> Result<Notification, Incomplete> {
     Ok(Notification {
         form: Form::Snap,
         request_id: request_id.to_owned(),
-        invoice_number: bounded(&invoice_number),
+        invoice_number: bounded_text(&invoice_number),
         status,
         amount: amount.and_then(reported_amount),
         request: body.request(is_of_virtual_account),
@@ -129,7 +129,7 @@ impl Body<'_> {
             .flatten()
             .filter_map(text_of)
             .find(|channel| !channel.to_ascii_uppercase().contains(OUR_CHANNEL))
-            .map(|channel| bounded(&channel).chars().take(CHANNEL_CHARS_MAX).collect())
+            .map(|channel| bounded_text(&channel).chars().take(CHANNEL_CHARS_MAX).collect())
     }
 }
 
@@ -155,9 +155,9 @@ fn status_word(code: &str) -> String {
 /// `{"value":"50000.00","currency":"IDR"}`, or the value alone. In another currency it is no amount that an order has.
 fn reported_amount(raw: &RawValue) -> Option<String> {
     let Some(amount) = object::<Amount<'_>>(raw.get()) else {
-        return text_of(raw).map(|value| kept(&value));
+        return text_of(raw).map(|value| kept_amount(&value));
     };
-    let value = kept(&amount.value.and_then(text_of)?);
+    let value = kept_amount(&amount.value.and_then(text_of)?);
     match amount.currency.and_then(text_of) {
         None => Some(value),
         Some(currency) if currency.eq_ignore_ascii_case(CURRENCY) => Some(value),

@@ -25,16 +25,16 @@ impl Change {
         let attribution = || Attribution::by(EvidenceSource::Response).with_status(status);
         match of {
             AttemptOf::Payment => {
-                let change = self.with(Evidence::AnswerTaken, attribution(), schedule, now);
+                let change = self.bring(Evidence::AnswerTaken, attribution(), schedule, now);
                 if schedule.trust_response && ReportedStatus::read(status) == ReportedStatus::Success {
-                    change.with(Evidence::Reported(ReportedStatus::Success), attribution(), schedule, now)
+                    change.bring(Evidence::Reported(ReportedStatus::Success), attribution(), schedule, now)
                 } else {
                     change.taken_after_its_end(schedule, now)
                 }
             }
-            AttemptOf::Refund => self.with(Evidence::RefundAnswerSuccess, attribution(), schedule, now),
+            AttemptOf::Refund => self.bring(Evidence::RefundAnswerSuccess, attribution(), schedule, now),
             AttemptOf::EarlierRefund => {
-                self.with(Evidence::Reported(ReportedStatus::Refunded), attribution(), schedule, now)
+                self.bring(Evidence::Reported(ReportedStatus::Refunded), attribution(), schedule, now)
             }
         }
     }
@@ -132,7 +132,7 @@ impl Change {
         command.failed_inquiries = 0;
         command.ask_first = false;
         if time.started_at >= schedule.concludes_from(command) {
-            return self.ended(schedule, time.now);
+            return self.conclude_after_end(schedule, time.now);
         }
         self.send_as_planned(time, schedule)
     }
@@ -164,7 +164,7 @@ impl Change {
             (false, _, _) => self.nothing_new(time, schedule),
             (true, false, _) => {
                 self.inquired(time, schedule);
-                self.ended(schedule, time.now)
+                self.conclude_after_end(schedule, time.now)
             }
             (true, true, false) => {
                 let at = schedule.grace_end(command).unwrap_or(time.now);
@@ -207,7 +207,7 @@ impl Change {
         }
         command.failed_inquiries = command.failed_inquiries.saturating_add(1);
         if command.failed_inquiries >= FAILED_INQUIRIES_MAX {
-            return self.ended(schedule, time.now);
+            return self.conclude_after_end(schedule, time.now);
         }
         let due = schedule.ask_again(command, time.started_at, time.now, retry_after, time.chance);
         self.due = DueChange::Replace(Some(due));
@@ -219,13 +219,13 @@ impl Change {
         let message = "Check Status found nothing new for check.give_up_after_ms";
         let attribution =
             Attribution::by(EvidenceSource::Check).with_error(EventError::ours("check_gave_up", message));
-        self.with(Evidence::CheckGaveUp, attribution, schedule, now)
+        self.bring(Evidence::CheckGaveUp, attribution, schedule, now)
     }
 
     /// The sends have ended, DOKU was asked since, and no more is to be learned.
-    fn ended(self, schedule: &AttemptSchedule, now: Time) -> Self {
+    fn conclude_after_end(self, schedule: &AttemptSchedule, now: Time) -> Self {
         let is_doubted = self.order.open_command().is_some_and(|command| command.maybe_acted_at.is_some());
         let evidence = if is_doubted { Evidence::EndedInDoubt } else { Evidence::EndedWithoutAct };
-        self.with(evidence, Attribution::by(EvidenceSource::Check), schedule, now)
+        self.bring(evidence, Attribution::by(EvidenceSource::Check), schedule, now)
     }
 }

@@ -52,7 +52,7 @@ const MERCHANT: &str = "merchant";
 const SHOWN_CHARS_MAX: usize = 64;
 
 /// A value that is no customer's data, if a message can hold it.
-pub fn shown(text: &str) -> Option<String> {
+pub fn shown_value(text: &str) -> Option<String> {
     let fits = text.len() <= SHOWN_CHARS_MAX && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     fits.then(|| format!("is {text:?}"))
 }

@@ -3,7 +3,7 @@
 use super::{
     Code, Rules, ValidData, Violation,
     reader::{Fields, Member, Violations},
-    rules, shown,
+    rules, shown_value,
 };
 use crate::domain::{document::Document, money::Rupiah};
 
@@ -58,8 +58,8 @@ fn line_items(items: Member<'_, '_>, amount: Option<Rupiah>, violations: &mut Vi
 fn line_item(item: Member<'_, '_>, violations: &mut Violations) -> Option<u128> {
     let mut item = item.object(violations)?;
     item.text("name", &rules::ITEM_NAME, violations);
-    let price = item.whole("price", &rules::ITEM_PRICE, violations);
-    let quantity = item.whole("quantity", &rules::ITEM_QUANTITY, violations);
+    let price = item.read_whole("price", &rules::ITEM_PRICE, violations);
+    let quantity = item.read_whole("quantity", &rules::ITEM_QUANTITY, violations);
     item.refuse_others(violations);
     Some(u128::from(price?) * u128::from(quantity?))
 }
@@ -73,7 +73,7 @@ fn additional_info(fields: &mut Fields<'_, '_>, rules: &Rules, violations: &mut 
         && let Some(url) = member.text(&rules::OVERRIDE_URL, violations)
         && let Some((code, allowed)) = rules::override_fault(url, rules)
     {
-        violations.add(&member.path, code, &allowed, shown(url).as_deref());
+        violations.add(&member.path, code, &allowed, shown_value(url).as_deref());
     }
     if let Some(member) = info.optional("settlement") {
         settlement(member, violations);
@@ -108,7 +108,7 @@ fn settlement_entry(entry: Member<'_, '_>, violations: &mut Violations) -> Optio
 
 fn settlement_value(entry: &mut Fields<'_, '_>, fixed: bool, violations: &mut Violations) -> Option<f64> {
     if fixed {
-        entry.whole("value", &rules::SETTLEMENT_FIX, violations);
+        entry.read_whole("value", &rules::SETTLEMENT_FIX, violations);
         return None;
     }
     let allowed = "a number above 0";

@@ -4,7 +4,7 @@
 use super::{
     Code, VIOLATIONS_MAX, Violation,
     rules::{Text, Whole},
-    shown,
+    shown_value,
 };
 use crate::domain::document::Document;
 use std::fmt;
@@ -124,13 +124,13 @@ impl<'d> Fields<'d, '_> {
         self.mandatory(name, rule.allowed, violations)?.text(rule, violations)
     }
 
-    pub(super) fn whole(
+    pub(super) fn read_whole(
         &mut self,
         name: &'static str,
         rule: &Whole,
         violations: &mut Violations,
     ) -> Option<u64> {
-        self.mandatory(name, rule.allowed, violations)?.whole(rule, violations)
+        self.mandatory(name, rule.allowed, violations)?.read_whole(rule, violations)
     }
 
     /// The members that no rule names.
@@ -201,7 +201,7 @@ impl<'d, 'p> Member<'d, 'p> {
         }
     }
 
-    pub(super) fn whole(self, rule: &Whole, violations: &mut Violations) -> Option<u64> {
+    pub(super) fn read_whole(self, rule: &Whole, violations: &mut Violations) -> Option<u64> {
         let number = match self.value {
             Document::Integer(number) => u64::try_from(*number).ok(),
             // Too long for an integer, it was read as a float.
@@ -283,5 +283,5 @@ fn found(rule: &Text, code: Code, text: &str) -> Option<String> {
     }
     let not_shown =
         || (code == Code::InvalidCharacters).then(|| "has a character that is not allowed".to_owned());
-    shown(text).filter(|_| rule.is_shown).or_else(not_shown)
+    shown_value(text).filter(|_| rule.is_shown).or_else(not_shown)
 }

@@ -24,7 +24,7 @@ pub struct Text {
 }
 
 impl Text {
-    const fn of(length_max: usize, allowed: &'static str) -> Self {
+    const fn new(length_max: usize, allowed: &'static str) -> Self {
         Self { length_max, allowed, pattern: "^[^\\u0000]*$", is_shown: false, fault: |_| None }
     }
 
@@ -78,7 +78,7 @@ pub const AMOUNT: Text = Text {
     },
 };
 
-pub const ITEM_NAME: Text = Text::of(255, "a text of 1–255 characters");
+pub const ITEM_NAME: Text = Text::new(255, "a text of 1–255 characters");
 pub const ITEM_PRICE: Whole = Whole {
     range: 0..=999_999_999_999,
     allowed: "a whole number from 0 to 999999999999, written without point or exponent",
@@ -86,7 +86,7 @@ pub const ITEM_PRICE: Whole = Whole {
 pub const ITEM_QUANTITY: Whole =
     Whole { range: 1..=9999, allowed: "a whole number from 1 to 9999, written without point or exponent" };
 
-pub const SETTLEMENT_ACCOUNT: Text = Text::of(64, "a text of 1–64 characters");
+pub const SETTLEMENT_ACCOUNT: Text = Text::new(64, "a text of 1–64 characters");
 pub const SETTLEMENT_FIX: Whole =
     Whole { range: 1..=u64::MAX, allowed: "a whole number above 0, written without point or exponent" };
 pub const PERCENTAGE: &str = "PERCENTAGE";
@@ -99,7 +99,7 @@ pub const SETTLEMENT_TYPE: Text = Text {
     fault: |text| (![PERCENTAGE, FIX].contains(&text)).then_some(Code::NotAllowed),
 };
 
-pub const CUSTOMER_NAME: Text = Text::of(64, "a text of 1–64 characters");
+pub const CUSTOMER_NAME: Text = Text::new(64, "a text of 1–64 characters");
 pub const CUSTOMER_PHONE: Text = Text {
     length_max: 16,
     allowed: "a string of 1–16 digits",
@@ -125,8 +125,8 @@ pub const REDIRECT_URL: Text = Text {
     is_shown: false,
     fault: |text| http_url(text).is_none().then_some(Code::InvalidFormat),
 };
-pub const CASH_TAG: Text = Text::of(30, "a text of 1–30 characters");
-pub const REASON: Text = Text::of(255, "a text of 1–255 characters");
+pub const CASH_TAG: Text = Text::new(30, "a text of 1–30 characters");
+pub const REASON: Text = Text::new(255, "a text of 1–255 characters");
 
 /// Any text: the rule of an override depends on the configuration, see `override_fault`.
 pub const OVERRIDE_URL: Text = Text {

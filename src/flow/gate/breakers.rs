@@ -272,15 +272,15 @@ impl Watched {
         probe: bool,
         now: Instant,
     ) -> bool {
-        self.changed(scope, now, |breaker| breaker.learned(health, order_key, probe, now))
+        self.change_breaker(scope, now, |breaker| breaker.learned(health, order_key, probe, now))
     }
 
     fn try_last(&mut self, scope: &str, now: Instant) {
-        self.changed(scope, now, |breaker| breaker.try_last(now));
+        self.change_breaker(scope, now, |breaker| breaker.try_last(now));
     }
 
     /// True if it opened.
-    fn changed(&mut self, scope: &str, now: Instant, change: impl FnOnce(&mut Breaker)) -> bool {
+    fn change_breaker(&mut self, scope: &str, now: Instant, change: impl FnOnce(&mut Breaker)) -> bool {
         let before = self.breaker.phase(now);
         change(&mut self.breaker);
         let after = self.breaker.phase(now);

@@ -22,7 +22,7 @@ struct RefusedEvent {
 
 impl RefusedEvents {
     /// Whether the event waits from now on; false where too many do.
-    pub fn refused(&mut self, (sequence, order_key): EventKey, now: Instant) -> bool {
+    pub fn note_refused(&mut self, (sequence, order_key): EventKey, now: Instant) -> bool {
         let before = self.0.get(&sequence).map(|event| event.wait);
         if before.is_none() && self.0.len() >= KEPT_MAX {
             return false;

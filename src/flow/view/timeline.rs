@@ -3,7 +3,7 @@
 use super::{
     ActionView, AttemptView, DecisionView, HistoryView, NotificationView, OrderView, SettlementRowView,
 };
-use crate::domain::{Time, money::grouped, signed::Form};
+use crate::domain::{Time, money::group_digits, signed::Form};
 
 /// A shorter round trip is shown without its duration.
 const SLOW: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
@@ -90,7 +90,7 @@ fn notification_step(notification: &NotificationView) -> TimelineStep {
     let amount = notification
         .amount
         .as_deref()
-        .map_or(", no amount".to_owned(), |amount| format!(" {}", grouped(amount)));
+        .map_or(", no amount".to_owned(), |amount| format!(" {}", group_digits(amount)));
     let mut detail = status.to_owned() + &amount;
     if !notification.applied {
         detail.push_str(&format!(", not applied: {}", reason.replace('_', " ")));
@@ -104,7 +104,7 @@ fn notification_step(notification: &NotificationView) -> TimelineStep {
 }
 
 fn settlement_step(row: &SettlementRowView) -> TimelineStep {
-    let [gross, fee, net] = [&row.gross, &row.fee, &row.net].map(|amount| grouped(amount));
+    let [gross, fee, net] = [&row.gross, &row.fee, &row.net].map(|amount| group_digits(amount));
     let detail = format!("{gross}, fee {fee}, net {net}, paid out {} in {}", row.paid_out_on, row.batch);
     let what = format!("settlement {}", row.kind);
     TimelineStep { at: row.seen_at, kind: StepKind::Settlement, what, detail }

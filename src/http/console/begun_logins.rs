@@ -38,7 +38,7 @@ pub struct BegunLogins {
 }
 
 impl BegunLogins {
-    pub fn of(config: &ConsoleConfig) -> Self {
+    pub fn from_config(config: &ConsoleConfig) -> Self {
         let secret = match &config.auth {
             ConsoleAuth::Oidc(auth) => Some(auth.client_secret.clone()),
             ConsoleAuth::Local | ConsoleAuth::Proxy(_) => None,

@@ -165,7 +165,7 @@ fn service_pages<O: Operations>() -> Router<Shared<O>> {
 
 /// Every page, behind the guard.
 pub fn router<O: Operations>(operations: O, setting: ConsoleSetting) -> Router {
-    let logins = BegunLogins::of(&setting.config);
+    let logins = BegunLogins::from_config(&setting.config);
     let console: Shared<O> = Arc::new(Console { operations, setting, seen: SeenSessions::default(), logins });
     Router::new()
         .route("/", get(overview::show::<O>))

@@ -21,7 +21,7 @@ impl Params {
     }
 
     /// What a form with a file says beside it.
-    pub fn of(fields: Vec<(String, String)>) -> Self {
+    pub fn from_fields(fields: Vec<(String, String)>) -> Self {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(fields);
         Self::parse(query.finish().as_bytes())
@@ -29,10 +29,10 @@ impl Params {
 
     /// The first value, without the spaces around it; an empty one is none.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.all_values(name).next()
     }
 
-    pub fn all<'p>(&'p self, name: &str) -> impl Iterator<Item = &'p str> + use<'p> {
+    pub fn all_values<'p>(&'p self, name: &str) -> impl Iterator<Item = &'p str> + use<'p> {
         let name = name.to_owned();
         let named = self.0.iter().filter(move |(other, _)| *other == name);
         named.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(Params::parse(b"a=x%00y").get("a"), Some("xy"));
         assert_eq!(Params::parse(long.as_bytes()).get("a").unwrap().len(), VALUE_CHARS_MAX);
         let many = "a=1&".repeat(10_000);
-        assert_eq!(Params::parse(many.as_bytes()).all("a").count(), PARAMS_MAX);
+        assert_eq!(Params::parse(many.as_bytes()).all_values("a").count(), PARAMS_MAX);
         assert!(Params::parse(b"merchant=default&invoice=a%2Fb").order().is_some());
         for none in ["merchant=default", "merchant=DEFAULT&invoice=a", "merchant=default&invoice=.."] {
             assert!(Params::parse(none.as_bytes()).order().is_none(), "{none}");

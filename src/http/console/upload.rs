@@ -59,7 +59,7 @@ impl Upload {
             let field = self.multipart.next_field().await.map_err(|_| NOT_WHOLE)?.ok_or(NOT_WHOLE)?;
             let name = field.name().unwrap_or_default().to_owned();
             if name == FILE {
-                visit.form = Params::of(fields);
+                visit.form = Params::from_fields(fields);
                 let name = field.file_name().unwrap_or_default().to_owned();
                 return Ok((visit, UploadedFile { name, field, place: self.place.clone() }));
             }

@@ -2,7 +2,7 @@
 //! with the moment behind it.
 
 use crate::{
-    domain::{Time, money::grouped},
+    domain::{Time, money::group_digits},
     flow::view::OrderSummary,
     shown::{Times, clean},
 };
@@ -22,15 +22,15 @@ pub fn ago(at: Time, times: Times) -> Markup {
 
 /// The moment itself, with how long ago on hover.
 pub fn moment(at: Time, times: Times) -> Markup {
-    html! { time datetime=(crate::shown::rfc3339(at)) title=(times.away(at)) { (times.short(at)) } }
+    html! { time datetime=(crate::shown::rfc3339(at)) title=(times.away(at)) { (times.short_time(at)) } }
 }
 
 pub fn rupiah(digits: &str) -> String {
-    grouped(&clean(digits))
+    group_digits(&clean(digits))
 }
 
 pub fn rupiah_of(amount: u64) -> String {
-    grouped(&amount.to_string())
+    group_digits(&amount.to_string())
 }
 
 /// In the largest unit of which there are two or more.

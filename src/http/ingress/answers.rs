@@ -89,7 +89,7 @@ impl NotTaken {
 
     /// The answer to a notification of this form, counted.
     pub fn answer(self, form: Form) -> Response {
-        if let Some(counted) = self.counted() {
+        if let Some(counted) = self.counted_as() {
             metric::notification_received_by_ingress(counted);
         }
         if let Some(refusal) = self.refusal() {
@@ -102,8 +102,8 @@ impl NotTaken {
     pub fn answer_uncounted(self, form: Form) -> Response {
         let status = self.status();
         let body = match form {
-            Form::Jenius => json!({ "error": self.says() }),
-            Form::Snap => snap(&format!("{}{NOTIFICATION_REFUSED}", status.as_u16()), &self.says()),
+            Form::Jenius => json!({ "error": self.reason() }),
+            Form::Snap => snap(&format!("{}{NOTIFICATION_REFUSED}", status.as_u16()), &self.reason()),
         };
         let mut response = answer(status, &body);
         if matches!(self, Self::AnotherMethod) {
@@ -113,7 +113,7 @@ impl NotTaken {
     }
 
     /// `None` for what was never meant for us.
-    fn counted(&self) -> Option<Received> {
+    fn counted_as(&self) -> Option<Received> {
         match self {
             Self::AnotherPath { .. } | Self::AnotherMethod => None,
             Self::TooLarge | Self::TooSlow | Self::HeaderMissing(_) | Self::BodyMissing(_) => {
@@ -139,7 +139,7 @@ impl NotTaken {
         }
     }
 
-    fn says(&self) -> String {
+    fn reason(&self) -> String {
         match self {
             Self::AnotherPath { .. } => "no notifications are taken at this path".to_owned(),
             Self::AnotherMethod => "POST is allowed".to_owned(),

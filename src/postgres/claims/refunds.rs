@@ -16,7 +16,7 @@ use crate::{
         error::{TxError, TxResult},
         moment::Moment,
         orders::{self, LoadedOrder},
-        rejections::{self, refused},
+        rejections::{self, refusal_violation},
         requests::{self, micros},
         rows::{Lease, storable_trace},
         write_statement::Writes,
@@ -56,7 +56,7 @@ async fn judge(
     match (&order, refusal(order.as_ref().map(|order| &order.record), new.order.amount)) {
         (Some(order), None) => open(connection, asked, order, schedule, moment.restored_at).await,
         (_, refusal) => {
-            let refusal = refused(refusal.unwrap_or(RefundRefusal::OrderUnknown));
+            let refusal = refusal_violation(refusal.unwrap_or(RefundRefusal::OrderUnknown));
             rejections::store(connection, &new.command, &[refusal], now).await
         }
     }

@@ -142,7 +142,7 @@ async fn resolve_one(
     };
     let reason = match proposals::agreement(connection, &judged.order, judged.cause, decision).await? {
         Agreement::NotNeeded => decision.reason.clone(),
-        Agreement::Agreed(open) => open.with(&decision.reason),
+        Agreement::Agreed(open) => open.and_reason(&decision.reason),
         Agreement::Missing(open) => {
             let until = proposals::propose(connection, &judged.order, open, decision, mark).await?;
             return Ok((Resolved::Proposed(until), CommitEffects::default()));

@@ -55,7 +55,7 @@ async fn refused_by_order(
         CommandKind::Payment => claims::invoice_used(connection, order).await,
         CommandKind::Refund => {
             let found = orders::look(connection, &order.merchant, &order.invoice_number).await?;
-            Ok(refunds::refusal(found.as_ref(), order.amount).map(rejections::refused))
+            Ok(refunds::refusal(found.as_ref(), order.amount).map(rejections::refusal_violation))
         }
     }
 }

@@ -35,7 +35,7 @@ const OF_FOUND: &str = select_summary!(wanted!("o.order_key = ANY ($9)"));
 /// The latest orders, newest first.
 pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPage, StoreError> {
     let mut found = match &filter.search {
-        Some(search) => Some(found(pool, search).await?),
+        Some(search) => Some(find_keys(pool, search).await?),
         None => None,
     };
     let is_search_cut = found.as_ref().is_some_and(|keys| keys.len() > FOUND_MAX);
@@ -61,7 +61,7 @@ pub async fn list_orders(pool: &PgPool, filter: &OrderFilter) -> Result<OrderPag
 /// The keys of the orders that a text names. A command's id is unique for each source: sources are few, and found one
 /// after another by their index. An invoice number has no character behind `~`. Of a beginning, those with the last numbers;
 /// one more than are looked at says that there are more.
-async fn found(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
+async fn find_keys(pool: &PgPool, search: &str) -> Result<Vec<i64>, StoreError> {
     let keys = answered!(pool, |c| {
         sqlx::query_scalar(
         "WITH RECURSIVE sources AS (

@@ -45,7 +45,7 @@ pub(super) struct OpenProposal {
 
 impl OpenProposal {
     /// A look at DOKU matters only for a refund that may have been made.
-    fn says(&self, order: &LoadedOrder, decision: &Decision) -> bool {
+    fn is_about(&self, order: &LoadedOrder, decision: &Decision) -> bool {
         let needs_look = decision.verdict == Verdict::Paid && order.record.refund_is_unresolved();
         self.state == decision.verdict.state().name()
             && (!needs_look || self.checked_doku == decision.checked_doku)
@@ -62,12 +62,12 @@ impl OpenProposal {
     fn is_agreed_to_by(&self, order: &LoadedOrder, decision: &Decision) -> bool {
         self.is_verified
             && decision.second.is_verified
-            && self.says(order, decision)
+            && self.is_about(order, decision)
             && self.is_of_another(decision)
     }
 
     /// The reasons of both.
-    pub(super) fn with(&self, reason: &str) -> String {
+    pub(super) fn and_reason(&self, reason: &str) -> String {
         format!("{reason} (proposed by {}: {})", self.proposed_by, self.reason)
     }
 }
@@ -153,7 +153,7 @@ pub(super) async fn propose(
     mark: Option<&Mark>,
 ) -> TxResult<Time> {
     let counts = |open: &OpenProposal| open.is_verified && !decision.second.is_verified;
-    if let Some(open) = open.filter(|open| counts(open) && open.says(order, decision)) {
+    if let Some(open) = open.filter(|open| counts(open) && open.is_about(order, decision)) {
         return Ok(open.ends_at);
     }
     let (state, by) = (decision.verdict.state().name(), decision.decided_by.as_deref().unwrap_or("unknown"));

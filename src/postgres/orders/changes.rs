@@ -103,7 +103,7 @@ fn collect_writes<'a>(
     for (order, change) in all {
         let events = order.events_of(change)?;
         order.progress_of(change, &events, &mut writes.commands);
-        let settled = change.settled.map(|(kind, outcome)| order.settled(kind, outcome));
+        let settled = change.settled.map(|(kind, outcome)| order.settled_command(kind, outcome));
         let due = order.is_due_soon(change);
         let reported = change.reported.map(|of| (change.order.merchant.clone(), of));
         let logged = change.events.iter().map(|event| order.logged(change, event)).collect();
@@ -137,7 +137,7 @@ impl LoadedOrder {
     }
 
     fn logged(&self, change: &Change, event: &OrderEvent) -> LoggedEvent {
-        let took = event.event_type.settles().map(|(kind, outcome)| self.settled(kind, outcome).since_claim);
+        let took = event.event_type.settles().map(|(kind, outcome)| self.settled_command(kind, outcome).since_claim);
         let is_decline = matches!(event.event_type, EventType::PaymentDeclined | EventType::RefundDeclined);
         LoggedEvent {
             merchant: change.order.merchant.clone(),
@@ -182,7 +182,7 @@ impl LoadedOrder {
         }
     }
 
-    fn settled(&self, kind: CommandKind, outcome: Outcome) -> Settled {
+    fn settled_command(&self, kind: CommandKind, outcome: Outcome) -> Settled {
         let (command, published_at) = match kind {
             CommandKind::Payment => (Some(&self.record.payment), self.payment_published_at),
             CommandKind::Refund => (self.record.refund.as_ref(), self.refund_published_at),

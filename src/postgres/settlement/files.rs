@@ -189,7 +189,7 @@ impl SettlementStore {
         let same = self.context.transaction(move |c| {
             Box::pin(async move {
                 match same_bytes(c, file, &sha256).await? {
-                    Some(known) => Ok(Some(kept(c, known).await?)),
+                    Some(known) => Ok(Some(lock_kept(c, known).await?)),
                     None => Ok(None),
                 }
             })
@@ -211,7 +211,7 @@ impl SettlementStore {
                         .bind(file)
                         .execute(&mut *c)
                         .await?;
-                    return Ok(Some(kept(c, known).await?));
+                    return Ok(Some(lock_kept(c, known).await?));
                 }
                 let whole = sqlx::query(
                     "UPDATE settlement_files SET sha256 = $2, form = $5, encoding = $6, state = 'reading'
@@ -225,7 +225,7 @@ impl SettlementStore {
                 .bind(bytes.encoding)
                 .execute(&mut *c)
                 .await?;
-                if whole.rows_affected() == 0 { Ok(None) } else { Ok(Some(kept(c, file).await?)) }
+                if whole.rows_affected() == 0 { Ok(None) } else { Ok(Some(lock_kept(c, file).await?)) }
             })
         });
         Ok(kept.await?)
@@ -259,7 +259,7 @@ impl SettlementStore {
 
     /// Where a file is now.
     pub async fn file(&self, file: FileKey) -> Result<KeptFile, StoreError> {
-        let kept = self.context.transaction(move |c| Box::pin(async move { kept(c, file).await }));
+        let kept = self.context.transaction(move |c| Box::pin(async move { lock_kept(c, file).await }));
         Ok(kept.await?)
     }
 }
@@ -292,7 +292,7 @@ async fn same_bytes(c: &mut PgConnection, file: FileKey, sha256: &[u8; 32]) -> T
     Ok(same.bind(file).bind(sha256.as_slice()).fetch_optional(c).await?)
 }
 
-async fn kept(c: &mut PgConnection, file: FileKey) -> TxResult<KeptFile> {
+async fn lock_kept(c: &mut PgConnection, file: FileKey) -> TxResult<KeptFile> {
     let row: KeptRow = sqlx::query_as(
         "SELECT key, state, profile, received_at, form, encoding, lines_read, judged_to, own_rows, without_order,
                 unreadable, emptied_at IS NOT NULL AS is_emptied

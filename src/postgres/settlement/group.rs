@@ -189,7 +189,7 @@ async fn judge_all(
         counts.fits += judgement.fits.len() as u64;
         writes.take(invoice, rows, slice, order.map(|(key, _)| *key), judgement, changed);
     }
-    (counts.opened, counts.closed) = writes.changed();
+    (counts.opened, counts.closed) = writes.count_changes();
     let asks = writes.write(c, merchant, judging.by).await?;
     Ok((counts, asks))
 }
@@ -282,14 +282,14 @@ async fn rows(
             row.files.iter().copied().filter(|file| !not_counting.contains(file)).collect();
         if !files.is_empty() {
             let (key, id, invoice) = (row.key, row.id, row.invoice_number.clone());
-            rows.entry(invoice).or_default().push(StoredRow { key, id, known: row.known(files)? });
+            rows.entry(invoice).or_default().push(StoredRow { key, id, known: row.into_known(files)? });
         }
     }
     Ok(rows)
 }
 
 impl KnownRowRow {
-    fn known(self, files: BTreeSet<i64>) -> Result<KnownRow, StoreError> {
+    fn into_known(self, files: BTreeSet<i64>) -> Result<KnownRow, StoreError> {
         let kind = RowKind::ALL.into_iter().find(|kind| kind.name() == self.kind);
         let row = SettlementRow {
             batch: self.batch,

@@ -81,7 +81,7 @@ impl GroupWrites {
     }
 
     /// How many breaks opened and closed.
-    pub fn changed(&self) -> (u64, u64) {
+    pub fn count_changes(&self) -> (u64, u64) {
         let is_opened = |change: &&Change| matches!(change, Change::Open(_) | Change::Reopen(_));
         let is_closed = |change: &&Change| matches!(change, Change::Close(_));
         let count =

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     flow::ports::StoreError,
-    postgres::{pool::Pooled, tx::ended},
+    postgres::{pool::Pooled, tx::end_statement},
 };
 use tokio::time::sleep;
 
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 async fn what_one_pool_finds_out_about_the_server_another_beside_it_knows() {
     on_a_database(|db| async move {
         let one = pool(db.options.clone(), 1);
-        let beside = one.apart(db.options.clone(), 1);
+        let beside = one.separate_pool(db.options.clone(), 1);
         let process = async |connection: &mut Pooled| {
             let asked = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **connection);
             asked.await.unwrap()
@@ -24,7 +24,7 @@ async fn what_one_pool_finds_out_about_the_server_another_beside_it_knows() {
         // As it does when it finds another primary.
         one.renew();
         let answer = sqlx::query("SELECT 1").execute(&mut *held).await;
-        assert!(matches!(ended(held, Ok(answer)), Err(StoreError::Away(_))));
+        assert!(matches!(end_statement(held, Ok(answer)), Err(StoreError::Away(_))));
         let mut connection = beside.acquire().await.unwrap();
         assert_ne!(process(&mut connection).await, before);
         connection.release();

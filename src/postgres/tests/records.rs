@@ -57,7 +57,7 @@ async fn a_first_claim_knows_its_order_as_it_is_stored() {
         let claim = db.claim(payment("1", "INV-1")).await;
         let fresh = claim.fresh.as_ref().expect("a first claim");
         let now = db.number("SELECT (extract(epoch FROM jenius_now()) * 1000000)::bigint").await;
-        let believed = orders::LoadedOrder::as_claimed(&ClaimIdentity::of(&claim), claim.token, fresh);
+        let believed = orders::LoadedOrder::as_claimed(&ClaimIdentity::from_claim(&claim), claim.token, fresh);
         let order_key = claim.order_key;
         let stored = db
             .store

@@ -13,10 +13,10 @@ pub use dead_letter::{DeadLetter, Destination};
 pub use death_record::DeathRecord;
 
 use crate::rabbit::{
-    connection::{Broker, BrokerError, Events, Link, bounded},
+    connection::{Broker, BrokerError, Events, Link, within_limit},
     declare::declare_now,
     message::{Message, TooLong},
-    topology::{Part, TopologyNames, short},
+    topology::{Part, TopologyNames, short_string},
 };
 use bytes::Bytes;
 use lapin::{
@@ -109,8 +109,8 @@ impl DeadLetterBrowser {
     /// The next letter of a queue, oldest first.
     pub async fn take(&mut self, queue: DeadQueue) -> Result<Option<FetchedLetter>, BrokerError> {
         let options = BasicGetOptions { no_ack: false };
-        let got = self.channel.basic_get(short(queue.queue(&self.names)), options);
-        let Some(got) = bounded("looking at a dead letter", got).await? else { return Ok(None) };
+        let got = self.channel.basic_get(short_string(queue.queue(&self.names)), options);
+        let Some(got) = within_limit("looking at a dead letter", got).await? else { return Ok(None) };
         let (left, mut raw) = (got.message_count, got.delivery);
         let mut letter = DeadLetter::read(&self.names, queue, &raw);
         let alike = self.alike.entry(letter.id.clone()).or_default();
@@ -150,9 +150,9 @@ impl DeadLetterBrowser {
     pub async fn end(self) -> Result<(), BrokerError> {
         const ALL_OF_THEM: u64 = 0;
         let options = BasicNackOptions { multiple: true, requeue: true };
-        bounded("giving back", self.channel.basic_nack(ALL_OF_THEM, options)).await?;
+        within_limit("giving back", self.channel.basic_nack(ALL_OF_THEM, options)).await?;
         // Answered after everything before it was done: acks have no answer of their own.
-        bounded("closing", self.channel.close(200, "OK".into())).await?;
+        within_limit("closing", self.channel.close(200, "OK".into())).await?;
         self.link.close().await;
         Ok(())
     }
@@ -162,7 +162,7 @@ impl FetchedLetter {
     /// Takes it off for good.
     pub async fn remove(self) -> Result<(), BrokerError> {
         let acked = self.acker.ack(BasicAckOptions { multiple: false });
-        if bounded("acking", acked).await? {
+        if within_limit("acking", acked).await? {
             Ok(())
         } else {
             Err(BrokerError::failed("acking", "the channel is gone"))

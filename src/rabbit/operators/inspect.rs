@@ -7,7 +7,7 @@ use crate::rabbit::{
     operators::greeting::{Greeting, greet},
     operators::probe::{ProbeResult, probe},
     refusal::{ACCESS_REFUSED, ChannelRefusal, NOT_FOUND, PRECONDITION_FAILED, asked},
-    topology::{self, Exchange, QueueSpec, short},
+    topology::{self, Exchange, QueueSpec, short_string},
     url::{host, place},
 };
 use futures_util::future::join_all;
@@ -105,7 +105,7 @@ impl Broker {
 async fn see_exchange(link: &Link, exchange: Exchange<'_>) -> Result<ExchangeSeen, BrokerError> {
     let channel = link.channel().await?;
     let declare = |options, arguments| {
-        asked(channel.exchange_declare(short(exchange.name), exchange.kind(), options, arguments))
+        asked(channel.exchange_declare(short_string(exchange.name), exchange.kind(), options, arguments))
     };
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
     let found = match declare(passive, FieldTable::default()).await {
@@ -120,7 +120,8 @@ async fn see_exchange(link: &Link, exchange: Exchange<'_>) -> Result<ExchangeSee
 
 async fn see_queue(link: &Link, queue: QueueSpec<'_>) -> Result<QueueSeen, BrokerError> {
     let channel = link.channel().await?;
-    let declare = |options, arguments| asked(channel.queue_declare(short(queue.name), options, arguments));
+    let declare =
+        |options, arguments| asked(channel.queue_declare(short_string(queue.name), options, arguments));
     let name = queue.name.to_owned();
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     match declare(passive, FieldTable::default()).await {

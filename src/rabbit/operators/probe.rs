@@ -3,9 +3,9 @@
 //! a queue that is empty: to look past what waits there would count as a delivery of it, and those have a limit.
 
 use crate::rabbit::{
-    connection::{BrokerError, Link, bounded},
+    connection::{BrokerError, Link, within_limit},
     operators::inspect::{Inspected, QueueSeen},
-    topology::short,
+    topology::short_string,
 };
 use lapin::{
     BasicProperties, Channel, Confirmation,
@@ -73,17 +73,20 @@ fn can_be_seen(found: &Inspected) -> bool {
 
 async fn send(link: &Link, queue: &str) -> Result<ProbeResult, BrokerError> {
     let channel = link.channel().await?;
-    bounded("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    within_limit("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let id = Uuid::new_v4().to_string();
     let properties = BasicProperties::default()
-        .with_message_id(short(&id))
-        .with_type(short("jenius.doctor.probe"))
-        .with_expiration(short(EXPIRES_AFTER_MS));
+        .with_message_id(short_string(&id))
+        .with_type(short_string("jenius.doctor.probe"))
+        .with_expiration(short_string(EXPIRES_AFTER_MS));
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let published = async {
-        channel.basic_publish(short(DEFAULT_EXCHANGE), short(queue), options, BODY, properties).await?.await
+        channel
+            .basic_publish(short_string(DEFAULT_EXCHANGE), short_string(queue), options, BODY, properties)
+            .await?
+            .await
     };
-    match bounded("publishing a probe", published).await? {
+    match within_limit("publishing a probe", published).await? {
         Confirmation::Ack(None) => take(&channel, queue, &id).await,
         Confirmation::Ack(Some(_)) => Ok(ProbeResult::Returned),
         Confirmation::Nack(_) => Ok(ProbeResult::Refused),
@@ -99,11 +102,11 @@ async fn take(channel: &Channel, queue: &str, id: &str) -> Result<ProbeResult, B
         let acker = &got.delivery.acker;
         let is_ours = got.properties.message_id().as_ref().is_some_and(|found| found.as_str() == id);
         if is_ours && times == PUT_BACK_TIMES {
-            bounded("removing the probe", acker.ack(BasicAckOptions::default())).await?;
+            within_limit("removing the probe", acker.ack(BasicAckOptions::default())).await?;
             return Ok(ProbeResult::Through);
         }
         let back = BasicNackOptions { multiple: false, requeue: true };
-        bounded("putting back", acker.nack(back)).await?;
+        within_limit("putting back", acker.nack(back)).await?;
         if !is_ours {
             // It came in between; the probe behind it expires.
             return Ok(ProbeResult::Occupied);
@@ -113,8 +116,12 @@ async fn take(channel: &Channel, queue: &str, id: &str) -> Result<ProbeResult, B
 }
 
 async fn get(channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>, BrokerError> {
-    let ask =
-        || bounded("taking the probe", channel.basic_get(short(queue), BasicGetOptions { no_ack: false }));
+    let ask = || {
+        within_limit(
+            "taking the probe",
+            channel.basic_get(short_string(queue), BasicGetOptions { no_ack: false }),
+        )
+    };
     match ask().await? {
         Some(got) => Ok(Some(got)),
         None => {

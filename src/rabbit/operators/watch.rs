@@ -2,9 +2,9 @@
 //! with the link, and an event that passes while no watch runs is not seen.
 
 use crate::rabbit::{
-    connection::{Broker, BrokerError, Events, Link, bounded},
+    connection::{Broker, BrokerError, Events, Link, within_limit},
     declare::{bind, declare_now},
-    topology::{Part, short},
+    topology::{Part, short_string},
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -57,16 +57,16 @@ impl Watch {
         // Transient queues must be exclusive: RabbitMQ 4 refuses the others.
         let options =
             QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let declared = channel.queue_declare(short(name), options, arguments);
-        let queue = bounded("declaring a queue", declared).await?.name().to_string();
+        let declared = channel.queue_declare(short_string(name), options, arguments);
+        let queue = within_limit("declaring a queue", declared).await?.name().to_string();
         for key in if keys.is_empty() { &["#"] } else { keys } {
             bind(&channel, &queue, &broker.names().events_exchange, key).await?;
         }
-        bounded("setting the prefetch", channel.basic_qos(PREFETCH, BasicQosOptions { global: false }))
+        within_limit("setting the prefetch", channel.basic_qos(PREFETCH, BasicQosOptions { global: false }))
             .await?;
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consuming = channel.basic_consume(short(&queue), short(""), options, arguments);
-        let deliveries = bounded("consuming", consuming).await?;
+        let consuming = channel.basic_consume(short_string(&queue), short_string(""), options, arguments);
+        let deliveries = within_limit("consuming", consuming).await?;
         link.up();
         Ok(Self { deliveries, link, _events: events })
     }
@@ -76,7 +76,7 @@ impl Watch {
         const DOING: &str = "watching";
         match self.deliveries.next().await {
             Some(Ok(delivery)) => {
-                bounded("acking", delivery.acker.ack(BasicAckOptions { multiple: false })).await?;
+                within_limit("acking", delivery.acker.ack(BasicAckOptions { multiple: false })).await?;
                 Ok(Bytes::from(delivery.data))
             }
             Some(Err(e)) => Err(BrokerError::failed(DOING, e)),

@@ -86,7 +86,12 @@ async fn a_delivery_stays_while_its_dead_letter_is_not_taken() {
         until("the links are up", async || rig.broker.health().ok).await;
         let unbind = async |queue: &str, exchange: &str| {
             rig.channel
-                .queue_unbind(short(queue), short(exchange), short("#"), FieldTable::default())
+                .queue_unbind(
+                    short_string(queue),
+                    short_string(exchange),
+                    short_string("#"),
+                    FieldTable::default(),
+                )
                 .await
                 .unwrap();
         };

@@ -149,9 +149,9 @@ async fn what_reached_no_queue_says_so_and_goes_where_it_belongs() {
         let body = br#"{"type":"jenius.refund.request.v1","id":"r-1"}"#;
         let options = BasicPublishOptions::default();
         let properties = BasicProperties::default().with_timestamp(7);
-        let exchange = short(&rig.names.commands_exchange);
+        let exchange = short_string(&rig.names.commands_exchange);
         rig.channel
-            .basic_publish(exchange, short("refunds.please"), options, body, properties)
+            .basic_publish(exchange, short_string("refunds.please"), options, body, properties)
             .await
             .unwrap();
         until("it is there", async || rig.ready(&rig.names.unrouted_queue).await == 1).await;

@@ -33,8 +33,9 @@ async fn the_topology_is_declared_twice_without_a_word() {
         let other = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         // The broker compares arguments: without ours it is another queue.
         let channel = rig._connection.create_channel().await.unwrap();
-        let declared =
-            channel.queue_declare(short(&rig.names.payments_queue), other, FieldTable::default()).await;
+        let declared = channel
+            .queue_declare(short_string(&rig.names.payments_queue), other, FieldTable::default())
+            .await;
         assert!(declared.unwrap_err().to_string().contains("x-"), "not refused for its arguments");
     })
     .await;
@@ -135,8 +136,9 @@ async fn consumes_after(rig: &Rig, delete: impl AsyncFnOnce()) {
 async fn a_queue_that_was_deleted_is_declared_and_consumed_again() {
     with_rig(async |rig| {
         consumes_after(rig, async || {
-            let delete =
-                rig.channel.queue_delete(short(&rig.names.payments_queue), QueueDeleteOptions::default());
+            let delete = rig
+                .channel
+                .queue_delete(short_string(&rig.names.payments_queue), QueueDeleteOptions::default());
             delete.await.unwrap();
         })
         .await;
@@ -150,13 +152,13 @@ async fn a_queue_that_was_deleted_and_declared_at_once_is_consumed_again() {
         consumes_after(rig, async || {
             let other = rig._connection.create_channel().await.unwrap();
             let name = rig.names.payments_queue.as_str();
-            let delete = rig.channel.queue_delete(short(name), QueueDeleteOptions::default());
+            let delete = rig.channel.queue_delete(short_string(name), QueueDeleteOptions::default());
             let (deleted, declared) = tokio::join!(delete, async {
                 // Right behind the delete, not before it.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let queue = rig.names.queues().into_iter().find(|queue| queue.name == name).unwrap();
                 let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-                other.queue_declare(short(name), durable, table(queue.arguments)).await
+                other.queue_declare(short_string(name), durable, table(queue.arguments)).await
             });
             deleted.unwrap();
             declared.unwrap();
@@ -224,7 +226,7 @@ async fn an_exchange_that_was_deleted_is_declared_again_and_its_queue_bound() {
             dispose(Disposition::DeadLetter { reason: DeadReason::Malformed, detail: String::new() })
         });
         until("all links are up", async || rig.broker.health().ok).await;
-        let name = short(&rig.names.dead_exchange);
+        let name = short_string(&rig.names.dead_exchange);
         rig.channel.exchange_delete(name, ExchangeDeleteOptions::default()).await.unwrap();
         rig.put_numbers(&rig.names.payments_queue, 0..1).await;
         until("the letter is dead", async || rig.ready(&rig.names.dead_queue).await == 1).await;

@@ -22,7 +22,7 @@ async fn full_queue(rig: &Rig, exchange: &str, key: &str) -> String {
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(0));
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    rig.channel.queue_declare(short(&queue), exclusive, arguments).await.unwrap();
+    rig.channel.queue_declare(short_string(&queue), exclusive, arguments).await.unwrap();
     crate::rabbit::declare::bind(&rig.channel, &queue, exchange, key).await.unwrap();
     queue
 }
@@ -115,7 +115,7 @@ async fn an_event_carries_the_documented_properties() {
     with_rig(async |rig| {
         let queue = format!("{}.subscriber", rig.names.payments_queue);
         let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        rig.channel.queue_declare(short(&queue), exclusive, FieldTable::default()).await.unwrap();
+        rig.channel.queue_declare(short_string(&queue), exclusive, FieldTable::default()).await.unwrap();
         crate::rabbit::declare::bind(&rig.channel, &queue, &rig.names.events_exchange, "order.*")
             .await
             .unwrap();
@@ -125,7 +125,7 @@ async fn an_event_carries_the_documented_properties() {
         let message = rig.get(&queue).await.unwrap();
         let p = &message.properties;
         assert_eq!(message.data, full.body);
-        assert_eq!(p.message_id(), &Some(short(&full.event_id.to_string())));
+        assert_eq!(p.message_id(), &Some(short_string(&full.event_id.to_string())));
         assert_eq!(p.kind(), &Some("jenius.order.paid.v1".into()));
         assert_eq!(p.correlation_id(), &Some("c-1".into()));
         assert_eq!(p.content_type(), &Some("application/cloudevents+json".into()));

@@ -5,7 +5,7 @@ use crate::domain::{
     command::CommandKind,
     document::Document,
     ids::{CommandId, CommandSource, Identity, MerchantName},
-    validate::{Code, Violation, shown},
+    validate::{Code, Violation, shown_value},
 };
 use chrono::{DateTime, Utc};
 
@@ -63,7 +63,7 @@ pub(super) fn violations(envelope: &EventEnvelope<'_>) -> Vec<Violation> {
             continue;
         };
         if let Some(code) = fault(text) {
-            let is = if text.is_empty() { Some("is empty".to_owned()) } else { shown(text) };
+            let is = if text.is_empty() { Some("is empty".to_owned()) } else { shown_value(text) };
             found.push(Violation::new(code, name, allowed, is.as_deref()));
         }
     }

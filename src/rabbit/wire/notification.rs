@@ -134,7 +134,7 @@ pub struct Snap<'a> {
 }
 
 impl<'a> Headers<'a> {
-    fn of(signed: &'a SignedHeaders) -> Self {
+    fn from_signed(signed: &'a SignedHeaders) -> Self {
         match signed {
             SignedHeaders::Jenius(JeniusHeaders { client_id, request_id, timestamp, signature }) => {
                 Self::Jenius(Jenius { client_id, request_id, timestamp, signature })
@@ -164,7 +164,7 @@ pub fn write(received: &ReceivedNotification, id: &str) -> serde_json::Result<By
         datacontenttype: "application/json",
         data: Data {
             request_target: &received.request_target,
-            headers: Headers::of(&received.headers),
+            headers: Headers::from_signed(&received.headers),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&received.body)),
         },
@@ -188,7 +188,7 @@ pub fn read(content_type: Option<&str>, body: &[u8]) -> Result<ReceivedNotificat
     };
     let header = |name: &str| {
         let named = headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
-        HeaderOccurrence::of(named.map(|(_, value)| value.as_str()))
+        HeaderOccurrence::from_values(named.map(|(_, value)| value.as_str()))
     };
     let headers = SignedHeaders::read(header).map_err(Unreadable::NotSigned)?;
     let request_target = data.get("request_target").and_then(Document::as_str).unwrap_or_default().to_owned();

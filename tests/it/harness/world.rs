@@ -171,7 +171,7 @@ impl World {
 
     fn config(&self, roles: &BTreeSet<Role>) -> Config {
         let source = Source::new(None, self.settings.clone(), |path| std::fs::read_to_string(path));
-        Config::load(&source, RequiredSections::of(roles)).unwrap()
+        Config::load(&source, RequiredSections::for_roles(roles)).unwrap()
     }
 
     async fn migrate(&self) {

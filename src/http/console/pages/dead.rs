@@ -10,7 +10,7 @@ use crate::{
     http::console::{
         Console, PageAnswer, Shared, Visit,
         layout::page,
-        pages::work::begun,
+        pages::work::show_begun,
         params::link,
         refusal::PageRefusal,
         words::{action_field, ago, text},
@@ -347,12 +347,12 @@ async fn begin<O: Operations>(console: &Console<O>, visit: &Visit, work: LetterW
     let (ids, act) = (chosen(visit)?, visit.act()?);
     let id = act.mark.action_id;
     let start = console.operations.work_on_letters(work, ids, act).await;
-    Ok(begun(console, visit, id, start).await)
+    Ok(show_begun(console, visit, id, start).await)
 }
 
 /// The letters of a form, and no others.
 fn chosen(visit: &Visit) -> Result<Vec<String>, PageRefusal> {
-    let ids: Vec<String> = visit.form.all("id").map(str::to_owned).collect();
+    let ids: Vec<String> = visit.form.all_values("id").map(str::to_owned).collect();
     if ids.is_empty() || ids.len() > LETTERS_SHOWN {
         return Err(PageRefusal::Senseless("Choose at least one letter, and at most 50."));
     }

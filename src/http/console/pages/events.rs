@@ -8,7 +8,7 @@ use crate::{
         layout::page,
         pages::{
             orders::{WINDOW, WINDOWS, window},
-            work::begun,
+            work::show_begun,
         },
         params::{Params, link},
         refusal::PageRefusal,
@@ -240,5 +240,5 @@ pub async fn publish<O: Operations>(
     let (range, act) = (range(&visit, console.times())?, visit.act()?);
     let id = act.mark.action_id;
     let start = console.operations.publish_range(range, act).await;
-    Ok(begun(&console, &visit, id, start).await)
+    Ok(show_begun(&console, &visit, id, start).await)
 }

@@ -165,7 +165,7 @@ pub async fn ask_doku<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
-    let (merchant, invoice) = known(&console, &visit).await?;
+    let (merchant, invoice) = show_known(&console, &visit).await?;
     let (class, outcome) = match console.operations.ask_doku(&merchant, &invoice, visit.act()?).await? {
         Asked::Answered(words) => ("note", format!("DOKU: {}", text(&words))),
         Asked::NotAnswered(why) => ("note bad", format!("DOKU: {}", text(&why))),
@@ -179,7 +179,7 @@ pub async fn publish_again<O: Operations>(
     State(console): State<Shared<O>>,
     Extension(visit): Extension<Visit>,
 ) -> PageAnswer {
-    let (merchant, invoice) = known(&console, &visit).await?;
+    let (merchant, invoice) = show_known(&console, &visit).await?;
     let (class, outcome) = match console.operations.publish_again(&merchant, &invoice, visit.act()?).await? {
         Some(count) => (
             "note",
@@ -198,7 +198,7 @@ fn note(class: &str, words: &str) -> Markup {
 const SENT_BEFORE: &str = "This form was sent before, and does not act twice. What came of it stands below; if nothing did, send the form there.";
 
 /// The order that a form is about, if there is one.
-async fn known<O: Operations>(
+async fn show_known<O: Operations>(
     console: &Console<O>,
     visit: &Visit,
 ) -> Result<(MerchantName, InvoiceNumber), PageRefusal> {

@@ -111,7 +111,7 @@ fn filter(query: &Params, rows: u32, times: Times) -> Result<OrderFilter, PageRe
         (|| Ok::<_, std::num::ParseIntError>((number("min")?, number("max")?, number("before")?)))();
     let (min_amount, max_amount, before) =
         numbers.map_err(|_| PageRefusal::Senseless("An amount is a number of whole rupiah, in digits."))?;
-    let states: Vec<String> = query.all("state").map(str::to_owned).collect();
+    let states: Vec<String> = query.all_values("state").map(str::to_owned).collect();
     if !states.iter().all(|state| OrderState::ALL.iter().any(|known| known.name() == state)) {
         return Err(PageRefusal::Senseless("There is no such state."));
     }
@@ -184,7 +184,7 @@ fn with(query: &Params, path: &str, before: Option<i64>) -> String {
     for name in ["text", "merchant", "min", "max", "since", "from", "until", "declined", "first"] {
         params.extend(query.get(name).map(|value| (name, value)));
     }
-    params.extend(query.all("state").map(|state| ("state", state)));
+    params.extend(query.all_values("state").map(|state| ("state", state)));
     params.push(("before", &before));
     link(path, &params)
 }
@@ -192,7 +192,7 @@ fn with(query: &Params, path: &str, before: Option<i64>) -> String {
 fn filters(query: &Params, is_search: bool) -> Markup {
     let mut states = OrderState::ALL.map(OrderState::name).to_vec();
     states.dedup();
-    let chosen: Vec<&str> = query.all("state").collect();
+    let chosen: Vec<&str> = query.all_values("state").collect();
     let since = query.get("since").unwrap_or(WINDOW);
     html! {
         form.filter action="/orders" method="get" {

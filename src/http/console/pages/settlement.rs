@@ -44,7 +44,7 @@ pub async fn show<O: Operations>(
         h2 { "What does not fit" }
         (causes(&filter))
         @if breaks.is_empty() { div.empty { p { strong { "Everything fits." } } p { "No break of this sort is open." } } }
-        @else { (shown(&visit, &breaks, times)) (means(&breaks)) }
+        @else { (show_breaks(&visit, &breaks, times)) (means(&breaks)) }
         div.pager { a href=(with(&filter, "/settlement.csv")) { "These as CSV" } }
         h2 { "Files" }
         (settlement_file::form(&console, &visit))
@@ -119,7 +119,7 @@ fn causes(filter: &BreakFilter) -> Markup {
 }
 
 /// Breaks, each with what closes it.
-pub fn shown(visit: &Visit, breaks: &[BreakView], times: Times) -> Markup {
+pub fn show_breaks(visit: &Visit, breaks: &[BreakView], times: Times) -> Markup {
     html! {
         div.table {
             table.stacks {

@@ -1,6 +1,6 @@
 //! One pay-out: DOKU's sums beside those of our orders, and what does not fit in it.
 
-use super::settlement::{BREAKS_MAX, means, shown, signed};
+use super::settlement::{BREAKS_MAX, means, show_breaks, signed};
 use crate::{
     flow::{
         ports::{BatchSums, Operations},
@@ -46,7 +46,7 @@ pub async fn show<O: Operations>(
         }
         h2 { "What does not fit in it" }
         @if breaks.is_empty() { div.empty { p { strong { "Everything in it fits." } } } }
-        @else { (shown(&visit, &breaks, console.times())) (means(&breaks)) }
+        @else { (show_breaks(&visit, &breaks, console.times())) (means(&breaks)) }
         div.pager { a href=(link("/settlement.csv", &[("batch", name)])) { "These as CSV" } a href="/settlement" { "All of settlement" } }
     };
     let title = format!("Does the pay-out {} fit?", text(name));

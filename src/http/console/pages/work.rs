@@ -44,7 +44,7 @@ pub async fn show<O: Operations>(
 }
 
 /// Where the work of a form is shown, or why it did not begin.
-pub async fn begun<O: Operations>(
+pub async fn show_begun<O: Operations>(
     console: &Console<O>,
     visit: &Visit,
     id: Uuid,

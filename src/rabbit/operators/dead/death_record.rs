@@ -116,7 +116,7 @@ mod tests {
         ]))
     }
 
-    fn told(headers: FieldTable) -> Vec<(String, Option<i64>)> {
+    fn read_deaths(headers: FieldTable) -> Vec<(String, Option<i64>)> {
         deaths(&BasicProperties::default().with_headers(headers))
             .into_iter()
             .map(|death| (death.reason, death.at.map(|at| at.timestamp())))
@@ -135,22 +135,25 @@ mod tests {
         };
         let expect = |all: [(&str, Option<i64>); 3]| all.map(|(reason, at)| (reason.to_owned(), at)).to_vec();
         let (broker, older) = (("delivery_limit", Some(100)), ("expired", Some(50)));
-        let late = told(both("1970-01-01T00:02:00Z"));
+        let late = read_deaths(both("1970-01-01T00:02:00Z"));
         assert_eq!(late, expect([("malformed", Some(120)), broker, older]));
-        let early = told(both("1970-01-01T00:01:00Z"));
+        let early = read_deaths(both("1970-01-01T00:01:00Z"));
         assert_eq!(early, expect([broker, ("malformed", Some(60)), older]));
-        assert_eq!(told(both("long ago")), expect([("malformed", None), broker, older]));
+        assert_eq!(read_deaths(both("long ago")), expect([("malformed", None), broker, older]));
     }
 
     #[test]
     fn headers_of_any_shape_are_read_as_far_as_they_make_sense() {
-        assert_eq!(told(FieldTable::default()), []);
-        assert_eq!(told(table([("x-death", long("yes")), (REASON_HEADER, AMQPValue::Boolean(true))])), []);
+        assert_eq!(read_deaths(FieldTable::default()), []);
+        assert_eq!(
+            read_deaths(table([("x-death", long("yes")), (REASON_HEADER, AMQPValue::Boolean(true))])),
+            []
+        );
         let odd = FieldArray::from(vec![long("x"), AMQPValue::FieldTable(FieldTable::default())]);
-        assert_eq!(told(table([("x-death", AMQPValue::FieldArray(odd))])), []);
+        assert_eq!(read_deaths(table([("x-death", AMQPValue::FieldArray(odd))])), []);
         let many: Vec<_> = (0..100).map(|n| by_broker("expired", n)).collect();
-        assert_eq!(told(table([("x-death", AMQPValue::FieldArray(many.into()))])).len(), DEATHS_MAX);
-        let wide = told(table([(REASON_HEADER, long(&"ä".repeat(9_000)))]));
+        assert_eq!(read_deaths(table([("x-death", AMQPValue::FieldArray(many.into()))])).len(), DEATHS_MAX);
+        let wide = read_deaths(table([(REASON_HEADER, long(&"ä".repeat(9_000)))]));
         assert_eq!(wide[0].0.chars().count(), TEXT_CHARS_MAX);
     }
 
