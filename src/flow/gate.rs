@@ -177,8 +177,8 @@ impl Gate {
         Ok(Permit { gate, merchant, probes, is_used: false, _slot: slot, _place: None })
     }
 
-    /// How many due orders of this kind are of use now: none while it is stopped, and no more than go within the
-    /// time one is waited for.
+    /// How many due orders of this kind are of use now: none while it is stopped, and no more than go in a quarter of a
+    /// second. More of them would come in larger looks, whose work others wait behind.
     pub fn wanted(&self, merchant: &MerchantName, kind: AttemptKind) -> u32 {
         let breakers = self.breakers.lock();
         if breakers.stops(merchant, kind, now()) {
@@ -187,7 +187,7 @@ impl Gate {
         if breakers.probes(merchant, kind, now()) {
             return PROBE_CANDIDATES;
         }
-        if self.requests_per_second > 0 { self.requests_per_second } else { u32::MAX }
+        if self.requests_per_second > 0 { self.requests_per_second.div_ceil(4) } else { u32::MAX }
     }
 
     /// While one send at a time may try, one that was not refused before is to: the orders that were.
