@@ -118,11 +118,11 @@ pub struct Claim {
     pub sends_end: Instant,
     /// The trace of the command, after its delivery is gone.
     pub traceparent: Option<String>,
-    /// For the store alone: what it knew when it granted a first claim, so that it need not read that again.
+    /// For the store alone: what it knew when it granted the claim of a first send, so that it need not read that again.
     pub fresh: Option<Arc<FreshOrder>>,
 }
 
-/// An order that was claimed for the first time, as it was committed.
+/// An order about which nothing was written since its command was claimed, as it was then.
 #[derive(Debug)]
 pub struct FreshOrder {
     pub record: OrderRecord,

@@ -22,17 +22,17 @@ use crate::domain::{
 };
 use sqlx::PgConnection;
 
-/// Undone unless each order is as its claim opened it, each command is the claim's own, and the database's clock is near
-/// where it is believed to be. It does not wait for an order that another transaction holds.
+/// Undone unless each order is as its claim opened it, each command is the claim's own, its attempt is the one under way,
+/// and the database's clock is near where it is believed to be. It does not wait for an order that another transaction holds.
 const RECORD: &str = "
     WITH n AS MATERIALIZED (
         -- Constants that PostgreSQL does not see through: a condition on one table alone would tempt it to begin there.
         SELECT *, 0::bigint AS revision, 'accepted' AS outcome
         FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[],
                     $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::smallint[], $12::text[],
-                    $13::smallint[])
+                    $13::smallint[], $16::uuid[])
              AS n (order_key, command_key, birth, event_id, correlation_id, traceparent, body, now, started_at,
-                   inquire_at, inquire_rank, doku_status, http_status)),
+                   inquire_at, inquire_rank, doku_status, http_status, token)),
     moved AS (
         UPDATE orders o
         SET state = 'awaiting_payment', state_since = n.now, version = 1, doku_status = n.doku_status,
@@ -53,7 +53,7 @@ const RECORD: &str = "
         SET inquire_at = least(n.inquire_at, d.prompted_at), inquire_rank = n.inquire_rank, send_at = NULL,
             sends_end_at = NULL, send_rank = NULL, token = NULL, claimed_at = NULL, attempt = NULL,
             lease_ends_at = NULL, stranded_at = NULL
-        FROM n WHERE d.order_key = n.order_key
+        FROM n WHERE d.order_key = n.order_key AND d.token = n.token
         RETURNING d.order_key),
     announced AS (
         INSERT INTO events (event_id, order_key, version, type, correlation_id, traceparent, body, created_at)
@@ -63,7 +63,7 @@ const RECORD: &str = "
         INSERT INTO attempts (command_key, number, kind, started_at, finished_at, http_status, result, token)
         SELECT command_key,
                (SELECT coalesce(max(number), 0) + 1 FROM attempts a WHERE a.command_key = n.command_key),
-               'send', started_at, now, http_status, 'accepted', birth
+               'send', started_at, now, http_status, 'accepted', token
         FROM n)
     SELECT FROM (SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM progressed) AS progressed,
                         (SELECT count(*) FROM waiting) AS waiting) AS c
@@ -107,6 +107,7 @@ pub(super) async fn record(
         .bind(all.iter().map(http_status).collect::<Vec<_>>())
         .bind(stored_length(all.len()))
         .bind(now)
+        .bind(all.iter().map(|one| one.attempt.token).collect::<Vec<_>>())
         .fetch_one(connection)
         .await?;
     Ok(true)
@@ -134,7 +135,7 @@ impl Accepted<'_> {
             && self.due.order_key == claim.order_key
             && command.key == claim.command_key
             && self.attempt.command_key == claim.command_key
-            && self.attempt.token == Some(claim.birth)
+            && self.attempt.token.is_some()
             && command.outcome_event == Some(self.event.event_id)
     }
 

@@ -1,6 +1,8 @@
 //! Claims of due orders: whatever died with its last attempt is made up for first, then what to do is
 //! judged anew, since an order may be picked up long after its time.
 
+mod first_sends;
+
 use super::{
     StoreContext,
     attempts::NewAttempt,
@@ -21,10 +23,11 @@ use crate::{
         finding::AttemptKind,
         ids::{InvoiceNumber, MerchantName},
         record::OrderRecord,
-        schedule::{Due, LostAttempt},
+        schedule::{Due, LostAttempt, SendRank},
     },
-    flow::ports::{Claim, DueClaim, DueNeed, DueOrder, StoreError},
+    flow::ports::{Claim, DueClaim, DueNeed, DueOrder, DueWhat, StoreError},
 };
+use first_sends::FirstSends;
 use sqlx::PgConnection;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -40,6 +43,7 @@ pub(super) const DUE_GATHER: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(super) struct DueClaims {
     context: Arc<StoreContext>,
+    first_sends: Batch<FirstSends>,
     orders: Batch<DueOrders>,
 }
 
@@ -54,7 +58,8 @@ struct Wanted {
 
 impl DueClaims {
     pub fn new(context: Arc<StoreContext>) -> Self {
-        Self { orders: Batch::new(DueOrders(Arc::clone(&context))), context }
+        let first_sends = Batch::new(FirstSends(Arc::clone(&context)));
+        Self { first_sends, orders: Batch::new(DueOrders(Arc::clone(&context))), context }
     }
 
     /// Claims what a due order needs, unless another process did.
@@ -66,7 +71,12 @@ impl DueClaims {
     ) -> Result<DueClaim, StoreError> {
         let (order_key, merchant) = (due.order_key, due.merchant.clone());
         let wanted = Wanted { order_key, merchant, what, lease, asked_at: Instant::now() };
-        let (claim, effects) = self.orders.add(wanted).await?;
+        let first = DueWhat::Send { rank: SendRank::First, asks_first: false };
+        let (claim, effects) = if due.what == first && matches!(what, DueNeed::Send { .. }) {
+            self.first_sends.add(wanted).await?
+        } else {
+            self.orders.add(wanted).await?
+        };
         self.context.committed(&effects);
         Ok(claim)
     }
@@ -94,13 +104,18 @@ impl Group for DueOrders {
     }
 
     async fn alone(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Self::Reply, StoreError> {
-        let context = Arc::clone(&self.0);
-        let claims = self
-            .0
-            .transaction(move |c| Box::pin(async move { claim_all(c, &context, &[wanted]).await }))
-            .await?;
-        Ok(claims.into_iter().next().unwrap_or((DueClaim::Gone, CommitEffects::default())))
+        claim_one(&self.0, wanted).await
     }
+}
+
+async fn claim_one(
+    context: &Arc<StoreContext>,
+    wanted: Arc<Wanted>,
+) -> Result<(DueClaim, CommitEffects), StoreError> {
+    let judge = Arc::clone(context);
+    let claims =
+        context.transaction(move |c| Box::pin(async move { claim_all(c, &judge, &[wanted]).await })).await?;
+    Ok(claims.into_iter().next().unwrap_or((DueClaim::Gone, CommitEffects::default())))
 }
 
 /// One answer for each, in the same order. An order that another transaction holds is not waited for.

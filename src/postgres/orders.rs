@@ -222,7 +222,7 @@ fn due_of(row: &PgRow) -> TxResult<Option<DueRow>> {
 }
 
 impl LoadedOrder {
-    /// A first claim's order, as it was committed. Nothing is read: the statement that writes it finds out whether that
+    /// The order of a first send, as its claim was committed. Nothing is read: the statement that writes it finds out whether that
     /// is still so.
     pub fn as_claimed(identity: &ClaimIdentity, token: Uuid, fresh: &FreshOrder) -> Self {
         let since = TimeDelta::from_std(fresh.asked_at.elapsed()).unwrap_or(TimeDelta::MAX);

@@ -40,7 +40,7 @@ struct Attempt {
     token: Uuid,
     finding: Finding,
     took: TimeDelta,
-    /// What its claim knew, where that was the order's first.
+    /// What its claim knew, where nothing was sent before.
     fresh: Option<Arc<FreshOrder>>,
     /// In [0, 1), for the jitter.
     chance: f64,
@@ -87,10 +87,10 @@ impl Records {
     }
 }
 
-/// First attempts: a customer waits for their end.
+/// First sends: a customer waits for their end.
 struct FreshAttempts(Arc<StoreContext>);
 
-/// Attempts of what was due.
+/// All others.
 struct DueAttempts(Arc<StoreContext>);
 
 impl Group for FreshAttempts {

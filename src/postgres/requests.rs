@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 #[derive(FromRow)]
-struct RequestRow {
-    merchant: String,
+pub(super) struct RequestRow {
+    pub merchant: String,
     kind: String,
-    invoice_number: String,
+    pub invoice_number: String,
     request_id: String,
     client_id: String,
     base_url: String,
@@ -57,7 +57,7 @@ pub(super) async fn read_all(
 }
 
 impl RequestRow {
-    fn read(self, amount: Rupiah) -> TxResult<(StoredRequest, Uuid)> {
+    pub fn read(self, amount: Rupiah) -> TxResult<(StoredRequest, Uuid)> {
         let request = StoredRequest {
             merchant: merchant(&self.merchant)?,
             kind: command_kind(&self.kind)?,

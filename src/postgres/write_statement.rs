@@ -146,19 +146,20 @@ macro_rules! write_and_count {
 
 const WRITE: &str = write_and_count!("", "", "", "");
 
-/// The same for first claims, undone where it does not find what it rests on, or the database's clock far from where it is
+/// The same for first sends, undone where it does not find what it rests on, or the database's clock far from where it is
 /// believed to be. It does not wait for an order that another transaction holds: all others would wait too. What an order
 /// waited for may have been asked for meanwhile by another, and then is neither `done` nor `asked` to this statement.
 ///
 /// A revision of 0 shows that the order was not written to, not that it is ours: under the same keys another may stand. So
-/// the order, and the claim of its payment, are compared with what the claim says about itself.
+/// the order, the claim of its payment and the attempt under way are compared with what the claim says about itself.
 const WRITE_OR_NOTHING: &str = write_and_count!(
-    ", $57::bigint[], $58::text[], $59::text[], $60::uuid[]",
-    ", payment, merchant, request_id, birth",
+    ", $57::bigint[], $58::text[], $59::text[], $60::uuid[], $51::uuid[]",
+    ", payment, merchant, request_id, birth, token",
     "JOIN orders f ON f.order_key = n.order_key AND f.payment = n.payment
          WHERE EXISTS (SELECT FROM commands b
                        WHERE b.key = n.payment AND b.kind = 'payment' AND b.merchant = n.merchant
                          AND b.request_id = n.request_id AND b.birth = n.birth OFFSET 0)
+           AND EXISTS (SELECT FROM due d WHERE d.order_key = n.order_key AND d.token = n.token OFFSET 0)
          FOR UPDATE OF f SKIP LOCKED",
     "WHERE all_or_nothing(moved = $54 AND progressed = $55 AND ended = cardinality($43)
                           AND jenius_now() BETWEEN $56 - interval '0.5 s' AND $56 + interval '0.5 s')"
@@ -174,14 +175,17 @@ impl Writes<'_> {
 
     /// Writes all of it about orders that are not locked, or nothing: each of `orders` is among those that
     /// move, and every write of another raises their revision. Raced: one of them is not as it was read, and
-    /// all are to be read again. `identity`: their claims, in the same order.
+    /// all are to be read again. `identity`: their claims, in the same order, as are the attempts.
     pub async fn write_or_nothing(
         &self,
         identity: &[&ClaimIdentity],
         now: Time,
         connection: &mut PgConnection,
     ) -> TxResult<()> {
-        let is_of_each = self.orders.iter().map(|m| m.order_key).eq(identity.iter().map(|w| w.order_key));
+        let orders = self.orders.iter().map(|m| m.order_key);
+        let attempts = self.attempts.iter().map(|new| new.command_key);
+        let is_of_each = orders.eq(identity.iter().map(|w| w.order_key))
+            && attempts.eq(identity.iter().map(|w| w.command_key));
         if !is_of_each {
             return Err(TxError::Raced);
         }

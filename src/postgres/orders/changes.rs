@@ -80,7 +80,7 @@ pub(in crate::postgres) async fn raise(connection: &mut PgConnection, order_keys
     Ok(())
 }
 
-/// The same for orders that are not locked, as their first claims left them; nothing if one of them has changed
+/// The same for orders that are not locked, as the claims of their first sends left them; nothing if one of them has changed
 /// since. `identity`: these claims, one for each order.
 pub(in crate::postgres) async fn write_all_or_nothing<'a>(
     connection: &mut PgConnection,
@@ -137,7 +137,8 @@ impl LoadedOrder {
     }
 
     fn logged(&self, change: &Change, event: &OrderEvent) -> LoggedEvent {
-        let took = event.event_type.settles().map(|(kind, outcome)| self.settled_command(kind, outcome).since_claim);
+        let took =
+            event.event_type.settles().map(|(kind, outcome)| self.settled_command(kind, outcome).since_claim);
         let is_decline = matches!(event.event_type, EventType::PaymentDeclined | EventType::RefundDeclined);
         LoggedEvent {
             merchant: change.order.merchant.clone(),

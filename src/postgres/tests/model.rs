@@ -32,9 +32,15 @@ struct Real {
 }
 
 impl Real {
-    async fn open(store: &PostgresStore, invoice: String) -> Self {
+    /// `waits`: its first send is claimed by itself.
+    async fn open(store: &PostgresStore, invoice: String, waits: bool) -> Self {
         let new = payment(&format!("p-{invoice}"), &invoice);
-        let Claimed::Granted(mut claim) = store.claim(new).await.unwrap() else { panic!("not ours") };
+        let mut claim = if waits {
+            super::records::first_send(store, new).await
+        } else {
+            let Claimed::Granted(claim) = store.claim(new).await.unwrap() else { panic!("not ours") };
+            claim
+        };
         // The database's clock stands still, and so must what is believed of it.
         let fresh = claim.fresh.as_mut().and_then(Arc::get_mut).expect("a first claim");
         fresh.asked_at += Duration::from_secs(3600);
@@ -99,7 +105,7 @@ impl Real {
 /// Plays a case on the store and on the model, and holds the two against each other.
 async fn play(store: &PostgresStore, number: i64, ops: &[Op]) {
     let invoice = format!("INV-{number}");
-    let mut real = Real::open(store, invoice.clone()).await;
+    let mut real = Real::open(store, invoice.clone(), number % 2 == 0).await;
     let mut model = Model::open(real.stored().await.record, LEASE, store.context.schedule.clone());
     for op in ops {
         match op {

@@ -19,8 +19,7 @@ async fn work(store: &PostgresStore, db: &Db) {
     let claim = taken(store).await;
     store.record(&claim, &accepted("SUCCESS"), Duration::ZERO).await.unwrap();
     store.reconcile(&merchant(), &super::evidence::notification("INV-9", "SUCCESS", 1)).await.unwrap();
-    let late = NewCommand { lease: None, ..payment("9", "INV-9") };
-    let _deferred = store.claim(late).await.unwrap();
+    let _waited = super::records::first_send(store, payment("9", "INV-9")).await;
     store.sweep_parked().await.unwrap();
     store.report_stops(uuid::Uuid::nil(), &[]).await.unwrap();
     store.next_due_in(&filter()).await.unwrap();

@@ -2,10 +2,29 @@
 
 use super::*;
 use crate::{
+    domain::schedule::SendRank,
     flow::ports::{ClaimError, StoreError},
     postgres::{claim_identity::ClaimIdentity, orders},
 };
 use chrono::TimeDelta;
+
+/// Claims a payment that waits for its first send, and then that.
+pub(super) async fn first_send(store: &PostgresStore, new: NewCommand) -> Box<Claim> {
+    let invoice_number = new.order.invoice_number.clone();
+    let deferred = store.claim(NewCommand { lease: None, ..new }).await.unwrap();
+    assert!(matches!(deferred, Claimed::Deferred), "{deferred:?}");
+    let order_key = sqlx::query_scalar("SELECT order_key FROM orders WHERE invoice_number = $1")
+        .bind(invoice_number.as_str())
+        .fetch_one(&mut *store.context.pool.acquire().await.unwrap())
+        .await
+        .unwrap();
+    let what = DueWhat::Send { rank: SendRank::First, asks_first: false };
+    let due = DueOrder { order_key, merchant: merchant(), what };
+    match store.claim_due(&due, for_it(&due), LEASE).await.unwrap() {
+        DueClaim::Attempt(claim) => claim,
+        DueClaim::Gone => panic!("its first send is not due"),
+    }
+}
 
 #[tokio::test]
 async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
@@ -54,23 +73,56 @@ async fn an_accepted_payment_waits_for_its_customer_and_is_announced() {
 #[tokio::test]
 async fn a_first_claim_knows_its_order_as_it_is_stored() {
     on_a_database(|db| async move {
-        let claim = db.claim(payment("1", "INV-1")).await;
-        let fresh = claim.fresh.as_ref().expect("a first claim");
-        let now = db.number("SELECT (extract(epoch FROM jenius_now()) * 1000000)::bigint").await;
-        let believed = orders::LoadedOrder::as_claimed(&ClaimIdentity::from_claim(&claim), claim.token, fresh);
-        let order_key = claim.order_key;
-        let stored = db
-            .store
-            .context
-            .transaction(move |c| Box::pin(async move { orders::lock(c, order_key).await }))
-            .await
-            .unwrap();
-        assert_eq!(believed.record, stored.record);
-        assert_eq!((believed.revision, believed.payment_key), (stored.revision, stored.payment_key));
-        assert!(believed.refund_key.is_none() && stored.is_claimed_by(claim.token));
-        let ahead = TimeDelta::microseconds(believed.now.timestamp_micros() - now);
-        assert!(ahead >= TimeDelta::zero() && ahead < TimeDelta::seconds(1), "{ahead}");
-        assert!(fresh.nothing_parked);
+        for waits in [false, true] {
+            let new =
+                NewCommand { lease: Some(LEASE), ..payment(&waits.to_string(), &format!("INV-{waits}")) };
+            let claim = if waits { *first_send(&db.store, new).await } else { db.claim(new).await };
+            let fresh = claim.fresh.as_ref().expect("a first send");
+            let now = db.number("SELECT (extract(epoch FROM jenius_now()) * 1000000)::bigint").await;
+            let believed =
+                orders::LoadedOrder::as_claimed(&ClaimIdentity::from_claim(&claim), claim.token, fresh);
+            let order_key = claim.order_key;
+            let stored = db
+                .store
+                .context
+                .transaction(move |c| Box::pin(async move { orders::lock(c, order_key).await }))
+                .await
+                .unwrap();
+            assert_eq!(believed.record, stored.record);
+            assert_eq!((believed.revision, believed.payment_key), (stored.revision, stored.payment_key));
+            assert!(believed.refund_key.is_none() && stored.is_claimed_by(claim.token));
+            let ahead = TimeDelta::microseconds(believed.now.timestamp_micros() - now);
+            assert!(ahead >= TimeDelta::zero() && ahead < TimeDelta::seconds(1), "{ahead}");
+            assert!(fresh.nothing_parked);
+        }
+    })
+    .await;
+}
+
+/// What happens to a payment between the look for what is due and the claim of its first send.
+#[tokio::test]
+async fn a_first_send_is_claimed_only_while_nothing_was_written_about_its_order() {
+    on_a_database(|db| async move {
+        let due = |order_key, merchant| DueOrder {
+            order_key,
+            merchant,
+            what: DueWhat::Send { rank: SendRank::First, asks_first: false },
+        };
+        let what = DueNeed::Send { inquiry_held_back: false };
+        let claim = async |key, of| db.store.claim_due(&due(key, of), what, LEASE).await.unwrap();
+        for invoice in ["INV-1", "INV-2", "INV-3"] {
+            let new = NewCommand { lease: None, ..payment(invoice, invoice) };
+            assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)));
+        }
+        super::evidence::notify(&db.store, "INV-1", "SUCCESS", 50_000).await;
+        assert!(matches!(claim(1, merchant()).await, DueClaim::Gone), "it is paid");
+        let other = MerchantName::parse("other").unwrap();
+        assert!(matches!(claim(2, other).await, DueClaim::Gone), "another merchant's permit");
+        let (one, two) = tokio::join!(claim(2, merchant()), claim(2, merchant()));
+        let granted = [one, two].into_iter().filter(|claim| matches!(claim, DueClaim::Attempt(_))).count();
+        assert_eq!(granted, 1);
+        db.jump(901).await;
+        assert!(matches!(claim(3, merchant()).await, DueClaim::Gone), "its sends have ended");
     })
     .await;
 }
@@ -115,6 +167,8 @@ async fn an_accepted_payment_is_recorded_the_same_by_either_statement() {
         let second = db.claim(payment("2", "INV-2")).await;
         db.jump(7).await;
         db.store.record(&second, &accepted("PENDING"), Duration::from_millis(250)).await.unwrap();
+        let third = first_send(&db.store, payment("3", "INV-3")).await;
+        db.store.record(&third, &accepted("PENDING"), Duration::from_millis(250)).await.unwrap();
         for (table, order) in [
             ("orders", "order_key"),
             ("commands", "key"),
@@ -135,8 +189,8 @@ async fn an_accepted_payment_is_recorded_the_same_by_either_statement() {
                      FROM {table} t) AS r"
             );
             let rows = db.text(&rows).await;
-            let [first, second] = rows.lines().collect::<Vec<_>>()[..] else { panic!("{table}: {rows}") };
-            assert_eq!(first, second, "{table}");
+            let [first, second, third] = rows.lines().collect::<Vec<_>>()[..] else { panic!("{table}: {rows}") };
+            assert_eq!((first, first), (second, third), "{table}");
         }
     })
     .await;
