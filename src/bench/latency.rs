@@ -140,7 +140,7 @@ pub async fn at_rate(
 ) -> anyhow::Result<Paced> {
     let count = usize::try_from(numbers.end - numbers.start)?;
     let progress = ProgressLine::new(&format!("{rate} commands a second"), numbers.end - numbers.start);
-    let publishing = publish(setup, rate, numbers.clone(), body);
+    let publishing = publish(setup, rate, numbers.clone(), |number| body(&setup.commands, number));
     let arriving = arrivals(events, &setup.commands, numbers, &progress);
     let (published, arrived) = tokio::try_join!(publishing, arriving)?;
     let skipped = usize::try_from(u64::from(rate) * WARM_UP.as_secs())?;
@@ -154,11 +154,11 @@ pub async fn at_rate(
 }
 
 /// Publishes at an even pace, whatever comes back, and says when each was handed over.
-async fn publish(
+pub async fn publish(
     setup: &BenchSetup<'_>,
     rate: u32,
     numbers: Range<u64>,
-    body: MakeBody,
+    body: impl Fn(u64) -> Vec<u8>,
 ) -> anyhow::Result<Vec<Instant>> {
     let exchange = setup.name("commands");
     let (sender, mut unconfirmed) = mpsc::channel(UNCONFIRMED_MAX);
@@ -166,7 +166,7 @@ async fn publish(
         let mut published = Vec::new();
         let start = Instant::now();
         for (nth, number) in (0u32..).zip(numbers) {
-            let body = body(&setup.commands, number);
+            let body = body(number);
             let due = start + Duration::from_secs(1) * nth / rate;
             tokio::time::sleep_until(due.into()).await;
             published.push(Instant::now());
