@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[path = "architecture/rooms.rs"]
+mod rooms;
 #[path = "architecture/words.rs"]
 mod words;
 

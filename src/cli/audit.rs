@@ -5,7 +5,7 @@ use super::{
     print::clean,
     table::{ColumnFit, Room, TextTable, Wide},
     timeline::{action_word, why},
-    times::Times,
+    times::{self, Times},
 };
 use crate::{
     config::{Database, Source},
@@ -64,7 +64,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.csv {
         csv::actions(&actions)
     } else {
-        table(&actions, Times::from_source(source)?, args.wide.room())
+        table(&actions, times::from_source(source)?, args.wide.room())
     };
     print::line(&shown)?;
     if next.is_some() {

@@ -5,7 +5,7 @@ mod import;
 mod list;
 mod resolve;
 
-use super::{pause, print, table::Wide, timeline, times::Times};
+use super::{pause, print, table::Wide, timeline, times};
 use crate::{
     config::{Database, Source},
     domain::ids::{InvoiceNumber, MerchantName},
@@ -68,7 +68,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             let shown = if args.json {
                 print::json(&order)?
             } else {
-                timeline::show(&order, Times::from_source(source)?, args.wide.room())
+                timeline::show(&order, times::from_source(source)?, args.wide.room())
             };
             print::line(&shown)?;
             Ok(ExitCode::SUCCESS)
@@ -81,7 +81,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
 
 /// A banner while sends are stopped: on standard error for a program, which gets the documented JSON.
 async fn report_stops(pool: &PgPool, source: &Source<'_>, for_a_program: bool) -> anyhow::Result<()> {
-    match pause::banner(pool, Times::from_source(source)?).await? {
+    match pause::banner(pool, times::from_source(source)?).await? {
         Some(banner) if for_a_program => print::complain(&banner),
         Some(banner) => print::line(&format!("{banner}\n"))?,
         None => {}

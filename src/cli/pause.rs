@@ -1,7 +1,11 @@
 //! `pause` and `resume`: an operator stops sends, or lets them go on, in every process. Works while none
 //! runs: a process that starts reads what is paused before it sends.
 
-use super::{UsageError, print, times::Times, who};
+use super::{
+    UsageError, print,
+    times::{self, Times},
+    who,
+};
 use crate::{
     config::{Config, RequiredSections, Source},
     domain::{
@@ -40,7 +44,7 @@ pub async fn pause(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> 
     let (pool, store) = store(&config)?;
     let scope = change.scope.clone();
     let is_new = store.pause(change).await?;
-    let times = Times::from_source(source)?;
+    let times = times::from_source(source)?;
     let first = if is_new { "sends are paused now" } else { "sends were paused already" };
     print::line(&format!("{first}: {}", names(&postgres::pauses(&pool).await?, times)))?;
     print::line(&meaning(store.waiting_sends(&scope).await?, times))?;
@@ -54,7 +58,7 @@ pub async fn resume(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode>
     let was_paused = store.resume(change, None).await? == PauseLift::Lifted;
     let first = if was_paused { "sends go on" } else { "nothing was paused" };
     print::line(&format!("{first}: {scope}"))?;
-    let times = Times::from_source(source)?;
+    let times = times::from_source(source)?;
     let left = postgres::pauses(&pool).await?;
     if !left.is_empty() {
         print::line(&format!("still paused: {}", names(&left, times)))?;

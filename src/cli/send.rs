@@ -1,8 +1,7 @@
 //! `send`: publishes a command as an upstream service would, and waits for what becomes of it.
 
 use super::{
-    UsageError, event_line, print,
-    times::Times,
+    UsageError, event_line, print, times,
     wait::{Awaited, EventMeaning},
     watch,
 };
@@ -72,7 +71,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     publish(&amqp, asked.kind, asked.id.as_str(), body).await?;
     print::line(asked.id.as_str())?;
     let Some(mut events) = events else { return Ok(ExitCode::SUCCESS) };
-    let times = Times::from_source(source)?;
+    let times = times::from_source(source)?;
     while let Some(body) = events.recv().await {
         let Ok(event) = serde_json::from_slice(&body) else { continue };
         let seen = asked.judge(&event);

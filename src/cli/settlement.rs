@@ -3,7 +3,7 @@
 mod import;
 mod show;
 
-use super::{UsageError, print, times::Times, who};
+use super::{UsageError, print, times, who};
 use crate::{
     config::{Config, RequiredSections, Source},
     domain::ids::MerchantName,
@@ -105,7 +105,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
             print::line(&if args.json {
                 print::json(&files)?
             } else {
-                show::files(&files, Times::from_source(source)?, is_terminal())
+                show::files(&files, times::from_source(source)?, is_terminal())
             })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -137,7 +137,7 @@ async fn list_breaks(args: BreaksArgs, source: &Source<'_>) -> anyhow::Result<Ex
     } else if args.csv {
         csv::breaks(&breaks)
     } else {
-        show::breaks(&breaks, Times::from_source(source)?, is_terminal())
+        show::breaks(&breaks, times::from_source(source)?, is_terminal())
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -158,7 +158,7 @@ async fn show_batch(args: &ShowArgs, source: &Source<'_>) -> anyhow::Result<Exit
     let filter =
         BreakFilter { open: true, batch: Some(args.batch.clone()), limit: 100, ..BreakFilter::default() };
     let breaks = settlement.list_breaks(&filter).await?;
-    print::line(&show::batches(&batches, &breaks, Times::from_source(source)?, is_terminal()))?;
+    print::line(&show::batches(&batches, &breaks, times::from_source(source)?, is_terminal()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,12 +10,10 @@ use crate::{
 pub use crate::shown::sample;
 pub use crate::shown::{Times, rfc3339};
 
-impl Times {
-    /// As `time_zone` says, now.
-    ///
-    /// # Errors
-    /// Every fault of the configuration.
-    pub fn from_source(source: &Source<'_>) -> anyhow::Result<Self> {
-        Ok(Self::new(Config::load(source, RequiredSections::NOTHING)?.time_zone, SystemClock.now()))
-    }
+/// As `time_zone` says, now.
+///
+/// # Errors
+/// Every fault of the configuration.
+pub fn from_source(source: &Source<'_>) -> anyhow::Result<Times> {
+    Ok(Times::new(Config::load(source, RequiredSections::NOTHING)?.time_zone, SystemClock.now()))
 }

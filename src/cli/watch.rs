@@ -1,6 +1,9 @@
 //! `watch`: prints events as they are published, until it is stopped.
 
-use super::{event_line, print, times::Times};
+use super::{
+    event_line, print,
+    times::{self, Times},
+};
 use crate::{
     app::parts::broker_of,
     config::{Amqp, Source},
@@ -22,7 +25,7 @@ pub struct Args {
 
 pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let amqp = Amqp::load(source)?;
-    let times = Times::from_source(source)?;
+    let times = times::from_source(source)?;
     let mut events = subscribe(&amqp).await?;
     loop {
         let body = tokio::select! {

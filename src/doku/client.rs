@@ -1,6 +1,8 @@
 //! Asks DOKU, once per call. It must never retry, never follow a redirect, and never sign a request anew
 //! that it did not also time anew. Whatever happens is something learned.
 
+pub mod probe;
+
 use super::{
     account::{Accounts, KeyedAccount},
     answer::{self, Answer, Authenticity, OwnRequest},

@@ -10,7 +10,6 @@ pub mod clock;
 mod drift;
 mod mask;
 pub mod notification;
-pub mod probe;
 pub mod signature;
 pub mod snap;
 

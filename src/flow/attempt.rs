@@ -154,10 +154,10 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
             // A record that comes late does not make the attempt a late one.
             match self.store.record(claim, finding, started.elapsed()).await {
                 Ok(()) => return Kept::ByTheStore,
-                Err(ClaimError::Forgotten) => return forgotten(claim, &finding.result()),
+                Err(ClaimError::Forgotten) => return forgotten(claim, &describe(finding)),
                 Err(ClaimError::Store(error)) => {
                     if !retry.wait(&never).await {
-                        return not_recorded(claim, &finding.result(), &error);
+                        return not_recorded(claim, &describe(finding), &error);
                     }
                 }
             }
@@ -177,25 +177,23 @@ impl<S: Store, G: Gateway> Attempts<S, G> {
     }
 }
 
-impl Finding {
-    /// In a few words, for a log line.
-    fn result(&self) -> String {
-        match self {
-            Self::Send(finding) => match &finding.kind {
-                SendFindingKind::Accepted { status } => format!("DOKU took it: {status}"),
-                SendFindingKind::Failed { status } => format!("DOKU did not take it: {status}"),
-                SendFindingKind::Declined(error) => format!("DOKU declined it: {}", error.code),
-                SendFindingKind::NotActed { why } => format!("DOKU did nothing: {why}"),
-                SendFindingKind::InDoubt { why } | SendFindingKind::Contradiction { why } => {
-                    format!("DOKU may have acted: {why}")
-                }
-            },
-            Self::Inquiry(finding) => match &finding.kind {
-                InquiryFindingKind::Reported(report) => format!("DOKU says {}", report.word),
-                InquiryFindingKind::NotFound { .. } => "DOKU does not know it".to_owned(),
-                InquiryFindingKind::Failed { why } => format!("DOKU gave no answer: {why}"),
-            },
-        }
+/// In a few words, for a log line.
+fn describe(finding: &Finding) -> String {
+    match finding {
+        Finding::Send(finding) => match &finding.kind {
+            SendFindingKind::Accepted { status } => format!("DOKU took it: {status}"),
+            SendFindingKind::Failed { status } => format!("DOKU did not take it: {status}"),
+            SendFindingKind::Declined(error) => format!("DOKU declined it: {}", error.code),
+            SendFindingKind::NotActed { why } => format!("DOKU did nothing: {why}"),
+            SendFindingKind::InDoubt { why } | SendFindingKind::Contradiction { why } => {
+                format!("DOKU may have acted: {why}")
+            }
+        },
+        Finding::Inquiry(finding) => match &finding.kind {
+            InquiryFindingKind::Reported(report) => format!("DOKU says {}", report.word),
+            InquiryFindingKind::NotFound { .. } => "DOKU does not know it".to_owned(),
+            InquiryFindingKind::Failed { why } => format!("DOKU gave no answer: {why}"),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! lapin's own recovery is never switched on: it hangs, or goes on with deliveries that were given away.
 
+pub(super) use super::Broker;
 pub use super::error::BrokerError;
 pub(super) use super::error::{ANSWER_LIMIT, bounded_by, within_limit};
 
@@ -31,10 +32,7 @@ use std::{
     future::Future,
     net::TcpStream,
     os::fd::AsFd,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -50,19 +48,6 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that is silent for twice as long is gone: a frozen node may lead the queues, and all events wait for it.
 /// RabbitMQ advises against less than 5 s.
 pub(super) const HEARTBEAT_SECONDS: u16 = 6;
-
-/// The broker: where it is, what everything on it is called, and how the links to it are.
-#[derive(Clone)]
-pub struct Broker {
-    nodes: Arc<Mutex<Vec<AMQPUri>>>,
-    /// The node that was reached last.
-    reached: Arc<AtomicUsize>,
-    tls: Arc<OwnedTLSConfig>,
-    names: Arc<TopologyNames>,
-    board: Board,
-    declared: Declared,
-    depths: QueueDepths,
-}
 
 impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

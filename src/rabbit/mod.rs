@@ -21,7 +21,7 @@ pub mod topology;
 mod url;
 pub mod wire;
 
-pub use connection::{Broker, BrokerError};
+pub use connection::BrokerError;
 pub use consumer::{Consume, Consumer, Delivery, Handler};
 pub use depth::{QueueDepths, watch_depth};
 pub use health::BrokerHealth;
@@ -34,3 +34,22 @@ pub use operators::probe::ProbeResult;
 pub use operators::watch::Watch;
 pub use publisher::{PublishAnswer, Publisher, PublisherTask};
 pub use topology::{Part, TopologyNames};
+
+use declare::Declared;
+use health::Board;
+use lapin::{tcp::OwnedTLSConfig, uri::AMQPUri};
+use parking_lot::Mutex;
+use std::sync::{Arc, atomic::AtomicUsize};
+
+/// The broker: where it is, what everything on it is called, and how the links to it are.
+#[derive(Clone)]
+pub struct Broker {
+    nodes: Arc<Mutex<Vec<AMQPUri>>>,
+    /// The node that was reached last.
+    reached: Arc<AtomicUsize>,
+    tls: Arc<OwnedTLSConfig>,
+    names: Arc<TopologyNames>,
+    board: Board,
+    declared: Declared,
+    depths: QueueDepths,
+}

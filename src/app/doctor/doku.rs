@@ -3,8 +3,8 @@
 use super::check::{Check, DOKU_CLOCK, DOKU_ENVIRONMENT, DOKU_KEY, DOKU_REACHABLE, DOKU_SIGNATURE};
 use crate::{
     config::{Doku, Environment, ResponseSignature},
-    doku::{
-        client::NoTls,
+    doku::client::{
+        NoTls,
         probe::{Authenticity, ProbeVerdict, Probed},
     },
     domain::ids::MerchantName,

@@ -1,17 +1,14 @@
 //! The import of one file, step by step. A crash between two steps loses nothing: the same bytes, imported again, go on
 //! where the first import ended, and change nothing where it had ended well.
 
-use super::{judging, lines::Place};
+use super::{Import, judging, lines::Place};
 use crate::{
-    config,
     domain::{
         ids::MerchantName,
         settlement::{is_doubtful, profile::Profile},
     },
     flow::ports::StoreError,
-    postgres::{
-        self, By, FileKey, FileState, GroupCounts, KeptFile, MerchantLock, ReceivedBytes, SettlementStore,
-    },
+    postgres::{self, By, FileKey, FileState, GroupCounts, KeptFile, MerchantLock, ReceivedBytes},
     sheet::{Probe, Shape, SheetError},
 };
 use sha2::{Digest, Sha256};
@@ -26,14 +23,6 @@ const LOCK_TRIES: u32 = 10;
 const LOCK_AGAIN: Duration = Duration::from_millis(300);
 const EMPTIED: &str = "`prune` took its bytes away: bring the file in again";
 const PIECES_GONE: &str = "another database server took over meanwhile, and lacks a part of the file";
-
-/// What an import needs besides its file.
-pub struct Import {
-    pub settlement: SettlementStore,
-    pub config: config::SettlementConfig,
-    /// Every merchant that is configured here.
-    pub merchants: Vec<MerchantName>,
-}
 
 /// What is asked for.
 #[derive(Debug, Clone)]

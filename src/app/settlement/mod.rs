@@ -6,12 +6,23 @@ mod steps;
 mod tend;
 mod watch;
 
-pub use import::{Begun, Consent, Import, ImportError, ImportOutcome, ImportRequest, KeptImport};
+pub use import::{Begun, Consent, ImportError, ImportOutcome, ImportRequest, KeptImport};
 
 use super::{App, role_context::RoleContext};
-use crate::config;
-use crate::postgres;
+use crate::{
+    config,
+    domain::ids::MerchantName,
+    postgres::{self, SettlementStore},
+};
 use std::sync::Arc;
+
+/// What an import needs besides its file.
+pub struct Import {
+    pub settlement: SettlementStore,
+    pub config: config::SettlementConfig,
+    /// Every merchant that is configured here.
+    pub merchants: Vec<MerchantName>,
+}
 
 impl App {
     /// What follow-up does for settlement: it judges again what waits, publishes what fits, and imports what is put into the

@@ -6,7 +6,7 @@ use crate::{
     cli::{
         print,
         table::{ColumnFit, Room, TextTable, Wide},
-        times::Times,
+        times::{self, Times},
     },
     config::{Amqp, Source},
     domain::Time,
@@ -71,9 +71,9 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let text = if args.json {
         print::json(&letters.iter().map(ListedLetter::from_letter).collect::<Vec<_>>())?
     } else if args.each {
-        each(&letters, Times::from_source(source)?, args.wide.room())
+        each(&letters, times::from_source(source)?, args.wide.room())
     } else {
-        grouped(&letters, Times::from_source(source)?)
+        grouped(&letters, times::from_source(source)?)
     };
     print::line(&text)?;
     Ok(ExitCode::SUCCESS)

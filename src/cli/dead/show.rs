@@ -12,7 +12,10 @@ use crate::{
         },
         parts::broker_of,
     },
-    cli::{print, times::Times},
+    cli::{
+        print,
+        times::{self, Times},
+    },
     config::{Amqp, Source},
     rabbit::dead::{DeadLetter, DeathRecord, Destination, FetchedLetter},
 };
@@ -44,7 +47,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.json {
         print::line(&print::json(&for_programs(&held)?)?)?;
     } else {
-        print::line(&for_people(&held.letter, &redact::body(&held.body), Times::from_source(source)?))?;
+        print::line(&for_people(&held.letter, &redact::body(&held.body), times::from_source(source)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }

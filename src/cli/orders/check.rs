@@ -2,7 +2,7 @@
 
 use super::{OrderArg, reader, report_stops};
 use crate::{
-    cli::{print, timeline, times::Times, who},
+    cli::{print, timeline, times, who},
     config::{Config, RequiredSections, Source},
     doku::{account::Accounts, client::Client, clock::SystemClock},
     domain::{
@@ -49,7 +49,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     print::line(&format!(
         "DOKU   {}\n{}",
         in_words(&finding),
-        timeline::describe_change(&before, &after, Times::from_source(source)?)
+        timeline::describe_change(&before, &after, times::from_source(source)?)
     ))?;
     let answered = match finding.kind {
         InquiryFindingKind::Reported(_) | InquiryFindingKind::NotFound { .. } => true,

@@ -2,7 +2,7 @@
 
 use super::{reader, report_stops};
 use crate::{
-    cli::{csv, duration, order_table, print, table::Wide, times::Times},
+    cli::{csv, duration, order_table, print, table::Wide, times},
     config::{Database, Source},
     domain::{ids::MerchantName, order::OrderState},
     flow::ports::{FOUND_MAX, OrderFilter, OrderPage},
@@ -100,7 +100,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     } else if args.csv {
         csv::orders(&orders)
     } else {
-        order_table::list(&orders, Times::from_source(source)?, args.wide.room())
+        order_table::list(&orders, times::from_source(source)?, args.wide.room())
     };
     print::line(&shown)?;
     if is_search_cut {

@@ -6,7 +6,7 @@ use crate::{
     cli::{
         UsageError, confirm, print,
         timeline::{self, rupiah},
-        times::{Times, rfc3339},
+        times::{self, Times, rfc3339},
         who,
     },
     config::{Config, RequiredSections, Source},
@@ -93,7 +93,7 @@ pub async fn run(args: Args, source: &Source<'_>) -> anyhow::Result<ExitCode> {
     let second =
         SecondPersonRule { above: config.console.second_person_above, ..SecondPersonRule::default() };
     let (possible, mut undecided) =
-        args.foretell(&store, &pool, all, &second, Times::from_source(source)?).await?;
+        args.foretell(&store, &pool, all, &second, times::from_source(source)?).await?;
     let count = possible.len();
     let question =
         if count == 1 { "decide this?".to_owned() } else { format!("decide this about {count} orders?") };

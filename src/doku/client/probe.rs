@@ -3,10 +3,12 @@
 //! took the key.
 
 use super::{
-    answer::Answer,
-    body::{ErrorBody, parse_error_body},
-    classify::{KEY_REFUSED_CODES, is_one_of, names_not_found, snake},
-    client::{Client, NoAnswer},
+    super::{
+        answer::Answer,
+        body::{ErrorBody, parse_error_body},
+        classify::{KEY_REFUSED_CODES, is_one_of, names_not_found, snake},
+    },
+    Client, NoAnswer,
 };
 use crate::{
     domain::ids::{InvoiceNumber, MerchantName},
@@ -16,7 +18,7 @@ use chrono::TimeDelta;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-pub use super::answer::Authenticity;
+pub use super::super::answer::Authenticity;
 
 const OUT_OF_TIME: &str = "request_time_out_of_range";
 
