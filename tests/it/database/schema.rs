@@ -10,35 +10,32 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Takes back a migration that needs a table of the service for itself.
-const UNDO: &str =
-    "DROP TABLE console_logins, console_sessions, review_holds, decision_proposals, process_reports, second_person_rule;
-                    ALTER TABLE operator_actions DROP COLUMN done_from, DROP COLUMN action_id;
-                    ALTER TABLE decisions DROP COLUMN done_from, DROP COLUMN action_id;
-                    DELETE FROM _sqlx_migrations WHERE version = 8";
+const UNDO: &str = "DROP TRIGGER open_order_has_due_when_made ON orders; DROP TRIGGER open_order_has_due_when_moved ON orders;
+    DROP TABLE due; DROP FUNCTION open_order_has_due; DROP DOMAIN inquiry_rank; DROP DOMAIN send_rank;
+    DELETE FROM _sqlx_migrations WHERE version = 4";
+/// Takes the lock that a write of an order takes.
+const WRITE: &str = "UPDATE orders SET revision = revision WHERE false";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_behind_a_long_reader_keeps_nobody_waiting() {
+async fn a_migration_behind_a_long_transaction_keeps_nobody_waiting() {
     let world = World::with().without_service().build().await;
     sql(&world, UNDO).await;
-    let mut reader = PgConnection::connect(world.database.url.as_str()).await.unwrap();
-    reader.execute("BEGIN; SELECT FROM operator_actions").await.unwrap();
+    let mut long = PgConnection::connect(world.database.url.as_str()).await.unwrap();
+    long.execute("BEGIN").await.unwrap();
+    long.execute(WRITE).await.unwrap();
     let migrating = run(&world, &["migrate"], "");
     let working = async {
         let mut writer = PgConnection::connect(world.database.url.as_str()).await.unwrap();
-        // Far less than the reader takes, and more than a migration may keep a record waiting.
+        // Far less than the long transaction takes, and more than a migration may keep a record waiting.
         writer.execute("SET lock_timeout = '4s'").await.unwrap();
-        let waits =
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'operator_actions'::regclass";
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass";
         eventually("the migration to wait", async || (world.database.count(waits).await > 0).then_some(()))
             .await;
         for _ in 0..20 {
-            writer
-                .execute("SELECT FROM operator_actions LIMIT 1")
-                .await
-                .expect("an action queues behind the migration");
+            writer.execute(WRITE).await.expect("a write queues behind the migration");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        reader.execute("COMMIT").await.unwrap();
+        long.execute("COMMIT").await.unwrap();
     };
     let (migrated, ()) = tokio::join!(migrating, working);
     assert!(migrated.status.success(), "{}", text(&migrated.stderr));
