@@ -287,3 +287,20 @@ async fn a_restore_gives_stranded_commands_back_the_time_that_their_budgets_stoo
     })
     .await;
 }
+
+/// The claim was forgotten, and its order, which nothing was written about, was claimed anew under the same keys.
+#[tokio::test]
+async fn an_answer_to_a_first_send_that_was_claimed_anew_leaves_the_other_claim_as_it_is() {
+    on_a_database(|db| async move {
+        let forgotten = super::records::first_send(&db.store, payment("1", "INV-1")).await;
+        db.execute("UPDATE due SET token = NULL, claimed_at = NULL, attempt = NULL, lease_ends_at = NULL")
+            .await
+            .unwrap();
+        let other = taken(&db.store).await;
+        db.store.record(&forgotten, &not_acted(), Duration::ZERO).await.unwrap();
+        assert_eq!(db.text("SELECT token::text FROM due").await, other.token.to_string());
+        db.store.record(&other, &accepted("PENDING"), Duration::ZERO).await.unwrap();
+        assert_eq!(db.types().await, ["jenius.payment.accepted.v1"]);
+    })
+    .await;
+}
