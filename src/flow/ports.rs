@@ -122,7 +122,7 @@ pub struct Claim {
     pub fresh: Option<Arc<FreshOrder>>,
 }
 
-/// An order about which nothing was written since its command was claimed, as it was then.
+/// An order about which nothing was written since its command was claimed, as it was when its send was claimed.
 #[derive(Debug)]
 pub struct FreshOrder {
     pub record: OrderRecord,

@@ -43,6 +43,13 @@ struct ClaimRequest {
     asked_at: Instant,
 }
 
+impl ClaimRequest {
+    /// Its merchant and invoice number.
+    fn order(&self) -> (&str, &str) {
+        (self.new.order.merchant.as_str(), self.new.order.invoice_number.as_str())
+    }
+}
+
 impl Claims {
     pub fn new(context: Arc<StoreContext>) -> Self {
         Self { payments: Batch::new(Payments(Arc::clone(&context))), context }
@@ -80,7 +87,7 @@ impl Group for Payments {
         let claim_and_look = async move |c: &mut PgConnection| {
             let asked_at = Instant::now();
             let granted = payments::claim(c, &new, &schedule).await?;
-            let orders: Vec<_> = new.iter().map(|asked| Self::key(asked)).collect();
+            let orders: Vec<_> = new.iter().map(|asked| asked.order()).collect();
             Ok((granted, parked::look(c, &orders).await?, asked_at))
         };
         let (granted, parked, asked_at) =

@@ -33,7 +33,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// A merchant at its rate limit sends one after the other, evenly: without a wait each claim would be a transaction by
+/// A merchant at its rate limit resends one after the other, evenly: without a wait each claim would be a transaction by
 /// itself, and so would be its record. A longer wait makes larger groups, whose sends leave in one burst: what others send
 /// meanwhile waits behind it.
 pub(super) const DUE_GATHER: Duration = Duration::from_millis(10);

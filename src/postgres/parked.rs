@@ -109,8 +109,11 @@ impl Group for Looks {
     }
 
     async fn together(self: Arc<Self>, all: Vec<Arc<Self::Item>>) -> TxResult<Vec<Option<bool>>> {
-        let orders: Vec<_> = all.iter().map(|order| Self::Item::clone(order)).collect();
-        let parked = self.0.statement(move |c| Box::pin(async move { look(c, &orders).await })).await?;
+        let look_for_all = async move |c: &mut PgConnection| {
+            let orders: Vec<_> = all.iter().map(|order| (order.0.as_str(), order.1.as_str())).collect();
+            look(c, &orders).await
+        };
+        let parked = self.0.statement(move |c| Box::pin(async move { look_for_all(c).await })).await?;
         Ok(parked.into_iter().map(Some).collect())
     }
 
@@ -120,11 +123,8 @@ impl Group for Looks {
     }
 }
 
-/// Whether anything is parked for each of these orders, which are committed.
-pub(super) async fn look(
-    connection: &mut PgConnection,
-    orders: &[(MerchantName, InvoiceNumber)],
-) -> TxResult<Vec<bool>> {
+/// Whether anything is parked for each of these orders, by merchant and invoice number, which are committed.
+pub(super) async fn look(connection: &mut PgConnection, orders: &[(&str, &str)]) -> TxResult<Vec<bool>> {
     let parked = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM notifications n
                         WHERE n.merchant = o.merchant AND n.invoice_number = o.invoice_number
@@ -132,8 +132,8 @@ pub(super) async fn look(
          FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS o (merchant, invoice_number, ordinal)
          ORDER BY o.ordinal",
     )
-    .bind(orders.iter().map(|(merchant, _)| merchant.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|(_, invoice_number)| invoice_number.as_str()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|(merchant, _)| *merchant).collect::<Vec<_>>())
+    .bind(orders.iter().map(|(_, invoice_number)| *invoice_number).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(parked)

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 #[derive(FromRow)]
 pub(super) struct RequestRow {
-    pub merchant: String,
+    merchant: String,
     kind: String,
-    pub invoice_number: String,
+    invoice_number: String,
     request_id: String,
     client_id: String,
     base_url: String,

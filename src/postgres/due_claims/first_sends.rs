@@ -12,7 +12,7 @@ use crate::{
         orders::CommitEffects,
         parked,
         requests::{RequestRow, instant, micros},
-        rows::{ProgressRow, invoice_number, merchant, rupiah},
+        rows::{ProgressRow, rupiah},
     },
 };
 use sqlx::{FromRow, PgConnection};
@@ -74,9 +74,19 @@ impl Group for FirstSends {
         wanted.order_key
     }
 
-    /// Two statements, as for claims of deliveries: these are committed before anybody looks what is parked for them.
     async fn together(self: Arc<Self>, all: Vec<Arc<Wanted>>) -> TxResult<Vec<Option<Self::Reply>>> {
-        self.0.statement(move |c| Box::pin(async move { claim_and_look(c, &all).await })).await
+        let (asked_at, wanted) = (Instant::now(), all.clone());
+        let rows = self.0.statement(move |c| Box::pin(async move { claim(c, &wanted).await })).await?;
+        let mut claims: Vec<Option<Box<Claim>>> = all.iter().map(|_| None).collect();
+        for row in rows {
+            let ordinal = usize::try_from(row.ordinal - 1).unwrap_or(usize::MAX);
+            if let (Some(wanted), Some(claim)) = (all.get(ordinal), claims.get_mut(ordinal)) {
+                *claim = Some(Box::new(row.claim(wanted, asked_at)?));
+            }
+        }
+        look_for_parked(&self.0, claims.iter_mut().flatten()).await;
+        let attempt = |claim| (DueClaim::Attempt(claim), CommitEffects::default());
+        Ok(claims.into_iter().map(|claim| claim.map(attempt)).collect())
     }
 
     async fn alone(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Self::Reply, StoreError> {
@@ -84,37 +94,41 @@ impl Group for FirstSends {
     }
 }
 
-/// `None` for those that are better judged alone.
-async fn claim_and_look(
-    connection: &mut PgConnection,
-    all: &[Arc<Wanted>],
-) -> TxResult<Vec<Option<(DueClaim, CommitEffects)>>> {
-    let asked_at = Instant::now();
-    let rows: Vec<ClaimedRow> = sqlx::query_as(CLAIM)
+async fn claim(connection: &mut PgConnection, all: &[Arc<Wanted>]) -> TxResult<Vec<ClaimedRow>> {
+    let rows = sqlx::query_as(CLAIM)
         .bind(all.iter().map(|wanted| wanted.order_key).collect::<Vec<_>>())
         .bind(all.iter().map(|wanted| wanted.merchant.as_str()).collect::<Vec<_>>())
         .bind(all.iter().map(|_| Uuid::new_v4()).collect::<Vec<_>>())
         .bind(all.iter().map(|wanted| micros(wanted.lease)).collect::<Vec<_>>())
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await?;
-    let orders = rows
-        .iter()
-        .map(|row| Ok((merchant(&row.request.merchant)?, invoice_number(&row.request.invoice_number)?)))
-        .collect::<Result<Vec<_>, StoreError>>()?;
-    let parked = if orders.is_empty() { Vec::new() } else { parked::look(connection, &orders).await? };
-    let mut claims: Vec<_> = all.iter().map(|_| None).collect();
-    for (row, is_parked) in rows.into_iter().zip(parked) {
-        let ordinal = usize::try_from(row.ordinal - 1).unwrap_or(usize::MAX);
-        if let (Some(wanted), Some(claim)) = (all.get(ordinal), claims.get_mut(ordinal)) {
-            let granted = row.claim(wanted, asked_at, !is_parked)?;
-            *claim = Some((DueClaim::Attempt(Box::new(granted)), CommitEffects::default()));
-        }
+    Ok(rows)
+}
+
+/// Looks, after the commit of the claims, whether anything is parked for their orders. Where this look fails, nothing was
+/// sent yet, and each attempt looks by itself.
+async fn look_for_parked(context: &Arc<StoreContext>, claims: impl Iterator<Item = &mut Box<Claim>>) {
+    let (orders, fresh): (Vec<_>, Vec<_>) = claims
+        .filter_map(|claim| {
+            let order = (claim.request.merchant.clone(), claim.request.invoice_number.clone());
+            Some((order, Arc::get_mut(claim.fresh.as_mut()?)?))
+        })
+        .unzip();
+    if orders.is_empty() {
+        return;
     }
-    Ok(claims)
+    let look = async move |c: &mut PgConnection| {
+        let orders: Vec<_> = orders.iter().map(|order| (order.0.as_str(), order.1.as_str())).collect();
+        parked::look(c, &orders).await
+    };
+    let parked = context.statement(move |c| Box::pin(async move { look(c).await })).await;
+    for (fresh, is_parked) in fresh.into_iter().zip(parked.unwrap_or_default()) {
+        fresh.nothing_parked = !is_parked;
+    }
 }
 
 impl ClaimedRow {
-    fn claim(self, wanted: &Wanted, asked_at: Instant, nothing_parked: bool) -> TxResult<Claim> {
+    fn claim(self, wanted: &Wanted, asked_at: Instant) -> TxResult<Claim> {
         let amount = rupiah(self.amount)?;
         let (request, birth) = self.request.read(amount)?;
         let progress = self.command.progress()?;
@@ -127,7 +141,7 @@ impl ClaimedRow {
             published_at: self.command.published_at,
             claimed_at: self.now,
             asked_at,
-            nothing_parked,
+            nothing_parked: false,
         };
         Ok(Claim {
             order_key: self.order_key,

@@ -127,6 +127,21 @@ async fn a_first_send_is_claimed_only_while_nothing_was_written_about_its_order(
     .await;
 }
 
+/// Nothing was sent yet: no doubt follows from a look that failed.
+#[tokio::test]
+async fn a_first_send_stays_claimed_where_the_look_for_parked_reports_fails() {
+    on_a_database(|db| async move {
+        let new = NewCommand { lease: None, ..payment("1", "INV-1") };
+        assert!(matches!(db.store.claim(new).await, Ok(Claimed::Deferred)));
+        db.execute("ALTER TABLE notifications RENAME TO away").await.unwrap();
+        let claim = taken(&db.store).await;
+        assert!(!claim.fresh.as_ref().expect("a first send").nothing_parked);
+        db.execute("ALTER TABLE away RENAME TO notifications").await.unwrap();
+        assert!(!db.store.apply_parked(&claim).await.unwrap());
+    })
+    .await;
+}
+
 /// Each of these happens between the claim and its answer, and none of it is written over.
 #[tokio::test]
 async fn a_first_answer_that_finds_its_order_changed_is_recorded_by_what_it_finds() {
