@@ -1,7 +1,7 @@
 //! Where the methods of a type stand: in the file that defines it, or in that file's own folder. Who looks for one
 //! opens one room.
 
-use super::{Source, project, read_all};
+use super::{Source, project, read_all, words::type_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
@@ -15,7 +15,7 @@ fn the_methods_of_a_type_stand_in_its_file_or_in_the_folder_of_that() {
 fn strays(sources: &[Source]) -> Vec<String> {
     let mut homes: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for source in sources {
-        for name in source.code().lines().filter_map(defined) {
+        for name in source.code().lines().filter(|line| !line.starts_with(' ')).filter_map(type_name) {
             homes.entry(name.to_owned()).or_default().insert(&source.path);
         }
     }
@@ -35,16 +35,6 @@ fn strays(sources: &[Source]) -> Vec<String> {
 fn holds(home: &str, path: &str) -> bool {
     let room = home.strip_suffix("/mod.rs").or_else(|| home.strip_suffix(".rs")).unwrap_or(home);
     home == path || path.strip_prefix(room).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// The type that a line at the outermost level defines.
-fn defined(line: &str) -> Option<&str> {
-    let line = match line.strip_prefix("pub") {
-        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
-        Some(rest) => rest.trim_start(),
-        None => line,
-    };
-    ["struct ", "enum "].iter().find_map(|kind| line.strip_prefix(kind)).map(word)
 }
 
 /// The type whose own methods begin with this line.

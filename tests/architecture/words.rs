@@ -187,7 +187,7 @@ fn no_type_name_is_found_in_two_layers() {
 }
 
 /// The type that a line defines; an associated type is the trait's word, and stands within it.
-fn type_name(line: &str) -> Option<&str> {
+pub(super) fn type_name(line: &str) -> Option<&str> {
     let is_outermost = !line.starts_with(' ');
     let line = line.trim_start();
     let line = match line.strip_prefix("pub") {
